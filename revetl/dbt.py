@@ -1,0 +1,246 @@
+"""dbt's own files as data: `dbt_project.yml`, `profiles.yml`, `target/manifest.json`, `run_results.json`.
+
+dbt itself is never imported: that costs seconds. When the manifest is missing or older than the models,
+`dbt parse` is run in a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from revetl.config import read_yaml, render
+from revetl.errors import UsageError, nearest
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """dbt's own command-line options, which revetl takes with dbt's names and meanings."""
+
+    project_dir: Path | None = None
+    profiles_dir: Path | None = None
+    profile: str | None = None
+    target: str | None = None
+    vars: str | None = None
+
+    def as_arguments(self) -> list[str]:
+        """The options as dbt's command line takes them."""
+        given = {
+            "--project-dir": self.project_dir,
+            "--profiles-dir": self.profiles_dir,
+            "--profile": self.profile,
+            "--target": self.target,
+            "--vars": self.vars,
+        }
+        return [word for name, value in given.items() if value is not None for word in (name, str(value))]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One output of a profile, rendered: where the warehouse is."""
+
+    name: str
+    type: str
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DbtProject:
+    """`dbt_project.yml`: what the runner needs of it."""
+
+    root: Path
+    name: str
+    profile: str
+    model_paths: tuple[str, ...]
+    target_path: Path
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the manifest that has `config.meta.revetl`."""
+
+    name: str
+    unique_id: str
+    database: str | None
+    schema: str
+    alias: str
+    description: str
+    tags: tuple[str, ...]
+    place: str
+    meta: Any
+
+
+def read_project(options: Options) -> DbtProject:
+    """The dbt project in `--project-dir`, or in this folder or the nearest one above it, as dbt finds it."""
+    start = (options.project_dir or Path.cwd()).resolve()
+    candidates = [start] if options.project_dir else [start, *start.parents]
+    root = next((folder for folder in candidates if (folder / "dbt_project.yml").is_file()), None)
+    if root is None:
+        raise UsageError(
+            f"{start}: there is no dbt_project.yml here. "
+            "Run `revetl init NAME` to make a project, or name one with --project-dir."
+        )
+    document = read_yaml(root / "dbt_project.yml")
+    if not isinstance(document, Mapping) or "name" not in document:
+        raise UsageError("dbt_project.yml: name is missing. Add it.")
+    name = str(document["name"])
+    target_path = os.environ.get("DBT_TARGET_PATH") or document.get("target-path") or "target"
+    return DbtProject(
+        root=root,
+        name=name,
+        profile=str(options.profile or document.get("profile") or name),
+        model_paths=tuple(document.get("model-paths") or ["models"]),
+        target_path=root / target_path,
+    )
+
+
+def read_target(project: DbtProject, options: Options) -> Target:
+    """The output that dbt would use: the one named by --target, else the profile's own."""
+    path = _profiles_yml(project, options)
+    profiles = read_yaml(path) or {}
+    if project.profile not in profiles:
+        found = [name for name in profiles if name != "config"]
+        raise UsageError(
+            f"{path}: there is no profile '{project.profile}'. {nearest(project.profile, found)}"
+        )
+    profile = profiles[project.profile]
+    outputs = profile.get("outputs") or {}
+    name = str(
+        options.target or render(profile.get("target", "default"), f"{path}: {project.profile}.target")
+    )
+    if name not in outputs:
+        raise UsageError(
+            f"{path}: {project.profile}.outputs has no target '{name}'. {nearest(name, outputs)}"
+        )
+    config = render(outputs[name], f"{path}: {project.profile}.outputs.{name}")
+    return Target(name=name, type=str(config.get("type")), config=config)
+
+
+def _profiles_yml(project: DbtProject, options: Options) -> Path:
+    """profiles.yml where dbt looks for it: --profiles-dir, DBT_PROFILES_DIR, the project, ~/.dbt."""
+    named = options.profiles_dir or os.environ.get("DBT_PROFILES_DIR")
+    folders = [Path(named)] if named else [Path.cwd(), project.root, Path.home() / ".dbt"]
+    for folder in folders:
+        if (folder / "profiles.yml").is_file():
+            return folder / "profiles.yml"
+    where = " or ".join(str(folder) for folder in folders)
+    raise UsageError(
+        f"profiles.yml was not found in {where}. Write one there, or name its folder with --profiles-dir."
+    )
+
+
+class Manifest:
+    """`target/manifest.json`, and `target/run_results.json` beside it."""
+
+    def __init__(self, project: DbtProject) -> None:
+        self._project = project
+        self.path = project.target_path / "manifest.json"
+        self._document = orjson.loads(self.path.read_bytes())
+
+    @property
+    def adapter_type(self) -> str:
+        """The dbt adapter the manifest was made for, such as `duckdb`."""
+        return str(self._document["metadata"].get("adapter_type"))
+
+    def models(self) -> list[Model]:
+        """Every enabled model with `config.meta.revetl`, by name."""
+        found = [
+            _model(node)
+            for node in self._document["nodes"].values()
+            if node["resource_type"] == "model" and "revetl" in (node["config"].get("meta") or {})
+        ]
+        return sorted(found, key=lambda model: model.name)
+
+    def failed_tests(self, model: Model) -> list[str]:
+        """The data tests of `model` that failed or errored, and the model itself when it was not built,
+        in the last dbt run that had them."""
+        path = self.path.with_name("run_results.json")
+        if not path.exists():
+            return []
+        results = {row["unique_id"]: row["status"] for row in orjson.loads(path.read_bytes())["results"]}
+        watched = {model.unique_id} | {
+            unique_id
+            for unique_id, node in self._document["nodes"].items()
+            if node["resource_type"] == "test" and model.unique_id in node["depends_on"]["nodes"]
+        }
+        bad = {unique_id for unique_id in watched if results.get(unique_id) in {"fail", "error", "skipped"}}
+        return sorted(unique_id.split(".")[2] for unique_id in bad)
+
+
+def _model(node: Mapping[str, Any]) -> Model:
+    declared = node.get("patch_path") or node["original_file_path"]
+    return Model(
+        name=node["name"],
+        unique_id=node["unique_id"],
+        database=node.get("database"),
+        schema=node["schema"],
+        alias=node.get("alias") or node["name"],
+        description=node.get("description") or "",
+        tags=tuple(node["config"].get("tags") or ()),
+        place=declared.split("://")[-1],
+        meta=node["config"]["meta"]["revetl"],
+    )
+
+
+def read_manifest(
+    project: DbtProject, target: Target, database: str | None, options: Options, say: Say
+) -> Manifest:
+    """The manifest of `target`; made anew by `dbt parse` when it is missing, older than the project's
+    files, or made for another warehouse (`database` is the one the target opens, where that is known)."""
+    reason = _stale(project)
+    if reason is None:
+        manifest = Manifest(project)
+        models = manifest.models()
+        elsewhere = database is not None and any(model.database != database for model in models)
+        if manifest.adapter_type == target.type and not elsewhere:
+            return manifest
+        reason = f"was made for another target than '{target.name}'"
+    _parse(project, options, reason, say)
+    return Manifest(project)
+
+
+def _stale(project: DbtProject) -> str | None:
+    path = project.target_path / "manifest.json"
+    if not path.exists():
+        return "is missing"
+    made = path.stat().st_mtime
+    folders = [project.root / folder for folder in project.model_paths]
+    files = [
+        file
+        for folder in folders
+        for pattern in ("*.sql", "*.yml", "*.yaml")
+        for file in folder.rglob(pattern)
+    ]
+    for file in [project.root / "dbt_project.yml", *files]:
+        if file.stat().st_mtime > made:
+            return f"is older than {file.relative_to(project.root)}"
+    return None
+
+
+def _parse(project: DbtProject, options: Options, reason: str, say: Say) -> None:
+    command = " ".join(["dbt", "parse", *options.as_arguments()])
+    say(f"target/manifest.json {reason}: running `{command}`")
+    if importlib.util.find_spec("dbt.cli") is None:
+        raise UsageError(
+            f"target/manifest.json {reason}, and dbt is not installed here. Run `{command}` where it is."
+        )
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "parse", *options.as_arguments()],
+        cwd=project.root if options.project_dir is None else None,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        tail = "\n".join(done.stdout.strip().splitlines()[-12:])
+        raise UsageError(f"target/manifest.json {reason}, and `{command}` failed. Mend what it says:\n{tail}")

@@ -1,0 +1,31 @@
+"""The destinations, by the name `type:` has in `revetl.yml`. A connector is imported when it is used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from revetl.config import check
+from revetl.destinations.base import Destination
+from revetl.errors import UsageError, nearest
+
+TYPES = {
+    "braze": "Braze",
+    "segment": "Segment",
+    "webhook": "Webhook",
+}
+"""Module name to class name."""
+
+
+def destination_class(kind: object, place: str) -> type[Destination]:
+    """The class of a destination type. Raises UsageError with the nearest type there is."""
+    if not isinstance(kind, str) or kind not in TYPES:
+        sentence = "type is missing" if kind is None else f"type: there is no destination type '{kind}'"
+        raise UsageError(f"{place}.{sentence}. {nearest(str(kind), TYPES)}")
+    found: type[Destination] = getattr(import_module(f"revetl.destinations.{kind}"), TYPES[kind])
+    return found
+
+
+def make_destination(config: dict[str, Any], place: str) -> Destination:
+    """A destination of its rendered configuration. Raises UsageError naming `place` and the key."""
+    return check(destination_class(config.get("type"), place), config, place)

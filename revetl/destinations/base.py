@@ -1,0 +1,214 @@
+"""What a destination is: limits as data, and one generator an operation.
+
+A connector yields `httpx.Request`s, is sent the `httpx.Response`s, and returns what was rejected. It opens
+no socket and never sleeps; `revetl.sync.deliver` runs it, retries, splits and paces. The form is httpx's
+own `Auth.auth_flow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import blake2b
+from typing import Annotated, Any, ClassVar
+
+import httpx
+import orjson
+from pydantic import Field, SecretStr
+
+from revetl.config import Checked
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The most a request takes: records, bytes of body, bytes of one record's part of it."""
+
+    records: int
+    bytes: int | None = None
+    record_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The most a destination takes: `requests` in any `per_seconds`."""
+
+    requests: float
+    per_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identifier:
+    """A name the destination knows people by, and the column it is taken from unless a sync says else."""
+
+    name: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One person of a batch: the audience's key, what the destination knows them by, and the mapped fields.
+
+    `change_id` names the change and not the attempt: it is the same whenever the change is sent again.
+    """
+
+    key: str
+    identifiers: Mapping[str, Any]
+    fields: Mapping[str, Any]
+    change_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A batch in order, and what it is part of. `operation` is add, update or remove."""
+
+    sync: str
+    audience: str
+    run_id: str
+    operation: str
+    records: tuple[Record, ...]
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, cut: slice) -> Records:
+        return Records(self.sync, self.audience, self.run_id, self.operation, self.records[cut])
+
+    @property
+    def batch_id(self) -> str:
+        """Names the batch by its changes: a batch sent again has the id it had."""
+        return digest(*(record.change_id for record in self.records))
+
+
+def digest(*parts: str) -> str:
+    """32 hex digits of the parts in order."""
+    hashed = blake2b(digest_size=16)
+    for part in parts:
+        hashed.update(part.encode())
+        hashed.update(b"\0")
+    return hashed.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a batch: by index of the record, the reason it was rejected, or to be sent again.
+    Every other record was accepted."""
+
+    rejected: Mapping[int, str] = field(default_factory=dict)
+    retry: Mapping[int, str] = field(default_factory=dict)
+
+
+Flow = Generator[httpx.Request, httpx.Response, Result]
+
+
+class Verdict(Enum):
+    """What a status means for the batch that got it."""
+
+    PASS = "the connector reads the response"
+    RETRY = "send the same again, later"
+    SPLIT = "too large: send each half"
+    BISECT = "a record in it is bad: halve down to the one, and reject it"
+    FATAL = "nothing will be accepted: stop the run"
+
+
+class Refused(Exception):
+    """Raised in a flow when a response, whatever its status, means that nothing will be accepted."""
+
+
+def verdict(status: int, own: Mapping[int, Verdict]) -> Verdict:
+    """The one table of statuses; a connector's own entries go before it."""
+    if status in own:
+        return own[status]
+    if status < 300:
+        return Verdict.PASS
+    if status in {408, 425, 429} or status >= 500:
+        return Verdict.RETRY
+    if status == 413:
+        return Verdict.SPLIT
+    if status in {400, 409, 422}:
+        return Verdict.BISECT
+    return Verdict.FATAL
+
+
+class Destination(Checked):
+    """A configured destination. Subclasses add their configuration as fields, their limits and identifiers
+    as class variables, and the operations they have: `upsert`, `add`, `update`, `remove`.
+
+    An operation that a tool has no call of its own for falls back: `add` and `update` to `upsert`. Without
+    `remove` there is no mirror mode.
+    """
+
+    batch: ClassVar[Batch]
+    rate: ClassVar[Rate | None] = None
+    identifiers: ClassVar[tuple[Identifier, ...]]
+    statuses: ClassVar[Mapping[int, Verdict]] = {}
+
+    type: str
+    base_url: str
+    max_in_flight: Annotated[int, Field(ge=1, le=256)] = 8
+    requests_per_second: Annotated[float, Field(gt=0)] | None = None
+    timeout: Annotated[float, Field(gt=0)] = 30.0
+    retries: Annotated[int, Field(ge=0)] = 5
+
+    def upsert(self, records: Records) -> Flow:
+        """Create or update people with their fields; says nothing of any audience."""
+        raise NotImplementedError  # every connector has it
+
+    def add(self, records: Records) -> Flow:
+        """Put people into the audience."""
+        return self.upsert(records)
+
+    def update(self, records: Records) -> Flow:
+        """Renew the fields of people who are in the audience."""
+        return self.upsert(records)
+
+    def remove(self, records: Records) -> Flow:
+        """Take people out of the audience."""
+        raise NotImplementedError  # where it is not overridden, `modes` has no mirror
+
+    @property
+    def limits(self) -> Batch:
+        """The batch limits of this configuration."""
+        return self.batch
+
+    @property
+    def pace(self) -> Rate | None:
+        """The request rate of this configuration."""
+        return Rate(self.requests_per_second) if self.requests_per_second else self.rate
+
+    @classmethod
+    def modes(cls) -> tuple[str, ...]:
+        """The sync modes this destination can do."""
+        return ("mirror", "upsert") if cls.remove is not Destination.remove else ("upsert",)
+
+    def flow(self, mode: str, records: Records) -> Flow:
+        """The flow that delivers a planned batch."""
+        if mode == "upsert":
+            return self.upsert(records)
+        operations = {"add": self.add, "update": self.update, "remove": self.remove}
+        return operations[records.operation](records)
+
+    def headers(self) -> dict[str, str]:
+        """Headers of every request: credentials and versions."""
+        return {}
+
+    def auth(self) -> httpx.Auth | None:
+        """How requests are signed, where a header does not do."""
+        return None
+
+    def post(self, path: str, *, json: Any, headers: Mapping[str, str] | None = None) -> httpx.Request:
+        """A POST of `json` to `path` under the base URL."""
+        return httpx.Request(
+            "POST",
+            self.base_url.rstrip("/") + path,
+            headers={**self.headers(), "Content-Type": "application/json", **(headers or {})},
+            content=orjson.dumps(json),
+        )
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value of the configuration, to be kept out of whatever is shown."""
+        values = (getattr(self, name) for name in self.__class__.model_fields)
+        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))

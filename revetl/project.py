@@ -1,0 +1,157 @@
+"""The dbt project as data: audiences with their syncs, and the destinations they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlglot import exp
+
+from revetl import dbt
+from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, check, read_revetl_yml, render
+from revetl.destinations import destination_class, make_destination
+from revetl.destinations.base import Destination
+from revetl.errors import UsageError, nearest
+from revetl.sql import table
+from revetl.warehouse import Warehouse, database_of, open_warehouse
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Sync:
+    """One audience to one destination. `name` is `audience.destination`."""
+
+    audience: AudienceModel
+    config: SyncConfig
+    place: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.audience.name}.{self.config.to}"
+
+
+@dataclass(frozen=True)
+class AudienceModel:
+    """A dbt model with `config.meta.revetl`, and the relation it was built as."""
+
+    model: dbt.Model
+    config: AudienceConfig
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def key(self) -> str:
+        return self.config.key
+
+    @property
+    def relation(self) -> exp.Table:
+        return table(self.model.alias, self.model.schema, self.model.database)
+
+    @property
+    def syncs(self) -> tuple[Sync, ...]:
+        place = f"{self.model.place}: {self.name}: meta.revetl.sync"
+        return tuple(Sync(self, sync, f"{place}.{index}") for index, sync in enumerate(self.config.sync))
+
+
+class Workspace:
+    """A dbt project and its `revetl.yml`, read once; nothing is opened until it is asked for."""
+
+    def __init__(
+        self, options: dbt.Options, *, lock_timeout: float = 60.0, say: Say = lambda _: None
+    ) -> None:
+        self.options = options
+        self.lock_timeout = lock_timeout
+        self.say = say
+        self.dbt = dbt.read_project(options)
+        self.target = dbt.read_target(self.dbt, options)
+        self.config: RevetlConfig = read_revetl_yml(self.dbt.root)
+        self._manifest: dbt.Manifest | None = None
+
+    @property
+    def root(self) -> Path:
+        return self.dbt.root
+
+    @property
+    def manifest(self) -> dbt.Manifest:
+        if self._manifest is None:
+            database = database_of(self.target)
+            self._manifest = dbt.read_manifest(self.dbt, self.target, database, self.options, self.say)
+        return self._manifest
+
+    def models(self) -> list[dbt.Model]:
+        """Every model that is declared an audience, whether or not its configuration is right."""
+        return self.manifest.models()
+
+    def audiences(self) -> list[AudienceModel]:
+        """Every audience. Raises UsageError for the first whose configuration is wrong."""
+        return [self._audience(model) for model in self.models()]
+
+    def audience(self, name: str) -> AudienceModel:
+        """The audience `name`. Raises UsageError with the nearest name there is."""
+        models = {model.name: model for model in self.models()}
+        if name not in models:
+            raise UsageError(
+                f"There is no audience '{name}': a model is one when it has `config.meta.revetl`. "
+                f"{nearest(name, models)}"
+            )
+        return self._audience(models[name])
+
+    def _audience(self, model: dbt.Model) -> AudienceModel:
+        return AudienceModel(
+            model, check(AudienceConfig, model.meta, f"{model.place}: {model.name}: meta.revetl")
+        )
+
+    def syncs(self, audience: AudienceModel, to: str | None = None) -> list[Sync]:
+        """The syncs of an audience, or the one to a destination. Raises UsageError when there is none."""
+        names = [sync.config.to for sync in audience.syncs]
+        if to is not None and to not in names:
+            raise UsageError(
+                f"{audience.model.place}: {audience.name} has no sync to '{to}'. {nearest(to, names)}"
+            )
+        if not names:
+            raise UsageError(
+                f"{audience.model.place}: {audience.name} goes nowhere. Add `sync: [{{to: NAME}}]` to its meta.revetl."
+            )
+        return [sync for sync in audience.syncs if to in (None, sync.config.to)]
+
+    def destination_class(self, sync: Sync) -> type[Destination]:
+        """The class of a sync's destination. Raises UsageError naming revetl.yml and the nearest name, or
+        the mode that the destination does not have."""
+        config = self._destination_config(sync)
+        found = destination_class(config.get("type"), f"revetl.yml: destinations.{sync.config.to}")
+        if sync.config.mode not in found.modes():
+            raise UsageError(
+                f"{sync.place}.mode: '{sync.config.to}' ({config['type']}) has no mode '{sync.config.mode}'. "
+                f"{nearest(sync.config.mode, found.modes())}"
+            )
+        return found
+
+    def destination(self, sync: Sync, *, placeholders: bool = False) -> Destination:
+        """The configured destination of a sync; with `placeholders`, whether or not its secrets are set."""
+        self.destination_class(sync)
+        place = f"revetl.yml: destinations.{sync.config.to}"
+        config = render(
+            self._destination_config(sync),
+            place,
+            placeholders=placeholders,
+            way_out=f", or use --to to leave {sync.config.to} out",
+        )
+        return make_destination(config, place)
+
+    def _destination_config(self, sync: Sync) -> Mapping[str, Any]:
+        if sync.config.to not in self.config.destinations:
+            raise UsageError(
+                f"{sync.place}.to: revetl.yml has no destination '{sync.config.to}'. "
+                f"{nearest(sync.config.to, self.config.destinations)}"
+            )
+        return self.config.destinations[sync.config.to]
+
+    def warehouse(self, *, read_only: bool = False, lock_timeout: float | None = None) -> Warehouse:
+        """The target's warehouse, opened; the caller closes it."""
+        timeout = self.lock_timeout if lock_timeout is None else lock_timeout
+        return open_warehouse(self.target, self.root, read_only=read_only, lock_timeout=timeout, say=self.say)

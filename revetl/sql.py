@@ -1,0 +1,46 @@
+"""SQL written once: a template is parsed to a sqlglot expression and its `:names` are filled with
+expressions or values, so that quoting and dialect are sqlglot's business and never ours."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+
+
+@lru_cache(maxsize=256)
+def _parsed(template: str) -> exp.Expr:
+    return sqlglot.parse_one(template, dialect="duckdb")
+
+
+def statement(template: str, **parts: Any) -> exp.Expr:
+    """The template as an expression. A part that is an expression takes the place of `:name` as it is
+    (a table too: `from :model`); any other Python value becomes a literal."""
+
+    def fill(node: exp.Expr) -> exp.Expr:
+        name = None
+        if isinstance(node, exp.Placeholder):
+            name = node.name
+        elif isinstance(node, exp.Table) and isinstance(node.this, exp.Placeholder):
+            name = node.this.name
+        if name is None or name not in parts:
+            return node
+        value = parts[name]
+        filled = value.copy() if isinstance(value, exp.Expr) else exp.convert(value)
+        if isinstance(node, exp.Table) and node.alias and isinstance(filled, exp.Table):
+            return filled.as_(node.alias, table=True)  # type: ignore[no-any-return]
+        return filled
+
+    return _parsed(template).transform(fill)
+
+
+def table(name: str, schema: str | None = None, database: str | None = None) -> exp.Table:
+    """A table by its parts, always quoted."""
+    return exp.table_(name, db=schema, catalog=database, quoted=True)
+
+
+def column(name: str, of: str | None = None) -> exp.Column:
+    """A column, always quoted."""
+    return exp.column(name, table=of, quoted=True)

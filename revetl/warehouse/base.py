@@ -1,0 +1,95 @@
+"""What the runner needs of a warehouse, and how it opens the one a dbt target names.
+
+Statements are sqlglot expressions, written once and rendered for the engine here; only what no dialect
+knows how to render (the row hash, JSON building) is a method of the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+from sqlglot import exp
+
+from revetl.dbt import Target
+from revetl.errors import UsageError, nearest
+
+Say = Callable[[str], None]
+
+
+class Warehouse(Protocol):
+    """One open connection. Every method raises WarehouseError with the engine's own sentence."""
+
+    dialect: str
+    """The sqlglot dialect statements are rendered in."""
+
+    hash_by: str
+    """Names what made a row hash: an engine's hash may change between its versions."""
+
+    def run(self, statement: exp.Expr) -> None:
+        """Run a statement that gives nothing back."""
+
+    def rows(self, statement: exp.Expr) -> list[tuple[Any, ...]]:
+        """The rows of a small result."""
+
+    def stream(self, statement: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
+        """The rows of a large result, `batch_rows` at a time; never held whole."""
+
+    def load(self, table: exp.Table, data: pa.Table) -> None:
+        """Make the temporary table `table` of `data`, replacing one of that name."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing."""
+
+    def columns(self, relation: exp.Table) -> dict[str, str]:
+        """Column name to type name, in order; raises WarehouseError when there is no such relation."""
+
+    def exists(self, relation: exp.Table) -> bool:
+        """Whether there is such a table or view."""
+
+    def row_hash(self, values: Sequence[exp.Expr]) -> exp.Expr:
+        """A signed 64-bit hash of the values in order, never null; null and absent values count."""
+
+    def json_object(self, items: Mapping[str, tuple[exp.Expr, str]]) -> exp.Expr:
+        """The text of a JSON object of name to (value, type name): numbers and booleans as such, times as
+        ISO 8601 in UTC, numbers that JSON has no word for (NaN, infinity) as null."""
+
+    def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
+        """The member `name` of JSON text, as text."""
+
+    def close(self) -> None:
+        """Give the warehouse back; a DuckDB file is free for others from here on."""
+
+
+def open_warehouse(
+    target: Target,
+    root: Path,
+    *,
+    read_only: bool = False,
+    lock_timeout: float = 60.0,
+    say: Say = lambda _: None,
+) -> Warehouse:
+    """The warehouse of a dbt target. A DuckDB path is taken from `root`, as dbt takes it.
+
+    Waits up to `lock_timeout` seconds for a DuckDB file that another process holds, telling `say` once.
+    Raises UsageError for an engine that is not supported, WarehouseError when it cannot be opened.
+    """
+    if target.type == "duckdb":
+        from revetl.warehouse.duckdb import open_duckdb
+
+        return open_duckdb(target, root, read_only=read_only, lock_timeout=lock_timeout, say=say)
+    raise UsageError(
+        f"profiles.yml: target '{target.name}' is of type '{target.type}', which revetl cannot open. "
+        f"{nearest(target.type, ['duckdb'])}"
+    )
+
+
+def database_of(target: Target) -> str | None:
+    """The database a target opens, where its configuration tells; dbt writes it into the manifest."""
+    if target.type == "duckdb":
+        return str(target.config.get("database") or Path(str(target.config.get("path", ""))).stem)
+    named = target.config.get("database") or target.config.get("dbname")
+    return None if named is None else str(named)

@@ -1,0 +1,167 @@
+"""DuckDB: the embedded default. One process at a time may have a file open for writing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from revetl.dbt import Target
+from revetl.errors import UsageError, WarehouseError
+from revetl.warehouse.base import Say
+
+_LOCK_POLL_SECONDS = 0.1
+
+
+def open_duckdb(target: Target, root: Path, *, read_only: bool, lock_timeout: float, say: Say) -> DuckDB:
+    """The file of a dbt-duckdb target with its `settings` and `attach`; see `open_warehouse`."""
+    named = str(target.config.get("path") or ":memory:")
+    if named == ":memory:":
+        raise UsageError(
+            f"profiles.yml: target '{target.name}' has path ':memory:', which no other process can see. "
+            "Name a file."
+        )
+    path = named if "://" in named or named.startswith("md:") else str(root / named)
+    if read_only and not Path(path).exists():
+        raise WarehouseError(f"{path}: there is no such database yet. Run `dbt build` first.")
+    settings = {str(key): value for key, value in (target.config.get("settings") or {}).items()}
+    connection = _connect(path, read_only, settings, lock_timeout, say)
+    for attach in target.config.get("attach") or ():
+        alias = (
+            f" as {exp.to_identifier(attach['alias'], quoted=True).sql('duckdb')}"
+            if attach.get("alias")
+            else ""
+        )
+        connection.execute(f"attach if not exists '{attach['path']}'{alias} (read_only)")
+    return DuckDB(connection)
+
+
+def _connect(
+    path: str, read_only: bool, settings: dict[str, Any], lock_timeout: float, say: Say
+) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + lock_timeout
+    waiting = False
+    while True:
+        try:
+            return duckdb.connect(path, read_only=read_only, config=settings)
+        except duckdb.IOException as error:
+            if "lock" not in str(error).lower():
+                raise WarehouseError(f"{path}: DuckDB cannot open it: {first_line(error)}") from None
+            if time.monotonic() >= deadline:
+                raise WarehouseError(
+                    f"{path}: another process has had the database open for {lock_timeout:g} s. "
+                    "Try again when it is done (a `dbt build`?), or wait longer with --lock-timeout."
+                ) from None
+            if not waiting:
+                say(f"{path} is open in another process; waiting up to {lock_timeout:g} s for it")
+                waiting = True
+            time.sleep(_LOCK_POLL_SECONDS)
+        except duckdb.Error as error:
+            raise WarehouseError(f"{path}: DuckDB cannot open it: {first_line(error)}") from None
+
+
+def first_line(error: Exception) -> str:
+    """The sentence of an engine's error, without the statement it quotes."""
+    return str(error).strip().splitlines()[0]
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise WarehouseError(f"DuckDB: {first_line(error)}") from error
+
+
+class DuckDB:
+    """`revetl.warehouse.Warehouse` on a DuckDB connection."""
+
+    dialect = "duckdb"
+    hash_by = f"duckdb {duckdb.__version__}"
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def run(self, statement: exp.Expr) -> None:
+        with _errors():
+            self.connection.execute(statement.sql(self.dialect))
+
+    def rows(self, statement: exp.Expr) -> list[tuple[Any, ...]]:
+        with _errors():
+            return self.connection.execute(statement.sql(self.dialect)).fetchall()
+
+    def stream(self, statement: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
+        with _errors():
+            yield from self.connection.execute(statement.sql(self.dialect)).to_arrow_reader(batch_rows)
+
+    def load(self, table: exp.Table, data: pa.Table) -> None:
+        with _errors():
+            self.connection.register("revetl_arrow", data)
+            try:
+                name = table.sql(self.dialect)
+                self.connection.execute(
+                    f"create or replace temporary table {name} as select * from revetl_arrow"
+                )
+            finally:
+                self.connection.unregister("revetl_arrow")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with _errors():
+            self.connection.begin()
+        try:
+            yield
+        except BaseException:
+            with _errors():
+                self.connection.rollback()
+            raise
+        with _errors():
+            self.connection.commit()
+
+    def columns(self, relation: exp.Table) -> dict[str, str]:
+        with _errors():
+            found = self.connection.execute(f"describe {relation.sql(self.dialect)}").fetchall()
+        return {name: kind for name, kind, *_ in found}
+
+    def exists(self, relation: exp.Table) -> bool:
+        query = "select 1 from information_schema.tables where table_schema = ? and table_name = ?"
+        with _errors():
+            return self.connection.execute(query, [relation.db, relation.name]).fetchone() is not None
+
+    def row_hash(self, values: Sequence[exp.Expr]) -> exp.Expr:
+        # hash() gives 64 unsigned bits; the state's column is a bigint as every engine has it.
+        hashed = exp.func("hash", *values)
+        return exp.cast(exp.BitwiseRightShift(this=hashed, expression=exp.convert(1)), "bigint")
+
+    def json_object(self, items: Mapping[str, tuple[exp.Expr, str]]) -> exp.Expr:
+        members: list[exp.Expr] = []
+        for name, (value, kind) in items.items():
+            members += [exp.convert(name), _json_value(value, kind.upper())]
+        return exp.cast(exp.Anonymous(this="json_object", expressions=members), "varchar")
+
+    def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
+        return exp.Anonymous(this="json_extract_string", expressions=[document, exp.convert(f'$."{name}"')])
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def _json_value(value: exp.Expr, kind: str) -> exp.Expr:
+    if kind.startswith("TIMESTAMP"):
+        if "TIME ZONE" in kind:
+            value = exp.AtTimeZone(this=value, zone=exp.convert("UTC"))
+        text = exp.Anonymous(this="strftime", expressions=[value, exp.convert("%Y-%m-%dT%H:%M:%S.%fZ")])
+        return text
+    if kind in {"DOUBLE", "FLOAT"}:
+        finite = exp.Anonymous(this="isfinite", expressions=[value.copy()])
+        return exp.Case(ifs=[exp.If(this=finite, true=value)])
+    if kind in {"HUGEINT", "UHUGEINT"}:
+        # Beyond what JSON readers take as a whole number.
+        return exp.cast(value, "varchar")
+    return value
