@@ -184,7 +184,7 @@ def render(value: Any, place: str, *, placeholders: bool = False, way_out: str =
 class _Strict(Undefined):
     """A name that is not known fails at once, even where Jinja would print an empty string."""
 
-    __str__ = __iter__ = __call__ = __bool__ = Undefined._fail_with_undefined_error  # type: ignore[assignment]
+    __str__ = __iter__ = __call__ = __bool__ = Undefined._fail_with_undefined_error
 
 
 def _as_number(text: str) -> int | float:

@@ -30,7 +30,7 @@ def statement(template: str, **parts: Any) -> exp.Expr:
         value = parts[name]
         filled = value.copy() if isinstance(value, exp.Expr) else exp.convert(value)
         if isinstance(node, exp.Table) and node.alias and isinstance(filled, exp.Table):
-            return filled.as_(node.alias, table=True)  # type: ignore[no-any-return]
+            return filled.as_(node.alias, table=True)
         return filled
 
     return _parsed(template).transform(fill)

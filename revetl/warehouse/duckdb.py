@@ -98,7 +98,9 @@ class DuckDB:
 
     def stream(self, statement: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
         with _errors():
-            yield from self.connection.execute(statement.sql(self.dialect)).to_arrow_reader(batch_rows)
+            self.connection.execute(statement.sql(self.dialect))
+            reader: pa.RecordBatchReader = self.connection.to_arrow_reader(batch_rows)  # type: ignore[assignment]
+            yield from reader
 
     def load(self, table: exp.Table, data: pa.Table) -> None:
         with _errors():
@@ -156,8 +158,7 @@ def _json_value(value: exp.Expr, kind: str) -> exp.Expr:
     if kind.startswith("TIMESTAMP"):
         if "TIME ZONE" in kind:
             value = exp.AtTimeZone(this=value, zone=exp.convert("UTC"))
-        text = exp.Anonymous(this="strftime", expressions=[value, exp.convert("%Y-%m-%dT%H:%M:%S.%fZ")])
-        return text
+        return exp.Anonymous(this="strftime", expressions=[value, exp.convert("%Y-%m-%dT%H:%M:%S.%fZ")])
     if kind in {"DOUBLE", "FLOAT"}:
         finite = exp.Anonymous(this="isfinite", expressions=[value.copy()])
         return exp.Case(ifs=[exp.If(this=finite, true=value)])

@@ -1,0 +1,1 @@
+"""A run of a sync: lock, recover, plan, guard, spool, deliver, journal, commit, record."""

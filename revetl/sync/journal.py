@@ -1,0 +1,188 @@
+"""What was sent and what was acknowledged, on this machine's disk before the next batch goes out.
+
+A run has a folder, `.revetl/runs/RUN/`, with the spool (one Parquet file an operation) and this journal, a
+SQLite database. Rows are named by operation and their place in that file. Before a batch is sent its range
+is written as `sent`; what became of it is written when the answer is in. A range that is only `sent` after
+a crash has an unknown outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_SCHEMA = """
+pragma journal_mode = wal;
+pragma synchronous = full;
+create table if not exists sent (operation text, first integer, last integer, folded integer default 0);
+create table if not exists answered (
+    operation text, first integer, last integer, outcome text, folded integer default 0
+);
+create table if not exists rejected (
+    operation text, place integer, reason text, attempts integer, primary key (operation, place)
+);
+create index if not exists answered_open on answered (folded, operation, first);
+"""
+
+DELIVERED = "delivered"
+UNSENT = "unsent"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Rows `first` to before `last` of an operation's spool file."""
+
+    operation: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a range: `delivered` but for the rejected places, or `unsent` (surely not applied)."""
+
+    range: Range
+    outcome: str
+    rejected: Mapping[int, str] = field(default_factory=dict)
+    attempts: int = 1
+
+
+class Journal:
+    """One run's journal. Writers wait until their entry is on disk; entries that arrive together share a
+    transaction."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "journal.sqlite"
+        self._connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
+        self._connection.executescript(_SCHEMA)
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Range | Answer, asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def write(self, entry: Range | Answer) -> None:
+        """Put an entry on disk: a Range is about to be sent, an Answer came in."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, done))
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._drain())
+        await done
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            try:
+                await asyncio.to_thread(self.write_now, [entry for entry, _ in batch])
+            except sqlite3.Error as error:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_exception(error)
+            else:
+                for _, done in batch:
+                    if not done.done():
+                        done.set_result(None)
+
+    def write_now(self, entries: Iterable[Range | Answer]) -> None:
+        """Put entries on disk in one transaction."""
+        with self._transaction() as db:
+            for entry in entries:
+                if isinstance(entry, Range):
+                    row = (entry.operation, entry.first, entry.last)
+                    db.execute("insert into sent (operation, first, last) values (?, ?, ?)", row)
+                    continue
+                cut = entry.range
+                db.execute(
+                    "insert into answered (operation, first, last, outcome) values (?, ?, ?, ?)",
+                    (cut.operation, cut.first, cut.last, entry.outcome),
+                )
+                db.executemany(
+                    "insert or replace into rejected values (?, ?, ?, ?)",
+                    [(cut.operation, place, why, entry.attempts) for place, why in entry.rejected.items()],
+                )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing. The writer and the one who folds are on threads of their own."""
+        with self._lock:
+            self._connection.execute("begin immediate")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("rollback")
+                raise
+            self._connection.execute("commit")
+
+    def unfolded(self, limit: int) -> list[tuple[int, Range]]:
+        """Delivered ranges that are not in the state yet, in spool order, up to `limit` of them."""
+        rows = self._rows(
+            "select rowid, operation, first, last from answered where folded = 0 and outcome = ? "
+            "order by rowid limit ?",
+            DELIVERED,
+            limit,
+        )
+        return [(rowid, Range(*cut)) for rowid, *cut in rows]
+
+    def rejections(self, cut: Range) -> dict[int, tuple[str, int]]:
+        """Place to (reason, attempts) of the rejected rows of a range."""
+        rows = self._rows(
+            "select place, reason, attempts from rejected where operation = ? and place >= ? and place < ?",
+            cut.operation,
+            cut.first,
+            cut.last,
+        )
+        return {place: (reason, attempts) for place, reason, attempts in rows}
+
+    def mark_folded(self, rowids: Iterable[int]) -> None:
+        """These delivered ranges are in the state now."""
+        with self._transaction() as db:
+            db.executemany("update answered set folded = 1 where rowid = ?", [(rowid,) for rowid in rowids])
+
+    def unknown(self) -> list[Range]:
+        """What was sent and never answered: the outcome is not known."""
+        sent = self._rows("select operation, first, last from sent order by operation, first")
+        answered = self._rows("select operation, first, last from answered order by operation, first")
+        covered: dict[str, list[tuple[int, int]]] = {}
+        for operation, first, last in answered:
+            covered.setdefault(operation, []).append((first, last))
+        found: list[Range] = []
+        for operation, first, last in sent:
+            for start, end in _minus((first, last), covered.get(operation, [])):
+                found.append(Range(operation, start, end))
+        return found
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Delivered and rejected records by operation: {'delivered': {'add': 3}, 'rejected': {}}."""
+        rejected = dict(self._rows("select operation, count(*) from rejected group by 1"))
+        answered = self._rows(
+            "select operation, sum(last - first) from answered where outcome = ? group by 1", DELIVERED
+        )
+        delivered = {operation: total - rejected.get(operation, 0) for operation, total in answered}
+        return {"delivered": delivered, "rejected": rejected}
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._connection.execute(query, values).fetchall()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def _minus(whole: tuple[int, int], parts: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The pieces of `whole` that no part covers; parts are in order and do not overlap."""
+    pieces = []
+    start, end = whole
+    for first, last in parts:
+        if last <= start or first >= end:
+            continue
+        if first > start:
+            pieces.append((start, first))
+        start = max(start, last)
+    if start < end:
+        pieces.append((start, end))
+    return pieces

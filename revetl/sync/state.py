@@ -1,0 +1,146 @@
+"""Journal to state: what was acknowledged becomes a table again.
+
+Folding is idempotent: a crash between the warehouse's commit and the journal's mark only folds again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from revetl.sql import statement, table
+from revetl.sync import lock
+from revetl.sync.journal import DELIVERED, Journal, Range
+from revetl.sync.spool import FORGET, SCHEMA, Spool
+from revetl.sync.tables import Tables
+from revetl.warehouse import Warehouse
+
+FOLDING = table("revetl_folding")
+_RANGES = 128
+_UNKNOWN = "unknown"
+_REJECTED = "rejected"
+_SCHEMA = pa.schema(
+    [
+        *SCHEMA,
+        pa.field("outcome", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("attempts", pa.int64()),
+    ]
+)
+
+_MERGE_STATE = """
+merge into :state as s
+using (select * from :folding as g where outcome <> 'rejected') as f on s.sync = :sync and s.key = f.key
+when matched and f.outcome = 'delivered' and f.operation in ('remove', 'forget') then delete
+when matched and f.outcome = 'delivered' then update set
+    row_hash = f.row_hash, hash_by = :hash_by, identifiers = f.identifiers, fields = f.fields,
+    acknowledged_at = :now, run_id = :run_id,
+    pending_operation = null, pending_hash = null, pending_run_id = null
+when matched and f.operation = 'add' then update set
+    row_hash = null, identifiers = f.identifiers, fields = f.fields,
+    pending_operation = f.operation, pending_hash = f.row_hash, pending_run_id = f.origin
+when matched then update set
+    row_hash = null, pending_operation = f.operation,
+    pending_hash = case when f.operation <> 'remove' then f.row_hash end, pending_run_id = f.origin
+when not matched and f.operation not in ('remove', 'forget') then insert (
+    sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id,
+    pending_operation, pending_hash, pending_run_id
+) values (
+    :sync, f.key, case when f.outcome = 'delivered' then f.row_hash end, :hash_by, f.identifiers, f.fields,
+    case when f.outcome = 'delivered' then cast(:now as timestamp) end, :run_id,
+    case when f.outcome <> 'delivered' then f.operation end,
+    case when f.outcome <> 'delivered' then f.row_hash end,
+    case when f.outcome <> 'delivered' then f.origin end
+)
+"""
+
+_MERGE_REJECTIONS = """
+merge into :rejections as r
+using (select * from :folding as g where outcome = 'rejected') as f on r.sync = :sync and r.key = f.key
+when matched then update set
+    operation = f.operation, row_hash = f.row_hash, reason = f.reason, attempts = r.attempts + f.attempts,
+    identifiers = f.identifiers, fields = f.fields, last_rejected_at = :now, run_id = :run_id
+when not matched then insert (
+    sync, key, operation, row_hash, reason, attempts, identifiers, fields,
+    first_rejected_at, last_rejected_at, run_id
+) values (
+    :sync, f.key, f.operation, f.row_hash, f.reason, f.attempts, f.identifiers, f.fields, :now, :now, :run_id
+)
+"""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Carries one run's journal to the state of its sync."""
+
+    tables: Tables
+    sync: str
+    run_id: str
+    hash_by: str
+    spool: Spool
+    journal: Journal
+
+    def fold(self, warehouse: Warehouse) -> None:
+        """Fold every delivered range that is not folded yet."""
+        while ranges := self.journal.unfolded(_RANGES):
+            # A person can be removed and added in one run; an operation at a time keeps that order.
+            operation = ranges[0][1].operation
+            first = [(rowid, cut) for rowid, cut in ranges if cut.operation == operation]
+            with warehouse.transaction():
+                self._merge(warehouse, [cut for _, cut in first], DELIVERED)
+            self.journal.mark_folded(rowid for rowid, _ in first)
+
+    def fold_unknown(self, warehouse: Warehouse) -> int:
+        """Note in the state what was sent and never answered; gives the number of records."""
+        unknown = self.journal.unknown()
+        for operation in {cut.operation: None for cut in unknown}:
+            with warehouse.transaction():
+                self._merge(warehouse, [cut for cut in unknown if cut.operation == operation], _UNKNOWN)
+        return sum(cut.last - cut.first for cut in unknown)
+
+    def forget(self, warehouse: Warehouse) -> None:
+        """Drop the keys whose identifiers other members hold; call when those members are delivered."""
+        if rows := self.spool.rows(FORGET):
+            with warehouse.transaction():
+                self._merge(warehouse, [Range(FORGET, 0, rows)], DELIVERED)
+
+    def _merge(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
+        batches = list(self._rows(cuts, outcome))
+        warehouse.load(FOLDING, pa.Table.from_batches(batches, schema=_SCHEMA))
+        parts = {
+            "folding": FOLDING,
+            "state": self.tables.state,
+            "rejections": self.tables.rejections,
+            "sync": self.sync,
+            "run_id": self.run_id,
+            "hash_by": self.hash_by,
+            "now": lock.now(),
+        }
+        warehouse.run(statement(_MERGE_STATE, **parts))
+        warehouse.run(
+            statement(
+                "delete from :rejections where sync = :sync and key in "
+                "(select key from :folding as g where outcome = 'delivered')",
+                **parts,
+            )
+        )
+        warehouse.run(statement(_MERGE_REJECTIONS, **parts))
+
+    def _rows(self, cuts: list[Range], outcome: str) -> Iterator[pa.RecordBatch]:
+        for cut, batch in self.spool.read(cuts):
+            rejected = self.journal.rejections(cut) if outcome == DELIVERED else {}
+            size = batch.num_rows
+            outcomes, attempts = [outcome] * size, [0] * size
+            reasons: list[str | None] = [None] * size
+            for place, (reason, count) in rejected.items():
+                index = place - cut.first
+                outcomes[index], reasons[index], attempts[index] = _REJECTED, reason, count
+            extra: list[pa.Array[Any]] = [
+                pa.array(outcomes, pa.string()),
+                pa.array(reasons, pa.string()),
+                pa.array(attempts, pa.int64()),
+            ]
+            yield pa.RecordBatch.from_arrays([*batch.columns, *extra], schema=_SCHEMA)
