@@ -29,8 +29,8 @@ def statement(template: str, **parts: Any) -> exp.Expr:
             return node
         value = parts[name]
         filled = value.copy() if isinstance(value, exp.Expr) else exp.convert(value)
-        if isinstance(node, exp.Table) and node.alias and isinstance(filled, exp.Table):
-            return filled.as_(node.alias, table=True)
+        if isinstance(node, exp.Table) and node.alias:
+            return exp.alias_(filled, node.alias, table=True)
         return filled
 
     return _parsed(template).transform(fill)

@@ -22,7 +22,7 @@ OPERATIONS = ("remove", "update", "add")
 FORGET = "forget"
 ROW_GROUP = 10_000
 
-SCHEMA = pa.schema(
+SCHEMA: pa.Schema = pa.schema(  # type: ignore[arg-type]
     [
         pa.field("operation", pa.string()),
         pa.field("key", pa.string()),

@@ -44,8 +44,8 @@ class Warehouse(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing."""
 
-    def columns(self, relation: exp.Table) -> dict[str, str]:
-        """Column name to type name, in order; raises WarehouseError when there is no such relation."""
+    def columns(self, relation: exp.Table | exp.Select) -> dict[str, str]:
+        """Column name to type name of a relation or query, in order; raises WarehouseError when there is none."""
 
     def exists(self, relation: exp.Table) -> bool:
         """Whether there is such a table or view."""

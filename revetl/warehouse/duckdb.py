@@ -126,7 +126,7 @@ class DuckDB:
         with _errors():
             self.connection.commit()
 
-    def columns(self, relation: exp.Table) -> dict[str, str]:
+    def columns(self, relation: exp.Table | exp.Select) -> dict[str, str]:
         with _errors():
             found = self.connection.execute(f"describe {relation.sql(self.dialect)}").fetchall()
         return {name: kind for name, kind, *_ in found}
