@@ -63,6 +63,12 @@ class DbtProject:
     profile: str
     model_paths: tuple[str, ...]
     target_path: Path
+    vars: Mapping[str, Any]
+
+    def variable(self, name: str, default: str) -> str:
+        """A variable of the revetl package, as the project sets it: under `revetl`, or for all."""
+        own = self.vars.get("revetl")
+        return str((own if isinstance(own, Mapping) else {}).get(name, self.vars.get(name, default)))
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ def read_project(options: Options) -> DbtProject:
         profile=str(options.profile or document.get("profile") or name),
         model_paths=tuple(document.get("model-paths") or ["models"]),
         target_path=root / target_path,
+        vars=document.get("vars") or {},
     )
 
 

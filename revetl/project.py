@@ -115,7 +115,8 @@ class Workspace:
             )
         if not names:
             raise UsageError(
-                f"{audience.model.place}: {audience.name} goes nowhere. Add `sync: [{{to: NAME}}]` to its meta.revetl."
+                f"{audience.model.place}: {audience.name} goes nowhere. "
+                "Add `sync: [{to: NAME}]` to its meta.revetl."
             )
         return [sync for sync in audience.syncs if to in (None, sync.config.to)]
 

@@ -95,8 +95,8 @@ class Transport:
                     return await self._once(request, attempts)
         except _TryAgain as error:
             raise GaveUp(
-                f"{request.url.host} could not be delivered to: {self.redact(str(error))}. Nothing that it did "
-                "not acknowledge is taken for delivered; run the sync again when it is up.",
+                f"{request.url.host} could not be delivered to: {self.redact(str(error))}. What it did not "
+                "acknowledge is not taken for delivered; run the sync again when it is up.",
                 surely_unsent=not attempts.reached,
             ) from None
         raise AssertionError("stamina ends with a result or an exception")

@@ -107,7 +107,7 @@ Flow = Generator[httpx.Request, httpx.Response, Result]
 class Verdict(Enum):
     """What a status means for the batch that got it."""
 
-    PASS = "the connector reads the response"
+    PASS = "the connector reads the response"  # noqa: S105
     RETRY = "send the same again, later"
     SPLIT = "too large: send each half"
     BISECT = "a record in it is bad: halve down to the one, and reject it"

@@ -22,16 +22,15 @@ OPERATIONS = ("remove", "update", "add")
 FORGET = "forget"
 ROW_GROUP = 10_000
 
-SCHEMA: pa.Schema = pa.schema(  # type: ignore[arg-type]
-    [
-        pa.field("operation", pa.string()),
-        pa.field("key", pa.string()),
-        pa.field("row_hash", pa.int64()),
-        pa.field("identifiers", pa.string()),
-        pa.field("fields", pa.string()),
-        pa.field("origin", pa.string()),
-    ]
-)
+_COLUMNS: dict[str, pa.DataType] = {
+    "operation": pa.string(),
+    "key": pa.string(),
+    "row_hash": pa.int64(),
+    "identifiers": pa.string(),
+    "fields": pa.string(),
+    "origin": pa.string(),
+}
+SCHEMA = pa.schema(_COLUMNS)
 
 
 @dataclass(frozen=True)

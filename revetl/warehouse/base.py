@@ -45,7 +45,7 @@ class Warehouse(Protocol):
         """All or nothing."""
 
     def columns(self, relation: exp.Table | exp.Select) -> dict[str, str]:
-        """Column name to type name of a relation or query, in order; raises WarehouseError when there is none."""
+        """Column name to type name of a relation or query; raises WarehouseError when there is none."""
 
     def exists(self, relation: exp.Table) -> bool:
         """Whether there is such a table or view."""

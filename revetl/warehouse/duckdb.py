@@ -17,6 +17,7 @@ from revetl.errors import UsageError, WarehouseError
 from revetl.warehouse.base import Say
 
 _LOCK_POLL_SECONDS = 0.1
+_TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
 
 
 def open_duckdb(target: Target, root: Path, *, read_only: bool, lock_timeout: float, say: Say) -> DuckDB:
@@ -106,10 +107,11 @@ class DuckDB:
         with _errors():
             self.connection.register("revetl_arrow", data)
             try:
-                name = table.sql(self.dialect)
-                self.connection.execute(
-                    f"create or replace temporary table {name} as select * from revetl_arrow"
+                query = exp.select("*").from_("revetl_arrow")
+                create = exp.Create(
+                    this=table, kind="TABLE", replace=True, expression=query, properties=_TEMPORARY
                 )
+                self.connection.execute(create.sql(self.dialect))
             finally:
                 self.connection.unregister("revetl_arrow")
 

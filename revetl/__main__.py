@@ -1,0 +1,5 @@
+"""`python -m revetl`."""
+
+from revetl.cli import main
+
+main()

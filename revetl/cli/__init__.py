@@ -1,0 +1,77 @@
+"""The command line: parse, call `revetl.Project`, print. A module a group of commands.
+
+Exit codes: 0 done; 1 some records were rejected; 2 usage or configuration; 3 a guard stopped it; 4 a
+destination refused us; 5 the warehouse failed; 6 another run has the sync.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from revetl import __version__
+from revetl.errors import RevetlError, nearest
+
+_COMMANDS = {
+    "init": "project",
+    "debug": "project",
+    "list": "project",
+    "load": "load",
+    "plan": "sync",
+    "sync": "sync",
+    "retry": "sync",
+    "status": "history",
+    "rejections": "history",
+    "sandbox": "sandbox",
+    "demo": "demo",
+}
+"""Command to module: a command's module is imported when it is called for."""
+
+
+class _Commands(click.Group):
+    """Commands that are imported when they are used, with the nearest name for one that is not there."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"revetl.cli.{_COMMANDS[cmd_name]}")
+        found: click.Command = getattr(module, f"{cmd_name}_command")
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"There is no command '{args[0]}'. {nearest(args[0], _COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="revetl")
+def cli() -> None:
+    """Events become profiles in SQL, profiles become audiences in SQL, audiences become API calls."""
+
+
+def main() -> None:
+    """The `revetl` command."""
+    try:
+        code = cli.main(prog_name="revetl", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except RevetlError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe has had enough; that is no failure of ours.
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,135 @@
+"""What commands share: dbt's options, output as text or JSON, messages to stderr."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import orjson
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from revetl.api import Project
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PROJECT_OPTIONS = (
+    click.option("--project-dir", type=click.Path(path_type=Path), help="The dbt project's folder."),
+    click.option("--profiles-dir", type=click.Path(path_type=Path), help="The folder of profiles.yml."),
+    click.option("--profile", help="The profile to use, instead of the project's."),
+    click.option("-t", "--target", help="The target of the profile, instead of its default."),
+    click.option("--vars", help="dbt variables as YAML; used when `dbt parse` has to be run."),
+    click.option(
+        "--lock-timeout",
+        type=click.FloatRange(min=0),
+        default=60.0,
+        show_default=True,
+        help="Seconds to wait for a DuckDB file that another process has open.",
+    ),
+)
+_OUTPUT_OPTIONS = (
+    click.option(
+        "-o",
+        "--output",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        help="What is printed to stdout.",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="No messages and no progress."),
+    click.option("--no-color", is_flag=True, help="No colours; NO_COLOR does the same."),
+)
+
+
+def _decorated(function: F, options: Sequence[Callable[[F], F]]) -> F:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def project_options(function: F) -> F:
+    """dbt's own options, as `**project_options` for `open_project`."""
+    return _decorated(function, _PROJECT_OPTIONS)
+
+
+def output_options(function: F) -> F:
+    """-o, -q and --no-color."""
+    return _decorated(function, _OUTPUT_OPTIONS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Where a command's results and messages go."""
+
+    output: str
+    quiet: bool
+    no_color: bool
+
+    @property
+    def json(self) -> bool:
+        return self.output == "json"
+
+    def say(self, message: str) -> None:
+        """A message for a person, on stderr."""
+        if not self.quiet:
+            click.echo(message, err=True)
+
+    def console(self, *, err: bool = False) -> Console:
+        """A rich console on stdout or stderr."""
+        from rich.console import Console
+
+        no_color = self.no_color or bool(os.environ.get("NO_COLOR"))
+        return Console(
+            stderr=err,
+            no_color=no_color,
+            highlight=False,
+            emoji=False,
+            soft_wrap=not (sys.stderr if err else sys.stdout).isatty(),
+        )
+
+    def print_json(self, value: object) -> None:
+        """Data, on stdout."""
+        click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=_plain).decode())
+
+    def print_table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Rows as a table without borders; numbers to the right."""
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for index, name in enumerate(columns):
+            numbers = bool(rows) and all(isinstance(row[index], int | None) for row in rows)
+            table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(_cell(value) for value in row))
+        self.console().print(table)
+
+
+def _cell(value: object) -> str:
+    from rich.markup import escape
+
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value)
+
+
+def open_project(out: Output, **options: Any) -> Project:
+    """The project that the options name."""
+    from revetl.api import Project
+
+    path = options.pop("project_dir")
+    return Project(path, say=out.say, **options)
