@@ -1,0 +1,21 @@
+{# 32 hex digits of a text: the id of an identifier. Equal on every engine. #}
+{% macro hash_text(text) -%}
+    {{ return(adapter.dispatch('hash_text', 'revetl')(text)) }}
+{%- endmacro %}
+
+{% macro default__hash_text(text) -%}
+    md5({{ text }})
+{%- endmacro %}
+
+{# A 63-bit whole number of a text, by whatever the engine does fastest; not stored beyond one build. #}
+{% macro hash_number(text) -%}
+    {{ return(adapter.dispatch('hash_number', 'revetl')(text)) }}
+{%- endmacro %}
+
+{% macro default__hash_number(text) -%}
+    cast(('x' || substr(md5({{ text }}), 1, 15))::bit(60) as bigint)
+{%- endmacro %}
+
+{% macro duckdb__hash_number(text) -%}
+    cast(hash({{ text }}) >> 1 as bigint)
+{%- endmacro %}

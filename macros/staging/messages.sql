@@ -1,0 +1,93 @@
+{# The messages of a raw table, one row a message id.
+
+   `columns` are the ones this type of message has of its own; `sample` is the seed that stands in for the
+   table for as long as `sample_events` is on and no event of any type has landed, so that the two never mix.
+   A message that was delivered again counts as it was first received. With `as_of` set, what happened after
+   it is left out, and the whole project is built as of then. #}
+{% macro messages(name, columns, documents, sample=none) %}
+    {% set common = ['id', 'user_id', 'anonymous_id', 'timestamp', 'original_timestamp', 'sent_at',
+        'received_at', 'uuid_ts'] %}
+    {% set names = common + columns + documents + ['context'] %}
+with landed as (
+
+    select
+    {%- for column in names %}
+        {{ column }}{{ ',' if not loop.last }}
+    {%- endfor %}
+    from {{ source('raw', name) }}
+
+),
+
+    {% if sample and var('sample_events') %}
+sample as (
+
+    select
+        {%- for column in names %}
+        {{ revetl.as_json(column) ~ ' as ' ~ column if column in documents + ['context'] else column }}
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ref(sample) }}
+    where {{ revetl.nothing_has_landed() }}
+
+),
+
+messages as (
+
+    select * from landed
+    union all
+    select * from sample
+
+),
+    {% else %}
+messages as (
+
+    select * from landed
+
+),
+    {% endif %}
+
+numbered as (
+
+    select
+        *,
+        row_number() over (
+            partition by id
+            order by received_at, uuid_ts, timestamp
+        ) as delivery
+    from messages
+    {%- if var('as_of', none) %}
+    where timestamp <= {{ revetl.as_of() }}
+    {%- endif %}
+
+),
+
+typed as (
+
+    select
+        id as message_id,
+        nullif(trim(user_id), '') as user_id,
+        nullif(trim(anonymous_id), '') as anonymous_id,
+    {%- for column in columns + documents %}
+        {{ column }},
+    {%- endfor %}
+        context,
+        timestamp,
+        original_timestamp,
+        sent_at,
+        received_at,
+        uuid_ts as loaded_at
+    from numbered
+    where delivery = 1
+
+)
+
+select * from typed
+{%- endmacro %}
+
+{# Whether all raw tables are empty. #}
+{% macro nothing_has_landed() -%}
+    {% for name in ['tracks', 'identifies', 'pages', 'screens', 'groups', 'aliases'] -%}
+    not exists (select 1 from {{ source('raw', name) }})
+    {%- if not loop.last %} and {% endif %}
+    {%- endfor %}
+{%- endmacro %}

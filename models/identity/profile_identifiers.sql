@@ -1,0 +1,25 @@
+with graph as (
+
+    select * from {{ ref('identity_graph') }}
+
+),
+
+numbered as (
+
+    select
+        canonical_id,
+        identifier_type,
+        identifier_value,
+        first_seen_at,
+        last_seen_at,
+        row_number() over (
+            partition by canonical_id, identifier_type
+            order by
+                first_seen_at,
+                identifier_value
+        ) as identifier_number
+    from graph
+
+)
+
+select * from numbered

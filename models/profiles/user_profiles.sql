@@ -1,0 +1,105 @@
+{% set traits = var('profile_traits') %}
+
+with graph as (
+
+    select * from {{ ref('identity_graph') }}
+
+),
+
+identifies as (
+
+    select * from {{ ref('stg_identifies') }}
+
+),
+
+identifiers as (
+
+    select * from {{ ref('profile_identifiers') }}
+
+),
+
+computed_traits as (
+
+    select * from {{ ref('computed_traits') }}
+
+),
+
+profiles as (
+
+    select
+        canonical_id,
+        max(case when identifier_type = 'user_id' and identifier_number = 1 then identifier_value end) as user_id,
+        max(case when identifier_type = 'anonymous_id' and identifier_number = 1 then identifier_value end)
+            as anonymous_id,
+        min(first_seen_at) as first_seen_at,
+        max(last_seen_at) as last_seen_at
+    from identifiers
+    group by canonical_id
+
+),
+
+identified as (
+
+    select
+        graph.canonical_id,
+        identifies.message_id,
+        identifies.timestamp,
+        {%- for trait in traits %}
+        {{ revetl.trait_value(trait) }} as {{ trait }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from identifies
+    inner join graph
+        on
+            graph.identifier_type
+            = case when identifies.user_id is not null then 'user_id' else 'anonymous_id' end
+            and graph.identifier_value = coalesce(identifies.user_id, identifies.anonymous_id)
+
+),
+
+-- A null takes nothing away: each trait is the last value that was said, whenever it arrived.
+set_last as (
+
+    select
+        canonical_id,
+        {%- for trait in traits %}
+        {{ revetl.last_value_by(trait, 'timestamp', 'message_id') }} as {{ trait }},
+        max(case when {{ trait }} is not null then timestamp end) as {{ trait }}_set_at{{ ',' if not loop.last }}
+        {%- endfor %}
+    from identified
+    group by canonical_id
+
+),
+
+joined as (
+
+    select
+        profiles.canonical_id,
+        profiles.user_id,
+        profiles.anonymous_id,
+        {%- for trait in traits %}
+        set_last.{{ trait }},
+        set_last.{{ trait }}_set_at,
+        {%- endfor %}
+        profiles.first_seen_at,
+        profiles.last_seen_at,
+        coalesce(computed_traits.order_count, 0) as order_count,
+        coalesce(computed_traits.refund_count, 0) as refund_count,
+        coalesce(computed_traits.lifetime_value, 0) as lifetime_value,
+        coalesce(computed_traits.refunded_value, 0) as refunded_value,
+        coalesce(computed_traits.net_lifetime_value, 0) as net_lifetime_value,
+        computed_traits.first_order_at,
+        computed_traits.last_order_at,
+        computed_traits.average_order_value,
+        computed_traits.most_frequent_product,
+        computed_traits.days_since_last_order,
+        computed_traits.mean_days_between_orders,
+        computed_traits.churn_risk_score
+    from profiles
+    left join set_last
+        on profiles.canonical_id = set_last.canonical_id
+    left join computed_traits
+        on profiles.canonical_id = computed_traits.canonical_id
+
+)
+
+select * from joined

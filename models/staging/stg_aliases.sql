@@ -1,0 +1,1 @@
+{{ revetl.messages('aliases', columns=['previous_id'], documents=[]) }}

@@ -1,0 +1,1 @@
+{{ revetl.messages('groups', columns=['group_id'], documents=['traits']) }}

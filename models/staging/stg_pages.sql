@@ -1,0 +1,1 @@
+{{ revetl.messages('pages', columns=['name', 'category'], documents=['properties']) }}

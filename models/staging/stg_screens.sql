@@ -1,0 +1,1 @@
+{{ revetl.messages('screens', columns=['name', 'category'], documents=['properties']) }}
