@@ -20,11 +20,16 @@
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
 
-    {% set query = revetl.contract_graph(sql) %}
+    {% set rounds = revetl.contract_graph(sql) %}
+    {% set query = revetl.composed_labels(rounds) %}
     {% call statement('main') -%}
         {{ get_create_table_as_sql(False, intermediate_relation, query) }}
     {%- endcall %}
-    {% do revetl.drop_working_tables() %}
+    {% do revetl.drop_working_table('nodes') %}
+    {% do revetl.drop_working_table('edges_' ~ (rounds | length + 1)) %}
+    {% for round in rounds %}
+        {% do revetl.drop_working_table('labels_' ~ round) %}
+    {% endfor %}
 
     {% if existing_relation is not none %}
         {% set existing_relation = load_cached_relation(existing_relation) %}
@@ -43,9 +48,8 @@
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
 
-{# Run the rounds; gives the query of the result over the working tables they leave. #}
+{# Run the rounds; gives their numbers, and leaves the working tables `nodes` and `labels_N`. #}
 {% macro contract_graph(edges_sql) %}
-    {% do revetl.drop_working_tables() %}
     {# Text ids are hashed once; all rounds work on whole numbers. #}
     {% do revetl.working_table('named_edges',
         'select left_id, right_id, '
@@ -74,7 +78,7 @@
         {% do revetl.contract_once(round) %}
         {% do rounds.append(round) %}
     {% endfor %}
-    {{ return(revetl.composed_labels(rounds)) }}
+    {{ return(rounds) }}
 {% endmacro %}
 
 {# One round: `edges_N` to `labels_N` (node to root) and `edges_N+1`. #}
@@ -134,19 +138,11 @@
 {% endmacro %}
 
 {% macro working_table(name, query) %}
+    {# One may be there from a build that was cut short. #}
+    {% do revetl.drop_working_table(name) %}
     {% do run_query('create table ' ~ revetl.working(name) ~ ' as ' ~ query) %}
 {% endmacro %}
 
 {% macro drop_working_table(name) %}
     {% do run_query('drop table if exists ' ~ revetl.working(name)) %}
-{% endmacro %}
-
-{# Drop what this build, or one that was cut short, has left. #}
-{% macro drop_working_tables() %}
-    {% set schema = api.Relation.create(database=this.database, schema=this.schema) %}
-    {% for relation in adapter.list_relations_without_caching(schema) %}
-        {% if relation.identifier.startswith(this.identifier ~ '__') and not relation.identifier.endswith('__dbt_tmp') %}
-            {% do run_query('drop table if exists ' ~ relation) %}
-        {% endif %}
-    {% endfor %}
 {% endmacro %}
