@@ -68,7 +68,7 @@ class Audience:
 
     def to_pandas(self) -> pd.DataFrame:
         """`to_arrow()` as a pandas data frame."""
-        return self.to_arrow().to_pandas()  # type: ignore[no-any-return]
+        return self.to_arrow().to_pandas()
 
 
 class Project:
@@ -209,9 +209,9 @@ class Project:
             warehouse.close()
 
     def _query(self, query: str) -> list[dict[str, Any]]:
-        tables = Tables(self.workspace.config.state_schema)
         warehouse = self.workspace.warehouse(read_only=True)
         try:
+            tables = Tables(self.workspace.config.state_schema, warehouse.database)
             if not tables.exist(warehouse):
                 return []
             parts = {"runs": tables.runs, "state": tables.state, "rejections": tables.rejections}

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 @lru_cache(maxsize=256)
 def _parsed(template: str) -> exp.Expr:
-    return sqlglot.parse_one(template, dialect="duckdb")
+    return sqlglot.parse_one(template)
 
 
 def statement(template: str, **parts: Any) -> exp.Expr:

@@ -110,7 +110,7 @@ class Transport:
         try:
             response = await self._client.send(request)
         except httpx.TransportError as error:
-            attempts.reached |= not isinstance(error, httpx.ConnectError)
+            attempts.reached |= not _never_connected(error)
             raise _TryAgain(_cause(error)) from error
         attempts.reached = True
         status = response.status_code
@@ -175,5 +175,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return None
 
 
+def _never_connected(error: httpx.TransportError) -> bool:
+    """Whether no byte of the request can have left: aiohttp tells the failure to connect from a lost
+    connection, and httpx's names for the two are the same."""
+    import aiohttp
+
+    return isinstance(error, httpx.ConnectError) or isinstance(error.__cause__, aiohttp.ClientConnectorError)
+
+
 def _cause(error: httpx.TransportError) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if _never_connected(error):
+        return f"no connection ({error.__cause__ or error})"
+    if isinstance(error.__cause__, TimeoutError) or not str(error):
+        return "no answer in time" if isinstance(error, httpx.TimeoutException) else type(error).__name__
+    return f"the connection broke ({error})"

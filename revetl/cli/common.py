@@ -85,13 +85,10 @@ class Output:
         from rich.console import Console
 
         no_color = self.no_color or bool(os.environ.get("NO_COLOR"))
-        return Console(
-            stderr=err,
-            no_color=no_color,
-            highlight=False,
-            emoji=False,
-            soft_wrap=not (sys.stderr if err else sys.stdout).isatty(),
-        )
+        is_terminal = (sys.stderr if err else sys.stdout).isatty()
+        # Where no one looks at the width, nothing is cut or folded to fit one.
+        width = None if is_terminal else 10_000
+        return Console(stderr=err, no_color=no_color, highlight=False, emoji=False, width=width)
 
     def print_json(self, value: object) -> None:
         """Data, on stdout."""

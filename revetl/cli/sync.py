@@ -123,8 +123,12 @@ def _run(
     force: tuple[str, ...],
 ) -> int:
     """Run the selected syncs, one failing not keeping the others from running."""
+    from stamina.instrumentation import set_on_retry_hooks
+
     from revetl.sync.run import SyncOptions
 
+    # A retry is no news; what it ends in is.
+    set_on_retry_hooks(())
     options = SyncOptions(full_refresh=full_refresh, retry=retry, force=force)
     runs, codes = [], [0]
     for sync in project.select(selection["name"], to=selection["to"], select=selection.get("select")):

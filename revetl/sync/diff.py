@@ -172,19 +172,18 @@ class Diff:
 
     def sending(self, operation: str, run_id: str, limit: int | None = None) -> exp.Expr:
         """The current records to `add` or `update`, in the spool's columns."""
-        operations = [operation, "rekey"] if operation == "add" else [operation]
         return self._limited(
             statement(
                 """
                 select :operation as operation, c.key as key, c.row_hash as row_hash,
                     :identifiers as identifiers, :fields as fields, coalesce(c.origin, :run_id) as origin
                 from :changes as c inner join :model as a on :key = c.key
-                where c.operation in (:operations)
+                where c.operation in (:operation, :also)
                 """,
                 **self._parts(),
                 operation=operation,
                 run_id=run_id,
-                operations=exp.Tuple(expressions=[exp.convert(name) for name in operations]),
+                also="rekey" if operation == "add" else operation,
             ),
             limit,
         )

@@ -83,7 +83,9 @@ def plan_sync(workspace: Workspace, sync: Sync, options: SyncOptions, size: int)
     destination = workspace.destination(sync, placeholders=True)
     warehouse = workspace.warehouse(read_only=True)
     try:
-        diff = make_diff(workspace, sync, warehouse, Tables(workspace.config.state_schema))
+        diff = make_diff(
+            workspace, sync, warehouse, Tables(workspace.config.state_schema, warehouse.database)
+        )
         plan = make_plan(workspace, sync, diff, full_refresh=options.full_refresh, retry=options.retry)
         if plan.stops and plan.stops[0].guard == "keys":
             return plan
@@ -111,10 +113,12 @@ class _Runner:
     run_id: str = field(default_factory=lambda: f"{lock.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}")
     started_at: datetime = field(default_factory=lock.now)
     recovered: int = 0
+    tables: Tables = field(init=False)
 
-    @property
-    def tables(self) -> Tables:
-        return Tables(self.workspace.config.state_schema)
+    def _open(self, lock_timeout: float | None = None) -> Warehouse:
+        warehouse = self.workspace.warehouse(lock_timeout=lock_timeout)
+        self.tables = Tables(self.workspace.config.state_schema, warehouse.database)
+        return warehouse
 
     @property
     def runs_folder(self) -> Path:
@@ -122,7 +126,7 @@ class _Runner:
         return self.workspace.root / ".revetl" / "runs" / self.workspace.target.name / self.sync.name
 
     def run(self) -> Run:
-        warehouse = self.workspace.warehouse()
+        warehouse = self._open()
         try:
             self.tables.create(warehouse)
             lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
@@ -247,7 +251,7 @@ class _Runner:
             interrupted = _run_async(lambda: _interruptible(delivery))
         except DestinationRefused as refusal:
             interrupted, error = False, refusal
-        warehouse = self.workspace.warehouse()
+        warehouse = self._open()
         try:
             carrier.fold(warehouse)
             carrier.fold_unknown(warehouse)
@@ -266,7 +270,7 @@ class _Runner:
         return run
 
     def _fold_now(self, carrier: Folder) -> None:
-        warehouse = self.workspace.warehouse(lock_timeout=0)
+        warehouse = self._open(lock_timeout=0)
         try:
             lock.renew(warehouse, self.tables, self.sync.name, self.run_id)
             carrier.fold(warehouse)

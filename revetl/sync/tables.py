@@ -75,32 +75,36 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Tables:
-    """The runner's tables in `schema`."""
+    """The runner's tables in `schema` of `database`, always named in full: a DuckDB file may be named as
+    the schema is."""
 
     schema: str
+    database: str
 
     @property
     def state(self) -> exp.Table:
-        return table("sync_state", self.schema)
+        return table("sync_state", self.schema, self.database)
 
     @property
     def runs(self) -> exp.Table:
-        return table("sync_runs", self.schema)
+        return table("sync_runs", self.schema, self.database)
 
     @property
     def rejections(self) -> exp.Table:
-        return table("sync_rejections", self.schema)
+        return table("sync_rejections", self.schema, self.database)
 
     @property
     def locks(self) -> exp.Table:
-        return table("sync_locks", self.schema)
+        return table("sync_locks", self.schema, self.database)
 
     def create(self, warehouse: Warehouse) -> None:
         """Make the schema and the tables that are missing."""
-        warehouse.run(statement("create schema if not exists :schema", schema=table(self.schema)))
+        warehouse.run(
+            statement("create schema if not exists :schema", schema=table(self.schema, self.database))
+        )
         for name, columns in _COLUMNS.items():
             definition = exp.Schema(
-                this=table(name, self.schema),
+                this=table(name, self.schema, self.database),
                 expressions=[
                     exp.ColumnDef(this=exp.to_identifier(column), kind=exp.DataType.build(kind))
                     for column, kind in columns.items()

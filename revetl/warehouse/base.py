@@ -29,6 +29,9 @@ class Warehouse(Protocol):
     hash_by: str
     """Names what made a row hash: an engine's hash may change between its versions."""
 
+    database: str
+    """The database (catalog) that is open."""
+
     def run(self, statement: exp.Expr) -> None:
         """Run a statement that gives nothing back."""
 

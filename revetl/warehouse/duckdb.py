@@ -88,6 +88,7 @@ class DuckDB:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
+        self.database = str(connection.execute("select current_database()").fetchall()[0][0])
 
     def run(self, statement: exp.Expr) -> None:
         with _errors():
@@ -99,8 +100,7 @@ class DuckDB:
 
     def stream(self, statement: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
         with _errors():
-            self.connection.execute(statement.sql(self.dialect))
-            reader: pa.RecordBatchReader = self.connection.to_arrow_reader(batch_rows)  # type: ignore[assignment]
+            reader = self.connection.sql(statement.sql(self.dialect)).to_arrow_reader(batch_rows)
             yield from reader
 
     def load(self, table: exp.Table, data: pa.Table) -> None:

@@ -1,0 +1,172 @@
+"""The APIs the sandbox plays: what each takes, its limits and its errors, by docs/destinations/."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from revetl.sandbox.rules import Rule
+from revetl.sandbox.store import Held
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, read: its ids in order, and what the log tells of it."""
+
+    body: Any
+    ids: list[str]
+    operation: str
+    message_ids: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response, and whether the call was applied."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+    applied: bool = False
+
+
+class Api(Protocol):
+    """One API: reads a request, refusing what the tool would refuse, and applies it."""
+
+    name: str
+
+    def read(self, raw: bytes, headers: Mapping[str, str]) -> Call | Answer:
+        """The call in a request, or the answer that refuses it."""
+
+    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+        """Hold what the call says, but for the records that a rule rejects."""
+
+
+def _refusing(rejecting: list[Rule], record_id: str) -> str | None:
+    return next((rule.reason for rule in rejecting if rule.matches(record_id)), None)
+
+
+@dataclass(frozen=True)
+class WebhookApi:
+    """revetl's own webhook contract; checks the signature when it knows a secret."""
+
+    secret: str | None = None
+    max_records: int = 10_000
+    max_bytes: int = 10_000_000
+    name: str = "webhook"
+
+    def read(self, raw: bytes, headers: Mapping[str, str]) -> Call | Answer:
+        if self.secret is not None:
+            signature = "sha256=" + hmac.digest(self.secret.encode(), raw, "sha256").hex()
+            if not hmac.compare_digest(signature, headers.get("x-revetl-signature", "")):
+                return Answer(401, {"error": "the signature is wrong"})
+        if len(raw) > self.max_bytes:
+            return Answer(413, {"error": f"more than {self.max_bytes} bytes"})
+        try:
+            body = orjson.loads(raw)
+            ids = [str(record["id"]) for record in body["records"]]
+            call = Call(body, ids, str(body["operation"]), [str(body["batch_id"])])
+            if body["operation"] not in {"add", "update", "remove"} or not isinstance(body["audience"], str):
+                return Answer(400, {"error": "operation or audience is wrong"})
+        except (ValueError, KeyError, TypeError) as error:
+            return Answer(400, {"error": f"not a batch: {error}"})
+        if len(ids) > self.max_records:
+            return Answer(413, {"error": f"more than {self.max_records} records"})
+        return call
+
+    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+        rejected = []
+        for record, record_id in zip(call.body["records"], call.ids, strict=True):
+            if (reason := _refusing(rejecting, record_id)) is not None:
+                rejected.append({"id": record["id"], "reason": reason})
+            elif call.operation == "remove":
+                held.take_out(call.body["audience"], record_id)
+            else:
+                held.put(call.body["audience"], record_id, record["fields"])
+        accepted = len(call.ids) - len(rejected)
+        return Answer(200, {"accepted": accepted, "rejected": rejected}, applied=True)
+
+
+@dataclass(frozen=True)
+class SegmentApi:
+    """Segment's `/v1/batch`: it answers 200 to what it can read, and drops a messageId it has seen."""
+
+    max_bytes: int = 500_000
+    max_message_bytes: int = 32_000
+    name: str = "segment"
+
+    def read(self, raw: bytes, headers: Mapping[str, str]) -> Call | Answer:
+        if not headers.get("authorization", "").startswith("Basic "):
+            return Answer(401, {"success": False, "message": "no write key"})
+        if len(raw) > self.max_bytes:
+            return Answer(400, {"success": False, "message": "Exceed payload limit"})
+        try:
+            body = orjson.loads(raw)
+            batch = body["batch"]
+            ids = [str(message.get("userId") or message["anonymousId"]) for message in batch]
+            kinds = {str(message["type"]) for message in batch}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return Answer(400, {"success": False, "message": "Malformed JSON"})
+        if any(len(orjson.dumps(message)) > self.max_message_bytes for message in batch):
+            return Answer(400, {"success": False, "message": "Exceed payload limit"})
+        return Call(body, ids, ",".join(sorted(kinds)), [str(m.get("messageId")) for m in batch])
+
+    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+        # Segment refuses no single message of a batch, so a rule that rejects has nothing to say here.
+        for message, person, message_id in zip(call.body["batch"], call.ids, call.message_ids, strict=True):
+            if message_id in held.seen_messages:
+                continue
+            held.seen_messages.add(message_id)
+            if message["type"] == "identify":
+                held.merge(person, message.get("traits") or {})
+        return Answer(200, {"success": True}, applied=True)
+
+
+@dataclass(frozen=True)
+class BrazeApi:
+    """Braze's `/users/track`: attributes, at most 75 objects of a kind."""
+
+    max_objects: int = 75
+    name: str = "braze"
+
+    def read(self, raw: bytes, headers: Mapping[str, str]) -> Call | Answer:
+        if not headers.get("authorization", "").startswith("Bearer "):
+            return Answer(401, {"message": "Invalid API key"})
+        try:
+            body = orjson.loads(raw)
+            kinds = [kind for kind in ("attributes", "events", "purchases") if kind in body]
+            ids = [_braze_id(user) for user in body.get("attributes", [])]
+        except (ValueError, TypeError, AttributeError):
+            return Answer(400, {"message": "Invalid JSON"})
+        if not kinds:
+            return Answer(400, {"message": "'attributes', 'events' or 'purchases' is required"})
+        for kind in kinds:
+            if len(body[kind]) > self.max_objects:
+                return Answer(400, {"message": f"'{kind}' may have {self.max_objects} objects at the most"})
+        return Call(body, ids, ",".join(kinds))
+
+    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+        errors = []
+        for index, (user, person) in enumerate(zip(call.body.get("attributes", []), call.ids, strict=True)):
+            reason = "'external_id', 'user_alias', 'braze_id', 'email' or 'phone' is required"
+            refused = reason if not person else _refusing(rejecting, person)
+            if refused is not None:
+                errors.append({"type": refused, "input_array": "attributes", "index": index})
+                continue
+            held.merge(person, {name: value for name, value in user.items() if name != "external_id"})
+        body: dict[str, Any] = {"message": "success", "attributes_processed": len(call.ids) - len(errors)}
+        if errors:
+            body["errors"] = errors
+        headers = {"X-RateLimit-Limit": "3000", "X-RateLimit-Remaining": "2999", "X-RateLimit-Reset": "0"}
+        return Answer(201, body, headers, applied=True)
+
+
+def _braze_id(user: Mapping[str, Any]) -> str:
+    for name in ("external_id", "braze_id", "email", "phone"):
+        if user.get(name):
+            return str(user[name])
+    alias = user.get("user_alias")
+    return f"{alias['alias_label']}:{alias['alias_name']}" if alias else ""

@@ -1,0 +1,158 @@
+"""The sandbox's routes: `/<destination>…` plays an API, `/_/…` shows and steers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from revetl.config import check
+from revetl.errors import UsageError
+from revetl.sandbox.apis import Answer, Api, BrazeApi, Call, SegmentApi, WebhookApi
+from revetl.sandbox.rules import Rule, Rules
+from revetl.sandbox.store import Held, Store
+
+
+class Dropped(Response):
+    """Promises a body and sends none, so that the server has to close the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head = [(b"content-length", b"1000")]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+
+
+def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(value), status, dict(headers or {}), media_type="application/json")
+
+
+class Sandbox:
+    """The state of one sandbox, and the handlers of its routes. `secrets` are webhook secrets by
+    destination; a webhook without one takes any signature."""
+
+    def __init__(self, rules: list[Rule], secrets: Mapping[str, str]) -> None:
+        self.rules = Rules(rules)
+        self.store = Store()
+        self._secrets = secrets
+
+    async def play(self, request: Request, api: Api) -> Response:
+        """Answer a request to a destination's API, by its rules and the misbehaviour in force."""
+        name = request.path_params["destination"]
+        held = self.store.of(name)
+        held.api = api.name
+        raw = await request.body()
+        read = api.read(raw, request.headers)
+        call = read if isinstance(read, Call) else Call(None, [], "")
+        rules = self.rules.take(name, call.ids)
+        for rule in rules:
+            if rule.kind == "slow":
+                await asyncio.sleep(rule.seconds)
+        answer = self._misbehave(rules, call)
+        if answer is None:
+            rejecting = [rule for rule in rules if rule.kind == "reject"]
+            answer = api.apply(read, held, rejecting) if isinstance(read, Call) else read
+        self._log(held, request, raw, call, answer)
+        if any(rule.kind == "drop" for rule in rules):
+            return Dropped()
+        return _json(answer.body, answer.status, answer.headers)
+
+    def _misbehave(self, rules: list[Rule], call: Call) -> Answer | None:
+        """The answer of a rule that keeps the call from being applied."""
+        for rule in rules:
+            if rule.kind == "drop" and rule.when == "before":
+                return Answer(0, None)
+            if rule.status is not None and rule.kind in ("status", "reject"):
+                headers = {} if rule.retry_after is None else {"Retry-After": f"{rule.retry_after:g}"}
+                bad = next((i for i in call.ids if rule.kind == "reject" and rule.matches(i)), None)
+                error = rule.reason if bad is None else f"{bad}: {rule.reason}"
+                return Answer(rule.status, {"error": error}, headers)
+        return None
+
+    @staticmethod
+    def _log(held: Held, request: Request, raw: bytes, call: Call, answer: Answer) -> None:
+        held.log.append(
+            {
+                "seq": len(held.log) + 1,
+                "method": request.method,
+                "path": request.url.path,
+                "status": answer.status,
+                "operation": call.operation,
+                "ids": call.ids,
+                "message_ids": call.message_ids,
+                "bytes": len(raw),
+                "applied": answer.applied,
+                "at": datetime.now(UTC).isoformat(),
+            }
+        )
+
+    async def webhook(self, request: Request) -> Response:
+        return await self.play(request, WebhookApi(self._secrets.get(request.path_params["destination"])))
+
+    async def segment(self, request: Request) -> Response:
+        return await self.play(request, SegmentApi())
+
+    async def braze(self, request: Request) -> Response:
+        return await self.play(request, BrazeApi())
+
+    async def about(self, _: Request) -> Response:
+        text = "A sandbox: it plays destinations' APIs, and nothing leaves it."
+        return _json({"revetl": text, "simulated": True, "destinations": self.store.names()})
+
+    async def members(self, request: Request) -> Response:
+        return _json(self.store.of(request.path_params["destination"]).as_json())
+
+    async def requests(self, request: Request) -> Response:
+        held = self.store.of(request.path_params["destination"])
+        if request.method == "DELETE":
+            held.log.clear()
+        since = int(request.query_params.get("since", 0))
+        return _json([entry for entry in held.log if entry["seq"] > since])
+
+    async def misbehave(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            self.rules.clear()
+        elif request.method == "POST":
+            try:
+                self.rules.add(read_rules(await request.body()))
+            except UsageError as error:
+                return _json({"error": str(error)}, 400)
+        return _json([rule.model_dump() for rule in self.rules.all()])
+
+    async def reset(self, _: Request) -> Response:
+        self.store.reset()
+        self.rules.clear()
+        return _json({"reset": True})
+
+
+def read_rules(text: str | bytes) -> list[Rule]:
+    """The rules in a JSON object or list. Raises UsageError naming the key that is wrong."""
+    try:
+        found: Any = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"misbehave: not JSON ({error}). Write an object or a list of them.") from None
+    return [check(Rule, rule, "misbehave") for rule in (found if isinstance(found, list) else [found])]
+
+
+def create_app(rules: list[Rule] | None = None, secrets: Mapping[str, str] | None = None) -> Starlette:
+    """The sandbox as an ASGI application; see docs/sandbox.md for its routes."""
+    sandbox = Sandbox(rules or [], secrets or {})
+    return Starlette(
+        routes=[
+            Route("/", sandbox.about),
+            Route("/_/health", sandbox.about),
+            Route("/_/members/{destination}", sandbox.members),
+            Route("/_/requests/{destination}", sandbox.requests, methods=["GET", "DELETE"]),
+            Route("/_/misbehave", sandbox.misbehave, methods=["GET", "POST", "DELETE"]),
+            Route("/_/reset", sandbox.reset, methods=["POST"]),
+            Route("/{destination}/v1/batch", sandbox.segment, methods=["POST"]),
+            Route("/{destination}/users/track", sandbox.braze, methods=["POST"]),
+            Route("/{destination}", sandbox.webhook, methods=["POST"]),
+        ]
+    )

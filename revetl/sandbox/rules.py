@@ -1,0 +1,81 @@
+"""How the sandbox misbehaves, as rules that come as JSON."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from revetl.config import Checked
+
+
+class Rule(Checked):
+    """One kind of misbehaviour, for one destination or `*`, for so many `times` (without it, for ever), with
+    some `probability`.
+
+    `status`: answer `status` (with `retry_after`) and apply nothing. `slow`: wait `seconds` first. `drop`:
+    close the connection without an answer, `before` or `after` the request was applied. `reject`: refuse
+    the records whose id matches `pattern` for `reason`; with a `status`, refuse any request that has one.
+    """
+
+    destination: str = "*"
+    kind: Literal["status", "slow", "drop", "reject"]
+    status: int | None = None
+    retry_after: float | None = None
+    seconds: Annotated[float, Field(ge=0)] = 1.0
+    when: Literal["before", "after"] = "before"
+    pattern: str = "."
+    reason: str = "rejected by the sandbox"
+    times: Annotated[int, Field(ge=1)] | None = None
+    probability: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"'{value}' is no regular expression: {error}") from None
+        return value
+
+    def matches(self, record_id: str) -> bool:
+        """Whether a record's id is one that the rule is about."""
+        return re.search(self.pattern, record_id) is not None
+
+
+class Rules:
+    """The rules in force, and how often each may still apply."""
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self._left: list[tuple[Rule, list[int | None]]] = []
+        self.add(rules)
+
+    def add(self, rules: list[Rule]) -> None:
+        """Put rules in force."""
+        self._left += [(rule, [rule.times]) for rule in rules]
+
+    def clear(self) -> None:
+        """Behave."""
+        self._left.clear()
+
+    def all(self) -> list[Rule]:
+        """The rules in force."""
+        return [rule for rule, _ in self._left]
+
+    def take(self, destination: str, ids: list[str]) -> list[Rule]:
+        """The rules that apply to this request, which counts against their `times`."""
+        taken = []
+        for rule, left in self._left:
+            if rule.destination not in ("*", destination) or left[0] == 0:
+                continue
+            if rule.kind == "reject" and not any(rule.matches(record_id) for record_id in ids):
+                continue
+            if rule.probability < 1 and random.random() >= rule.probability:  # noqa: S311
+                continue
+            if left[0] is not None:
+                left[0] -= 1
+            taken.append(rule)
+        self._left = [(rule, left) for rule, left in self._left if left[0] != 0]
+        return taken

@@ -1,0 +1,55 @@
+"""Serving the sandbox: for a person in the foreground, for tests and the demo in a thread."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import uvicorn
+
+from revetl.errors import UsageError
+from revetl.sandbox.app import create_app
+from revetl.sandbox.rules import Rule
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket on the port; 0 takes a free one. Raises UsageError when the port is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"--port {port}: {error.strerror} on {host}. Name another port, or 0.") from None
+    return listener
+
+
+def _server(rules: list[Rule] | None, secrets: Mapping[str, str] | None) -> uvicorn.Server:
+    app = create_app(rules, secrets)
+    return uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=60))
+
+
+def serve(listener: socket.socket, rules: list[Rule] | None = None) -> None:
+    """Serve until interrupted."""
+    _server(rules, None).run(sockets=[listener])
+
+
+@contextmanager
+def running_sandbox(
+    rules: list[Rule] | None = None, secrets: Mapping[str, str] | None = None, port: int = 0
+) -> Iterator[str]:
+    """A sandbox in a thread, and its base URL."""
+    listener = listen("127.0.0.1", port)
+    server = _server(rules, secrets)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)

@@ -1,0 +1,78 @@
+"""What a played destination holds, in memory."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Held:
+    """One destination: people by id with what is held of each, audiences by name, and the request log."""
+
+    name: str
+    api: str = ""
+    profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
+    audiences: dict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
+    seen_messages: set[str] = field(default_factory=set)
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+    def put(self, audience: str | None, person: str, fields: dict[str, Any]) -> None:
+        """Hold a person's fields, and have them in an audience."""
+        self.profiles.setdefault(person, {}).update(fields)
+        if audience is not None:
+            self.audiences[audience][person] = None
+
+    def take_out(self, audience: str, person: str) -> None:
+        """Have a person in an audience no longer."""
+        self.audiences[audience].pop(person, None)
+
+    def merge(self, person: str, fields: dict[str, Any]) -> None:
+        """Hold a person's attributes: null unsets one, true and false are membership of an audience of the
+        attribute's name."""
+        held = self.profiles.setdefault(person, {})
+        for name, value in fields.items():
+            if value is None:
+                held.pop(name, None)
+            else:
+                held[name] = value
+            if value is True:
+                self.audiences[name][person] = None
+            elif value is False or value is None:
+                self.audiences.get(name, {}).pop(person, None)
+
+    def as_json(self) -> dict[str, Any]:
+        """What `GET /_/members/<name>` shows."""
+        return {
+            "destination": self.name,
+            "api": self.api,
+            "simulated": True,
+            "audiences": {
+                audience: {
+                    "count": len(people),
+                    "members": {person: self.profiles.get(person, {}) for person in people},
+                }
+                for audience, people in sorted(self.audiences.items())
+            },
+            "profiles": self.profiles,
+        }
+
+
+class Store:
+    """Every destination that has been spoken to."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Held] = {}
+
+    def of(self, name: str) -> Held:
+        """A destination's hold, empty when it is new."""
+        return self._held.setdefault(name, Held(name))
+
+    def names(self) -> list[str]:
+        """The destinations, by name."""
+        return sorted(self._held)
+
+    def reset(self) -> None:
+        """Hold nothing of anybody."""
+        self._held.clear()
