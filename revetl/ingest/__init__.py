@@ -1,0 +1,1 @@
+"""Landing Segment-spec messages in the raw tables."""

@@ -1,0 +1,32 @@
+"""The raw tables and their columns, as `models/staging/_sources.yml` names them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import yaml
+
+from revetl.paths import dbt_project_dir
+
+MESSAGE_TABLES = {
+    "track": "tracks",
+    "identify": "identifies",
+    "page": "pages",
+    "screen": "screens",
+    "group": "groups",
+    "alias": "aliases",
+}
+"""Segment's message types, and the table each lands in."""
+
+REJECTED = "rejected_messages"
+
+
+@cache
+def raw_columns() -> dict[str, dict[str, str]]:
+    """Table to column to type, in order."""
+    text = (dbt_project_dir() / "models" / "staging" / "_sources.yml").read_text(encoding="utf-8")
+    (raw,) = yaml.safe_load(text)["sources"]
+    return {
+        table["name"]: {column["name"]: column["data_type"] for column in table["columns"]}
+        for table in raw["tables"]
+    }

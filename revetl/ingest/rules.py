@@ -1,0 +1,117 @@
+"""What makes a message one that can be landed, as SQL over the columns of a parsed file.
+
+The rules are Segment's spec (common fields, and each call's own); a message that breaks one is kept with
+the first reason that applies.
+"""
+
+from __future__ import annotations
+
+from revetl.ingest.raw_tables import MESSAGE_TABLES
+
+TEXT_FIELDS = (
+    "type",
+    "messageId",
+    "userId",
+    "anonymousId",
+    "event",
+    "name",
+    "category",
+    "groupId",
+    "previousId",
+)
+TIME_FIELDS = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
+OBJECT_FIELDS = ("properties", "traits", "context")
+FIELDS = (*TEXT_FIELDS, *TIME_FIELDS, *OBJECT_FIELDS)
+
+ISO_8601 = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s*(Z|z|[+-]\d{2}(:?\d{2})?)?)?$"
+
+
+def text(field: str) -> str:
+    """A field as text without spaces around it; blank is missing."""
+    return f"nullif(trim(\"{field}\"), '')"
+
+
+def moment(field: str) -> str:
+    """A time as a timestamp in UTC (the connection's zone has to be UTC); null when it is none."""
+    return (
+        f"case when regexp_matches(trim(\"{field}\"), '{ISO_8601}') "
+        f"then try_cast(trim(\"{field}\") as timestamptz) at time zone 'UTC' end"
+    )
+
+
+def reason() -> str:
+    """Why the message of a row cannot be landed; null when it can be."""
+    types = ", ".join(f"'{name}'" for name in MESSAGE_TABLES)
+    cases = [
+        (
+            f"{text('type')} is null",
+            "'type is missing; expected one of track, identify, page, screen, group, alias'",
+        ),
+        (
+            f"type not in ({types})",
+            f"'type ''' || left(type, 40) || ''' is not known; did you mean ''' || {_nearest()} || '''?'",
+        ),
+        (
+            f"{text('userId')} is null and {text('anonymousId')} is null",
+            "'neither userId nor anonymousId is there'",
+        ),
+        (f"type = 'track' and {text('event')} is null", "'a track message needs an event'"),
+        (f"type = 'group' and {text('groupId')} is null", "'a group message needs a groupId'"),
+        (f"type = 'alias' and {text('previousId')} is null", "'an alias message needs a previousId'"),
+    ]
+    cases += [
+        (
+            f"nullif(\"{field}\", '') is not null and {moment(field)} is null",
+            f"'{field} ''' || left(\"{field}\", 40) || ''' is not an ISO 8601 time'",
+        )
+        for field in TIME_FIELDS
+    ]
+    cases += [
+        (
+            f"\"{field}\" is not null and json_type(\"{field}\") not in ('OBJECT', 'NULL')",
+            f"'{field} is not an object but ' || lower(json_type(\"{field}\"))",
+        )
+        for field in OBJECT_FIELDS
+    ]
+    whens = "\n".join(f"when {condition} then {sentence}" for condition, sentence in cases)
+    return f"case {whens} end"
+
+
+def _nearest() -> str:
+    names = ", ".join(f"'{name}'" for name in MESSAGE_TABLES)
+    return f"list_sort([{names}])[list_position(list_transform(list_sort([{names}]), lambda n: levenshtein(n, lower(left(type, 40)))), list_min(list_transform(list_sort([{names}]), lambda n: levenshtein(n, lower(left(type, 40))))))]"
+
+
+def landed_columns(table: str) -> dict[str, str]:
+    """The raw table's columns as SQL over a parsed file and the parameter `$now`, the landing time."""
+    received = f"coalesce({moment('receivedAt')}, $now)"
+    original, sent = moment("originalTimestamp"), moment("sentAt")
+    # Segment: timestamp = receivedAt - (sentAt - originalTimestamp), which corrects the sender's clock.
+    corrected = f"case when {moment('receivedAt')} is not null then {received} - ({sent} - {original}) end"
+    columns = {
+        "id": f"coalesce({text('messageId')}, fallback_id)",
+        "user_id": text("userId"),
+        "anonymous_id": text("anonymousId"),
+        "context": "context",
+        "timestamp": f"coalesce({moment('timestamp')}, {corrected}, {original}, {sent}, {received})",
+        "original_timestamp": original,
+        "sent_at": sent,
+        "received_at": received,
+        "uuid_ts": "$now",
+    }
+    own = {
+        "tracks": {"event": snake_case("event"), "event_text": text("event"), "properties": "properties"},
+        "identifies": {"traits": "traits"},
+        "pages": {"name": text("name"), "category": text("category"), "properties": "properties"},
+        "screens": {"name": text("name"), "category": text("category"), "properties": "properties"},
+        "groups": {"group_id": text("groupId"), "traits": "traits"},
+        "aliases": {"previous_id": text("previousId")},
+    }
+    return columns | own[table]
+
+
+def snake_case(field: str) -> str:
+    """An event's name as Segment's warehouses write it: `Order Completed` and `orderCompleted` are
+    `order_completed`."""
+    humps = f"regexp_replace(trim(\"{field}\"), '([a-z0-9])([A-Z])', '\\1_\\2', 'g')"
+    return f"nullif(trim(regexp_replace(lower({humps}), '[^a-z0-9]+', '_', 'g'), '_'), '')"
