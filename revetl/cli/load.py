@@ -56,6 +56,6 @@ def _show(out: Output, loaded: Any) -> None:
             )
             reasons = list(file.rejected.items())
             for reason, count in reasons[:_SHOWN_REASONS]:
-                click.echo(f"  {count:,} × {reason}", err=True)
+                click.echo(f"  {count:,}: {reason}", err=True)
             if len(reasons) > _SHOWN_REASONS:
                 click.echo(f"  and {len(reasons) - _SHOWN_REASONS:,} other reasons", err=True)

@@ -166,7 +166,7 @@ def _show_run(out: Output, run: Any) -> None:
     click.echo(line)
     if run.recovered:
         out.say(
-            f"{run.recovered:,} records of a run that was cut short had an unknown outcome; they count as changed."
+            f"{run.recovered:,} records of a run that was cut short had no answer; they were planned again."
         )
     if run.rejected:
         audience, _, destination = run.sync.rpartition(".")

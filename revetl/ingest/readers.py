@@ -20,6 +20,8 @@ FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".csv": "
 _COMPRESSED = {".gz", ".zst"}
 _LONGEST_LINE = 64 * 1024 * 1024
 
+_KINDS = {name: "JSON" if name in rules.OBJECT_FIELDS else "VARCHAR" for name in rules.FIELDS}
+
 # Four control characters that JSON forbids in a row: a line is one column.
 _DELIMITER = "\x1c\x1d\x1e\x1f"
 
@@ -41,7 +43,45 @@ def format_of(file: Path) -> str:
 
 
 def read_ndjson(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Parse a file of one JSON object a line."""
+    """Parse a file of one JSON object a line.
+
+    DuckDB's JSON reader is the fast way, and good enough for a file in which every line can be landed; only
+    when one cannot is the file read as lines of text, which knows their numbers and keeps their text.
+    """
+    try:
+        _read_objects(connection, file)
+        query = "select count(*) from parsed_messages where reason is not null"
+        ((rejected,),) = connection.execute(query).fetchall()
+    except duckdb.InvalidInputException:
+        rejected = 1
+    if rejected:
+        _read_lines(connection, file)
+
+
+def _read_objects(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """Parse by DuckDB's JSON reader: a line that is no JSON object is a row of nulls."""
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in _KINDS.items())
+    connection.execute(
+        f"""
+        create or replace temporary table parsed_messages as
+        select
+            cast(null as bigint) as line_number,
+            cast(null as varchar) as text,
+            case when {rules.text("messageId")} is null then 'auto-' || md5(cast(to_json(message) as varchar)) end
+                as fallback_id,
+            {rules.reason()} as reason,
+            *
+        from read_json(
+            $file, columns = {{{columns}}}, format = 'newline_delimited', records = 'true',
+            ignore_errors = true, maximum_object_size = {_LONGEST_LINE}
+        ) as message
+        """,
+        {"file": str(file)},
+    )
+
+
+def _read_lines(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """Parse line by line, keeping the text of what cannot be landed."""
     connection.execute("drop table if exists reject_errors; drop table if exists reject_scans")
     connection.execute(
         f"""
@@ -54,9 +94,7 @@ def read_ndjson(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         """,
         {"file": str(file)},
     )
-    shape = ", ".join(
-        f'"{name}":"{"JSON" if name in rules.OBJECT_FIELDS else "VARCHAR"}"' for name in rules.FIELDS
-    )
+    shape = ", ".join(f'"{name}":"{kind}"' for name, kind in _KINDS.items())
     fields = ", ".join(f'message."{name}" as "{name}"' for name in rules.FIELDS)
     _parse(
         connection,
@@ -64,17 +102,17 @@ def read_ndjson(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         select
             rowid + 1 as line_number,
             line as text,
-            'auto-' || md5(line) as fallback_id,
+            message,
             case
                 when not json_valid(line) then 'the line is not JSON'
-                when json_type(line) <> 'OBJECT' then 'the line is not a JSON object but ' || lower(json_type(line))
+                when message is null then 'the line is not a JSON object but ' || lower(json_type(line))
             end as malformed,
             {fields}
         from (
             select
                 rowid, line,
-                case when json_valid(line) and json_type(line) = 'OBJECT' then json_transform(line, '{{{shape}}}') end
-                    as message
+                case when json_valid(line) and json_type(line) = 'OBJECT'
+                    then json_transform(line, '{{{shape}}}') end as message
             from read_lines where trim(line) <> ''
         )
         """,
@@ -89,7 +127,13 @@ def _parse(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
     connection.execute(
         f"""
         create or replace temporary table parsed_messages as
-        select line_number, case when reason is not null then text end as text, fallback_id, reason, {fields}
+        select
+            line_number,
+            case when reason is not null then text end as text,
+            case when reason is null and {rules.text("messageId")} is null then 'auto-' || md5(cast(to_json(message) as varchar)) end
+                as fallback_id,
+            reason,
+            {fields}
         from (select *, coalesce(malformed, {rules.reason()}) as reason from ({rows}))
         """
     )
@@ -173,7 +217,7 @@ def _read_columns(
         select
             rowid + 1 as line_number,
             cast(to_json(read_rows) as varchar) as text,
-            'auto-' || md5(cast(to_json(read_rows) as varchar)) as fallback_id,
+            read_rows as message,
             {malformed} as malformed,
             {", ".join(picked)}
         from read_rows

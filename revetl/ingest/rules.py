@@ -41,15 +41,16 @@ def moment(field: str) -> str:
 
 def reason() -> str:
     """Why the message of a row cannot be landed; null when it can be."""
+    names = ", ".join(MESSAGE_TABLES)
     types = ", ".join(f"'{name}'" for name in MESSAGE_TABLES)
     cases = [
         (
             f"{text('type')} is null",
-            "'type is missing; expected one of track, identify, page, screen, group, alias'",
+            f"'type is missing; expected one of {names}'",
         ),
         (
             f"type not in ({types})",
-            f"'type ''' || left(type, 40) || ''' is not known; did you mean ''' || {_nearest()} || '''?'",
+            f"'type ''' || left(type, 40) || ''' is not known; expected one of {names}'",
         ),
         (
             f"{text('userId')} is null and {text('anonymousId')} is null",
@@ -75,11 +76,6 @@ def reason() -> str:
     ]
     whens = "\n".join(f"when {condition} then {sentence}" for condition, sentence in cases)
     return f"case {whens} end"
-
-
-def _nearest() -> str:
-    names = ", ".join(f"'{name}'" for name in MESSAGE_TABLES)
-    return f"list_sort([{names}])[list_position(list_transform(list_sort([{names}]), lambda n: levenshtein(n, lower(left(type, 40)))), list_min(list_transform(list_sort([{names}]), lambda n: levenshtein(n, lower(left(type, 40))))))]"
 
 
 def landed_columns(table: str) -> dict[str, str]:

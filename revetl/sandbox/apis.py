@@ -36,7 +36,9 @@ class Answer:
 class Api(Protocol):
     """One API: reads a request, refusing what the tool would refuse, and applies it."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What `/_/members` calls it."""
 
     def read(self, raw: bytes, headers: Mapping[str, str]) -> Call | Answer:
         """The call in a request, or the answer that refuses it."""
