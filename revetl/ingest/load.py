@@ -146,14 +146,20 @@ def _land(
     columns = rules.landed_columns(table)
     names = ", ".join(f'"{name}"' for name in columns)
     values = ", ".join(f'{value} as "{name}"' for name, value in columns.items())
+    # Only ids and places are sorted out; the documents are touched once, when they are written.
     ((count,),) = connection.execute(
         f"""
         insert into "{raw_schema}"."{table}" ({names})
-        select {names} from (
-            select {values}, rowid as place from parsed_messages where reason is null and type = '{message_type}'
-        ) as message
-        where not exists (select 1 from "{raw_schema}"."{table}" as landed where landed.id = message.id)
-        qualify row_number() over (partition by id order by place) = 1
+        with messages as (
+            select rowid as place, {columns["id"]} as id from parsed_messages
+            where reason is null and type = '{message_type}'
+        ),
+        first_of_each as (
+            select min(place) as place from messages
+            where id not in (select landed.id from "{raw_schema}"."{table}" as landed where landed.id is not null)
+            group by id
+        )
+        select {values} from parsed_messages where rowid in (select place from first_of_each)
         """,
         {"now": now},
     ).fetchall()
