@@ -1,6 +1,6 @@
 """`revetl load` against DuckDB's own reading of the same file into a table.
 
-    python benchmarks/load.py [--rows 1000000] [--file FILE] [--json]
+python benchmarks/load.py [--rows 1000000] [--file FILE] [--json]
 """
 
 from __future__ import annotations

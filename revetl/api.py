@@ -13,7 +13,8 @@ from revetl.project import AudienceModel, Sync, Workspace
 from revetl.sql import statement
 from revetl.sync import run as runner
 from revetl.sync.plan import Plan
-from revetl.sync.run import Progress, Run, SyncOptions
+from revetl.sync.record import Run
+from revetl.sync.run import Progress, SyncOptions
 from revetl.sync.tables import Tables
 
 if TYPE_CHECKING:

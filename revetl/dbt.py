@@ -134,9 +134,9 @@ def read_target(project: DbtProject, options: Options) -> Target:
 
 
 def _profiles_yml(project: DbtProject, options: Options) -> Path:
-    """profiles.yml where dbt looks for it: --profiles-dir, DBT_PROFILES_DIR, the project, ~/.dbt."""
+    """profiles.yml: in --profiles-dir, DBT_PROFILES_DIR, the project, this folder, ~/.dbt."""
     named = options.profiles_dir or os.environ.get("DBT_PROFILES_DIR")
-    folders = [Path(named)] if named else [Path.cwd(), project.root, Path.home() / ".dbt"]
+    folders = [Path(named)] if named else [project.root, Path.cwd(), Path.home() / ".dbt"]
     for folder in folders:
         if (folder / "profiles.yml").is_file():
             return folder / "profiles.yml"

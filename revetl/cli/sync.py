@@ -146,7 +146,7 @@ def _run(
         if not out.json:
             _show_run(out, run)
     if out.json:
-        out.print_json([{**_fields(run), "seconds": run.seconds} for run in runs])
+        out.print_json([{**_fields(run), "unsent": run.unsent, "seconds": run.seconds} for run in runs])
     return max(codes, key=_SEVERITY.index)
 
 

@@ -13,7 +13,6 @@ from revetl.errors import UsageError
 from revetl.ingest import readers, rules
 from revetl.ingest.raw_tables import MESSAGE_TABLES, REJECTED, raw_columns
 
-
 _STORED_AS = {"json": "json using compression zstd"}
 """Documents are most of what is landed; compressed they are a tenth, and quicker to write."""
 

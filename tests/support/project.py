@@ -1,0 +1,92 @@
+"""A revetl project in a folder, without dbt: the manifest is written by hand, the audiences are tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+import revetl
+
+
+class ProjectFolder:
+    """A project on a DuckDB file, with audiences that a test fills and destinations that it names."""
+
+    def __init__(self, root: Path, destinations: dict[str, Any] | None = None) -> None:
+        self.root = root
+        self.database = root / "revetl.duckdb"
+        self._nodes: dict[str, Any] = {}
+        root.mkdir(parents=True, exist_ok=True)
+        self._write("dbt_project.yml", {"name": "shop", "profile": "shop", "version": "1.0"})
+        output = {"type": "duckdb", "path": "revetl.duckdb"}
+        self._write("profiles.yml", {"shop": {"target": "dev", "outputs": {"dev": output}}})
+        (root / "models").mkdir(exist_ok=True)
+        self.destinations(destinations or {})
+
+    def _write(self, name: str, document: Any) -> None:
+        (self.root / name).write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def destinations(self, destinations: dict[str, Any]) -> None:
+        """Write revetl.yml."""
+        self._write("revetl.yml", {"destinations": destinations})
+
+    def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement in the warehouse."""
+        with duckdb.connect(str(self.database)) as connection:
+            return connection.execute(statement, list(parameters)).fetchall()
+
+    def audience(self, name: str, query: str, meta: dict[str, Any] | None = None) -> None:
+        """Build the audience's table of a query; with `meta`, declare it in the manifest."""
+        self.sql(f"create or replace table {name} as {query}")
+        if meta is None:
+            return
+        self._nodes[f"model.shop.{name}"] = {
+            "resource_type": "model",
+            "unique_id": f"model.shop.{name}",
+            "name": name,
+            "alias": name,
+            "database": "revetl",
+            "schema": "main",
+            "description": "",
+            "patch_path": "shop://models/audiences.yml",
+            "original_file_path": f"models/{name}.sql",
+            "config": {"tags": meta.pop("tags", []), "meta": {"revetl": meta}},
+            "depends_on": {"nodes": []},
+        }
+        self.write_manifest()
+
+    def test_of(self, audience: str, name: str) -> str:
+        """Declare a dbt test of an audience; gives its unique id."""
+        unique_id = f"test.shop.{name}.abc"
+        self._nodes[unique_id] = {
+            "resource_type": "test",
+            "unique_id": unique_id,
+            "name": name,
+            "config": {},
+            "depends_on": {"nodes": [f"model.shop.{audience}"]},
+        }
+        self.write_manifest()
+        return unique_id
+
+    def write_manifest(self) -> None:
+        """Write target/manifest.json, newer than every model."""
+        target = self.root / "target"
+        target.mkdir(exist_ok=True)
+        document = {"metadata": {"adapter_type": "duckdb"}, "nodes": self._nodes}
+        (target / "manifest.json").write_text(json.dumps(document))
+        later = time.time() + 5
+        os.utime(target / "manifest.json", (later, later))
+
+    def run_results(self, statuses: dict[str, str]) -> None:
+        """Write target/run_results.json."""
+        results = [{"unique_id": unique_id, "status": status} for unique_id, status in statuses.items()]
+        (self.root / "target" / "run_results.json").write_text(json.dumps({"results": results}))
+
+    def open(self, **options: Any) -> revetl.Project:
+        """The project, through the Python API."""
+        return revetl.Project(self.root, **options)
