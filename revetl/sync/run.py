@@ -56,6 +56,7 @@ class Spooled:
     plan: Plan
     spool: Spool
     hash_by: str
+    tables: Tables
 
 
 def plan_sync(workspace: Workspace, sync: Sync, options: SyncOptions, size: int) -> Plan:
@@ -121,6 +122,7 @@ class Runner:
     def deliver(self, ready: Spooled) -> Run:
         """Deliver, journal, commit and record."""
         journal = Journal(ready.spool.folder)
+        self.tables = ready.tables
         carrier = Folder(self.tables, self.sync.name, self.run_id, ready.hash_by, ready.spool, journal)
         error: RevetlError | None = None
         interrupted = False
@@ -184,7 +186,7 @@ class Runner:
         write_run(warehouse, self.tables, self._run("running", plan))
         meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": diff.hash_by}
         (spool.folder / "run.json").write_bytes(orjson.dumps(meta))
-        return Spooled(plan, spool, diff.hash_by)
+        return Spooled(plan, spool, diff.hash_by, self.tables)
 
     def _write_spool(self, warehouse: Warehouse, diff: Diff) -> Spool:
         folder = self.runs_folder / self.run_id
