@@ -152,7 +152,16 @@ class Workspace:
             )
         return self.config.destinations[sync.config.to]
 
-    def warehouse(self, *, read_only: bool = False, lock_timeout: float | None = None) -> Warehouse:
+    def warehouse(
+        self, *, read_only: bool = False, light: bool = False, lock_timeout: float | None = None
+    ) -> Warehouse:
         """The target's warehouse, opened; the caller closes it."""
         timeout = self.lock_timeout if lock_timeout is None else lock_timeout
-        return open_warehouse(self.target, self.root, read_only=read_only, lock_timeout=timeout, say=self.say)
+        return open_warehouse(
+            self.target,
+            self.root,
+            read_only=read_only,
+            light=light,
+            lock_timeout=timeout,
+            say=self.say,
+        )

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import httpx
 import orjson
@@ -45,17 +45,14 @@ class Identifier:
     column: str
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One person of a batch: the audience's key, what the destination knows them by, and the mapped fields.
-
-    `change_id` names the change and not the attempt: it is the same whenever the change is sent again.
-    """
+    `origin` is the run in which the change was first attempted."""
 
     key: str
     identifiers: Mapping[str, Any]
     fields: Mapping[str, Any]
-    change_id: str
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +74,15 @@ class Records:
     def __getitem__(self, cut: slice) -> Records:
         return Records(self.sync, self.audience, self.run_id, self.operation, self.records[cut])
 
+    def change_id(self, record: Record) -> str:
+        """Names a change and not its attempt: it is the same whenever the change is sent again."""
+        return digest(self.sync, self.operation, record.key, record.origin)
+
     @property
     def batch_id(self) -> str:
-        """Names the batch by its changes: a batch sent again has the id it had."""
-        return digest(*(record.change_id for record in self.records))
+        """Names the batch by its changes: the same batch sent again has the id it had."""
+        named = "\0".join(f"{record.key}\0{record.origin}" for record in self.records)
+        return digest(self.sync, self.operation, named)
 
 
 def digest(*parts: str) -> str:

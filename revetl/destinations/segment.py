@@ -54,7 +54,7 @@ class Segment(Destination):
             return {
                 "type": "identify",
                 **record.identifiers,
-                "messageId": f"revetl-{record.change_id}",
+                "messageId": f"revetl-{records.change_id(record)}",
                 "traits": traits,
             }
 

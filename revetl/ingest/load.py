@@ -130,9 +130,8 @@ def _load_file(
         landed[table] = _land(connection, message_type, table, raw_schema, now)
         tell(step)
     rejected = _keep_rejected(connection, str(file), raw_schema, now)
-    ((messages,),) = connection.execute(
-        "select count(*) from parsed_messages where reason is null"
-    ).fetchall()
+    query = "select count(*) from parsed_messages where reason is null"
+    ((messages,),) = connection.execute(query).fetchall()
     connection.execute("drop table parsed_messages")
     counts = {table: count for table, count in landed.items() if count}
     return FileLoaded(str(file), counts, messages - sum(landed.values()), rejected, tuple(ignored))

@@ -22,6 +22,9 @@ _LONGEST_LINE = 64 * 1024 * 1024
 
 _KINDS = {name: "JSON" if name in rules.OBJECT_FIELDS else "VARCHAR" for name in rules.FIELDS}
 
+# A message without an id is named by what it says, so that loading it twice lands it once.
+_FALLBACK_ID = "'auto-' || md5(cast(to_json(message) as varchar))"
+
 # Four control characters that JSON forbids in a row: a line is one column.
 _DELIMITER = "\x1c\x1d\x1e\x1f"
 
@@ -67,8 +70,7 @@ def _read_objects(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         select
             cast(null as bigint) as line_number,
             cast(null as varchar) as text,
-            case when {rules.text("messageId")} is null then 'auto-' || md5(cast(to_json(message) as varchar)) end
-                as fallback_id,
+            case when {rules.text("messageId")} is null then {_FALLBACK_ID} end as fallback_id,
             {rules.reason()} as reason,
             *
         from read_json(
@@ -130,7 +132,7 @@ def _parse(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
         select
             line_number,
             case when reason is not null then text end as text,
-            case when reason is null and {rules.text("messageId")} is null then 'auto-' || md5(cast(to_json(message) as varchar)) end
+            case when reason is null and {rules.text("messageId")} is null then {_FALLBACK_ID} end
                 as fallback_id,
             reason,
             {fields}

@@ -13,7 +13,7 @@ import httpx
 import orjson
 import pyarrow as pa
 
-from revetl.destinations.base import Destination, Flow, Record, Records, digest
+from revetl.destinations.base import Destination, Flow, Record, Records
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,18 @@ class Cut:
         return self.place + len(self.records)
 
 
-def record_of(sync: str, operation: str, key: str, identifiers: str, fields: str, origin: str) -> Record:
+def record_of(key: str, identifiers: str, fields: str, origin: str) -> Record:
     """A record of its spooled texts."""
-    return Record(
-        key=key,
-        identifiers={name: value for name, value in orjson.loads(identifiers).items() if value is not None},
-        fields=orjson.loads(fields),
-        change_id=digest(sync, operation, key, origin),
-    )
+    known = orjson.loads(identifiers)
+    if None in known.values():
+        known = {name: value for name, value in known.items() if value is not None}
+    return Record(key, known, orjson.loads(fields), origin)
 
 
-def records_of(sync: str, operation: str, batch: pa.RecordBatch) -> Iterator[Record]:
+def records_of(batch: pa.RecordBatch) -> Iterator[Record]:
     """The records of a spooled batch, in order."""
-    names = ("key", "identifiers", "fields", "origin")
-    for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
-        yield record_of(sync, operation, *row)
+    columns = (batch.column(name).to_pylist() for name in ("key", "identifiers", "fields", "origin"))
+    return map(record_of, *columns)
 
 
 def cut_batches(

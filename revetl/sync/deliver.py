@@ -69,10 +69,7 @@ class Delivery:
                 raise outcome
 
     def _cuts(self, operation: str) -> Iterator[Cut]:
-        source = (
-            (place, records_of(self.whole.sync, operation, batch))
-            for place, batch in self.spool.batches(operation)
-        )
+        source = ((place, records_of(batch)) for place, batch in self.spool.batches(operation))
         return cut_batches(self.destination, self.mode, replace(self.whole, operation=operation), source)
 
     async def _work(self, transport: Transport, cuts: Iterator[Cut]) -> None:

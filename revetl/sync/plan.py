@@ -188,7 +188,7 @@ def sample(plan: Plan, sync: Sync, diff: Diff, destination: Destination, size: i
     for operation in OPERATIONS:
         query = diff.leaving("plan", size) if operation == "remove" else diff.sending(operation, "plan", size)
         rows = diff.warehouse.rows(query)
-        records = [record_of(sync.name, operation, key, *texts) for _, key, _, *texts in rows]
+        records = [record_of(key, *texts) for _, key, _, *texts in rows]
         whole = Records(sync.name, sync.audience.name, "plan", operation, ())
         cuts = cut_batches(destination, sync.config.mode, whole, [(0, records)])
         requests += [show(operation, cut.request, destination) for cut in cuts if cut.request is not None]

@@ -130,7 +130,7 @@ class Runner:
             interrupted = run_delivery(lambda: self._delivery(ready.spool, journal, carrier))
         except RevetlError as refusal:
             error = refusal
-        warehouse = self._open()
+        warehouse = self._open(light=True)
         try:
             carrier.fold(warehouse)
             carrier.fold_unknown(warehouse)
@@ -146,8 +146,8 @@ class Runner:
         ready.spool.remove()
         return run
 
-    def _open(self, lock_timeout: float | None = None) -> Warehouse:
-        warehouse = self.workspace.warehouse(lock_timeout=lock_timeout)
+    def _open(self, *, light: bool = False, lock_timeout: float | None = None) -> Warehouse:
+        warehouse = self.workspace.warehouse(light=light, lock_timeout=lock_timeout)
         self.tables = Tables(self.workspace.config.state_schema, warehouse.database)
         return warehouse
 
@@ -233,7 +233,7 @@ class Runner:
         )
 
     def _fold_now(self, carrier: Folder) -> None:
-        warehouse = self._open(lock_timeout=0)
+        warehouse = self._open(light=True, lock_timeout=0)
         try:
             lock.renew(warehouse, self.tables, self.sync.name, self.run_id)
             carrier.fold(warehouse)

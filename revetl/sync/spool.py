@@ -60,7 +60,7 @@ class Spool:
         if not self._path(operation).exists():
             return
         place = 0
-        with pq.ParquetFile(self._path(operation)) as file:
+        with pq.ParquetFile(self._path(operation), pre_buffer=False) as file:
             for batch in file.iter_batches(ROW_GROUP):
                 yield place, batch
                 place += batch.num_rows
@@ -69,7 +69,7 @@ class Spool:
         """The records of ranges, each with the (part of the) range that it is; a row group is read once."""
         for operation in {cut.operation: None for cut in cuts}:
             wanted = sorted((cut for cut in cuts if cut.operation == operation), key=lambda cut: cut.first)
-            with pq.ParquetFile(self._path(operation)) as file:
+            with pq.ParquetFile(self._path(operation), pre_buffer=False) as file:
                 start = 0
                 for group in range(file.num_row_groups):
                     end = start + file.metadata.row_group(group).num_rows
@@ -83,9 +83,19 @@ class Spool:
                                 yield Range(operation, first, last), batch
                     start = end
 
+    def record_bytes(self, operation: str) -> float:
+        """The mean size of an operation's records, uncompressed."""
+        metadata = pq.read_metadata(self._path(operation))
+        groups = (metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+        return sum(groups) / max(metadata.num_rows, 1)
+
     def remove(self) -> None:
         """Delete the run's folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _open(self, operation: str) -> pq.ParquetFile:
+        # Buffering ahead would hold the whole file.
+        return pq.ParquetFile(self._path(operation), pre_buffer=False)
 
     def _path(self, operation: str) -> Path:
         return self.folder / f"{operation}.parquet"

@@ -19,7 +19,9 @@ from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
 FOLDING = table("revetl_folding")
-_RANGES = 128
+_RANGES = 4_096
+_MERGED_ROWS = 32_000
+_MERGED_BYTES = 32_000_000
 _UNKNOWN = "unknown"
 _REJECTED = "rejected"
 _SCHEMA = pa.schema(
@@ -86,12 +88,10 @@ class Folder:
     def fold(self, warehouse: Warehouse) -> None:
         """Fold every delivered range that is not folded yet."""
         while ranges := self.journal.unfolded(_RANGES):
-            # A person can be removed and added in one run; an operation at a time keeps that order.
-            operation = ranges[0][1].operation
-            first = [(rowid, cut) for rowid, cut in ranges if cut.operation == operation]
-            with warehouse.transaction():
-                self._merge(warehouse, [cut for _, cut in first], DELIVERED)
-            self.journal.mark_folded(rowid for rowid, _ in first)
+            for part in self._parts(ranges):
+                with warehouse.transaction():
+                    self._merge(warehouse, [cut for _, cut in part], DELIVERED)
+                self.journal.mark_folded(rowid for rowid, _ in part)
 
     def fold_unknown(self, warehouse: Warehouse) -> int:
         """Note in the state what was sent and never answered; gives the number of records."""
@@ -106,6 +106,22 @@ class Folder:
         if rows := self.spool.rows(FORGET):
             with warehouse.transaction():
                 self._merge(warehouse, [Range(FORGET, 0, rows)], DELIVERED)
+
+    def _parts(self, ranges: list[tuple[int, Range]]) -> Iterator[list[tuple[int, Range]]]:
+        """Ranges in order, as many at a time as make one merge of bounded memory. A person can be removed
+        and added in one run; an operation at a time keeps that order."""
+        part: list[tuple[int, Range]] = []
+        most = 0.0
+        for rowid, cut in ranges:
+            rows = sum(taken.last - taken.first for _, taken in part)
+            if part and (rows + cut.last - cut.first > most or part[0][1].operation != cut.operation):
+                yield part
+                part = []
+            if not part:
+                most = min(_MERGED_ROWS, _MERGED_BYTES / max(self.spool.record_bytes(cut.operation), 1))
+            part.append((rowid, cut))
+        if part:
+            yield part
 
     def _merge(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
         batches = list(self._rows(cuts, outcome))

@@ -72,10 +72,12 @@ def open_warehouse(
     root: Path,
     *,
     read_only: bool = False,
+    light: bool = False,
     lock_timeout: float = 60.0,
     say: Say = lambda _: None,
 ) -> Warehouse:
-    """The warehouse of a dbt target. A DuckDB path is taken from `root`, as dbt takes it.
+    """The warehouse of a dbt target. A DuckDB path is taken from `root`, as dbt takes it. `light` is for
+    small statements beside a delivery: an embedded engine then takes little memory.
 
     Waits up to `lock_timeout` seconds for a DuckDB file that another process holds, telling `say` once.
     Raises UsageError for an engine that is not supported, WarehouseError when it cannot be opened.
@@ -83,7 +85,7 @@ def open_warehouse(
     if target.type == "duckdb":
         from revetl.warehouse.duckdb import open_duckdb
 
-        return open_duckdb(target, root, read_only=read_only, lock_timeout=lock_timeout, say=say)
+        return open_duckdb(target, root, read_only=read_only, light=light, lock_timeout=lock_timeout, say=say)
     raise UsageError(
         f"profiles.yml: target '{target.name}' is of type '{target.type}', which revetl cannot open. "
         f"{nearest(target.type, ['duckdb'])}"

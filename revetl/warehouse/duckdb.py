@@ -17,10 +17,13 @@ from revetl.errors import UsageError, WarehouseError
 from revetl.warehouse.base import Say
 
 _LOCK_POLL_SECONDS = 0.1
+_LIGHT_MEMORY = "160MB"
 _TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
 
 
-def open_duckdb(target: Target, root: Path, *, read_only: bool, lock_timeout: float, say: Say) -> DuckDB:
+def open_duckdb(
+    target: Target, root: Path, *, read_only: bool, light: bool, lock_timeout: float, say: Say
+) -> DuckDB:
     """The file of a dbt-duckdb target with its `settings` and `attach`; see `open_warehouse`."""
     named = str(target.config.get("path") or ":memory:")
     if named == ":memory:":
@@ -33,6 +36,7 @@ def open_duckdb(target: Target, root: Path, *, read_only: bool, lock_timeout: fl
         raise WarehouseError(f"{path}: there is no such database yet. Run `dbt build` first.")
     settings = {str(key): value for key, value in (target.config.get("settings") or {}).items()}
     connection = _connect(path, read_only, settings, lock_timeout, say)
+    connection.execute("set enable_progress_bar = false")
     for attach in target.config.get("attach") or ():
         alias = (
             f" as {exp.to_identifier(attach['alias'], quoted=True).sql('duckdb')}"
@@ -40,7 +44,7 @@ def open_duckdb(target: Target, root: Path, *, read_only: bool, lock_timeout: fl
             else ""
         )
         connection.execute(f"attach if not exists '{attach['path']}'{alias} (read_only)")
-    return DuckDB(connection)
+    return DuckDB(connection, light=light and "memory_limit" not in settings)
 
 
 def _connect(
@@ -86,8 +90,11 @@ class DuckDB:
     dialect = "duckdb"
     hash_by = f"duckdb {duckdb.__version__}"
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, *, light: bool = False) -> None:
         self.connection = connection
+        self._light = light
+        if light:
+            connection.execute(f"set memory_limit = '{_LIGHT_MEMORY}'")
         self.database = str(connection.execute("select current_database()").fetchall()[0][0])
 
     def run(self, statement: exp.Expr) -> None:
@@ -153,6 +160,9 @@ class DuckDB:
         return exp.Anonymous(this="json_extract_string", expressions=[document, exp.convert(f'$."{name}"')])
 
     def close(self) -> None:
+        if self._light:
+            # Another connection of this process may go on with the same database.
+            self.connection.execute("reset global memory_limit")
         self.connection.close()
 
 

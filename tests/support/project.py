@@ -38,6 +38,7 @@ class ProjectFolder:
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement in the warehouse."""
         with duckdb.connect(str(self.database)) as connection:
+            connection.execute("set enable_progress_bar = false")
             return connection.execute(statement, list(parameters)).fetchall()
 
     def audience(self, name: str, query: str, meta: dict[str, Any] | None = None) -> None:
