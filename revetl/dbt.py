@@ -162,7 +162,7 @@ class Manifest:
     def models(self) -> list[Model]:
         """Every enabled model with `config.meta.revetl`, by name."""
         found = [
-            _model(node)
+            _model(node, self._project.name)
             for node in self._document["nodes"].values()
             if node["resource_type"] == "model" and "revetl" in (node["config"].get("meta") or {})
         ]
@@ -184,8 +184,9 @@ class Manifest:
         return sorted(unique_id.split(".")[2] for unique_id in bad)
 
 
-def _model(node: Mapping[str, Any]) -> Model:
-    declared = node.get("patch_path") or node["original_file_path"]
+def _model(node: Mapping[str, Any], project: str) -> Model:
+    declared = (node.get("patch_path") or node["original_file_path"]).split("://")[-1]
+    package = node.get("package_name", project)
     return Model(
         name=node["name"],
         unique_id=node["unique_id"],
@@ -194,7 +195,7 @@ def _model(node: Mapping[str, Any]) -> Model:
         alias=node.get("alias") or node["name"],
         description=node.get("description") or "",
         tags=tuple(node["config"].get("tags") or ()),
-        place=declared.split("://")[-1],
+        place=declared if package == project else f"dbt_packages/{package}/{declared}",
         meta=node["config"]["meta"]["revetl"],
     )
 

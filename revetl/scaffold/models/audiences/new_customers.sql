@@ -1,0 +1,11 @@
+-- An audience is a model: change what it selects, run `dbt build`, and look at `revetl plan`.
+select
+    user_id,
+    email,
+    country,
+    first_order_at,
+    lifetime_value
+from {{ ref('revetl', 'user_profiles') }}
+where
+    user_id is not null
+    and first_order_at > {{ revetl.days_before(revetl.as_of(), 30) }}
