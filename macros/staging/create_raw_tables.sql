@@ -16,7 +16,7 @@
         {% endif %}
         {% set columns = [] %}
         {% for column in table.columns.values() %}
-            {% do columns.append(adapter.quote(column.name) ~ ' ' ~ revetl.type_of(column.data_type)) %}
+            {% do columns.append(adapter.quote(column.name) ~ ' ' ~ revetl.stored_type_of(column.data_type)) %}
         {% endfor %}
         {% do run_query('create table if not exists ' ~ relation ~ ' (' ~ columns | join(', ') ~ ')') %}
     {% endfor %}

@@ -25,7 +25,8 @@ recent as (
     from tracks
     inner join graph
         on
-            graph.identifier_type = case when tracks.user_id is not null then 'user_id' else 'anonymous_id' end
+            graph.identifier_type
+            = case when tracks.user_id is not null then 'user_id' else 'anonymous_id' end
             and graph.identifier_value = coalesce(tracks.user_id, tracks.anonymous_id)
     where tracks.timestamp > {{ revetl.days_before(revetl.as_of(), 7) }}
 

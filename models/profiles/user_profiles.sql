@@ -28,9 +28,12 @@ profiles as (
 
     select
         canonical_id,
-        max(case when identifier_type = 'user_id' and identifier_number = 1 then identifier_value end) as user_id,
-        max(case when identifier_type = 'anonymous_id' and identifier_number = 1 then identifier_value end)
-            as anonymous_id,
+        max(
+            case when identifier_type = 'user_id' and identifier_number = 1 then identifier_value end
+        ) as user_id,
+        max(
+            case when identifier_type = 'anonymous_id' and identifier_number = 1 then identifier_value end
+        ) as anonymous_id,
         min(first_seen_at) as first_seen_at,
         max(last_seen_at) as last_seen_at
     from identifiers
@@ -43,10 +46,10 @@ identified as (
     select
         graph.canonical_id,
         identifies.message_id,
-        identifies.timestamp,
         {%- for trait in traits %}
-        {{ revetl.trait_value(trait) }} as {{ trait }}{{ ',' if not loop.last }}
+        {{ revetl.trait_value(trait) }} as {{ trait }},
         {%- endfor %}
+        identifies.timestamp
     from identifies
     inner join graph
         on
@@ -60,11 +63,11 @@ identified as (
 set_last as (
 
     select
-        canonical_id,
         {%- for trait in traits %}
         {{ revetl.last_value_by(trait, 'timestamp', 'message_id') }} as {{ trait }},
-        max(case when {{ trait }} is not null then timestamp end) as {{ trait }}_set_at{{ ',' if not loop.last }}
+        max(case when {{ trait }} is not null then timestamp end) as {{ trait }}_set_at,
         {%- endfor %}
+        canonical_id
     from identified
     group by canonical_id
 

@@ -1,1 +1,6 @@
-{{ revetl.messages('tracks', columns=['event', 'event_text'], documents=['properties'], sample='sample_tracks') }}
+{{ revetl.messages(
+    'tracks',
+    columns=['event', 'event_text'],
+    documents=['properties'],
+    sample='sample_tracks'
+) }}

@@ -84,7 +84,7 @@ products_ranked as (
             partition by canonical_id
             order by
                 times_ordered desc,
-                product
+                product asc
         ) as place
     from product_counts
 

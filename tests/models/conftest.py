@@ -1,0 +1,72 @@
+"""dbt, really run: a database with the example events, built as of the end of them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "online_retail"
+
+Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def run_dbt(database: Path, *arguments: str, project: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run dbt on a database of its own, beside which its target folder is."""
+    environment = {
+        **os.environ,
+        "REVETL_DUCKDB_PATH": str(database),
+        "DBT_TARGET_PATH": str(database.parent / "target"),
+        "DBT_LOG_PATH": str(database.parent / "logs"),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
+    }
+    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "dbt.cli.main", "--no-use-colors"]
+    done = subprocess.run(
+        [*command, *arguments, "--project-dir", str(project), "--profiles-dir", str(project)],
+        env=environment,
+        cwd=database.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    return done
+
+
+def load_example(database: Path) -> None:
+    """Land the example events with `revetl load`."""
+    environment = {**os.environ, "REVETL_DUCKDB_PATH": str(database)}
+    subprocess.run(
+        [sys.executable, "-m", "revetl", "load", "-q", str(EXAMPLE / "events.ndjson.gz")],
+        env=environment,
+        cwd=ROOT,
+        check=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of the example events as of 2011-07-01."""
+    database = tmp_path_factory.mktemp("shop") / "revetl.duckdb"
+    load_example(database)
+    done = run_dbt(database, "build", "--vars", "as_of: 2011-07-01")
+    assert "WARN=0 ERROR=0 SKIP=0" in done.stdout
+    assert "deprecat" not in done.stdout.lower()
+    return database
+
+
+@pytest.fixture
+def query(shop: Path) -> Callable[[str], list[tuple[object, ...]]]:
+    """Ask the shop's database."""
+
+    def ask(statement: str) -> list[tuple[object, ...]]:
+        with duckdb.connect(str(shop), read_only=True) as connection:
+            return connection.execute(statement).fetchall()
+
+    return ask

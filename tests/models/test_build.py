@@ -1,0 +1,41 @@
+"""`dbt build` where there is nothing yet, and where seeds are run again."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.models.conftest import ROOT, load_example, run_dbt
+
+
+def sampled_people() -> set[str]:
+    """Whoever the seeds name."""
+    people = set()
+    for seed in (ROOT / "seeds").glob("*.csv"):
+        with seed.open(newline="") as file:
+            people |= {row["user_id"] or row["anonymous_id"] for row in csv.DictReader(file)}
+    return people
+
+
+@pytest.mark.parametrize("sample_events", [True, False], ids=["on sample events", "on empty tables"])
+def test_build_before_anything_has_landed(tmp_path: Path, sample_events: bool) -> None:
+    profiles = len(sampled_people()) if sample_events else 0
+    database = tmp_path / "revetl.duckdb"
+    done = run_dbt(database, "build", "--vars", f"sample_events: {str(sample_events).lower()}")
+    assert "WARN=0 ERROR=0 SKIP=0" in done.stdout
+    with duckdb.connect(str(database)) as connection:
+        assert connection.execute("select count(*) from user_profiles").fetchall() == [(profiles,)]
+        assert connection.execute("select count(*) from raw.tracks").fetchall() == [(0,)]
+
+
+def test_seeding_again_leaves_landed_events_alone(tmp_path: Path) -> None:
+    database = tmp_path / "revetl.duckdb"
+    load_example(database)
+    run_dbt(database, "seed")
+    run_dbt(database, "build", "--select", "stg_tracks", "stg_identifies", "sample_tracks")
+    with duckdb.connect(str(database)) as connection:
+        counts = "select (select count(*) from raw.tracks), (select count(*) from stg_tracks)"
+        assert connection.execute(counts).fetchall() == [(12_795, 12_795)]
