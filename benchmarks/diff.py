@@ -84,7 +84,7 @@ def main() -> None:
             floor(warehouse)
         with timed() as ours:
             warehouse.rows(diff.probe())
-            warehouse.run(diff.changes(uncertain=False, full_refresh=False))
+            warehouse.run(diff.changes(uncertain=False, otherwise=False, full_refresh=False))
             counts = {row[0]: row[2] for row in warehouse.rows(diff.counts())}
         Report(
             benchmark="diff",

@@ -154,7 +154,9 @@ def _land(
         ),
         first_of_each as (
             select min(place) as place from messages
-            where id not in (select landed.id from "{raw_schema}"."{table}" as landed where landed.id is not null)
+            where id not in (
+                select landed.id from "{raw_schema}"."{table}" as landed where landed.id is not null
+            )
             group by id
         )
         select {values} from parsed_messages where rowid in (select place from first_of_each)

@@ -63,11 +63,13 @@ class Diff:
             hash_by=self.hash_by,
         )
 
-    def changes(self, *, uncertain: bool, full_refresh: bool) -> exp.Expr:
+    def changes(self, *, uncertain: bool, otherwise: bool, full_refresh: bool) -> exp.Expr:
         """Make `revetl_changes`. `uncertain`: some outcomes are unknown, so that the pending columns have to
-        be read; a change that is attempted again keeps the run it was first attempted in as its origin."""
+        be read; a change that is attempted again keeps the run it was first attempted in as its origin.
+        `otherwise`: some rows were hashed by another maker, so that their hashes tell nothing."""
         hashed = [item.of("a") for item in self.mapping.hashed()] or [self.key]
-        pending = "pending_operation, pending_hash, pending_run_id" if uncertain else ""
+        more = ", pending_operation, pending_hash, pending_run_id" if uncertain else ""
+        more += ", hash_by" if otherwise else ""
         operation = (
             "case when a.key is null and h.key is not null then 'remove' when h.key is null then 'add' "
             + ("when h.row_hash is null and h.pending_operation <> 'update' then 'add' " if uncertain else "")
@@ -79,14 +81,16 @@ class Diff:
             if uncertain
             else "cast(null as varchar)"
         )
-        differs = "true" if full_refresh else "h.key is null or a.row_hash is distinct from h.row_hash"
+        differs = "h.key is null or a.row_hash is distinct from h.row_hash"
+        differs += " or h.hash_by <> :hash_by" if otherwise else ""
+        differs = "true" if full_refresh else differs
         changed = f"a.key is null or {differs}" if self.mirror else f"a.row_hash is not null and ({differs})"
         return statement(
             f"""
             create or replace temporary table :changes as
             with audience as (select :key as key, :row_hash as row_hash from :model as a),
             held as (
-                select key, row_hash {"," + pending if pending else ""} from :held as s where sync = :sync
+                select key, row_hash {more} from :held as s where sync = :sync
             )
             select
                 coalesce(a.key, h.key) as key,
@@ -104,6 +108,7 @@ class Diff:
             model=self.model,
             held=self.held,
             sync=self.sync,
+            hash_by=self.hash_by,
         )
 
     def counts(self) -> exp.Expr:

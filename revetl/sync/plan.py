@@ -100,13 +100,13 @@ def make_plan(workspace: Workspace, sync: Sync, diff: Diff, *, full_refresh: boo
     `full_refresh` plans every member anew; `retry` plans what was rejected before, too.
     """
     warehouse = diff.warehouse
-    ((held_rows, uncertain, hashed_otherwise),) = warehouse.rows(diff.probe())
-    warehouse.run(diff.changes(uncertain=bool(uncertain), full_refresh=full_refresh))
+    ((held_rows, uncertain, otherwise),) = warehouse.rows(diff.probe())
+    warehouse.run(diff.changes(uncertain=uncertain > 0, otherwise=otherwise > 0, full_refresh=full_refresh))
     found = {(operation, held): rest for operation, held, *rest in warehouse.rows(diff.counts())}
     ((audience_rows,),) = warehouse.rows(statement("select count(*) from :model as a", model=diff.model))
     null_keys = sum(nulls for _, nulls, _ in found.values())
     repeated = _repeated(diff, found, audience_rows, held_rows, null_keys)
-    if hashed_otherwise and not full_refresh:
+    if otherwise and not full_refresh:
         warehouse.run(diff.rehash())
     if not diff.mapping.by_key:
         warehouse.run(diff.rekey())

@@ -206,7 +206,14 @@ class Runner:
 
     def _end_early(self, warehouse: Warehouse, plan: Plan, stop: GuardStopped | None) -> Run:
         status, code = status_of(stop, 0, interrupted=False)
-        run = self._run(status, plan, finished_at=lock.now(), error=stop and str(stop), exit_code=code)
+        run = self._run(
+            status,
+            plan,
+            finished_at=lock.now(),
+            delivered=dict.fromkeys(plan.counts, 0),
+            error=stop and str(stop),
+            exit_code=code,
+        )
         write_run(warehouse, self.tables, run)
         lock.release(warehouse, self.tables, self.sync.name)
         return run
