@@ -88,7 +88,7 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     connection.execute(
         f"""
         create or replace temporary table read_lines as
-        select line from read_csv(
+        select row_number() over () as line_number, line from read_csv(
             $file, columns = {{line: 'VARCHAR'}}, header = false, auto_detect = false,
             delim = '{_DELIMITER}', quote = '', escape = '', comment = '', null_padding = true,
             max_line_size = {_LONGEST_LINE}, strict_mode = false, store_rejects = true, rejects_limit = 0
@@ -102,7 +102,7 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
         connection,
         f"""
         select
-            rowid + 1 as line_number,
+            line_number,
             line as text,
             message,
             case
@@ -112,7 +112,7 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
             {fields}
         from (
             select
-                rowid, line,
+                line_number, line,
                 case when json_valid(line) and json_type(line) = 'OBJECT'
                     then json_transform(line, '{{{shape}}}') end as message
             from read_lines where trim(line) <> ''
@@ -147,7 +147,7 @@ def _add_unreadable(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         """
         create or replace temporary table unreadable_lines as
-        select line, row_number() over (order by line) as place, csv_line as text,
+        select line, row_number() over (order by line) as place, trim(csv_line, chr(10) || chr(13)) as text,
             case error_type
                 when 'INVALID ENCODING' then 'the line is not UTF-8'
                 when 'LINE SIZE OVER MAXIMUM' then 'the line is longer than 64 MiB'
@@ -217,7 +217,7 @@ def _read_columns(
         connection,
         f"""
         select
-            rowid + 1 as line_number,
+            row_number() over () as line_number,
             cast(to_json(read_rows) as varchar) as text,
             read_rows as message,
             {malformed} as malformed,
