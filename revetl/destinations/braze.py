@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
-from revetl.destinations.base import Batch, Destination, Flow, Identifier, Record, Records, Result
+from revetl.destinations.base import Batch, Destination, Flow, Identifier, Rate, Record, Records, Result
 
 
 class Braze(Destination):
@@ -14,6 +14,7 @@ class Braze(Destination):
     name."""
 
     batch: ClassVar[Batch] = Batch(records=75)
+    rate: ClassVar[Rate | None] = Rate(requests=3_000, per_seconds=3)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("external_id", column="user_id"),
         Identifier("email", column="email"),

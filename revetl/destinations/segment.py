@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, model_validator
 
-from revetl.destinations.base import Batch, Destination, Flow, Identifier, Record, Records, Result
+from revetl.destinations.base import Batch, Destination, Flow, Identifier, Rate, Record, Records, Result
 
 REGIONS = {"us": "https://api.segment.io", "eu": "https://events.eu1.segmentapis.com"}
 
@@ -15,6 +15,7 @@ class Segment(Destination):
     """`identify` calls with the mapped traits and, for a mirrored audience, a boolean trait of its name."""
 
     batch: ClassVar[Batch] = Batch(records=2_500, bytes=500_000, record_bytes=32_000)
+    rate: ClassVar[Rate | None] = Rate(requests=1_000)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("userId", column="user_id"),
         Identifier("anonymousId", column="anonymous_id"),
