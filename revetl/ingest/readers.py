@@ -49,15 +49,16 @@ def read_ndjson(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     """Parse a file of one JSON object a line.
 
     DuckDB's JSON reader is the fast way, and good enough for a file in which every line can be landed; only
-    when one cannot is the file read as lines of text, which knows their numbers and keeps their text.
+    when one cannot (or there are none: that reader passes over a file of one byte) is the file read as lines
+    of text, which knows their numbers and keeps their text.
     """
     try:
         _read_objects(connection, file)
-        query = "select count(*) from parsed_messages where reason is not null"
-        ((rejected,),) = connection.execute(query).fetchall()
+        query = "select count(*) > 0 and count(reason) = 0 from parsed_messages"
+        ((clean,),) = connection.execute(query).fetchall()
     except duckdb.InvalidInputException:
-        rejected = 1
-    if rejected:
+        clean = False
+    if not clean:
         _read_lines(connection, file)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from revetl.errors import UsageError
@@ -320,6 +320,7 @@ LINES = st.one_of(
 @given(
     lines=st.lists(LINES | st.binary(max_size=20).filter(lambda b: not set(b) & set(b"\r\n\0")), max_size=8)
 )
+@example(lines=[b"\x01"])
 def test_no_line_is_lost(tmp_path: Path, lines: list[bytes]) -> None:
     landing = Landing(tmp_path)
     loaded = landing.load(landing.file("events.ndjson", b"\n".join(lines)))
