@@ -1,0 +1,57 @@
+# Every target makes .venv itself; all it needs is Python 3.11 or later.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test test-slow lint format bench lock wheel clean
+
+help:
+	@echo "make demo       seven months of real events: landed, built, synced, built as of later, synced again"
+	@echo "make test       the fast suite"
+	@echo "make test-slow  the wheel, in an environment of its own"
+	@echo "make lint       ruff, mypy, sqlfluff"
+	@echo "make format     what ruff and sqlfluff can mend"
+	@echo "make bench      every benchmark, against its floor"
+	@echo "make lock       requirements-dev.lock anew"
+	@echo "make wheel      dist/revetl-*.whl"
+
+$(READY): pyproject.toml requirements-dev.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/revetl demo
+
+test: $(READY)
+	$(BIN)/pytest --numprocesses auto -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sqlfluff lint models
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sqlfluff fix models
+
+bench: $(READY)
+	$(BIN)/python benchmarks/load.py
+	$(BIN)/python benchmarks/diff.py
+	$(BIN)/python benchmarks/deliver.py
+
+lock: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --upgrade --output-file requirements-dev.lock
+
+wheel: $(READY)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf .venv dist target logs dbt_packages .revetl revetl.duckdb revetl.duckdb.wal
