@@ -48,7 +48,7 @@ bench: $(READY)
 
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-annotate --upgrade --output-file requirements-dev.lock
+		--no-header --no-annotate --no-strip-extras --upgrade --output-file requirements-dev.lock
 
 wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
