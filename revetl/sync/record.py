@@ -96,7 +96,7 @@ def close_crashed(
                 delivered_add = :delivered_add, delivered_update = :delivered_update,
                 delivered_remove = :delivered_remove,
                 unsent = planned_add + planned_update + planned_remove - :answered
-            where run_id = :run_id
+            where run_id = :run_id and status = 'running'
             """,
             runs=tables.runs,
             run_id=run_id,

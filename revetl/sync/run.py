@@ -154,18 +154,18 @@ class Runner:
     def _recover(self, warehouse: Warehouse) -> None:
         """Fold what runs that were cut short have left on this machine."""
         for folder in sorted(self.runs_folder.glob("*")):
-            spool, about = Spool(folder), folder / "run.json"
+            run_id, spool, about = folder.name, Spool(folder), folder / "run.json"
+            journal = Journal(folder)
             # It is written last: without it, the run was cut short before anything was sent.
             if about.exists():
-                meta = orjson.loads(about.read_bytes())
-                journal = Journal(folder)
-                carrier = Folder(self.tables, self.sync.name, meta["run_id"], meta["hash_by"], spool, journal)
+                hash_by = orjson.loads(about.read_bytes())["hash_by"]
+                carrier = Folder(self.tables, self.sync.name, run_id, hash_by, spool, journal)
                 carrier.fold(warehouse)
                 self.recovered += carrier.fold_unknown(warehouse)
-                counts = journal.counts()
-                rejected = sum(counts["rejected"].values())
-                close_crashed(warehouse, self.tables, meta["run_id"], counts["delivered"], rejected)
-                journal.close()
+            counts = journal.counts()
+            rejected = sum(counts["rejected"].values())
+            close_crashed(warehouse, self.tables, run_id, counts["delivered"], rejected)
+            journal.close()
             spool.remove()
 
     def _spool(self, warehouse: Warehouse) -> Spooled | Run:

@@ -60,6 +60,7 @@ class Spool:
         if not self._path(operation).exists():
             return
         place = 0
+        # Buffering ahead would hold the whole file.
         with pq.ParquetFile(self._path(operation), pre_buffer=False) as file:
             for batch in file.iter_batches(ROW_GROUP):
                 yield place, batch
@@ -92,10 +93,6 @@ class Spool:
     def remove(self) -> None:
         """Delete the run's folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _open(self, operation: str) -> pq.ParquetFile:
-        # Buffering ahead would hold the whole file.
-        return pq.ParquetFile(self._path(operation), pre_buffer=False)
 
     def _path(self, operation: str) -> Path:
         return self.folder / f"{operation}.parquet"
