@@ -142,7 +142,14 @@ class Workspace:
             placeholders=placeholders,
             way_out=f", or use --to to leave {sync.config.to} out",
         )
-        return make_destination(config, place)
+        destination = make_destination(config, place)
+        for name in destination.secret_names():
+            if "env_var" not in str(self._destination_config(sync).get(name, "env_var")):
+                self.say(
+                    f"Warning: {place}.{name} is a secret written in a file. "
+                    "Write \"{{ env_var('NAME') }}\" and export it."
+                )
+        return destination
 
     def _destination_config(self, sync: Sync) -> Mapping[str, Any]:
         if sync.config.to not in self.config.destinations:

@@ -52,7 +52,7 @@ def _show(out: Output, loaded: Any) -> None:
             out.say(f"{file.file}: columns not landed: {', '.join(file.ignored_columns)}")
         if file.rejected_count:
             click.echo(
-                f"{file.file}: {file.rejected_count:,} rejected, kept in raw.rejected_messages:", err=True
+                f"{file.file}: {file.rejected_count:,} rejected, kept in {loaded.rejected_in}:", err=True
             )
             reasons = list(file.rejected.items())
             for reason, count in reasons[:_SHOWN_REASONS]:

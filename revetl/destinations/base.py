@@ -7,17 +7,21 @@ own `Auth.auth_flow`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, get_args
 
 import httpx
 import orjson
 from pydantic import Field, SecretStr
 
 from revetl.config import Checked
+
+SENSITIVE = re.compile("auth|key|token|secret|signature|cookie|password|credential", re.IGNORECASE)
+"""Names of headers whose values are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +214,16 @@ class Destination(Checked):
             content=orjson.dumps(json),
         )
 
+    @classmethod
+    def secret_names(cls) -> list[str]:
+        """The configuration's fields that are secrets."""
+        kinds = {name: field.annotation for name, field in cls.model_fields.items()}
+        return [name for name, kind in kinds.items() if SecretStr in (kind, *get_args(kind))]
+
     def secrets(self) -> tuple[str, ...]:
         """Every secret value of the configuration, to be kept out of whatever is shown."""
-        values = (getattr(self, name) for name in self.__class__.model_fields)
-        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+        values = [getattr(self, name) for name in self.__class__.model_fields]
+        found = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        for headers in (value for value in values if isinstance(value, Mapping)):
+            found += [value for name, value in headers.items() if SENSITIVE.search(name)]
+        return tuple(found)

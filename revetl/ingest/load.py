@@ -38,9 +38,10 @@ class FileLoaded:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of all files' messages."""
+    """What became of all files' messages, and the table that keeps the rejected ones."""
 
     files: tuple[FileLoaded, ...]
+    rejected_in: str = "raw.rejected_messages"
 
     @property
     def landed(self) -> int:
@@ -96,7 +97,7 @@ def load_files(
         except BaseException:
             connection.rollback()
             raise
-    return Loaded(tuple(done))
+    return Loaded(tuple(done), f"{raw_schema}.{REJECTED}")
 
 
 def create_raw_tables(connection: duckdb.DuckDBPyConnection, raw_schema: str) -> None:

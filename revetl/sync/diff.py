@@ -231,6 +231,18 @@ class Diff:
             changes=CHANGES,
         )
 
+    def dismiss(self) -> exp.Expr:
+        """Drop the rejections of people who left the audience and whom the destination never took."""
+        return statement(
+            """
+            delete from :rejections where sync = :sync
+            and key not in (select :key from :model as a where :key is not null)
+            and key not in (select s.key from :held as s where s.sync = :sync)
+            """,
+            **self._parts(),
+            rejections=self.tables.rejections,
+        )
+
     def settle(self) -> exp.Expr:
         """Write the new hashes of `rehash`: it needs no request."""
         return statement(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import orjson
 from sqlglot import exp
 
-from revetl.destinations.base import Destination, Records
+from revetl.destinations.base import SENSITIVE, Destination, Records
 from revetl.mapping import FieldMapping, make_mapping
 from revetl.project import Sync, Workspace
 from revetl.sql import statement
@@ -206,9 +206,8 @@ def show(operation: str, request: object, destination: Destination) -> Request:
         body: object = orjson.loads(text)
     except orjson.JSONDecodeError:
         body = text
-    hidden = {"authorization", "x-api-key", "api-key", "x-revetl-signature", "content-length", "host"}
     headers = {
-        name: "***" if name.lower() in hidden else redact(value, secrets)
+        name: "***" if SENSITIVE.search(name) else redact(value, secrets)
         for name, value in request.headers.items()
         if name.lower() not in {"content-length", "host"}
     }

@@ -180,6 +180,7 @@ class Runner:
         except GuardStopped as stop:
             return self._end_early(warehouse, plan, stop)
         warehouse.run(diff.settle())
+        warehouse.run(diff.dismiss())
         if not (plan.changes or plan.kept):
             return self._end_early(warehouse, plan, None)
         spool = self._write_spool(warehouse, diff)

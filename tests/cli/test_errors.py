@@ -169,11 +169,19 @@ def test_a_plan_needs_no_secret_and_shows_none(shop: ProjectFolder, cli: Cli) ->
 def test_a_secret_that_an_answer_repeats_is_not_shown(
     shop: ProjectFolder, sandbox: SandboxClient, cli: Cli
 ) -> None:
-    shop.destinations({"crm": {"type": "webhook", "url": f"{sandbox.url}/crm", "secret": "hunter22"}})
+    config = {
+        "type": "webhook",
+        "url": f"{sandbox.url}/crm",
+        "secret": "hunter22",
+        "headers": {"X-Key": "s3cr3t!"},
+    }
+    shop.destinations({"crm": config})
     sandbox.misbehave({"kind": "status", "status": 403, "reason": "the key hunter22 is wrong"})
     done = cli(shop, *SYNC)
     assert done.returncode == 4
     assert "the key *** is wrong" in done.stderr
+    assert "revetl.yml: destinations.crm.secret is a secret written in a file." in done.stderr
+    assert "s3cr3t!" not in cli(shop, *SYNC, "--dry-run").stdout
     assert "hunter22" not in done.stdout + done.stderr
     assert "hunter22" not in str(shop.sql("from revetl.revetl.sync_runs"))
 

@@ -49,7 +49,7 @@ def test_the_first_steps(installed: Path, tmp_path: Path) -> None:
             folder = folder / "my_cdp"
     assert "ERROR=0" in said["dbt build"]
     assert all(name in said["revetl list"] for name in ("high_churn", "big_spenders", "new_customers"))
-    for audience in ("high_churn", "new_customers"):
-        assert "POST" in said[f"revetl sync audience {audience} --dry-run"]
+    assert "POST" in said["revetl sync audience high_churn --dry-run"]
+    assert "new_customers.crm (mirror): add" in said["revetl sync audience new_customers --dry-run"]
     packaged = run(installed / "python", "-c", "import revetl; print(revetl.__file__)", cwd=folder)
     assert str(installed.parent) in packaged

@@ -79,6 +79,15 @@ def test_attempts_add_up_over_retries(project: ProjectFolder, sandbox: SandboxCl
     assert attempts == 2
 
 
+def test_a_rejection_of_someone_who_left_is_dropped(project: ProjectFolder, sandbox: SandboxClient) -> None:
+    sandbox.misbehave({"kind": "reject", "pattern": "^u[37]$"})
+    project.audience("vips", people(*TEN), META)
+    assert synced(project).rejected == 2
+    project.audience("vips", people(*TEN[:7]))
+    synced(project)
+    assert [row["key"] for row in project.open().rejections("vips")] == ["u3"]
+
+
 @pytest.mark.parametrize("status", [400, 422])
 def test_one_bad_record_is_found_by_halving(
     project: ProjectFolder, sandbox: SandboxClient, status: int
