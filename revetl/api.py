@@ -62,7 +62,8 @@ class Audience:
 
         warehouse = self.workspace.warehouse(read_only=True)
         try:
-            query = statement("select * from :model as a", model=self.model.relation)
+            model = self.workspace.built(self.model, warehouse)
+            query = statement("select * from :model as a", model=model)
             return pa.Table.from_batches(warehouse.stream(query, _ARROW_ROWS))
         finally:
             warehouse.close()

@@ -13,7 +13,7 @@ from revetl import dbt
 from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, check, read_revetl_yml, render
 from revetl.destinations import destination_class, make_destination
 from revetl.destinations.base import Destination
-from revetl.errors import UsageError, nearest
+from revetl.errors import UsageError, WarehouseError, nearest
 from revetl.sql import table
 from revetl.warehouse import Warehouse, database_of, open_warehouse
 
@@ -158,6 +158,15 @@ class Workspace:
                 f"{nearest(sync.config.to, self.config.destinations)}"
             )
         return self.config.destinations[sync.config.to]
+
+    def built(self, audience: AudienceModel, warehouse: Warehouse) -> exp.Table:
+        """The relation of an audience. Raises WarehouseError when dbt has not built it."""
+        if not warehouse.exists(audience.relation):
+            raise WarehouseError(
+                f"{audience.name} is not in the warehouse: there is no {audience.relation.sql()}. "
+                f"Run `dbt build --select +{audience.name}`."
+            )
+        return audience.relation
 
     def warehouse(
         self, *, read_only: bool = False, light: bool = False, lock_timeout: float | None = None

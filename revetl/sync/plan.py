@@ -65,7 +65,7 @@ class Plan:
 def make_diff(workspace: Workspace, sync: Sync, warehouse: Warehouse, tables: Tables) -> Diff:
     """The diff of a sync. Raises UsageError for a wrong mapping, WarehouseError for a model not built."""
     audience = sync.audience
-    columns = warehouse.columns(audience.relation)
+    columns = warehouse.columns(workspace.built(audience, warehouse))
     mapping = make_mapping(audience.key, sync.config, workspace.destination_class(sync), columns, sync.place)
     return Diff(
         warehouse=warehouse,

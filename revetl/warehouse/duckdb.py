@@ -141,9 +141,13 @@ class DuckDB:
         return {name: kind for name, kind, *_ in found}
 
     def exists(self, relation: exp.Table) -> bool:
-        query = "select 1 from information_schema.tables where table_schema = ? and table_name = ?"
+        query = (
+            "select 1 from information_schema.tables "
+            "where table_catalog = ? and table_schema = ? and table_name = ?"
+        )
+        place = [relation.catalog or self.database, relation.db, relation.name]
         with _errors():
-            return self.connection.execute(query, [relation.db, relation.name]).fetchone() is not None
+            return bool(self.connection.execute(query, place).fetchall())
 
     def row_hash(self, values: Sequence[exp.Expr]) -> exp.Expr:
         # hash() gives 64 unsigned bits; the state's column is a bigint as every engine has it.

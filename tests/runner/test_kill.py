@@ -103,6 +103,8 @@ def test_the_second_of_two_runs_at_once_exits_6(
     slow_project: ProjectFolder, sandbox: SandboxClient, cli: Cli
 ) -> None:
     slow_project.audience("vips", MEMBERS.format(shift=0, first=0, last=PEOPLE), META)
+    # One answer is long in coming, so that the first run is surely there when the second starts.
+    sandbox.misbehave({"kind": "slow", "seconds": 8, "times": 1})
     first = start(slow_project)
     deadline = time.monotonic() + 20
     while not sandbox.requests("crm") and time.monotonic() < deadline:
