@@ -9,7 +9,8 @@ import sqlglot
 from sqlglot import exp
 
 from revetl.config import SyncConfig
-from revetl.destinations.base import Destination, Identifier, digest
+from revetl.destinations.base import Destination, Identifier
+from revetl.destinations.records import digest
 from revetl.errors import UsageError, nearest
 from revetl.sql import column
 
