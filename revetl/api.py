@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlglot import exp
+
+from revetl import logs
+from revetl.alerts import Alerts
 from revetl.dbt import Options
-from revetl.errors import UsageError, nearest
+from revetl.errors import RevetlError, UsageError, nearest
 from revetl.project import AudienceModel, Sync, Workspace
+from revetl.selection import select_models
 from revetl.sql import statement
 from revetl.sync import run as runner
+from revetl.sync.loop import Stopper, signals
 from revetl.sync.plan import Plan
 from revetl.sync.record import Run
 from revetl.sync.run import Progress, SyncOptions
@@ -110,22 +118,44 @@ class Project:
         return Audience(self.workspace, self.workspace.audience(name))
 
     def select(
-        self, name: str | None = None, *, to: str | None = None, select: str | None = None
+        self,
+        name: str | None = None,
+        *,
+        to: str | None = None,
+        select: str | None = None,
+        exclude: str | None = None,
+        state: str | Path | None = None,
     ) -> list[Sync]:
-        """The syncs of one audience, of a selection (`tag:nightly`, or audiences' names with spaces
-        between), or of the whole project when neither is given; `to` leaves other destinations out."""
+        """The syncs of one audience, of a selection in dbt's syntax, or of the whole project when neither is
+        given; `to` leaves other destinations out. `state` is the folder of the artifacts that `state:`
+        compares with. Raises UsageError when there is none."""
+        workspace = self.workspace
         if name is not None:
-            return self.workspace.syncs(self.workspace.audience(name), to)
-        audiences = [a for a in self.workspace.audiences() if select is None or _selected(a, select)]
-        if select is not None and not audiences:
-            known = [model.name for model in self.workspace.models()]
-            tags = [f"tag:{tag}" for model in self.workspace.models() for tag in model.tags]
-            raise UsageError(f"--select {select}: no audience matches. {nearest(select, [*known, *tags])}")
+            return workspace.syncs(workspace.audience(name), to)
+        chosen = select_models(
+            workspace.manifest,
+            workspace.dbt,
+            workspace.options,
+            select=select,
+            exclude=exclude,
+            state=None if state is None else Path(state),
+            say=workspace.say,
+        )
+        audiences = [
+            workspace.audience(model.name) for model in workspace.models() if model.unique_id in chosen
+        ]
         syncs = [sync for audience in audiences for sync in audience.syncs if to in (None, sync.config.to)]
         if to is not None and not syncs:
             known = [sync.config.to for audience in audiences for sync in audience.syncs]
             raise UsageError(f"--to {to}: no audience goes there. {nearest(to, set(known))}")
         return syncs
+
+    def sync_named(self, name: str) -> Sync:
+        """The sync `audience.destination`. Raises UsageError with the nearest name there is."""
+        syncs = {sync.name: sync for audience in self.workspace.audiences() for sync in audience.syncs}
+        if name not in syncs:
+            raise UsageError(f"There is no sync '{name}'. {nearest(name, syncs)}")
+        return syncs[name]
 
     def plan(
         self,
@@ -133,15 +163,19 @@ class Project:
         *,
         to: str | None = None,
         select: str | None = None,
+        exclude: str | None = None,
+        state: str | Path | None = None,
         full_refresh: bool = False,
         retry: bool = False,
         sample: int = SAMPLE,
+        compare_target: str | None = None,
     ) -> list[Plan]:
         """What each sync would do, with the exact requests for `sample` records an operation. Changes
-        nothing and needs no secret."""
+        nothing and needs no secret. With `compare_target`, what this target's audiences would do to what
+        that target's syncs have delivered."""
         options = SyncOptions(full_refresh=full_refresh, retry=retry)
-        syncs = self.select(name, to=to, select=select)
-        return [runner.plan_sync(self.workspace, sync, options, sample) for sync in syncs]
+        syncs = self.select(name, to=to, select=select, exclude=exclude, state=state)
+        return [runner.plan_sync(self.workspace, sync, options, sample, compare_target) for sync in syncs]
 
     def sync(
         self,
@@ -149,20 +183,71 @@ class Project:
         *,
         to: str | None = None,
         select: str | None = None,
+        exclude: str | None = None,
+        state: str | Path | None = None,
         full_refresh: bool = False,
         retry: bool = False,
         force: Sequence[str] = (),
+        threads: int = 1,
         progress: Progress | None = None,
     ) -> list[Run]:
-        """Run each sync in turn and give what it did; a run that was stopped, refused or had records
-        rejected says so in its status and `exit_code`. Raises Locked, UsageError and WarehouseError."""
+        """Run each sync and give what it did; a run that was stopped, refused or had records rejected says so
+        in its status and `exit_code`. Raises Locked, UsageError and WarehouseError, when all that could run
+        have."""
         options = SyncOptions(full_refresh=full_refresh, retry=retry, force=tuple(force))
-        syncs = self.select(name, to=to, select=select)
-        return [self.run(sync, options, progress) for sync in syncs]
+        syncs = self.select(name, to=to, select=select, exclude=exclude, state=state)
+        outcomes = self.run_all([(sync, options) for sync in syncs], threads=threads, progress=progress)
+        for outcome in outcomes:
+            if isinstance(outcome, RevetlError):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Run)]
 
     def run(self, sync: Sync, options: SyncOptions, progress: Progress | None = None) -> Run:
-        """Run one sync."""
-        return runner.run_sync(self.workspace, sync, options, progress or Progress())
+        """Run one sync. Raises as `sync` does."""
+        (outcome,) = self.run_all([(sync, options)], progress=progress)
+        if isinstance(outcome, RevetlError):
+            raise outcome
+        return outcome
+
+    def run_all(
+        self,
+        work: Sequence[tuple[Sync, SyncOptions]],
+        *,
+        threads: int = 1,
+        progress: Progress | None = None,
+        on_end: Callable[[Sync, Run | RevetlError], None] = lambda *_: None,
+    ) -> list[Run | RevetlError]:
+        """Run syncs, up to `threads` at once, one failing not keeping the others from running; gives what
+        became of each, in order, and tells `on_end` as it happens. A signal stops what is under way in order
+        and begins nothing more."""
+        stopper = Stopper()
+        ends = threading.Lock()
+
+        def one(sync: Sync, options: SyncOptions) -> Run | RevetlError | None:
+            if stopper.stopped:
+                return None
+            outcome: Run | RevetlError
+            try:
+                outcome = runner.run_sync(
+                    self.workspace, sync, options, progress or Progress(), stopper, alerts
+                )
+            except RevetlError as error:
+                outcome = error
+            with ends:
+                on_end(sync, outcome)
+            return outcome
+
+        names = [sync.name for sync, _ in work]
+        with Alerts(self.workspace.config.alerts, names, self.workspace.say) as alerts:
+            logs.hide(*alerts.secrets())
+            if threads == 1:
+                outcomes = [one(*each) for each in work]
+            else:
+                # The manifest is read before there are threads to read it twice.
+                _ = self.workspace.manifest
+                with signals(stopper), ThreadPoolExecutor(threads, "revetl-sync") as pool:
+                    outcomes = list(pool.map(lambda each: one(*each), work))
+        return [outcome for outcome in outcomes if outcome is not None]
 
     def status(self) -> list[dict[str, Any]]:
         """The last run of every sync, what its destination holds, and what it rejected."""
@@ -176,7 +261,9 @@ class Project:
             refused as (select sync, count(*) as rejections from :rejections as j group by sync)
             select n.sync, n.status, n.started_at, n.finished_at, coalesce(h.held, 0) as held,
                 n.delivered_add as added, n.delivered_update as updated, n.delivered_remove as removed,
-                coalesce(f.rejections, 0) as rejections, n.unsent, n.run_id, n.error
+                coalesce(f.rejections, 0) as rejections,
+                n.aborted_add + n.aborted_update + n.aborted_remove as aborted, n.stopped_by,
+                n.run_id, n.error
             from numbered as n
             left join held as h on h.sync = n.sync
             left join refused as f on f.sync = n.sync
@@ -185,12 +272,21 @@ class Project:
             """
         )
 
+    def history(
+        self, name: str | None = None, *, to: str | None = None, limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """The last `limit` runs, of the syncs of one audience where one is named, newest first."""
+        syncs = None if name is None and to is None else [sync.name for sync in self.select(name, to=to)]
+        rows = self._query("select * from :runs as r order by started_at desc, run_id desc")
+        return [row for row in rows if syncs is None or row["sync"] in syncs][:limit]
+
     def rejections(self, name: str | None = None, *, to: str | None = None) -> list[dict[str, Any]]:
         """The records that destinations refuse, with the reason, until they are accepted."""
         syncs = None if name is None and to is None else [sync.name for sync in self.select(name, to=to)]
         rows = self._query(
-            "select sync, key, operation, reason, attempts, first_rejected_at, last_rejected_at, run_id, "
-            "identifiers, fields from :rejections as j order by sync, last_rejected_at desc, key"
+            "select sync, key, operation, field, reason, answer, attempts, first_rejected_at, "
+            "last_rejected_at, run_id, identifiers, fields from :rejections as j "
+            "order by sync, last_rejected_at desc, key"
         )
         return [row for row in rows if syncs is None or row["sync"] in syncs]
 
@@ -213,19 +309,13 @@ class Project:
     def _query(self, query: str) -> list[dict[str, Any]]:
         warehouse = self.workspace.warehouse(read_only=True)
         try:
-            tables = Tables(self.workspace.config.state_schema, warehouse.database)
+            tables = Tables(self.workspace.state_schema, warehouse.database)
             if not tables.exist(warehouse):
                 return []
             parts = {"runs": tables.runs, "state": tables.state, "rejections": tables.rejections}
             select = statement(query, **parts)
-            names = select.named_selects  # type: ignore[attr-defined]
+            assert isinstance(select, exp.Query)
+            names = list(warehouse.columns(select))
             return [dict(zip(names, row, strict=True)) for row in warehouse.rows(select)]
         finally:
             warehouse.close()
-
-
-def _selected(audience: AudienceModel, select: str) -> bool:
-    return any(
-        word.removeprefix("tag:") in audience.model.tags if word.startswith("tag:") else word == audience.name
-        for word in select.split()
-    )

@@ -13,13 +13,28 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from jinja2 import TemplateError, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from revetl.errors import UsageError, nearest
 
-Mode = Literal["mirror", "upsert"]
+Mode = Literal["mirror", "upsert", "insert", "update", "archive", "events"]
 MODES: tuple[str, ...] = get_args(Mode)
+AlertKind = Literal["failed", "guard", "rejection_rate", "recovered"]
+ALERT_KINDS: tuple[AlertKind, ...] = get_args(AlertKind)
 Model = TypeVar("Model", bound=BaseModel)
+Constant = str | int | float | bool | None
+Location = tuple[int | str, ...]
+_BRANCHES = {"str", "int", "float", "bool", "none"}
+_UNITS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 
 
 class Checked(BaseModel):
@@ -27,21 +42,99 @@ class Checked(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _words(cls, data: Any) -> Any:
+        """YAML 1.1 reads the key `on` as true, and `null` as nothing at all."""
+        if not isinstance(data, Mapping):
+            return data
+        words = {True: "on", None: "null"}
+        return {words[key] if key is True or key is None else key: value for key, value in data.items()}
+
+
+def share(value: object) -> float:
+    """`10%` or `0.1` as a share of one. Raises ValueError for what is none."""
+    try:
+        found = float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ValueError(f"'{value}' is no share; write 10% or 0.1") from None
+    return found
+
+
+def seconds(value: object) -> float:
+    """`36 hours` as seconds: minutes, hours, days or weeks. Raises ValueError for what is none."""
+    number, _, unit = str(value).partition(" ")
+    try:
+        return float(number) * _UNITS[unit.strip().removesuffix("s")]
+    except (KeyError, ValueError):
+        raise ValueError(f"'{value}' is no time; write such as '36 hours'") from None
+
+
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+
+
+class ExcludeConfig(Checked):
+    """People to leave out: everybody in `column` of a dbt model or seed, matched with the audience's `on`."""
+
+    model: str
+    column: str | None = None
+    on: str | None = None
+
 
 class SyncConfig(Checked):
-    """One entry of `sync:` on a model. `fields` and `identifiers` map a destination's name to a column
-    or a SQL expression over the model's columns; without `fields`, every column but the key is sent."""
+    """One entry of `sync:` on a model; docs/audiences.md says what each key means.
+
+    `fields` and `identifiers` map a destination's name to a column or a SQL expression over the model's
+    columns; without `fields`, every column but the key is sent.
+    """
 
     to: str
     mode: Mode = "mirror"
     fields: dict[str, str] | None = None
     identifiers: dict[str, str] = {}
-    max_change: Annotated[float, Field(gt=0)] = 0.3
+    constants: dict[str, Constant] = {}
+    nulls: Annotated[Literal["skip", "send", "clear"], Field(validation_alias=AliasChoices("null"))] = "send"
+    set_if_empty: tuple[str, ...] = ()
+    archive: dict[str, Constant] = {}
+    event: str | None = None
+    timestamp: str | None = None
+    exclude: tuple[ExcludeConfig, ...] = ()
+    holdout: Annotated[float, BeforeValidator(share), Field(gt=0, lt=1)] | None = None
+    salt: str | None = None
+    limit: Annotated[int, Field(ge=0)] | None = None
+    order_by: str | None = None
+    priority: str | None = None
+    max_change: Annotated[float, BeforeValidator(share), Field(gt=0)] = 0.3
+    max_removes: Annotated[int, Field(ge=0)] | None = None
+    max_age: Seconds | None = None
 
     @field_validator("fields", mode="before")
     @classmethod
     def _list_of_columns(cls, value: object) -> object:
         return {name: name for name in value} if isinstance(value, list) else value
+
+    @field_validator("exclude", mode="before")
+    @classmethod
+    def _names_of_models(cls, value: object) -> object:
+        entries = value if isinstance(value, list | tuple) else [value]
+        return [{"model": entry} if isinstance(entry, str) else entry for entry in entries]
+
+    @model_validator(mode="after")
+    def _what_a_mode_needs(self) -> SyncConfig:
+        wrong = []
+        if (self.mode == "archive") != bool(self.archive):
+            wrong.append("archive: {FIELD: VALUE} and mode 'archive' go together: it is what a remove sets")
+        if (self.mode == "events") != (self.event is not None):
+            wrong.append("event: NAME and mode 'events' go together: it is what is tracked")
+        if self.timestamp is not None and self.mode != "events":
+            wrong.append("timestamp: is the time of an event, and mode is not 'events'")
+        if self.order_by is not None and self.limit is None:
+            wrong.append("order_by: says whom a limit takes, and there is no limit:")
+        if self.salt is not None and self.holdout is None:
+            wrong.append("salt: is for a holdout, and there is no holdout:")
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
 
 
 class AudienceConfig(Checked):
@@ -56,12 +149,29 @@ class AudienceConfig(Checked):
         return [value] if isinstance(value, Mapping) else value
 
 
+class AlertConfig(Checked):
+    """One entry of `alerts:` in revetl.yml; docs/alerts.md says what each key means. The addresses in `to`
+    hold secrets and stay unrendered until they are used."""
+
+    to: Annotated[tuple[str, ...], Field(min_length=1)]
+    on: Annotated[tuple[AlertKind, ...], Field(min_length=1)] = ALERT_KINDS
+    rejection_rate: Annotated[float, BeforeValidator(share), Field(ge=0, lt=1)] = 0.05
+    syncs: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+
+    @field_validator("to", "on", "syncs", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+
 class RevetlConfig(Checked):
     """`revetl.yml`. Destinations stay unrendered until they are used, so that a secret which is not
-    set stops only the run that needs it."""
+    set stops only the run that needs it. `priorities` are lists of audiences, the first of which has a
+    person for itself."""
 
     destinations: dict[str, dict[str, Any]] = {}
-    state_schema: str = "revetl"
+    priorities: dict[str, tuple[str, ...]] = {}
+    alerts: tuple[AlertConfig, ...] = ()
 
 
 def read_revetl_yml(root: Path) -> RevetlConfig:
@@ -90,24 +200,48 @@ def check(model: type[Model], data: Any, place: str) -> Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        *parents, last = first["loc"] or ("",)
-        key = ".".join(str(part) for part in first["loc"])
-        match first["type"]:
-            case "extra_forbidden":
-                valid = _keys(model, parents)
-                sentence = f"{place}: {key}: there is no key '{last}' here. {nearest(str(last), valid)}"
-            case "missing":
-                sentence = f"{place}: {key} is missing. Add it."
-            case "literal_error":
-                wrong = _at(data, first["loc"])
-                valid = [
-                    word.strip("'") for word in first["ctx"]["expected"].replace(" or ", ", ").split(", ")
-                ]
-                sentence = f"{place}: {key}: '{wrong}' is not known. {nearest(str(wrong), valid)}"
-            case _:
-                sentence = f"{place}: {key}: {first['msg'].removeprefix('Value error, ').rstrip('.')}."
-        raise UsageError(sentence) from None
+        raise UsageError(_sentences(model, data, place, error)[0][1]) from None
+
+
+def problems(model: type[BaseModel], data: Any, place: str) -> list[tuple[Location, str]]:
+    """Everything for which `check` would refuse `data`: where in it, and the sentence; none when it is right.
+    What keys may not say together is found once each of them is right."""
+    try:
+        model.model_validate(data)
+    except ValidationError as error:
+        return _sentences(model, data, place, error)
+    return []
+
+
+def _sentences(
+    model: type[BaseModel], data: Any, place: str, error: ValidationError
+) -> list[tuple[Location, str]]:
+    found: dict[Location, list[str]] = {}
+    for each in error.errors(include_input=False, include_url=False):
+        location = each["loc"]
+        # A value that is of none of several types is told of once for each of them.
+        value = location[:-1] if location and location[-1] in _BRANCHES else location
+        found.setdefault(value, _sentences_of(model, data, place, dict(each)))
+    return [(location, sentence) for location, sentences in found.items() for sentence in sentences]
+
+
+def _sentences_of(model: type[BaseModel], data: Any, place: str, error: dict[str, Any]) -> list[str]:
+    *parents, last = error["loc"] or ("",)
+    key = ".".join(str(part) for part in error["loc"])
+    match error["type"]:
+        case "extra_forbidden":
+            valid = _keys(model, parents)
+            return [f"{place}: {key}: there is no key '{last}' here. {nearest(str(last), valid)}"]
+        case "missing":
+            return [f"{place}: {key} is missing. Add it."]
+        case "literal_error":
+            wrong = _at(data, error["loc"])
+            valid = [word.strip("'") for word in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+            return [f"{place}: {key}: '{wrong}' is not known. {nearest(str(wrong), valid)}"]
+        case _:
+            at = f"{place}: {key}" if key else place
+            lines = error["msg"].removeprefix("Value error, ").splitlines()
+            return [f"{at}: {line.rstrip('.')}." for line in lines]
 
 
 def _keys(model: type[BaseModel], parents: list[Any]) -> list[str]:

@@ -21,6 +21,15 @@ from revetl.config import read_yaml, render
 from revetl.errors import UsageError, nearest
 
 Say = Callable[[str], None]
+DELIVERY_TESTS = frozenset(
+    {
+        "delivered_within",
+        "rejection_rate_below",
+        "delivered_equals_audience",
+        "no_suppressed_delivered",
+    }
+)
+"""The package's generic tests of what was delivered."""
 
 
 @dataclass(frozen=True)
@@ -168,20 +177,68 @@ class Manifest:
         ]
         return sorted(found, key=lambda model: model.name)
 
-    def failed_tests(self, model: Model) -> list[str]:
-        """The data tests of `model` that failed or errored, and the model itself when it was not built,
-        in the last dbt run that had them."""
+    def relations(self) -> dict[str, tuple[str, str, str | None]]:
+        """Name to (alias, schema, database) of every model, seed, snapshot and source; the project's own
+        come before a package's of the same name."""
+        found: dict[str, tuple[str, str, str | None]] = {}
+        nodes = [*self._document["nodes"].values(), *self._document.get("sources", {}).values()]
+        nodes.sort(key=lambda node: node.get("package_name") == self._project.name)
+        for node in nodes:
+            if node["resource_type"] in {"model", "seed", "snapshot", "source"}:
+                alias = node.get("alias") or node.get("identifier") or node["name"]
+                found[node["name"]] = (alias, node["schema"], node.get("database"))
+        return found
+
+    def graph(self) -> dict[str, Mapping[str, Any]]:
+        """Everything dbt can select, as its artifacts have it, by unique id: models, tests, seeds, sources,
+        exposures and the like."""
+        kinds = (
+            "nodes",
+            "sources",
+            "exposures",
+            "metrics",
+            "semantic_models",
+            "saved_queries",
+            "unit_tests",
+            "functions",
+        )
+        return {name: node for kind in kinds for name, node in self._document.get(kind, {}).items()}
+
+    def failures(self, model: Model) -> list[str]:
+        """What failed in the last dbt run that had it: data tests of `model` and of the models it is made
+        of, and those models themselves where they errored or were skipped."""
         path = self.path.with_name("run_results.json")
         if not path.exists():
             return []
         results = {row["unique_id"]: row["status"] for row in orjson.loads(path.read_bytes())["results"]}
-        watched = {model.unique_id} | {
-            unique_id
-            for unique_id, node in self._document["nodes"].items()
-            if node["resource_type"] == "test" and model.unique_id in node["depends_on"]["nodes"]
-        }
-        bad = {unique_id for unique_id in watched if results.get(unique_id) in {"fail", "error", "skipped"}}
-        return sorted(unique_id.split(".")[2] for unique_id in bad)
+        made_of = self._ancestry(model.unique_id)
+        bad = {name for name, status in results.items() if status in {"fail", "error", "skipped"}}
+        found = {name for name in bad if name in made_of or self._tests(name, made_of)}
+        return sorted(name.split(".")[2] for name in found)
+
+    def _ancestry(self, unique_id: str) -> set[str]:
+        """A node and everything it is made of."""
+        found: set[str] = set()
+        waiting = [unique_id]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += self._document["nodes"].get(name, {}).get("depends_on", {}).get("nodes", [])
+        return found
+
+    def _tests(self, unique_id: str, nodes: set[str]) -> bool:
+        """Whether a test is of one of these nodes: of the one it hangs on, or, for a singular test, of all
+        that it reads."""
+        node = self._document["nodes"].get(unique_id, {})
+        if node.get("resource_type") not in {"test", "unit_test"}:
+            return False
+        if (node.get("test_metadata") or {}).get("name") in DELIVERY_TESTS:
+            return False  # it tells of the last sync, which the next one mends
+        if attached := node.get("attached_node"):
+            return attached in nodes
+        read = set(node["depends_on"]["nodes"])
+        return bool(read) and read <= nodes
 
 
 def _model(node: Mapping[str, Any], project: str) -> Model:
@@ -238,17 +295,25 @@ def _stale(project: DbtProject) -> str | None:
 def _parse(project: DbtProject, options: Options, reason: str, say: Say) -> None:
     command = " ".join(["dbt", "parse", *options.as_arguments()])
     say(f"target/manifest.json {reason}: running `{command}`")
-    if importlib.util.find_spec("dbt.cli") is None:
+    done = run(project, options, "parse")
+    if done is None:
         raise UsageError(
             f"target/manifest.json {reason}, and dbt is not installed here. Run `{command}` where it is."
         )
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "parse", *options.as_arguments()],
+    if done.returncode:
+        tail = "\n".join(done.stdout.strip().splitlines()[-12:])
+        raise UsageError(f"target/manifest.json {reason}, and `{command}` failed. Mend what it says:\n{tail}")
+
+
+def run(project: DbtProject, options: Options, *words: str) -> subprocess.CompletedProcess[str] | None:
+    """Run dbt in a process of its own, with the options given to us; None where dbt is not installed."""
+    # Without the package itself, asking for its module is an error.
+    if importlib.util.find_spec("dbt") is None or importlib.util.find_spec("dbt.cli") is None:
+        return None
+    return subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *words, *options.as_arguments()],
         cwd=project.root if options.project_dir is None else None,
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
-        tail = "\n".join(done.stdout.strip().splitlines()[-12:])
-        raise UsageError(f"target/manifest.json {reason}, and `{command}` failed. Mend what it says:\n{tail}")

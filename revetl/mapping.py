@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import sqlglot
 from sqlglot import exp
@@ -12,34 +13,67 @@ from revetl.config import SyncConfig
 from revetl.destinations.base import Destination, Identifier
 from revetl.destinations.records import digest
 from revetl.errors import UsageError, nearest
-from revetl.sql import column
+from revetl.sql import column, statement
+
+TIMESTAMP = "$timestamp"
+"""What the time of an event is called among the fields of a spooled record."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How values are made alike before they are hashed: as SQL over `:value`, and in words."""
+
+    sql: str
+    words: str
+
+
+RULES = {
+    "email": Rule("lower(trim(:value))", "trimmed, lower case"),
+    "phone": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only"),
+    "text": Rule("trim(:value)", "trimmed"),
+}
+"""What `Identifier.hashed` may name. The hash is SHA-256 in lower-case hexadecimal; a value that is one
+already is sent as it is, for a hash of a hash matches nobody."""
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """A destination's name, the expression it is taken from, and the type of its value."""
+    """A destination's name, the expression it is taken from, and the type of its value. Of a hashed one,
+    `raw` is what is hashed, by the rule `hashed`."""
 
     name: str
     expression: exp.Expr
     type: str
+    raw: exp.Expr | None = None
+    hashed: str | None = None
 
     def of(self, alias: str) -> exp.Expr:
         """The expression over the table `alias`."""
+        return _over(self.expression, alias)
 
-        def qualify(node: exp.Expr) -> exp.Expr:
-            return column(node.name, of=alias) if isinstance(node, exp.Column) else node
+    def steps(self, alias: str) -> tuple[exp.Expr, exp.Expr, exp.Expr]:
+        """The raw value, the normalised one, and what is sent, over the table `alias`."""
+        assert self.raw is not None
+        assert self.hashed is not None
+        raw = _over(self.raw, alias)
+        return raw, _normalised(raw, self.hashed), self.of(alias)
 
-        return self.expression.transform(qualify)
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """The columns it is made of."""
+        return frozenset(node.name for node in self.expression.find_all(exp.Column))
 
 
 @dataclass(frozen=True)
 class FieldMapping:
     """What a sync sends of a row. `identifiers` and `fields` are in the order of their names, so that
-    writing them in another order is no change."""
+    writing them in another order is no change. `timestamp` is the time of an event; it goes along with the
+    fields and is no part of the row hash."""
 
     key: str
     identifiers: tuple[Mapped, ...]
     fields: tuple[Mapped, ...]
+    timestamp: Mapped | None = None
 
     @property
     def by_key(self) -> bool:
@@ -49,41 +83,88 @@ class FieldMapping:
     @property
     def fingerprint(self) -> str:
         """Names the mapped names: row hashes cover values, so a renamed field must show here."""
-        names = [f"{kind}:{item.name}" for kind, items in self._kinds().items() for item in items]
+        kinds = {"identifier": self.identifiers, "field": self.fields}
+        names = [f"{kind}:{item.name}" for kind, items in kinds.items() for item in items]
         return digest(*names)[:8]
 
     def hashed(self) -> list[Mapped]:
         """What a row hash covers: the key is left out, for it is what rows are joined on."""
         return [*(() if self.by_key else self.identifiers), *self.fields]
 
-    def _kinds(self) -> Mapping[str, tuple[Mapped, ...]]:
-        return {"identifier": self.identifiers, "field": self.fields}
+    def typed(self, types: Mapping[str, str]) -> FieldMapping:
+        """The same with the types (by `kind:name`) of what had none."""
+
+        def fill(kind: str, items: tuple[Mapped, ...]) -> tuple[Mapped, ...]:
+            return tuple(replace(item, type=item.type or types[f"{kind}:{item.name}"]) for item in items)
+
+        return replace(
+            self, identifiers=fill("identifier", self.identifiers), fields=fill("field", self.fields)
+        )
+
+    def untyped(self) -> dict[str, exp.Expr]:
+        """`kind:name` to expression of what has no type yet; only the engine knows it."""
+        kinds = {"identifier": self.identifiers, "field": self.fields}
+        return {
+            f"{kind}:{item.name}": item.expression
+            for kind, items in kinds.items()
+            for item in items
+            if not item.type
+        }
 
 
 def make_mapping(
-    key: str, sync: SyncConfig, destination: type[Destination], columns: Mapping[str, str], place: str
+    key: str, sync: SyncConfig, destination: Destination, columns: Mapping[str, str], place: str
 ) -> FieldMapping:
     """The mapping of a sync onto a model's `columns` (name to type).
 
     Without `fields`, every column but the key is sent under its own name; without `identifiers`, the
-    destination's first identifier is the key. Raises UsageError naming `place`, the field, and the nearest
-    column.
+    destination's first identifier is the key. Raises MissingColumn for a column that is not there, UsageError
+    for what else is wrong, both naming `place`, the field, and the nearest name.
     """
     if key not in columns:
-        raise UsageError(f"{place}: key: the model has no column '{key}'. {nearest(key, columns)}")
-    known = {identifier.name for identifier in destination.identifiers}
+        raise MissingColumn(f"{place}: key: the model has no column '{key}'. {nearest(key, columns)}")
+    known = {identifier.name: identifier for identifier in destination.known_by}
+    check_names(sync, destination, place)
+    fields = sync.fields if sync.fields is not None else {name: name for name in columns if name != key}
+    fields = {
+        name: text for name, text in fields.items() if sync.fields is not None or name not in sync.constants
+    }
+    named = [*fields, *sync.constants]
+    for option in ("set_if_empty", "archive"):
+        for name in getattr(sync, option):
+            if name not in named:
+                raise UsageError(f"{place}: {option}: there is no field '{name}'. {nearest(name, named)}")
+    constants = (Mapped(name, exp.convert(value), _type_of(value)) for name, value in sync.constants.items())
+    identifiers = sync.identifiers or default_identifiers(destination.known_by, key)
+    return FieldMapping(
+        key=key,
+        identifiers=tuple(
+            _hashed(item, known[item.name].hashed)
+            for item in _mapped(identifiers, columns, f"{place}: identifiers")
+        ),
+        fields=tuple(
+            sorted((*_mapped(fields, columns, f"{place}: fields"), *constants), key=lambda item: item.name)
+        ),
+        timestamp=_timestamp(sync, columns, place),
+    )
+
+
+def check_names(sync: SyncConfig, destination: Destination, place: str) -> None:
+    """What of a mapping can be wrong whatever columns the model has. Raises UsageError."""
+    known = [identifier.name for identifier in destination.known_by]
     for name in sync.identifiers:
         if name not in known:
             raise UsageError(
                 f"{place}: identifiers.{name}: '{sync.to}' knows nobody by that. {nearest(name, known)}"
             )
-    fields = sync.fields if sync.fields is not None else {name: name for name in columns if name != key}
-    identifiers = sync.identifiers or default_identifiers(destination.identifiers, key)
-    return FieldMapping(
-        key=key,
-        identifiers=_mapped(identifiers, columns, f"{place}: identifiers"),
-        fields=_mapped(fields, columns, f"{place}: fields"),
-    )
+    if sync.set_if_empty and not destination.can_set_if_empty:
+        raise UsageError(f"{place}: set_if_empty: '{sync.to}' cannot tell whether a field is empty.")
+    for name in sorted(sync.constants.keys() & (sync.fields or {}).keys()):
+        raise UsageError(f"{place}: constants.{name}: fields maps '{name}' too. Keep one of the two.")
+
+
+class MissingColumn(UsageError):
+    """The model has no such column: written wrongly, or the model has lost it."""
 
 
 def default_identifiers(identifiers: tuple[Identifier, ...], key: str) -> dict[str, str]:
@@ -92,29 +173,79 @@ def default_identifiers(identifiers: tuple[Identifier, ...], key: str) -> dict[s
     return {own.name: key}
 
 
-def _mapped(items: Mapping[str, str], columns: Mapping[str, str], place: str) -> tuple[Mapped, ...]:
-    return tuple(
-        Mapped(name, *_expression(text, columns, f"{place}.{name}")) for name, text in sorted(items.items())
-    )
+def parse_typed(text: str, columns: Mapping[str, str], place: str) -> tuple[exp.Expr, str]:
+    """A column's name or a SQL expression over columns, and its type ('' when only the engine knows).
+    Raises UsageError."""
+    bound = parse_expression(text, columns, place)
+    return bound, columns[bound.name] if isinstance(bound, exp.Column) else ""
 
 
-def _expression(text: str, columns: Mapping[str, str], place: str) -> tuple[exp.Expr, str]:
-    """A column's name or a SQL expression over columns, and its type ('' when only the engine knows)."""
+def parse_expression(text: str, columns: Mapping[str, str], place: str) -> exp.Expr:
+    """A SQL expression over columns, checked: it reads one row and nothing else. Raises UsageError, and
+    MissingColumn naming `place` and the nearest column."""
     if text in columns:
-        return column(text), columns[text]
-    try:
-        parsed = sqlglot.parse_one(text, dialect="duckdb")
-    except sqlglot.ParseError:
-        raise UsageError(f"{place}: '{text}' is neither a column nor SQL. {nearest(text, columns)}") from None
-    if parsed.find(exp.Query, exp.DDL, exp.DML, exp.Command, exp.Placeholder):
-        raise UsageError(f"{place}: '{text}' is not an expression over columns. Put a query into the model.")
+        return column(text)
+    parsed = parse_scalar(text, place)
     folded = {name.lower(): name for name in columns}
     for used in parsed.find_all(exp.Column):
         if used.name.lower() not in folded:
-            raise UsageError(f"{place}: the model has no column '{used.name}'. {nearest(used.name, columns)}")
+            raise MissingColumn(
+                f"{place}: the model has no column '{used.name}'. {nearest(used.name, columns)}"
+            )
 
     def quote(node: exp.Expr) -> exp.Expr:
         return column(folded[node.name.lower()]) if isinstance(node, exp.Column) else node
 
-    bound = parsed.transform(quote)
-    return bound, columns[bound.name] if isinstance(bound, exp.Column) else ""
+    return parsed.transform(quote)
+
+
+def parse_scalar(text: str, place: str) -> exp.Expr:
+    """A SQL expression that reads one row and nothing else, whatever its columns. Raises UsageError."""
+    try:
+        parsed = sqlglot.parse_one(text, dialect="duckdb")
+    except sqlglot.errors.SqlglotError:
+        raise UsageError(f"{place}: '{text}' is neither a column nor a SQL expression. Correct it.") from None
+    if parsed.find(exp.Query, exp.DDL, exp.DML, exp.Command, exp.Placeholder, exp.Parameter):
+        raise UsageError(f"{place}: '{text}' is not an expression over columns. Put a query into the model.")
+    if parsed.find(exp.AggFunc, exp.Window, exp.Star):
+        raise UsageError(f"{place}: '{text}' is over many rows. Put it into the model.")
+    return parsed
+
+
+def _over(expression: exp.Expr, alias: str) -> exp.Expr:
+    return expression.transform(
+        lambda node: column(node.name, of=alias) if isinstance(node, exp.Column) else node
+    )
+
+
+def _mapped(items: Mapping[str, str], columns: Mapping[str, str], place: str) -> tuple[Mapped, ...]:
+    return tuple(
+        Mapped(name, *parse_typed(text, columns, f"{place}.{name}")) for name, text in sorted(items.items())
+    )
+
+
+def _normalised(value: exp.Expr, rule: str) -> exp.Expr:
+    made = statement(RULES[rule].sql, "duckdb", value=exp.cast(value, "varchar"))
+    return statement("nullif(:made, '')", made=made)
+
+
+def _hashed(item: Mapped, rule: str | None) -> Mapped:
+    if rule is None:
+        return item
+    made = _normalised(item.expression, rule)
+    sent = statement(
+        "case when regexp_like(lower(:made), '^[0-9a-f]{64}$') then lower(:made) else :hash end",
+        made=made,
+        hash=exp.SHA2(this=made.copy(), length=exp.convert(256)),
+    )
+    return Mapped(item.name, sent, "VARCHAR", raw=item.expression, hashed=rule)
+
+
+def _timestamp(sync: SyncConfig, columns: Mapping[str, str], place: str) -> Mapped | None:
+    if sync.timestamp is None:
+        return None
+    return Mapped(TIMESTAMP, *parse_typed(sync.timestamp, columns, f"{place}: timestamp"))
+
+
+def _type_of(value: object) -> str:
+    return {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE"}.get(type(value), "VARCHAR")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,21 @@ class Workspace:
         return self.dbt.root
 
     @property
+    def state_schema(self) -> str:
+        """The schema of the runner's own tables: a variable of the dbt package, as its sources are there."""
+        return self.dbt.variable("state_schema", "revetl")
+
+    @property
+    def changes_kept_days(self) -> int:
+        """How long `sync_changes` keeps a change. Raises UsageError when the variable is no number."""
+        value = self.dbt.variable("changes_kept_days", "90")
+        if not value.isdigit():
+            raise UsageError(
+                f"dbt_project.yml: vars.revetl.changes_kept_days: '{value}' is no number of days."
+            )
+        return int(value)
+
+    @property
     def manifest(self) -> dbt.Manifest:
         if self._manifest is None:
             database = database_of(self.target)
@@ -119,6 +134,32 @@ class Workspace:
                 "Add `sync: [{to: NAME}]` to its meta.revetl."
             )
         return [sync for sync in audience.syncs if to in (None, sync.config.to)]
+
+    def list_of_people(self, name: str, place: str) -> tuple[exp.Table, str | None]:
+        """The relation of a dbt model, seed, snapshot or source, and its key when it is an audience. Raises
+        UsageError with the nearest name there is."""
+        relations = self.manifest.relations()
+        if name not in relations:
+            raise UsageError(f"{place}: dbt has no model or source '{name}'. {nearest(name, relations)}")
+        keys = {model.name: model.meta.get("key") for model in self.models() if isinstance(model.meta, dict)}
+        alias, schema, database = relations[name]
+        return table(alias, schema, database), keys.get(name)
+
+    def before_in_priority(self, sync: Sync) -> list[AudienceModel]:
+        """The audiences that have a person before the sync's own. Raises UsageError for a list that is not
+        there, or does not have the audience in it."""
+        named = sync.config.priority
+        if named is None:
+            return []
+        lists = self.config.priorities
+        if named not in lists:
+            raise UsageError(
+                f"{sync.place}.priority: revetl.yml has no priorities '{named}'. {nearest(named, lists)}"
+            )
+        if sync.audience.name not in lists[named]:
+            raise UsageError(f"revetl.yml: priorities.{named}: {sync.audience.name} is not in it. Add it.")
+        names = lists[named][: lists[named].index(sync.audience.name)]
+        return [self.audience(name) for name in names]
 
     def destination_class(self, sync: Sync) -> type[Destination]:
         """The class of a sync's destination. Raises UsageError naming revetl.yml and the nearest name, or
@@ -167,6 +208,14 @@ class Workspace:
                 f"Run `dbt build --select +{audience.name}`."
             )
         return audience.relation
+
+    def attached(self, warehouse: Warehouse, target: str | None) -> str:
+        """The database of another target, readable beside this one's; this one's without a name. Raises
+        UsageError for a target that is not there."""
+        if target is None:
+            return warehouse.database
+        other = dbt.read_target(self.dbt, replace(self.options, target=target))
+        return warehouse.attach(other, self.root)
 
     def warehouse(
         self, *, read_only: bool = False, light: bool = False, lock_timeout: float | None = None

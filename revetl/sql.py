@@ -11,13 +11,14 @@ from sqlglot import exp
 
 
 @lru_cache(maxsize=256)
-def _parsed(template: str) -> exp.Expr:
-    return sqlglot.parse_one(template)
+def _parsed(template: str, dialect: str | None) -> exp.Expr:
+    return sqlglot.parse_one(template, dialect=dialect)
 
 
-def statement(template: str, **parts: Any) -> exp.Expr:
-    """The template as an expression. A part that is an expression takes the place of `:name` as it is
-    (a table too: `from :model`); any other Python value becomes a literal."""
+def statement(template: str, dialect: str | None = None, /, **parts: Any) -> exp.Expr:
+    """The template, written in sqlglot's own dialect unless another is named, as an expression. A part that
+    is an expression takes the place of `:name` as it is (a table too: `from :model`); any other Python value
+    becomes a literal."""
 
     def fill(node: exp.Expr) -> exp.Expr:
         name = None
@@ -33,7 +34,7 @@ def statement(template: str, **parts: Any) -> exp.Expr:
             return exp.alias_(filled, node.alias, table=True)
         return filled
 
-    return _parsed(template).transform(fill)
+    return _parsed(template, dialect).transform(fill)
 
 
 def table(name: str, schema: str | None = None, database: str | None = None) -> exp.Table:

@@ -1,23 +1,26 @@
-"""The one HTTP client: pacing, retries with `Retry-After`, timeouts, and keeping secrets out of sight."""
+"""The one HTTP client: turns in a shared budget, retries, timeouts, and keeping secrets hidden."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+import random
+import time
+from datetime import timedelta
 from types import TracebackType
 
 import httpx
-import stamina
-from aiolimiter import AsyncLimiter
 
+from revetl.budget import Budget, account
 from revetl.destinations.base import Destination, Verdict, verdict
 from revetl.errors import DestinationRefused
+from revetl.limits import quota_wait, retry_after
 
+_FIRST_WAIT = 0.25
 _LONGEST_WAIT = 60.0
+_LONGEST_PAUSE = 3_600.0
 _RATE_LIMITED_ATTEMPTS = 50
+_DRY_REQUESTS = 5
+_DRY_SECONDS = 60.0
 _EXCERPT = 300
 
 
@@ -31,11 +34,16 @@ class NotAccepted(Exception):
 
 
 class GaveUp(DestinationRefused):
-    """Retries are used up. `surely_unsent`: no attempt can have reached the destination."""
+    """A request's retries are used up; others may get through. `surely_unsent`: no attempt can have reached
+    the destination."""
 
     def __init__(self, message: str, *, surely_unsent: bool) -> None:
         super().__init__(message)
         self.surely_unsent = surely_unsent
+
+
+class CircuitOpen(GaveUp):
+    """Nothing gets through: this request is given up, and whatever is sent after it will be."""
 
 
 class _TryAgain(Exception):
@@ -45,21 +53,40 @@ class _TryAgain(Exception):
         self.limited = limited
 
 
+class _Ended(Exception):
+    """Sending has ended while a request waited."""
+
+
 class Transport:
-    """An open client for one destination; an async context manager."""
+    """An open client for one destination; an async context manager.
+
+    In flight and per second it keeps to the budget that the account has on this machine, whoever uses it.
+    The circuit opens, for good, when nothing gets through: five requests in a row were given up (or two, and
+    a minute has passed), or no connection was made in all attempts of one while no other request was
+    answered, or a pause of more than an hour was asked for. What waits then raises CircuitOpen.
+    """
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
         self._secrets = destination.secrets()
-        pace = destination.pace
-        self._limiter = AsyncLimiter(pace.requests, pace.per_seconds) if pace else None
-        self._resume_at = 0.0
+        self._answered = 0
+        self._dry_requests = 0
+        self._dry_since: float | None = None
+        self._open_for: str | None = None
+        self._halted = False
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Transport:
         from httpx_aiohttp import AiohttpTransport
 
         in_flight = self._destination.max_in_flight
+        self._budget = Budget(
+            account(self._destination.base_url, self._secrets),
+            at_once=in_flight,
+            pace=self._destination.pace,
+            check=self._check,
+        )
+        self._stack.callback(self._budget.close)
         limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
         self._client = await self._stack.enter_async_context(
             httpx.AsyncClient(
@@ -75,58 +102,105 @@ class Transport:
     ) -> None:
         await self._stack.aclose()
 
+    @property
+    def circuit_open(self) -> bool:
+        """Whether nothing will be sent any more, as nothing gets through."""
+        return self._open_for is not None
+
+    @property
+    def got_through(self) -> bool:
+        """Whether any request has been answered with other than a failure."""
+        return self._answered > 0
+
+    def halt(self) -> None:
+        """Send nothing any more: what waits to be sent, or to be sent again, raises GaveUp within a quarter
+        of a second. What is in flight may still be answered."""
+        self._halted = True
+
     async def send(self, request: httpx.Request) -> httpx.Response:
         """The response to a request, when it is one for the connector to read.
 
-        Raises NotAccepted (too large, or a bad record), GaveUp (retries used up), and DestinationRefused
-        (credentials, permission, or an address that is wrong).
+        Raises NotAccepted (too large, or a bad record), GaveUp (the retries of this request are used up),
+        CircuitOpen (so that of all requests), and DestinationRefused (credentials, permission, or an address
+        that is wrong).
         """
-        attempts = _Attempts(self._destination.retries)
+        attempts = _Attempts(self._destination.retries, self._answered)
         try:
-            async for attempt in stamina.retry_context(
-                on=attempts.wait_for,
-                attempts=_RATE_LIMITED_ATTEMPTS,
-                timeout=None,
-                wait_initial=0.25,
-                wait_max=_LONGEST_WAIT,
-                wait_jitter=0.25,
-            ):
-                with attempt:
+            while True:
+                self._check()
+                try:
                     return await self._once(request, attempts)
-        except _TryAgain as error:
-            raise GaveUp(
-                f"{request.url.host} could not be delivered to: {self.redact(str(error))}. What it did not "
-                "acknowledge is not taken for delivered; run the sync again when it is up.",
-                surely_unsent=not attempts.reached,
-            ) from None
-        raise AssertionError("stamina ends with a result or an exception")
+                except _TryAgain as error:
+                    wait = attempts.wait_for(error)
+                    if wait is None:
+                        raise self._given_up(request, error, attempts) from None
+                    await self._budget.sleep(wait)
+        except _Ended:
+            why = self._open_for or "it was stopped"
+            raise self._error(request, why, attempts, CircuitOpen if self._open_for else GaveUp) from None
 
     async def _once(self, request: httpx.Request, attempts: _Attempts) -> httpx.Response:
-        loop = asyncio.get_running_loop()
-        if (pause := self._resume_at - loop.time()) > 0:
-            await asyncio.sleep(pause)
-        if self._limiter:
-            await self._limiter.acquire()
-        try:
-            response = await self._client.send(request)
-        except httpx.TransportError as error:
-            attempts.reached |= not _never_connected(error)
-            raise _TryAgain(_cause(error)) from error
-        attempts.reached = True
-        status = response.status_code
-        match verdict(status, self._destination.statuses):
-            case Verdict.PASS:
-                return response
-            case Verdict.RETRY:
-                after = retry_after(response.headers)
-                if after is not None:
-                    # The others in flight would only be told the same.
-                    self._resume_at = max(self._resume_at, loop.time() + after)
-                raise _TryAgain(self._said(response), after=after, limited=status == 429)
-            case Verdict.FATAL:
-                raise DestinationRefused(f"{request.url.host} refused us: {self._said(response)}.")
-            case other:
-                raise NotAccepted(other, self._said(response))
+        async with self._budget.turn() as sent_at:
+            if self._dry_since is None:
+                self._dry_since = time.monotonic()
+            try:
+                response = await self._client.send(request)
+            except httpx.TransportError as error:
+                attempts.reached |= not _never_connected(error)
+                raise _TryAgain(_cause(error)) from error
+            attempts.reached = True
+            # Inside the turn: whoever gets the next one knows what this answer said.
+            what = verdict(response.status_code, self._destination.statuses)
+            after = self._heed(response, what, sent_at)
+        if what is Verdict.RETRY:
+            raise _TryAgain(self._said(response), after=after, limited=response.status_code == 429)
+        if what is Verdict.FATAL:
+            raise DestinationRefused(f"{request.url.host} refused us: {self._said(response)}.")
+        self._answered += 1
+        self._dry_requests = 0
+        self._dry_since = None
+        if what is Verdict.PASS:
+            return response
+        raise NotAccepted(what, self._said(response))
+
+    def _heed(self, response: httpx.Response, what: Verdict, sent_at: float) -> float | None:
+        """Tell all sharers what the response says of the budget; gives the seconds they pause for."""
+        again = what is Verdict.RETRY
+        named = retry_after(response.headers) if again else None
+        after = quota_wait(response.headers) if named is None else named
+        if response.status_code == 429 or (named is not None and response.status_code == 503):
+            self._budget.overloaded(sent_at)
+        elif not again:
+            self._budget.succeeded()
+        if after is not None and after > _LONGEST_PAUSE:
+            if again and self._open_for is None:
+                until = timedelta(seconds=round(after))
+                self._open_for = f"it asks for a pause of {until}: {self._said(response)}"
+            return None
+        if after:
+            self._budget.pause(after)
+        return after
+
+    def _given_up(self, request: httpx.Request, error: _TryAgain, attempts: _Attempts) -> GaveUp:
+        self._dry_requests += 1
+        dry_for = 0.0 if self._dry_since is None else time.monotonic() - self._dry_since
+        in_a_row = _DRY_REQUESTS if dry_for < _DRY_SECONDS else 2
+        unreachable = not attempts.reached and self._answered == attempts.answered_before
+        why = self._open_for or self.redact(str(error))
+        if self._open_for is None and (unreachable or self._dry_requests >= in_a_row):
+            self._open_for = why
+        return self._error(request, why, attempts, CircuitOpen if self._open_for else GaveUp)
+
+    def _error(self, request: httpx.Request, why: str, attempts: _Attempts, kind: type[GaveUp]) -> GaveUp:
+        return kind(
+            f"{request.url.host} could not be delivered to: {why}. What it did not acknowledge is not taken "
+            "for delivered; run the sync again when it is up.",
+            surely_unsent=not attempts.reached,
+        )
+
+    def _check(self) -> None:
+        if self._halted or self._open_for is not None:
+            raise _Ended
 
     def _said(self, response: httpx.Response) -> str:
         body = " ".join(response.text.split())
@@ -139,20 +213,24 @@ class Transport:
 
 
 class _Attempts:
-    """How long to wait before the next attempt, or that there is none: stamina's back-off hook."""
+    """How long a request waits before its next attempt, or that there is none."""
 
-    def __init__(self, retries: int) -> None:
+    def __init__(self, retries: int, answered_before: int) -> None:
         self._left = retries
+        self._made = 0
         self.reached = False
+        self.answered_before = answered_before
 
-    def wait_for(self, error: Exception) -> bool | float:
-        if not isinstance(error, _TryAgain):
-            return False
+    def wait_for(self, error: _TryAgain) -> float | None:
+        self._made += 1
         if not error.limited:
             self._left -= 1
-            if self._left < 0:
-                return False
-        return True if error.after is None else error.after
+        if self._left < 0 or self._made >= _RATE_LIMITED_ATTEMPTS:
+            return None
+        if error.after:
+            return 0.0  # the pause of all is waited for with the next turn
+        wait: float = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (self._made - 1))
+        return wait + random.random() * _FIRST_WAIT  # noqa: S311
 
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:
@@ -161,18 +239,6 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
         if len(secret) >= 4:
             text = text.replace(secret, "***")
     return text
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a `Retry-After` header asks for, as seconds or as a date (RFC 9110, section 10.2.3)."""
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(value))
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    return None
 
 
 def _never_connected(error: httpx.TransportError) -> bool:

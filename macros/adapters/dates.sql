@@ -16,6 +16,15 @@
     ({{ moment }} - interval '{{ days }} days')
 {%- endmacro %}
 
+{# A timestamp moved by hours, which may have a fraction. #}
+{% macro hours_before(moment, hours) -%}
+    {{ return(adapter.dispatch('hours_before', 'revetl')(moment, hours)) }}
+{%- endmacro %}
+
+{% macro default__hours_before(moment, hours) -%}
+    ({{ moment }} - interval '{{ (hours * 3600) | int }} seconds')
+{%- endmacro %}
+
 {# The days from one timestamp to another, with their fraction. #}
 {% macro days_between(earlier, later) -%}
     {{ return(adapter.dispatch('days_between', 'revetl')(earlier, later)) }}
@@ -27,4 +36,17 @@
 
 {% macro duckdb__days_between(earlier, later) -%}
     (epoch({{ later }} - {{ earlier }}) / 86400.0)
+{%- endmacro %}
+
+{# The seconds from one timestamp to another, to the millisecond. #}
+{% macro seconds_between(earlier, later) -%}
+    {{ return(adapter.dispatch('seconds_between', 'revetl')(earlier, later)) }}
+{%- endmacro %}
+
+{% macro default__seconds_between(earlier, later) -%}
+    cast(extract(epoch from ({{ later }} - {{ earlier }})) as decimal(18, 3))
+{%- endmacro %}
+
+{% macro duckdb__seconds_between(earlier, later) -%}
+    cast(epoch({{ later }} - {{ earlier }}) as decimal(18, 3))
 {%- endmacro %}

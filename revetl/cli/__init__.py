@@ -1,7 +1,7 @@
 """The command line: parse, call `revetl.Project`, print. A module a group of commands.
 
 Exit codes: 0 done; 1 some records were rejected; 2 usage or configuration; 3 a guard stopped it; 4 a
-destination refused us; 5 the warehouse failed; 6 another run has the sync.
+destination refused us; 5 the warehouse failed; 6 another run has the sync; 130 and 143 interrupted.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from importlib import import_module
 
 import click
 
-from revetl import __version__
 from revetl.errors import RevetlError, nearest
+from revetl.version import __version__
 
 _COMMANDS = {
     "init": "project",
@@ -23,7 +23,11 @@ _COMMANDS = {
     "sync": "sync",
     "retry": "sync",
     "status": "history",
+    "history": "history",
     "rejections": "history",
+    "validate": "validate",
+    "exposures": "exposures",
+    "why": "why",
     "sandbox": "sandbox",
     "demo": "demo",
 }

@@ -38,9 +38,9 @@ _OUTPUT_OPTIONS = (
     click.option(
         "-o",
         "--output",
-        type=click.Choice(["text", "json"]),
+        type=click.Choice(["text", "json", "markdown"]),
         default="text",
-        help="What is printed to stdout.",
+        help="What is printed to stdout; markdown is for plans.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="No messages and no progress."),
     click.option("--no-color", is_flag=True, help="No colours; NO_COLOR does the same."),
@@ -74,6 +74,10 @@ class Output:
     @property
     def json(self) -> bool:
         return self.output == "json"
+
+    @property
+    def markdown(self) -> bool:
+        return self.output == "markdown"
 
     def say(self, message: str) -> None:
         """A message for a person, on stderr."""
@@ -122,6 +126,13 @@ def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return str(value)
+
+
+def audience_name(words: tuple[str, ...]) -> str | None:
+    """The name in the words `audience NAME`; None without any."""
+    if words and (len(words) != 2 or words[0] != "audience"):
+        raise click.UsageError(f"'{' '.join(words)}' is not understood. Write: audience NAME.")
+    return words[1] if words else None
 
 
 def open_project(out: Output, **options: Any) -> Project:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import click
-import orjson
 
-from revetl.cli.common import F, Output, open_project, output_options, project_options
+from revetl.cli import render
+from revetl.cli.common import F, Output, audience_name, open_project, output_options, project_options
 from revetl.errors import RevetlError
 
-_SEVERITY = (0, 1, 3, 6, 4, 2, 5, 130)
+if TYPE_CHECKING:
+    from revetl.api import Project
+    from revetl.project import Sync
+    from revetl.sync.plan import Plan
+    from revetl.sync.record import Run
+    from revetl.sync.run import SyncOptions
+
+_SEVERITY = (0, 1, 3, 6, 4, 2, 5, 130, 143)
 """Exit codes from mild to grave: with several syncs, the gravest is the command's."""
 
 
@@ -20,7 +31,13 @@ def _selection(function: F) -> F:
     options: tuple[Callable[[F], F], ...] = (
         click.argument("words", nargs=-1, metavar="[audience NAME]"),
         click.option("--to", metavar="DESTINATION", help="Only to this destination."),
-        click.option("--select", metavar="SELECTION", help="Audiences by name or tag: 'tag:nightly'."),
+        click.option("-s", "--select", metavar="SELECTION", help="Audiences, in dbt's selection syntax."),
+        click.option("--exclude", metavar="SELECTION", help="Leave these out, in dbt's selection syntax."),
+        click.option(
+            "--state",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="The folder of the artifacts that `state:modified` compares with.",
+        ),
         click.option("--all", "everything", is_flag=True, help="Every sync of the project."),
         click.option("--full-refresh", is_flag=True, help="Send every member anew."),
     )
@@ -29,16 +46,42 @@ def _selection(function: F) -> F:
     return function
 
 
-def _name(words: tuple[str, ...], select: str | None, everything: bool) -> str | None:
-    """The audience's name of `audience NAME`; None for a selection or all."""
-    given = sum((bool(words), select is not None, everything))
+def _chosen(words: tuple[str, ...], everything: bool, **chosen: Any) -> dict[str, Any]:
+    """What the project is asked to select: of `audience NAME`, a selection, or all."""
+    given = sum((bool(words), chosen["select"] is not None or chosen["exclude"] is not None, everything))
     if given != 1:
-        raise click.UsageError("Name one of: audience NAME, --select SELECTION, --all.")
-    if not words:
-        return None
-    if len(words) != 2 or words[0] != "audience":
-        raise click.UsageError(f"'{' '.join(words)}' is not understood. Write: audience NAME.")
-    return words[1]
+        raise click.UsageError("Name one of: audience NAME, --select or --exclude SELECTION, --all.")
+    return {"name": audience_name(words), **chosen}
+
+
+def _delivery(function: F) -> F:
+    """--log-format and --log-level, and OpenTelemetry where the environment asks for it."""
+
+    @wraps(function)
+    def run(*arguments: Any, log_format: str, log_level: str | None, **rest: Any) -> Any:
+        from revetl import logs, telemetry
+
+        logs.configure(log_format, log_level)  # type: ignore[arg-type]
+        telemetry.configure(lambda message: click.echo(message, err=True))
+        return function(*arguments, **rest)
+
+    options: tuple[Callable[[F], F], ...] = (
+        click.option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            help="Write what happens to stderr as JSON lines.",
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            help="How much of it; info for JSON, nothing for text, when it is not given.",
+        ),
+    )
+    decorated = cast(F, run)
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
 
 
 @click.command("plan")
@@ -46,45 +89,72 @@ def _name(words: tuple[str, ...], select: str | None, everything: bool) -> str |
 @click.option(
     "--sample", type=click.IntRange(min=0), default=2, show_default=True, help="Records an operation to show."
 )
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Keep the plan in this file.")
+@click.option(
+    "--compare-target",
+    metavar="TARGET",
+    help="Compare with what the syncs of this dbt target have delivered.",
+)
 @output_options
 @project_options
 def plan_command(
     words: tuple[str, ...],
-    to: str | None,
-    select: str | None,
     everything: bool,
     full_refresh: bool,
     sample: int,
+    out: Path | None,
+    compare_target: str | None,
+    to: str | None,
+    select: str | None,
+    exclude: str | None,
+    state: Path | None,
     output: str,
     quiet: bool,
     no_color: bool,
     **options: Any,
 ) -> None:
     """Show what a sync would do, with the exact requests for a few records. Changes nothing."""
-    out = Output(output, quiet, no_color)
-    name = _name(words, select, everything)
-    _show_plans(
-        out,
-        open_project(out, **options).plan(
-            name, to=to, select=select, full_refresh=full_refresh, sample=sample
-        ),
-    )
+    shown = Output(output, quiet, no_color)
+    chosen = _chosen(words, everything, to=to, select=select, exclude=exclude, state=state)
+    if out is not None and compare_target is not None:
+        raise click.UsageError(
+            "--out keeps a plan to run, and --compare-target compares with another's state."
+        )
+    project = open_project(shown, **options)
+    plans = project.plan(**chosen, full_refresh=full_refresh, sample=sample, compare_target=compare_target)
+    _show_plans(shown, plans, compare_target)
+    if out is not None:
+        from revetl.planfile import write_plan
+
+        write_plan(out, plans, target=project.workspace.target.name, full_refresh=full_refresh)
+        shown.say(f"\nRun just this plan: revetl sync --plan {out}")
 
 
 @click.command("sync")
 @_selection
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 @click.option("--force", multiple=True, metavar="GUARD", help="Go on although this guard would stop it.")
+@click.option(
+    "--plan", "plan_file", type=click.Path(path_type=Path), help="Run the plan in this file and no other."
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Syncs to run at once."
+)
+@_delivery
 @output_options
 @project_options
 def sync_command(
     words: tuple[str, ...],
-    to: str | None,
-    select: str | None,
     everything: bool,
     full_refresh: bool,
     dry_run: bool,
     force: tuple[str, ...],
+    plan_file: Path | None,
+    threads: int,
+    to: str | None,
+    select: str | None,
+    exclude: str | None,
+    state: Path | None,
     output: str,
     quiet: bool,
     no_color: bool,
@@ -92,122 +162,115 @@ def sync_command(
 ) -> int:
     """Make destinations hold what the audiences hold: send what was added, updated and removed."""
     out = Output(output, quiet, no_color)
-    name = _name(words, select, everything)
+    if plan_file is not None:
+        if words or everything or full_refresh or any((to, select, exclude)):
+            raise click.UsageError(
+                "--plan runs what the file says; leave the selection and --full-refresh out."
+            )
+        project = open_project(out, **options)
+        return _run(out, project, _planned(project, plan_file, force), threads)
+    chosen = _chosen(words, everything, to=to, select=select, exclude=exclude, state=state)
     project = open_project(out, **options)
     if dry_run:
-        _show_plans(out, project.plan(name, to=to, select=select, full_refresh=full_refresh))
+        _show_plans(out, project.plan(**chosen, full_refresh=full_refresh), None)
         return 0
-    return _run(out, project, {"name": name, "to": to, "select": select}, full_refresh, False, force)
+    from revetl.sync.run import SyncOptions
+
+    asked = SyncOptions(full_refresh=full_refresh, force=force)
+    return _run(out, project, [(sync, asked) for sync in project.select(**chosen)], threads)
 
 
 @click.command("retry")
 @click.argument("words", nargs=-1, metavar="audience NAME")
 @click.option("--to", metavar="DESTINATION", help="Only to this destination.")
+@_delivery
 @output_options
 @project_options
 def retry_command(
     words: tuple[str, ...], to: str | None, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> int:
     """Sync, and send again what a destination rejected before."""
-    out = Output(output, quiet, no_color)
-    name = _name(words, None, False)
-    return _run(out, open_project(out, **options), {"name": name, "to": to}, False, True, ())
-
-
-def _run(
-    out: Output,
-    project: Any,
-    selection: dict[str, Any],
-    full_refresh: bool,
-    retry: bool,
-    force: tuple[str, ...],
-) -> int:
-    """Run the selected syncs, one failing not keeping the others from running."""
-    from stamina.instrumentation import set_on_retry_hooks
-
     from revetl.sync.run import SyncOptions
+
+    out = Output(output, quiet, no_color)
+    if not words:
+        raise click.UsageError("Write: audience NAME.")
+    project = open_project(out, **options)
+    asked = SyncOptions(retry=True)
+    return _run(out, project, [(sync, asked) for sync in project.select(audience_name(words), to=to)], 1)
+
+
+def _planned(project: Project, path: Path, force: tuple[str, ...]) -> list[tuple[Sync, SyncOptions]]:
+    from revetl.planfile import read_plan
+    from revetl.sync.run import SyncOptions
+
+    found = read_plan(path, target=project.workspace.target.name)
+    return [
+        (
+            project.sync_named(each.sync),
+            SyncOptions(full_refresh=found.full_refresh, force=force, expected=each.digest),
+        )
+        for each in found.syncs
+    ]
+
+
+def _run(out: Output, project: Project, work: Sequence[tuple[Sync, SyncOptions]], threads: int) -> int:
+    """Run syncs, one failing not keeping the others from running; gives the gravest exit code."""
+    from stamina.instrumentation import set_on_retry_hooks
 
     # A retry is no news; what it ends in is.
     set_on_retry_hooks(())
-    options = SyncOptions(full_refresh=full_refresh, retry=retry, force=force)
-    runs, codes = [], [0]
-    for sync in project.select(selection["name"], to=selection["to"], select=selection.get("select")):
-        try:
-            with _progress(out, sync.name) as progress:
-                run = project.run(sync, options, progress)
-        except RevetlError as error:
-            click.echo(f"Error: {error}", err=True)
-            codes.append(error.exit_code)
-            continue
-        runs.append(run)
-        codes.append(run.exit_code)
-        if run.error:
-            click.echo(f"Error: {run.error}", err=True)
+    runs: list[Run] = []
+    codes = [0]
+
+    def ended(sync: Sync, outcome: Run | RevetlError) -> None:
+        codes.append(outcome.exit_code)
+        if isinstance(outcome, RevetlError):
+            click.echo(f"Error: {outcome}", err=True)
+            return
+        runs.append(outcome)
+        if outcome.error:
+            click.echo(f"Error: {outcome.error}", err=True)
         if not out.json:
-            _show_run(out, run)
+            _show_run(out, outcome)
+
+    with _Bar(out) as progress:
+        project.run_all(work, threads=threads, progress=progress, on_end=ended)
     if out.json:
-        out.print_json([{**_fields(run), "unsent": run.unsent, "seconds": run.seconds} for run in runs])
+        out.print_json([{**asdict(run), "unsent": run.unsent, "seconds": run.seconds} for run in runs])
     return max(codes, key=_SEVERITY.index)
 
 
-def _fields(value: object) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(value)  # type: ignore[call-overload, no-any-return]
-
-
-def _show_run(out: Output, run: Any) -> None:
-    done, planned = run.delivered, run.planned
-    parts = [f"{done[name]:,} {word}" for name, word in _WORDS.items() if planned.get(name)]
-    parts += [
-        f"{count:,} {word}" for count, word in ((run.rejected, "rejected"), (run.unsent, "not sent")) if count
-    ]
-    line = f"{run.sync}: {run.status}: {', '.join(parts) or 'nothing changed'} ({run.seconds:.1f} s)"
-    click.echo(line)
+def _show_run(out: Output, run: Run) -> None:
+    click.echo(render.run_line(run))
     if run.recovered:
         out.say(
             f"{run.recovered:,} records of a run that was cut short had no answer; they were planned again."
         )
-    if run.rejected:
-        audience, _, destination = run.sync.rpartition(".")
-        out.say(f"See why: revetl rejections audience {audience} --to {destination}")
+    if run.status == "interrupted":
+        out.say(f"{run.unsent:,} changes remain; the next run plans them again.")
+    if sum(run.rejected.values()):
+        out.say(f"See why: revetl rejections audience {run.audience} --to {run.destination}")
 
 
-_WORDS = {"add": "added", "update": "updated", "remove": "removed"}
-
-
-def _show_plans(out: Output, plans: list[Any]) -> None:
+def _show_plans(out: Output, plans: Sequence[Plan], compared_with: str | None) -> None:
     if out.json:
-        out.print_json([{**_fields(plan), "changes": plan.changes} for plan in plans])
-        return
-    for plan in plans:
-        click.echo(
-            f"{plan.sync} ({plan.mode}): add {plan.add:,}, update {plan.update:,}, remove {plan.remove:,}; "
-            f"{plan.audience_rows:,} in the audience, {plan.held_rows:,} held"
-        )
-        if plan.kept:
-            click.echo(f"  {plan.kept:,} who left are not removed: another member has their identifier")
-        if plan.rejected:
-            click.echo(
-                f"  {plan.rejected:,} wait, rejected before and unchanged since (revetl retry sends them)"
-            )
-        for stop in plan.stops:
-            click.echo(f"  guard {stop.guard} would stop it: {stop.message}")
-        for request in plan.requests:
-            click.echo(f"\n  {request.operation}: {request.method} {request.url}")
-            for name, value in request.headers.items():
-                click.echo(f"    {name}: {value}")
-            body = request.body
-            text = body if isinstance(body, str) else orjson.dumps(body, option=orjson.OPT_INDENT_2).decode()
-            click.echo("\n".join(f"    {line}" for line in text.splitlines()))
+        out.print_json([{**asdict(plan), "changes": plan.changes} for plan in plans])
+    elif out.markdown:
+        click.echo("\n".join(render.plans_markdown(plans, compared_with=compared_with)))
+    else:
+        for plan in plans:
+            click.echo("\n".join(render.plan_text(plan)))
 
 
-class _progress:  # noqa: N801  used as a function
-    """A progress bar on a terminal, nothing elsewhere; an object of `revetl.sync.run.Progress` to use."""
+class _Bar:
+    """A progress bar on a terminal, nothing elsewhere; gives a `revetl.sync.run.Progress` to use."""
 
-    def __init__(self, out: Output, name: str) -> None:
+    def __init__(self, out: Output) -> None:
         self._shown = not out.quiet and not out.json and sys.stderr.isatty()
-        self._out, self._name = out, name
+        self._out = out
+        self._lock = threading.Lock()
+        self._total = 0
 
     def __enter__(self) -> Any:
         from revetl.sync.run import Progress
@@ -219,12 +282,14 @@ class _progress:  # noqa: N801  used as a function
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bar = Bar(*columns, console=self._out.console(err=True), transient=True)
-        task = self._bar.add_task(self._name, total=None)
+        self._task = self._bar.add_task("delivering", total=None)
         self._bar.start()
-        return Progress(
-            on_plan=lambda plan: self._bar.update(task, total=plan.changes),
-            on_records=lambda count: self._bar.advance(task, count),
-        )
+        return Progress(on_plan=self._planned, on_records=lambda count: self._bar.advance(self._task, count))
+
+    def _planned(self, plan: Plan) -> None:
+        with self._lock:
+            self._total += plan.changes
+            self._bar.update(self._task, total=self._total, description=plan.sync)
 
     def __exit__(self, *_: object) -> None:
         if self._shown:

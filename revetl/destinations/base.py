@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from enum import Enum
 from typing import Annotated, Any, ClassVar, get_args
 
@@ -17,7 +18,7 @@ import orjson
 from pydantic import Field, SecretStr
 
 from revetl.config import Checked
-from revetl.destinations.records import Batch, Identifier, Rate, Record, Records, Result
+from revetl.destinations.records import Batch, Identifier, Rate, Record, Records, Rejection, Result
 
 __all__ = [
     "Batch",
@@ -28,6 +29,7 @@ __all__ = [
     "Record",
     "Records",
     "Refused",
+    "Rejection",
     "Result",
     "Verdict",
     "verdict",
@@ -71,16 +73,19 @@ def verdict(status: int, own: Mapping[int, Verdict]) -> Verdict:
 
 class Destination(Checked):
     """A configured destination. Subclasses add their configuration as fields, their limits and identifiers
-    as class variables, and the operations they have: `upsert`, `add`, `update`, `remove`.
+    as class variables, and the operations they have.
 
-    An operation that a tool has no call of its own for falls back: `add` and `update` to `upsert`. Without
-    `remove` there is no mirror mode.
+    An operation that a tool has no call of its own for falls back: `add` and `update` to `upsert`. The sync
+    modes of a destination are those whose operations it has.
     """
 
     batch: ClassVar[Batch]
     rate: ClassVar[Rate | None] = None
     identifiers: ClassVar[tuple[Identifier, ...]]
     statuses: ClassVar[Mapping[int, Verdict]] = {}
+    cleared: ClassVar[Any] = None
+    """What unsets a field there, for `null: clear`."""
+    can_set_if_empty: ClassVar[bool] = False
 
     type: str
     base_url: str
@@ -105,6 +110,23 @@ class Destination(Checked):
         """Take people out of the audience."""
         raise NotImplementedError  # where it is not overridden, `modes` has no mirror
 
+    def insert(self, records: Records) -> Flow:
+        """Create people; who is there already stays as they are."""
+        raise NotImplementedError  # where it is not overridden, `modes` has no insert
+
+    def change(self, records: Records) -> Flow:
+        """Update people who are there; nobody is created."""
+        raise NotImplementedError  # where it is not overridden, `modes` has no update
+
+    def track(self, records: Records) -> Flow:
+        """Send an event of each person, `records.event`, with the fields as its properties."""
+        raise NotImplementedError  # where it is not overridden, `modes` has no events
+
+    @property
+    def known_by(self) -> tuple[Identifier, ...]:
+        """The identifiers of this configuration."""
+        return self.identifiers
+
     @property
     def limits(self) -> Batch:
         """The batch limits of this configuration."""
@@ -118,14 +140,32 @@ class Destination(Checked):
     @classmethod
     def modes(cls) -> tuple[str, ...]:
         """The sync modes this destination can do."""
-        return ("mirror", "upsert") if cls.remove is not Destination.remove else ("upsert",)
+        needed = {
+            "mirror": "remove",
+            "upsert": "upsert",
+            "insert": "insert",
+            "update": "change",
+            "archive": "upsert",
+            "events": "track",
+        }
+        return tuple(
+            mode for mode, name in needed.items() if getattr(cls, name) is not getattr(Destination, name)
+        )
 
     def flow(self, mode: str, records: Records) -> Flow:
         """The flow that delivers a planned batch."""
-        if mode == "upsert":
-            return self.upsert(records)
-        operations = {"add": self.add, "update": self.update, "remove": self.remove}
-        return operations[records.operation](records)
+        operations = {
+            "upsert": self.upsert,
+            "insert": self.insert,
+            "update": self.change,
+            "archive": self.upsert,
+            "events": self.track,
+        }
+        if mode == "mirror":
+            operations = {"mirror": getattr(self, records.operation)}
+        if mode == "archive" and records.operation == "remove":
+            records = replace(records, operation="update")
+        return operations[mode](records)
 
     def headers(self) -> dict[str, str]:
         """Headers of every request: credentials and versions."""

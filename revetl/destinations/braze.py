@@ -54,14 +54,36 @@ class Braze(Destination):
     def remove(self, records: Records) -> Flow:
         return self.attributes(records, {records.audience: False}, with_fields=False)
 
-    def attributes(self, records: Records, membership: dict[str, bool], *, with_fields: bool = True) -> Flow:
-        """One attributes object a person. A non-fatal error carries the index of its object."""
+    def change(self, records: Records) -> Flow:
+        return self.attributes(records, {"_update_existing_only": True})
+
+    def track(self, records: Records) -> Flow:
+        """One events object a person, with the fields as its properties."""
+        return self.send(
+            "events",
+            [
+                {
+                    **record.identifiers,
+                    "name": records.event,
+                    "time": record.timestamp,
+                    "properties": record.fields,
+                }
+                for record in records
+            ],
+        )
+
+    def attributes(self, records: Records, more: dict[str, bool], *, with_fields: bool = True) -> Flow:
+        """One attributes object a person, with `more` in each."""
 
         def attributes_of(record: Record) -> dict[str, Any]:
             fields = record.fields if with_fields else {}
-            return {**record.identifiers, **fields, **membership}
+            return {**record.identifiers, **fields, **more}
 
-        response = yield self.post("/users/track", json={"attributes": [attributes_of(r) for r in records]})
+        return self.send("attributes", [attributes_of(record) for record in records])
+
+    def send(self, kind: str, objects: list[dict[str, Any]]) -> Flow:
+        """Send objects of a kind. A non-fatal error carries the index of its object."""
+        response = yield self.post("/users/track", json={kind: objects})
         errors = response.json().get("errors") or []
         return Result(rejected={error["index"]: str(error["type"]) for error in errors if "index" in error})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -27,31 +27,39 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """A name the destination knows people by, and the column it is taken from unless a sync says else."""
+    """A name the destination knows people by, and the column it is taken from unless a sync says else.
+    `hashed` names the rule (`revetl.mapping.RULES`) by which values are normalised and then hashed."""
 
     name: str
     column: str
+    hashed: str | None = None
 
 
 class Record(NamedTuple):
     """One person of a batch: the audience's key, what the destination knows them by, and the mapped fields.
-    `origin` is the run in which the change was first attempted."""
+    `origin` is the run in which the change was first attempted; `timestamp` is when an event happened, ISO
+    8601 in UTC; `problem` is why the record cannot be put into any request."""
 
     key: str
     identifiers: Mapping[str, Any]
     fields: Mapping[str, Any]
     origin: str
+    timestamp: str | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """A batch in order, and what it is part of. `operation` is add, update or remove."""
+    """A batch in order, and what it is part of. `operation` is add, update or remove; `event` is what the
+    records are tracked as, in mode `events`; `set_if_empty` names fields that must not overwrite a value."""
 
     sync: str
     audience: str
     run_id: str
     operation: str
     records: tuple[Record, ...]
+    event: str | None = None
+    set_if_empty: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -60,10 +68,13 @@ class Records:
         return len(self.records)
 
     def __getitem__(self, cut: slice) -> Records:
-        return Records(self.sync, self.audience, self.run_id, self.operation, self.records[cut])
+        return replace(self, records=self.records[cut])
 
     def change_id(self, record: Record) -> str:
-        """Names a change and not its attempt: it is the same whenever the change is sent again."""
+        """Names a change and not its attempt: it is the same whenever the change is sent again. An event
+        happens once, so its id is made of its key alone."""
+        if self.event is not None:
+            return digest(self.sync, self.event, record.key)
         return digest(self.sync, self.operation, record.key, record.origin)
 
     @property
@@ -83,9 +94,17 @@ def digest(*parts: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a record was refused, and the field it was refused for where the destination says."""
+
+    reason: str
+    field: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a batch: by index of the record, the reason it was rejected, or to be sent again.
+    """What became of a batch: by index of the record, why it was rejected, or why it is to be sent again.
     Every other record was accepted."""
 
-    rejected: Mapping[int, str] = field(default_factory=dict)
-    retry: Mapping[int, str] = field(default_factory=dict)
+    rejected: Mapping[int, str | Rejection] = field(default_factory=dict)
+    retry: Mapping[int, str | Rejection] = field(default_factory=dict)

@@ -62,6 +62,22 @@ class Segment(Destination):
         yield self.post("/v1/batch", json={"batch": [message(record) for record in records]})
         return Result()
 
+    def track(self, records: Records) -> Flow:
+        """One `track` message a person, with the fields as its properties."""
+        batch = [
+            {
+                "type": "track",
+                **record.identifiers,
+                "messageId": f"revetl-{records.change_id(record)}",
+                "event": records.event,
+                "properties": record.fields,
+                "timestamp": record.timestamp,
+            }
+            for record in records
+        ]
+        yield self.post("/v1/batch", json={"batch": batch})
+        return Result()
+
 
 def basic(username: str) -> str:
     """HTTP Basic credentials with an empty password."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
 import orjson
 from pydantic import AliasChoices, Field, SecretStr
 
-from revetl.destinations.base import Batch, Destination, Flow, Identifier, Records, Result
+from revetl.destinations.base import Batch, Destination, Flow, Identifier, Records, Rejection, Result
 
 
 class Webhook(Destination):
@@ -18,12 +19,19 @@ class Webhook(Destination):
 
     batch: ClassVar[Batch] = Batch(records=1_000)
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("id", column="user_id"),)
+    can_set_if_empty: ClassVar[bool] = True
 
     type: Literal["webhook"]
     base_url: Annotated[str, Field(validation_alias=AliasChoices("url", "base_url"), pattern="^https?://")]
     secret: SecretStr | None = None
     batch_size: Annotated[int, Field(ge=1)] = 1_000
+    hash_id: Literal["email", "phone", "text"] | None = None
     extra_headers: Annotated[Mapping[str, str], Field(validation_alias=AliasChoices("headers"))] = {}
+
+    @property
+    def known_by(self) -> tuple[Identifier, ...]:
+        (identifier,) = self.identifiers
+        return (replace(identifier, hashed=self.hash_id),)
 
     @property
     def limits(self) -> Batch:
@@ -33,14 +41,38 @@ class Webhook(Destination):
         return dict(self.extra_headers)
 
     def upsert(self, records: Records) -> Flow:
-        body = {
+        return self.send(records, records.operation)
+
+    def remove(self, records: Records) -> Flow:
+        return self.send(records, "remove")
+
+    def insert(self, records: Records) -> Flow:
+        return self.send(records, "insert")
+
+    def change(self, records: Records) -> Flow:
+        return self.send(records, "update", create=False)
+
+    def track(self, records: Records) -> Flow:
+        return self.send(records, "track")
+
+    def send(self, records: Records, operation: str, *, create: bool = True) -> Flow:
+        """One signed batch; without `create`, of people who are there already."""
+        body: dict[str, Any] = {
             "sync": records.sync,
             "audience": records.audience,
             "run_id": records.run_id,
             "batch_id": records.batch_id,
-            "operation": records.operation,
+            "operation": operation,
             "records": [{"id": record.identifiers["id"], "fields": record.fields} for record in records],
         }
+        if not create:
+            body["create"] = False
+        if records.event is not None:
+            body["event"] = records.event
+            for each, record in zip(body["records"], records, strict=True):
+                each |= {"message_id": records.change_id(record), "timestamp": record.timestamp}
+        if records.set_if_empty:
+            body["set_if_empty"] = records.set_if_empty
         request = self.post("", json=body)
         if self.secret:
             signature = hmac.digest(self.secret.get_secret_value().encode(), request.content, "sha256").hex()
@@ -48,15 +80,15 @@ class Webhook(Destination):
         response = yield request
         return Result(rejected=_rejected(response, records))
 
-    def remove(self, records: Records) -> Flow:
-        return self.upsert(records)
 
-
-def _rejected(response: httpx.Response, records: Records) -> dict[int, str]:
+def _rejected(response: httpx.Response, records: Records) -> dict[int, Rejection]:
     """The ids of the optional `rejected` in the body, as indexes. A body that is not JSON says nothing."""
     try:
         answer: Any = orjson.loads(response.content)
-        refused = {str(row["id"]): str(row.get("reason") or "no reason given") for row in answer["rejected"]}
+        refused = {
+            str(row["id"]): Rejection(str(row.get("reason") or "no reason given"), row.get("field"))
+            for row in answer["rejected"]
+        }
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {

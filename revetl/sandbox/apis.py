@@ -47,6 +47,9 @@ class Api(Protocol):
         """Hold what the call says, but for the records that a rule rejects."""
 
 
+_OPERATIONS = frozenset({"add", "update", "remove", "insert", "track"})
+
+
 def _refusing(rejecting: list[Rule], record_id: str) -> str | None:
     return next((rule.reason for rule in rejecting if rule.matches(record_id)), None)
 
@@ -71,7 +74,7 @@ class WebhookApi:
             body = orjson.loads(raw)
             ids = [str(record["id"]) for record in body["records"]]
             call = Call(body, ids, str(body["operation"]), [str(body["batch_id"])])
-            if body["operation"] not in {"add", "update", "remove"} or not isinstance(body["audience"], str):
+            if body["operation"] not in _OPERATIONS or not isinstance(body["audience"], str):
                 return Answer(400, {"error": "operation or audience is wrong"})
         except (ValueError, KeyError, TypeError) as error:
             return Answer(400, {"error": f"not a batch: {error}"})
@@ -84,10 +87,17 @@ class WebhookApi:
         for record, record_id in zip(call.body["records"], call.ids, strict=True):
             if (reason := _refusing(rejecting, record_id)) is not None:
                 rejected.append({"id": record["id"], "reason": reason})
+            elif call.operation == "track":
+                held.track(record["message_id"], record_id, call.body["event"], record["fields"])
             elif call.operation == "remove":
                 held.take_out(call.body["audience"], record_id)
+            elif call.body.get("create") is False and record_id not in held.profiles:
+                rejected.append({"id": record["id"], "reason": "there is no such person"})
+            elif call.operation == "insert" and record_id in held.profiles:
+                continue
             else:
-                held.put(call.body["audience"], record_id, record["fields"])
+                empty = call.body.get("set_if_empty", ())
+                held.put(call.body["audience"], record_id, record["fields"], empty)
         accepted = len(call.ids) - len(rejected)
         return Answer(200, {"accepted": accepted, "rejected": rejected}, applied=True)
 
@@ -124,6 +134,8 @@ class SegmentApi:
             held.seen_messages.add(message_id)
             if message["type"] == "identify":
                 held.merge(person, message.get("traits") or {})
+            elif message["type"] == "track":
+                held.track(message_id, person, message["event"], message.get("properties") or {})
         return Answer(200, {"success": True}, applied=True)
 
 
@@ -140,7 +152,7 @@ class BrazeApi:
         try:
             body = orjson.loads(raw)
             kinds = [kind for kind in ("attributes", "events", "purchases") if kind in body]
-            ids = [_braze_id(user) for user in body.get("attributes", [])]
+            ids = [_braze_id(user) for kind in ("attributes", "events") for user in body.get(kind, [])]
         except (ValueError, TypeError, AttributeError):
             return Answer(400, {"message": "Invalid JSON"})
         if not kinds:
@@ -152,13 +164,19 @@ class BrazeApi:
 
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
         errors = []
-        for index, (user, person) in enumerate(zip(call.body.get("attributes", []), call.ids, strict=True)):
-            reason = "'external_id', 'user_alias', 'braze_id', 'email' or 'phone' is required"
-            refused = reason if not person else _refusing(rejecting, person)
-            if refused is not None:
-                errors.append({"type": refused, "input_array": "attributes", "index": index})
-                continue
-            held.merge(person, {name: value for name, value in user.items() if name != "external_id"})
+        for kind in ("attributes", "events"):
+            for index, given in enumerate(call.body.get(kind, [])):
+                person = _braze_id(given)
+                reason = "'external_id', 'user_alias', 'braze_id', 'email' or 'phone' is required"
+                refused = _refusing(rejecting, person) if person else reason
+                if refused is not None:
+                    errors.append({"type": refused, "input_array": kind, "index": index})
+                elif kind == "events":
+                    held.track(None, person, given["name"], given.get("properties") or {})
+                elif not given.get("_update_existing_only") or person in held.profiles:
+                    # Braze says nothing of whom it does not know and may not create.
+                    named = ("external_id", "_update_existing_only")
+                    held.merge(person, {name: value for name, value in given.items() if name not in named})
         body: dict[str, Any] = {"message": "success", "attributes_processed": len(call.ids) - len(errors)}
         if errors:
             body["errors"] = errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +16,28 @@ class Held:
     api: str = ""
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     audiences: dict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
+    events: list[dict[str, Any]] = field(default_factory=list)
     seen_messages: set[str] = field(default_factory=set)
     log: list[dict[str, Any]] = field(default_factory=list)
 
-    def put(self, audience: str | None, person: str, fields: dict[str, Any]) -> None:
-        """Hold a person's fields, and have them in an audience."""
-        self.profiles.setdefault(person, {}).update(fields)
+    def put(
+        self, audience: str | None, person: str, fields: dict[str, Any], set_if_empty: Collection[str] = ()
+    ) -> None:
+        """Hold a person's fields, but those of `set_if_empty` that have a value, and have them in an
+        audience."""
+        held = self.profiles.setdefault(person, {})
+        kept = [name for name in set_if_empty if held.get(name) not in (None, "")]
+        held.update({name: value for name, value in fields.items() if name not in kept})
         if audience is not None:
             self.audiences[audience][person] = None
+
+    def track(self, message_id: str | None, person: str, event: str, properties: dict[str, Any]) -> None:
+        """Hold an event; one whose message is known is dropped."""
+        known = message_id is not None and any(each["message_id"] == message_id for each in self.events)
+        if not known:
+            self.events.append(
+                {"message_id": message_id, "person": person, "event": event, "properties": properties}
+            )
 
     def take_out(self, audience: str, person: str) -> None:
         """Have a person in an audience no longer."""
@@ -56,6 +71,7 @@ class Held:
                 for audience, people in sorted(self.audiences.items())
             },
             "profiles": self.profiles,
+            "events": self.events,
         }
 
 

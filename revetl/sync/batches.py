@@ -5,15 +5,20 @@ A flow's first request is made without I/O, so a batch is cut by the size its re
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import httpx
 import orjson
 import pyarrow as pa
 
+from revetl.config import SyncConfig
 from revetl.destinations.base import Destination, Flow, Record, Records
+from revetl.mapping import TIMESTAMP
+from revetl.warehouse.base import NONFINITE
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,73 @@ class Cut:
         return self.place + len(self.records)
 
 
-def record_of(key: str, identifiers: str, fields: str, origin: str) -> Record:
+@dataclass(frozen=True)
+class Shaping:
+    """How a sync words its records: what becomes of nulls, and what an archived record's fields are."""
+
+    nulls: str = "send"
+    cleared: Any = None
+    archive: Mapping[str, Any] | None = None
+
+    def fields(self, operation: str, fields: dict[str, Any]) -> Mapping[str, Any]:
+        """The fields as they are sent."""
+        if operation == "remove" and self.archive:
+            return self.archive
+        if self.nulls == "skip":
+            return {name: value for name, value in fields.items() if value is not None}
+        if self.nulls == "clear" and self.cleared is not None:
+            return {name: self.cleared if value is None else value for name, value in fields.items()}
+        return fields
+
+
+def shaping_of(sync: SyncConfig, destination: Destination) -> Shaping:
+    """The shaping that a sync asks for."""
+    return Shaping(sync.nulls, destination.cleared, sync.archive or None)
+
+
+def record_of(
+    shaping: Shaping, operation: str, key: str, identifiers: str, fields: str, origin: str
+) -> Record:
     """A record of its spooled texts."""
-    known = orjson.loads(identifiers)
+    try:
+        known: dict[str, Any] = orjson.loads(identifiers)
+        values: dict[str, Any] = orjson.loads(fields)
+    except orjson.JSONDecodeError as error:
+        # JSON columns can hold what no JSON reader takes: half of a surrogate pair, bare NaN.
+        return Record(key, {}, {}, origin, problem=_unreadable((identifiers, fields), error))
     if None in known.values():
         known = {name: value for name, value in known.items() if value is not None}
-    return Record(key, known, orjson.loads(fields), origin)
+    problem = _nonfinite(values) if NONFINITE in fields else None
+    moment = values.pop(TIMESTAMP, None)
+    return Record(key, known, shaping.fields(operation, values), origin, moment, problem)
 
 
-def records_of(batch: pa.RecordBatch) -> Iterator[Record]:
+def _nonfinite(values: dict[str, Any]) -> str | None:
+    for name, value in values.items():
+        if isinstance(value, dict) and NONFINITE in value:
+            return f"field '{name}' is {value[NONFINITE]}, which JSON has no number for"
+    return None
+
+
+def _unreadable(texts: tuple[str, str], error: Exception) -> str:
+    """Which field it is that cannot be sent: Python's own reader takes more than JSON has."""
+    for kind, text in zip(("identifier", "field"), texts, strict=True):
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError:
+            break
+        for name, value in values.items():
+            try:
+                orjson.loads(json.dumps(value))
+            except orjson.JSONDecodeError as found:
+                return f"{kind} '{name}' cannot be sent as JSON ({found})"
+    return f"a value in it cannot be sent as JSON ({error})"
+
+
+def records_of(batch: pa.RecordBatch, shaping: Shaping, operation: str) -> Iterator[Record]:
     """The records of a spooled batch, in order."""
     columns = (batch.column(name).to_pylist() for name in ("key", "identifiers", "fields", "origin"))
-    return map(record_of, *columns)
+    return (record_of(shaping, operation, *texts) for texts in zip(*columns, strict=True))
 
 
 def cut_batches(
@@ -68,11 +128,11 @@ def cut_batches(
         if not waiting:
             place = first
         for record in records:
-            if not record.identifiers:
+            if record.problem is not None or not record.identifiers:
                 while waiting:
                     yield next_cut()
-                alone = replace(whole, records=(record,))
-                yield Cut(place, alone, refused="it has no identifier the destination knows people by")
+                refused = record.problem or "it has no identifier the destination knows people by"
+                yield Cut(place, replace(whole, records=(record,)), refused=refused)
                 place += 1
                 continue
             waiting.append(record)

@@ -9,9 +9,9 @@ from itertools import pairwise
 
 import orjson
 
-from revetl.destinations.base import Destination, Records, Refused, Result, Verdict
-from revetl.errors import DestinationRefused
-from revetl.sync.batches import Cut, cut_batches, records_of
+from revetl.destinations.base import Destination, Records, Refused, Rejection, Result, Verdict
+from revetl.errors import DestinationRefused, Locked
+from revetl.sync.batches import Cut, Shaping, cut_batches, records_of
 from revetl.sync.journal import DELIVERED, UNSENT, Answer, Journal, Range
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.transport import GaveUp, NotAccepted, Transport
@@ -19,31 +19,36 @@ from revetl.transport import GaveUp, NotAccepted, Transport
 _RECORD_ATTEMPTS = 3
 _GRACE_SECONDS = 10.0
 _TICK_SECONDS = 0.25
+_ANSWER_EXCERPT = 1_000
 
 
 @dataclass
 class Delivery:
     """One run's way through its spool. `on_progress` is told how many records got an answer; `on_tick` is
-    awaited now and then, so that the state can follow the journal."""
+    awaited now and then, so that the state can follow the journal; `may_send` is whether the run has its
+    lease, asked before every batch."""
 
     destination: Destination
     mode: str
     whole: Records
     spool: Spool
     journal: Journal
+    shaping: Shaping
     on_progress: Callable[[int], None]
     on_tick: Callable[[], Awaitable[None]]
+    may_send: Callable[[], bool]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    error: DestinationRefused | None = None
+    error: DestinationRefused | Locked | None = None
 
     async def run(self) -> None:
-        """Deliver every operation in turn. Raises DestinationRefused when the destination ended it; what
-        was acknowledged until then is in the journal. Ends early when `stop` is set."""
+        """Deliver every operation in turn. Raises DestinationRefused when the destination ended it, Locked
+        when another run took the lease; what was acknowledged until then is in the journal. Ends early when
+        `stop` is set."""
         async with Transport(self.destination) as transport:
             for operation in OPERATIONS:
                 # All removes are acknowledged before the first update goes out, and so on.
                 await self._deliver(transport, operation)
-                if self.stop.is_set():
+                if self.stop.is_set() or self.error is not None:
                     break
         if self.error is not None:
             raise self.error
@@ -56,9 +61,10 @@ class Delivery:
         try:
             while pending and not self.stop.is_set():
                 _, pending = await asyncio.wait(pending, timeout=_TICK_SECONDS)
-                await self.on_tick()
+                await self._tick()
             if pending:
                 # What is in flight may still be answered; what waits to be sent again is not worth it.
+                transport.halt()
                 await asyncio.wait(pending, timeout=_GRACE_SECONDS)
         finally:
             for worker in workers:
@@ -68,12 +74,27 @@ class Delivery:
             if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
                 raise outcome
 
+    async def _tick(self) -> None:
+        try:
+            await self.on_tick()
+        except Locked as lost:
+            self._end(lost)
+
+    def _end(self, error: DestinationRefused | Locked) -> None:
+        self.error = self.error or error
+        self.stop.set()
+
     def _cuts(self, operation: str) -> Iterator[Cut]:
-        source = ((place, records_of(batch)) for place, batch in self.spool.batches(operation))
+        source = (
+            (place, records_of(batch, self.shaping, operation))
+            for place, batch in self.spool.batches(operation)
+        )
         return cut_batches(self.destination, self.mode, replace(self.whole, operation=operation), source)
 
     async def _work(self, transport: Transport, cuts: Iterator[Cut]) -> None:
         for cut in cuts:
+            while not self.may_send() and not self.stop.is_set():  # noqa: ASYNC110  a clock has no event
+                await asyncio.sleep(_TICK_SECONDS)
             if self.stop.is_set():
                 return
             sent = Range(cut.records.operation, cut.place, cut.end)
@@ -81,15 +102,20 @@ class Delivery:
                 if cut.refused is None:
                     await self.journal.write(sent)
                 await self._send(transport, cut, 1)
-            except DestinationRefused as error:
+            except GaveUp as error:
+                if self.stop.is_set():
+                    return
+                # One batch that cannot be delivered keeps no other from it, until nothing gets through.
                 self.error = self.error or error
-                self.stop.set()
-                return
+                if transport.circuit_open:
+                    self._end(error)
+            except DestinationRefused as error:
+                self._end(error)
 
     async def _send(self, transport: Transport, cut: Cut, attempt: int) -> None:
         """Send a batch, or its parts, until every record has an answer in the journal."""
         try:
-            result = await self._converse(transport, cut)
+            result, text = await self._converse(transport, cut)
         except NotAccepted as refusal:
             await self._divide(transport, cut, refusal, attempt)
             return
@@ -100,10 +126,10 @@ class Delivery:
             raise
         again = sorted(result.retry)
         if not again:
-            await self._answer(cut, result, attempt)
+            await self._answer(cut, result, attempt, text)
             return
         if attempt >= _RECORD_ATTEMPTS:
-            await self._answer(cut, Result(rejected={**result.rejected, **result.retry}), attempt)
+            await self._answer(cut, Result(rejected={**result.rejected, **result.retry}), attempt, text)
             return
         for first, last in _runs(len(cut.records), again):
             piece = self._piece(cut, first, last)
@@ -111,12 +137,13 @@ class Delivery:
                 await self._send(transport, piece, attempt + 1)
             else:
                 rejected = {i - first: why for i, why in result.rejected.items() if first <= i < last}
-                await self._answer(piece, Result(rejected=rejected), attempt)
+                await self._answer(piece, Result(rejected=rejected), attempt, text)
 
-    async def _converse(self, transport: Transport, cut: Cut) -> Result:
-        """Run a flow: its requests out, the responses in."""
+    async def _converse(self, transport: Transport, cut: Cut) -> tuple[Result, str | None]:
+        """Run a flow: its requests out, the responses in; gives its result and, where something was refused,
+        the last response's text."""
         if cut.refused is not None:
-            return Result(rejected={0: cut.refused})
+            return Result(rejected={0: cut.refused}), None
         assert cut.flow is not None
         assert cut.request is not None
         request = cut.request
@@ -125,7 +152,9 @@ class Delivery:
                 response = await transport.send(request)
                 request = cut.flow.send(response)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            result: Result = end.value
+            refused = result.rejected or result.retry
+            return result, transport.redact(response.text)[:_ANSWER_EXCERPT] if refused else None
         except Refused as error:
             raise DestinationRefused(transport.redact(str(error))) from None
         except orjson.JSONDecodeError as error:
@@ -141,7 +170,7 @@ class Delivery:
             reason = refusal.reason
             if refusal.verdict is Verdict.SPLIT:
                 reason = f"too large even alone: {reason}"
-            await self._answer(cut, Result(rejected={0: reason}), attempt)
+            await self._answer(cut, Result(rejected={0: reason}), attempt, refusal.reason[:_ANSWER_EXCERPT])
             return
         for first, last in ((0, count // 2), (count // 2, count)):
             await self._send(transport, self._piece(cut, first, last), attempt)
@@ -151,10 +180,16 @@ class Delivery:
         flow = self.destination.flow(self.mode, records)
         return Cut(cut.place + first, records, flow, next(flow))
 
-    async def _answer(self, cut: Cut, result: Result, attempts: int, outcome: str = DELIVERED) -> None:
-        rejected = {cut.place + index: reason for index, reason in result.rejected.items()}
+    async def _answer(
+        self, cut: Cut, result: Result, attempts: int, text: str | None = None, *, outcome: str = DELIVERED
+    ) -> None:
+        rejected = {
+            cut.place + index: why if isinstance(why, Rejection) else Rejection(why)
+            for index, why in result.rejected.items()
+        }
         answered = Range(cut.records.operation, cut.place, cut.end)
-        writing = asyncio.ensure_future(self.journal.write(Answer(answered, outcome, rejected, attempts)))
+        answer = Answer(answered, outcome, rejected, attempts, text)
+        writing = asyncio.ensure_future(self.journal.write(answer))
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlglot import exp
 
 from revetl.errors import GuardStopped, UsageError, nearest
 from revetl.sql import statement
+from revetl.sync import lock
 from revetl.sync.diff import Diff
 
-FORCEABLE = ("empty", "max_change", "tests")
+VOLUME = ("empty", "max_change", "max_removes")
+"""What stops for its size alone: removes of suppressed people are sent all the same."""
+FORCEABLE = (*VOLUME, "max_age", "tests", "columns")
 EXAMPLES = 5
 SMALLEST_GUARDED = 1_000
 
 
 @dataclass(frozen=True)
 class Stop:
-    """A guard that judged the change implausible, and why."""
+    """A guard that judged the change implausible, and why. Not every stop can be overridden."""
 
     guard: str
     message: str
+    forceable: bool = True
 
 
 @dataclass(frozen=True)
 class Change:
-    """What the guards look at: sizes, changed keys, and the failed dbt tests of the last build."""
+    """What the guards look at: sizes, changed keys, the last build of the model and what failed in it, and
+    fields that were sent and are no longer there."""
 
     sync: str
     key: str
@@ -37,19 +43,39 @@ class Change:
     null_keys: int
     repeated_keys: int
     max_change: float
-    failed_tests: tuple[str, ...]
+    max_removes: int | None = None
+    max_age: float | None = None
+    built_at: datetime | None = None
+    failures: tuple[str, ...] = ()
+    lost_fields: tuple[str, ...] = ()
 
 
 def judge(change: Change, diff: Diff) -> list[Stop]:
     """The guards that stop this change, `keys` first."""
     stops = []
     if change.null_keys or change.repeated_keys:
-        stops.append(Stop("keys", _keys(change, diff)))
-    if change.failed_tests:
-        named = ", ".join(change.failed_tests[:EXAMPLES])
+        stops.append(Stop("keys", _keys(change, diff), forceable=False))
+    if change.lost_fields:
+        named = ", ".join(change.lost_fields[:EXAMPLES])
+        stops.append(
+            Stop(
+                "columns",
+                f"{change.sync}: the model has lost columns whose values were sent before ({named}), and no "
+                "fields: says which are to be sent. Bring them back, or list the fields.",
+            )
+        )
+    if change.failures:
+        named = ", ".join(change.failures[:EXAMPLES])
         stops.append(
             Stop("tests", f"{change.sync}: the last dbt run failed for {named}. Mend it and run `dbt build`.")
         )
+    if (stale := _stale(change)) is not None:
+        stops.append(Stop("max_age", stale))
+    return [*stops, *_volume(change)]
+
+
+def _volume(change: Change) -> list[Stop]:
+    stops = []
     if change.held_rows and not change.audience_rows:
         stops.append(
             Stop(
@@ -69,7 +95,30 @@ def judge(change: Change, diff: Diff) -> list[Stop]:
                 f"holds, and max_change is {change.max_change:.0%}. Look at `revetl plan`.",
             )
         )
+    if change.max_removes is not None and change.removes > change.max_removes:
+        stops.append(
+            Stop(
+                "max_removes",
+                f"{change.sync}: {change.removes:,} members would be removed, and max_removes is "
+                f"{change.max_removes:,}. Look at `revetl plan`.",
+            )
+        )
     return stops
+
+
+def _stale(change: Change) -> str | None:
+    if change.max_age is None:
+        return None
+    most = timedelta(seconds=change.max_age)
+    if change.built_at is None:
+        return (
+            f"{change.sync}: nothing says when the model was built, and max_age is {most}. Run `dbt build`."
+        )
+    age = lock.now() - change.built_at
+    if age <= most:
+        return None
+    shown = timedelta(seconds=round(age.total_seconds()))
+    return f"{change.sync}: the model was built {shown} ago, and max_age is {most}. Run `dbt build`."
 
 
 def check_forced(forced: tuple[str, ...]) -> None:
@@ -81,20 +130,29 @@ def check_forced(forced: tuple[str, ...]) -> None:
             raise UsageError(f"--force {name}: there is no such guard. {nearest(name, FORCEABLE)}")
 
 
-def enforce(stops: list[Stop], forced: tuple[str, ...]) -> None:
-    """Raises GuardStopped for the first guard that is not forced."""
-    for stop in stops:
-        if stop.guard not in forced:
-            way_out = "" if stop.guard == "keys" else f" To send it all the same: --force {stop.guard}."
-            raise GuardStopped(stop.guard, stop.message + way_out)
+def standing(stops: tuple[Stop, ...], forced: tuple[str, ...]) -> list[Stop]:
+    """The stops that no `--force` overrides."""
+    return [stop for stop in stops if not stop.forceable or stop.guard not in forced]
+
+
+def only_volume(stops: list[Stop]) -> bool:
+    """Whether they stop for size alone."""
+    return all(stop.guard in VOLUME for stop in stops)
+
+
+def as_error(stop: Stop) -> GuardStopped:
+    """What the user is told."""
+    way_out = f" To send it all the same: --force {stop.guard}." if stop.forceable else ""
+    return GuardStopped(stop.guard, stop.message + way_out)
 
 
 def _keys(change: Change, diff: Diff) -> str:
     """The sentence about null and repeated keys, with examples of each."""
     parts = []
+    relation = diff.members.relation
     if change.null_keys:
         shown = [item.of("a") for item in diff.mapping.fields[:3]] or [exp.convert("an empty row")]
-        query = exp.select(*shown).from_(exp.alias_(diff.model, "a", table=True))
+        query = exp.select(*shown).from_(exp.alias_(relation, "a", table=True))
         rows = diff.warehouse.rows(query.where(exp.Is(this=diff.key, expression=exp.null())).limit(EXAMPLES))
         examples = "; ".join(", ".join(str(value) for value in row) for row in rows)
         parts.append(f"{change.null_keys:,} rows have no {change.key} ({examples})")
@@ -104,7 +162,7 @@ def _keys(change: Change, diff: Diff) -> str:
                 "select :key as key, count(*) as rows from :model as a where :key is not null "
                 "group by 1 having count(*) > 1 order by 2 desc, 1 limit :n",
                 key=diff.key,
-                model=diff.model,
+                model=relation,
                 n=EXAMPLES,
             )
         )

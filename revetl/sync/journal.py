@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from revetl.destinations.records import Rejection
+
 _SCHEMA = """
 pragma journal_mode = wal;
 pragma synchronous = full;
@@ -25,7 +27,8 @@ create table if not exists answered (
     operation text, first integer, last integer, outcome text, folded integer default 0
 );
 create table if not exists rejected (
-    operation text, place integer, reason text, attempts integer, primary key (operation, place)
+    operation text, place integer, reason text, field text, answer text, attempts integer,
+    primary key (operation, place)
 );
 create index if not exists answered_open on answered (folded, operation, first);
 """
@@ -45,12 +48,24 @@ class Range:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a range: `delivered` but for the rejected places, or `unsent` (surely not applied)."""
+    """What became of a range: `delivered` but for the rejected places, or `unsent` (surely not applied).
+    `text` is the answer that rejected them, as it came."""
 
     range: Range
     outcome: str
-    rejected: Mapping[int, str] = field(default_factory=dict)
+    rejected: Mapping[int, Rejection] = field(default_factory=dict)
     attempts: int = 1
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A rejected row: why, for which field, in whose words, after how many attempts."""
+
+    reason: str
+    field: str | None
+    answer: str | None
+    attempts: int
 
 
 class Journal:
@@ -101,8 +116,11 @@ class Journal:
                     (cut.operation, cut.first, cut.last, entry.outcome),
                 )
                 db.executemany(
-                    "insert or replace into rejected values (?, ?, ?, ?)",
-                    [(cut.operation, place, why, entry.attempts) for place, why in entry.rejected.items()],
+                    "insert or replace into rejected values (?, ?, ?, ?, ?, ?)",
+                    [
+                        (cut.operation, place, why.reason, why.field, entry.text, entry.attempts)
+                        for place, why in entry.rejected.items()
+                    ],
                 )
 
     @contextmanager
@@ -127,15 +145,16 @@ class Journal:
         )
         return [(rowid, Range(*cut)) for rowid, *cut in rows]
 
-    def rejections(self, cut: Range) -> dict[int, tuple[str, int]]:
-        """Place to (reason, attempts) of the rejected rows of a range."""
+    def rejections(self, cut: Range) -> dict[int, Refusal]:
+        """The rejected rows of a range, by their place."""
         rows = self._rows(
-            "select place, reason, attempts from rejected where operation = ? and place >= ? and place < ?",
+            "select place, reason, field, answer, attempts from rejected "
+            "where operation = ? and place >= ? and place < ?",
             cut.operation,
             cut.first,
             cut.last,
         )
-        return {place: (reason, attempts) for place, reason, attempts in rows}
+        return {place: Refusal(*rest) for place, *rest in rows}
 
     def mark_folded(self, rowids: Iterable[int]) -> None:
         """These delivered ranges are in the state now."""
@@ -145,24 +164,50 @@ class Journal:
     def unknown(self) -> list[Range]:
         """What was sent and never answered: the outcome is not known."""
         sent = self._rows("select operation, first, last from sent order by operation, first")
-        answered = self._rows("select operation, first, last from answered order by operation, first")
+        answered = self._covered("select operation, first, last from answered order by operation, first")
+        return [
+            Range(operation, start, end)
+            for operation, first, last in sent
+            for start, end in _minus((first, last), answered.get(operation, []))
+        ]
+
+    def aborted(self, rows: Mapping[str, int]) -> list[Range]:
+        """What of the spool (`rows` by operation) was not attempted, or surely never arrived."""
+        attempted = self._covered(
+            "select operation, first, last from answered where outcome = 'delivered' order by first"
+        )
+        for cut in self.unknown():
+            attempted.setdefault(cut.operation, []).append((cut.first, cut.last))
+        return [
+            Range(operation, start, end)
+            for operation, total in rows.items()
+            for start, end in _minus((0, total), sorted(attempted.get(operation, [])))
+        ]
+
+    def _covered(self, query: str) -> dict[str, list[tuple[int, int]]]:
         covered: dict[str, list[tuple[int, int]]] = {}
-        for operation, first, last in answered:
+        for operation, first, last in self._rows(query):
             covered.setdefault(operation, []).append((first, last))
-        found: list[Range] = []
-        for operation, first, last in sent:
-            for start, end in _minus((first, last), covered.get(operation, [])):
-                found.append(Range(operation, start, end))
-        return found
+        return covered
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Delivered and rejected records by operation: {'delivered': {'add': 3}, 'rejected': {}}."""
+        """Records by outcome and operation: {'delivered': {'add': 3}, 'rejected': {}, 'unknown': {}}."""
         rejected = dict(self._rows("select operation, count(*) from rejected group by 1"))
         answered = self._rows(
             "select operation, sum(last - first) from answered where outcome = ? group by 1", DELIVERED
         )
         delivered = {operation: total - rejected.get(operation, 0) for operation, total in answered}
-        return {"delivered": delivered, "rejected": rejected}
+        unknown: dict[str, int] = {}
+        for cut in self.unknown():
+            unknown[cut.operation] = unknown.get(cut.operation, 0) + cut.last - cut.first
+        return {"delivered": delivered, "rejected": rejected, "unknown": unknown}
+
+    def answers(self) -> int:
+        """How many rows have an answer that is not in the state yet."""
+        ((rows,),) = self._rows(
+            "select coalesce(sum(last - first), 0) from answered where folded = 0 and outcome = ?", DELIVERED
+        )
+        return int(rows)
 
     def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,22 @@ from revetl.sync.tables import Tables, insert
 from revetl.warehouse import Warehouse
 
 LEASE = timedelta(minutes=15)
+_SAFETY = timedelta(seconds=30)
+"""How much before its end a lease counts as ended: a batch takes a while, and clocks differ."""
+
+
+@dataclass
+class Lease:
+    """The lease that a run holds, as far as it knows."""
+
+    sync: str
+    run_id: str
+    expires_at: datetime
+
+    @property
+    def live(self) -> bool:
+        """Whether the run may send: no other can have taken the lease."""
+        return now() < self.expires_at - min(_SAFETY, LEASE / 10)
 
 
 def now() -> datetime:
@@ -23,8 +40,8 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def acquire(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> None:
-    """Take the lease of `sync`. Raises Locked, naming the holder, when another run has it."""
+def acquire(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> Lease:
+    """Take the lease of `sync` and give it. Raises Locked, naming the holder, when another run has it."""
     with warehouse.transaction():
         held = warehouse.rows(
             statement(
@@ -41,41 +58,51 @@ def acquire(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> Non
                     f"{acquired_at:%Y-%m-%d %H:%M:%S} UTC. Wait for it, or until its lease ends at "
                     f"{expires_at:%H:%M:%S} UTC if that machine is gone."
                 )
-        release(warehouse, tables, sync)
-        lease = {
+        warehouse.run(statement("delete from :locks where sync = :sync", locks=tables.locks, sync=sync))
+        lease = Lease(sync, run_id, now() + LEASE)
+        row: dict[str, object] = {
             "sync": sync,
             "run_id": run_id,
             "host": socket.gethostname(),
             "process": _process(os.getpid()),
             "acquired_at": now(),
-            "expires_at": now() + LEASE,
+            "expires_at": lease.expires_at,
         }
-        warehouse.run(insert(tables.locks, lease))
+        warehouse.run(insert(tables.locks, row))
+    return lease
 
 
-def renew(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> None:
-    """Keep the lease. Raises Locked when another run took it after it had expired."""
-    mine = statement(
-        "select 1 from :locks where sync = :sync and run_id = :run_id",
-        locks=tables.locks,
-        sync=sync,
-        run_id=run_id,
-    )
-    if not warehouse.rows(mine):
-        raise Locked(f"{sync}: the lease of run {run_id} expired and another run took it; this run stops.")
+def renew(warehouse: Warehouse, tables: Tables, lease: Lease) -> None:
+    """Keep the lease for as long again. Raises Locked when another run took it after it had expired."""
+    parts = {"locks": tables.locks, "sync": lease.sync, "run_id": lease.run_id}
+    with warehouse.transaction():
+        mine = statement("select 1 from :locks where sync = :sync and run_id = :run_id", **parts)
+        if not warehouse.rows(mine):
+            raise Locked(
+                f"{lease.sync}: the lease of run {lease.run_id} ended and another run took it, so this one "
+                "stopped. What it had sent is booked; the other run does the rest."
+            )
+        until = now() + LEASE
+        warehouse.run(
+            statement(
+                "update :locks set expires_at = :until where sync = :sync and run_id = :run_id",
+                **parts,
+                until=until,
+            )
+        )
+    lease.expires_at = until
+
+
+def release(warehouse: Warehouse, tables: Tables, lease: Lease) -> None:
+    """Give the lease back; another run's is left alone."""
     warehouse.run(
         statement(
-            "update :locks set expires_at = :expires_at where sync = :sync",
+            "delete from :locks where sync = :sync and run_id = :run_id",
             locks=tables.locks,
-            sync=sync,
-            expires_at=now() + LEASE,
+            sync=lease.sync,
+            run_id=lease.run_id,
         )
     )
-
-
-def release(warehouse: Warehouse, tables: Tables, sync: str) -> None:
-    """Give the lease back."""
-    warehouse.run(statement("delete from :locks where sync = :sync", locks=tables.locks, sync=sync))
 
 
 def _process(pid: int) -> str:

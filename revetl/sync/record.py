@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import fields as fields_of
+from datetime import datetime, timedelta
 
-from revetl.errors import GuardStopped, RevetlError
+from sqlglot import exp
+
+from revetl.alerts import HISTORY, Past
+from revetl.errors import GuardStopped, Locked, RevetlError
 from revetl.sql import statement
 from revetl.sync import lock
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.tables import Tables, insert
+from revetl.version import __version__
 from revetl.warehouse import Warehouse
 
-INTERRUPTED = 130
+Counts = Mapping[str, int]
+"""Records by operation."""
+_COUNTED = ("planned", "attempted", "delivered", "rejected", "aborted")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run did. `status`: running, success, rejected (some records were), stopped (by a guard),
-    refused (by the destination), interrupted, crashed. planned = delivered + rejected + unsent.
-    `recovered` counts records of runs that were cut short whose outcome nobody knows."""
+    """What a run did, by operation. planned = attempted + aborted; attempted = delivered + rejected and
+    unknown.
+
+    `status`: running, success, rejected (some records were), stopped (by a guard), refused (by the
+    destination), lost (another run took the lease), interrupted, crashed. `recovered` counts records of runs
+    that were cut short whose outcome nobody knows. `left_out_rows` are members that were not to be sent.
+    """
 
     run_id: str
     sync: str
@@ -31,18 +42,26 @@ class Run:
     started_at: datetime
     finished_at: datetime | None = None
     audience_rows: int = 0
-    planned: Mapping[str, int] = field(default_factory=dict)
-    delivered: Mapping[str, int] = field(default_factory=dict)
-    rejected: int = 0
+    left_out_rows: int = 0
+    held_rows: int = 0
+    planned: Counts = field(default_factory=dict)
+    attempted: Counts = field(default_factory=dict)
+    delivered: Counts = field(default_factory=dict)
+    rejected: Counts = field(default_factory=dict)
+    aborted: Counts = field(default_factory=dict)
     recovered: int = 0
+    stopped_by: str | None = None
     forced: tuple[str, ...] = ()
     error: str | None = None
+    git_sha: str | None = None
+    dbt_invocation_id: str | None = None
     exit_code: int = 0
 
     @property
     def unsent(self) -> int:
-        """Records that were planned and have no answer."""
-        return sum(self.planned.values()) - sum(self.delivered.values()) - self.rejected
+        """Records that were planned and are neither delivered nor rejected; the next run plans them again."""
+        done = sum(self.delivered.values()) + sum(self.rejected.values())
+        return sum(self.planned.values()) - done
 
     @property
     def seconds(self) -> float:
@@ -50,59 +69,101 @@ class Run:
         return 0.0 if self.finished_at is None else (self.finished_at - self.started_at).total_seconds()
 
 
-def status_of(error: RevetlError | None, rejected: int, interrupted: bool) -> tuple[str, int]:
+def outcomes(planned: Counts, counts: Mapping[str, Counts]) -> dict[str, Counts]:
+    """What became of what was planned, as the fields of Run, of a journal's counts."""
+
+    def of(outcome: str) -> dict[str, int]:
+        return {name: counts.get(outcome, {}).get(name, 0) for name in planned}
+
+    delivered, rejected, unknown = of("delivered"), of("rejected"), of("unknown")
+    attempted = {name: delivered[name] + rejected[name] + unknown[name] for name in planned}
+    aborted = {name: planned[name] - attempted[name] for name in planned}
+    return {"attempted": attempted, "delivered": delivered, "rejected": rejected, "aborted": aborted}
+
+
+def status_of(error: RevetlError | None, rejected: int, signal: int | None) -> tuple[str, int]:
     """The status and the exit code of a run's end."""
     if isinstance(error, GuardStopped):
         return "stopped", error.exit_code
+    if isinstance(error, Locked):
+        return "lost", error.exit_code
     if error is not None:
         return "refused", error.exit_code
-    if interrupted:
-        return "interrupted", INTERRUPTED
+    if signal is not None:
+        return "interrupted", 128 + signal
     return ("rejected", 1) if rejected else ("success", 0)
 
 
 def write_run(warehouse: Warehouse, tables: Tables, run: Run) -> None:
     """Put the run's row in the place of the one it may have."""
     warehouse.run(statement("delete from :runs where run_id = :id", runs=tables.runs, id=run.run_id))
+    plain = {each.name: getattr(run, each.name) for each in fields_of(run)}
+    counted = {name: plain.pop(name) for name in _COUNTED}
     values: dict[str, object] = {
-        "run_id": run.run_id,
-        "sync": run.sync,
-        "audience": run.audience,
-        "destination": run.destination,
-        "mode": run.mode,
-        "status": run.status,
-        "started_at": run.started_at,
-        "finished_at": run.finished_at,
-        "audience_rows": run.audience_rows,
-        **{f"planned_{name}": run.planned.get(name, 0) for name in OPERATIONS},
-        **{f"delivered_{name}": run.delivered.get(name, 0) for name in OPERATIONS},
-        "rejected": run.rejected,
-        "unsent": run.unsent,
+        **{name: value for name, value in plain.items() if name not in ("forced", "exit_code")},
+        **{f"{name}_{kind}": counts.get(kind, 0) for name, counts in counted.items() for kind in OPERATIONS},
         "forced": ",".join(run.forced) or None,
-        "error": run.error,
+        "revetl_version": __version__,
     }
     warehouse.run(insert(tables.runs, values))
 
 
 def close_crashed(
-    warehouse: Warehouse, tables: Tables, run_id: str, delivered: Mapping[str, int], rejected: int
-) -> None:
-    """Complete the row of a run that was cut short with what its journal knows."""
-    done = {f"delivered_{name}": delivered.get(name, 0) for name in OPERATIONS}
+    warehouse: Warehouse, tables: Tables, run_id: str, counts: Mapping[str, Counts]
+) -> Run | None:
+    """Complete the row of a run that was cut short with what its journal knows, and give that run; None when
+    it had no row yet."""
+    kept = ("sync", "audience", "destination", "mode", "started_at")
+    planned = [f"planned_{name}" for name in OPERATIONS]
+    rows = warehouse.rows(
+        exp.select(*kept, *planned)
+        .from_(tables.runs)
+        .where(statement("run_id = :id and status = 'running'", id=run_id))
+    )
+    if not rows:
+        return None
+    row = rows[0]
+    by_operation = dict(zip(OPERATIONS, row[len(kept) :], strict=True))
+    run = Run(
+        run_id=run_id,
+        **dict(zip(kept, row, strict=False)),
+        status="crashed",
+        finished_at=lock.now(),
+        planned=by_operation,
+        **outcomes(by_operation, counts),  # type: ignore[arg-type]
+        error="The run was cut short.",
+    )
+    values: dict[str, object] = {"status": run.status, "finished_at": run.finished_at, "error": run.error}
+    for name in _COUNTED[1:]:
+        values |= {f"{name}_{kind}": count for kind, count in getattr(run, name).items()}
+    warehouse.run(exp.update(tables.runs, values, where=statement("run_id = :id", id=run_id)))
+    return run
+
+
+def past_runs(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> list[Past]:
+    """What a sync's runs before this one came to, the newest first, as alerts read it."""
+    counted = {
+        name: " + ".join(f"{name}_{kind}" for kind in OPERATIONS) for name in ("attempted", "rejected")
+    }
+    rows = warehouse.rows(
+        statement(
+            f"select status, {counted['attempted']}, {counted['rejected']} from :runs as r "  # noqa: S608
+            "where r.sync = :sync and r.run_id <> :run_id order by started_at desc limit :n",
+            runs=tables.runs,
+            sync=sync,
+            run_id=run_id,
+            n=HISTORY,
+        )
+    )
+    return [Past(status, {"all": attempted}, {"all": rejected}) for status, attempted, rejected in rows]
+
+
+def forget_old_changes(warehouse: Warehouse, tables: Tables, days: int) -> None:
+    """Drop the changes that are older than `days`."""
     warehouse.run(
         statement(
-            """
-            update :runs set status = 'crashed', finished_at = :now, rejected = :rejected,
-                delivered_add = :delivered_add, delivered_update = :delivered_update,
-                delivered_remove = :delivered_remove,
-                unsent = planned_add + planned_update + planned_remove - :answered
-            where run_id = :run_id and status = 'running'
-            """,
-            runs=tables.runs,
-            run_id=run_id,
-            now=lock.now(),
-            rejected=rejected,
-            answered=sum(done.values()) + rejected,
-            **done,
+            "delete from :changes where changed_at < :since",
+            changes=tables.changes,
+            since=lock.now() - timedelta(days=days),
         )
     )

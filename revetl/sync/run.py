@@ -3,42 +3,61 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 import orjson
 
-from revetl.destinations.base import Destination, Records
+from revetl import logs, telemetry
+from revetl.alerts import Alerts, Outcome
+from revetl.comments import query_comment
+from revetl.destinations.base import Destination
 from revetl.errors import GuardStopped, RevetlError, WarehouseError
 from revetl.project import Sync, Workspace
 from revetl.sync import guard, lock
+from revetl.sync.batches import shaping_of
+from revetl.sync.changed import forgotten, leaving, sending
 from revetl.sync.deliver import Delivery
 from revetl.sync.diff import Diff
 from revetl.sync.journal import Journal
-from revetl.sync.loop import run_delivery
-from revetl.sync.plan import Plan, make_diff, make_plan, sample
-from revetl.sync.record import Run, close_crashed, status_of, write_run
+from revetl.sync.loop import Stopper, run_to_end, signals
+from revetl.sync.membership import record_holdouts
+from revetl.sync.plan import Build, Plan, last_build, make_diff, make_plan, plan_digest
+from revetl.sync.preview import preview, whole_of
+from revetl.sync.record import (
+    Run,
+    close_crashed,
+    forget_old_changes,
+    outcomes,
+    past_runs,
+    status_of,
+    write_run,
+)
 from revetl.sync.spool import FORGET, Spool
 from revetl.sync.state import Folder
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
 FOLD_SECONDS = 15.0
+FOLD_RECORDS = 100_000
 _SPOOL_BATCH = 10_000
 
 
 @dataclass(frozen=True)
 class SyncOptions:
-    """What the command line asks of a run, in its words."""
+    """What the command line asks of a run, in its words. `expected` is the digest of the plan that the run
+    has to be."""
 
     full_refresh: bool = False
     retry: bool = False
     force: tuple[str, ...] = ()
+    expected: str | None = None
 
 
 @dataclass
@@ -51,37 +70,73 @@ class Progress:
 
 @dataclass(frozen=True)
 class Spooled:
-    """A run that is ready to be delivered: nothing more is needed of the warehouse until it is."""
+    """A run that is ready to be delivered: nothing more is needed of the warehouse until it is. `stopped` is
+    the guard that let only the removes of suppressed people through."""
 
     plan: Plan
     spool: Spool
     hash_by: str
     tables: Tables
+    build: Build
+    lease: lock.Lease
+    stopped: GuardStopped | None = None
 
 
-def plan_sync(workspace: Workspace, sync: Sync, options: SyncOptions, size: int) -> Plan:
-    """The plan of a sync with up to `size` sample records an operation; changes nothing, needs no secret."""
+def plan_sync(
+    workspace: Workspace, sync: Sync, options: SyncOptions, size: int, compare_target: str | None = None
+) -> Plan:
+    """The plan of a sync with up to `size` sample records an operation; changes nothing, needs no secret.
+    With `compare_target`, this target's audience against what that target's syncs have delivered."""
     destination = workspace.destination(sync, placeholders=True)
     warehouse = workspace.warehouse(read_only=True)
     try:
-        tables = Tables(workspace.config.state_schema, warehouse.database)
-        diff = make_diff(workspace, sync, warehouse, tables)
-        plan = make_plan(workspace, sync, diff, full_refresh=options.full_refresh, retry=options.retry)
+        database = workspace.attached(warehouse, compare_target)
+        tables = Tables(workspace.state_schema, database)
+        diff = make_diff(workspace, sync, destination, warehouse, tables)
+        if isinstance(diff, Plan):
+            return diff
+        build = last_build(sync, warehouse, tables)
+        plan = make_plan(workspace, sync, diff, build, full_refresh=options.full_refresh, retry=options.retry)
         if any(stop.guard == "keys" for stop in plan.stops):
             return plan
-        return sample(plan, sync, diff, destination, size)
+        return replace(
+            plan,
+            digest=plan_digest(plan, sync, diff),
+            preview=preview(plan, sync, diff, destination, size),
+        )
     finally:
         warehouse.close()
 
 
-def run_sync(workspace: Workspace, sync: Sync, options: SyncOptions, progress: Progress) -> Run:
+def run_sync(
+    workspace: Workspace,
+    sync: Sync,
+    options: SyncOptions,
+    progress: Progress,
+    stopper: Stopper | None = None,
+    alerts: Alerts | None = None,
+) -> Run:
     """Run a sync. A guard's stop, a refusal and an interruption are recorded and come back as a Run with
     the exit code; what happens before there is a run to record (Locked, UsageError, WarehouseError) is
-    raised."""
+    raised. What became of it is told to logs, telemetry and `alerts`."""
     guard.check_forced(options.force)
-    runner = Runner(workspace, sync, options, progress, workspace.destination(sync))
-    ready = runner.spool()
-    return ready if isinstance(ready, Run) else runner.deliver(ready)
+    destination = workspace.destination(sync)
+    logs.hide(*destination.secrets())
+    runner = Runner(
+        workspace, sync, options, progress, destination, stopper=stopper or Stopper(), alerts=alerts
+    )
+    about = {"sync": sync.name, "run_id": runner.run_id}
+    logs.event("run_started", **about, mode=sync.config.mode)
+    with telemetry.span("revetl.sync", {f"revetl.{name}": value for name, value in about.items()}) as span:
+        ready = runner.spool()
+        run = ready if isinstance(ready, Run) else runner.deliver(ready)
+        span.set_attribute("revetl.status", run.status)
+    counts = {name: getattr(run, name) for name in ("planned", "delivered", "rejected", "aborted")}
+    logs.event("run_finished", **about, status=run.status, **counts, seconds=run.seconds, error=run.error)
+    telemetry.finished(run)
+    if alerts is not None:
+        alerts.tell(runner.past, run)
+    return run
 
 
 @dataclass
@@ -95,6 +150,9 @@ class Runner:
     destination: Destination
     run_id: str = field(default_factory=lambda: f"{lock.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}")
     started_at: datetime = field(default_factory=lock.now)
+    stopper: Stopper = field(default_factory=Stopper)
+    alerts: Alerts | None = None
+    past: list[Outcome] = field(default_factory=list)
     recovered: int = 0
     tables: Tables = field(init=False)
 
@@ -108,14 +166,19 @@ class Runner:
         warehouse = self._open()
         try:
             self.tables.create(warehouse)
-            lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
+            lease = lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
             try:
+                if self.alerts is not None and self.alerts.watches(self.sync.name):
+                    self.past = [*past_runs(warehouse, self.tables, self.sync.name, self.run_id)]
                 self._recover(warehouse)
-                return self._spool(warehouse)
+                ready = self._spool(warehouse, lease)
             except BaseException:
                 with suppress(RevetlError):
-                    lock.release(warehouse, self.tables, self.sync.name)
+                    lock.release(warehouse, self.tables, lease)
                 raise
+            if isinstance(ready, Run):
+                lock.release(warehouse, self.tables, lease)
+            return ready
         finally:
             warehouse.close()
 
@@ -125,21 +188,22 @@ class Runner:
         self.tables = ready.tables
         carrier = Folder(self.tables, self.sync.name, self.run_id, ready.hash_by, ready.spool, journal)
         error: RevetlError | None = None
-        interrupted = False
         try:
-            interrupted = run_delivery(lambda: self._delivery(ready.spool, journal, carrier))
+            with signals(self.stopper):
+                run_to_end(lambda: self._deliver(ready, journal, carrier))
         except RevetlError as refusal:
             error = refusal
         warehouse = self._open(light=True)
         try:
             carrier.fold(warehouse)
-            carrier.fold_unknown(warehouse)
-            run = self._ended(ready.plan, journal, error, interrupted=interrupted)
+            carrier.fold_rest(warehouse)
+            run = self._ended(ready, journal, error)
             if run.status == "success":
                 carrier.forget(warehouse)
+            forget_old_changes(warehouse, self.tables, self.workspace.changes_kept_days)
             with warehouse.transaction():
                 write_run(warehouse, self.tables, run)
-                lock.release(warehouse, self.tables, self.sync.name)
+                lock.release(warehouse, self.tables, ready.lease)
         finally:
             warehouse.close()
             journal.close()
@@ -148,7 +212,8 @@ class Runner:
 
     def _open(self, *, light: bool = False, lock_timeout: float | None = None) -> Warehouse:
         warehouse = self.workspace.warehouse(light=light, lock_timeout=lock_timeout)
-        self.tables = Tables(self.workspace.config.state_schema, warehouse.database)
+        warehouse.comment = query_comment(self.sync.name, self.run_id)
+        self.tables = Tables(self.workspace.state_schema, warehouse.database)
         return warehouse
 
     def _recover(self, warehouse: Warehouse) -> None:
@@ -159,35 +224,48 @@ class Runner:
             # It is written last: without it, the run was cut short before anything was sent.
             if about.exists():
                 hash_by = orjson.loads(about.read_bytes())["hash_by"]
-                carrier = Folder(self.tables, self.sync.name, run_id, hash_by, spool, journal)
+                carrier = Folder(self.tables, self.sync.name, run_id, hash_by, spool, journal, again=True)
                 carrier.fold(warehouse)
-                self.recovered += carrier.fold_unknown(warehouse)
-            counts = journal.counts()
-            rejected = sum(counts["rejected"].values())
-            close_crashed(warehouse, self.tables, run_id, counts["delivered"], rejected)
+                self.recovered += carrier.fold_rest(warehouse)
+            crashed = close_crashed(warehouse, self.tables, run_id, journal.counts())
+            if crashed is not None and self.alerts is not None:
+                # Its row was there as `running`, which shows nothing.
+                self.alerts.tell(self.past, crashed)
+                self.past = [crashed, *self.past]
             journal.close()
             spool.remove()
 
-    def _spool(self, warehouse: Warehouse) -> Spooled | Run:
-        diff = make_diff(self.workspace, self.sync, warehouse, self.tables)
+    def _spool(self, warehouse: Warehouse, lease: lock.Lease) -> Spooled | Run:
         options = self.options
+        diff = make_diff(self.workspace, self.sync, self.destination, warehouse, self.tables)
+        build = last_build(self.sync, warehouse, self.tables)
+        if isinstance(diff, Plan):
+            return self._end_early(warehouse, diff, build, guard.as_error(diff.stops[0]))
         plan = make_plan(
-            self.workspace, self.sync, diff, full_refresh=options.full_refresh, retry=options.retry
+            self.workspace, self.sync, diff, build, full_refresh=options.full_refresh, retry=options.retry
         )
         self.progress.on_plan(plan)
-        try:
-            guard.enforce(list(plan.stops), options.force)
-        except GuardStopped as stop:
-            return self._end_early(warehouse, plan, stop)
-        warehouse.run(diff.settle())
-        warehouse.run(diff.dismiss())
+        about = {"sync": self.sync.name, "run_id": self.run_id}
+        logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
+        if options.expected not in (None, plan_digest(plan, self.sync, diff) if options.expected else None):
+            return self._end_early(warehouse, plan, build, _moved(plan))
+        stops = guard.standing(plan.stops, options.force)
+        stopped = guard.as_error(stops[0]) if stops else None
+        if stopped is not None:
+            if not (guard.only_volume(stops) and plan.suppressed):
+                return self._end_early(warehouse, plan, build, stopped)
+            warehouse.run(diff.keep_suppressed())
+        else:
+            warehouse.run(diff.settle())
+            warehouse.run(diff.dismiss())
+        record_holdouts(self.sync, diff.members, warehouse, self.tables)
         if not (plan.changes or plan.kept):
-            return self._end_early(warehouse, plan, None)
+            return self._end_early(warehouse, plan, build, None)
         spool = self._write_spool(warehouse, diff)
-        write_run(warehouse, self.tables, self._run("running", plan))
+        write_run(warehouse, self.tables, self._run("running", plan, build))
         meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": diff.hash_by}
         (spool.folder / "run.json").write_bytes(orjson.dumps(meta))
-        return Spooled(plan, spool, diff.hash_by, self.tables)
+        return Spooled(plan, spool, diff.hash_by, self.tables, build, lease, stopped)
 
     def _write_spool(self, warehouse: Warehouse, diff: Diff) -> Spool:
         folder = self.runs_folder / self.run_id
@@ -196,73 +274,83 @@ class Runner:
         folder.chmod(0o700)
         spool = Spool(folder)
         queries = {
-            "remove": diff.leaving(self.run_id),
-            "update": diff.sending("update", self.run_id),
-            "add": diff.sending("add", self.run_id),
-            FORGET: diff.forgotten(),
+            "remove": leaving(diff, self.run_id),
+            "update": sending(diff, "update", self.run_id),
+            "add": sending(diff, "add", self.run_id),
+            FORGET: forgotten(),
         }
         for operation, query in queries.items():
             spool.write(operation, warehouse.stream(query, _SPOOL_BATCH))
         return spool
 
-    def _end_early(self, warehouse: Warehouse, plan: Plan, stop: GuardStopped | None) -> Run:
-        status, code = status_of(stop, 0, interrupted=False)
+    def _end_early(self, warehouse: Warehouse, plan: Plan, build: Build, stop: GuardStopped | None) -> Run:
+        status, code = status_of(stop, 0, None)
+        if stop is not None:
+            logs.event("guard_stopped", sync=self.sync.name, run_id=self.run_id, guard=stop.guard)
         run = self._run(
             status,
             plan,
+            build,
             finished_at=lock.now(),
-            delivered=dict.fromkeys(plan.counts, 0),
+            stopped_by=stop and stop.guard,
             error=stop and str(stop),
             exit_code=code,
+            **outcomes(plan.counts, {}),
         )
         write_run(warehouse, self.tables, run)
-        lock.release(warehouse, self.tables, self.sync.name)
         return run
 
-    def _delivery(self, spool: Spool, journal: Journal, carrier: Folder) -> Delivery:
+    async def _deliver(self, ready: Spooled, journal: Journal, carrier: Folder) -> None:
         last_fold = time.monotonic()
 
         async def follow() -> None:
             nonlocal last_fold
-            if time.monotonic() - last_fold >= FOLD_SECONDS:
+            waiting = await asyncio.to_thread(journal.answers)
+            if time.monotonic() - last_fold >= FOLD_SECONDS or waiting >= FOLD_RECORDS:
                 # A warehouse that is busy now is tried again later: the journal keeps everything.
                 with suppress(WarehouseError):
-                    await asyncio.to_thread(self._fold_now, carrier)
+                    await asyncio.to_thread(self._fold_now, carrier, ready.lease)
                 last_fold = time.monotonic()
 
-        return Delivery(
+        delivery = Delivery(
             destination=self.destination,
             mode=self.sync.config.mode,
-            whole=Records(self.sync.name, self.sync.audience.name, self.run_id, "", ()),
-            spool=spool,
+            whole=whole_of(self.sync, self.run_id),
+            spool=ready.spool,
             journal=journal,
+            shaping=shaping_of(self.sync.config, self.destination),
             on_progress=self.progress.on_records,
             on_tick=follow,
+            may_send=lambda: ready.lease.live,
         )
+        with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
+            await delivery.run()
 
-    def _fold_now(self, carrier: Folder) -> None:
+    def _fold_now(self, carrier: Folder, lease: lock.Lease) -> None:
         warehouse = self._open(light=True, lock_timeout=0)
         try:
-            lock.renew(warehouse, self.tables, self.sync.name, self.run_id)
+            lock.renew(warehouse, self.tables, lease)
             carrier.fold(warehouse)
+            logs.event("checkpoint", sync=self.sync.name, run_id=self.run_id)
         finally:
             warehouse.close()
 
-    def _ended(self, plan: Plan, journal: Journal, error: RevetlError | None, *, interrupted: bool) -> Run:
-        counts = journal.counts()
-        rejected = sum(counts["rejected"].values())
-        status, code = status_of(error, rejected, interrupted)
+    def _ended(self, ready: Spooled, journal: Journal, error: RevetlError | None) -> Run:
+        done = outcomes(ready.plan.counts, journal.counts())
+        status, code = status_of(error or ready.stopped, sum(done["rejected"].values()), self.stopper.signal)
+        told = [str(each) for each in (error, ready.stopped) if each is not None]
         return self._run(
             status,
-            plan,
+            ready.plan,
+            ready.build,
             finished_at=lock.now(),
-            delivered={name: counts["delivered"].get(name, 0) for name in plan.counts},
-            rejected=rejected,
-            error=error and str(error),
+            stopped_by=ready.stopped and ready.stopped.guard,
+            error=" ".join(told) or None,
             exit_code=code,
+            **done,
         )
 
-    def _run(self, status: str, plan: Plan, **rest: object) -> Run:
+    def _run(self, status: str, plan: Plan, build: Build, **rest: object) -> Run:
         return Run(
             run_id=self.run_id,
             sync=self.sync.name,
@@ -272,8 +360,36 @@ class Runner:
             status=status,
             started_at=self.started_at,
             audience_rows=plan.audience_rows,
+            left_out_rows=sum(plan.left_out.values()),
+            held_rows=plan.held_rows,
             planned=plan.counts,
             recovered=self.recovered,
             forced=self.options.force,
+            git_sha=_git_sha(self.workspace.root),
+            dbt_invocation_id=build.invocation_id,
             **rest,  # type: ignore[arg-type]
         )
+
+
+def _moved(plan: Plan) -> GuardStopped:
+    return GuardStopped(
+        "plan",
+        f"{plan.sync}: the audience or the state has moved since the plan was made: it is add {plan.add:,}, "
+        f"update {plan.update:,}, remove {plan.remove:,} now. Make the plan anew.",
+    )
+
+
+def _git_sha(root: Path) -> str | None:
+    """The commit of the project's repository; None where there is none, or no git."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

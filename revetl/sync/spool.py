@@ -29,6 +29,8 @@ _COLUMNS: dict[str, pa.DataType] = {
     "identifiers": pa.string(),
     "fields": pa.string(),
     "origin": pa.string(),
+    "cause": pa.string(),
+    "caused_at": pa.timestamp("us"),
 }
 SCHEMA = pa.schema(_COLUMNS)
 

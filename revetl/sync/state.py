@@ -14,7 +14,7 @@ import pyarrow as pa
 from revetl.sql import statement, table
 from revetl.sync import lock
 from revetl.sync.journal import DELIVERED, Journal, Range
-from revetl.sync.spool import FORGET, SCHEMA, Spool
+from revetl.sync.spool import FORGET, OPERATIONS, SCHEMA, Spool
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
@@ -22,13 +22,14 @@ FOLDING = table("revetl_folding")
 _RANGES = 4_096
 _MERGED_ROWS = 32_000
 _MERGED_BYTES = 32_000_000
-_UNKNOWN = "unknown"
-_REJECTED = "rejected"
+_UNKNOWN, _REJECTED, _ABORTED = "unknown", "rejected", "aborted"
 _SCHEMA = pa.schema(
     [
         *SCHEMA,
         pa.field("outcome", pa.string()),
         pa.field("reason", pa.string()),
+        pa.field("field", pa.string()),
+        pa.field("answer", pa.string()),
         pa.field("attempts", pa.int64()),
     ]
 )
@@ -63,20 +64,47 @@ _MERGE_REJECTIONS = """
 merge into :rejections as r
 using (select * from :folding as g where outcome = 'rejected') as f on r.sync = :sync and r.key = f.key
 when matched then update set
-    operation = f.operation, row_hash = f.row_hash, reason = f.reason, attempts = r.attempts + f.attempts,
+    operation = f.operation, row_hash = f.row_hash, field = f.field, reason = f.reason, answer = f.answer,
+    attempts = r.attempts + f.attempts,
     identifiers = f.identifiers, fields = f.fields, last_rejected_at = :now, run_id = :run_id
 when not matched then insert (
-    sync, key, operation, row_hash, reason, attempts, identifiers, fields,
+    sync, key, operation, row_hash, field, reason, answer, attempts, identifiers, fields,
     first_rejected_at, last_rejected_at, run_id
 ) values (
-    :sync, f.key, f.operation, f.row_hash, f.reason, f.attempts, f.identifiers, f.fields, :now, :now, :run_id
+    :sync, f.key, f.operation, f.row_hash, f.field, f.reason, f.answer, f.attempts, f.identifiers, f.fields,
+    :now, :now, :run_id
+)
+"""
+
+# Whose old identifier could not be removed keeps that rejection when the new one is added in the same run.
+_ACCEPTED = """
+delete from :rejections where sync = :sync
+and key in (select key from :folding as g where outcome = 'delivered')
+and (run_id <> :run_id or operation <> 'remove'
+    or key in (select key from :folding as g where outcome = 'delivered' and operation = 'remove'))
+"""
+
+_ADD_CHANGES = """
+insert into :changes (
+    run_id, sync, key, operation, cause, outcome, reason, caused_at, changed_at
+)
+select :run_id, :sync, g.key, g.operation, g.cause, g.outcome, g.reason, g.caused_at, :now
+from :folding as g
+where g.operation <> 'forget'
+"""
+
+_NOT_YET = """
+and not exists (
+    select 1 from :changes as c
+    where c.run_id = :run_id and c.key = g.key and c.operation = g.operation
 )
 """
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Carries one run's journal to the state of its sync."""
+    """Carries one run's journal to the state of its sync. `again`: parts of it may have been carried already,
+    by a run that was cut short."""
 
     tables: Tables
     sync: str
@@ -84,6 +112,7 @@ class Folder:
     hash_by: str
     spool: Spool
     journal: Journal
+    again: bool = False
 
     def fold(self, warehouse: Warehouse) -> None:
         """Fold every delivered range that is not folded yet."""
@@ -93,12 +122,18 @@ class Folder:
                     self._merge(warehouse, [cut for _, cut in part], DELIVERED)
                 self.journal.mark_folded(rowid for rowid, _ in part)
 
-    def fold_unknown(self, warehouse: Warehouse) -> int:
-        """Note in the state what was sent and never answered; gives the number of records."""
+    def fold_rest(self, warehouse: Warehouse) -> int:
+        """Note what was sent and never answered in the state, and what was not attempted among the changes.
+        Gives the number of unknown records."""
         unknown = self.journal.unknown()
         for operation in {cut.operation: None for cut in unknown}:
             with warehouse.transaction():
                 self._merge(warehouse, [cut for cut in unknown if cut.operation == operation], _UNKNOWN)
+        aborted = self.journal.aborted({operation: self.spool.rows(operation) for operation in OPERATIONS})
+        for part in self._parts([(0, piece) for cut in aborted for piece in _pieces(cut)]):
+            with warehouse.transaction():
+                self._load(warehouse, [cut for _, cut in part], _ABORTED)
+                self._add_changes(warehouse)
         return sum(cut.last - cut.first for cut in unknown)
 
     def forget(self, warehouse: Warehouse) -> None:
@@ -124,39 +159,54 @@ class Folder:
             yield part
 
     def _merge(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
-        batches = list(self._rows(cuts, outcome))
-        warehouse.load(FOLDING, pa.Table.from_batches(batches, schema=_SCHEMA))
-        parts = {
+        self._load(warehouse, cuts, outcome)
+        for template in (_MERGE_STATE, _ACCEPTED, _MERGE_REJECTIONS):
+            warehouse.run(statement(template, **self._parts_of_statements()))
+        self._add_changes(warehouse)
+
+    def _add_changes(self, warehouse: Warehouse) -> None:
+        template = _ADD_CHANGES + (_NOT_YET if self.again else "")
+        warehouse.run(statement(template, **self._parts_of_statements()))
+
+    def _parts_of_statements(self) -> dict[str, object]:
+        return {
             "folding": FOLDING,
             "state": self.tables.state,
+            "changes": self.tables.changes,
             "rejections": self.tables.rejections,
             "sync": self.sync,
             "run_id": self.run_id,
             "hash_by": self.hash_by,
             "now": lock.now(),
         }
-        warehouse.run(statement(_MERGE_STATE, **parts))
-        warehouse.run(
-            statement(
-                "delete from :rejections where sync = :sync and key in "
-                "(select key from :folding as g where outcome = 'delivered')",
-                **parts,
-            )
-        )
-        warehouse.run(statement(_MERGE_REJECTIONS, **parts))
+
+    def _load(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
+        batches = list(self._rows(cuts, outcome))
+        warehouse.load(FOLDING, pa.Table.from_batches(batches, schema=_SCHEMA))
 
     def _rows(self, cuts: list[Range], outcome: str) -> Iterator[pa.RecordBatch]:
         for cut, batch in self.spool.read(cuts):
-            rejected = self.journal.rejections(cut) if outcome == DELIVERED else {}
             size = batch.num_rows
-            outcomes, attempts = [outcome] * size, [0] * size
-            reasons: list[str | None] = [None] * size
-            for place, (reason, count) in rejected.items():
+            outcomes = [outcome] * size
+            attempts = [0] * size
+            texts: dict[str, list[str | None]] = {
+                name: [None] * size for name in ("reason", "field", "answer")
+            }
+            rejected = self.journal.rejections(cut) if outcome == DELIVERED else {}
+            for place, refusal in rejected.items():
                 index = place - cut.first
-                outcomes[index], reasons[index], attempts[index] = _REJECTED, reason, count
+                outcomes[index], attempts[index] = _REJECTED, refusal.attempts
+                for name, values in texts.items():
+                    values[index] = getattr(refusal, name)
             extra: list[pa.Array[Any]] = [
                 pa.array(outcomes, pa.string()),
-                pa.array(reasons, pa.string()),
+                *(pa.array(values, pa.string()) for values in texts.values()),
                 pa.array(attempts, pa.int64()),
             ]
             yield pa.RecordBatch.from_arrays([*batch.columns, *extra], schema=_SCHEMA)
+
+
+def _pieces(cut: Range) -> Iterator[Range]:
+    """A range in pieces that one merge can take."""
+    for first in range(cut.first, cut.last, _MERGED_ROWS):
+        yield Range(cut.operation, first, min(cut.last, first + _MERGED_ROWS))

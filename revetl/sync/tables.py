@@ -1,76 +1,32 @@
-"""The runner's own tables in the warehouse; docs/architecture.md describes them for analysts."""
+"""The runner's own tables in the warehouse, as `models/delivery/_sources.yml` names them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
+import yaml
 from sqlglot import exp
 
+from revetl.errors import UsageError
+from revetl.paths import dbt_project_dir
 from revetl.sql import statement, table
+from revetl.version import __version__
 from revetl.warehouse import Warehouse
 
-_COLUMNS = {
-    # What each destination is known to hold. One row a sync and key. `row_hash` is null where the last
-    # attempt's outcome is unknown; the pending columns then say what was attempted.
-    "sync_state": {
-        "sync": "varchar",
-        "key": "varchar",
-        "row_hash": "bigint",
-        "hash_by": "varchar",
-        "identifiers": "varchar",
-        "fields": "varchar",
-        "acknowledged_at": "timestamp",
-        "run_id": "varchar",
-        "pending_operation": "varchar",
-        "pending_hash": "bigint",
-        "pending_run_id": "varchar",
-    },
-    # One row a run. planned = delivered + rejected + unsent, an operation at a time.
-    "sync_runs": {
-        "run_id": "varchar",
-        "sync": "varchar",
-        "audience": "varchar",
-        "destination": "varchar",
-        "mode": "varchar",
-        "status": "varchar",
-        "started_at": "timestamp",
-        "finished_at": "timestamp",
-        "audience_rows": "bigint",
-        "planned_add": "bigint",
-        "planned_update": "bigint",
-        "planned_remove": "bigint",
-        "delivered_add": "bigint",
-        "delivered_update": "bigint",
-        "delivered_remove": "bigint",
-        "rejected": "bigint",
-        "unsent": "bigint",
-        "forced": "varchar",
-        "error": "varchar",
-    },
-    # Records a destination would not take, until it does. One row a sync and key.
-    "sync_rejections": {
-        "sync": "varchar",
-        "key": "varchar",
-        "operation": "varchar",
-        "row_hash": "bigint",
-        "reason": "varchar",
-        "attempts": "bigint",
-        "identifiers": "varchar",
-        "fields": "varchar",
-        "first_rejected_at": "timestamp",
-        "last_rejected_at": "timestamp",
-        "run_id": "varchar",
-    },
-    # Who is running a sync now. One row a sync.
-    "sync_locks": {
-        "sync": "varchar",
-        "run_id": "varchar",
-        "host": "varchar",
-        "process": "varchar",
-        "acquired_at": "timestamp",
-        "expires_at": "timestamp",
-    },
-}
+VERSION = 2
+"""Counts up when a table changes in a way that an older revetl would not understand."""
+
+
+@cache
+def state_columns() -> dict[str, dict[str, str]]:
+    """Table to column to type, in order."""
+    text = (dbt_project_dir() / "models" / "delivery" / "_sources.yml").read_text(encoding="utf-8")
+    (source,) = yaml.safe_load(text)["sources"]
+    return {
+        each["name"]: {column["name"]: column["data_type"] for column in each["columns"]}
+        for each in source["tables"]
+    }
 
 
 @dataclass(frozen=True)
@@ -81,40 +37,95 @@ class Tables:
     schema: str
     database: str
 
+    def named(self, name: str) -> exp.Table:
+        """One of them by its name."""
+        return table(name, self.schema, self.database)
+
     @property
     def state(self) -> exp.Table:
-        return table("sync_state", self.schema, self.database)
+        return self.named("sync_state")
 
     @property
     def runs(self) -> exp.Table:
-        return table("sync_runs", self.schema, self.database)
+        return self.named("sync_runs")
+
+    @property
+    def changes(self) -> exp.Table:
+        return self.named("sync_changes")
 
     @property
     def rejections(self) -> exp.Table:
-        return table("sync_rejections", self.schema, self.database)
+        return self.named("sync_rejections")
 
     @property
     def locks(self) -> exp.Table:
-        return table("sync_locks", self.schema, self.database)
+        return self.named("sync_locks")
+
+    @property
+    def holdouts(self) -> exp.Table:
+        return self.named("audience_holdouts")
+
+    @property
+    def suppressions(self) -> exp.Table:
+        return self.named("suppressions")
+
+    @property
+    def builds(self) -> exp.Table:
+        return self.named("model_builds")
 
     def create(self, warehouse: Warehouse) -> None:
-        """Make the schema and the tables that are missing."""
+        """Make the schema and what is missing of the tables, and bring older ones forward. Raises UsageError
+        when a newer revetl made them."""
+        if self._version(warehouse) == VERSION:
+            return
         warehouse.run(
             statement("create schema if not exists :schema", schema=table(self.schema, self.database))
         )
-        for name, columns in _COLUMNS.items():
+        for name, columns in state_columns().items():
+            self._create(warehouse, name, columns)
+        with warehouse.transaction():
+            version = self.named("state_version")
+            warehouse.run(exp.Delete(this=version))
+            warehouse.run(insert(version, {"version": VERSION, "revetl_version": __version__}))
+
+    def _create(self, warehouse: Warehouse, name: str, columns: dict[str, str]) -> None:
+        kinds = {column: exp.DataType.build(kind) for column, kind in columns.items()}
+        if not warehouse.exists(self.named(name)):
             definition = exp.Schema(
-                this=table(name, self.schema, self.database),
+                this=self.named(name),
                 expressions=[
-                    exp.ColumnDef(this=exp.to_identifier(column), kind=exp.DataType.build(kind))
-                    for column, kind in columns.items()
+                    exp.ColumnDef(this=exp.to_identifier(column), kind=kind) for column, kind in kinds.items()
                 ],
             )
             warehouse.run(exp.Create(this=definition, kind="TABLE", exists=True))
+            return
+        there = {column.lower() for column in warehouse.columns(self.named(name))}
+        for column, kind in kinds.items():
+            if column not in there:
+                added = exp.ColumnDef(this=exp.to_identifier(column), kind=kind)
+                warehouse.run(exp.Alter(this=self.named(name), kind="TABLE", actions=[added]))
+
+    def _version(self, warehouse: Warehouse) -> int:
+        """The version of the tables that are there; 0 when there is none. Raises UsageError for a newer."""
+        if not warehouse.exists(self.named("state_version")):
+            return 0
+        rows = warehouse.rows(
+            statement(
+                "select version, revetl_version from :version as v", version=self.named("state_version")
+            )
+        )
+        version, made_by = rows[0] if rows else (0, "")
+        if version > VERSION:
+            raise UsageError(
+                f"The tables in schema '{self.schema}' were made by revetl {made_by}, and this is "
+                f"{__version__}, which does not understand them. Upgrade revetl here."
+            )
+        return int(version)
 
     def exist(self, warehouse: Warehouse) -> bool:
-        """Whether a run has ever made them."""
-        return warehouse.exists(self.runs)
+        """Whether a run has ever made them. Raises UsageError when a newer revetl did."""
+        self._version(warehouse)
+        return warehouse.exists(self.state)
 
 
 def insert(into: exp.Table, values: dict[str, object]) -> exp.Expr:

@@ -18,6 +18,7 @@ from revetl.dbt import Target
 from revetl.errors import UsageError, nearest
 
 Say = Callable[[str], None]
+NONFINITE = "$nonfinite"
 
 
 class Warehouse(Protocol):
@@ -28,6 +29,9 @@ class Warehouse(Protocol):
 
     hash_by: str
     """Names what made a row hash: an engine's hash may change between its versions."""
+
+    comment: str | None
+    """A text of `revetl.comments.query_comment` that every statement carries."""
 
     database: str
     """The database (catalog) that is open."""
@@ -47,7 +51,7 @@ class Warehouse(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing."""
 
-    def columns(self, relation: exp.Table | exp.Select) -> dict[str, str]:
+    def columns(self, relation: exp.Table | exp.Query) -> dict[str, str]:
         """Column name to type name of a relation or query; raises WarehouseError when there is none."""
 
     def exists(self, relation: exp.Table) -> bool:
@@ -56,12 +60,21 @@ class Warehouse(Protocol):
     def row_hash(self, values: Sequence[exp.Expr]) -> exp.Expr:
         """A signed 64-bit hash of the values in order, never null; null and absent values count."""
 
+    def bucket(self, text: exp.Expr, buckets: int) -> exp.Expr:
+        """A number of 0 to `buckets` - 1 that the text falls into: its md5's first 32 bits, as every engine
+        makes them, modulo `buckets`."""
+
     def json_object(self, items: Mapping[str, tuple[exp.Expr, str]]) -> exp.Expr:
         """The text of a JSON object of name to (value, type name): numbers and booleans as such, times as
-        ISO 8601 in UTC, numbers that JSON has no word for (NaN, infinity) as null."""
+        ISO 8601 in UTC. Numbers that readers of JSON would round are text; what JSON has no word for (NaN,
+        infinity) is `{NONFINITE: text}`."""
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
         """The member `name` of JSON text, as text."""
+
+    def attach(self, target: Target, root: Path) -> str:
+        """The database of another target of the same engine, readable from here. Raises UsageError when it
+        cannot be, WarehouseError when it is not there."""
 
     def close(self) -> None:
         """Give the warehouse back; a DuckDB file is free for others from here on."""

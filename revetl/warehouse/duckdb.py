@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,15 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
+from revetl.comments import commented
 from revetl.dbt import Target
 from revetl.errors import UsageError, WarehouseError
-from revetl.warehouse.base import Say
+from revetl.warehouse.base import NONFINITE, Say
 
 _LOCK_POLL_SECONDS = 0.1
 _LIGHT_MEMORY = "160MB"
+# What a 64-bit float holds of a decimal, and so what readers of JSON do.
+_EXACT_DIGITS = 15
 _TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
 
 
@@ -31,7 +35,7 @@ def open_duckdb(
             f"profiles.yml: target '{target.name}' has path ':memory:', which no other process can see. "
             "Name a file."
         )
-    path = named if "://" in named or named.startswith("md:") else str(root / named)
+    path = _path_of(target, root)
     if read_only and not Path(path).exists():
         raise WarehouseError(f"{path}: there is no such database yet. Run `dbt build` first.")
     settings = {str(key): value for key, value in (target.config.get("settings") or {}).items()}
@@ -45,6 +49,11 @@ def open_duckdb(
         )
         connection.execute(f"attach if not exists '{attach['path']}'{alias} (read_only)")
     return DuckDB(connection, light=light and "memory_limit" not in settings)
+
+
+def _path_of(target: Target, root: Path) -> str:
+    named = str(target.config.get("path"))
+    return named if "://" in named or named.startswith("md:") else str(root / named)
 
 
 def _connect(
@@ -92,6 +101,7 @@ class DuckDB:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, *, light: bool = False) -> None:
         self.connection = connection
+        self.comment: str | None = None
         self._light = light
         if light:
             connection.execute(f"set memory_limit = '{_LIGHT_MEMORY}'")
@@ -99,15 +109,19 @@ class DuckDB:
 
     def run(self, statement: exp.Expr) -> None:
         with _errors():
-            self.connection.execute(statement.sql(self.dialect))
+            self.connection.execute(self._rendered(statement))
 
     def rows(self, statement: exp.Expr) -> list[tuple[Any, ...]]:
         with _errors():
-            return self.connection.execute(statement.sql(self.dialect)).fetchall()
+            return self.connection.execute(self._rendered(statement)).fetchall()
+
+    def _rendered(self, statement: exp.Expr) -> str:
+        sql = statement.sql(self.dialect)
+        return sql if self.comment is None else commented(sql, self.comment, self.dialect)
 
     def stream(self, statement: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
         with _errors():
-            reader = self.connection.sql(statement.sql(self.dialect)).to_arrow_reader(batch_rows)
+            reader = self.connection.sql(self._rendered(statement)).to_arrow_reader(batch_rows)
             yield from reader
 
     def load(self, table: exp.Table, data: pa.Table) -> None:
@@ -135,7 +149,7 @@ class DuckDB:
         with _errors():
             self.connection.commit()
 
-    def columns(self, relation: exp.Table | exp.Select) -> dict[str, str]:
+    def columns(self, relation: exp.Table | exp.Query) -> dict[str, str]:
         with _errors():
             found = self.connection.execute(f"describe {relation.sql(self.dialect)}").fetchall()
         return {name: kind for name, kind, *_ in found}
@@ -154,6 +168,11 @@ class DuckDB:
         hashed = exp.func("hash", *values)
         return exp.cast(exp.BitwiseRightShift(this=hashed, expression=exp.convert(1)), "bigint")
 
+    def bucket(self, text: exp.Expr, buckets: int) -> exp.Expr:
+        digits = exp.func("substr", exp.MD5(this=text), exp.convert(1), exp.convert(8))
+        number = exp.cast(exp.func("concat", exp.convert("0x"), digits), "bigint")
+        return exp.paren(exp.Mod(this=number, expression=exp.convert(buckets)))
+
     def json_object(self, items: Mapping[str, tuple[exp.Expr, str]]) -> exp.Expr:
         members: list[exp.Expr] = []
         for name, (value, kind) in items.items():
@@ -161,7 +180,31 @@ class DuckDB:
         return exp.cast(exp.Anonymous(this="json_object", expressions=members), "varchar")
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
-        return exp.Anonymous(this="json_extract_string", expressions=[document, exp.convert(f'$."{name}"')])
+        # A JSON pointer (RFC 6901): a path's quotes cannot hold every name.
+        pointer = "/" + name.replace("~", "~0").replace("/", "~1")
+        return exp.Anonymous(this="json_extract_string", expressions=[document, exp.convert(pointer)])
+
+    def attach(self, target: Target, root: Path) -> str:
+        if target.type != "duckdb":
+            raise UsageError(f"profiles.yml: target '{target.name}' is of type '{target.type}', not duckdb.")
+        path = _path_of(target, root)
+        if Path(path).resolve() == self._path:
+            return self.database
+        if not Path(path).exists():
+            raise WarehouseError(f"{path}: there is no such database yet. Run `dbt build` first.")
+        attached = exp.to_identifier(f"revetl_{target.name}", quoted=True)
+        literal = exp.convert(path).sql(self.dialect)
+        with _errors():
+            self.connection.execute(
+                f"attach if not exists {literal} as {attached.sql(self.dialect)} (read_only)"
+            )
+        return attached.name
+
+    @property
+    def _path(self) -> Path | None:
+        query = "select path from duckdb_databases() where database_name = current_database()"
+        ((path,),) = self.connection.execute(query).fetchall()
+        return None if path is None else Path(path).resolve()
 
     def close(self) -> None:
         if self._light:
@@ -176,9 +219,19 @@ def _json_value(value: exp.Expr, kind: str) -> exp.Expr:
             value = exp.AtTimeZone(this=value, zone=exp.convert("UTC"))
         return exp.Anonymous(this="strftime", expressions=[value, exp.convert("%Y-%m-%dT%H:%M:%S.%fZ")])
     if kind in {"DOUBLE", "FLOAT"}:
-        finite = exp.Anonymous(this="isfinite", expressions=[value.copy()])
-        return exp.Case(ifs=[exp.If(this=finite, true=value)])
-    if kind in {"HUGEINT", "UHUGEINT"}:
-        # Beyond what JSON readers take as a whole number.
+        finite = exp.or_(exp.Is(this=value.copy(), expression=exp.null()), _call("isfinite", value.copy()))
+        marked = _call("json_object", exp.convert(NONFINITE), exp.cast(value.copy(), "varchar"))
+        return exp.Case(ifs=[exp.If(this=finite, true=_call("to_json", value))], default=marked)
+    if kind in {"HUGEINT", "UHUGEINT"} or _digits(kind) > _EXACT_DIGITS:
         return exp.cast(value, "varchar")
     return value
+
+
+def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
+    return exp.Anonymous(this=name, expressions=list(arguments))
+
+
+def _digits(kind: str) -> int:
+    """The digits of a decimal type."""
+    found = re.match(r"DECIMAL\((\d+)", kind)
+    return int(found[1]) if found else 0

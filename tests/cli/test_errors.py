@@ -38,7 +38,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         (*SYNC, "--to", "crn"),
         "models/audiences.yml: vips has no sync to 'crn'. Did you mean 'crm'?",
     ),
-    "no selection": (("sync",), "Name one of: audience NAME, --select SELECTION, --all."),
+    "no selection": (("sync",), "Name one of: audience NAME, --select or --exclude SELECTION, --all."),
     "words": (("sync", "vips"), "'vips' is not understood. Write: audience NAME."),
     "a selection of nothing": (("plan", "--select", "tag:x"), "--select tag:x: no audience matches."),
     "an unknown guard": ((*SYNC, "--force", "kez"), "--force kez: there is no such guard."),
@@ -161,7 +161,7 @@ def test_a_plan_needs_no_secret_and_shows_none(shop: ProjectFolder, cli: Cli) ->
     assert without.returncode == with_it.returncode == 0
     assert "top-secret-key" not in with_it.stdout + with_it.stderr
     assert json.loads(without.stdout) == json.loads(with_it.stdout)
-    (request,) = json.loads(without.stdout)[0]["requests"]
+    (request,) = json.loads(without.stdout)[0]["preview"]["requests"]
     assert request["url"] == "https://rest.iad-01.braze.com/users/track"
     assert request["body"] == {"attributes": [{"external_id": "u1", "score": 1, "vips": True}]}
 
@@ -240,7 +240,7 @@ def test_json_output_and_exit_codes(shop: ProjectFolder, sandbox: SandboxClient,
     assert (run["status"], run["planned"], run["rejected"]) == (
         "rejected",
         {"add": 1, "update": 0, "remove": 0},
-        1,
+        {"add": 1, "update": 0, "remove": 0},
     )
     (rejection,) = json.loads(cli(shop, "rejections", "-o", "json").stdout)
     assert (rejection["key"], rejection["reason"]) == ("u1", "no")

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from revetl.destinations import TYPES, make_destination
-from revetl.destinations.base import Destination, Record, Records, Refused, Verdict, verdict
+from revetl.destinations.base import Destination, Record, Records, Refused, Rejection, Verdict, verdict
 from revetl.mapping import default_identifiers
 from revetl.sync.batches import Cut, cut_batches
 
@@ -109,7 +109,10 @@ def _converse(
                     return
     except StopIteration as end:
         result = end.value
-        outcome.rejected |= {places[index]: reason for index, reason in result.rejected.items()}
+        outcome.rejected |= {
+            places[index]: why.reason if isinstance(why, Rejection) else why
+            for index, why in result.rejected.items()
+        }
         outcome.retry += [places[index] for index in result.retry]
         outcome.delivered += [
             place for index, place in enumerate(places) if index not in {*result.rejected, *result.retry}

@@ -17,7 +17,9 @@ EXAMPLE = ROOT / "examples" / "online_retail"
 Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def run_dbt(database: Path, *arguments: str, project: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def run_dbt(
+    database: Path, *arguments: str, project: Path = ROOT, exit_code: int = 0
+) -> subprocess.CompletedProcess[str]:
     """Run dbt on a database of its own, beside which its target folder is."""
     environment = {
         **os.environ,
@@ -35,7 +37,7 @@ def run_dbt(database: Path, *arguments: str, project: Path = ROOT) -> subprocess
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert done.returncode == exit_code, done.stdout[-4000:] + done.stderr[-2000:]
     return done
 
 

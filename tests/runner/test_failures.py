@@ -53,7 +53,7 @@ def test_rejected_ids_are_kept_and_wait_until_their_row_changes(
     sandbox.misbehave({"kind": "reject", "pattern": "^u[37]$", "reason": "no such person"})
     project.audience("vips", people(*TEN), META)
     first = synced(project)
-    assert (first.status, first.exit_code, first.delivered["add"], first.rejected) == ("rejected", 1, 8, 2)
+    assert (first.status, first.exit_code, first.delivered["add"], first.rejected["add"]) == ("rejected", 1, 8, 2)
     rows = project.open().rejections("vips")
     assert [(r["key"], r["operation"], r["reason"], r["attempts"]) for r in rows] == [
         ("u3", "add", "no such person", 1),
@@ -82,7 +82,7 @@ def test_attempts_add_up_over_retries(project: ProjectFolder, sandbox: SandboxCl
 def test_a_rejection_of_someone_who_left_is_dropped(project: ProjectFolder, sandbox: SandboxClient) -> None:
     sandbox.misbehave({"kind": "reject", "pattern": "^u[37]$"})
     project.audience("vips", people(*TEN), META)
-    assert synced(project).rejected == 2
+    assert synced(project).rejected["add"] == 2
     project.audience("vips", people(*TEN[:7]))
     synced(project)
     assert [row["key"] for row in project.open().rejections("vips")] == ["u3"]
@@ -95,7 +95,7 @@ def test_one_bad_record_is_found_by_halving(
     sandbox.misbehave({"kind": "reject", "status": status, "pattern": "^u6$", "reason": "bad score"})
     project.audience("vips", people(*TEN), META)
     run = synced(project)
-    assert (run.delivered["add"], run.rejected) == (9, 1)
+    assert (run.delivered["add"], run.rejected["add"]) == (9, 1)
     (row,) = project.open().rejections()
     assert row["key"] == "u6"
     assert str(status) in row["reason"]
@@ -181,7 +181,7 @@ def test_braze_errors_name_their_record(project: ProjectFolder, sandbox: Sandbox
     rows = [(f"u{i}", i) for i in range(200)]
     project.audience("vips", people(*rows), {"key": "user_id", "sync": [{"to": "braze"}]})
     run = synced(project)
-    assert (run.delivered["add"], run.rejected) == (199, 1)
+    assert (run.delivered["add"], run.rejected["add"]) == (199, 1)
     assert sorted(len(entry["ids"]) for entry in sandbox.requests("braze")) == [50, 75, 75]
     (row,) = project.open().rejections()
     assert (row["key"], row["reason"]) == ("u77", "'external_id' is too long")

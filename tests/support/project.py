@@ -41,8 +41,11 @@ class ProjectFolder:
             connection.execute("set enable_progress_bar = false")
             return connection.execute(statement, list(parameters)).fetchall()
 
-    def audience(self, name: str, query: str, meta: dict[str, Any] | None = None) -> None:
-        """Build the audience's table of a query; with `meta`, declare it in the manifest."""
+    def audience(
+        self, name: str, query: str, meta: dict[str, Any] | None = None, compiled_code: str | None = None
+    ) -> None:
+        """Build the audience's table of a query; with `meta`, declare it in the manifest, with what dbt
+        compiled."""
         self.sql(f"create or replace table {name} as {query}")
         if meta is None:
             return
@@ -59,6 +62,8 @@ class ProjectFolder:
             "config": {"tags": meta.pop("tags", []), "meta": {"revetl": meta}},
             "depends_on": {"nodes": []},
         }
+        if compiled_code is not None:
+            self._nodes[f"model.shop.{name}"]["compiled_code"] = compiled_code
         self.write_manifest()
 
     def test_of(self, audience: str, name: str) -> str:

@@ -1,0 +1,105 @@
+{# The destination `to` holds exactly the members of the audience: less those it rejected, who are held out, and who are
+   suppressed. Modes that remove nobody may hold more. One row a key that is missing there or should not be there.
+
+   Who is left out by exclude, priority or limit stands in no table; for a sync with one of them, as many members may be
+   missing as the last run left out. #}
+{% test delivered_equals_audience(model, to, key) %}
+{{ config(severity='warn', tags=['delivery']) }}
+{% set sync = revetl.tested_sync(to) %}
+{% set text = revetl.type_of('varchar') %}
+with members as (
+
+    select distinct cast({{ adapter.quote(key) }} as {{ text }}) as key
+    from {{ model }}
+
+),
+
+held as (
+
+    select
+        key,
+        acknowledged_at
+    from {{ source('revetl', 'sync_state') }}
+    where sync = {{ sync.name }}
+
+),
+
+rejected as (
+
+    select key
+    from {{ source('revetl', 'sync_rejections') }}
+    where sync = {{ sync.name }}
+
+),
+
+kept_back as (
+
+    select key
+    from {{ source('revetl', 'audience_holdouts') }}
+    where sync = {{ sync.name }}
+    union
+    select key from (
+{{ revetl.suppressed_members(key) }}
+    ) as suppressed
+
+),
+
+last_run as (
+
+    select
+        left_out_rows,
+        row_number() over (order by started_at desc, run_id desc) as place
+    from {{ source('revetl', 'sync_runs') }}
+    where sync = {{ sync.name }} and left_out_rows is not null
+
+),
+
+compared as (
+
+    select
+        coalesce(members.key, held.key) as key,
+        members.key is not null as is_member,
+        held.key is not null as is_held,
+        held.acknowledged_at is not null as is_acknowledged,
+        rejected.key is not null as is_rejected,
+        kept_back.key is not null as is_kept_back
+    from members
+    full outer join held
+        on members.key = held.key
+    left join rejected
+        on rejected.key = coalesce(members.key, held.key)
+    left join kept_back
+        on kept_back.key = coalesce(members.key, held.key)
+
+),
+
+judged as (
+
+    select
+        key,
+        case
+            when is_rejected then null
+            when is_held and is_kept_back then 'held, though held out or suppressed'
+            {%- if sync.mode in ['mirror', 'archive'] %}
+            when is_held and not is_member then 'held, and no member'
+            {%- endif %}
+            when is_member and not is_acknowledged and not is_kept_back then 'missing'
+        end as complaint,
+        sum(case when is_member and not is_acknowledged and not is_rejected then 1 else 0 end) over () as absent
+    from compared
+
+)
+
+select
+    key,
+    complaint
+from judged
+where
+    complaint is not null
+    {%- if sync.leaves_out %}
+    and (
+        complaint <> 'missing'
+        or absent > coalesce((select left_out_rows from last_run where place = 1), 0)
+    )
+    {%- endif %}
+{% endtest %}

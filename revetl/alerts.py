@@ -1,0 +1,276 @@
+"""When a sync's state changes, and what is said of it. `revetl.notify` sends it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+from revetl import notify
+from revetl.config import AlertConfig, AlertKind, render
+from revetl.errors import UsageError, nearest
+from revetl.notify import Message, Outbox
+
+HISTORY = 50
+"""How many runs back the state of a sync is looked for."""
+
+_LONGEST_ERROR = 600
+_EMAIL = re.compile(r"[^\s<>()\",;:=]+@[\w-]+(?:\.[\w-]+)+")
+_PATIENCE_SECONDS = 30.0
+
+
+class State(StrEnum):
+    """How a sync is."""
+
+    OK = "ok"
+    FAILED = "failed"
+    GUARD = "guard"
+    REJECTING = "rejecting"
+
+
+class Outcome(Protocol):
+    """What a state is made of: the status of a run, and its counts by operation."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def attempted(self) -> Mapping[str, int]: ...
+    @property
+    def rejected(self) -> Mapping[str, int]: ...
+
+
+class Ended(Outcome, Protocol):
+    """What a message says of a run (`revetl.sync.record.Run`)."""
+
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def sync(self) -> str: ...
+    @property
+    def audience(self) -> str: ...
+    @property
+    def destination(self) -> str: ...
+    @property
+    def planned(self) -> Mapping[str, int]: ...
+    @property
+    def delivered(self) -> Mapping[str, int]: ...
+    @property
+    def aborted(self) -> Mapping[str, int]: ...
+    @property
+    def stopped_by(self) -> str | None: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Past:
+    """An `Outcome` read back from `sync_runs`."""
+
+    status: str
+    attempted: Mapping[str, int]
+    rejected: Mapping[str, int]
+
+
+def rejection_rate(run: Outcome) -> float | None:
+    """Rejected of attempted; None when nothing was attempted."""
+    attempted = sum(run.attempted.values())
+    return sum(run.rejected.values()) / attempted if attempted else None
+
+
+def state_of(run: Outcome, limit: float = 0.05) -> State | None:
+    """The state a run shows by itself: rejecting when more than `limit` of what it attempted was rejected.
+    None for a run that shows nothing: it has not ended, a person interrupted it, or another run took over."""
+    match run.status:
+        case "stopped":
+            return State.GUARD
+        case "refused" | "crashed":
+            return State.FAILED
+        case "success" | "rejected":
+            return State.REJECTING if (rejection_rate(run) or 0.0) > limit else State.OK
+    return None
+
+
+def state_after(previous: State | None, run: Outcome, limit: float = 0.05) -> State | None:
+    """The state of a sync after a run: the run's own, or the previous one where it shows nothing. What was
+    rejected waits, so a run with nothing to attempt does not end a state of rejecting."""
+    found = state_of(run, limit)
+    idle = found is State.OK and rejection_rate(run) is None
+    return previous if found is None or (previous is State.REJECTING and idle) else found
+
+
+def last_state(newest_first: Iterable[Outcome], limit: float = 0.05) -> State | None:
+    """The state of a sync after its past runs; None when there were none."""
+    state = None
+    for run in reversed(list(newest_first)):
+        state = state_after(state, run, limit)
+    return state
+
+
+def messages(previous: State | None, current: State | None, run: Ended) -> tuple[Message, ...]:
+    """What to say of a change of state: one message, or none when nothing changed or the first run went
+    well."""
+    if current is None or current is previous or (current is State.OK and previous is None):
+        return ()
+    kind: AlertKind
+    match current:
+        case State.OK:
+            kind, title = "recovered", f"{run.sync} has recovered"
+        case State.GUARD:
+            kind, title = "guard", f"{run.sync} was stopped by the guard {run.stopped_by or ''}".rstrip()
+        case State.REJECTING:
+            kind, title = (
+                "rejection_rate",
+                f"{run.sync}: {rejection_rate(run) or 0:.1%} of the records rejected",
+            )
+        case State.FAILED:
+            kind, title = "failed", f"{run.sync} failed"
+    lines = [
+        *([f"It was {previous} before."] if previous else []),
+        *([_sentence(run)] if run.error and current is not State.OK else []),
+        f"Status: {run.status}. {_counts(run)}.",
+        f"Run: {run.run_id}, {run.seconds:.1f} s.",
+        *_way_out(current, run),
+    ]
+    return (Message(kind, f"revetl: {title}", "\n".join(lines)),)
+
+
+def _sentence(run: Ended) -> str:
+    """Why it did not succeed. An alert leaves the company's own systems: the guard of keys quotes rows and
+    is not quoted, and email addresses are masked."""
+    if run.stopped_by == "keys":
+        return "The audience's key is null or repeated."
+    text = " ".join((run.error or "").split())
+    text = _EMAIL.sub("***", text)
+    return text if len(text) <= _LONGEST_ERROR else text[:_LONGEST_ERROR] + "…"
+
+
+def _counts(run: Ended) -> str:
+    if not sum(run.planned.values()):
+        return "Nothing was to be sent"
+    planned = ", ".join(f"{name} {count:,}" for name, count in run.planned.items() if count)
+    delivered, rejected = sum(run.delivered.values()), sum(run.rejected.values())
+    unanswered = sum(run.attempted.values()) - delivered - rejected
+    sums = f"{delivered:,} delivered, {rejected:,} rejected, {sum(run.aborted.values()):,} not sent"
+    return f"Planned: {planned}; {sums}" + (f", {unanswered:,} without an answer" if unanswered else "")
+
+
+def _way_out(state: State, run: Ended) -> list[str]:
+    selection = f"audience {run.audience} --to {run.destination}"
+    lines = []
+    if state is State.GUARD:
+        lines.append(f"See what would change: revetl plan {selection}")
+    if state is State.FAILED:
+        lines.append(f"When it is mended: revetl sync {selection}")
+    if sum(run.rejected.values()):
+        lines.append(f"See why records were rejected: revetl rejections {selection}")
+    return lines
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """One entry of `alerts:` with its addresses open."""
+
+    config: AlertConfig
+    outboxes: tuple[Outbox, ...]
+
+    def watches(self, sync: str) -> bool:
+        return any(fnmatchcase(sync, pattern) for pattern in self.config.syncs)
+
+
+class Alerts:
+    """The alerts of a command. `tell` gives a message to a thread and returns at once; `close` waits for what
+    is under way, a few seconds where an address does not answer."""
+
+    def __init__(
+        self, configs: Sequence[AlertConfig], syncs: Collection[str], say: Callable[[str], None]
+    ) -> None:
+        """Open the addresses of the entries that watch one of `syncs`. An address that renders to nothing is
+        left out. `say` is told, in `close` and for addresses written in a file, what a person should know.
+
+        Raises UsageError for an environment variable that is not set, an address that apprise does not
+        understand, and when apprise is not installed.
+        """
+        self._say = say
+        self._secrets: list[str] = []
+        self._watches: list[_Watch] = []
+        for index, config in enumerate(configs):
+            watch = _Watch(config, ())
+            if any(watch.watches(sync) for sync in syncs):
+                self._watches.append(_Watch(config, self._open(config, f"revetl.yml: alerts.{index}.to")))
+
+    def _open(self, config: AlertConfig, place: str) -> tuple[Outbox, ...]:
+        opened = []
+        for index, raw in enumerate(config.to):
+            at = f"{place}.{index}" if len(config.to) > 1 else place
+            address = _rendered(raw, at).strip()
+            if not address:
+                continue
+            opened.append(notify.open_outbox(address, at))
+            self._secrets += [address, *notify.secrets_of(address)]
+            if "env_var" not in raw:
+                self._say(
+                    f"Warning: {at} is written in a file, and whoever has it can write there. "
+                    "Write \"{{ env_var('NAME') }}\" and export it."
+                )
+        return tuple(opened)
+
+    def secrets(self) -> tuple[str, ...]:
+        """What logs must not show."""
+        return tuple(self._secrets)
+
+    def watches(self, sync: str) -> bool:
+        """Whether anybody wants to know of a sync; its past need not be read otherwise."""
+        return any(watch.outboxes and watch.watches(sync) for watch in self._watches)
+
+    def tell(self, past: Sequence[Outcome], run: Ended) -> None:
+        """Say what a run changed. `past` are the sync's runs before it, the newest first, `HISTORY` at
+        most."""
+        for watch in self._watches:
+            if not watch.watches(run.sync):
+                continue
+            previous = last_state(past, watch.config.rejection_rate)
+            current = state_after(previous, run, watch.config.rejection_rate)
+            for message in messages(previous, current, run):
+                if message.kind in watch.config.on:
+                    for outbox in watch.outboxes:
+                        outbox.put(message)
+
+    def close(self) -> None:
+        """Wait for what is being sent, and say what was not."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        for outbox in [box for watch in self._watches for box in watch.outboxes]:
+            if problem := outbox.close(deadline):
+                self._say(f"Warning: {problem}")
+
+    def __enter__(self) -> Alerts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def check_alerts(configs: Sequence[AlertConfig], syncs: Collection[str]) -> None:
+    """Check `alerts:` against the names of all syncs, sending nothing. Raises UsageError as `Alerts` does,
+    and for a pattern that no sync matches; a variable that is not set here may be set where it runs."""
+    for index, config in enumerate(configs):
+        for pattern in config.syncs:
+            if not any(fnmatchcase(sync, pattern) for sync in syncs):
+                place = f"revetl.yml: alerts.{index}.syncs"
+                raise UsageError(f"{place}: no sync matches '{pattern}'. {nearest(pattern, syncs)}")
+        notify.require_apprise(f"revetl.yml: alerts.{index}")
+        for raw in config.to:
+            at = f"revetl.yml: alerts.{index}.to"
+            address = str(render(raw, at, placeholders=True)).strip()
+            if address and "<" not in address:
+                notify.open_outbox(address, at)
+
+
+def _rendered(raw: str, place: str) -> str:
+    way_out = ", or write env_var('NAME', '') to go without alerts where it is not set"
+    return str(render(raw, place, way_out=way_out))

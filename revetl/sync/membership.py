@@ -1,0 +1,255 @@
+"""Who of an audience is not to be sent, and why: suppressed, excluded, claimed, held out, over the limit.
+
+They go into one temporary table, `revetl_left_out` (key, cause, since), and the diff sees the audience
+without them. Nothing is copied where a sync has none of these options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from revetl.errors import UsageError, WarehouseError
+from revetl.mapping import parse_expression
+from revetl.project import Sync, Workspace
+from revetl.sql import column, statement, table
+from revetl.sync import lock
+from revetl.sync.tables import Tables
+from revetl.warehouse import Warehouse
+
+LEFT_OUT = table("revetl_left_out")
+SUPPRESSED, EXCLUDED, CLAIMED = "suppressed", "excluded", "claimed"
+HELD_OUT, OVER_LIMIT = "held_out", "over_limit"
+_BUCKETS = 10_000
+
+
+@dataclass(frozen=True)
+class Members:
+    """An audience as a sync may send it. `relation` stands where the model's table would; `left_out` counts
+    the others by cause; `suppressed_kinds` are the kinds of identifiers that anybody is suppressed by."""
+
+    relation: exp.Table | exp.Subquery
+    left_out: dict[str, int] = field(default_factory=dict)
+    suppressed_kinds: tuple[str, ...] = ()
+
+
+def members_of(
+    workspace: Workspace, sync: Sync, columns: dict[str, str], warehouse: Warehouse, tables: Tables
+) -> Members:
+    """The members of a sync's audience that may be sent. Raises UsageError for an option that names what is
+    not there, WarehouseError for a model that was not built."""
+    model = sync.audience.relation
+    kinds = suppressed_kinds(warehouse, tables)
+    by = [kind for kind in kinds if kind in columns]
+    causes = [
+        (
+            SUPPRESSED,
+            exp.or_(*(statement(f"p{at}.value is not null") for at in range(len(by)))) if by else None,
+        ),
+        (EXCLUDED, _excluded(workspace, sync, columns, warehouse)),
+        (CLAIMED, _claimed(workspace, sync, warehouse)),
+        (HELD_OUT, _held_out(sync, warehouse)),
+    ]
+    named = [(cause, condition) for cause, condition in causes if condition is not None]
+    limit = sync.config.limit
+    if not named and limit is None:
+        return Members(model, {}, kinds)
+    why = exp.Case(ifs=[exp.If(this=test, true=exp.convert(cause)) for cause, test in named])
+    joins = " ".join(f"left join :listed{at} as p{at} on p{at}.value = :value{at}" for at in range(len(by)))
+    sinces = ", ".join(f"p{at}.since" for at in range(len(by)))
+    warehouse.run(
+        statement(
+            f"""
+            create or replace temporary table :left_out as
+            with judged as (
+                select :key as key, :why as cause, :rank as rank,
+                    {f"coalesce({sinces}, null)" if by else "cast(null as timestamp)"} as since
+                from :model as a {joins}
+            ),
+            placed as (
+                select key, cause, since, row_number() over (partition by cause order by rank, key) as place
+                from judged
+            )
+            select key, coalesce(cause, 'over_limit') as cause,
+                case when cause = 'suppressed' then since end as since
+            from placed
+            where cause is not null or :over
+            """,  # noqa: S608  the pieces are made of numbers
+            left_out=LEFT_OUT,
+            key=_key(sync),
+            why=exp.cast(why if named else exp.null(), "varchar"),
+            rank=_rank(sync, columns, warehouse, tables),
+            model=model,
+            over=exp.false() if limit is None else statement("place > :limit", limit=limit),
+            **{f"listed{at}": exp.Subquery(this=suppressed_by(tables, kind)) for at, kind in enumerate(by)},
+            **{f"value{at}": alike(column(kind, of="a")) for at, kind in enumerate(by)},
+        )
+    )
+    counts = warehouse.rows(
+        statement("select cause, count(*) from :left_out as o group by cause order by 1", left_out=LEFT_OUT)
+    )
+    remaining = statement(
+        "select a.* from :model as a where not exists (select 1 from :left_out as o where o.key = :key)",
+        model=model,
+        left_out=LEFT_OUT,
+        key=_key(sync),
+    )
+    left_out = {str(cause): int(count) for cause, count in counts}
+    return Members(exp.Subquery(this=remaining) if left_out else model, left_out, kinds)
+
+
+def suppressed_kinds(warehouse: Warehouse, tables: Tables) -> tuple[str, ...]:
+    """The kinds of identifiers (columns of audiences) that anybody is suppressed by."""
+    if not warehouse.exists(tables.suppressions):
+        return ()
+    kinds = statement("select distinct identifier_type from :list as s order by 1", list=tables.suppressions)
+    return tuple(str(kind) for (kind,) in warehouse.rows(kinds))
+
+
+def suppressed_by(tables: Tables, kind: str, value: exp.Expr | None = None) -> exp.Select:
+    """The suppressed values of a kind, each with when it was first so: `value`, `since`. An expression over
+    `identifier_value` takes the place of the value as it was written."""
+    made = statement(
+        """
+        select :value as value, min(s.suppressed_at) as since from :list as s
+        where s.identifier_type = :kind group by 1
+        """,
+        value=alike(column("identifier_value", of="s")) if value is None else value,
+        list=tables.suppressions,
+        kind=kind,
+    )
+    assert isinstance(made, exp.Select)
+    return made
+
+
+def alike(value: exp.Expr) -> exp.Expr:
+    """An identifier as two of them are compared: as text, trimmed, in lower case."""
+    return statement("lower(trim(cast(:value as varchar)))", value=value)
+
+
+def record_holdouts(sync: Sync, members: Members, warehouse: Warehouse, tables: Tables) -> None:
+    """Keep who is held out, with the time it was first so; who is in the audience and held out no longer is
+    dropped."""
+    parts = {
+        "holdouts": tables.holdouts,
+        "left_out": LEFT_OUT,
+        "sync": sync.name,
+        "audience": sync.audience.name,
+        "model": sync.audience.relation,
+        "key": _key(sync),
+    }
+    if sync.config.holdout is None:
+        warehouse.run(statement("delete from :holdouts where sync = :sync", **parts))
+        return
+    if HELD_OUT in members.left_out:
+        held_out = "select o.key from :left_out as o where o.cause = 'held_out'"
+    else:
+        held_out = "select '' as key where 1 = 0"
+    warehouse.run(
+        statement(
+            f"""
+            delete from :holdouts where sync = :sync
+            and key in (select :key from :model as a) and key not in ({held_out})
+            """,  # noqa: S608  the pieces are constants
+            **parts,
+        )
+    )
+    warehouse.run(
+        statement(
+            f"""
+            insert into :holdouts (sync, audience, key, salt, held_out_at)
+            select :sync, :audience, o.key, :salt, :now from ({held_out}) as o
+            where o.key not in (select h.key from :holdouts as h where h.sync = :sync)
+            """,  # noqa: S608  the pieces are constants
+            **parts,
+            salt=_salt(sync),
+            now=lock.now(),
+        )
+    )
+
+
+def _key(sync: Sync) -> exp.Expr:
+    return exp.cast(column(sync.audience.key, of="a"), "varchar")
+
+
+def _salt(sync: Sync) -> str:
+    return sync.config.salt or sync.audience.name
+
+
+def _excluded(
+    workspace: Workspace, sync: Sync, columns: dict[str, str], warehouse: Warehouse
+) -> exp.Expr | None:
+    tests = []
+    for index, each in enumerate(sync.config.exclude):
+        place = f"{sync.place}.exclude.{index}"
+        listed, key = workspace.list_of_people(each.model, place)
+        on = each.on or sync.audience.key
+        if on not in columns:
+            raise UsageError(f"{place}.on: {sync.audience.name} has no column '{on}'.")
+        found = _columns(warehouse, listed, each.model)
+        name = each.column or key or on
+        if name not in found:
+            raise UsageError(f"{place}: {each.model} has no column '{name}'. Name one with column:.")
+        tests.append(_among(column(on, of="a"), listed, name))
+    return exp.or_(*tests) if tests else None
+
+
+def _claimed(workspace: Workspace, sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
+    """Whether an audience before this one in its priority list has the person."""
+    tests = []
+    for audience in workspace.before_in_priority(sync):
+        _columns(warehouse, audience.relation, audience.name)
+        tests.append(_among(column(sync.audience.key, of="a"), audience.relation, audience.key))
+    return exp.or_(*tests) if tests else None
+
+
+def _columns(warehouse: Warehouse, relation: exp.Table, name: str) -> dict[str, str]:
+    if not warehouse.exists(relation):
+        raise WarehouseError(f"{name} is not in the warehouse. Run `dbt build --select +{name}`.")
+    return warehouse.columns(relation)
+
+
+def _among(value: exp.Expr, listed: exp.Table, name: str) -> exp.Expr:
+    return statement(
+        "cast(:value as varchar) in "
+        "(select cast(:name as varchar) from :listed as x where :name is not null)",
+        value=value,
+        name=column(name, of="x"),
+        listed=listed,
+    )
+
+
+def _held_out(sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
+    """A bucket of the salted key: the same person falls into the same one for ever, on every engine."""
+    if sync.config.holdout is None:
+        return None
+    salted = statement(":salt || ':' || :key", salt=_salt(sync), key=_key(sync))
+    edge = round(sync.config.holdout * _BUCKETS)
+    return statement(":bucket < :edge", bucket=warehouse.bucket(salted, _BUCKETS), edge=edge)
+
+
+def _rank(sync: Sync, columns: dict[str, str], warehouse: Warehouse, tables: Tables) -> exp.Expr:
+    """Whom a limit takes first: by `order_by`; without it, who is held already, so that nobody is swapped
+    for another."""
+    order_by = sync.config.order_by
+    if sync.config.limit is None or (order_by is None and not warehouse.exists(tables.state)):
+        return exp.convert(0)
+    if order_by is None:
+        return statement(
+            "case when :key in (select s.key from :state as s where s.sync = :sync) then 0 else 1 end",
+            key=_key(sync),
+            state=tables.state,
+            sync=sync.name,
+        )
+    text, descending = order_by, False
+    head, _, last = order_by.rpartition(" ")
+    if head and last.lower() in ("asc", "desc"):
+        text, descending = head, last.lower() == "desc"
+    value = parse_expression(text, columns, f"{sync.place}.order_by").transform(
+        lambda node: column(node.name, of="a") if isinstance(node, exp.Column) else node
+    )
+    order = exp.Ordered(this=value, desc=descending, nulls_first=False)
+    return exp.Window(
+        this=exp.func("row_number"), order=exp.Order(expressions=[order, exp.Ordered(this=_key(sync))])
+    )

@@ -1,0 +1,335 @@
+"""Everything that is wrong with a project's configuration, found at once and without the warehouse.
+
+The checks are those of a run, asked of each piece by itself, so that one mistake does not hide the next; the
+sentences are the run's. At the end the whole of what passed is put to the run's checks once more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, ParamSpec, TypeVar
+
+from pydantic import ValidationError
+from sqlglot import exp
+
+from revetl import dbt
+from revetl.columns import CompiledColumns
+from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, problems, read_yaml, render
+from revetl.destinations import destination_class
+from revetl.destinations.base import Destination
+from revetl.errors import UsageError
+from revetl.mapping import make_mapping, parse_expression, parse_scalar
+from revetl.project import AudienceModel, Sync, Workspace
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Say = Callable[[str], None]
+
+# What cannot be said with others that are wrong, and is looked at when they are right.
+_TIED = ("mode", "archive", "event", "timestamp", "order_by", "salt")
+
+_STAND_IN = "https://missing.invalid"
+
+
+def validate(options: dbt.Options, *, secrets: bool = True, say: Say = lambda _: None) -> list[str]:
+    """Every error that a run would find in revetl.yml, in the audiences' meta and in their syncs, one
+    sentence each, in the order of the audiences; none when no sync is refused for its configuration.
+
+    Without `secrets`, environment variables need not be set. Columns are checked where the compiled SQL of
+    a model tells them. Nothing is opened; `dbt parse` is run when the manifest is old, and told to `say`.
+    """
+    errors = _Errors()
+    said: set[str] = set()
+
+    def say_once(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            say(message)
+
+    workspace = errors.of(_workspace, options, say_once, errors)
+    if workspace is None or errors.of(lambda: workspace.manifest) is None:
+        return errors.found
+    errors.of(lambda: workspace.changes_kept_days)
+    checker = _Checker(workspace, errors, secrets)
+    for model in workspace.models():
+        checker.check_audience(model)
+    checker.check_unused_destinations()
+    return errors.found
+
+
+class _Errors:
+    """Sentences in the order they are found, each once."""
+
+    def __init__(self) -> None:
+        self._sentences: dict[str, None] = {}
+
+    @property
+    def found(self) -> list[str]:
+        return list(self._sentences)
+
+    def add(self, sentence: str) -> None:
+        self._sentences.setdefault(sentence)
+
+    def of(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What the work gives; None when it raised UsageError, whose sentence is kept."""
+        try:
+            return work(*args, **kwargs)
+        except UsageError as error:
+            self.add(str(error))
+            return None
+
+
+class _Salvaged(Workspace):
+    """The workspace of a revetl.yml with errors: what of it can be read."""
+
+    def __init__(self, options: dbt.Options, config: RevetlConfig, say: Say) -> None:
+        self.options = options
+        self.lock_timeout = 0.0
+        self.say = say
+        self.dbt = dbt.read_project(options)
+        self.target = dbt.read_target(self.dbt, options)
+        self.config = config
+        self._manifest = None
+
+
+def _workspace(options: dbt.Options, say: Say, errors: _Errors) -> Workspace:
+    try:
+        return Workspace(options, say=say)
+    except UsageError:
+        path = dbt.read_project(options).root / "revetl.yml"
+        document = read_yaml(path) if path.exists() else {}
+        found = problems(RevetlConfig, document or {}, path.name)
+        if not found:
+            raise
+        for _, sentence in found:
+            errors.add(sentence)
+        wrong = {location[:2] for location, _ in found} | {location[:1] for location, _ in found}
+        return _Salvaged(options, _readable_config(document, wrong), say)
+
+
+def _readable_config(document: Any, wrong: set[tuple[int | str, ...]]) -> RevetlConfig:
+    kept: dict[str, Any] = {}
+    for name in RevetlConfig.model_fields:
+        items = document.get(name) if isinstance(document, Mapping) else None
+        if isinstance(items, Mapping):
+            kept[name] = {key: value for key, value in items.items() if (name, key) not in wrong}
+        elif items is not None and (name,) not in wrong:
+            kept[name] = items
+    return RevetlConfig.model_validate(kept)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A sync as far as it can be read; a part of it is when something in it is wrong."""
+
+    sync: Sync
+    has_key: bool = True
+
+
+class _Checker:
+    def __init__(self, workspace: Workspace, errors: _Errors, secrets: bool) -> None:
+        self._workspace = workspace
+        self._errors = errors
+        self._secrets = secrets
+        self._columns = CompiledColumns(workspace.manifest, workspace.dbt)
+        self._used: set[str] = set()
+
+    def check_audience(self, model: dbt.Model) -> None:
+        """An audience's meta and its syncs."""
+        place = f"{model.place}: {model.name}: meta.revetl"
+        found = problems(AudienceConfig, model.meta, place)
+        for _, sentence in found:
+            self._errors.add(sentence)
+        if found:
+            entries = list(_readable_entries(model, place, {location for location, _ in found}))
+        else:
+            audience = self._workspace.audience(model.name)
+            entries = [_Entry(sync) for sync in self._errors.of(self._workspace.syncs, audience) or ()]
+        for entry in entries:
+            destination = self._check_destination(entry.sync)
+            if entry.has_key and destination is not None:
+                self._check_mapping(entry.sync, destination)
+            if entry.has_key:
+                self._check_members(entry.sync)
+
+    def check_unused_destinations(self) -> None:
+        """Destinations that no sync goes to: what is written of them, whatever is set."""
+        for name, config in self._workspace.config.destinations.items():
+            if name not in self._used:
+                place = f"revetl.yml: destinations.{name}"
+                found = self._errors.of(destination_class, config.get("type"), place)
+                if found is not None:
+                    self._make(config, found, place, "", secrets=False)
+
+    def _check_destination(self, sync: Sync) -> Destination | None:
+        """The destination of a sync, as well as it can be made with placeholders for what is not set."""
+        workspace, errors = self._workspace, self._errors
+        self._used.add(sync.config.to)
+        found = errors.of(workspace.destination_class, sync)
+        if found is None:
+            # Where only the mode is wrong, the rest is there to be checked.
+            sync = replace(sync, config=sync.config.model_copy(update={"mode": "upsert"}))
+            try:
+                found = workspace.destination_class(sync)
+            except UsageError:
+                return None
+        config = workspace.config.destinations[sync.config.to]
+        place = f"revetl.yml: destinations.{sync.config.to}"
+        way_out = f", or use --to to leave {sync.config.to} out"
+        made, is_right = self._make(config, found, place, way_out, secrets=self._secrets)
+        return errors.of(workspace.destination, sync, placeholders=not self._secrets) if is_right else made
+
+    def _make(
+        self, config: Mapping[str, Any], kind: type[Destination], place: str, way_out: str, *, secrets: bool
+    ) -> tuple[Destination | None, bool]:
+        """A destination and whether its configuration is right, each key of it looked at. In a wrong one
+        something stands in for what is missing, where that can be."""
+        rendered: dict[str, Any] = {}
+        wrong: set[int | str] = set()
+        for key, value in config.items():
+            at = f"{place}.{key}"
+            try:
+                rendered[key] = render(value, at, placeholders=not secrets, way_out=way_out)
+            except UsageError as error:
+                self._errors.add(str(error))
+                wrong.add(key)
+                with suppress(UsageError):
+                    rendered[key] = render(value, at, placeholders=True)
+        found = problems(kind, rendered, place)
+        for location, sentence in found:
+            # What is wrong with all of it may be so for a key that is wrong.
+            if not wrong.intersection(location[:1]) and (location or not wrong):
+                self._errors.add(sentence)
+        # First what is wrong is left out, then something stands in for what has to be there.
+        for _ in range(2):
+            for location, _ in problems(kind, rendered, place):
+                name = str(location[0]) if location else ""
+                if rendered.pop(name, None) is None:
+                    rendered[name] = _STAND_IN
+        try:
+            return kind.model_validate(rendered), not (wrong or found)
+        except ValidationError:
+            return None, False
+
+    def _check_mapping(self, sync: Sync, destination: Destination) -> None:
+        """Each mapped name by itself, and then all of them."""
+        key, columns = sync.audience.key, self._columns_of(sync)
+        for config in _pieces(key, sync.config):
+            self._errors.of(make_mapping, key, config, destination, columns, sync.place)
+            columns = {**columns, key: columns.get(key, "")}
+
+    def _columns_of(self, sync: Sync) -> dict[str, str]:
+        """The model's columns without their types; where they are not known, those that the sync names."""
+        known = self._columns.of(sync.audience.model.unique_id)
+        if known is not None:
+            return dict.fromkeys(known, "")
+        config = sync.config
+        texts = [
+            *(config.fields or {}).values(),
+            *config.identifiers.values(),
+            config.timestamp,
+            _order(config),
+        ]
+        named = {sync.audience.key: ""}
+        if config.fields is None:
+            # Every column is sent; whether these are among them, nobody knows.
+            named |= dict.fromkeys((*config.set_if_empty, *config.archive), "")
+        for text in texts:
+            named |= dict.fromkeys(_columns_in(text or ""), "")
+        return named
+
+    def _check_members(self, sync: Sync) -> None:
+        """Whom the sync leaves out: exclude, priority, and the order of a limit."""
+        workspace, errors = self._workspace, self._errors
+        known = self._columns.of(sync.audience.model.unique_id)
+        for index, each in enumerate(sync.config.exclude):
+            place = f"{sync.place}.exclude.{index}"
+            listed = errors.of(workspace.list_of_people, each.model, place)
+            on = each.on or sync.audience.key
+            if known is not None and not _among(on, known):
+                errors.add(f"{place}.on: {sync.audience.name} has no column '{on}'.")
+            if listed is not None:
+                found = self._columns.of_table(listed[0])
+                name = each.column or listed[1] or on
+                if found is not None and not _among(name, found):
+                    errors.add(f"{place}: {each.model} has no column '{name}'. Name one with column:.")
+        errors.of(workspace.before_in_priority, sync)
+        for name in workspace.config.priorities.get(sync.config.priority or "", ()):
+            if name == sync.audience.name:
+                break
+            errors.of(workspace.audience, name)
+        if order := _order(sync.config):
+            errors.of(parse_expression, order, self._columns_of(sync), f"{sync.place}.order_by")
+
+
+def _readable_entries(model: dbt.Model, place: str, wrong: set[tuple[int | str, ...]]) -> Iterator[_Entry]:
+    """The syncs of a meta with errors, without what is wrong in each."""
+    meta = model.meta if isinstance(model.meta, Mapping) else {}
+    entries = meta.get("sync")
+    if isinstance(entries, Mapping):
+        entries = [entries]
+    has_key = isinstance(meta.get("key"), str)
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        inside = {at[2:] for at in wrong if at[:2] == ("sync", index)}
+        if isinstance(entry, Mapping):
+            left_out = {at[0] for at in inside if at} | (set(_TIED) if inside else set())
+            if inside - {()}:
+                # They name fields, and fields may be what is wrong.
+                left_out.add("set_if_empty")
+            kept = {name: value for name, value in entry.items() if name not in left_out}
+            try:
+                config = SyncConfig.model_validate(kept)
+            except ValidationError:
+                continue
+            key = str(meta["key"]) if has_key else ""
+            audience = AudienceModel(model, AudienceConfig.model_construct(key=key, sync=(config,)))
+            yield _Entry(Sync(audience, config, f"{place}.sync.{index}"), has_key)
+
+
+def _pieces(key: str, config: SyncConfig) -> Iterator[SyncConfig]:
+    """The mapping of a sync cut up: the key alone, each name alone, and the whole."""
+    nothing: dict[str, Any] = {"fields": {}, "identifiers": {}, "constants": {}, "timestamp": None}
+    nothing |= {"set_if_empty": (), "archive": {}}
+
+    def only(**parts: Any) -> SyncConfig:
+        return config.model_copy(update={**nothing, **parts})
+
+    fields = config.fields or {}
+    yield only()
+    for name, text in config.identifiers.items():
+        yield only(identifiers={name: text})
+    for name, text in fields.items():
+        yield only(fields={name: text})
+    for name, value in config.constants.items():
+        yield only(fields={name: key} if name in fields else {}, constants={name: value})
+    named: dict[str, Any] = {
+        "fields": None if config.fields is None else dict.fromkeys(fields, key),
+        "constants": {name: value for name, value in config.constants.items() if name not in fields},
+    }
+    for name in config.set_if_empty:
+        yield only(**named, set_if_empty=(name,))
+    for name, value in config.archive.items():
+        yield only(**named, archive={name: value})
+    yield only(timestamp=config.timestamp)
+    yield config
+
+
+def _columns_in(text: str) -> set[str]:
+    """The columns an expression reads. What reads like a name, and is no SQL, may be one."""
+    try:
+        return {column.name for column in parse_scalar(text, "").find_all(exp.Column)} if text else set()
+    except UsageError:
+        return {text} if re.fullmatch(r"[\w $-]+", text) else set()
+
+
+def _order(config: SyncConfig) -> str | None:
+    """The expression of order_by, without its direction."""
+    head, _, last = (config.order_by or "").rpartition(" ")
+    return head if head and last.lower() in {"asc", "desc"} else config.order_by
+
+
+def _among(name: str, columns: tuple[str, ...]) -> bool:
+    return name.lower() in {column.lower() for column in columns}

@@ -1,0 +1,77 @@
+"""The diff of a sync for a few keys: what the next run would do with them, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from sqlglot import exp
+
+from revetl.sql import column, statement
+from revetl.sync.diff import CHANGES, Diff
+from revetl.sync.membership import Members
+from revetl.why.person import among
+
+
+@dataclass(frozen=True)
+class NextChange:
+    """What the next run would do with a key. `waits` is set when it would, had the destination not refused
+    the very same before."""
+
+    operation: str
+    cause: str
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class _OfKeys(Diff):
+    """A diff that sees nobody but the people of some keys."""
+
+    keys: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> exp.Table | exp.Subquery:
+        mine = statement(
+            "select * from :held as s where :mine",
+            held=super().held,
+            mine=among(column("key", of="s"), self.keys),
+        )
+        return exp.Subquery(this=mine)
+
+
+def next_changes(diff: Diff, keys: tuple[str, ...]) -> dict[str, NextChange]:
+    """Key to what the next run would do with it, by the very statements of a plan. Who has an identifier is
+    looked up among all members, as there."""
+    warehouse = diff.warehouse
+    some = _of(diff, keys)
+    ((_, uncertain, otherwise),) = warehouse.rows(some.probe())
+    warehouse.run(some.changes(uncertain=uncertain > 0, otherwise=otherwise > 0, full_refresh=False))
+    if otherwise:
+        warehouse.run(some.rehash())
+    if not diff.mapping.by_key:
+        warehouse.run(some.rekey())
+        # Not of these keys alone: who else has the identifier decides.
+        warehouse.run(replace(some, members=diff.members).forget())
+    for naming in some.name_suppressed():
+        warehouse.run(naming)
+    before = _changes(diff)
+    if diff.has_state:
+        warehouse.run(diff.drop_rejected())
+    left = _changes(diff)
+    return {key: replace(change, waits=key not in left) for key, change in before.items()}
+
+
+def _of(diff: Diff, keys: tuple[str, ...]) -> _OfKeys:
+    given: dict[str, Any] = {each.name: getattr(diff, each.name) for each in fields(Diff)}
+    mine = statement(
+        "select a.* from :model as a where :mine",
+        model=diff.members.relation,
+        mine=among(column(diff.mapping.key, of="a"), keys),
+    )
+    members: Members = replace(diff.members, relation=exp.Subquery(this=mine))
+    return _OfKeys(**{**given, "members": members}, keys=keys)
+
+
+def _changes(diff: Diff) -> dict[str, NextChange]:
+    rows = diff.warehouse.rows(statement("select key, operation, cause from :changes as c", changes=CHANGES))
+    return {key: NextChange(operation, cause) for key, operation, cause in rows if key is not None}
