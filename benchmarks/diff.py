@@ -18,6 +18,7 @@ from revetl.destinations.webhook import Webhook
 from revetl.mapping import make_mapping
 from revetl.sql import table
 from revetl.sync.diff import Diff
+from revetl.sync.membership import Members
 from revetl.sync.tables import Tables
 from revetl.warehouse.duckdb import DuckDB
 
@@ -43,9 +44,12 @@ def prepare(warehouse: DuckDB, rows: int) -> Diff:
     tables.create(warehouse)
     columns = warehouse.columns(table("audience"))
     sync = SyncConfig(to="crm")
-    mapping = make_mapping("user_id", sync, Webhook, columns, "benchmark")
+    webhook = Webhook.model_validate({"type": "webhook", "url": "http://localhost"})
+    mapping = make_mapping("user_id", sync, webhook, columns, "benchmark")
     diffs = {
-        name: Diff(warehouse, tables, "audience.crm", table(name), mapping, mirror=True, has_state=True)
+        name: Diff(
+            warehouse, tables, "audience.crm", Members(table(name)), mapping, mode="mirror", has_state=True
+        )
         for name in ("old", "audience")
     }
     hashed = warehouse.row_hash([item.of("a") for item in mapping.hashed()]).sql("duckdb")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from revetl.ingest.load import Loaded
     from revetl.ingest.load import Progress as LoadProgress
+    from revetl.why import Why
 
 SAMPLE = 2
 _ARROW_ROWS = 100_000
@@ -289,6 +290,14 @@ class Project:
             "order by sync, last_rejected_at desc, key"
         )
         return [row for row in rows if syncs is None or row["sync"] in syncs]
+
+    def why(self, person: str, audience: str, *, to: str | None = None) -> Why:
+        """Why a person is or is not in an audience, and what each sync makes of them. `person` is the
+        audience's key, or any identifier that the identity graph knows. Raises UsageError for an audience
+        that is not there and a person nobody knows."""
+        from revetl.why import explain
+
+        return explain(self.workspace, person, audience, to=to)
 
     def load(
         self, files: Iterable[str | Path], *, on_progress: Callable[[LoadProgress], None] | None = None

@@ -119,6 +119,14 @@ class SyncConfig(Checked):
         entries = value if isinstance(value, list | tuple) else [value]
         return [{"model": entry} if isinstance(entry, str) else entry for entry in entries]
 
+    @property
+    def order(self) -> tuple[str | None, bool]:
+        """The expression of `order_by`, and whether it is descending."""
+        head, _, last = (self.order_by or "").rpartition(" ")
+        if head and last.lower() in ("asc", "desc"):
+            return head, last.lower() == "desc"
+        return self.order_by, False
+
     @model_validator(mode="after")
     def _what_a_mode_needs(self) -> SyncConfig:
         wrong = []
@@ -147,6 +155,18 @@ class AudienceConfig(Checked):
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return [value] if isinstance(value, Mapping) else value
+
+    @field_validator("sync")
+    @classmethod
+    def _one_sync_a_destination(cls, value: tuple[SyncConfig, ...]) -> tuple[SyncConfig, ...]:
+        """A sync is named by its audience and destination, and so is what is held."""
+        names = [sync.to for sync in value]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"two syncs go to '{name}'; keep one, or name the destination twice in revetl.yml"
+                )
+        return value
 
 
 class AlertConfig(Checked):

@@ -202,8 +202,9 @@ def parse_expression(text: str, columns: Mapping[str, str], place: str) -> exp.E
 def parse_scalar(text: str, place: str) -> exp.Expr:
     """A SQL expression that reads one row and nothing else, whatever its columns. Raises UsageError."""
     try:
-        parsed = sqlglot.parse_one(text, dialect="duckdb")
-    except sqlglot.errors.SqlglotError:
+        (parsed,) = sqlglot.parse(text, dialect="duckdb")
+        assert parsed is not None
+    except (sqlglot.errors.SqlglotError, ValueError, AssertionError):
         raise UsageError(f"{place}: '{text}' is neither a column nor a SQL expression. Correct it.") from None
     if parsed.find(exp.Query, exp.DDL, exp.DML, exp.Command, exp.Placeholder, exp.Parameter):
         raise UsageError(f"{place}: '{text}' is not an expression over columns. Put a query into the model.")

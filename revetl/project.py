@@ -59,17 +59,23 @@ class AudienceModel:
 
 
 class Workspace:
-    """A dbt project and its `revetl.yml`, read once; nothing is opened until it is asked for."""
+    """A dbt project and its `revetl.yml` (or `config` in its place), read once; nothing is opened until it is
+    asked for."""
 
     def __init__(
-        self, options: dbt.Options, *, lock_timeout: float = 60.0, say: Say = lambda _: None
+        self,
+        options: dbt.Options,
+        *,
+        lock_timeout: float = 60.0,
+        say: Say = lambda _: None,
+        config: RevetlConfig | None = None,
     ) -> None:
         self.options = options
         self.lock_timeout = lock_timeout
         self.say = say
         self.dbt = dbt.read_project(options)
         self.target = dbt.read_target(self.dbt, options)
-        self.config: RevetlConfig = read_revetl_yml(self.dbt.root)
+        self.config = read_revetl_yml(self.dbt.root) if config is None else config
         self._manifest: dbt.Manifest | None = None
 
     @property

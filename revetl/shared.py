@@ -53,6 +53,8 @@ class FileLock:
 
     def take(self, *, shared: bool = False) -> bool:
         if self._descriptor is None:
+            # The folder may have been cleared away with other temporary files.
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             os.utime(self._descriptor)  # who clears old temporary files is to see that it is used
         try:

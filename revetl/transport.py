@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 from datetime import timedelta
 from types import TracebackType
 
 import httpx
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
+from revetl import logs, telemetry
 from revetl.budget import Budget, account
 from revetl.destinations.base import Destination, Verdict, verdict
 from revetl.errors import DestinationRefused
 from revetl.limits import quota_wait, retry_after
 
-_FIRST_WAIT = 0.25
-_LONGEST_WAIT = 60.0
+_BACK_OFF = wait_exponential_jitter(initial=0.25, max=60.0, jitter=0.25)
 _LONGEST_PAUSE = 3_600.0
 _RATE_LIMITED_ATTEMPTS = 50
 _DRY_REQUESTS = 5
@@ -126,18 +126,23 @@ class Transport:
         """
         attempts = _Attempts(self._destination.retries, self._answered)
         try:
-            while True:
-                self._check()
-                try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(_TryAgain),
+                stop=attempts.used_up,
+                wait=attempts.wait,
+                # A wait that ends when sending does.
+                sleep=self._budget.sleep,
+                reraise=True,
+            ):
+                with attempt:
+                    self._check()
                     return await self._once(request, attempts)
-                except _TryAgain as error:
-                    wait = attempts.wait_for(error)
-                    if wait is None:
-                        raise self._given_up(request, error, attempts) from None
-                    await self._budget.sleep(wait)
+        except _TryAgain as error:
+            raise self._given_up(request, error, attempts) from None
         except _Ended:
             why = self._open_for or "it was stopped"
             raise self._error(request, why, attempts, CircuitOpen if self._open_for else GaveUp) from None
+        raise AssertionError("it ends with a response or an error")
 
     async def _once(self, request: httpx.Request, attempts: _Attempts) -> httpx.Response:
         async with self._budget.turn() as sent_at:
@@ -147,7 +152,11 @@ class Transport:
                 response = await self._client.send(request)
             except httpx.TransportError as error:
                 attempts.reached |= not _never_connected(error)
+                telemetry.request(
+                    self._destination.type, "no answer" if attempts.reached else "no connection"
+                )
                 raise _TryAgain(_cause(error)) from error
+            telemetry.request(self._destination.type, response.status_code)
             attempts.reached = True
             # Inside the turn: whoever gets the next one knows what this answer said.
             what = verdict(response.status_code, self._destination.statuses)
@@ -189,6 +198,7 @@ class Transport:
         why = self._open_for or self.redact(str(error))
         if self._open_for is None and (unreachable or self._dry_requests >= in_a_row):
             self._open_for = why
+            logs.event("circuit_open", host=request.url.host, why=why)
         return self._error(request, why, attempts, CircuitOpen if self._open_for else GaveUp)
 
     def _error(self, request: httpx.Request, why: str, attempts: _Attempts, kind: type[GaveUp]) -> GaveUp:
@@ -213,24 +223,31 @@ class Transport:
 
 
 class _Attempts:
-    """How long a request waits before its next attempt, or that there is none."""
+    """How long a request waits before its next attempt, and when there is none: tenacity's hooks."""
 
     def __init__(self, retries: int, answered_before: int) -> None:
         self._left = retries
-        self._made = 0
         self.reached = False
         self.answered_before = answered_before
 
-    def wait_for(self, error: _TryAgain) -> float | None:
-        self._made += 1
-        if not error.limited:
+    def used_up(self, state: RetryCallState) -> bool:
+        """Whether it is given up. A 429 is no fault: it has a bound of its own."""
+        if not _error_of(state).limited:
             self._left -= 1
-        if self._left < 0 or self._made >= _RATE_LIMITED_ATTEMPTS:
-            return None
-        if error.after:
-            return 0.0  # the pause of all is waited for with the next turn
-        wait: float = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (self._made - 1))
-        return wait + random.random() * _FIRST_WAIT  # noqa: S311
+        return self._left < 0 or state.attempt_number >= _RATE_LIMITED_ATTEMPTS
+
+    def wait(self, state: RetryCallState) -> float:
+        """Seconds; the pause that all were asked for is waited for with the next turn."""
+        if _error_of(state).after:
+            return 0.0
+        return _BACK_OFF(state)
+
+
+def _error_of(state: RetryCallState) -> _TryAgain:
+    assert state.outcome is not None
+    error = state.outcome.exception()
+    assert isinstance(error, _TryAgain)
+    return error
 
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from sqlglot import exp
 
 from revetl import dbt
+from revetl.alerts import check_alerts
 from revetl.columns import CompiledColumns
 from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, problems, read_yaml, render
 from revetl.destinations import destination_class
@@ -23,6 +24,8 @@ from revetl.destinations.base import Destination
 from revetl.errors import UsageError
 from revetl.mapping import make_mapping, parse_expression, parse_scalar
 from revetl.project import AudienceModel, Sync, Workspace
+from revetl.sync.membership import excluded_column, excluded_on
+from revetl.warehouse import check_target
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +60,8 @@ def validate(options: dbt.Options, *, secrets: bool = True, say: Say = lambda _:
     for model in workspace.models():
         checker.check_audience(model)
     checker.check_unused_destinations()
+    errors.of(check_target, workspace.target)
+    errors.of(check_alerts, workspace.config.alerts, checker.names)
     return errors.found
 
 
@@ -82,19 +87,6 @@ class _Errors:
             return None
 
 
-class _Salvaged(Workspace):
-    """The workspace of a revetl.yml with errors: what of it can be read."""
-
-    def __init__(self, options: dbt.Options, config: RevetlConfig, say: Say) -> None:
-        self.options = options
-        self.lock_timeout = 0.0
-        self.say = say
-        self.dbt = dbt.read_project(options)
-        self.target = dbt.read_target(self.dbt, options)
-        self.config = config
-        self._manifest = None
-
-
 def _workspace(options: dbt.Options, say: Say, errors: _Errors) -> Workspace:
     try:
         return Workspace(options, say=say)
@@ -107,7 +99,7 @@ def _workspace(options: dbt.Options, say: Say, errors: _Errors) -> Workspace:
         for _, sentence in found:
             errors.add(sentence)
         wrong = {location[:2] for location, _ in found} | {location[:1] for location, _ in found}
-        return _Salvaged(options, _readable_config(document, wrong), say)
+        return Workspace(options, say=say, config=_readable_config(document, wrong))
 
 
 def _readable_config(document: Any, wrong: set[tuple[int | str, ...]]) -> RevetlConfig:
@@ -136,6 +128,7 @@ class _Checker:
         self._secrets = secrets
         self._columns = CompiledColumns(workspace.manifest, workspace.dbt)
         self._used: set[str] = set()
+        self.names: list[str] = []
 
     def check_audience(self, model: dbt.Model) -> None:
         """An audience's meta and its syncs."""
@@ -149,6 +142,7 @@ class _Checker:
             audience = self._workspace.audience(model.name)
             entries = [_Entry(sync) for sync in self._errors.of(self._workspace.syncs, audience) or ()]
         for entry in entries:
+            self.names.append(entry.sync.name)
             destination = self._check_destination(entry.sync)
             if entry.has_key and destination is not None:
                 self._check_mapping(entry.sync, destination)
@@ -231,7 +225,7 @@ class _Checker:
             *(config.fields or {}).values(),
             *config.identifiers.values(),
             config.timestamp,
-            _order(config),
+            config.order[0],
         ]
         named = {sync.audience.key: ""}
         if config.fields is None:
@@ -248,20 +242,17 @@ class _Checker:
         for index, each in enumerate(sync.config.exclude):
             place = f"{sync.place}.exclude.{index}"
             listed = errors.of(workspace.list_of_people, each.model, place)
-            on = each.on or sync.audience.key
-            if known is not None and not _among(on, known):
-                errors.add(f"{place}.on: {sync.audience.name} has no column '{on}'.")
-            if listed is not None:
-                found = self._columns.of_table(listed[0])
-                name = each.column or listed[1] or on
-                if found is not None and not _among(name, found):
-                    errors.add(f"{place}: {each.model} has no column '{name}'. Name one with column:.")
+            if known is not None:
+                errors.of(excluded_on, sync, each, place, known)
+            if listed is not None and (found := self._columns.of_table(listed[0])) is not None:
+                on = each.on or sync.audience.key
+                errors.of(excluded_column, each, listed[1], on, place, found)
         errors.of(workspace.before_in_priority, sync)
         for name in workspace.config.priorities.get(sync.config.priority or "", ()):
             if name == sync.audience.name:
                 break
             errors.of(workspace.audience, name)
-        if order := _order(sync.config):
+        if order := sync.config.order[0]:
             errors.of(parse_expression, order, self._columns_of(sync), f"{sync.place}.order_by")
 
 
@@ -323,13 +314,3 @@ def _columns_in(text: str) -> set[str]:
         return {column.name for column in parse_scalar(text, "").find_all(exp.Column)} if text else set()
     except UsageError:
         return {text} if re.fullmatch(r"[\w $-]+", text) else set()
-
-
-def _order(config: SyncConfig) -> str | None:
-    """The expression of order_by, without its direction."""
-    head, _, last = (config.order_by or "").rpartition(" ")
-    return head if head and last.lower() in {"asc", "desc"} else config.order_by
-
-
-def _among(name: str, columns: tuple[str, ...]) -> bool:
-    return name.lower() in {column.lower() for column in columns}

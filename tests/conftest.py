@@ -44,6 +44,12 @@ class SandboxClient:
         httpx.delete(f"{self.url}/_/misbehave")
 
 
+@pytest.fixture(autouse=True)
+def _own_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test waits for another's turn at a destination."""
+    monkeypatch.setenv("REVETL_BUDGET_DIR", str(tmp_path / "budgets"))
+
+
 @pytest.fixture(scope="session")
 def _sandbox_url() -> Iterator[str]:
     with running_sandbox() as url:

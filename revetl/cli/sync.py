@@ -216,10 +216,6 @@ def _planned(project: Project, path: Path, force: tuple[str, ...]) -> list[tuple
 
 def _run(out: Output, project: Project, work: Sequence[tuple[Sync, SyncOptions]], threads: int) -> int:
     """Run syncs, one failing not keeping the others from running; gives the gravest exit code."""
-    from stamina.instrumentation import set_on_retry_hooks
-
-    # A retry is no news; what it ends in is.
-    set_on_retry_hooks(())
     runs: list[Run] = []
     codes = [0]
 

@@ -28,7 +28,6 @@ def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool,
     else:
         for error in errors:
             click.echo(f"Error: {error}", err=True)
-        out.say(
-            f"{len(errors)} errors." if len(errors) > 1 else "" if errors else "The configuration is right."
-        )
+        if len(errors) != 1:
+            out.say(f"{len(errors)} errors." if errors else "The configuration is right.")
     return 2 if errors else 0

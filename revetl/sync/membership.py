@@ -6,11 +6,13 @@ without them. Nothing is copied where a sync has none of these options.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from revetl.errors import UsageError, WarehouseError
+from revetl.config import ExcludeConfig
+from revetl.errors import UsageError, WarehouseError, nearest
 from revetl.mapping import parse_expression
 from revetl.project import Sync, Workspace
 from revetl.sql import column, statement, table
@@ -177,6 +179,25 @@ def _salt(sync: Sync) -> str:
     return sync.config.salt or sync.audience.name
 
 
+def excluded_on(sync: Sync, each: ExcludeConfig, place: str, columns: Collection[str]) -> str:
+    """The audience's column that an exclusion is matched on. Raises UsageError when it has none of it."""
+    on = each.on or sync.audience.key
+    if on.lower() not in {name.lower() for name in columns}:
+        raise UsageError(f"{place}.on: {sync.audience.name} has no column '{on}'. {nearest(on, columns)}")
+    return on
+
+
+def excluded_column(
+    each: ExcludeConfig, key: str | None, on: str, place: str, columns: Collection[str]
+) -> str:
+    """The column of the excluded people: the one named, the audience's key, or the one of the same name.
+    Raises UsageError when the model has none of it."""
+    name = each.column or key or on
+    if name.lower() not in {column.lower() for column in columns}:
+        raise UsageError(f"{place}: {each.model} has no column '{name}'. Name one with column:.")
+    return name
+
+
 def _excluded(
     workspace: Workspace, sync: Sync, columns: dict[str, str], warehouse: Warehouse
 ) -> exp.Expr | None:
@@ -184,13 +205,8 @@ def _excluded(
     for index, each in enumerate(sync.config.exclude):
         place = f"{sync.place}.exclude.{index}"
         listed, key = workspace.list_of_people(each.model, place)
-        on = each.on or sync.audience.key
-        if on not in columns:
-            raise UsageError(f"{place}.on: {sync.audience.name} has no column '{on}'.")
-        found = _columns(warehouse, listed, each.model)
-        name = each.column or key or on
-        if name not in found:
-            raise UsageError(f"{place}: {each.model} has no column '{name}'. Name one with column:.")
+        on = excluded_on(sync, each, place, columns)
+        name = excluded_column(each, key, on, place, _columns(warehouse, listed, each.model))
         tests.append(_among(column(on, of="a"), listed, name))
     return exp.or_(*tests) if tests else None
 
@@ -232,20 +248,16 @@ def _held_out(sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
 def _rank(sync: Sync, columns: dict[str, str], warehouse: Warehouse, tables: Tables) -> exp.Expr:
     """Whom a limit takes first: by `order_by`; without it, who is held already, so that nobody is swapped
     for another."""
-    order_by = sync.config.order_by
-    if sync.config.limit is None or (order_by is None and not warehouse.exists(tables.state)):
+    text, descending = sync.config.order
+    if sync.config.limit is None or (text is None and not warehouse.exists(tables.state)):
         return exp.convert(0)
-    if order_by is None:
+    if text is None:
         return statement(
             "case when :key in (select s.key from :state as s where s.sync = :sync) then 0 else 1 end",
             key=_key(sync),
             state=tables.state,
             sync=sync.name,
         )
-    text, descending = order_by, False
-    head, _, last = order_by.rpartition(" ")
-    if head and last.lower() in ("asc", "desc"):
-        text, descending = head, last.lower() == "desc"
     value = parse_expression(text, columns, f"{sync.place}.order_by").transform(
         lambda node: column(node.name, of="a") if isinstance(node, exp.Column) else node
     )

@@ -172,7 +172,8 @@ def last_build(sync: Sync, warehouse: Warehouse, tables: Tables) -> Build:
         return Build()
     rows = warehouse.rows(
         statement(
-            "select completed_at, invocation_id, status <> 'success' from :builds as b where b.unique_id = :id",
+            "select completed_at, invocation_id, status <> 'success' from :builds as b "
+            "where b.unique_id = :id",
             builds=tables.builds,
             id=sync.audience.model.unique_id,
         )

@@ -95,14 +95,24 @@ def open_warehouse(
     Waits up to `lock_timeout` seconds for a DuckDB file that another process holds, telling `say` once.
     Raises UsageError for an engine that is not supported, WarehouseError when it cannot be opened.
     """
-    if target.type == "duckdb":
-        from revetl.warehouse.duckdb import open_duckdb
+    check_target(target)
+    from revetl.warehouse.duckdb import open_duckdb
 
-        return open_duckdb(target, root, read_only=read_only, light=light, lock_timeout=lock_timeout, say=say)
-    raise UsageError(
-        f"profiles.yml: target '{target.name}' is of type '{target.type}', which revetl cannot open. "
-        f"{nearest(target.type, ['duckdb'])}"
-    )
+    return open_duckdb(target, root, read_only=read_only, light=light, lock_timeout=lock_timeout, say=say)
+
+
+def check_target(target: Target) -> None:
+    """Raises UsageError for a target that cannot be opened, whatever is there."""
+    if target.type != "duckdb":
+        raise UsageError(
+            f"profiles.yml: target '{target.name}' is of type '{target.type}', which revetl cannot open. "
+            f"{nearest(target.type, ['duckdb'])}"
+        )
+    if str(target.config.get("path") or ":memory:") == ":memory:":
+        raise UsageError(
+            f"profiles.yml: target '{target.name}' has path ':memory:', which no other process can see. "
+            "Name a file."
+        )
 
 
 def database_of(target: Target) -> str | None:

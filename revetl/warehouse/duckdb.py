@@ -29,12 +29,6 @@ def open_duckdb(
     target: Target, root: Path, *, read_only: bool, light: bool, lock_timeout: float, say: Say
 ) -> DuckDB:
     """The file of a dbt-duckdb target with its `settings` and `attach`; see `open_warehouse`."""
-    named = str(target.config.get("path") or ":memory:")
-    if named == ":memory:":
-        raise UsageError(
-            f"profiles.yml: target '{target.name}' has path ':memory:', which no other process can see. "
-            "Name a file."
-        )
     path = _path_of(target, root)
     if read_only and not Path(path).exists():
         raise WarehouseError(f"{path}: there is no such database yet. Run `dbt build` first.")

@@ -107,7 +107,7 @@ class _AtSync:
     by: tuple[str, ...]
 
     def verdict(self) -> Verdict:
-        """The first that holds: left out, no member, refused, unanswered, unidentified, changed, delivered."""
+        """The first that holds: left out, not in it, refused, unanswered, unidentified, changed, sent."""
         word, sentence = self._word_and_sentence()
         change = self.change if self.change is not None and not self.change.waits else None
         sent = change.operation if change is not None and change.operation in _SENT else None

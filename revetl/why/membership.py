@@ -177,7 +177,11 @@ def sentence(condition: Condition) -> str:
         return f"{few} of these is true: {condition.text}"
     if condition.text.startswith("join ") and condition.holds is False:
         return f"{condition.text} finds nothing" + _values(condition)
-    word = {True: "true", False: "false", None: condition.note or "null"}[condition.holds]
+    note = condition.note or "null"
+    if note.startswith("not "):
+        return f"{condition.text}: {note}"
+    null = "null" if note == "null" else f"null, for {note}"
+    word = {True: "true", False: "false", None: null}[condition.holds]
     return f"{condition.text} is {word}" + _values(condition)
 
 

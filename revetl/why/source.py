@@ -62,7 +62,7 @@ class Ladder:
 
 
 def compiled_sql(workspace: Workspace, audience: AudienceModel) -> tuple[str, tuple[str, ...]]:
-    """The SQL of an audience, and what is to be said of it. Raises NotAnalysed where dbt has not compiled it."""
+    """The SQL of an audience, and what is to be said of it. Raises NotAnalysed if dbt did not compile it."""
     document = orjson.loads(workspace.manifest.path.read_bytes())
     node = document["nodes"][audience.model.unique_id]
     if node.get("language", "sql") != "sql":

@@ -53,7 +53,12 @@ def test_rejected_ids_are_kept_and_wait_until_their_row_changes(
     sandbox.misbehave({"kind": "reject", "pattern": "^u[37]$", "reason": "no such person"})
     project.audience("vips", people(*TEN), META)
     first = synced(project)
-    assert (first.status, first.exit_code, first.delivered["add"], first.rejected["add"]) == ("rejected", 1, 8, 2)
+    assert (first.status, first.exit_code, first.delivered["add"], first.rejected["add"]) == (
+        "rejected",
+        1,
+        8,
+        2,
+    )
     rows = project.open().rejections("vips")
     assert [(r["key"], r["operation"], r["reason"], r["attempts"]) for r in rows] == [
         ("u3", "add", "no such person", 1),

@@ -203,7 +203,7 @@ def test_values_keep_their_types(project: ProjectFolder, sandbox: SandboxClient)
         "flag": True,
         "day": "2026-01-02",
         "moment": "2026-01-02T03:04:05.678000Z",
-                "list": [1, 2],
+        "list": [1, 2],
         "struct": {"a": 1},
         "missing": None,
         "document": {"b": [1.5]},

@@ -5,25 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from revetl import shared
 from revetl.budget import Budget, account, budgets_dir
 from revetl.destinations.records import Rate
 from revetl.errors import DestinationRefused, UsageError
-from revetl.limits import quota_wait, retry_after
 from revetl.transport import CircuitOpen, GaveUp, NotAccepted, Transport
 from tests.support.gate import Answer, Gate, Seen, gate
 from tests.support.sender import send, send_all, webhook
@@ -172,53 +169,6 @@ def test_an_empty_quota_waits_until_it_is_renewed(headers: Callable[[], dict[str
     first, second, third = (seen.at for seen in here.seen)
     assert 0.95 <= second - first <= 2.1
     assert third - second < 0.5
-
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-DATE = {"Date": format_datetime(NOW, usegmt=True)}
-EPOCH = int(NOW.timestamp())
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({}, None),
-        ({"X-RateLimit-Remaining": "1", "X-RateLimit-Reset": "9"}, None),
-        ({"X-RateLimit-Remaining": "0"}, None),
-        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9"}, 9),
-        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "0"}, None),
-        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "6m0s"}, None),
-        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(EPOCH + 7)}, 7),
-        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(EPOCH * 1000 + 7500)}, 7.5),
-        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(EPOCH - 7)}, None),
-        ({"x-rate-limit-remaining": "0", "x-rate-limit-reset": "9"}, 9),
-        ({"RateLimit-Limit": "10", "RateLimit-Remaining": "0", "RateLimit-Reset": "9"}, 9),
-        ({"RateLimit": "limit=10, remaining=0, reset=9"}, 9),
-        ({"RateLimit": "limit=10, remaining=10, reset=9"}, None),
-        ({"RateLimit": '"a";r=0;t=9'}, 9),
-        ({"RateLimit": '"a";r=10;t=9'}, None),
-        ({"RateLimit": '"a";r=5;t=1, "b";r=0;t=9', "RateLimit-Policy": '"b";q=10;w=60'}, 9),
-        ({"X-RateLimit-Remaining": "nan", "X-RateLimit-Reset": "inf"}, None),
-    ],
-)
-def test_what_the_headers_of_a_quota_say(headers: dict[str, str], seconds: float | None) -> None:
-    assert quota_wait(httpx.Headers({**DATE, **headers})) == seconds
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("2", 2),
-        ("0.5", 0.5),
-        ("-1", 0),
-        (format_datetime(NOW + timedelta(seconds=30), usegmt=True), 30),
-        (format_datetime(NOW - timedelta(seconds=30), usegmt=True), 0),
-        ("soon", None),
-        ("inf", None),
-    ],
-)
-def test_what_retry_after_says(value: str, seconds: float | None) -> None:
-    assert retry_after(httpx.Headers({**DATE, "Retry-After": value})) == seconds
 
 
 def test_429_halves_what_is_in_flight_and_success_brings_it_back() -> None:
@@ -376,6 +326,19 @@ def test_a_damaged_file_is_as_none(folder: Path, content: bytes) -> None:
         return time.monotonic() - start
 
     assert asyncio.run(run()) < 0.5
+
+
+def test_a_folder_that_is_cleared_away_is_made_again(folder: Path) -> None:
+    async def run() -> int:
+        budget = Budget(NAME, at_once=2, pace=Rate(1_000))
+        async with budget.turn():
+            shutil.rmtree(folder)
+            async with budget.turn():
+                held = len(list(folder.rglob("slot-*")))
+        budget.close()
+        return held
+
+    assert asyncio.run(run()) == 1
 
 
 def test_what_was_written_before_the_clock_was_set_back_is_not_waited_for(

@@ -20,7 +20,7 @@ def shop(project: ProjectFolder) -> ProjectFolder:
     project.sql(
         """
         create table people as select * from (values
-            ('u1', 'Ann@x.com', 0.9), ('u2', 'bob@x.com', 0.42), ('u3', 'cy@y.com', null), ('u4', 'di@y.com', 0.8)
+            ('u1', 'Ann@x.com', 0.9), ('u2', 'bob@x.com', 0.42), ('u4', 'di@y.com', 0.8)
         ) as p (user_id, email, churn)
         """
     )

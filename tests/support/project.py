@@ -31,9 +31,9 @@ class ProjectFolder:
     def _write(self, name: str, document: Any) -> None:
         (self.root / name).write_text(yaml.safe_dump(document, sort_keys=False))
 
-    def destinations(self, destinations: dict[str, Any]) -> None:
+    def destinations(self, destinations: dict[str, Any], **more: Any) -> None:
         """Write revetl.yml."""
-        self._write("revetl.yml", {"destinations": destinations})
+        self._write("revetl.yml", {"destinations": destinations, **more})
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement in the warehouse."""
