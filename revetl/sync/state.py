@@ -5,22 +5,23 @@ Folding is idempotent: a crash between the warehouse's commit and the journal's 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from revetl.sql import statement, table
 from revetl.sync import lock
-from revetl.sync.journal import DELIVERED, Journal, Range
+from revetl.sync.journal import DELIVERED, Journal, Range, Refusal
 from revetl.sync.spool import FORGET, OPERATIONS, SCHEMA, Spool
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
 FOLDING = table("revetl_folding")
 _RANGES = 4_096
-_MERGED_ROWS = 32_000
+# A row group of DuckDB and a little more: less than one is written to its log first, and twice.
+_MERGED_ROWS = 125_000
 _MERGED_BYTES = 32_000_000
 _UNKNOWN, _REJECTED, _ABORTED = "unknown", "rejected", "aborted"
 _SCHEMA = pa.schema(
@@ -185,25 +186,44 @@ class Folder:
         warehouse.load(FOLDING, pa.Table.from_batches(batches, schema=_SCHEMA))
 
     def _rows(self, cuts: list[Range], outcome: str) -> Iterator[pa.RecordBatch]:
-        for cut, batch in self.spool.read(cuts):
-            size = batch.num_rows
-            outcomes = [outcome] * size
-            attempts = [0] * size
-            texts: dict[str, list[str | None]] = {
-                name: [None] * size for name in ("reason", "field", "answer")
-            }
+        for cut, batch in self.spool.read(list(_joined(cuts))):
             rejected = self.journal.rejections(cut) if outcome == DELIVERED else {}
-            for place, refusal in rejected.items():
-                index = place - cut.first
-                outcomes[index], attempts[index] = _REJECTED, refusal.attempts
-                for name, values in texts.items():
-                    values[index] = getattr(refusal, name)
-            extra: list[pa.Array[Any]] = [
-                pa.array(outcomes, pa.string()),
-                *(pa.array(values, pa.string()) for values in texts.values()),
-                pa.array(attempts, pa.int64()),
-            ]
+            extra = _outcomes(outcome, cut, rejected) if rejected else _one_outcome(outcome, batch.num_rows)
             yield pa.RecordBatch.from_arrays([*batch.columns, *extra], schema=_SCHEMA)
+
+
+def _one_outcome(outcome: str, size: int) -> list[pa.Array[Any]]:
+    """The columns that _SCHEMA has more than a spool, where all records came to the same."""
+    nothing = pa.nulls(size, pa.string())
+    return [pa.repeat(outcome, size), nothing, nothing, nothing, pa.repeat(0, size)]
+
+
+def _outcomes(outcome: str, cut: Range, rejected: Mapping[int, Refusal]) -> list[pa.Array[Any]]:
+    size = cut.last - cut.first
+    outcomes, attempts = [outcome] * size, [0] * size
+    texts: dict[str, list[str | None]] = {name: [None] * size for name in ("reason", "field", "answer")}
+    for place, refusal in rejected.items():
+        index = place - cut.first
+        outcomes[index], attempts[index] = _REJECTED, refusal.attempts
+        for name, values in texts.items():
+            values[index] = getattr(refusal, name)
+    columns: list[pa.Array[Any]] = [pa.array(outcomes, pa.string())]
+    columns += [pa.array(values, pa.string()) for values in texts.values()]
+    return [*columns, pa.array(attempts, pa.int64())]
+
+
+def _joined(cuts: list[Range]) -> Iterator[Range]:
+    """The same rows in fewer ranges: what follows on another is one with it."""
+    waiting: Range | None = None
+    for cut in sorted(cuts, key=lambda each: (each.operation, each.first)):
+        if waiting is not None and (waiting.operation, waiting.last) == (cut.operation, cut.first):
+            waiting = replace(waiting, last=cut.last)
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = cut
+    if waiting is not None:
+        yield waiting
 
 
 def _pieces(cut: Range) -> Iterator[Range]:
