@@ -1,4 +1,4 @@
-"""The diff of an audience against the state, against the floor: scan and hash both tables once.
+"""The plan of a sync (diff, causes, guards), against the floor: scan and hash both tables once.
 
     python benchmarks/diff.py [--rows 10000000] [--json]
 
@@ -8,19 +8,25 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
+from dataclasses import replace
+from pathlib import Path
 
-import duckdb
 from _report import Report, peak_mb, timed
 
-from revetl.config import SyncConfig
-from revetl.destinations.webhook import Webhook
-from revetl.mapping import make_mapping
-from revetl.sql import table
-from revetl.sync.diff import Diff
-from revetl.sync.membership import Members
-from revetl.sync.tables import Tables
-from revetl.warehouse.duckdb import DuckDB
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import revetl  # noqa: E402
+from revetl.project import Sync, Workspace  # noqa: E402
+from revetl.sql import table  # noqa: E402
+from revetl.sync.diff import Diff  # noqa: E402
+from revetl.sync.membership import Members  # noqa: E402
+from revetl.sync.plan import Plan, last_build, make_diff, make_plan  # noqa: E402
+from revetl.sync.tables import Tables  # noqa: E402
+from revetl.warehouse.duckdb import DuckDB  # noqa: E402
+from tests.support.project import ProjectFolder  # noqa: E402
 
 _COLUMNS = """
     'u' || lpad(i::varchar, 9, '0') as user_id, 'user' || i || '@example.com' as email,
@@ -29,43 +35,34 @@ _COLUMNS = """
 """
 
 
-def prepare(warehouse: DuckDB, rows: int) -> Diff:
-    """An audience of `rows`, and the state that a sync of its older self left."""
-    connection = warehouse.connection
-    connection.execute(f"create table old as select {_COLUMNS} from range(0, {rows}) as numbers (i)")
-    connection.execute(
-        f"""
-        create table audience as
+def make_audience(folder: Path, rows: int) -> tuple[Workspace, Sync]:
+    """A project with an audience of `rows`, and beside it the one it was before."""
+    project = ProjectFolder(folder, {"crm": {"type": "webhook", "url": "http://127.0.0.1/"}})
+    project.sql(f"create table old as select {_COLUMNS} from range(0, {rows}) as numbers (i)")
+    query = f"""
         select * exclude (ltv), case when hash(user_id) % 100 = 7 then ltv + 1 else ltv end as ltv
         from (select {_COLUMNS} from range({rows // 100}, {rows + rows // 100}) as numbers (i))
-        """
-    )
-    tables = Tables("revetl", warehouse.database)
-    tables.create(warehouse)
-    columns = warehouse.columns(table("audience"))
-    sync = SyncConfig(to="crm")
-    webhook = Webhook.model_validate({"type": "webhook", "url": "http://localhost"})
-    mapping = make_mapping("user_id", sync, webhook, columns, "benchmark")
-    diffs = {
-        name: Diff(
-            warehouse, tables, "audience.crm", Members(table(name)), mapping, mode="mirror", has_state=True
-        )
-        for name in ("old", "audience")
-    }
-    hashed = warehouse.row_hash([item.of("a") for item in mapping.hashed()]).sql("duckdb")
-    fields = warehouse.json_object({item.name: (item.of("a"), item.type) for item in mapping.fields}).sql(
-        "duckdb"
-    )
-    connection.execute(
+    """
+    project.audience("audience", query, {"key": "user_id", "sync": [{"to": "crm"}]})
+    opened = revetl.Project(folder)
+    (sync,) = opened.select("audience")
+    return opened.workspace, sync
+
+
+def make_state(warehouse: DuckDB, diff: Diff) -> None:
+    """The state that a sync of the older audience left."""
+    old = replace(diff, members=Members(table("old")))
+    hashed = warehouse.row_hash([item.of("a") for item in diff.mapping.hashed()]).sql("duckdb")
+    warehouse.connection.execute(
         f"""
-        insert into revetl.sync_state (sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id)
-        select 'audience.crm', user_id, {hashed}, '{diffs["old"].hash_by}',
-            '{{"id":"' || user_id || '"}}', {fields}, timestamp '2026-01-01', 'r1'
+        insert into revetl.revetl.sync_state
+            (sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id)
+        select 'audience.crm', user_id, {hashed}, '{diff.hash_by}', {old.json_of_identifiers().sql("duckdb")},
+            {old.json_of_fields().sql("duckdb")}, timestamp '2026-01-01', 'r1'
         from old as a
         """
     )
-    connection.execute("checkpoint")
-    return diffs["audience"]
+    warehouse.connection.execute("checkpoint")
 
 
 def floor(warehouse: DuckDB) -> None:
@@ -75,30 +72,44 @@ def floor(warehouse: DuckDB) -> None:
         warehouse.connection.execute(query).fetchall()
 
 
+def plan(workspace: Workspace, sync: Sync, warehouse: DuckDB, tables: Tables) -> Plan:
+    """Every statement of a plan, as a run makes it."""
+    diff = make_diff(workspace, sync, workspace.destination(sync), warehouse, tables)
+    assert isinstance(diff, Diff)
+    build = last_build(sync, warehouse, tables)
+    return make_plan(workspace, sync, diff, build, full_refresh=False, retry=False)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        warehouse = DuckDB(duckdb.connect(f"{folder}/bench.duckdb"))
-        diff = prepare(warehouse, arguments.rows)
+        workspace, sync = make_audience(Path(folder), arguments.rows)
+        warehouse = workspace.warehouse()
+        assert isinstance(warehouse, DuckDB)
+        tables = Tables("revetl", warehouse.database)
+        tables.create(warehouse)
+        diff = make_diff(workspace, sync, workspace.destination(sync), warehouse, tables)
+        assert isinstance(diff, Diff)
+        make_state(warehouse, diff)
         floor(warehouse)
         with timed() as lowest:
             floor(warehouse)
         with timed() as ours:
-            warehouse.rows(diff.probe())
-            warehouse.run(diff.changes(uncertain=False, otherwise=False, full_refresh=False))
-            counts = {row[0]: row[2] for row in warehouse.rows(diff.counts())}
+            made = plan(workspace, sync, warehouse, tables)
+        assert made.add == made.remove == arguments.rows // 100, made
         Report(
             benchmark="diff",
-            sizes={"rows": arguments.rows, **counts},
+            sizes={"rows": arguments.rows, **made.counts},
             seconds=ours.seconds,
             floor_seconds=lowest.seconds,
             ratio=ours.seconds / lowest.seconds,
             peak_mb=peak_mb(),
             goal="at most 4 times",
         ).print(arguments.json)
+        warehouse.close()
 
 
 if __name__ == "__main__":

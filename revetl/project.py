@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,7 @@ class Workspace:
         self.target = dbt.read_target(self.dbt, options)
         self.config = read_revetl_yml(self.dbt.root) if config is None else config
         self._manifest: dbt.Manifest | None = None
+        self._turn = threading.Lock()
 
     @property
     def root(self) -> Path:
@@ -214,6 +217,25 @@ class Workspace:
                 f"Run `dbt build --select +{audience.name}`."
             )
         return audience.relation
+
+    @contextmanager
+    def writing(
+        self, *, light: bool = False, lock_timeout: float | None = None, wait: bool = True
+    ) -> Iterator[Warehouse]:
+        """The warehouse to write to, given back at the end. An embedded one takes one writer at a time:
+        without `wait`, WarehouseError is raised when another thread is at it."""
+        embedded = self.target.type == "duckdb"
+        if embedded and not self._turn.acquire(blocking=wait):
+            raise WarehouseError("Another sync of this process is writing to the warehouse.")
+        try:
+            warehouse = self.warehouse(light=light, lock_timeout=lock_timeout)
+            try:
+                yield warehouse
+            finally:
+                warehouse.close()
+        finally:
+            if embedded:
+                self._turn.release()
 
     def attached(self, warehouse: Warehouse, target: str | None) -> str:
         """The database of another target, readable beside this one's; this one's without a name. Raises

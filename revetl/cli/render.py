@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from revetl.sync.record import Run
 
 _DONE = {"add": "added", "update": "updated", "remove": "removed"}
-_CAUSES = {
+CAUSES = {
     "claimed": "claimed by another audience",
     "held_out": "held out",
     "over_limit": "over the limit",
@@ -49,10 +49,10 @@ def plan_text(plan: Plan) -> Iterator[str]:
 
 def _notes(plan: Plan) -> Iterator[str]:
     for operation, by_cause in plan.causes.items():
-        named = ", ".join(f"{count:,} {_CAUSES.get(cause, cause)}" for cause, count in by_cause.items())
+        named = ", ".join(f"{count:,} {CAUSES.get(cause, cause)}" for cause, count in by_cause.items())
         yield f"{operation}: {named}{_fields(plan) if operation == 'update' else ''}"
     if plan.left_out:
-        named = ", ".join(f"{count:,} {_CAUSES.get(cause, cause)}" for cause, count in plan.left_out.items())
+        named = ", ".join(f"{count:,} {CAUSES.get(cause, cause)}" for cause, count in plan.left_out.items())
         yield f"left out: {named}"
     if plan.new_fields or plan.old_fields:
         names = [f"+{name}" for name in plan.new_fields] + [f"-{name}" for name in plan.old_fields]

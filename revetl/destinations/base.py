@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, NamedTuple, get_args
 
 import httpx
 import orjson
@@ -25,7 +25,10 @@ __all__ = [
     "Destination",
     "Flow",
     "Identifier",
+    "Member",
+    "Page",
     "Rate",
+    "Reading",
     "Record",
     "Records",
     "Refused",
@@ -40,6 +43,26 @@ SENSITIVE = re.compile("auth|key|token|secret|signature|cookie|password|credenti
 
 
 Flow = Generator[httpx.Request, httpx.Response, Result]
+
+
+class Member(NamedTuple):
+    """One person whom a destination holds: what it knows them by, in the names of its identifiers, and their
+    fields; None where it does not give fields back."""
+
+    identifiers: Mapping[str, Any]
+    fields: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of an audience as a destination holds it. `next` is what the part after it is asked for with;
+    None after the last."""
+
+    members: tuple[Member, ...]
+    next: str | None = None
+
+
+Reading = Generator[httpx.Request, httpx.Response, Page]
 
 
 class Verdict(Enum):
@@ -121,6 +144,16 @@ class Destination(Checked):
     def track(self, records: Records) -> Flow:
         """Send an event of each person, `records.event`, with the fields as its properties."""
         raise NotImplementedError  # where it is not overridden, `modes` has no events
+
+    def read(self, audience: str, cursor: str | None = None) -> Reading:
+        """One page of the people whom it holds in the audience: the first, or the one that `next` of the page
+        before named."""
+        raise NotImplementedError  # where it is not overridden, `can_read` is false
+
+    @property
+    def can_read(self) -> bool:
+        """Whether this configuration can be asked whom it holds in an audience."""
+        return type(self).read is not Destination.read
 
     @property
     def known_by(self) -> tuple[Identifier, ...]:

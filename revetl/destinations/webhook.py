@@ -11,7 +11,19 @@ import httpx
 import orjson
 from pydantic import AliasChoices, Field, SecretStr
 
-from revetl.destinations.base import Batch, Destination, Flow, Identifier, Records, Rejection, Result
+from revetl.destinations.base import (
+    Batch,
+    Destination,
+    Flow,
+    Identifier,
+    Member,
+    Page,
+    Reading,
+    Records,
+    Refused,
+    Rejection,
+    Result,
+)
 
 
 class Webhook(Destination):
@@ -27,6 +39,7 @@ class Webhook(Destination):
     batch_size: Annotated[int, Field(ge=1)] = 1_000
     hash_id: Literal["email", "phone", "text"] | None = None
     extra_headers: Annotated[Mapping[str, str], Field(validation_alias=AliasChoices("headers"))] = {}
+    read_url: Annotated[str, Field(pattern="^https?://")] | None = None
 
     @property
     def known_by(self) -> tuple[Identifier, ...]:
@@ -74,11 +87,48 @@ class Webhook(Destination):
         if records.set_if_empty:
             body["set_if_empty"] = records.set_if_empty
         request = self.post("", json=body)
-        if self.secret:
-            signature = hmac.digest(self.secret.get_secret_value().encode(), request.content, "sha256").hex()
-            request.headers["X-Revetl-Signature"] = f"sha256={signature}"
+        self._sign(request, request.content)
         response = yield request
         return Result(rejected=_rejected(response, records))
+
+    @property
+    def can_read(self) -> bool:
+        return self.read_url is not None
+
+    def read(self, audience: str, cursor: str | None = None) -> Reading:
+        asked = {"audience": audience} if cursor is None else {"audience": audience, "cursor": cursor}
+        url = httpx.URL(self.read_url or self.base_url).copy_merge_params(asked)
+        request = httpx.Request("GET", url, headers=self.headers())
+        # A GET has no body: what it asks for is what must not be changed on the way.
+        self._sign(request, request.url.query)
+        response = yield request
+        return _page(response)
+
+    def _sign(self, request: httpx.Request, content: bytes) -> None:
+        if self.secret:
+            signature = hmac.digest(self.secret.get_secret_value().encode(), content, "sha256").hex()
+            request.headers["X-Revetl-Signature"] = f"sha256={signature}"
+
+
+def _page(response: httpx.Response) -> Page:
+    """The members in an answer of `read_url`. Raises Refused when it is not in the contract's form."""
+    answer: Any = orjson.loads(response.content)
+    try:
+        members = tuple(_member(row) for row in answer["members"])
+        cursor = answer.get("next")
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise Refused(
+            'read_url answered what is not {"members": [{"id": …, "fields": {…}}], "next": …}. '
+            "Have it answer so, or leave read_url out."
+        ) from None
+    return Page(members, None if cursor is None else str(cursor))
+
+
+def _member(row: Any) -> Member:
+    person, fields = row["id"], row.get("fields")
+    if person is None or not isinstance(fields, dict | None):
+        raise ValueError("an id is a value, and fields are an object")
+    return Member({"id": person}, fields)
 
 
 def _rejected(response: httpx.Response, records: Records) -> dict[int, Rejection]:

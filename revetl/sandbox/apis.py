@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 import orjson
 
@@ -50,6 +51,14 @@ class Api(Protocol):
 _OPERATIONS = frozenset({"add", "update", "remove", "insert", "track"})
 
 
+def _is_signed(secret: str | None, content: bytes, headers: Mapping[str, str]) -> bool:
+    """Whether the signature is the content's; without a secret, any is."""
+    if secret is None:
+        return True
+    signature = "sha256=" + hmac.digest(secret.encode(), content, "sha256").hex()
+    return hmac.compare_digest(signature, headers.get("x-revetl-signature", ""))
+
+
 def _refusing(rejecting: list[Rule], record_id: str) -> str | None:
     return next((rule.reason for rule in rejecting if rule.matches(record_id)), None)
 
@@ -64,10 +73,8 @@ class WebhookApi:
     name: str = "webhook"
 
     def read(self, raw: bytes, headers: Mapping[str, str]) -> Call | Answer:
-        if self.secret is not None:
-            signature = "sha256=" + hmac.digest(self.secret.encode(), raw, "sha256").hex()
-            if not hmac.compare_digest(signature, headers.get("x-revetl-signature", "")):
-                return Answer(401, {"error": "the signature is wrong"})
+        if not _is_signed(self.secret, raw, headers):
+            return Answer(401, {"error": "the signature is wrong"})
         if len(raw) > self.max_bytes:
             return Answer(413, {"error": f"more than {self.max_bytes} bytes"})
         try:
@@ -100,6 +107,33 @@ class WebhookApi:
                 held.put(call.body["audience"], record_id, record["fields"], empty)
         accepted = len(call.ids) - len(rejected)
         return Answer(200, {"accepted": accepted, "rejected": rejected}, applied=True)
+
+
+@dataclass(frozen=True)
+class WebhookReadApi:
+    """The webhook's `read_url`: an audience's members in the order of their ids, a page a request. The cursor
+    is the last id of the page before."""
+
+    query: bytes
+    secret: str | None = None
+    page_members: int = 1_000
+    name: str = "webhook"
+
+    def read(self, raw: bytes, headers: Mapping[str, str]) -> Call | Answer:
+        if not _is_signed(self.secret, self.query, headers):
+            return Answer(401, {"error": "the signature is wrong"})
+        asked = dict(parse_qsl(self.query.decode(), keep_blank_values=True))
+        if "audience" not in asked:
+            return Answer(400, {"error": "audience is missing"})
+        return Call(asked, [], "read")
+
+    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+        after = call.body.get("cursor", "")
+        there = sorted(person for person in held.audiences.get(call.body["audience"], {}) if person > after)
+        page = there[: self.page_members]
+        members = [{"id": person, "fields": held.profiles.get(person, {})} for person in page]
+        last = page[-1] if len(there) > len(page) else None
+        return Answer(200, {"members": members, "next": last})
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from revetl.config import check
 from revetl.errors import UsageError
-from revetl.sandbox.apis import Answer, Api, BrazeApi, Call, SegmentApi, WebhookApi
+from revetl.sandbox.apis import Answer, Api, BrazeApi, Call, SegmentApi, WebhookApi, WebhookReadApi
 from revetl.sandbox.rules import Rule, Rules
 from revetl.sandbox.store import Held, Store
 
@@ -93,7 +93,10 @@ class Sandbox:
         )
 
     async def webhook(self, request: Request) -> Response:
-        return await self.play(request, WebhookApi(self._secrets.get(request.path_params["destination"])))
+        secret = self._secrets.get(request.path_params["destination"])
+        if request.method == "GET":
+            return await self.play(request, WebhookReadApi(request.scope["query_string"], secret))
+        return await self.play(request, WebhookApi(secret))
 
     async def segment(self, request: Request) -> Response:
         return await self.play(request, SegmentApi())
@@ -153,6 +156,6 @@ def create_app(rules: list[Rule] | None = None, secrets: Mapping[str, str] | Non
             Route("/_/reset", sandbox.reset, methods=["POST"]),
             Route("/{destination}/v1/batch", sandbox.segment, methods=["POST"]),
             Route("/{destination}/users/track", sandbox.braze, methods=["POST"]),
-            Route("/{destination}", sandbox.webhook, methods=["POST"]),
+            Route("/{destination}", sandbox.webhook, methods=["GET", "POST"]),
         ]
     )

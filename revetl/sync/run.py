@@ -6,11 +6,12 @@ import asyncio
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -163,8 +164,7 @@ class Runner:
 
     def spool(self) -> Spooled | Run:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
-        warehouse = self._open()
-        try:
+        with self._writing() as warehouse:
             self.tables.create(warehouse)
             lease = lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
             try:
@@ -179,8 +179,6 @@ class Runner:
             if isinstance(ready, Run):
                 lock.release(warehouse, self.tables, lease)
             return ready
-        finally:
-            warehouse.close()
 
     def deliver(self, ready: Spooled) -> Run:
         """Deliver, journal, commit and record."""
@@ -193,8 +191,7 @@ class Runner:
                 run_to_end(lambda: self._deliver(ready, journal, carrier))
         except RevetlError as refusal:
             error = refusal
-        warehouse = self._open(light=True)
-        try:
+        with self._writing(light=True) as warehouse:
             carrier.fold(warehouse)
             carrier.fold_rest(warehouse)
             run = self._ended(ready, journal, error)
@@ -204,17 +201,16 @@ class Runner:
             with warehouse.transaction():
                 write_run(warehouse, self.tables, run)
                 lock.release(warehouse, self.tables, ready.lease)
-        finally:
-            warehouse.close()
-            journal.close()
+        journal.close()
         ready.spool.remove()
         return run
 
-    def _open(self, *, light: bool = False, lock_timeout: float | None = None) -> Warehouse:
-        warehouse = self.workspace.warehouse(light=light, lock_timeout=lock_timeout)
-        warehouse.comment = query_comment(self.sync.name, self.run_id)
-        self.tables = Tables(self.workspace.state_schema, warehouse.database)
-        return warehouse
+    @contextmanager
+    def _writing(self, **options: Any) -> Iterator[Warehouse]:
+        with self.workspace.writing(**options) as warehouse:
+            warehouse.comment = query_comment(self.sync.name, self.run_id)
+            self.tables = Tables(self.workspace.state_schema, warehouse.database)
+            yield warehouse
 
     def _recover(self, warehouse: Warehouse) -> None:
         """Fold what runs that were cut short have left on this machine."""
@@ -327,13 +323,10 @@ class Runner:
             await delivery.run()
 
     def _fold_now(self, carrier: Folder, lease: lock.Lease) -> None:
-        warehouse = self._open(light=True, lock_timeout=0)
-        try:
+        with self._writing(light=True, lock_timeout=0, wait=False) as warehouse:
             lock.renew(warehouse, self.tables, lease)
             carrier.fold(warehouse)
             logs.event("checkpoint", sync=self.sync.name, run_id=self.run_id)
-        finally:
-            warehouse.close()
 
     def _ended(self, ready: Spooled, journal: Journal, error: RevetlError | None) -> Run:
         done = outcomes(ready.plan.counts, journal.counts())

@@ -66,13 +66,19 @@ class ProjectFolder:
             self._nodes[f"model.shop.{name}"]["compiled_code"] = compiled_code
         self.write_manifest()
 
-    def test_of(self, audience: str, name: str) -> str:
+    def depends(self, audience: str, on: str) -> None:
+        """Have an audience made of another."""
+        self._nodes[f"model.shop.{audience}"]["depends_on"] = {"nodes": [f"model.shop.{on}"]}
+        self.write_manifest()
+
+    def test_of(self, audience: str, name: str, kind: str = "unique") -> str:
         """Declare a dbt test of an audience; gives its unique id."""
         unique_id = f"test.shop.{name}.abc"
         self._nodes[unique_id] = {
             "resource_type": "test",
             "unique_id": unique_id,
             "name": name,
+            "test_metadata": {"name": kind},
             "config": {},
             "depends_on": {"nodes": [f"model.shop.{audience}"]},
         }

@@ -1,0 +1,133 @@
+"""`revetl reconcile`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from revetl.cli import render
+from revetl.cli.common import Output, open_project, output_options, project_options
+
+if TYPE_CHECKING:
+    from revetl.sync.drift import Drift, Example
+    from revetl.sync.reconcile import Reconciliation, Repair
+
+_THERE = {"missing": "missing there", "different": "different there", "extra": "extra there"}
+
+
+@click.command("reconcile")
+@click.argument("sync", metavar="SYNC")
+@click.option("--repair", is_flag=True, help="Mend it: mark what differs in the state, and run the sync.")
+@click.option(
+    "--remove-extra", is_flag=True, help="With --repair, also remove whom only the destination knows."
+)
+@click.option(
+    "--force", multiple=True, metavar="GUARD", help="Go on although this guard would stop the repair."
+)
+@click.option(
+    "--examples",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="People of each kind to show.",
+)
+@output_options
+@project_options
+def reconcile_command(
+    sync: str,
+    repair: bool,
+    remove_extra: bool,
+    force: tuple[str, ...],
+    examples: int,
+    output: str,
+    quiet: bool,
+    no_color: bool,
+    **options: Any,
+) -> int:
+    """Show what has drifted apart: audience, state and destination of SYNC, which is `audience.destination`.
+
+    Changes nothing without --repair. Exits 1 when anything differs and was not mended.
+    """
+    from revetl.sync.reconcile import ReconcileOptions, reconcile
+
+    if force and not repair:
+        raise click.UsageError("--force is for a repair. Add --repair.")
+    out = Output(output, quiet, no_color)
+    project = open_project(out, **options)
+    asked = ReconcileOptions(repair, remove_extra, force, examples)
+    found = reconcile(project.workspace, project.sync_named(sync), asked)
+    if out.json:
+        out.print_json({**asdict(found), "drifted": found.drifted, "exit_code": found.exit_code})
+    else:
+        click.echo("\n".join(_lines(found)))
+        if found.repair is None and found.drifted:
+            out.say(f"Mend it: revetl reconcile {found.sync} --repair")
+    if found.repair is not None and found.repair.run.error:
+        click.echo(f"Error: {found.repair.run.error}", err=True)
+    return found.exit_code
+
+
+def _lines(found: Reconciliation) -> Iterator[str]:
+    plan, to = found.plan, found.plan.destination
+    read = "" if found.there is None else f", {found.there.read:,} in {to}"
+    yield (
+        f"{found.sync} ({plan.mode}): {plan.audience_rows:,} in the audience, {plan.held_rows:,} in the state"
+        f"{read}"
+    )
+    if not found.drifted:
+        yield "  nothing has drifted"
+    if plan.changes:
+        yield f"  audience and state: add {plan.add:,}, update {plan.update:,}, remove {plan.remove:,}"
+        for operation, keys in found.keys.items():
+            yield f"    {operation}: {', '.join(keys)}"
+        if uncertain := sum(by_cause.get("unknown", 0) for by_cause in plan.causes.values()):
+            yield f"    {uncertain:,} of these were sent before without an answer"
+    if plan.rejected:
+        yield f"  {plan.rejected:,} wait, rejected before and unchanged since (revetl retry sends them)"
+    if found.there is not None and found.there.any:
+        yield from _drift(found.there, to)
+    for note in found.notes:
+        yield f"  {note}"
+    for stop in plan.stops if found.repair is None else ():
+        yield f"  guard {stop.guard} would stop a repair: {stop.message}"
+    if found.repair is not None:
+        yield from _repair(found.repair)
+
+
+def _drift(there: Drift, to: str) -> Iterator[str]:
+    counts = {"missing": there.missing, "different": there.different, "extra": there.extra}
+    named = ", ".join(f"{count:,} {_THERE[kind]}" for kind, count in counts.items() if count)
+    yield f"  state and {to}: {named}"
+    for kind, examples in there.examples.items():
+        for example in examples:
+            yield f"    {kind}: {_example(example)}"
+    if there.fields:
+        yield f"    fields: {', '.join(f'{name} {count:,}' for name, count in there.fields.items())}"
+
+
+def _example(example: Example) -> str:
+    known = ", ".join(f"{name} {value}" for name, value in example.identifiers.items())
+    fields = "; ".join(
+        f"{name} is {_value(there)}, sent was {_value(sent)}"
+        for name, (sent, there) in example.fields.items()
+    )
+    return f"{example.key} ({known}){f': {fields}' if fields else ''}"
+
+
+def _value(text: str | None) -> str:
+    return "null" if text is None else text
+
+
+def _repair(repair: Repair) -> Iterator[str]:
+    done = {"missing": "to be added again", "different": "to be sent again", "extra": "to be removed"}
+    marked = [f"{count:,} {kind}, {done[kind]}" for kind, count in repair.marked.items() if count]
+    if marked:
+        yield f"  repair {repair.repair_id} marked {'; '.join(marked)}"
+    yield f"  {render.run_line(repair.run)}"
+    if repair.left.get("different"):
+        yield f"  left: {repair.left['different']:,} different, whom the destination refuses (revetl retry)"
+    if repair.left.get("extra"):
+        yield f"  left: {repair.left['extra']:,} extra, whom --remove-extra removes"

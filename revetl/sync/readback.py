@@ -1,0 +1,106 @@
+"""Reading back whom a destination holds, page by page, into a file: memory holds one page, and the warehouse
+is let go while an API is slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import IOBase
+
+import httpx
+import orjson
+import pyarrow as pa
+
+from revetl.destinations.base import Destination, Page, Reading, Refused
+from revetl.errors import DestinationRefused
+from revetl.sync.loop import run_to_end
+from revetl.transport import NotAccepted, Transport
+
+_COLUMNS: dict[str, pa.DataType] = {"place": pa.int64(), "identifiers": pa.string(), "fields": pa.string()}
+SCHEMA = pa.schema(_COLUMNS)
+
+
+@dataclass(frozen=True)
+class ReadBack:
+    """What was read of an audience: `members` of them in `file`, and the names of the fields that any of them
+    had, for a field that none has is not given back."""
+
+    file: IOBase
+    members: int
+    fields: frozenset[str]
+
+    def pages(self) -> Iterator[pa.RecordBatch]:
+        """The members in SCHEMA's columns: their place, and their identifiers and fields as JSON."""
+        self.file.seek(0)
+        with pa.ipc.open_stream(self.file) as reader:
+            yield from reader
+
+
+def read_back(
+    destination: Destination, audience: str, file: IOBase, on_page: Callable[[], None] = lambda: None
+) -> ReadBack:
+    """Read whom the destination holds in the audience into `file`; `on_page` is called after each page.
+    Raises DestinationRefused when it cannot be reached, refuses, or answers what is no page."""
+    return run_to_end(lambda: _read(destination, audience, file, on_page))
+
+
+async def _read(
+    destination: Destination, audience: str, file: IOBase, on_page: Callable[[], None]
+) -> ReadBack:
+    place = 0
+    names: set[str] = set()
+    cursor: str | None = None
+    async with Transport(destination) as transport:
+        with pa.ipc.new_stream(file, SCHEMA) as writer:
+            while True:
+                page = await _converse(transport, destination.read(audience, cursor))
+                writer.write_batch(_batch(page, destination, place))
+                place += len(page.members)
+                names.update(name for member in page.members for name in member.fields or ())
+                on_page()
+                if page.next is None:
+                    return ReadBack(file, place, frozenset(names))
+                if page.next == cursor:
+                    raise DestinationRefused(
+                        f"{audience} cannot be read back: the page at cursor '{cursor}' names itself as the next."
+                    )
+                cursor = page.next
+
+
+def _batch(page: Page, destination: Destination, first: int) -> pa.RecordBatch:
+    known = [identifier.name for identifier in destination.known_by]
+    identifiers = [
+        {name: member.identifiers[name] for name in known if member.identifiers.get(name) is not None}
+        for member in page.members
+    ]
+    return pa.RecordBatch.from_pydict(
+        {
+            "place": list(range(first, first + len(page.members))),
+            "identifiers": [orjson.dumps(each).decode() for each in identifiers],
+            "fields": [
+                None if member.fields is None else orjson.dumps(member.fields).decode()
+                for member in page.members
+            ],
+        },
+        schema=SCHEMA,
+    )
+
+
+async def _converse(transport: Transport, flow: Reading) -> Page:
+    request: httpx.Request = next(flow)
+    host = request.url.host
+    try:
+        while True:
+            response = await transport.send(request)
+            request = flow.send(response)
+    except StopIteration as end:
+        page: Page = end.value
+        return page
+    except (Refused, NotAccepted) as error:
+        raise DestinationRefused(f"{host} cannot be read back: {transport.redact(str(error))}") from None
+    except orjson.JSONDecodeError as error:
+        raise DestinationRefused(
+            f"{host} cannot be read back: it answered what is not JSON ({error}). Is the address right?"
+        ) from None
+    finally:
+        flow.close()

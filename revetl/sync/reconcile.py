@@ -1,0 +1,326 @@
+"""What has drifted apart: the state against the audience, and against the destination if it can be read back.
+
+A report changes nothing. A repair has the state say what was found, under the sync's lease and in one
+transaction, and then runs the sync, which sends the difference by its own guards, journal and acknowledgement.
+So a repair that is cut short loses nothing: before the transaction nothing has changed, and after it any run
+of the sync does the rest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from revetl import logs
+from revetl.alerts import Alerts, Outcome
+from revetl.comments import query_comment
+from revetl.destinations.base import Destination
+from revetl.errors import RevetlError, UsageError, WarehouseError
+from revetl.project import Sync, Workspace
+from revetl.sql import statement
+from revetl.sync import guard, lock
+from revetl.sync.diff import CHANGES, Diff
+from revetl.sync.drift import MODES, Comparison, Drift, disown
+from revetl.sync.plan import Plan, last_build, make_diff, make_plan
+from revetl.sync.readback import ReadBack, read_back
+from revetl.sync.record import Run, past_runs
+from revetl.sync.recover import recover, runs_folder
+from revetl.sync.run import Progress, SyncOptions, run_sync
+from revetl.sync.tables import Tables
+from revetl.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class ReconcileOptions:
+    """What the command line asks, in its words; `examples` is how many to give of each kind."""
+
+    repair: bool = False
+    remove_extra: bool = False
+    force: tuple[str, ...] = ()
+    examples: int = 5
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a repair did: people marked in the state, by kind of drift (in `sync_changes` they are under
+    `repair_id`), and the run that followed. `left` counts what it did not mend, by kind: extra people unless
+    they were to be removed, and different ones whom the destination refuses."""
+
+    repair_id: str
+    marked: Mapping[str, int]
+    left: Mapping[str, int]
+    run: Run
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What has drifted apart. `plan` is the audience against the state: what the next run would send, and
+    `keys` are some of those it would, by operation. `there` is the state against the destination, None where
+    that could not be compared; `notes` say why, and what else to know."""
+
+    sync: str
+    plan: Plan
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    there: Drift | None = None
+    notes: tuple[str, ...] = ()
+    repair: Repair | None = None
+
+    @property
+    def drifted(self) -> bool:
+        """Whether anything differs, as it was found."""
+        return bool(self.plan.changes) or (self.there is not None and self.there.any)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when nothing differs or all was mended, the run's when a repair's run ended with one, else 1."""
+        if self.repair is None:
+            return int(self.drifted)
+        return self.repair.run.exit_code or int(any(self.repair.left.values()))
+
+
+def reconcile(
+    workspace: Workspace, sync: Sync, options: ReconcileOptions, progress: Progress | None = None
+) -> Reconciliation:
+    """Find what has drifted apart, and with `repair` mend it.
+
+    Raises UsageError for options that do not go together, DestinationRefused when the destination cannot be
+    read back, WarehouseError, and of a repair Locked when a run of the sync is under way, and GuardStopped
+    when what is missing there is implausible.
+    """
+    guard.check_forced(options.force)
+    destination = workspace.destination(sync)
+    logs.hide(*destination.secrets())
+    reconciler = Reconciler(workspace, sync, options, destination)
+    reconciler.check()
+    return reconciler.repair(progress or Progress()) if options.repair else reconciler.report()
+
+
+@dataclass
+class Reconciler:
+    """One reconciliation of one sync."""
+
+    workspace: Workspace
+    sync: Sync
+    options: ReconcileOptions
+    destination: Destination
+    id: str = field(default_factory=lambda: f"{lock.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}")
+    began_at: datetime = field(default_factory=lock.now)
+    tables: Tables = field(init=False)
+
+    def check(self) -> None:
+        """Raises UsageError for what cannot be asked of this sync."""
+        if not self.options.remove_extra:
+            return
+        if not self.options.repair:
+            raise UsageError("--remove-extra is part of a repair. Add --repair.")
+        if self.sync.config.mode != "mirror":
+            raise UsageError(
+                f"--remove-extra: {self.sync.name} has mode '{self.sync.config.mode}', which removes nobody; "
+                "only 'mirror' does."
+            )
+        if (why := self._unread()) is not None:
+            raise UsageError(f"--remove-extra: nobody knows whom {self.sync.config.to} holds: {why}")
+
+    def report(self) -> Reconciliation:
+        """Compare, and change nothing."""
+        with ExitStack() as stack:
+            there = self._read(stack)
+            warehouse = stack.enter_context(self._open(read_only=True))
+            found, _ = self._compare(warehouse, there)
+            return replace(found, notes=(*found.notes, *self._moving(warehouse)))
+
+    def repair(self, progress: Progress) -> Reconciliation:
+        """Compare under the lease, mark, and run the sync."""
+        alerts_config = self.workspace.config.alerts
+        with Alerts(alerts_config, [self.sync.name], self.workspace.say) as alerts:
+            logs.hide(*alerts.secrets())
+            found, marked = self._mark(alerts)
+            forced = SyncOptions(force=self.options.force)
+            run = run_sync(self.workspace, self.sync, forced, progress, alerts=alerts)
+        if run.status == "stopped" and marked.get("extra"):
+            self._disown()
+            marked = {**marked, "extra": 0}
+        left = {}
+        if found.there is not None:
+            mended = {"missing": found.there.missing, **marked}
+            counts = {"different": found.there.different, "extra": found.there.extra}
+            left = {kind: count - mended.get(kind, 0) for kind, count in counts.items()}
+        return replace(found, repair=Repair(self.id, marked, left, run))
+
+    def _mark(self, alerts: Alerts) -> tuple[Reconciliation, dict[str, int]]:
+        with self._open() as warehouse:
+            self.tables.create(warehouse)
+            lease = lock.acquire(warehouse, self.tables, self.sync.name, self.id)
+        try:
+            # What a dead run had acknowledged comes first: it was so before anything is read now.
+            with self._open() as warehouse:
+                self._recover(warehouse, alerts)
+            with ExitStack() as stack:
+                there = self._read(stack, lease)
+                warehouse = stack.enter_context(self._open())
+                lock.renew(warehouse, self.tables, lease)
+                found, comparison = self._compare(warehouse, there)
+                marked: dict[str, int] = {}
+                with warehouse.transaction():
+                    if comparison is not None and found.there is not None:
+                        self._check_plausible(found.plan, found.there)
+                        marked = comparison.mark(self.id)
+                        if self.options.remove_extra:
+                            marked["extra"] = comparison.adopt(self.id)
+                    lock.release(warehouse, self.tables, lease)
+                return found, marked
+        except BaseException:
+            with suppress(RevetlError), self._open(light=True) as warehouse:
+                lock.release(warehouse, self.tables, lease)
+            raise
+
+    def _recover(self, warehouse: Warehouse, alerts: Alerts) -> None:
+        past: list[Outcome] = []
+        if alerts.watches(self.sync.name):
+            past = [*past_runs(warehouse, self.tables, self.sync.name, self.id)]
+
+        def tell(crashed: Run) -> None:
+            alerts.tell(past, crashed)
+            past.insert(0, crashed)
+
+        recover(warehouse, self.tables, self.sync.name, self._left, tell)
+
+    def _disown(self) -> None:
+        """Take back what a guard kept from being sent. Where another run has begun, it is that run's."""
+        with suppress(RevetlError), self._open(light=True) as warehouse:
+            lease = lock.acquire(warehouse, self.tables, self.sync.name, self.id)
+            with warehouse.transaction():
+                disown(warehouse, self.tables, self.sync.name, self.id)
+                lock.release(warehouse, self.tables, lease)
+
+    def _check_plausible(self, plan: Plan, there: Drift) -> None:
+        """Stop where what is missing looks like a wrong answer: the state forgets whom it takes out, and who
+        left the audience could then never be removed. Raises GuardStopped."""
+        name, to = self.sync.name, self.sync.config.to
+        stop = None
+        if plan.held_rows and there.missing and not there.read:
+            stop = guard.Stop(
+                "empty",
+                f"{name}: {to} says that it holds nobody, and {plan.held_rows:,} were acknowledged. Look at "
+                "whether it was asked for the right audience.",
+            )
+        share = there.missing / max(plan.held_rows, 1)
+        if plan.held_rows >= guard.SMALLEST_GUARDED and share > self.sync.config.max_change:
+            stop = stop or guard.Stop(
+                "max_change",
+                f"{name}: {there.missing:,} are missing there, which are {share:.0%} of the "
+                f"{plan.held_rows:,} that were acknowledged, and max_change is "
+                f"{self.sync.config.max_change:.0%}. Look at what {to} answers.",
+            )
+        if stop is not None and guard.standing((stop,), self.options.force):
+            raise guard.as_error(stop)
+
+    @contextmanager
+    def _open(
+        self, *, read_only: bool = False, light: bool = False, lock_timeout: float | None = None
+    ) -> Iterator[Warehouse]:
+        warehouse = self.workspace.warehouse(read_only=read_only, light=light, lock_timeout=lock_timeout)
+        try:
+            warehouse.comment = query_comment(self.sync.name, self.id)
+            self.tables = Tables(self.workspace.state_schema, warehouse.database)
+            yield warehouse
+        finally:
+            warehouse.close()
+
+    def _unread(self) -> str | None:
+        """Why the destination is not compared; None where it is."""
+        mode, to = self.sync.config.mode, self.sync.config.to
+        if not self.destination.can_read:
+            return f"{to} ({self.destination.type}) cannot be read back by audience."
+        if mode not in MODES:
+            return f"in mode '{mode}' it does not hold whom the state has."
+        return None
+
+    def _read(self, stack: ExitStack, lease: lock.Lease | None = None) -> ReadBack | None:
+        if self._unread() is not None:
+            return None
+        # A file without a name: it holds people's data, and is gone with the process.
+        file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+
+        def keep() -> None:
+            if lease is not None and lock.now() > lease.expires_at - lock.LEASE / 2:
+                with suppress(WarehouseError), self._open(light=True, lock_timeout=0) as warehouse:
+                    lock.renew(warehouse, self.tables, lease)
+
+        return read_back(self.destination, self.sync.audience.name, file, keep)
+
+    def _compare(
+        self, warehouse: Warehouse, there: ReadBack | None
+    ) -> tuple[Reconciliation, Comparison | None]:
+        name, to = self.sync.name, self.sync.config.to
+        diff = make_diff(self.workspace, self.sync, self.destination, warehouse, self.tables)
+        if isinstance(diff, Plan):
+            note = f"{to} was not compared: the audience has lost a column that the sync sends."
+            return Reconciliation(name, diff, notes=(note,)), None
+        build = last_build(self.sync, warehouse, self.tables)
+        plan = make_plan(self.workspace, self.sync, diff, build, full_refresh=False, retry=False)
+        keys = self._keys(diff)
+        if there is None:
+            note = f"Only the audience and the state were compared: {self._unread()}"
+            return Reconciliation(name, plan, keys, notes=(note,)), None
+        comparison = Comparison(diff, self.sync, self.destination, there)
+        found = comparison.find(self.options.examples)
+        notes: tuple[str, ...] = ()
+        if found.unread and found.read:
+            notes = (f"{to} gives nobody's {', '.join(found.unread)} back, which was not compared.",)
+        return Reconciliation(name, plan, keys, found, notes), comparison
+
+    def _keys(self, diff: Diff) -> dict[str, tuple[str, ...]]:
+        rows = diff.warehouse.rows(
+            statement(
+                """
+                with placed as (
+                    select operation, key, row_number() over (partition by operation order by key) as place
+                    from :changes as c where operation in ('add', 'update', 'remove', 'rekey')
+                )
+                select operation, key from placed where place <= :n order by operation, place
+                """,
+                changes=CHANGES,
+                n=self.options.examples,
+            )
+        )
+        keys: dict[str, tuple[str, ...]] = {}
+        for operation, key in rows:
+            keys[operation] = (*keys.get(operation, ()), str(key))
+        return keys
+
+    def _moving(self, warehouse: Warehouse) -> Iterator[str]:
+        """What makes a report without the lease unsure."""
+        name = self.sync.name
+        if self._left.is_dir() and any(self._left.iterdir()):
+            yield (
+                f"A run of {name} is under way or was cut short, and what it left in {self._left} is not in "
+                "the state yet; the next run, or --repair, books it."
+            )
+        if not self.tables.exist(warehouse):
+            return
+        rows = warehouse.rows(
+            statement(
+                """
+                select k.run_id from :locks as k where k.sync = :sync and k.expires_at > :now
+                union
+                select r.run_id from :runs as r where r.sync = :sync and r.finished_at >= :began_at
+                """,
+                locks=self.tables.locks,
+                runs=self.tables.runs,
+                sync=name,
+                now=lock.now(),
+                began_at=self.began_at,
+            )
+        )
+        for (run_id,) in rows:
+            yield f"Run {run_id} was under way meanwhile: what it sent may show as drift."
+
+    @property
+    def _left(self) -> Path:
+        return runs_folder(self.workspace, self.sync)
