@@ -321,6 +321,11 @@ class Project:
             tables = Tables(self.workspace.state_schema, warehouse.database)
             if not tables.exist(warehouse):
                 return []
+            if not tables.are_current(warehouse):
+                warehouse.close()
+                with self.workspace.writing() as writing:
+                    tables.create(writing)
+                warehouse = self.workspace.warehouse(read_only=True)
             parts = {"runs": tables.runs, "state": tables.state, "rejections": tables.rejections}
             select = statement(query, **parts)
             assert isinstance(select, exp.Query)

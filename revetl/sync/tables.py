@@ -122,6 +122,10 @@ class Tables:
             )
         return int(version)
 
+    def are_current(self, warehouse: Warehouse) -> bool:
+        """Whether they are as this revetl makes them. Raises UsageError when a newer one did."""
+        return self._version(warehouse) == VERSION
+
     def exist(self, warehouse: Warehouse) -> bool:
         """Whether a run has ever made them. Raises UsageError when a newer revetl did."""
         self._version(warehouse)

@@ -28,6 +28,13 @@ class ProjectFolder:
         (root / "models").mkdir(exist_ok=True)
         self.destinations(destinations or {})
 
+    @classmethod
+    def existing(cls, root: Path) -> ProjectFolder:
+        """A project that is there already, such as a copy."""
+        found = cls.__new__(cls)
+        found.root, found.database, found._nodes = root, root / "revetl.duckdb", {}
+        return found
+
     def _write(self, name: str, document: Any) -> None:
         (self.root / name).write_text(yaml.safe_dump(document, sort_keys=False))
 
