@@ -28,6 +28,7 @@ Event = Literal[
     "checkpoint",
     "retry",
     "circuit_open",
+    "journal_lost",
     "run_finished",
 ]
 
@@ -35,6 +36,7 @@ _LEVEL_OF: Mapping[str, int] = {
     "batch": logging.DEBUG,
     "guard_stopped": logging.WARNING,
     "circuit_open": logging.WARNING,
+    "journal_lost": logging.WARNING,
 }
 _LEVEL_OF_STATUS: Mapping[object, int] = {
     "rejected": logging.WARNING,

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-import pyarrow as pa
 from sqlglot import exp
 
 from revetl.destinations.base import Destination
@@ -33,9 +32,10 @@ MODES = ("mirror", "upsert", "update")
 member stays there under other fields, and of events nobody is a member."""
 
 _THERE = table("revetl_there")
-_PAGE = table("revetl_page")
+_PAGES = table("revetl_pages")
 _MATCHED = table("revetl_matched")
 _DRIFT = table("revetl_drift")
+_LOADED_ROWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -194,15 +194,14 @@ class Comparison:
     def _load(self) -> None:
         warehouse = self.diff.warehouse
         warehouse.load(_THERE, SCHEMA.empty_table())
-        for page in self.there.pages():
-            warehouse.load(_PAGE, pa.Table.from_batches([page]))
-            warehouse.run(
-                statement(
-                    "insert into :there select place, identifiers, fields from :page as p",
-                    there=_THERE,
-                    page=_PAGE,
-                )
-            )
+        insert = statement(
+            "insert into :there select place, identifiers, fields from :pages as p",
+            there=_THERE,
+            pages=_PAGES,
+        )
+        for pages in self.there.tables(_LOADED_ROWS):
+            warehouse.load(_PAGES, pages)
+            warehouse.run(insert)
 
     def _match(self) -> exp.Expr:
         """Who of the state is whom there: by any identifier."""

@@ -12,7 +12,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,13 @@ class Journal:
     """One run's journal. Writers wait until their entry is on disk; entries that arrive together share a
     transaction."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_there: bool = False) -> None:
+        """Open the journal in `folder`; with `is_there`, one that a run has left: raises sqlite3.Error when
+        nothing of it can be read, for then it does not say that nothing was sent."""
         self.path = folder / "journal.sqlite"
+        if is_there:
+            with closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=rw", uri=True)) as left:
+                left.execute("select count(*) from sent").fetchall()
         self._connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
         self._connection.executescript(_SCHEMA)
         self._lock = threading.Lock()

@@ -29,11 +29,18 @@ class ReadBack:
     members: int
     fields: frozenset[str]
 
-    def pages(self) -> Iterator[pa.RecordBatch]:
-        """The members in SCHEMA's columns: their place, and their identifiers and fields as JSON."""
+    def tables(self, rows: int) -> Iterator[pa.Table]:
+        """The members in SCHEMA's columns (their place, and their identifiers and fields as JSON), in whole
+        pages of at least `rows` of them at a time."""
         self.file.seek(0)
+        waiting: list[pa.RecordBatch] = []
         with pa.ipc.open_stream(self.file) as reader:
-            yield from reader
+            for page in reader:
+                waiting.append(page)
+                if sum(each.num_rows for each in waiting) >= rows:
+                    yield pa.Table.from_batches(waiting, SCHEMA)
+                    waiting = []
+        yield pa.Table.from_batches(waiting, SCHEMA)
 
 
 def read_back(
@@ -62,7 +69,7 @@ async def _read(
                     return ReadBack(file, place, frozenset(names))
                 if page.next == cursor:
                     raise DestinationRefused(
-                        f"{audience} cannot be read back: the page at cursor '{cursor}' names itself as the next."
+                        f"{audience} cannot be read back: the page at cursor '{cursor}' is its own next."
                     )
                 cursor = page.next
 

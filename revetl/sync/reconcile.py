@@ -1,9 +1,9 @@
 """What has drifted apart: the state against the audience, and against the destination if it can be read back.
 
 A report changes nothing. A repair has the state say what was found, under the sync's lease and in one
-transaction, and then runs the sync, which sends the difference by its own guards, journal and acknowledgement.
-So a repair that is cut short loses nothing: before the transaction nothing has changed, and after it any run
-of the sync does the rest.
+transaction, and then runs the sync, which sends the difference by its own guards, journal and
+acknowledgement. So a repair that is cut short loses nothing: before the transaction nothing has changed, and
+after it any run of the sync does the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 
 from revetl import logs
 from revetl.alerts import Alerts, Outcome
@@ -23,7 +22,7 @@ from revetl.destinations.base import Destination
 from revetl.errors import RevetlError, UsageError, WarehouseError
 from revetl.project import Sync, Workspace
 from revetl.sql import statement
-from revetl.sync import guard, lock
+from revetl.sync import guard, intents, lock
 from revetl.sync.diff import CHANGES, Diff
 from revetl.sync.drift import MODES, Comparison, Drift, disown
 from revetl.sync.plan import Plan, last_build, make_diff, make_plan
@@ -188,7 +187,7 @@ class Reconciler:
             alerts.tell(past, crashed)
             past.insert(0, crashed)
 
-        recover(warehouse, self.tables, self.sync.name, self._left, tell)
+        recover(warehouse, self.tables, self.sync.name, runs_folder(self.workspace, self.sync), tell)
 
     def _disown(self) -> None:
         """Take back what a guard kept from being sent. Where another run has begun, it is that run's."""
@@ -297,13 +296,14 @@ class Reconciler:
     def _moving(self, warehouse: Warehouse) -> Iterator[str]:
         """What makes a report without the lease unsure."""
         name = self.sync.name
-        if self._left.is_dir() and any(self._left.iterdir()):
-            yield (
-                f"A run of {name} is under way or was cut short, and what it left in {self._left} is not in "
-                "the state yet; the next run, or --repair, books it."
-            )
         if not self.tables.exist(warehouse):
             return
+        if warehouse.exists(self.tables.intents):
+            for run_id in intents.open_runs(warehouse, self.tables, name):
+                yield (
+                    f"What run {run_id} sent is not in the state yet: it is under way, or was cut short, and "
+                    "then the next run or --repair books it."
+                )
         rows = warehouse.rows(
             statement(
                 """
@@ -320,7 +320,3 @@ class Reconciler:
         )
         for (run_id,) in rows:
             yield f"Run {run_id} was under way meanwhile: what it sent may show as drift."
-
-    @property
-    def _left(self) -> Path:
-        return runs_folder(self.workspace, self.sync)

@@ -140,6 +140,21 @@ def close_crashed(
     return run
 
 
+def booked(warehouse: Warehouse, tables: Tables, run_id: str) -> dict[str, dict[str, int]]:
+    """What became of a run's changes, by outcome and operation, as `sync_changes` has it."""
+    found: dict[str, dict[str, int]] = {}
+    rows = warehouse.rows(
+        statement(
+            "select outcome, operation, count(*) from :changes as c where c.run_id = :run_id group by 1, 2",
+            changes=tables.changes,
+            run_id=run_id,
+        )
+    )
+    for outcome, operation, count in rows:
+        found.setdefault(outcome, {})[operation] = count
+    return found
+
+
 def past_runs(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> list[Past]:
     """What a sync's runs before this one came to, the newest first, as alerts read it."""
     counted = {

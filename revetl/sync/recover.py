@@ -1,19 +1,25 @@
-"""Booking what runs that were cut short have left on this machine."""
+"""Booking what runs that were cut short have left: on this machine, or only in the warehouse."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
 
+from revetl import logs
 from revetl.project import Sync, Workspace
+from revetl.sync import intents
 from revetl.sync.journal import Journal
-from revetl.sync.record import Run, close_crashed
+from revetl.sync.record import Run, booked, close_crashed
 from revetl.sync.spool import Spool
 from revetl.sync.state import Folder
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
+
+Tell = Callable[[Run], None]
 
 
 def runs_folder(workspace: Workspace, sync: Sync) -> Path:
@@ -22,27 +28,51 @@ def runs_folder(workspace: Workspace, sync: Sync) -> Path:
 
 
 def recover(
-    warehouse: Warehouse,
-    tables: Tables,
-    sync: str,
-    folder: Path,
-    on_crashed: Callable[[Run], None] = lambda _: None,
+    warehouse: Warehouse, tables: Tables, sync: str, folder: Path, on_crashed: Tell = lambda _: None
 ) -> int:
-    """Fold what is left in `folder` into the state, by the holder of the sync's lease. Tells `on_crashed` of
+    """Fold what is left in `folder` into the state, by the holder of the sync's lease; what a run was about
+    to send and left nothing of that can be read is taken for sent without an answer. Tells `on_crashed` of
     each run whose row was there as `running`; gives the number of records whose outcome nobody knows."""
     recovered = 0
+    waiting = intents.open_runs(warehouse, tables, sync)
     for left in sorted(folder.glob("*")):
-        run_id, spool, about = left.name, Spool(left), left / "run.json"
-        journal = Journal(left)
-        # It is written last: without it, the run was cut short before anything was sent.
-        if about.exists():
-            hash_by = orjson.loads(about.read_bytes())["hash_by"]
-            carrier = Folder(tables, sync, run_id, hash_by, spool, journal, again=True)
-            carrier.fold(warehouse)
-            recovered += carrier.fold_rest(warehouse)
-        crashed = close_crashed(warehouse, tables, run_id, journal.counts())
-        if crashed is not None:
-            on_crashed(crashed)
-        journal.close()
-        spool.remove()
+        try:
+            if left.name in waiting:
+                recovered += _fold_left(warehouse, tables, sync, left, on_crashed)
+        except (sqlite3.Error, pa.ArrowException, OSError, orjson.JSONDecodeError, KeyError) as error:
+            logs.event("journal_lost", sync=sync, run_id=left.name, why=str(error))
+        Spool(left).remove()
+    for run_id in intents.open_runs(warehouse, tables, sync):
+        recovered += intents.take_for_sent(warehouse, tables, sync, run_id)
+        _close(warehouse, tables, run_id, booked(warehouse, tables, run_id), on_crashed)
     return recovered
+
+
+def _fold_left(warehouse: Warehouse, tables: Tables, sync: str, left: Path, on_crashed: Tell) -> int:
+    about = left / "run.json"
+    # It is written last: without it, the run was cut short before anything was sent.
+    if not about.exists():
+        intents.drop(warehouse, tables, sync, left.name)
+        _close(warehouse, tables, left.name, {}, on_crashed)
+        return 0
+    hash_by = orjson.loads(about.read_bytes())["hash_by"]
+    spool = Spool(left)
+    journal = Journal(left, is_there=True)
+    try:
+        carrier = Folder(tables, sync, left.name, hash_by, spool, journal, again=True)
+        carrier.fold(warehouse)
+        recovered = carrier.fold_rest(warehouse)
+        counts = journal.counts()
+    finally:
+        journal.close()
+    intents.drop(warehouse, tables, sync, left.name)
+    _close(warehouse, tables, left.name, counts, on_crashed)
+    return recovered
+
+
+def _close(
+    warehouse: Warehouse, tables: Tables, run_id: str, counts: dict[str, dict[str, int]], on_crashed: Tell
+) -> None:
+    crashed = close_crashed(warehouse, tables, run_id, counts)
+    if crashed is not None:
+        on_crashed(crashed)

@@ -21,11 +21,9 @@ from revetl.comments import query_comment
 from revetl.destinations.base import Destination
 from revetl.errors import GuardStopped, RevetlError, WarehouseError
 from revetl.project import Sync, Workspace
-from revetl.sync import guard, lock
+from revetl.sync import guard, intents, lock
 from revetl.sync.batches import shaping_of
-from revetl.sync.changed import forgotten, leaving, sending
 from revetl.sync.deliver import Delivery
-from revetl.sync.diff import Diff
 from revetl.sync.journal import Journal
 from revetl.sync.loop import Stopper, run_to_end, signals
 from revetl.sync.membership import record_holdouts
@@ -33,14 +31,14 @@ from revetl.sync.plan import Build, Plan, last_build, make_diff, make_plan, plan
 from revetl.sync.preview import preview, whole_of
 from revetl.sync.record import (
     Run,
-    close_crashed,
     forget_old_changes,
     outcomes,
     past_runs,
     status_of,
     write_run,
 )
-from revetl.sync.spool import FORGET, Spool
+from revetl.sync.recover import recover, runs_folder
+from revetl.sync.spool import FORGET, OPERATIONS, Spool
 from revetl.sync.state import Folder
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
@@ -157,11 +155,6 @@ class Runner:
     recovered: int = 0
     tables: Tables = field(init=False)
 
-    @property
-    def runs_folder(self) -> Path:
-        """Runs of this sync on this target; what is left in it was cut short."""
-        return self.workspace.root / ".revetl" / "runs" / self.workspace.target.name / self.sync.name
-
     def spool(self) -> Spooled | Run:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
         with self._writing() as warehouse:
@@ -192,13 +185,16 @@ class Runner:
         except RevetlError as refusal:
             error = refusal
         with self._writing(light=True) as warehouse:
-            carrier.fold(warehouse)
-            carrier.fold_rest(warehouse)
+            if self.run_id in intents.open_runs(warehouse, self.tables, self.sync.name):
+                # Otherwise another run has booked them for sent, and may have gone on since.
+                carrier.fold(warehouse)
+                carrier.fold_rest(warehouse)
             run = self._ended(ready, journal, error)
             if run.status == "success":
                 carrier.forget(warehouse)
             forget_old_changes(warehouse, self.tables, self.workspace.changes_kept_days)
             with warehouse.transaction():
+                intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
                 write_run(warehouse, self.tables, run)
                 lock.release(warehouse, self.tables, ready.lease)
         journal.close()
@@ -213,23 +209,14 @@ class Runner:
             yield warehouse
 
     def _recover(self, warehouse: Warehouse) -> None:
-        """Fold what runs that were cut short have left on this machine."""
-        for folder in sorted(self.runs_folder.glob("*")):
-            run_id, spool, about = folder.name, Spool(folder), folder / "run.json"
-            journal = Journal(folder)
-            # It is written last: without it, the run was cut short before anything was sent.
-            if about.exists():
-                hash_by = orjson.loads(about.read_bytes())["hash_by"]
-                carrier = Folder(self.tables, self.sync.name, run_id, hash_by, spool, journal, again=True)
-                carrier.fold(warehouse)
-                self.recovered += carrier.fold_rest(warehouse)
-            crashed = close_crashed(warehouse, self.tables, run_id, journal.counts())
-            if crashed is not None and self.alerts is not None:
-                # Its row was there as `running`, which shows nothing.
-                self.alerts.tell(self.past, crashed)
-                self.past = [crashed, *self.past]
-            journal.close()
-            spool.remove()
+        def crashed(run: Run) -> None:
+            # Its row was there as `running`, which shows nothing.
+            if self.alerts is not None:
+                self.alerts.tell(self.past, run)
+            self.past = [run, *self.past]
+
+        folder = runs_folder(self.workspace, self.sync)
+        self.recovered = recover(warehouse, self.tables, self.sync.name, folder, crashed)
 
     def _spool(self, warehouse: Warehouse, lease: lock.Lease) -> Spooled | Run:
         options = self.options
@@ -257,25 +244,22 @@ class Runner:
         record_holdouts(self.sync, diff.members, warehouse, self.tables)
         if not (plan.changes or plan.kept):
             return self._end_early(warehouse, plan, build, None)
-        spool = self._write_spool(warehouse, diff)
-        write_run(warehouse, self.tables, self._run("running", plan, build))
+        with warehouse.transaction():
+            intents.intend(warehouse, self.tables, diff, self.run_id)
+            write_run(warehouse, self.tables, self._run("running", plan, build))
+        spool = self._write_spool(warehouse)
         meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": diff.hash_by}
         (spool.folder / "run.json").write_bytes(orjson.dumps(meta))
         return Spooled(plan, spool, diff.hash_by, self.tables, build, lease, stopped)
 
-    def _write_spool(self, warehouse: Warehouse, diff: Diff) -> Spool:
-        folder = self.runs_folder / self.run_id
+    def _write_spool(self, warehouse: Warehouse) -> Spool:
+        folder = runs_folder(self.workspace, self.sync) / self.run_id
         folder.mkdir(parents=True)
         # Spooled rows name people; they are nobody else's to read.
         folder.chmod(0o700)
         spool = Spool(folder)
-        queries = {
-            "remove": leaving(diff, self.run_id),
-            "update": sending(diff, "update", self.run_id),
-            "add": sending(diff, "add", self.run_id),
-            FORGET: forgotten(),
-        }
-        for operation, query in queries.items():
+        for operation in (*OPERATIONS, FORGET):
+            query = intents.intended(self.tables, self.sync.name, self.run_id, operation)
             spool.write(operation, warehouse.stream(query, _SPOOL_BATCH))
         return spool
 

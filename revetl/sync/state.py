@@ -23,7 +23,7 @@ _RANGES = 4_096
 # A row group of DuckDB and a little more: less than one is written to its log first, and twice.
 _MERGED_ROWS = 125_000
 _MERGED_BYTES = 32_000_000
-_UNKNOWN, _REJECTED, _ABORTED = "unknown", "rejected", "aborted"
+UNKNOWN, _REJECTED, _ABORTED = "unknown", "rejected", "aborted"
 _SCHEMA = pa.schema(
     [
         *SCHEMA,
@@ -35,7 +35,7 @@ _SCHEMA = pa.schema(
     ]
 )
 
-_MERGE_STATE = """
+MERGE_STATE = """
 merge into :state as s
 using (select * from :folding as g where outcome <> 'rejected') as f on s.sync = :sync and s.key = f.key
 when matched and f.outcome = 'delivered' and f.operation in ('remove', 'forget') then delete
@@ -77,15 +77,26 @@ when not matched then insert (
 )
 """
 
-# Whose old identifier could not be removed keeps that rejection when the new one is added in the same run.
 _ACCEPTED = """
 delete from :rejections where sync = :sync
 and key in (select key from :folding as g where outcome = 'delivered')
-and (run_id <> :run_id or operation <> 'remove'
-    or key in (select key from :folding as g where outcome = 'delivered' and operation = 'remove'))
 """
 
-_ADD_CHANGES = """
+# Who could not be removed under the old identifier will be held under the new one. The old one stays in the
+# state under a key of its own, which no audience has: so it is to be removed until it is.
+_SET_ASIDE = """
+update :folding set key = key || ' was ' || identifiers
+where outcome = 'rejected' and operation = 'remove' and cause = 'rekeyed'
+"""
+KEEP_ASIDE = """
+insert into :state (sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id)
+select :sync, g.key, g.row_hash, :hash_by, g.identifiers, g.fields, :now, :run_id
+from :folding as g
+where g.outcome = :outcome and g.operation = 'remove' and g.cause = 'rekeyed'
+and not exists (select 1 from :state as s where s.sync = :sync and s.key = g.key)
+"""
+
+ADD_CHANGES = """
 insert into :changes (
     run_id, sync, key, operation, cause, outcome, reason, caused_at, changed_at
 )
@@ -94,7 +105,7 @@ from :folding as g
 where g.operation <> 'forget'
 """
 
-_NOT_YET = """
+NOT_YET = """
 and not exists (
     select 1 from :changes as c
     where c.run_id = :run_id and c.key = g.key and c.operation = g.operation
@@ -129,7 +140,7 @@ class Folder:
         unknown = self.journal.unknown()
         for operation in {cut.operation: None for cut in unknown}:
             with warehouse.transaction():
-                self._merge(warehouse, [cut for cut in unknown if cut.operation == operation], _UNKNOWN)
+                self._merge(warehouse, [cut for cut in unknown if cut.operation == operation], UNKNOWN)
         aborted = self.journal.aborted({operation: self.spool.rows(operation) for operation in OPERATIONS})
         for part in self._parts([(0, piece) for cut in aborted for piece in _pieces(cut)]):
             with warehouse.transaction():
@@ -161,12 +172,12 @@ class Folder:
 
     def _merge(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
         self._load(warehouse, cuts, outcome)
-        for template in (_MERGE_STATE, _ACCEPTED, _MERGE_REJECTIONS):
-            warehouse.run(statement(template, **self._parts_of_statements()))
         self._add_changes(warehouse)
+        for template in (MERGE_STATE, _SET_ASIDE, KEEP_ASIDE, _ACCEPTED, _MERGE_REJECTIONS):
+            warehouse.run(statement(template, **self._parts_of_statements()))
 
     def _add_changes(self, warehouse: Warehouse) -> None:
-        template = _ADD_CHANGES + (_NOT_YET if self.again else "")
+        template = ADD_CHANGES + (NOT_YET if self.again else "")
         warehouse.run(statement(template, **self._parts_of_statements()))
 
     def _parts_of_statements(self) -> dict[str, object]:
@@ -179,6 +190,7 @@ class Folder:
             "run_id": self.run_id,
             "hash_by": self.hash_by,
             "now": lock.now(),
+            "outcome": _REJECTED,
         }
 
     def _load(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:

@@ -58,6 +58,10 @@ class Tables:
         return self.named("sync_rejections")
 
     @property
+    def intents(self) -> exp.Table:
+        return self.named("sync_intents")
+
+    @property
     def locks(self) -> exp.Table:
         return self.named("sync_locks")
 

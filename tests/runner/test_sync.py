@@ -121,6 +121,24 @@ def test_a_changed_identifier_is_removed_under_the_old_and_added_under_the_new(
     assert sum(synced(project).planned.values()) == 0
 
 
+def test_an_old_identifier_that_could_not_be_removed_is_not_forgotten(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    columns = "person, email, score"
+    project.audience("vips", people(("p1", "old@x", 1), columns=columns), EMAIL)
+    synced(project)
+    sandbox.misbehave({"kind": "reject", "pattern": "^old@x$", "reason": "not now"})
+    project.audience("vips", people(("p1", "new@x", 1), columns=columns))
+    assert synced(project).rejected["remove"] == 1
+    assert set(sandbox.members("crm", "vips")) == {"old@x", "new@x"}
+    assert sum(synced(project).planned.values()) == 0
+    sandbox.behave()
+    assert synced(project, retry=True).delivered == {"add": 0, "update": 0, "remove": 1}
+    assert set(sandbox.members("crm", "vips")) == {"new@x"}
+    assert project.sql("select key from revetl.revetl.sync_state") == [("p1",)]
+    assert project.open().rejections() == []
+
+
 def test_two_who_swap_identifiers_keep_both(project: ProjectFolder, sandbox: SandboxClient) -> None:
     columns = "person, email, score"
     project.audience("vips", people(("p1", "a@x", 1), ("p2", "b@x", 2), columns=columns), EMAIL)

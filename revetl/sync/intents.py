@@ -1,0 +1,128 @@
+"""What a run is about to send, in the warehouse before anything is sent.
+
+The journal of a run is on its machine's disk. When that is lost, or cannot be read, what the run was about to
+send and no checkpoint has booked is taken for sent without an answer: the next run sends it again, whatever
+the audience holds by then. Without this, whom a lost run had added and who left since would never be removed.
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from revetl.sql import statement
+from revetl.sync import lock
+from revetl.sync.changed import forgotten, leaving, sending
+from revetl.sync.diff import Diff
+from revetl.sync.spool import FORGET, OPERATIONS, SCHEMA
+from revetl.sync.state import ADD_CHANGES, KEEP_ASIDE, MERGE_STATE, NOT_YET, UNKNOWN
+from revetl.sync.tables import Tables
+from revetl.warehouse import Warehouse
+
+# A row of the state holds one set of identifiers: whoever was to be removed under old ones and added under
+# new ones is held under both, as in `revetl.sync.state`.
+_OPEN = """
+select i.operation,
+    case when i.operation = 'remove' and i.cause = 'rekeyed' then i.key || ' was ' || i.identifiers else i.key
+    end as key,
+    i.row_hash, i.identifiers, i.fields, i.origin, i.cause, i.caused_at,
+    :outcome as outcome, cast(null as varchar) as reason
+from :intents as i
+where i.sync = :sync and i.run_id = :run_id and i.operation = :operation and not exists (
+    select 1 from :changes as c
+    where c.run_id = :run_id and c.key = i.key and c.operation = i.operation
+)
+"""
+
+
+def intend(warehouse: Warehouse, tables: Tables, diff: Diff, run_id: str) -> None:
+    """Keep every change of a plan, as whole records."""
+    queries = {
+        "remove": leaving(diff, run_id),
+        "update": sending(diff, "update", run_id),
+        "add": sending(diff, "add", run_id),
+        FORGET: forgotten(),
+    }
+    for query in queries.values():
+        warehouse.run(
+            statement(
+                """
+                insert into :intents (
+                    sync, run_id, hash_by, operation, key, row_hash, identifiers, fields, origin, cause,
+                    caused_at
+                )
+                select :sync, :run_id, :hash_by, q.operation, q.key, q.row_hash, q.identifiers, q.fields,
+                    q.origin, q.cause, q.caused_at
+                from :query as q
+                """,
+                intents=tables.intents,
+                sync=diff.sync,
+                run_id=run_id,
+                hash_by=diff.hash_by,
+                query=exp.Subquery(this=query),
+            )
+        )
+
+
+def intended(tables: Tables, sync: str, run_id: str, operation: str) -> exp.Expr:
+    """The changes of an operation, in the spool's columns."""
+    return (
+        exp.select(*SCHEMA.names)
+        .from_(tables.intents)
+        .where(
+            statement(
+                "sync = :sync and run_id = :run_id and operation = :operation",
+                sync=sync,
+                run_id=run_id,
+                operation=operation,
+            )
+        )
+    )
+
+
+def drop(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> None:
+    """Forget what a run was about to send: it is booked."""
+    warehouse.run(
+        statement(
+            "delete from :intents where sync = :sync and run_id = :run_id",
+            intents=tables.intents,
+            sync=sync,
+            run_id=run_id,
+        )
+    )
+
+
+def open_runs(warehouse: Warehouse, tables: Tables, sync: str) -> list[str]:
+    """Runs of a sync that were about to send something and are not booked, the oldest first. What is left of
+    any other run tells nothing new, and may be older than what was booked since."""
+    query = statement(
+        "select distinct run_id from :intents as i where i.sync = :sync order by 1",
+        intents=tables.intents,
+        sync=sync,
+    )
+    return [str(run_id) for (run_id,) in warehouse.rows(query)]
+
+
+def take_for_sent(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> int:
+    """Book what a lost run was about to send, and no checkpoint has, as sent without an answer, and forget
+    its intents. Gives the number of records."""
+    parts: dict[str, object] = {
+        "intents": tables.intents,
+        "changes": tables.changes,
+        "state": tables.state,
+        "sync": sync,
+        "run_id": run_id,
+        "now": lock.now(),
+        "outcome": UNKNOWN,
+    }
+    query = "select max(hash_by) from :intents as i where i.sync = :sync and i.run_id = :run_id"
+    ((parts["hash_by"],),) = warehouse.rows(statement(query, **parts))
+    count = 0
+    with warehouse.transaction():
+        for operation in OPERATIONS:
+            folding = exp.Subquery(this=statement(_OPEN, **parts, operation=operation))
+            ((found,),) = warehouse.rows(statement("select count(*) from :folding as g", folding=folding))
+            count += int(found)
+            for template in (KEEP_ASIDE, MERGE_STATE, ADD_CHANGES + NOT_YET):
+                warehouse.run(statement(template, **parts, folding=folding))
+        drop(warehouse, tables, sync, run_id)
+    return count
