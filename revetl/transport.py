@@ -16,7 +16,7 @@ from revetl.destinations.base import Destination, Verdict, verdict
 from revetl.errors import DestinationRefused
 from revetl.limits import quota_wait, retry_after
 
-_BACK_OFF = wait_exponential_jitter(initial=0.25, max=60.0, jitter=0.25)
+_BACK_OFF = wait_exponential_jitter(multiplier=0.25, max=60.0, jitter=0.25)
 _LONGEST_PAUSE = 3_600.0
 _RATE_LIMITED_ATTEMPTS = 50
 _DRY_REQUESTS = 5

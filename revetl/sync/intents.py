@@ -18,14 +18,8 @@ from revetl.sync.state import ADD_CHANGES, KEEP_ASIDE, MERGE_STATE, NOT_YET, UNK
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
-# A row of the state holds one set of identifiers: whoever was to be removed under old ones and added under
-# new ones is held under both, as in `revetl.sync.state`.
 _OPEN = """
-select i.operation,
-    case when i.operation = 'remove' and i.cause = 'rekeyed' then i.key || ' was ' || i.identifiers else i.key
-    end as key,
-    i.row_hash, i.identifiers, i.fields, i.origin, i.cause, i.caused_at,
-    :outcome as outcome, cast(null as varchar) as reason
+select i.*, :outcome as outcome, cast(null as varchar) as reason
 from :intents as i
 where i.sync = :sync and i.run_id = :run_id and i.operation = :operation and not exists (
     select 1 from :changes as c

@@ -38,7 +38,7 @@ from revetl.sync.record import (
     write_run,
 )
 from revetl.sync.recover import recover, runs_folder
-from revetl.sync.spool import FORGET, OPERATIONS, Spool
+from revetl.sync.spool import OPERATIONS, Spool
 from revetl.sync.state import Folder
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
@@ -78,6 +78,7 @@ class Spooled:
     tables: Tables
     build: Build
     lease: lock.Lease
+    identifiers: tuple[str, ...]
     stopped: GuardStopped | None = None
 
 
@@ -191,7 +192,7 @@ class Runner:
                 carrier.fold_rest(warehouse)
             run = self._ended(ready, journal, error)
             if run.status == "success":
-                carrier.forget(warehouse)
+                carrier.forget(warehouse, ready.identifiers)
             forget_old_changes(warehouse, self.tables, self.workspace.changes_kept_days)
             with warehouse.transaction():
                 intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
@@ -248,9 +249,12 @@ class Runner:
             intents.intend(warehouse, self.tables, diff, self.run_id)
             write_run(warehouse, self.tables, self._run("running", plan, build))
         spool = self._write_spool(warehouse)
+        # It is there before the note that makes the run one to be recovered: without it, it would be lost.
+        Journal(spool.folder).close()
         meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": diff.hash_by}
         (spool.folder / "run.json").write_bytes(orjson.dumps(meta))
-        return Spooled(plan, spool, diff.hash_by, self.tables, build, lease, stopped)
+        names = tuple(item.name for item in diff.mapping.identifiers)
+        return Spooled(plan, spool, diff.hash_by, self.tables, build, lease, names, stopped)
 
     def _write_spool(self, warehouse: Warehouse) -> Spool:
         folder = runs_folder(self.workspace, self.sync) / self.run_id
@@ -258,7 +262,7 @@ class Runner:
         # Spooled rows name people; they are nobody else's to read.
         folder.chmod(0o700)
         spool = Spool(folder)
-        for operation in (*OPERATIONS, FORGET):
+        for operation in OPERATIONS:
             query = intents.intended(self.tables, self.sync.name, self.run_id, operation)
             spool.write(operation, warehouse.stream(query, _SPOOL_BATCH))
         return spool

@@ -5,20 +5,22 @@ Folding is idempotent: a crash between the warehouse's commit and the journal's 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+from sqlglot import exp
 
-from revetl.sql import statement, table
+from revetl.sql import column, statement, table
 from revetl.sync import lock
 from revetl.sync.journal import DELIVERED, Journal, Range, Refusal
-from revetl.sync.spool import FORGET, OPERATIONS, SCHEMA, Spool
+from revetl.sync.spool import OPERATIONS, SCHEMA, Spool
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
 FOLDING = table("revetl_folding")
+FORGOTTEN = table("revetl_forgotten")
 _RANGES = 4_096
 # A row group of DuckDB and a little more: less than one is written to its log first, and twice.
 _MERGED_ROWS = 125_000
@@ -38,7 +40,7 @@ _SCHEMA = pa.schema(
 MERGE_STATE = """
 merge into :state as s
 using (select * from :folding as g where outcome <> 'rejected') as f on s.sync = :sync and s.key = f.key
-when matched and f.outcome = 'delivered' and f.operation in ('remove', 'forget') then delete
+when matched and f.outcome = 'delivered' and f.operation = 'remove' then delete
 when matched and f.outcome = 'delivered' then update set
     row_hash = f.row_hash, hash_by = :hash_by, identifiers = f.identifiers, fields = f.fields,
     acknowledged_at = :now, run_id = :run_id,
@@ -49,7 +51,7 @@ when matched and f.operation = 'add' then update set
 when matched then update set
     row_hash = null, pending_operation = f.operation,
     pending_hash = case when f.operation <> 'remove' then f.row_hash end, pending_run_id = f.origin
-when not matched and f.operation not in ('remove', 'forget') then insert (
+when not matched and f.operation <> 'remove' then insert (
     sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id,
     pending_operation, pending_hash, pending_run_id
 ) values (
@@ -82,18 +84,19 @@ delete from :rejections where sync = :sync
 and key in (select key from :folding as g where outcome = 'delivered')
 """
 
-# Who could not be removed under the old identifier will be held under the new one. The old one stays in the
-# state under a key of its own, which no audience has: so it is to be removed until it is.
-_SET_ASIDE = """
-update :folding set key = key || ' was ' || identifiers
-where outcome = 'rejected' and operation = 'remove' and cause = 'rekeyed'
-"""
+# Whom the destination knows by another identifier now, and who is in the state under the old one still, was
+# not removed under it: that was rejected, has no answer, or another member is to have the identifier. The old
+# one stays in the state under a key of its own, which no audience has: so it is to be removed, until it is or
+# the other member has it.
 KEEP_ASIDE = """
 insert into :state (sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id)
-select :sync, g.key, g.row_hash, :hash_by, g.identifiers, g.fields, :now, :run_id
-from :folding as g
-where g.outcome = :outcome and g.operation = 'remove' and g.cause = 'rekeyed'
-and not exists (select 1 from :state as s where s.sync = :sync and s.key = g.key)
+select :sync, s.key || ' was ' || s.identifiers, coalesce(s.row_hash, 0), s.hash_by, s.identifiers, s.fields,
+    s.acknowledged_at, :run_id
+from :state as s inner join :folding as g on g.key = s.key
+where s.sync = :sync and g.operation = 'add' and g.outcome <> 'rejected' and s.identifiers <> g.identifiers
+and not exists (
+    select 1 from :state as o where o.sync = :sync and o.key = s.key || ' was ' || s.identifiers
+)
 """
 
 ADD_CHANGES = """
@@ -148,11 +151,54 @@ class Folder:
                 self._add_changes(warehouse)
         return sum(cut.last - cut.first for cut in unknown)
 
-    def forget(self, warehouse: Warehouse) -> None:
-        """Drop the keys whose identifiers other members hold; call when those members are delivered."""
-        if rows := self.spool.rows(FORGET):
-            with warehouse.transaction():
-                self._merge(warehouse, [Range(FORGET, 0, rows)], DELIVERED)
+    def forget(self, warehouse: Warehouse, identifiers: Sequence[str]) -> None:
+        """Drop the keys that left and whose `identifiers` are each held by another key, as acknowledged: who
+        holds them may have been rejected, and then they are still to be removed."""
+        free = [
+            statement(
+                ":mine is not null and :mine not in ("
+                "select :theirs from :state as o where o.sync = :sync and o.row_hash is not null "
+                "and o.key not in (select f.key from :left as f) and :theirs is not null)",
+                mine=warehouse.json_text(column("identifiers", of="s"), name),
+                theirs=warehouse.json_text(column("identifiers", of="o"), name),
+                state=self.tables.state,
+                sync=self.sync,
+                left=FORGOTTEN,
+            )
+            for name in identifiers
+        ]
+        with warehouse.transaction():
+            warehouse.run(
+                statement(
+                    """
+                    create or replace temporary table :left as
+                    select i.key from :intents as i
+                    where i.sync = :sync and i.run_id = :run_id and i.operation = 'forget'
+                    union all
+                    select s.key from :state as s
+                    where s.sync = :sync and s.run_id = :run_id and s.key like '% was {%'
+                    """,
+                    left=FORGOTTEN,
+                    intents=self.tables.intents,
+                    state=self.tables.state,
+                    sync=self.sync,
+                    run_id=self.run_id,
+                )
+            )
+            warehouse.run(
+                statement(
+                    """
+                    delete from :state where sync = :sync and key in (
+                        select s.key from :state as s inner join :left as f on f.key = s.key
+                        where s.sync = :sync and not (:free)
+                    )
+                    """,
+                    state=self.tables.state,
+                    left=FORGOTTEN,
+                    sync=self.sync,
+                    free=exp.or_(*free),
+                )
+            )
 
     def _parts(self, ranges: list[tuple[int, Range]]) -> Iterator[list[tuple[int, Range]]]:
         """Ranges in order, as many at a time as make one merge of bounded memory. A person can be removed
@@ -173,7 +219,7 @@ class Folder:
     def _merge(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
         self._load(warehouse, cuts, outcome)
         self._add_changes(warehouse)
-        for template in (MERGE_STATE, _SET_ASIDE, KEEP_ASIDE, _ACCEPTED, _MERGE_REJECTIONS):
+        for template in (KEEP_ASIDE, MERGE_STATE, _ACCEPTED, _MERGE_REJECTIONS):
             warehouse.run(statement(template, **self._parts_of_statements()))
 
     def _add_changes(self, warehouse: Warehouse) -> None:
@@ -190,7 +236,6 @@ class Folder:
             "run_id": self.run_id,
             "hash_by": self.hash_by,
             "now": lock.now(),
-            "outcome": _REJECTED,
         }
 
     def _load(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:

@@ -131,12 +131,32 @@ def test_an_old_identifier_that_could_not_be_removed_is_not_forgotten(
     project.audience("vips", people(("p1", "new@x", 1), columns=columns))
     assert synced(project).rejected["remove"] == 1
     assert set(sandbox.members("crm", "vips")) == {"old@x", "new@x"}
+    assert synced(project).rejected == {"add": 0, "update": 0, "remove": 1}
     assert sum(synced(project).planned.values()) == 0
     sandbox.behave()
     assert synced(project, retry=True).delivered == {"add": 0, "update": 0, "remove": 1}
     assert set(sandbox.members("crm", "vips")) == {"new@x"}
     assert project.sql("select key from revetl.revetl.sync_state") == [("p1",)]
     assert project.open().rejections() == []
+
+
+def test_an_identifier_whose_new_holder_is_rejected_is_not_forgotten(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    """p1 goes from a@x to b@x, and p2, who is to have a@x, is not taken: then p2 leaves."""
+    columns = "person, email, score"
+    project.audience("vips", people(("p1", "a@x", 1), columns=columns), EMAIL)
+    synced(project)
+    sandbox.misbehave({"kind": "reject", "pattern": "^a@x$"})
+    project.audience("vips", people(("p1", "b@x", 1), ("p2", "a@x", 2), columns=columns))
+    assert synced(project).rejected["add"] == 1
+    assert sum(synced(project).planned.values()) == 0
+    assert set(sandbox.members("crm", "vips")) == {"a@x", "b@x"}
+    sandbox.behave()
+    project.audience("vips", people(("p1", "b@x", 1), columns=columns))
+    assert synced(project).delivered["remove"] == 1
+    assert set(sandbox.members("crm", "vips")) == {"b@x"}
+    assert project.sql("select key from revetl.revetl.sync_state") == [("p1",)]
 
 
 def test_two_who_swap_identifiers_keep_both(project: ProjectFolder, sandbox: SandboxClient) -> None:

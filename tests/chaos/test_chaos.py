@@ -1,0 +1,46 @@
+"""Whatever a destination does and whenever runs are killed, nothing is lost.
+
+A seed again: pytest tests/chaos -k "seed-7-" (or "-m slow" for one of the many).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.server import chaos
+from tests.chaos.story import tell
+from tests.support.project import ProjectFolder
+
+
+@pytest.mark.parametrize("seed", range(20), ids=lambda seed: f"seed-{seed}-")
+def test_nothing_is_lost(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell(seed, tmp_path / "shop", monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20, 220), ids=lambda seed: f"seed-{seed}-")
+def test_nothing_is_lost_in_two_hundred_stories(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(seed, tmp_path / "shop", monkeypatch)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_processes_never_deliver_the_same_batch(seed: int, tmp_path: Path) -> None:
+    with chaos(seed) as server:
+        config = {"type": "webhook", "url": server.url, "batch_size": 5, "requests_per_second": 60}
+        project = ProjectFolder(tmp_path / "shop", {"crm": config})
+        query = "select 'u' || i as user_id, i as score from range(150) as numbers (i)"
+        project.audience("vips", query, {"key": "user_id", "sync": [{"to": "crm"}]})
+        command = [sys.executable, "-m", "revetl", "sync", "audience", "vips", "-q"]
+        both = [subprocess.Popen(command, cwd=project.root, stderr=subprocess.PIPE, text=True) for _ in "ab"]
+        codes = sorted(process.wait(timeout=60) for process in both)
+        errors = "".join(process.communicate()[1] for process in both)
+        assert codes[-1] == 6, errors
+        assert codes[0] in (0, 1, 4), errors
+        assert max(Counter(server.answered).values()) == 1
