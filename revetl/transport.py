@@ -25,12 +25,14 @@ _EXCERPT = 300
 
 
 class NotAccepted(Exception):
-    """The response says that the batch, or a record in it, cannot be accepted as it is."""
+    """The response says that the batch, or a record in it, cannot be accepted as it is. `maybe_applied`: an
+    earlier attempt of the same may have been applied all the same."""
 
-    def __init__(self, verdict: Verdict, reason: str) -> None:
+    def __init__(self, verdict: Verdict, reason: str, *, maybe_applied: bool) -> None:
         super().__init__(reason)
         self.verdict = verdict
         self.reason = reason
+        self.maybe_applied = maybe_applied
 
 
 class GaveUp(DestinationRefused):
@@ -118,7 +120,8 @@ class Transport:
         self._halted = True
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        """The response to a request, when it is one for the connector to read.
+        """The response to a request, when it is one for the connector to read. Its extension `maybe_applied`
+        is whether an earlier attempt of the same may have been applied.
 
         Raises NotAccepted (too large, or a bad record), GaveUp (the retries of this request are used up),
         CircuitOpen (so that of all requests), and DestinationRefused (credentials, permission, or an address
@@ -151,7 +154,9 @@ class Transport:
             try:
                 response = await self._client.send(request)
             except httpx.TransportError as error:
-                attempts.reached |= not _never_connected(error)
+                reached = not _never_connected(error)
+                attempts.reached |= reached
+                attempts.maybe_applied |= reached
                 telemetry.request(
                     self._destination.type, "no answer" if attempts.reached else "no connection"
                 )
@@ -162,6 +167,7 @@ class Transport:
             what = verdict(response.status_code, self._destination.statuses)
             after = self._heed(response, what, sent_at)
         if what is Verdict.RETRY:
+            attempts.maybe_applied |= response.status_code >= 500
             raise _TryAgain(self._said(response), after=after, limited=response.status_code == 429)
         if what is Verdict.FATAL:
             raise DestinationRefused(f"{request.url.host} refused us: {self._said(response)}.")
@@ -169,8 +175,9 @@ class Transport:
         self._dry_requests = 0
         self._dry_since = None
         if what is Verdict.PASS:
+            response.extensions["maybe_applied"] = attempts.maybe_applied
             return response
-        raise NotAccepted(what, self._said(response))
+        raise NotAccepted(what, self._said(response), maybe_applied=attempts.maybe_applied)
 
     def _heed(self, response: httpx.Response, what: Verdict, sent_at: float) -> float | None:
         """Tell all sharers what the response says of the budget; gives the seconds they pause for."""
@@ -228,6 +235,7 @@ class _Attempts:
     def __init__(self, retries: int, answered_before: int) -> None:
         self._left = retries
         self.reached = False
+        self.maybe_applied = False
         self.answered_before = answered_before
 
     def used_up(self, state: RetryCallState) -> bool:

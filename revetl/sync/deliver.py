@@ -22,6 +22,16 @@ _TICK_SECONDS = 0.25
 _ANSWER_EXCERPT = 1_000
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a destination said of a batch: its result, the text of the answer where something was refused, and
+    whether an earlier attempt may have been applied all the same."""
+
+    result: Result = field(default_factory=Result)
+    text: str | None = None
+    unsure: bool = False
+
+
 @dataclass
 class Delivery:
     """One run's way through its spool. `on_progress` is told how many records got an answer; `on_tick` is
@@ -112,49 +122,55 @@ class Delivery:
             except DestinationRefused as error:
                 self._end(error)
 
-    async def _send(self, transport: Transport, cut: Cut, attempt: int) -> None:
-        """Send a batch, or its parts, until every record has an answer in the journal."""
+    async def _send(self, transport: Transport, cut: Cut, attempt: int, *, unsure: bool = False) -> None:
+        """Send a batch, or its parts, until every record has an answer in the journal. `unsure`: an earlier
+        attempt may have been applied, whatever is answered now."""
         try:
-            result, text = await self._converse(transport, cut)
+            said = await self._converse(transport, cut)
         except NotAccepted as refusal:
-            await self._divide(transport, cut, refusal, attempt)
+            await self._divide(transport, cut, refusal, attempt, unsure=unsure or refusal.maybe_applied)
             return
         except DestinationRefused as error:
-            if not isinstance(error, GaveUp) or error.surely_unsent:
+            if not unsure and (not isinstance(error, GaveUp) or error.surely_unsent):
                 # An unknown outcome is what a range without an answer has.
-                await self._answer(cut, Result(), attempt, outcome=UNSENT)
+                await self._answer(cut, Said(), attempt, outcome=UNSENT)
             raise
+        said = replace(said, unsure=said.unsure or unsure)
+        result = said.result
         again = sorted(result.retry)
         if not again:
-            await self._answer(cut, result, attempt, text)
+            await self._answer(cut, said, attempt)
             return
         if attempt >= _RECORD_ATTEMPTS:
-            await self._answer(cut, Result(rejected={**result.rejected, **result.retry}), attempt, text)
+            rejected = Result(rejected={**result.rejected, **result.retry})
+            await self._answer(cut, replace(said, result=rejected), attempt)
             return
         for first, last in _runs(len(cut.records), again):
             piece = self._piece(cut, first, last)
             if first in result.retry:
-                await self._send(transport, piece, attempt + 1)
+                await self._send(transport, piece, attempt + 1, unsure=said.unsure)
             else:
-                rejected = {i - first: why for i, why in result.rejected.items() if first <= i < last}
-                await self._answer(piece, Result(rejected=rejected), attempt, text)
+                part = Result({i - first: why for i, why in result.rejected.items() if first <= i < last})
+                await self._answer(piece, replace(said, result=part), attempt)
 
-    async def _converse(self, transport: Transport, cut: Cut) -> tuple[Result, str | None]:
-        """Run a flow: its requests out, the responses in; gives its result and, where something was refused,
-        the last response's text."""
+    async def _converse(self, transport: Transport, cut: Cut) -> Said:
+        """Run a flow: its requests out, the responses in."""
         if cut.refused is not None:
-            return Result(rejected={0: cut.refused}), None
+            return Said(Result(rejected={0: cut.refused}))
         assert cut.flow is not None
         assert cut.request is not None
         request = cut.request
+        unsure = False
         try:
             while True:
                 response = await transport.send(request)
+                unsure |= response.extensions["maybe_applied"]
                 request = cut.flow.send(response)
         except StopIteration as end:
             result: Result = end.value
             refused = result.rejected or result.retry
-            return result, transport.redact(response.text)[:_ANSWER_EXCERPT] if refused else None
+            text = transport.redact(response.text)[:_ANSWER_EXCERPT] if refused else None
+            return Said(result, text, unsure)
         except Refused as error:
             raise DestinationRefused(transport.redact(str(error))) from None
         except orjson.JSONDecodeError as error:
@@ -164,31 +180,32 @@ class Delivery:
         finally:
             cut.flow.close()
 
-    async def _divide(self, transport: Transport, cut: Cut, refusal: NotAccepted, attempt: int) -> None:
+    async def _divide(
+        self, transport: Transport, cut: Cut, refusal: NotAccepted, attempt: int, *, unsure: bool
+    ) -> None:
         count = len(cut.records)
         if count == 1:
             reason = refusal.reason
             if refusal.verdict is Verdict.SPLIT:
                 reason = f"too large even alone: {reason}"
-            await self._answer(cut, Result(rejected={0: reason}), attempt, refusal.reason[:_ANSWER_EXCERPT])
+            said = Said(Result(rejected={0: reason}), refusal.reason[:_ANSWER_EXCERPT], unsure)
+            await self._answer(cut, said, attempt)
             return
         for first, last in ((0, count // 2), (count // 2, count)):
-            await self._send(transport, self._piece(cut, first, last), attempt)
+            await self._send(transport, self._piece(cut, first, last), attempt, unsure=unsure)
 
     def _piece(self, cut: Cut, first: int, last: int) -> Cut:
         records = cut.records[first:last]
         flow = self.destination.flow(self.mode, records)
         return Cut(cut.place + first, records, flow, next(flow))
 
-    async def _answer(
-        self, cut: Cut, result: Result, attempts: int, text: str | None = None, *, outcome: str = DELIVERED
-    ) -> None:
+    async def _answer(self, cut: Cut, said: Said, attempts: int, *, outcome: str = DELIVERED) -> None:
         rejected = {
             cut.place + index: why if isinstance(why, Rejection) else Rejection(why)
-            for index, why in result.rejected.items()
+            for index, why in said.result.rejected.items()
         }
         answered = Range(cut.records.operation, cut.place, cut.end)
-        answer = Answer(answered, outcome, rejected, attempts, text)
+        answer = Answer(answered, outcome, rejected, attempts, said.text, said.unsure)
         writing = asyncio.ensure_future(self.journal.write(answer))
         try:
             await asyncio.shield(writing)

@@ -4,7 +4,7 @@ It leaves one temporary table, `revetl_changes` (key, row_hash, operation, held,
 changed keys only; `changed` then reads whole records for them. Operations: `add`, `update`, `remove`; `rekey`
 (the destination knows the person by another identifier now: a remove and an add); `forget` (gone, but every
 identifier is held by another member: nothing to send); `rehash` (only the hash's maker, or names that are
-mapped, changed).
+mapped, changed); `wait` (refused before, and the same still).
 """
 
 from __future__ import annotations
@@ -242,11 +242,11 @@ class Diff:
             any_free=exp.or_(*(is_free for _, _, is_free in self.held_identifiers())),
         )
 
-    def drop_rejected(self) -> exp.Expr:
-        """A record that was rejected waits until its row changes."""
+    def set_waiting(self) -> exp.Expr:
+        """A record that was rejected waits until its row changes: its operation is `wait`."""
         return statement(
             """
-            delete from :changes where exists (
+            update :changes set operation = 'wait' where exists (
                 select 1 from :rejections as r
                 where r.sync = :sync and r.key = revetl_changes.key and (
                     (r.operation = 'remove' and revetl_changes.operation = 'remove')
@@ -301,14 +301,15 @@ class Diff:
         )
 
     def dismiss(self) -> exp.Expr:
-        """Drop the rejections of people who left the audience and whom the destination never took."""
+        """Drop the rejections of what is no change any more: who was refused has left, or is again as the
+        destination has them."""
         return statement(
             """
             delete from :rejections where sync = :sync
-            and key not in (select :key from :model as a where :key is not null)
-            and key not in (select s.key from :held as s where s.sync = :sync)
+            and key not in (select c.key from :changes as c where c.key is not null)
             """,
-            **self.parts(),
+            changes=CHANGES,
+            sync=self.sync,
             rejections=self.tables.rejections,
         )
 

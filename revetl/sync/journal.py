@@ -28,7 +28,7 @@ create table if not exists answered (
 );
 create table if not exists rejected (
     operation text, place integer, reason text, field text, answer text, attempts integer,
-    primary key (operation, place)
+    unsure integer, primary key (operation, place)
 );
 create index if not exists answered_open on answered (folded, operation, first);
 """
@@ -49,13 +49,15 @@ class Range:
 @dataclass(frozen=True)
 class Answer:
     """What became of a range: `delivered` but for the rejected places, or `unsent` (surely not applied).
-    `text` is the answer that rejected them, as it came."""
+    `text` is the answer that rejected them, as it came; `unsure`: an earlier attempt of it may have been
+    applied, so that the rejected may be there all the same."""
 
     range: Range
     outcome: str
     rejected: Mapping[int, Rejection] = field(default_factory=dict)
     attempts: int = 1
     text: str | None = None
+    unsure: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Refusal:
     field: str | None
     answer: str | None
     attempts: int
+    unsure: bool
 
 
 class Journal:
@@ -121,9 +124,17 @@ class Journal:
                     (cut.operation, cut.first, cut.last, entry.outcome),
                 )
                 db.executemany(
-                    "insert or replace into rejected values (?, ?, ?, ?, ?, ?)",
+                    "insert or replace into rejected values (?, ?, ?, ?, ?, ?, ?)",
                     [
-                        (cut.operation, place, why.reason, why.field, entry.text, entry.attempts)
+                        (
+                            cut.operation,
+                            place,
+                            why.reason,
+                            why.field,
+                            entry.text,
+                            entry.attempts,
+                            entry.unsure,
+                        )
                         for place, why in entry.rejected.items()
                     ],
                 )
@@ -153,7 +164,7 @@ class Journal:
     def rejections(self, cut: Range) -> dict[int, Refusal]:
         """The rejected rows of a range, by their place."""
         rows = self._rows(
-            "select place, reason, field, answer, attempts from rejected "
+            "select place, reason, field, answer, attempts, unsure from rejected "
             "where operation = ? and place >= ? and place < ?",
             cut.operation,
             cut.first,

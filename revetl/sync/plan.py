@@ -205,9 +205,8 @@ def make_plan(
         warehouse.run(diff.forget())
     for naming in diff.name_suppressed():
         warehouse.run(naming)
-    before = _totals(_causes(diff))
     if diff.has_state and not (full_refresh or retry):
-        warehouse.run(diff.drop_rejected())
+        warehouse.run(diff.set_waiting())
     causes = _causes(diff)
     totals = _totals(causes)
     removes = totals.get("remove", 0)
@@ -244,7 +243,7 @@ def make_plan(
         update=updates,
         remove=removes,
         kept=totals.get("forget", 0),
-        rejected=sum(before.values()) - sum(totals.values()),
+        rejected=totals.get("wait", 0),
         causes=_by_sent(causes),
         left_out=diff.members.left_out,
         new_fields=new_fields,

@@ -34,12 +34,15 @@ _SCHEMA = pa.schema(
         pa.field("field", pa.string()),
         pa.field("answer", pa.string()),
         pa.field("attempts", pa.int64()),
+        pa.field("unsure", pa.bool_()),
     ]
 )
 
 MERGE_STATE = """
 merge into :state as s
-using (select * from :folding as g where outcome <> 'rejected') as f on s.sync = :sync and s.key = f.key
+using (
+    select * from :folding as g where outcome <> 'rejected' or unsure
+) as f on s.sync = :sync and s.key = f.key
 when matched and f.outcome = 'delivered' and f.operation = 'remove' then delete
 when matched and f.outcome = 'delivered' then update set
     row_hash = f.row_hash, hash_by = :hash_by, identifiers = f.identifiers, fields = f.fields,
@@ -93,7 +96,8 @@ insert into :state (sync, key, row_hash, hash_by, identifiers, fields, acknowled
 select :sync, s.key || ' was ' || s.identifiers, coalesce(s.row_hash, 0), s.hash_by, s.identifiers, s.fields,
     s.acknowledged_at, :run_id
 from :state as s inner join :folding as g on g.key = s.key
-where s.sync = :sync and g.operation = 'add' and g.outcome <> 'rejected' and s.identifiers <> g.identifiers
+where s.sync = :sync and g.operation = 'add' and (g.outcome <> 'rejected' or g.unsure)
+and s.identifiers <> g.identifiers
 and not exists (
     select 1 from :state as o where o.sync = :sync and o.key = s.key || ' was ' || s.identifiers
 )
@@ -252,21 +256,21 @@ class Folder:
 def _one_outcome(outcome: str, size: int) -> list[pa.Array[Any]]:
     """The columns that _SCHEMA has more than a spool, where all records came to the same."""
     nothing = pa.nulls(size, pa.string())
-    return [pa.repeat(outcome, size), nothing, nothing, nothing, pa.repeat(0, size)]
+    return [pa.repeat(outcome, size), nothing, nothing, nothing, pa.repeat(0, size), pa.repeat(False, size)]
 
 
 def _outcomes(outcome: str, cut: Range, rejected: Mapping[int, Refusal]) -> list[pa.Array[Any]]:
     size = cut.last - cut.first
-    outcomes, attempts = [outcome] * size, [0] * size
+    outcomes, attempts, unsure = [outcome] * size, [0] * size, [False] * size
     texts: dict[str, list[str | None]] = {name: [None] * size for name in ("reason", "field", "answer")}
     for place, refusal in rejected.items():
         index = place - cut.first
-        outcomes[index], attempts[index] = _REJECTED, refusal.attempts
+        outcomes[index], attempts[index], unsure[index] = _REJECTED, refusal.attempts, bool(refusal.unsure)
         for name, values in texts.items():
             values[index] = getattr(refusal, name)
     columns: list[pa.Array[Any]] = [pa.array(outcomes, pa.string())]
     columns += [pa.array(values, pa.string()) for values in texts.values()]
-    return [*columns, pa.array(attempts, pa.int64())]
+    return [*columns, pa.array(attempts, pa.int64()), pa.array(unsure, pa.bool_())]
 
 
 def _joined(cuts: list[Range]) -> Iterator[Range]:

@@ -56,9 +56,9 @@ def next_changes(diff: Diff, keys: tuple[str, ...]) -> dict[str, NextChange]:
         warehouse.run(naming)
     before = _changes(diff)
     if diff.has_state:
-        warehouse.run(diff.drop_rejected())
-    left = _changes(diff)
-    return {key: replace(change, waits=key not in left) for key, change in before.items()}
+        warehouse.run(diff.set_waiting())
+    after = _changes(diff)
+    return {key: replace(change, waits=after[key].operation == "wait") for key, change in before.items()}
 
 
 def _of(diff: Diff, keys: tuple[str, ...]) -> _OfKeys:
