@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-slow lint format bench lock wheel clean
+.PHONY: help demo test test-slow test-wheel lint format bench lock wheel clean
 
 help:
 	@echo "make demo       seven months of real events: landed, built, synced, built as of later, synced again"
 	@echo "make test       the fast suite"
-	@echo "make test-slow  the wheel, in an environment of its own"
+	@echo "make test-slow  200 more stories of chaos, and the wheel in an environment of its own"
+	@echo "make test-wheel only the wheel"
 	@echo "make lint       ruff, mypy, sqlfluff"
 	@echo "make format     what ruff and sqlfluff can mend"
 	@echo "make bench      every benchmark, against its floor"
@@ -28,7 +29,10 @@ test: $(READY)
 	$(BIN)/pytest --numprocesses auto -m "not slow"
 
 test-slow: $(READY)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest --numprocesses auto -m slow
+
+test-wheel: $(READY)
+	$(BIN)/pytest -m slow tests/packaging
 
 lint: $(READY)
 	$(BIN)/ruff check
@@ -46,6 +50,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/diff.py
 	$(BIN)/python benchmarks/deliver.py
+	$(BIN)/python benchmarks/scale.py
 
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

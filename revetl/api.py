@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from revetl.ingest.load import Loaded
     from revetl.ingest.load import Progress as LoadProgress
+    from revetl.sync.reconcile import Reconciliation
     from revetl.why import Why
 
 SAMPLE = 2
@@ -290,6 +291,21 @@ class Project:
             "order by sync, last_rejected_at desc, key"
         )
         return [row for row in rows if syncs is None or row["sync"] in syncs]
+
+    def reconcile(
+        self,
+        name: str,
+        *,
+        repair: bool = False,
+        remove_extra: bool = False,
+        force: Sequence[str] = (),
+        examples: int = 5,
+    ) -> Reconciliation:
+        """What has drifted apart in the sync `audience.destination`; with `repair`, mend it."""
+        from revetl.sync.reconcile import ReconcileOptions, reconcile
+
+        asked = ReconcileOptions(repair, remove_extra, tuple(force), examples)
+        return reconcile(self.workspace, self.sync_named(name), asked)
 
     def why(self, person: str, audience: str, *, to: str | None = None) -> Why:
         """Why a person is or is not in an audience, and what each sync makes of them. `person` is the

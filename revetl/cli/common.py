@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 import orjson
@@ -61,6 +62,36 @@ def project_options(function: F) -> F:
 def output_options(function: F) -> F:
     """-o, -q and --no-color."""
     return _decorated(function, _OUTPUT_OPTIONS)
+
+
+def log_options(function: F) -> F:
+    """--log-format and --log-level, and OpenTelemetry where the environment asks for it."""
+
+    @wraps(function)
+    def run(*arguments: Any, log_format: str, log_level: str | None, **rest: Any) -> Any:
+        from revetl import logs, telemetry
+
+        logs.configure(log_format, log_level)  # type: ignore[arg-type]
+        telemetry.configure(lambda message: click.echo(message, err=True))
+        return function(*arguments, **rest)
+
+    options: tuple[Callable[[F], F], ...] = (
+        click.option(
+            "--log-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            help="Write what happens to stderr as JSON lines.",
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            help="How much of it; info for JSON, nothing for text, when it is not given.",
+        ),
+    )
+    decorated = cast(F, run)
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated
 
 
 @dataclasses.dataclass(frozen=True)

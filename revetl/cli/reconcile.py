@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from revetl.cli import render
-from revetl.cli.common import Output, open_project, output_options, project_options
+from revetl.cli.common import Output, log_options, open_project, output_options, project_options
 
 if TYPE_CHECKING:
     from revetl.sync.drift import Drift, Example
@@ -34,6 +34,7 @@ _THERE = {"missing": "missing there", "different": "different there", "extra": "
     show_default=True,
     help="People of each kind to show.",
 )
+@log_options
 @output_options
 @project_options
 def reconcile_command(
@@ -51,14 +52,11 @@ def reconcile_command(
 
     Changes nothing without --repair. Exits 1 when anything differs and was not mended.
     """
-    from revetl.sync.reconcile import ReconcileOptions, reconcile
-
     if force and not repair:
         raise click.UsageError("--force is for a repair. Add --repair.")
     out = Output(output, quiet, no_color)
     project = open_project(out, **options)
-    asked = ReconcileOptions(repair, remove_extra, force, examples)
-    found = reconcile(project.workspace, project.sync_named(sync), asked)
+    found = project.reconcile(sync, repair=repair, remove_extra=remove_extra, force=force, examples=examples)
     if out.json:
         out.print_json({**asdict(found), "drifted": found.drifted, "exit_code": found.exit_code})
     else:

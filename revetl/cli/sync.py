@@ -6,14 +6,21 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from revetl.cli import render
-from revetl.cli.common import F, Output, audience_name, open_project, output_options, project_options
+from revetl.cli.common import (
+    F,
+    Output,
+    audience_name,
+    log_options,
+    open_project,
+    output_options,
+    project_options,
+)
 from revetl.errors import RevetlError
 
 if TYPE_CHECKING:
@@ -52,36 +59,6 @@ def _chosen(words: tuple[str, ...], everything: bool, **chosen: Any) -> dict[str
     if given != 1:
         raise click.UsageError("Name one of: audience NAME, --select or --exclude SELECTION, --all.")
     return {"name": audience_name(words), **chosen}
-
-
-def _delivery(function: F) -> F:
-    """--log-format and --log-level, and OpenTelemetry where the environment asks for it."""
-
-    @wraps(function)
-    def run(*arguments: Any, log_format: str, log_level: str | None, **rest: Any) -> Any:
-        from revetl import logs, telemetry
-
-        logs.configure(log_format, log_level)  # type: ignore[arg-type]
-        telemetry.configure(lambda message: click.echo(message, err=True))
-        return function(*arguments, **rest)
-
-    options: tuple[Callable[[F], F], ...] = (
-        click.option(
-            "--log-format",
-            type=click.Choice(["text", "json"]),
-            default="text",
-            help="Write what happens to stderr as JSON lines.",
-        ),
-        click.option(
-            "--log-level",
-            type=click.Choice(["debug", "info", "warning", "error"]),
-            help="How much of it; info for JSON, nothing for text, when it is not given.",
-        ),
-    )
-    decorated = cast(F, run)
-    for option in reversed(options):
-        decorated = option(decorated)
-    return decorated
 
 
 @click.command("plan")
@@ -140,7 +117,7 @@ def plan_command(
 @click.option(
     "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Syncs to run at once."
 )
-@_delivery
+@log_options
 @output_options
 @project_options
 def sync_command(
@@ -183,7 +160,7 @@ def sync_command(
 @click.command("retry")
 @click.argument("words", nargs=-1, metavar="audience NAME")
 @click.option("--to", metavar="DESTINATION", help="Only to this destination.")
-@_delivery
+@log_options
 @output_options
 @project_options
 def retry_command(

@@ -30,10 +30,8 @@ def why_command(
 
     PERSON is a value of the audience's key, or any identifier that the identity models know. Changes nothing.
     """
-    from revetl.why import explain
-
     out = Output(output, quiet, no_color)
-    why = explain(open_project(out, **options).workspace, person, audience, to=to)
+    why = open_project(out, **options).why(person, audience, to=to)
     if out.json:
         out.print_json(why)
         return

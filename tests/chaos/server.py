@@ -103,9 +103,9 @@ def _response(status: bytes, body: object, headers: bytes = b"") -> bytes:
 
 
 @contextmanager
-def chaos(seed: int) -> Iterator[Chaos]:
+def chaos(seed: int, kind: type[Chaos] = Chaos) -> Iterator[Chaos]:
     """The server in a thread, on a port of its own."""
-    found = Chaos(seed)
+    found = kind(seed)
     ready = threading.Event()
     loop = asyncio.new_event_loop()
 

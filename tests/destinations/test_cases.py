@@ -23,6 +23,14 @@ FOLDERS = [
 ]
 
 
+MODES = {
+    "upsert": ("upsert", "update"),
+    "insert": ("insert", "add"),
+    "change": ("update", "update"),
+    "track": ("events", "add"),
+}
+
+
 def _cases() -> list[Any]:
     found: list[Any] = []
     for file in sorted(path for folder in FOLDERS for path in folder.glob("*.json")):
@@ -53,16 +61,16 @@ def play(
     answers = iter(case.get("responses", []))
     operation = case["operation"]
     audience = case.get("audience", "high_churn")
-    planned = {"upsert": "update"}.get(operation, operation)
-    whole = Records(f"{audience}.{destination.type}", audience, "run", planned, ())
-    mode = "upsert" if operation == "upsert" else "mirror"
+    # A case names a mode's own operation, or one of a mirror's.
+    mode, planned = MODES.get(operation, ("mirror", operation))
+    whole = Records(f"{audience}.{destination.type}", audience, "run", planned, (), event=case.get("event"))
     for cut in cut_batches(destination, mode, whole, [(0, records)]):
-        _converse(cut, sent, answers, outcome, destination)
+        _converse(cut, sent, answers, outcome, destination, mode)
     return sent, outcome
 
 
 def _converse(
-    cut: Cut, sent: list[httpx.Request], answers: Any, outcome: Outcome, destination: Destination
+    cut: Cut, sent: list[httpx.Request], answers: Any, outcome: Outcome, destination: Destination, mode: str
 ) -> None:
     places = list(range(cut.place, cut.end))
     if cut.refused is not None:
@@ -98,13 +106,14 @@ def _converse(
                     middle = len(places) // 2
                     for first, last in ((0, middle), (middle, len(places))):
                         piece = cut.records[first:last]
-                        flow = destination.flow("mirror" if piece.operation != "update" else "upsert", piece)
+                        flow = destination.flow(mode, piece)
                         _converse(
                             Cut(cut.place + first, piece, flow, next(flow)),
                             sent,
                             answers,
                             outcome,
                             destination,
+                            mode,
                         )
                     return
     except StopIteration as end:
@@ -142,6 +151,7 @@ def _records(destination: Destination, case: dict[str, Any]) -> list[Record]:
             {name: row[column] for name, column in identifiers.items() if row.get(column) is not None},
             {name: row.get(column) for name, column in mapping.items()},
             "run",
+            row.get(case.get("timestamp", "")),
         )
         for row in rows
     ]
