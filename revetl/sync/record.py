@@ -108,39 +108,7 @@ def write_run(warehouse: Warehouse, tables: Tables, run: Run) -> None:
     warehouse.run(insert(tables.runs, values))
 
 
-def close_crashed(
-    warehouse: Warehouse, tables: Tables, run_id: str, counts: Mapping[str, Counts]
-) -> Run | None:
-    """Complete the row of a run that was cut short with what its journal knows, and give that run; None when
-    it had no row yet."""
-    kept = ("sync", "audience", "destination", "mode", "started_at")
-    planned = [f"planned_{name}" for name in OPERATIONS]
-    rows = warehouse.rows(
-        exp.select(*kept, *planned)
-        .from_(tables.runs)
-        .where(statement("run_id = :id and status = 'running'", id=run_id))
-    )
-    if not rows:
-        return None
-    row = rows[0]
-    by_operation = dict(zip(OPERATIONS, row[len(kept) :], strict=True))
-    run = Run(
-        run_id=run_id,
-        **dict(zip(kept, row, strict=False)),
-        status="crashed",
-        finished_at=lock.now(),
-        planned=by_operation,
-        **outcomes(by_operation, counts),  # type: ignore[arg-type]
-        error="The run was cut short.",
-    )
-    values: dict[str, object] = {"status": run.status, "finished_at": run.finished_at, "error": run.error}
-    for name in _COUNTED[1:]:
-        values |= {f"{name}_{kind}": count for kind, count in getattr(run, name).items()}
-    warehouse.run(exp.update(tables.runs, values, where=statement("run_id = :id", id=run_id)))
-    return run
-
-
-def booked(warehouse: Warehouse, tables: Tables, run_id: str) -> dict[str, dict[str, int]]:
+def _booked(warehouse: Warehouse, tables: Tables, run_id: str) -> dict[str, dict[str, int]]:
     """What became of a run's changes, by outcome and operation, as `sync_changes` has it."""
     found: dict[str, dict[str, int]] = {}
     rows = warehouse.rows(
@@ -153,6 +121,40 @@ def booked(warehouse: Warehouse, tables: Tables, run_id: str) -> dict[str, dict[
     for outcome, operation, count in rows:
         found.setdefault(outcome, {})[operation] = count
     return found
+
+
+def running(warehouse: Warehouse, tables: Tables, sync: str) -> list[str]:
+    """The runs of a sync that have not ended, the oldest first."""
+    query = statement(
+        "select run_id from :runs as r where r.sync = :sync and r.status = 'running' order by started_at",
+        runs=tables.runs,
+        sync=sync,
+    )
+    return [str(run_id) for (run_id,) in warehouse.rows(query)]
+
+
+def close_crashed(warehouse: Warehouse, tables: Tables, run_id: str) -> Run:
+    """Complete the row of a run that was cut short with what is booked of it, and give that run."""
+    kept = ("sync", "audience", "destination", "mode", "started_at")
+    planned = [f"planned_{name}" for name in OPERATIONS]
+    (row,) = warehouse.rows(
+        exp.select(*kept, *planned).from_(tables.runs).where(statement("run_id = :id", id=run_id))
+    )
+    by_operation = dict(zip(OPERATIONS, row[len(kept) :], strict=True))
+    run = Run(
+        run_id=run_id,
+        **dict(zip(kept, row, strict=False)),
+        status="crashed",
+        finished_at=lock.now(),
+        planned=by_operation,
+        **outcomes(by_operation, _booked(warehouse, tables, run_id)),  # type: ignore[arg-type]
+        error="The run was cut short.",
+    )
+    values: dict[str, object] = {"status": run.status, "finished_at": run.finished_at, "error": run.error}
+    for name in _COUNTED[1:]:
+        values |= {f"{name}_{kind}": count for kind, count in getattr(run, name).items()}
+    warehouse.run(exp.update(tables.runs, values, where=statement("run_id = :id", id=run_id)))
+    return run
 
 
 def past_runs(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> list[Past]:

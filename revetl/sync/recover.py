@@ -13,7 +13,7 @@ from revetl import logs
 from revetl.project import Sync, Workspace
 from revetl.sync import intents
 from revetl.sync.journal import Journal
-from revetl.sync.record import Run, booked, close_crashed
+from revetl.sync.record import Run, close_crashed, running
 from revetl.sync.spool import Spool
 from revetl.sync.state import Folder
 from revetl.sync.tables import Tables
@@ -32,28 +32,29 @@ def recover(
 ) -> int:
     """Fold what is left in `folder` into the state, by the holder of the sync's lease; what a run was about
     to send and left nothing of that can be read is taken for sent without an answer. Tells `on_crashed` of
-    each run whose row was there as `running`; gives the number of records whose outcome nobody knows."""
+    each run that was cut short; gives the number of records whose outcome nobody knows."""
     recovered = 0
     waiting = intents.open_runs(warehouse, tables, sync)
     for left in sorted(folder.glob("*")):
         try:
             if left.name in waiting:
-                recovered += _fold_left(warehouse, tables, sync, left, on_crashed)
+                recovered += _fold_left(warehouse, tables, sync, left)
         except (sqlite3.Error, pa.ArrowException, OSError, orjson.JSONDecodeError, KeyError) as error:
             logs.event("journal_lost", sync=sync, run_id=left.name, why=str(error))
         Spool(left).remove()
     for run_id in intents.open_runs(warehouse, tables, sync):
         recovered += intents.take_for_sent(warehouse, tables, sync, run_id)
-        _close(warehouse, tables, run_id, booked(warehouse, tables, run_id), on_crashed)
+    # Whoever holds the lease is the only one at it: the other runs that are open were cut short.
+    for run_id in running(warehouse, tables, sync):
+        on_crashed(close_crashed(warehouse, tables, run_id))
     return recovered
 
 
-def _fold_left(warehouse: Warehouse, tables: Tables, sync: str, left: Path, on_crashed: Tell) -> int:
+def _fold_left(warehouse: Warehouse, tables: Tables, sync: str, left: Path) -> int:
     about = left / "run.json"
     # It is written last: without it, the run was cut short before anything was sent.
     if not about.exists():
         intents.drop(warehouse, tables, sync, left.name)
-        _close(warehouse, tables, left.name, {}, on_crashed)
         return 0
     hash_by = orjson.loads(about.read_bytes())["hash_by"]
     spool = Spool(left)
@@ -62,17 +63,7 @@ def _fold_left(warehouse: Warehouse, tables: Tables, sync: str, left: Path, on_c
         carrier = Folder(tables, sync, left.name, hash_by, spool, journal, again=True)
         carrier.fold(warehouse)
         recovered = carrier.fold_rest(warehouse)
-        counts = journal.counts()
     finally:
         journal.close()
     intents.drop(warehouse, tables, sync, left.name)
-    _close(warehouse, tables, left.name, counts, on_crashed)
     return recovered
-
-
-def _close(
-    warehouse: Warehouse, tables: Tables, run_id: str, counts: dict[str, dict[str, int]], on_crashed: Tell
-) -> None:
-    crashed = close_crashed(warehouse, tables, run_id, counts)
-    if crashed is not None:
-        on_crashed(crashed)
