@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import revetl.cli
+from revetl import logs
 from revetl.sandbox import running_sandbox
 from tests.support.project import ProjectFolder
 
@@ -70,7 +74,33 @@ def project(tmp_path: Path, sandbox: SandboxClient) -> ProjectFolder:
 
 
 @pytest.fixture
-def cli() -> Cli:
+def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The `revetl` command: its own `main`, in this process, where starting one would be most of the time.
+    Tests of processes (signals, kills, imports) start theirs with `in_a_process`."""
+
+    def run(
+        folder: Path | ProjectFolder, *arguments: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        out, err = io.StringIO(), io.StringIO()
+        with monkeypatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(folder.root if isinstance(folder, ProjectFolder) else folder)
+            for name, value in {"NO_COLOR": "1", **environment}.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["revetl", *arguments])
+            try:
+                revetl.cli.main()
+                raise AssertionError("main always exits")
+            except SystemExit as end:
+                code = end.code
+            finally:
+                logs.configure()
+        return subprocess.CompletedProcess(arguments, int(code or 0), out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def in_a_process() -> Cli:
     """The `revetl` command, in a process of its own."""
 
     def run(

@@ -25,46 +25,60 @@ STALL_SECONDS = 1.0
 REJECTED_SHARE = 0.3
 
 
+@dataclass(frozen=True)
+class Applied:
+    """A batch that was applied, and whether its sender was told so."""
+
+    batch_id: str
+    operation: str
+    ids: tuple[str, ...]
+    answered: bool
+
+
 @dataclass
 class Chaos:
-    """What the destination holds, and what it was sent. `calm` ends the bad days."""
+    """What the destination holds, and what it was sent. `calm` ends the bad days; who is in `refused` is
+    rejected on every day."""
 
     seed: int
     url: str = ""
     calm: bool = False
+    refused: set[str] = field(default_factory=set)
     audiences: dict[str, dict[str, Any]] = field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     events: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
-    answered: list[str] = field(default_factory=list)
+    log: list[Applied] = field(default_factory=list)
     requests: int = 0
 
-    def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)
-        self._lock = threading.Lock()
+    @property
+    def answered(self) -> list[str]:
+        """The ids of the batches that were applied and answered."""
+        return [batch.batch_id for batch in self.log if batch.answered]
 
     def fault(self) -> str:
-        """What happens to the next request."""
+        """What happens to the next request: the seed says it of each by its number."""
         self.requests += 1
         if self.calm:
             return "answer"
-        return self._random.choices(list(FAULTS), list(FAULTS.values()))[0]
+        chance = random.Random(f"{self.seed} {self.requests}")
+        return chance.choices(list(FAULTS), list(FAULTS.values()))[0]
 
     def apply(self, body: dict[str, Any], *, rejecting: bool) -> list[dict[str, str]]:
         """Make it so, but for the rejected; gives them."""
+        chance = random.Random(f"{self.seed} {self.requests} rejected")
         rejected = []
         audience = self.audiences.setdefault(body["audience"], {})
-        with self._lock:
-            for record in body["records"]:
-                name = record["id"]
-                if rejecting and self._random.random() < REJECTED_SHARE:
-                    rejected.append({"id": name, "reason": "a bad day", "field": "score"})
-                elif body["operation"] == "track":
-                    self.events.setdefault(record["message_id"], (name, record["fields"]))
-                elif body["operation"] == "remove":
-                    audience.pop(name, None)
-                elif body["operation"] != "insert" or name not in self.profiles:
-                    self.profiles.setdefault(name, {}).update(record["fields"])
-                    audience[name] = record["fields"]
+        for record in body["records"]:
+            name = record["id"]
+            if name in self.refused or (rejecting and chance.random() < REJECTED_SHARE):
+                rejected.append({"id": name, "reason": "a bad day", "field": "score"})
+            elif body["operation"] == "track":
+                self.events.setdefault(record["message_id"], (name, record["fields"]))
+            elif body["operation"] == "remove":
+                audience.pop(name, None)
+            elif body["operation"] != "insert" or name not in self.profiles:
+                self.profiles.setdefault(name, {}).update(record["fields"])
+                audience[name] = record["fields"]
         return rejected
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -87,13 +101,15 @@ class Chaos:
                     writer.write(_response(b"500 Internal Server Error", {}))
                     continue
                 rejected = self.apply(body, rejecting=fault == "reject some")
+                silent = fault in ("reset after", "stall after")
+                ids = tuple(record["id"] for record in body["records"])
+                self.log.append(Applied(body["batch_id"], body["operation"], ids, not silent))
                 if fault == "stall after":
                     await asyncio.sleep(STALL_SECONDS)
-                if fault in ("reset after", "stall after"):
+                if silent:
                     break
                 writer.write(_response(b"200 OK", {"rejected": rejected}))
                 await writer.drain()
-                self.answered.append(body["batch_id"])
         writer.transport.abort()
 
 

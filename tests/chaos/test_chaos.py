@@ -1,6 +1,6 @@
 """Whatever a destination does and whenever runs are killed, nothing is lost.
 
-A seed again: pytest tests/chaos -k "seed-7-" (or "-m slow" for one of the many).
+A seed again: pytest tests/chaos -k seed-7-
 """
 
 from __future__ import annotations
@@ -16,21 +16,15 @@ from tests.chaos.server import chaos
 from tests.chaos.story import tell
 from tests.support.project import ProjectFolder
 
+SEEDS = 20
 
-@pytest.mark.parametrize("seed", range(20), ids=lambda seed: f"seed-{seed}-")
+
+@pytest.mark.parametrize("seed", range(SEEDS), ids=lambda seed: f"seed-{seed}-")
 def test_nothing_is_lost(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell(seed, tmp_path / "shop", monkeypatch)
+    tell(seed, tmp_path / "shop", monkeypatch, steps=4, kills=2, fresh=int(seed % 4 == 0))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20, 220), ids=lambda seed: f"seed-{seed}-")
-def test_nothing_is_lost_in_two_hundred_stories(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tell(seed, tmp_path / "shop", monkeypatch)
-
-
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_two_processes_never_deliver_the_same_batch(seed: int, tmp_path: Path) -> None:
     with chaos(seed) as server:
         config = {"type": "webhook", "url": server.url, "batch_size": 5, "requests_per_second": 60}
@@ -43,4 +37,5 @@ def test_two_processes_never_deliver_the_same_batch(seed: int, tmp_path: Path) -
         errors = "".join(process.communicate()[1] for process in both)
         assert codes[-1] == 6, errors
         assert codes[0] in (0, 1, 4), errors
+        assert server.log
         assert max(Counter(server.answered).values()) == 1

@@ -56,6 +56,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_written_exposures_are_in_dbts_lineage(shop: Path, cli: Cli) -> None:
     written = cli(shop, "exposures", *OWNER)
     assert (written.returncode, written.stdout) == (0, ""), written.stderr

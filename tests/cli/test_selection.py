@@ -194,6 +194,7 @@ def selected(root: Path, select: str | None, exclude: str | None, **more: Any) -
         for select, exclude in of
     ],
 )
+@pytest.mark.slow
 def test_means_what_dbt_means_by_it(
     asked: dict[str, tuple[Path, list[list[str]]]], name: str, index: int
 ) -> None:
@@ -203,6 +204,7 @@ def test_means_what_dbt_means_by_it(
     assert selected(root, select, exclude) == sorted(set(answers[index]) & audiences)
 
 
+@pytest.mark.slow
 def test_what_changed_since_another_build(
     asked: dict[str, tuple[Path, list[list[str]]]], tmp_path: Path
 ) -> None:
@@ -242,6 +244,7 @@ def test_what_selects_nothing_names_the_nearest(
     assert str(error.value).startswith(sentence)
 
 
+@pytest.mark.slow
 def test_a_word_that_matches_nothing_is_told(asked: dict[str, tuple[Path, list[list[str]]]]) -> None:
     said: list[str] = []
     found = selected(asked["shop"][0], "vips", "laspd", say=said.append)

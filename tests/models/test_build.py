@@ -31,6 +31,7 @@ def test_build_before_anything_has_landed(tmp_path: Path, sample_events: bool) -
         assert connection.execute("select count(*) from raw.tracks").fetchall() == [(0,)]
 
 
+@pytest.mark.slow
 def test_seeding_again_leaves_landed_events_alone(tmp_path: Path) -> None:
     database = tmp_path / "revetl.duckdb"
     load_example(database)

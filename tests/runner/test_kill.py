@@ -49,6 +49,7 @@ def slow_project(project: ProjectFolder, sandbox: SandboxClient) -> ProjectFolde
     return project
 
 
+@pytest.mark.slow
 def test_runs_killed_at_ten_random_instants_lose_nothing(
     slow_project: ProjectFolder, sandbox: SandboxClient, cli: Cli
 ) -> None:
@@ -104,7 +105,7 @@ def test_the_second_of_two_runs_at_once_exits_6(
 ) -> None:
     slow_project.audience("vips", MEMBERS.format(shift=0, first=0, last=PEOPLE), META)
     # One answer is long in coming, so that the first run is surely there when the second starts.
-    sandbox.misbehave({"kind": "slow", "seconds": 8, "times": 1})
+    sandbox.misbehave({"kind": "slow", "seconds": 4, "times": 1})
     first = start(slow_project)
     deadline = time.monotonic() + 20
     while not sandbox.requests("crm") and time.monotonic() < deadline:

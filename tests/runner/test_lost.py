@@ -82,7 +82,11 @@ LOSSES = [
 ]
 
 
-@pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
+@pytest.mark.parametrize(
+    "lose",
+    [LOSSES[0], *(pytest.param(lose, marks=pytest.mark.slow) for lose in LOSSES[1:])],
+    ids=lambda lose: lose.__name__,
+)
 def test_whom_a_lost_run_added_and_who_left_since_is_removed(
     project: ProjectFolder, sandbox: SandboxClient, cli: Cli, lose: Callable[[Path], None]
 ) -> None:

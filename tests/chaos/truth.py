@@ -1,0 +1,72 @@
+"""What has to hold after every run that came to its end, however badly it went."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.chaos.server import Chaos
+from tests.support.project import ProjectFolder
+
+_UNEQUAL = """
+select run_id from revetl.revetl.sync_runs
+where planned_{op} <> attempted_{op} + aborted_{op} or attempted_{op} < delivered_{op} + rejected_{op}
+or least(planned_{op}, attempted_{op}, delivered_{op}, rejected_{op}, aborted_{op}) < 0
+"""
+_UNBOOKED = """
+select run_id, delivered_{op}, rejected_{op}, n_delivered, n_rejected from revetl.revetl.sync_runs
+left join (
+    select run_id,
+        count(*) filter (outcome = 'delivered') as n_delivered,
+        count(*) filter (outcome = 'rejected') as n_rejected
+    from revetl.revetl.sync_changes where operation = '{op}' group by run_id
+) using (run_id)
+where delivered_{op} <> coalesce(n_delivered, 0) or rejected_{op} <> coalesce(n_rejected, 0)
+"""
+_TWICE = """
+select run_id, key, operation from revetl.revetl.sync_changes group by all having count(*) > 1
+"""
+
+
+def check_state(project: ProjectFolder, server: Chaos, mode: str) -> None:
+    """Nobody is at the destination of whom the state does not know, for nobody could take them out again; and
+    whom the state has as acknowledged is there, as it says."""
+    rows = project.sql(
+        "select key, identifiers ->> 'id', (fields ->> 'score')::int, "
+        "row_hash is not null and pending_operation is null from revetl.revetl.sync_state"
+    )
+    named = Counter(name for _, name, _, _ in rows)
+    present = scores(server, mode)
+    assert present.keys() - named.keys() == set(), "held, and not known"
+    untrue = {
+        key: (name, score, present.get(name))
+        for key, name, score, acknowledged in rows
+        # Whose identifier another key has, too, is known by either.
+        if acknowledged and named[name] == 1 and _differs(mode, present.get(name), score)
+    }
+    assert untrue == {}, "taken for acknowledged, and not so"
+
+
+def _differs(mode: str, there: int | None, score: int) -> bool:
+    # Whom an insert finds there, it leaves as they are.
+    return there is None if mode in ("insert", "events") else there != score
+
+
+def scores(server: Chaos, mode: str) -> dict[str, int]:
+    """Id to score of those who are at the destination, or of their events."""
+    if mode == "events":
+        return {name: fields["score"] for name, fields in server.events.values()}
+    held = server.audiences.get("vips", {})
+    return {name: fields["score"] for name, fields in held.items() if fields.get("state") != "gone"}
+
+
+def check_books(project: ProjectFolder) -> None:
+    """Every run has ended, what it counts adds up, and is what is booked of it; no change is booked twice."""
+    sql = project.sql
+    assert sql("select run_id from revetl.revetl.sync_runs where status = 'running'") == []
+    for operation in ("add", "update", "remove"):
+        assert sql(_UNEQUAL.format(op=operation)) == [], operation
+        assert sql(_UNBOOKED.format(op=operation)) == [], operation
+    assert sql(_TWICE) == []
+    for table in ("sync_intents", "sync_locks"):
+        assert sql(f"select * from revetl.revetl.{table}") == [], table
+    assert list((project.root / ".revetl" / "runs").glob("*/*/*")) == []
