@@ -3,13 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-slow test-wheel lint format bench lock wheel clean
+.PHONY: help demo test test-slow test-chaos lint format bench lock wheel clean
 
 help:
 	@echo "make demo       seven months of real events: landed, built, synced, built as of later, synced again"
 	@echo "make test       the fast suite"
-	@echo "make test-slow  200 more stories of chaos, and the wheel in an environment of its own"
-	@echo "make test-wheel only the wheel"
+	@echo "make test-slow  what takes long: dbt, kills, and the wheel in an environment of its own"
+	@echo "make test-chaos 200 stories of a destination on bad days and runs that are killed"
 	@echo "make lint       ruff, mypy, sqlfluff"
 	@echo "make format     what ruff and sqlfluff can mend"
 	@echo "make bench      every benchmark, against its floor"
@@ -26,13 +26,13 @@ demo: $(READY)
 	$(BIN)/revetl demo
 
 test: $(READY)
-	$(BIN)/pytest --numprocesses auto -m "not slow"
+	$(BIN)/pytest --numprocesses auto -m "not slow and not chaos"
 
 test-slow: $(READY)
 	$(BIN)/pytest --numprocesses auto -m slow
 
-test-wheel: $(READY)
-	$(BIN)/pytest -m slow tests/packaging
+test-chaos: $(READY)
+	$(BIN)/pytest --numprocesses auto -m chaos
 
 lint: $(READY)
 	$(BIN)/ruff check

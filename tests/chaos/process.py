@@ -1,4 +1,4 @@
-"""`revetl` in a process of its own, to be killed; as `python -m revetl`, or forked off one that has it loaded.
+"""`revetl` in a process of its own, to be killed: `python -m revetl`, or a fork of one that has it loaded.
 
 A forked process is at it at once, so that it can be killed at any instant of its run, and many of them can.
 """
@@ -42,6 +42,7 @@ def killed(
             _wait_until(lambda: when() or process.poll() is not None)
             process.send_signal(number)
             return Ended(process.wait(_LONGEST_SECONDS), log.read_text())
+    log.unlink(missing_ok=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["revetl.cli", "revetl.api", "httpx_aiohttp", __name__])
     child = context.Process(target=_revetl, args=(str(root), str(log), arguments, dict(os.environ)))
@@ -51,6 +52,8 @@ def killed(
         os.kill(child.pid, number)
     child.join(_LONGEST_SECONDS)
     assert child.exitcode is not None, "it did not end"
+    # Killed at once, it has not got as far as to say anything.
+    assert log.exists() or child.exitcode < 0, "it did not begin"
     return Ended(child.exitcode, log.read_text() if log.exists() else "")
 
 

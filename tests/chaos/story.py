@@ -17,7 +17,7 @@ from revetl import transport
 from revetl.errors import RevetlError
 from tests.chaos.process import BACK_OFF, killed
 from tests.chaos.server import Chaos, chaos
-from tests.chaos.truth import check_books, check_state, scores
+from tests.chaos.truth import Warehouse, check_books, check_state, opened, scores
 from tests.support.project import ProjectFolder
 
 MODES = ("mirror", "mirror", "mirror", "mirror", "upsert", "archive", "insert", "events")
@@ -94,16 +94,19 @@ class Story:
 
     def run(self) -> None:
         """A run in this process; whatever becomes of it, the state is true."""
-        options: dict[str, Any] = {"retry": self.chance.random() < 0.3}
-        options["full_refresh"] = self.mode != "events" and self.chance.random() < 0.1
+        retry = self.chance.random() < 0.3
+        anew = self.mode != "events" and self.chance.random() < 0.1
         try:
-            (run,) = self.project.open().sync("vips", force=FORCED, **options)
-            self.told.append(f"{options} {run.status}: {run.planned} {run.delivered} {run.error or ''}")
+            (run,) = self.project.open().sync("vips", force=FORCED, retry=retry, full_refresh=anew)
+            self.told.append(
+                f"{retry=} {anew=} {run.status}: {run.planned} {run.delivered} {run.error or ''}"
+            )
         except RevetlError as error:
             self.told.append(f"{type(error).__name__}: {error}")
             return
-        check_books(self.project)
-        check_state(self.project, self.server, self.mode)
+        with opened(self.project) as warehouse:
+            check_books(warehouse)
+            check_state(warehouse, self.server, self.mode)
 
     def run_and_kill(self, *, loaded: bool) -> None:
         """A run in a process of its own that is killed, or asked to end, at some instant: after some time,
@@ -189,19 +192,20 @@ class Story:
             assert wanted.items() <= held.items()
         names = [name for name, _ in self.server.events.values()]
         assert len(names) == len(set(names)), "each key is one event, however often it was sent"
-        check_books(self.project)
-        check_state(self.project, self.server, self.mode)
-        if not refused:
-            self.check_tables()
+        with opened(self.project) as warehouse:
+            check_books(warehouse)
+            check_state(warehouse, self.server, self.mode)
+            if not refused:
+                self.check_tables(warehouse)
 
-    def check_tables(self) -> None:
+    def check_tables(self, warehouse: Warehouse) -> None:
         """Nothing is uncertain, and the state is the audience."""
         pending = "select key from revetl.revetl.sync_state where pending_operation is not null"
         if self.mode not in ("mirror", "archive"):
             # Where nobody is removed, an attempt for somebody who has left is nobody's business any more.
             pending += " and key in (select person from vips)"
-        assert self.project.sql(pending) == []
-        state = dict(self.project.sql("select key, identifiers ->> 'id' from revetl.revetl.sync_state"))
+        assert warehouse.rows(pending) == []
+        state = dict(warehouse.rows("select key, identifiers ->> 'id' from revetl.revetl.sync_state"))
         now = {key: name for key, (name, _) in self.people.items()}
         assert state == now if self.mode in ("mirror", "archive") else now.items() <= state.items()
 

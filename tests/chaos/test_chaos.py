@@ -21,10 +21,10 @@ SEEDS = 20
 
 @pytest.mark.parametrize("seed", range(SEEDS), ids=lambda seed: f"seed-{seed}-")
 def test_nothing_is_lost(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell(seed, tmp_path / "shop", monkeypatch, steps=4, kills=2, fresh=int(seed % 4 == 0))
+    tell(seed, tmp_path / "shop", monkeypatch, steps=3, kills=1, fresh=int(seed % 4 == 0))
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_two_processes_never_deliver_the_same_batch(seed: int, tmp_path: Path) -> None:
     with chaos(seed) as server:
         config = {"type": "webhook", "url": server.url, "batch_size": 5, "requests_per_second": 60}

@@ -13,7 +13,7 @@ from tests.chaos.story import tell
 from tests.chaos.test_chaos import SEEDS
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.parametrize("seed", range(SEEDS, SEEDS + 200), ids=lambda seed: f"seed-{seed}-")
 def test_nothing_is_lost_in_two_hundred_stories(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -53,17 +53,32 @@ def held(server: Chaos) -> dict[str, int]:
     return {key: fields["score"] for key, fields in server.audiences.get("vips", {}).items()}
 
 
-@settings(max_examples=25, deadline=None)
-@given(
+ANY = given(
     old=SNAPSHOTS,
     new=SNAPSHOTS,
     refused=st.sets(st.sampled_from(KEYS)),
     script=FAULTS,
     retries=st.integers(0, 2),
 )
-def test_the_destination_comes_to_hold_the_new_snapshot_less_the_rejected(
+
+
+@settings(max_examples=8, deadline=None)
+@ANY
+def test_the_destination_comes_to_hold_the_new_snapshot_less_the_rejected(**drawn: Any) -> None:
+    live_through(**drawn)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
+@ANY
+def test_so_it_does_in_a_hundred_more_cases(**drawn: Any) -> None:
+    live_through(**drawn)
+
+
+def live_through(
     old: dict[str, int], new: dict[str, int], refused: set[str], script: list[str], retries: int
 ) -> None:
+    """The old snapshot is synced, then the new one as the script and the refusals have it."""
     with tempfile.TemporaryDirectory() as folder, chaos(0, Scripted) as server:
         assert isinstance(server, Scripted)
         server.script, server.refused = [], set()

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
 
 from tests.chaos.server import Chaos
 from tests.support.project import ProjectFolder
@@ -27,10 +32,36 @@ select run_id, key, operation from revetl.revetl.sync_changes group by all havin
 """
 
 
-def check_state(project: ProjectFolder, server: Chaos, mode: str) -> None:
+class Warehouse:
+    """A project's warehouse, opened once for many questions."""
+
+    def __init__(self, project: ProjectFolder) -> None:
+        self.project = project
+        self._connection = duckdb.connect(str(project.database))
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        return self._connection.execute(query).fetchall()
+
+    def close(self) -> None:
+        """Let others open it."""
+        self._connection.close()
+
+
+@contextmanager
+def opened(project: ProjectFolder) -> Iterator[Warehouse]:
+    """The warehouse of a project."""
+    warehouse = Warehouse(project)
+    try:
+        yield warehouse
+    finally:
+        warehouse.close()
+
+
+def check_state(warehouse: Warehouse, server: Chaos, mode: str) -> None:
     """Nobody is at the destination of whom the state does not know, for nobody could take them out again; and
     whom the state has as acknowledged is there, as it says."""
-    rows = project.sql(
+    rows = warehouse.rows(
         "select key, identifiers ->> 'id', (fields ->> 'score')::int, "
         "row_hash is not null and pending_operation is null from revetl.revetl.sync_state"
     )
@@ -59,9 +90,9 @@ def scores(server: Chaos, mode: str) -> dict[str, int]:
     return {name: fields["score"] for name, fields in held.items() if fields.get("state") != "gone"}
 
 
-def check_books(project: ProjectFolder) -> None:
+def check_books(warehouse: Warehouse) -> None:
     """Every run has ended, what it counts adds up, and is what is booked of it; no change is booked twice."""
-    sql = project.sql
+    sql = warehouse.rows
     assert sql("select run_id from revetl.revetl.sync_runs where status = 'running'") == []
     for operation in ("add", "update", "remove"):
         assert sql(_UNEQUAL.format(op=operation)) == [], operation
@@ -69,4 +100,4 @@ def check_books(project: ProjectFolder) -> None:
     assert sql(_TWICE) == []
     for table in ("sync_intents", "sync_locks"):
         assert sql(f"select * from revetl.revetl.{table}") == [], table
-    assert list((project.root / ".revetl" / "runs").glob("*/*/*")) == []
+    assert list((warehouse.project.root / ".revetl" / "runs").glob("*/*/*")) == []
