@@ -67,14 +67,15 @@ def check_state(warehouse: Warehouse, server: Chaos, mode: str) -> None:
     )
     named = Counter(name for _, name, _, _ in rows)
     present = scores(server, mode)
-    assert present.keys() - named.keys() == set(), "held, and not known"
+    unknown = present.keys() - named.keys()
+    assert unknown == set(), f"held, and not known: {unknown}"
     untrue = {
         key: (name, score, present.get(name))
         for key, name, score, acknowledged in rows
         # Whose identifier another key has, too, is known by either.
         if acknowledged and named[name] == 1 and _differs(mode, present.get(name), score)
     }
-    assert untrue == {}, "taken for acknowledged, and not so"
+    assert untrue == {}, f"taken for acknowledged, and not so: {untrue}"
 
 
 def _differs(mode: str, there: int | None, score: int) -> bool:

@@ -123,6 +123,7 @@ def test_whom_a_lost_run_removed_and_who_came_back_unchanged_is_added(
     assert set(sandbox.members("crm", "vips")) == {"u1", "u2"}
 
 
+@pytest.mark.slow
 def test_a_value_that_a_lost_run_changed_and_that_changed_back_is_sent(
     project: ProjectFolder, sandbox: SandboxClient, cli: Cli
 ) -> None:
@@ -139,6 +140,7 @@ def test_a_value_that_a_lost_run_changed_and_that_changed_back_is_sent(
     assert sandbox.members("crm", "vips")["u1"] == {"score": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("requests", [1, 2], ids=["after the remove", "after the add"])
 def test_a_changed_identifier_of_a_lost_run_leaves_no_double(
     project: ProjectFolder, sandbox: SandboxClient, cli: Cli, requests: int

@@ -13,6 +13,8 @@ from tests.runner.drift import by_hand, drift_in, readable, readable_shop, recon
 from tests.runner.test_sync import EMAIL, META, people, synced
 from tests.support.project import ProjectFolder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def shop(project: ProjectFolder, sandbox: SandboxClient) -> ProjectFolder:
