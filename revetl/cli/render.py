@@ -28,7 +28,8 @@ def run_line(run: Run) -> str:
     rejected, aborted = sum(run.rejected.values()), sum(run.aborted.values())
     more = [(rejected, "rejected"), (run.unsent - aborted, "without an answer"), (aborted, "not sent")]
     parts = [f"{count:,} {word}" for count, word in [*counts, *(each for each in more if each[0])]]
-    return f"{run.sync}: {run.status}: {', '.join(parts) or 'nothing changed'} ({run.seconds:.1f} s)"
+    nothing = "nothing changed" if run.status == "success" else "nothing was sent"
+    return f"{run.sync}: {run.status}: {', '.join(parts) or nothing} ({run.seconds:.1f} s)"
 
 
 def plan_text(plan: Plan) -> Iterator[str]:

@@ -6,9 +6,11 @@ A flow's first request is made without I/O, so a batch is cut by the size its re
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -19,6 +21,9 @@ from revetl.config import SyncConfig
 from revetl.destinations.base import Destination, Flow, Record, Records
 from revetl.mapping import TIMESTAMP
 from revetl.warehouse.base import NONFINITE
+
+_LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
+"""What may be a number that a 64-bit float does not hold."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ def record_of(
     try:
         known: dict[str, Any] = orjson.loads(identifiers)
         values: dict[str, Any] = orjson.loads(fields)
+        if _LONG_NUMBER.search(fields):
+            values = json.loads(fields, parse_int=_integer, parse_float=_fraction)
     except orjson.JSONDecodeError as error:
         # JSON columns can hold what no JSON reader takes: half of a surrogate pair, bare NaN.
         return Record(key, {}, {}, origin, problem=_unreadable((identifiers, fields), error))
@@ -77,6 +84,17 @@ def record_of(
     problem = _nonfinite(values) if NONFINITE in fields else None
     moment = values.pop(TIMESTAMP, None)
     return Record(key, known, shaping.fields(operation, values), origin, moment, problem)
+
+
+def _integer(digits: str) -> int | str:
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 else digits
+
+
+def _fraction(digits: str) -> float | str:
+    """A number of a document, as text when a 64-bit float would round it."""
+    number = float(digits)
+    return number if Decimal(repr(number)) == Decimal(digits) else digits
 
 
 def _nonfinite(values: dict[str, Any]) -> str | None:

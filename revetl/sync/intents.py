@@ -55,6 +55,26 @@ def intend(warehouse: Warehouse, tables: Tables, diff: Diff, run_id: str) -> Non
                 query=exp.Subquery(this=query),
             )
         )
+    if not diff.mapping.by_key:
+        # Whoever left, and whose identifier is sent for another key, is there no longer as they were sent: if
+        # they come back, they have to be sent again.
+        warehouse.run(
+            statement(
+                """
+                update :state set row_hash = null, pending_operation = 'remove', pending_hash = null,
+                    pending_run_id = :run_id
+                where sync = :sync and row_hash is not null and key not in (select :key from :model as a)
+                and identifiers in (
+                    select i.identifiers from :intents as i
+                    where i.sync = :sync and i.run_id = :run_id and i.operation in ('add', 'update')
+                )
+                """,
+                **diff.parts(),
+                state=tables.state,
+                intents=tables.intents,
+                run_id=run_id,
+            )
+        )
 
 
 def intended(tables: Tables, sync: str, run_id: str, operation: str) -> exp.Expr:

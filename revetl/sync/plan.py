@@ -200,7 +200,7 @@ def make_plan(
     new_fields, old_fields = _changed_names(diff) if otherwise else ((), ())
     if otherwise and not full_refresh:
         warehouse.run(diff.rehash())
-    if not diff.mapping.by_key:
+    if diff.removes and not diff.mapping.by_key:
         warehouse.run(diff.rekey())
         warehouse.run(diff.forget())
     for naming in diff.name_suppressed():

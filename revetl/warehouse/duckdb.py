@@ -22,6 +22,8 @@ _LOCK_POLL_SECONDS = 0.1
 _LIGHT_MEMORY = "160MB"
 # What a 64-bit float holds of a decimal, and so what readers of JSON do.
 _EXACT_DIGITS = 15
+_NESTED = re.compile(r"\[\d*\]|^(STRUCT|MAP|UNION)\(")
+_WIDE = re.compile(r"DECIMAL\(\d+,\s*\d+\)|\bU?HUGEINT\b|\bBIGNUM\b")
 _TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
 
 
@@ -170,7 +172,7 @@ class DuckDB:
     def json_object(self, items: Mapping[str, tuple[exp.Expr, str]]) -> exp.Expr:
         members: list[exp.Expr] = []
         for name, (value, kind) in items.items():
-            members += [exp.convert(name), _json_value(value, kind.upper())]
+            members += [exp.convert(name), _json_value(value, kind)]
         return exp.cast(exp.Anonymous(this="json_object", expressions=members), "varchar")
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
@@ -208,6 +210,11 @@ class DuckDB:
 
 
 def _json_value(value: exp.Expr, kind: str) -> exp.Expr:
+    if _NESTED.search(kind):
+        # What readers of JSON would round is text here, too.
+        worded = _WIDE.sub(lambda found: "VARCHAR" if _digits(found[0]) > _EXACT_DIGITS else found[0], kind)
+        return value if worded == kind else exp.cast(value, exp.DataType.build(worded, dialect="duckdb"))
+    kind = kind.upper()
     if kind.startswith("TIMESTAMP"):
         if "TIME ZONE" in kind:
             value = exp.AtTimeZone(this=value, zone=exp.convert("UTC"))
@@ -216,9 +223,26 @@ def _json_value(value: exp.Expr, kind: str) -> exp.Expr:
         finite = exp.or_(exp.Is(this=value.copy(), expression=exp.null()), _call("isfinite", value.copy()))
         marked = _call("json_object", exp.convert(NONFINITE), exp.cast(value.copy(), "varchar"))
         return exp.Case(ifs=[exp.If(this=finite, true=_call("to_json", value))], default=marked)
-    if kind in {"HUGEINT", "UHUGEINT"} or _digits(kind) > _EXACT_DIGITS:
-        return exp.cast(value, "varchar")
+    if kind in {"HUGEINT", "UHUGEINT", "BIGNUM"}:
+        return _number_or_text(value, "bigint", kind)
+    if _digits(kind) > _EXACT_DIGITS:
+        # The sum of a column has this type, however few digits the sums have.
+        return _number_or_text(value, "double", kind)
     return value
+
+
+def _number_or_text(value: exp.Expr, number: str, kind: str) -> exp.Expr:
+    """A number where its narrower type holds it exactly, else its text."""
+    narrow = exp.TryCast(this=value.copy(), to=exp.DataType.build(number))
+    back = exp.cast(narrow.copy(), "varchar") if kind == "BIGNUM" else _try_cast(narrow.copy(), kind)
+    same = exp.cast(value.copy(), "varchar") if kind == "BIGNUM" else value.copy()
+    exact = exp.EQ(this=back, expression=same)
+    text = _call("to_json", exp.cast(value.copy(), "varchar"))
+    return exp.Case(ifs=[exp.If(this=exact, true=_call("to_json", narrow))], default=text)
+
+
+def _try_cast(value: exp.Expr, kind: str) -> exp.Expr:
+    return exp.TryCast(this=value, to=exp.DataType.build(kind, dialect="duckdb"))
 
 
 def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
@@ -226,6 +250,6 @@ def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
 
 
 def _digits(kind: str) -> int:
-    """The digits of a decimal type."""
+    """The digits of a decimal or very large type."""
     found = re.match(r"DECIMAL\((\d+)", kind)
-    return int(found[1]) if found else 0
+    return int(found[1]) if found else 39 * kind.endswith(("HUGEINT", "BIGNUM"))

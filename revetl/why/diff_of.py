@@ -48,7 +48,7 @@ def next_changes(diff: Diff, keys: tuple[str, ...]) -> dict[str, NextChange]:
     warehouse.run(some.changes(uncertain=uncertain > 0, otherwise=otherwise > 0, full_refresh=False))
     if otherwise:
         warehouse.run(some.rehash())
-    if not diff.mapping.by_key:
+    if diff.removes and not diff.mapping.by_key:
         warehouse.run(some.rekey())
         # Not of these keys alone: who else has the identifier decides.
         warehouse.run(replace(some, members=diff.members).forget())

@@ -207,6 +207,7 @@ class Story:
         assert warehouse.rows(pending) == []
         state = dict(warehouse.rows("select key, identifiers ->> 'id' from revetl.revetl.sync_state"))
         now = {key: name for key, (name, _) in self.people.items()}
+        assert [key for key in state if " was {" in key] == [], "old identifiers are still to be taken out"
         assert state == now if self.mode in ("mirror", "archive") else now.items() <= state.items()
 
 

@@ -60,20 +60,25 @@ def opened(project: ProjectFolder) -> Iterator[Warehouse]:
 
 def check_state(warehouse: Warehouse, server: Chaos, mode: str) -> None:
     """Nobody is at the destination of whom the state does not know, for nobody could take them out again; and
-    whom the state has as acknowledged is there, as it says."""
+    whom the state has as acknowledged is there, as it says; but for old identifiers that are to be taken out,
+    which may be there."""
     rows = warehouse.rows(
         "select key, identifiers ->> 'id', (fields ->> 'score')::int, "
         "row_hash is not null and pending_operation is null from revetl.revetl.sync_state"
     )
     named = Counter(name for _, name, _, _ in rows)
     present = scores(server, mode)
-    unknown = present.keys() - named.keys()
+    # Where nobody is removed, an old identifier stays there.
+    unknown = present.keys() - named.keys() if mode in ("mirror", "archive") else set()
     assert unknown == set(), f"held, and not known: {unknown}"
     untrue = {
         key: (name, score, present.get(name))
         for key, name, score, acknowledged in rows
         # Whose identifier another key has, too, is known by either.
-        if acknowledged and named[name] == 1 and _differs(mode, present.get(name), score)
+        if acknowledged
+        and named[name] == 1
+        and " was {" not in key
+        and _differs(mode, present.get(name), score)
     }
     assert untrue == {}, f"taken for acknowledged, and not so: {untrue}"
 

@@ -231,12 +231,16 @@ def test_values_keep_their_types(project: ProjectFolder, sandbox: SandboxClient)
     query = """
         select 'u1' as user_id, 12.50::decimal(10, 2) as money, 9007199254740993::bigint as big, true as flag,
             date '2026-01-02' as day, timestamp '2026-01-02 03:04:05.678' as moment,
-            [1, 2] as list, {'a': 1} as struct, null as missing, '{"b": [1.5]}'::json as document
+            [1, 2] as list, {'a': 1} as struct,
+            1487.24::decimal(38, 4) as total, 20::hugeint as orders, null as missing,
+            '{"b": [1.5]}'::json as document
     """
     project.audience("vips", query, {"key": "user_id", "sync": [{"to": "crm"}]})
     synced(project)
     assert sandbox.members("crm", "vips")["u1"] == {
         "money": 12.5,
+        "total": 1487.24,
+        "orders": 20,
         "big": 9007199254740993,
         "flag": True,
         "day": "2026-01-02",

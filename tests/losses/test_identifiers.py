@@ -1,0 +1,73 @@
+"""Identifiers that change hands: nothing that one key has sent is taken for what another has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import SandboxClient
+from tests.runner.test_sync import EMAIL, people, synced
+from tests.support.project import ProjectFolder
+
+COLUMNS = "person, email, score"
+
+
+def audience(project: ProjectFolder, *rows: tuple[object, ...], meta: dict[str, Any] | None = None) -> None:
+    project.audience("vips", people(*rows, columns=COLUMNS), meta)
+
+
+def of_mode(mode: str, **more: Any) -> dict[str, Any]:
+    sync = {"to": "crm", "mode": mode, "identifiers": {"id": "email"}, "fields": {"score": "score"}}
+    return {"key": "person", "sync": [sync | more]}
+
+
+def test_a_key_that_comes_back_is_sent_though_it_is_as_it_was(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    """p1 goes on as p9 for a while, in a run that somebody else's rejection keeps from a success."""
+    audience(project, ("p1", "a@x", 1), meta=EMAIL)
+    synced(project)
+    sandbox.misbehave({"kind": "reject", "pattern": "^b@x$"})
+    audience(project, ("p9", "a@x", 9), ("p2", "b@x", 2))
+    assert synced(project).status == "rejected"
+    assert sandbox.members("crm", "vips") == {"a@x": {"score": 9}}
+    audience(project, ("p1", "a@x", 1), ("p2", "b@x", 2))
+    synced(project)
+    assert sandbox.members("crm", "vips") == {"a@x": {"score": 1}}
+    sandbox.behave()
+    synced(project, retry=True)
+    assert sandbox.members("crm", "vips") == {"a@x": {"score": 1}, "b@x": {"score": 2}}
+    assert sorted(project.sql("select key from revetl.revetl.sync_state")) == [("p1",), ("p2",)]
+    assert sum(synced(project).planned.values()) == 0
+
+
+def test_so_it_is_where_nobody_is_removed(project: ProjectFolder, sandbox: SandboxClient) -> None:
+    audience(project, ("p1", "a@x", 1), meta=of_mode("upsert"))
+    synced(project)
+    audience(project, ("p9", "a@x", 9))
+    synced(project)
+    audience(project, ("p1", "a@x", 1))
+    synced(project)
+    assert sandbox.members("crm", "vips") == {"a@x": {"score": 1}}
+    assert sum(synced(project).planned.values()) == 0
+
+
+@pytest.mark.parametrize("mode", ["mirror", "archive"])
+def test_an_old_identifier_whose_remove_was_rejected_is_taken_out_later(
+    project: ProjectFolder, sandbox: SandboxClient, mode: str
+) -> None:
+    """In every mode that takes out old identifiers."""
+    more = {"archive": {"state": "gone"}, "constants": {"state": "here"}} if mode == "archive" else {}
+    audience(project, ("p1", "old@x", 1), meta=of_mode(mode, **more))
+    synced(project)
+    sandbox.misbehave({"kind": "reject", "pattern": "^old@x$"})
+    audience(project, ("p1", "new@x", 1))
+    assert synced(project).rejected["remove"] == 1
+    sandbox.behave()
+    for _ in range(2):
+        synced(project, retry=True)
+    there = sandbox.members("crm", "vips")
+    assert {name for name, fields in there.items() if fields.get("state") != "gone"} == {"new@x"}
+    assert project.sql("select key from revetl.revetl.sync_state") == [("p1",)]
+    assert project.open().rejections() == []
