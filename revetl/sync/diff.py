@@ -313,6 +313,14 @@ class Diff:
             rejections=self.tables.rejections,
         )
 
+    def drop_aside(self) -> exp.Expr:
+        """Where nobody is removed, old identifiers are not either, and need not be kept."""
+        return statement(
+            "delete from :state where sync = :sync and key like '% was {%'",
+            state=self.tables.state,
+            sync=self.sync,
+        )
+
     def settle(self) -> exp.Expr:
         """Write the new hashes and fields of `rehash`: it needs no request."""
         return statement(

@@ -190,9 +190,8 @@ class Runner:
                 # Otherwise another run has booked them for sent, and may have gone on since.
                 carrier.fold(warehouse)
                 carrier.fold_rest(warehouse)
-            run = self._ended(ready, journal, error)
-            if run.status == "success":
                 carrier.forget(warehouse, ready.identifiers)
+            run = self._ended(ready, journal, error)
             forget_old_changes(warehouse, self.tables, self.workspace.changes_kept_days)
             with warehouse.transaction():
                 intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
@@ -240,6 +239,8 @@ class Runner:
                 return self._end_early(warehouse, plan, build, stopped)
             warehouse.run(diff.keep_suppressed())
         else:
+            if not diff.removes:
+                warehouse.run(diff.drop_aside())
             warehouse.run(diff.settle())
             warehouse.run(diff.dismiss())
         record_holdouts(self.sync, diff.members, warehouse, self.tables)
