@@ -3,12 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test test-slow test-chaos lint format bench lock wheel clean
+.PHONY: help demo test test-slow test-wheel test-chaos lint format bench lock wheel clean
 
 help:
 	@echo "make demo       seven months of real events: landed, built, synced, built as of later, synced again"
 	@echo "make test       the fast suite"
 	@echo "make test-slow  what takes long: dbt, kills, and the wheel in an environment of its own"
+	@echo "make test-wheel the wheel alone"
 	@echo "make test-chaos 200 stories of a destination on bad days and runs that are killed"
 	@echo "make lint       ruff, mypy, sqlfluff"
 	@echo "make format     what ruff and sqlfluff can mend"
@@ -30,6 +31,9 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/pytest --numprocesses auto -m slow
+
+test-wheel: $(READY)
+	$(BIN)/pytest -m slow tests/packaging
 
 test-chaos: $(READY)
 	$(BIN)/pytest --numprocesses auto -m chaos
