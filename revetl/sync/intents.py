@@ -56,17 +56,20 @@ def intend(warehouse: Warehouse, tables: Tables, diff: Diff, run_id: str) -> Non
             )
         )
     if not diff.mapping.by_key:
-        # Whoever left, and whose identifier is sent for another key, is there no longer as they were sent: if
-        # they come back, they have to be sent again.
+        # Whose identifier is not theirs any more and is sent for another key is no longer there as they were
+        # sent: if they get it back, they have to be sent again.
         warehouse.run(
             statement(
                 """
                 update :state set row_hash = null, pending_operation = 'remove', pending_hash = null,
                     pending_run_id = :run_id
-                where sync = :sync and row_hash is not null and key not in (select :key from :model as a)
-                and identifiers in (
-                    select i.identifiers from :intents as i
-                    where i.sync = :sync and i.run_id = :run_id and i.operation in ('add', 'update')
+                where sync = :sync and row_hash is not null and key in (
+                    select s.key from :state as s
+                    inner join :intents as i on i.identifiers = s.identifiers and i.key <> s.key
+                    where s.sync = :sync and i.sync = :sync and i.run_id = :run_id and i.operation <> 'forget'
+                    and not exists (
+                        select 1 from :model as a where :key = s.key and :identifiers = s.identifiers
+                    )
                 )
                 """,
                 **diff.parts(),

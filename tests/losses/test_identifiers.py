@@ -53,6 +53,24 @@ def test_so_it_is_where_nobody_is_removed(project: ProjectFolder, sandbox: Sandb
     assert sum(synced(project).planned.values()) == 0
 
 
+@pytest.mark.parametrize("mode", ["mirror", "upsert"])
+def test_who_gets_an_identifier_back_that_another_had_is_sent(
+    project: ProjectFolder, sandbox: SandboxClient, mode: str
+) -> None:
+    """p1 is to be known by b@x, which is rejected, while p2 has a@x; then p1 is as before."""
+    audience(project, ("p1", "a@x", 1), meta=of_mode(mode))
+    synced(project)
+    sandbox.misbehave({"kind": "reject", "pattern": "^b@x$"})
+    audience(project, ("p1", "b@x", 1), ("p2", "a@x", 5))
+    assert synced(project).status == "rejected"
+    assert sandbox.members("crm", "vips") == {"a@x": {"score": 5}}
+    audience(project, ("p1", "a@x", 1))
+    for _ in range(2):
+        synced(project)
+    assert sandbox.members("crm", "vips") == {"a@x": {"score": 1}}
+    assert sum(synced(project).planned.values()) == 0
+
+
 @pytest.mark.parametrize("mode", ["mirror", "archive"])
 def test_an_old_identifier_whose_remove_was_rejected_is_taken_out_later(
     project: ProjectFolder, sandbox: SandboxClient, mode: str
