@@ -26,11 +26,12 @@ $(READY): pyproject.toml requirements-dev.lock
 demo: $(READY)
 	$(BIN)/revetl demo
 
+# Three workers on two cores: tests wait for clocks and servers a good part of their time.
 test: $(READY)
-	$(BIN)/pytest --numprocesses auto -m "not slow and not chaos"
+	$(BIN)/pytest --numprocesses 3 --dist loadfile -m "not slow and not chaos"
 
 test-slow: $(READY)
-	$(BIN)/pytest --numprocesses auto -m slow
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m slow
 
 test-wheel: $(READY)
 	$(BIN)/pytest -m slow tests/packaging

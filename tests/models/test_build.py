@@ -20,6 +20,7 @@ def sampled_people() -> set[str]:
     return people
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_events", [True, False], ids=["on sample events", "on empty tables"])
 def test_build_before_anything_has_landed(tmp_path: Path, sample_events: bool) -> None:
     profiles = len(sampled_people()) if sample_events else 0

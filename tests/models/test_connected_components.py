@@ -10,6 +10,8 @@ import pytest
 
 from tests.models.conftest import ROOT, run_dbt
 
+pytestmark = pytest.mark.slow
+
 Edges = list[tuple[str, str]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import httpx
@@ -15,6 +15,7 @@ from revetl.sandbox import running_sandbox
 from tests.conftest import Cli, SandboxClient
 from tests.runner.drift import by_hand, drift_in, readable, readable_shop, reconciled, state
 from tests.runner.test_sync import META, people, synced
+from tests.support.http import LoopbackServer
 from tests.support.project import ProjectFolder
 
 MANY = "select 'u' || i as user_id, i % 7 as score from range(2500) as numbers (i)"
@@ -237,7 +238,7 @@ def test_an_answer_that_is_no_page(shop: ProjectFolder, body: str, error: str) -
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answering) as server:
+    with LoopbackServer(("127.0.0.1", 0), Answering) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/"
         shop.destinations({"crm": {"type": "webhook", "url": url, "read_url": url}})
