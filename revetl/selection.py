@@ -184,7 +184,10 @@ class _Reader:
         root = self._project.root
         try:
             paths = {path.relative_to(root) for path in root.glob(pattern)}
-        except (NotImplementedError, ValueError):
+        except (
+            NotImplementedError,
+            ValueError,
+        ):  # what pathlib raises for an absolute pattern, and an empty one
             raise UsageError(f"path:{pattern}: a path is written from the folder {root}.") from None
         return {name for name, node in self._graph.items() if paths & set(_files_of(node))}
 

@@ -17,6 +17,12 @@ def audience(project: ProjectFolder, *rows: tuple[object, ...], meta: dict[str, 
     project.audience("vips", people(*rows, columns=COLUMNS), meta)
 
 
+def synced_of(project: ProjectFolder, *rows: tuple[object, ...], meta: dict[str, Any] | None = None) -> Any:
+    """The run after the audience became these rows."""
+    audience(project, *rows, meta=meta)
+    return synced(project)
+
+
 def of_mode(mode: str, **more: Any) -> dict[str, Any]:
     sync = {"to": "crm", "mode": mode, "identifiers": {"id": "email"}, "fields": {"score": "score"}}
     return {"key": "person", "sync": [sync | more]}
@@ -26,14 +32,11 @@ def test_a_key_that_comes_back_is_sent_though_it_is_as_it_was(
     project: ProjectFolder, sandbox: SandboxClient
 ) -> None:
     """p1 goes on as p9 for a while, in a run that somebody else's rejection keeps from a success."""
-    audience(project, ("p1", "a@x", 1), meta=EMAIL)
-    synced(project)
+    synced_of(project, ("p1", "a@x", 1), meta=EMAIL)
     sandbox.misbehave({"kind": "reject", "pattern": "^b@x$"})
-    audience(project, ("p9", "a@x", 9), ("p2", "b@x", 2))
-    assert synced(project).status == "rejected"
+    assert synced_of(project, ("p9", "a@x", 9), ("p2", "b@x", 2)).status == "rejected"
     assert sandbox.members("crm", "vips") == {"a@x": {"score": 9}}
-    audience(project, ("p1", "a@x", 1), ("p2", "b@x", 2))
-    synced(project)
+    synced_of(project, ("p1", "a@x", 1), ("p2", "b@x", 2))
     assert sandbox.members("crm", "vips") == {"a@x": {"score": 1}}
     sandbox.behave()
     synced(project, retry=True)
@@ -43,12 +46,9 @@ def test_a_key_that_comes_back_is_sent_though_it_is_as_it_was(
 
 
 def test_so_it_is_where_nobody_is_removed(project: ProjectFolder, sandbox: SandboxClient) -> None:
-    audience(project, ("p1", "a@x", 1), meta=of_mode("upsert"))
-    synced(project)
-    audience(project, ("p9", "a@x", 9))
-    synced(project)
-    audience(project, ("p1", "a@x", 1))
-    synced(project)
+    synced_of(project, ("p1", "a@x", 1), meta=of_mode("upsert"))
+    synced_of(project, ("p9", "a@x", 9))
+    synced_of(project, ("p1", "a@x", 1))
     assert sandbox.members("crm", "vips") == {"a@x": {"score": 1}}
     assert sum(synced(project).planned.values()) == 0
 
@@ -58,11 +58,9 @@ def test_who_gets_an_identifier_back_that_another_had_is_sent(
     project: ProjectFolder, sandbox: SandboxClient, mode: str
 ) -> None:
     """p1 is to be known by b@x, which is rejected, while p2 has a@x; then p1 is as before."""
-    audience(project, ("p1", "a@x", 1), meta=of_mode(mode))
-    synced(project)
+    synced_of(project, ("p1", "a@x", 1), meta=of_mode(mode))
     sandbox.misbehave({"kind": "reject", "pattern": "^b@x$"})
-    audience(project, ("p1", "b@x", 1), ("p2", "a@x", 5))
-    assert synced(project).status == "rejected"
+    assert synced_of(project, ("p1", "b@x", 1), ("p2", "a@x", 5)).status == "rejected"
     assert sandbox.members("crm", "vips") == {"a@x": {"score": 5}}
     audience(project, ("p1", "a@x", 1))
     for _ in range(2):
@@ -77,11 +75,9 @@ def test_an_old_identifier_whose_remove_was_rejected_is_taken_out_later(
 ) -> None:
     """In every mode that takes out old identifiers."""
     more = {"archive": {"state": "gone"}, "constants": {"state": "here"}} if mode == "archive" else {}
-    audience(project, ("p1", "old@x", 1), meta=of_mode(mode, **more))
-    synced(project)
+    synced_of(project, ("p1", "old@x", 1), meta=of_mode(mode, **more))
     sandbox.misbehave({"kind": "reject", "pattern": "^old@x$"})
-    audience(project, ("p1", "new@x", 1))
-    assert synced(project).rejected["remove"] == 1
+    assert synced_of(project, ("p1", "new@x", 1)).rejected["remove"] == 1
     sandbox.behave()
     for _ in range(2):
         synced(project, retry=True)
