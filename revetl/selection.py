@@ -184,10 +184,8 @@ class _Reader:
         root = self._project.root
         try:
             paths = {path.relative_to(root) for path in root.glob(pattern)}
-        except (
-            NotImplementedError,
-            ValueError,
-        ):  # what pathlib raises for an absolute pattern, and an empty one
+        # pathlib's, for an absolute pattern and for an empty one.
+        except (NotImplementedError, ValueError):
             raise UsageError(f"path:{pattern}: a path is written from the folder {root}.") from None
         return {name for name, node in self._graph.items() if paths & set(_files_of(node))}
 
