@@ -50,3 +50,16 @@
 {% macro duckdb__seconds_between(earlier, later) -%}
     cast(epoch({{ later }} - {{ earlier }}) as decimal(18, 3))
 {%- endmacro %}
+
+{# A timestamp as whole microseconds since 1970. #}
+{% macro epoch_microseconds(moment) -%}
+    {{ return(adapter.dispatch('epoch_microseconds', 'revetl')(moment)) }}
+{%- endmacro %}
+
+{% macro default__epoch_microseconds(moment) -%}
+    cast(extract(epoch from {{ moment }}) * 1000000 as bigint)
+{%- endmacro %}
+
+{% macro duckdb__epoch_microseconds(moment) -%}
+    epoch_us({{ moment }})
+{%- endmacro %}

@@ -19,3 +19,20 @@
 {% macro duckdb__hash_number(text) -%}
     cast(hash({{ text }}) >> 1 as bigint)
 {%- endmacro %}
+
+{# The same of several columns; null in one of them is no null of the whole. #}
+{% macro hash_columns(columns) -%}
+    {{ return(adapter.dispatch('hash_columns', 'revetl')(columns)) }}
+{%- endmacro %}
+
+{% macro default__hash_columns(columns) -%}
+    {% set parts = [] -%}
+    {% for column in columns -%}
+        {% do parts.append("coalesce(cast(" ~ column ~ " as " ~ revetl.type_of('varchar') ~ "), '')") -%}
+    {% endfor -%}
+    {{ revetl.hash_number(parts | join(" || '|' || ")) }}
+{%- endmacro %}
+
+{% macro duckdb__hash_columns(columns) -%}
+    cast(hash({{ columns | join(', ') }}) >> 1 as bigint)
+{%- endmacro %}

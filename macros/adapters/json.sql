@@ -45,3 +45,16 @@
 {% macro duckdb__join_json_elements(document, name, alias) -%}
     cross join unnest(cast({{ document }} -> '$."{{ name }}"' as json [])) as {{ alias }} (element)
 {%- endmacro %}
+
+{# A member somewhere inside a JSON object as text, by its path: `device.advertisingId`. #}
+{% macro json_path_text(document, path) -%}
+    {{ return(adapter.dispatch('json_path_text', 'revetl')(document, path)) }}
+{%- endmacro %}
+
+{% macro default__json_path_text(document, path) -%}
+    ({{ document }} #>> '{{ '{' ~ path.split('.') | join(',') ~ '}' }}')
+{%- endmacro %}
+
+{% macro duckdb__json_path_text(document, path) -%}
+    ({{ document }} ->> '$."{{ path.split('.') | join('"."') }}"')
+{%- endmacro %}

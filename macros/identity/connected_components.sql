@@ -4,48 +4,36 @@
 
    The model's SQL gives the edges as two columns, left_id and right_id; a node without neighbours is an edge
    to itself. The table has one row a node: node_id, and component_id, the smallest node's id of its
-   component by an order of the engine's own: it names the component within one build only. #}
+   component by an order of the engine's own: it names the component within one build only.
+
+   Built piece by piece (`identity_increment()`), the edges are between labels of `stale`, whose identifiers take
+   the place of their rows: a component that only grew is one node. #}
 {% materialization connected_components, default %}
-    {%- set target_relation = this.incorporate(type='table') -%}
     {%- set existing_relation = load_cached_relation(this) -%}
-    {%- set intermediate_relation = make_intermediate_relation(target_relation) -%}
-    {%- set preexisting_intermediate_relation = load_cached_relation(intermediate_relation) -%}
-    {%- set backup_relation_type = 'table' if existing_relation is none else existing_relation.type -%}
-    {%- set backup_relation = make_backup_relation(target_relation, backup_relation_type) -%}
-    {%- set preexisting_backup_relation = load_cached_relation(backup_relation) -%}
-    {% set grant_config = config.get('grants') %}
-
-    {{ drop_relation_if_exists(preexisting_intermediate_relation) }}
-    {{ drop_relation_if_exists(preexisting_backup_relation) }}
-    {{ run_hooks(pre_hooks, inside_transaction=False) }}
-    {{ run_hooks(pre_hooks, inside_transaction=True) }}
-
     {% set rounds = revetl.contract_graph(sql) %}
     {% set query = revetl.composed_labels(rounds) %}
-    {% call statement('main') -%}
-        {{ get_create_table_as_sql(False, intermediate_relation, query) }}
-    {%- endcall %}
+    {% if config.get('stale') and existing_relation is not none and revetl.identity_increment() %}
+        {{ run_hooks(pre_hooks, inside_transaction=False) }}
+        {{ run_hooks(pre_hooks, inside_transaction=True) }}
+        {% do revetl.working_table('rows',
+            'select stale.identifier_id as node_id, labels.component_id from '
+            ~ revetl.relation_there(config.get('stale')) ~ ' as stale inner join (' ~ query ~ ') as labels '
+            ~ 'on stale.label = labels.node_id where stale.is_seen') %}
+        {% do revetl.replace_stale_rows(this) %}
+        {{ run_hooks(post_hooks, inside_transaction=True) }}
+        {{ adapter.commit() }}
+        {% do revetl.drop_working_table('rows') %}
+        {{ run_hooks(post_hooks, inside_transaction=False) }}
+        {% set built = {'relations': [this]} %}
+    {% else %}
+        {% set built = revetl.build_table_anew(query) %}
+    {% endif %}
     {% do revetl.drop_working_table('nodes') %}
     {% do revetl.drop_working_table('edges_' ~ (rounds | length + 1)) %}
     {% for round in rounds %}
         {% do revetl.drop_working_table('labels_' ~ round) %}
     {% endfor %}
-
-    {% if existing_relation is not none %}
-        {% set existing_relation = load_cached_relation(existing_relation) %}
-        {% if existing_relation is not none %}
-            {{ adapter.rename_relation(existing_relation, backup_relation) }}
-        {% endif %}
-    {% endif %}
-    {{ adapter.rename_relation(intermediate_relation, target_relation) }}
-    {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {% set should_revoke = should_revoke(existing_relation, full_refresh_mode=True) %}
-    {% do apply_grants(target_relation, grant_config, should_revoke=should_revoke) %}
-    {% do persist_docs(target_relation, model) %}
-    {{ adapter.commit() }}
-    {{ drop_relation_if_exists(backup_relation) }}
-    {{ run_hooks(post_hooks, inside_transaction=False) }}
-    {{ return({'relations': [target_relation]}) }}
+    {{ return(built) }}
 {% endmaterialization %}
 
 {# Run the rounds; gives their numbers, and leaves the working tables `nodes` and `labels_N`. #}
@@ -88,6 +76,20 @@
         'select node, min(hook) as root from ('
         ~ 'select b as node, min(a) as hook from ' ~ edges ~ ' group by b union all '
         ~ 'select a as node, a as hook from ' ~ edges ~ ' group by a) as sides group by node') %}
+    {% set hooks = revetl.jumped_to_roots() %}
+    {% do revetl.working_table('labels_' ~ round, 'select node, root from ' ~ revetl.working(hooks)) %}
+    {% do revetl.drop_working_table(hooks) %}
+    {% set labels = revetl.working('labels_' ~ round) %}
+    {% do revetl.working_table('edges_' ~ (round + 1),
+        'select distinct least(l.root, r.root) as a, greatest(l.root, r.root) as b from ' ~ edges ~ ' as e '
+        ~ 'inner join ' ~ labels ~ ' as l on e.a = l.node '
+        ~ 'inner join ' ~ labels ~ ' as r on e.b = r.node where l.root <> r.root') %}
+    {% do revetl.drop_working_table('edges_' ~ round) %}
+{% endmacro %}
+
+{# Follow the hooks (node, root) of the working table `hooks_0` to their ends, which are hooked to themselves;
+   gives the name of the working table that has them. #}
+{% macro jumped_to_roots() %}
     {# The sum of labels falls with every jump that changes one. #}
     {% set hooks = namespace(now=0, sum=none) %}
     {% for jump in range(1, 65) %}
@@ -104,15 +106,7 @@
         {% endif %}
         {% set hooks.sum = total %}
     {% endfor %}
-    {% set labels = revetl.working('hooks_' ~ hooks.now) %}
-    {% do revetl.working_table('labels_' ~ round, 'select node, root from ' ~ labels) %}
-    {% do revetl.drop_working_table('hooks_' ~ hooks.now) %}
-    {% set labels = revetl.working('labels_' ~ round) %}
-    {% do revetl.working_table('edges_' ~ (round + 1),
-        'select distinct least(l.root, r.root) as a, greatest(l.root, r.root) as b from ' ~ edges ~ ' as e '
-        ~ 'inner join ' ~ labels ~ ' as l on e.a = l.node '
-        ~ 'inner join ' ~ labels ~ ' as r on e.b = r.node where l.root <> r.root') %}
-    {% do revetl.drop_working_table('edges_' ~ round) %}
+    {{ return('hooks_' ~ hooks.now) }}
 {% endmacro %}
 
 {# Each node's root after all rounds, as text: a node without a label of a round is its own root in it. #}

@@ -1,29 +1,48 @@
-{# Whether a value names somebody: not null, not one of `blocked_values`, not only zeros and dashes. #}
-{% macro is_identifier(value) -%}
-    {{ value }} is not null
-    and lower(trim({{ value }})) not in (
-        {%- for blocked in var('blocked_values') %}'{{ blocked | lower | replace("'", "''") }}'
-        {{- ', ' if not loop.last }}{% endfor -%}
-    )
-    and not {{ revetl.matches(value, '^[0-]*$') }}
-{%- endmacro %}
-
 {# The id of an identifier: it is what a canonical id is. #}
 {% macro identifier_id(type, value) -%}
     {{ revetl.hash_text(type ~ " || ':' || " ~ value) }}
 {%- endmacro %}
 
-{# An email address as identifiers are compared. #}
-{% macro normalised_email(value) -%}
-    lower(trim({{ value }}))
-{%- endmacro %}
-
-{# The place of an identifier's type in `identifier_priority`, from 1. #}
+{# The place of an identifier's type in the priority, from 1. #}
 {% macro identifier_rank(type) -%}
     case {{ type }}
-        {%- for name in var('identifier_priority') %}
-        when '{{ name }}' then {{ loop.index }}
+        {%- for known in revetl.identity_rules().types %}
+        when '{{ known.name }}' then {{ known.rank }}
         {%- endfor %}
-        else {{ var('identifier_priority') | length + 1 }}
     end
+{%- endmacro %}
+
+{# A value as identifiers of a type are compared: its normalisation, step by step; null where nothing is left. #}
+{% macro normalised_identifier(value, steps) -%}
+    {% set ladder = namespace(sql='cast(' ~ value ~ ' as ' ~ revetl.type_of('varchar') ~ ')') -%}
+    {% for step in steps -%}
+        {% if step is mapping -%}
+            {% set ladder.sql = revetl.replace_matches(ladder.sql, step.regex, step.get('with', '')) -%}
+        {% elif step == 'digits' -%}
+            {% set ladder.sql = revetl.replace_matches(ladder.sql, '[^0-9]', '') -%}
+        {% else -%}
+            {% set ladder.sql = step ~ '(' ~ ladder.sql ~ ')' -%}
+        {% endif -%}
+    {% endfor -%}
+    nullif({{ ladder.sql }}, '')
+{%- endmacro %}
+
+{# Whether a value is one of the blocked ones: a value in any case and with any blanks around it, or a
+   /pattern/. Null is not. #}
+{% macro is_blocked(value, blocked) -%}
+    {% set values = [] -%}
+    {% set patterns = [] -%}
+    {% for one in blocked -%}
+        {% set text = 'null' if one is none else one | string -%}
+        {% if text | length > 1 and text[0] == '/' and text[-1] == '/' -%}
+            {% do patterns.append(text[1:-1]) -%}
+        {% else -%}
+            {% do values.append("'" ~ text | trim | lower | replace("'", "''") ~ "'") -%}
+        {% endif -%}
+    {% endfor -%}
+    {% set conditions = ['lower(trim(' ~ value ~ ')) in (' ~ values | join(', ') ~ ')'] if values else [] -%}
+    {% for pattern in patterns -%}
+        {% do conditions.append(revetl.matches(value, pattern | replace("'", "''"))) -%}
+    {% endfor -%}
+    {{ '(' ~ (conditions | join(' or ') or 'false') ~ ')' }}
 {%- endmacro %}

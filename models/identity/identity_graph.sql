@@ -1,33 +1,63 @@
-with identifiers as (
+{{ config(materialized='patched', key='identifier_id', stale='identity_touched', tags=['identity_increment']) }}
+
+with all_identifiers as (
 
     select * from {{ ref('identity_identifiers') }}
 
 ),
 
-components as (
+-- depends_on: {{ ref('identity_touched') }}
+{% if revetl.identity_increment() %}
+touched as (
 
-    select * from {{ ref('identity_components') }}
+    select * from {{ ref('identity_touched') }}
+
+),
+
+identifiers as (
+
+    select all_identifiers.*
+    from all_identifiers
+    inner join touched
+        on all_identifiers.identifier_id = touched.identifier_id
+
+),
+{% else %}
+identifiers as (
+
+    select * from all_identifiers
+
+),
+{% endif %}
+
+clusters as (
+
+    select * from {{ ref('identity_clusters') }}
 
 ),
 
 placed as (
 
     select
-        identifiers.*,
-        components.component_id
+        identifiers.identifier_id,
+        identifiers.identifier_type,
+        identifiers.identifier_value,
+        identifiers.first_seen_at,
+        identifiers.last_seen_at,
+        coalesce(clusters.cluster_id, identifiers.component_id) as cluster_id
     from identifiers
-    inner join components
-        on identifiers.identifier_id = components.node_id
+    left join clusters
+        on identifiers.identifier_id = clusters.identifier_id
 
 ),
 
--- The oldest identifier of a component names it, so that a merge keeps the older profile's id.
+-- The oldest identifier of a profile names it, so that a merge keeps the older profile's id.
 named as (
 
     select
         *,
         first_value(identifier_id) over (
-            partition by component_id
+            partition by cluster_id
             order by
                 first_seen_at,
                 {{ revetl.identifier_rank('identifier_type') }},

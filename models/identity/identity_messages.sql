@@ -1,129 +1,104 @@
-with tracks as (
+{{ config(materialized='view') }}
 
+{% set rules = revetl.identity_rules() %}
+{% set columns = revetl.identifier_columns(rules) %}
+
+with messages as (
+
+    {% for model, seen in rules.models.items() %}
     select
-        user_id,
-        anonymous_id,
-        cast(null as {{ revetl.type_of('varchar') }}) as other_type,
-        cast(null as {{ revetl.type_of('varchar') }}) as other_value,
-        'track' as source,
-        timestamp
-    from {{ ref('stg_tracks') }}
+        '{{ seen.source }}' as source,
+        cast({{ seen.message_id }} as {{ revetl.type_of('varchar') }}) as message_id,
+        {{ seen.timestamp }} as timestamp
+        {%- for column in columns %},
+        {{ revetl.first_of(seen.identifiers.get(column.name, [])) }} as {{ column.name }}
+        {%- endfor %}
+    from {{ revetl.model_or_source(model) }}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
 
 ),
 
-identifies as (
+normalised as (
 
     select
-        user_id,
-        anonymous_id,
-        'email' as other_type,
-        {{ revetl.normalised_email(revetl.json_text('traits', 'email')) }} as other_value,
-        'identify' as source,
-        timestamp
-    from {{ ref('stg_identifies') }}
-
-),
-
-pages as (
-
-    select
-        user_id,
-        anonymous_id,
-        cast(null as {{ revetl.type_of('varchar') }}) as other_type,
-        cast(null as {{ revetl.type_of('varchar') }}) as other_value,
-        'page' as source,
-        timestamp
-    from {{ ref('stg_pages') }}
-
-),
-
-screens as (
-
-    select
-        user_id,
-        anonymous_id,
-        cast(null as {{ revetl.type_of('varchar') }}) as other_type,
-        cast(null as {{ revetl.type_of('varchar') }}) as other_value,
-        'screen' as source,
-        timestamp
-    from {{ ref('stg_screens') }}
-
-),
-
-groups as (
-
-    select
-        user_id,
-        anonymous_id,
-        cast(null as {{ revetl.type_of('varchar') }}) as other_type,
-        cast(null as {{ revetl.type_of('varchar') }}) as other_value,
-        'group' as source,
-        timestamp
-    from {{ ref('stg_groups') }}
-
-),
-
-aliases as (
-
-    select
-        user_id,
-        anonymous_id,
-        'user_id' as other_type,
-        previous_id as other_value,
-        'alias' as source,
-        timestamp
-    from {{ ref('stg_aliases') }}
-
-),
-
-messages as (
-
-    select * from tracks
-    union all
-    select * from identifies
-    union all
-    select * from pages
-    union all
-    select * from screens
-    union all
-    select * from groups
-    union all
-    select * from aliases
-
-),
-
-named as (
-
-    select
-        case when {{ revetl.is_identifier('user_id') }} then user_id end as user_id,
-        case when {{ revetl.is_identifier('anonymous_id') }} then anonymous_id end as anonymous_id,
-        other_type,
-        case when {{ revetl.is_identifier('other_value') }} then other_value end as other_value,
         source,
+        message_id,
         timestamp
+        {%- for column in columns %},
+        {{ revetl.normalised_identifier(column.name, column.normalise) }} as {{ column.name }}
+        {%- endfor %}
     from messages
 
 ),
 
-counted as (
+blocked_values as (
+
+    select distinct
+        identifier_type,
+        identifier_value
+    from {{ ref('blocked_identifiers') }}
+
+),
+
+unblocked as (
 
     select
-        user_id,
-        anonymous_id,
-        case when other_value is not null then other_type end as other_type,
-        other_value,
-        source,
-        min(timestamp) as first_seen_at,
-        max(timestamp) as last_seen_at,
-        count(*) as message_count
-    from named
-    group by
-        user_id,
-        anonymous_id,
-        case when other_value is not null then other_type end,
-        other_value,
-        source
+        normalised.source,
+        normalised.message_id,
+        normalised.timestamp
+        {%- for column in columns %},
+        case
+            when
+                blocked_{{ column.name }}.identifier_value is null
+                and not {{ revetl.is_blocked('normalised.' ~ column.name, column.blocked) }}
+                then normalised.{{ column.name }}
+        end as {{ column.name }}
+        {%- endfor %}
+    from normalised
+    {%- for column in columns %}
+    left join blocked_values as blocked_{{ column.name }}
+        on
+            normalised.{{ column.name }} = blocked_{{ column.name }}.identifier_value
+            and blocked_{{ column.name }}.identifier_type = '{{ column.type }}'
+    {%- endfor %}
+
+),
+
+{% if 'previous_anonymous_id' in columns | map(attribute='name') -%}
+-- The previous id of an alias is a user id, unless it has been somebody's anonymous id.
+anonymous as (
+
+    select distinct anonymous_id
+    from unblocked
+    where anonymous_id in (select previous_anonymous_id from unblocked where previous_anonymous_id is not null)
+
+),
+
+placed as (
+
+    select
+        unblocked.source,
+        unblocked.message_id,
+        unblocked.timestamp,
+        {%- for column in columns if not column.name.startswith('previous') %}
+        unblocked.{{ column.name }},
+        {%- endfor %}
+        case when anonymous.anonymous_id is null then unblocked.previous_user_id end as previous_user_id,
+        anonymous.anonymous_id as previous_anonymous_id
+    from unblocked
+    left join anonymous
+        on unblocked.previous_anonymous_id = anonymous.anonymous_id
 
 )
 
-select * from counted
+select * from placed
+{%- else -%}
+named as (
+
+    select * from unblocked
+
+)
+
+select * from named
+{%- endif %}

@@ -1,3 +1,5 @@
+{{ config(materialized='view') }}
+
 with graph as (
 
     select * from {{ ref('identity_graph') }}

@@ -1,0 +1,131 @@
+{# How the identity models are built piece by piece.
+
+   `identity_changes` gathers what the messages show now and did not at the last build, and the other way
+   round, until every identity model has been built after it: then they are settled (the end of the dbt run),
+   and the changes are emptied. A build that failed half-way is so made good by the next. The first build, a
+   build with --full-refresh, and a build by other rules make everything anew. #}
+
+{# Whether this build changes the identity tables instead of making them anew. #}
+{% macro identity_increment() %}
+    {% if not execute or flags.FULL_REFRESH or flags.WHICH not in ['build', 'run']
+        or model.resource_type == 'unit_test' %}
+        {{ return(false) }}
+    {% endif %}
+    {% set settled = revetl.relation_there('identity_rules', suffix='__settled') %}
+    {% if settled is none %}
+        {{ return(false) }}
+    {% endif %}
+    {% set rows = run_query('select rules from ' ~ settled).rows %}
+    {{ return(rows | length > 0 and rows[0][0] == revetl.identity_rules_hash()) }}
+{% endmacro %}
+
+{% macro identity_rules_hash() %}
+    {{ return(local_md5(tojson(revetl.identity_rules(), sort_keys=true))) }}
+{% endmacro %}
+
+{# The relation of one of this package's models, or of a table beside it, where it is there; for models that
+   look at what the last build left, which no ref() may. #}
+{% macro relation_there(name, suffix='') %}
+    {% set node = graph.nodes['model.revetl.' ~ name] %}
+    {{ return(adapter.get_relation(
+        database=node.database, schema=node.schema, identifier=(node.alias or node.name) ~ suffix)) }}
+{% endmacro %}
+
+{# At the end of a run: when all identity tables were built, what they were built of is done with. #}
+{% macro settle_identity(results) %}
+    {% if not execute or flags.WHICH not in ['build', 'run'] %}
+        {{ return('') }}
+    {% endif %}
+    {% set waiting = [] %}
+    {% for node in graph.nodes.values() if node.package_name == 'revetl' and node.resource_type == 'model'
+        and 'identity_increment' in node.tags %}
+        {% do waiting.append(node.unique_id) %}
+    {% endfor %}
+    {% for result in results if result.status == 'success' and result.node.unique_id in waiting %}
+        {% do waiting.remove(result.node.unique_id) %}
+    {% endfor %}
+    {% if not waiting %}
+        {% set rules = graph.nodes['model.revetl.identity_rules'] %}
+        {% set settled = api.Relation.create(
+            database=rules.database, schema=rules.schema, identifier=(rules.alias or rules.name) ~ '__settled') %}
+        {% do run_query('drop table if exists ' ~ settled) %}
+        {% do run_query('delete from ' ~ revetl.relation_there('identity_changes')) %}
+        {% do run_query("create table " ~ settled ~ " as select '" ~ revetl.identity_rules_hash()
+            ~ "' as rules, " ~ revetl.utc_now() ~ " as settled_at") %}
+        {% do adapter.commit() %}
+    {% endif %}
+{% endmacro %}
+
+{# A table of which a build replaces only the rows that may have changed. The model's SQL gives those rows (all
+   rows where `identity_increment()` is false); config `key` names the columns by which the rows they replace
+   are known, `stale` the model that has the keys (under `stale_key`, where its columns have other names). #}
+{% materialization patched, default %}
+    {%- set existing_relation = load_cached_relation(this) -%}
+    {% if existing_relation is none or existing_relation.type != 'table' or not revetl.identity_increment() %}
+        {% do return(revetl.build_table_anew(sql)) %}
+    {% endif %}
+    {% set grant_config = config.get('grants') %}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% do revetl.working_table('rows', sql) %}
+    {% do revetl.replace_stale_rows(this) %}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {% do apply_grants(this, grant_config, should_revoke=should_revoke(existing_relation, full_refresh_mode=False)) %}
+    {{ adapter.commit() }}
+    {% do revetl.drop_working_table('rows') %}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({'relations': [this]}) }}
+{% endmaterialization %}
+
+{# Put the working table `rows` in the place of the stale rows; in one transaction where the engine has them.
+   Cut short between the two statements, the next build does it again: its changes are not settled. #}
+{% macro replace_stale_rows(target) %}
+    {% set keys = config.get('key') if config.get('key') is not string else [config.get('key')] %}
+    {% set names = config.get('stale_key', config.get('key')) %}
+    {% set names = names if names is not string else [names] %}
+    {% set matches = [] %}
+    {% for key in keys %}
+        {% do matches.append(target.identifier ~ '.' ~ key ~ ' = stale.' ~ names[loop.index0]) %}
+    {% endfor %}
+    {% set columns = adapter.get_columns_in_relation(target) | map(attribute='quoted') | join(', ') %}
+    {% call statement('delete') -%}
+        delete from {{ target }}
+        where exists (
+            select 1 from {{ revetl.relation_there(config.get('stale')) }} as stale
+            where {{ matches | join(' and ') }}
+        )
+    {%- endcall %}
+    {% call statement('main') -%}
+        insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ revetl.working('rows') }}
+    {%- endcall %}
+{% endmacro %}
+
+{# What dbt's own table materialization does, for the materializations here. #}
+{% macro build_table_anew(sql) %}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {%- set existing_relation = load_cached_relation(this) -%}
+    {%- set intermediate_relation = make_intermediate_relation(target_relation) -%}
+    {%- set backup_relation_type = 'table' if existing_relation is none else existing_relation.type -%}
+    {%- set backup_relation = make_backup_relation(target_relation, backup_relation_type) -%}
+    {% set grant_config = config.get('grants') %}
+
+    {{ drop_relation_if_exists(load_cached_relation(intermediate_relation)) }}
+    {{ drop_relation_if_exists(load_cached_relation(backup_relation)) }}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% call statement('main') -%}
+        {{ get_create_table_as_sql(False, intermediate_relation, sql) }}
+    {%- endcall %}
+    {% if existing_relation is not none %}
+        {{ adapter.rename_relation(existing_relation, backup_relation) }}
+    {% endif %}
+    {{ adapter.rename_relation(intermediate_relation, target_relation) }}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {% set should_revoke = should_revoke(existing_relation, full_refresh_mode=True) %}
+    {% do apply_grants(target_relation, grant_config, should_revoke=should_revoke) %}
+    {% do persist_docs(target_relation, model) %}
+    {{ adapter.commit() }}
+    {{ drop_relation_if_exists(backup_relation) }}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({'relations': [target_relation]}) }}
+{% endmacro %}

@@ -1,0 +1,200 @@
+{# Merge the clusters of a graph edge by edge in the order of `ord`, leaving out every edge whose merge would
+   break a limit or a cut: what Kruskal's algorithm does one edge after the other, in rounds of SQL.
+
+   An edge that is the first of both its ends is the next thing that happens to either, so all such edges can be
+   merged at once. So can the clusters whose own first edge leads to one of the two, in their order, up to the
+   first edge that leads out of this star, and up to the first that would break a rule. An edge whose merge
+   would break a rule now always will: clusters only grow. So the result is the one of the plain algorithm.
+
+   Working tables taken: `live_0` (a, b, ord: clusters as whole numbers, a < b, ord unique), and with `limits`
+   (identifier type to window to number) `counts_0` (cluster, type, n) and, where a window is not `ever`,
+   `values_0` (cluster, type, seen: microseconds); with `cuts` true `cuts_0` (a, b with a < b).
+   Left: `merged` (node, label, ord, main): what took in `node`, at which edge, and under which least number the
+   star was then; and the tables of the last round. Gives the last round's number. #}
+{% macro merge_rounds(limits={}, cuts=false) %}
+    {% set rules = {
+        'ever': revetl.limits_of(limits, 'ever'),
+        'windows': revetl.windows_of(limits),
+        'cuts': cuts,
+    } %}
+    {% do revetl.working_table('merged',
+        'select a as node, a as label, ord, a as main from ' ~ revetl.working('live_0') ~ ' where false') %}
+    {% do revetl.working_table('accepted', 'select node, label, ord, main from ' ~ revetl.working('merged')) %}
+    {% set last = namespace(round=0) %}
+    {% for round in range(1, 100000) %}
+        {% do revetl.next_round(round, rules) %}
+        {% set last.round = round %}
+        {% set left = run_query('select count(*) from ' ~ revetl.working('live_' ~ round)).rows[0][0] %}
+        {% if not left %}
+            {% break %}
+        {% endif %}
+        {% do revetl.working_table('accepted', revetl.accepted_merges(round, rules)) %}
+        {% do run_query('insert into ' ~ revetl.working('merged') ~ ' select node, label, ord, main from '
+            ~ revetl.working('accepted') ~ ' where node <> label or main <> node') %}
+    {% endfor %}
+    {% do revetl.drop_working_table('accepted') %}
+    {{ return(last.round) }}
+{% endmacro %}
+
+{# Round N-1's tables under the labels of `accepted`, as round N's; merges that break a rule are left out. #}
+{% macro next_round(round, rules) %}
+    {% set before = round - 1 %}
+    {% set accepted = revetl.working('accepted') %}
+    {% set live = 'select a as cluster from ' ~ revetl.working('live_' ~ before)
+        ~ ' union select b from ' ~ revetl.working('live_' ~ before) %}
+    {% if rules.ever or rules.windows %}
+        {% do revetl.working_table('counts_' ~ round,
+            'select coalesce(m.label, c.cluster) as cluster, c.type, sum(c.n) as n from '
+            ~ revetl.working('counts_' ~ before) ~ ' as c inner join (' ~ live ~ ') as l on c.cluster = l.cluster '
+            ~ 'left join ' ~ accepted ~ ' as m on c.cluster = m.node group by coalesce(m.label, c.cluster), c.type') %}
+        {% do revetl.drop_working_table('counts_' ~ before) %}
+    {% endif %}
+    {% if rules.windows %}
+        {% do revetl.working_table('values_' ~ round,
+            'select coalesce(m.label, v.cluster) as cluster, v.type, v.seen from '
+            ~ revetl.working('values_' ~ before) ~ ' as v inner join (' ~ live ~ ') as l on v.cluster = l.cluster '
+            ~ 'left join ' ~ accepted ~ ' as m on v.cluster = m.node') %}
+        {% do revetl.drop_working_table('values_' ~ before) %}
+    {% endif %}
+    {% if rules.cuts %}
+        {% do revetl.working_table('cuts_' ~ round, revetl.relabelled('cuts_' ~ before, 'a', 'b')) %}
+        {% do revetl.drop_working_table('cuts_' ~ before) %}
+    {% endif %}
+    {% set broken = revetl.broken_edges(round, rules) %}
+    {% do revetl.working_table('live_' ~ round,
+        'with live as (' ~ revetl.relabelled('live_' ~ before, 'a', 'b', 'min(ord) as ord') ~ ') select live.* from live'
+        ~ (' left join (' ~ broken | join(' union ') ~ ') as broken on live.ord = broken.ord where broken.ord is null'
+            if broken else '')) %}
+    {% do revetl.drop_working_table('live_' ~ before) %}
+{% endmacro %}
+
+{# A table of pairs of clusters under the labels of `accepted`, each pair once. #}
+{% macro relabelled(table, a, b, more=none) %}
+    {{ return(
+        'select a, b' ~ (', ' ~ more if more else '') ~ ' from ('
+        ~ 'select least(coalesce(l.label, e.a), coalesce(r.label, e.b)) as a, '
+        ~ 'greatest(coalesce(l.label, e.a), coalesce(r.label, e.b)) as b'
+        ~ (', e.ord' if more else '') ~ ' from ' ~ revetl.working(table) ~ ' as e '
+        ~ 'left join ' ~ revetl.working('accepted') ~ ' as l on e.a = l.node '
+        ~ 'left join ' ~ revetl.working('accepted') ~ ' as r on e.b = r.node'
+        ~ ') as pairs where a <> b group by a, b') }}
+{% endmacro %}
+
+{# Selects of the edges of `live` whose merge would break a rule, by `ord`. #}
+{% macro broken_edges(round, rules) %}
+    {% set broken = [] %}
+    {% if rules.ever %}
+        {% do broken.append(
+            'select live.ord from live inner join ' ~ revetl.working('counts_' ~ round) ~ ' as l on live.a = l.cluster '
+            ~ 'inner join ' ~ revetl.working('counts_' ~ round) ~ ' as r on live.b = r.cluster and l.type = r.type '
+            ~ 'inner join (' ~ rules.ever ~ ') as limits on l.type = limits.type where l.n + r.n > limits.most') %}
+    {% endif %}
+    {% if rules.cuts %}
+        {% do broken.append(
+            'select live.ord from live inner join ' ~ revetl.working('cuts_' ~ round)
+            ~ ' as cuts on live.a = cuts.a and live.b = cuts.b') %}
+    {% endif %}
+    {% for window in rules.windows %}
+        {# The N-th value after one of them is within the window where there are more than N. #}
+        {% do broken.append(
+            'select ord from (select ends.ord, v.seen, lead(v.seen, ' ~ window.most ~ ') over ('
+            ~ 'partition by ends.ord order by v.seen) as later from '
+            ~ '(select ord, a as cluster from live union all select ord, b as cluster from live) as ends inner join '
+            ~ revetl.working('values_' ~ round) ~ " as v on ends.cluster = v.cluster and v.type = '"
+            ~ window.type ~ "') as seen where later < seen + " ~ window.length) %}
+    {% endfor %}
+    {{ return(broken) }}
+{% endmacro %}
+
+{# The merges of one round: node, the label it takes (the least number of what is merged), the edge it is merged
+   by, and the least number of the star before it. #}
+{% macro accepted_merges(round, rules) %}
+    {% set live = revetl.working('live_' ~ round) %}
+    {% set stops = revetl.broken_stars(round, rules) %}
+    {{ return(
+        'with sides as (select a as node, b as other, ord from ' ~ live
+        ~ ' union all select b as node, a as other, ord from ' ~ live ~ '), '
+        ~ 'numbered as (select node, other, ord, '
+        ~ 'row_number() over (partition by node order by ord) as place from sides), '
+        ~ 'firsts as (select node, other, ord from numbered where place = 1), '
+        ~ 'centres as (select l.node, least(l.node, r.node) as star from firsts as l '
+        ~ 'inner join firsts as r on l.other = r.node and l.ord = r.ord), '
+        ~ 'placed as (select firsts.node, centres.star, firsts.ord, row_number() over ('
+        ~ 'partition by centres.star order by firsts.ord, firsts.node) as place '
+        ~ 'from firsts inner join centres on firsts.other = centres.node), '
+        ~ 'leading_out as (select placed.star, min(sides.ord) as ord from sides '
+        ~ 'inner join placed on sides.node = placed.node '
+        ~ 'left join placed as others on sides.other = others.node '
+        ~ 'where others.star is null or others.star <> placed.star group by placed.star), '
+        ~ ('stops as (select star, min(place) as place from (' ~ stops | join(' union all ')
+            ~ ') as broken group by star), ' if stops else '')
+        ~ 'accepted as (select placed.node, placed.star, placed.ord, placed.place from placed '
+        ~ 'left join leading_out on placed.star = leading_out.star '
+        ~ ('left join stops on placed.star = stops.star ' if stops else '')
+        ~ 'where (leading_out.ord is null or placed.ord < leading_out.ord) '
+        ~ ('and (stops.place is null or placed.place < stops.place)' if stops else '') ~ ') '
+        ~ 'select node, min(node) over (partition by star) as label, ord, coalesce(min(node) over ('
+        ~ 'partition by star order by place rows between unbounded preceding and 1 preceding), node) as main '
+        ~ 'from accepted') }}
+{% endmacro %}
+
+{# Selects of the places at which the stars of `placed` would break a rule. #}
+{% macro broken_stars(round, rules) %}
+    {% set broken = [] %}
+    {% if rules.ever %}
+        {% do broken.append(
+            'select sums.star, sums.place from (select placed.star, placed.place, c.type, sum(c.n) over ('
+            ~ 'partition by placed.star, c.type order by placed.place '
+            ~ 'rows between unbounded preceding and current row) as n from placed inner join '
+            ~ revetl.working('counts_' ~ round) ~ ' as c on placed.node = c.cluster) as sums '
+            ~ 'inner join (' ~ rules.ever ~ ') as limits on sums.type = limits.type where sums.n > limits.most') %}
+    {% endif %}
+    {% if rules.cuts %}
+        {% do broken.append(
+            'select l.star, greatest(l.place, r.place) as place from ' ~ revetl.working('cuts_' ~ round) ~ ' as cuts '
+            ~ 'inner join placed as l on cuts.a = l.node '
+            ~ 'inner join placed as r on cuts.b = r.node and l.star = r.star') %}
+    {% endif %}
+    {% for window in rules.windows %}
+        {# Of each window that begins with a value: the place at which it has one too many. #}
+        {% set seen = 'select placed.star, placed.node, placed.place, v.seen from placed inner join '
+            ~ revetl.working('values_' ~ round) ~ " as v on placed.node = v.cluster and v.type = '" ~ window.type ~ "'" %}
+        {% do broken.append(
+            'select star, place from (select l.star, r.place, row_number() over ('
+            ~ 'partition by l.star, l.number order by r.place) as nth from '
+            ~ '(select s.*, row_number() over (partition by star order by seen, place) as number from (' ~ seen ~ ') as s) as l '
+            ~ 'inner join (' ~ seen ~ ') as r on l.star = r.star and r.seen >= l.seen and r.seen < l.seen + '
+            ~ window.length ~ ') as inside where nth = ' ~ (window.most + 1)) %}
+    {% endfor %}
+    {{ return(broken) }}
+{% endmacro %}
+
+{# A select of type and number of the limits of one window; empty where there are none. #}
+{% macro limits_of(limits, window) %}
+    {% set rows = [] %}
+    {% for type, own in limits.items() if window in own %}
+        {% do rows.append("select '" ~ type ~ "' as type, " ~ own[window] ~ " as most") %}
+    {% endfor %}
+    {{ return(rows | join(' union all ')) }}
+{% endmacro %}
+
+{# The limits within a time: type, number, and the length in microseconds. #}
+{% macro windows_of(limits) %}
+    {% set windows = [] %}
+    {% for window, days in {'week': 7, 'month': 30, 'year': 365}.items() %}
+        {% for type, own in limits.items() if window in own %}
+            {% do windows.append({'type': type, 'most': own[window], 'length': days * 86400 * 1000000}) %}
+        {% endfor %}
+    {% endfor %}
+    {{ return(windows) }}
+{% endmacro %}
+
+{# Each node's cluster after `merge_rounds`: a select of (node, root) for the nodes that were taken in. #}
+{% macro merged_roots() %}
+    {# A node that survived a round under another's name is taken in by that one; none is taken in twice. #}
+    {% do revetl.working_table('hooks_0',
+        'select node, label as root from ' ~ revetl.working('merged') ~ ' where node <> label union '
+        ~ 'select label, label from ' ~ revetl.working('merged') ~ ' where label not in (select node from '
+        ~ revetl.working('merged') ~ ' where node <> label)') %}
+    {{ return(revetl.jumped_to_roots()) }}
+{% endmacro %}

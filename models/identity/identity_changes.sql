@@ -1,0 +1,70 @@
+{# A row is told from another by message and hash together: the hash is quick, and the message makes it sure. #}
+{{ config(materialized='incremental', tags=['identity_increment'], on_schema_change='fail') }}
+
+{% set sighted = revetl.relation_there('identity_sightings') if revetl.identity_increment() else none %}
+
+with stars as (
+
+    select * from {{ ref('identity_stars') }}
+
+),
+
+{% if sighted is not none %}
+sightings as (
+
+    select * from {{ sighted }}
+
+),
+
+changes as (
+
+    select
+        case when stars.sighting_hash is null then 'gone' else 'new' end as change,
+        coalesce(stars.source, sightings.source) as source,
+        coalesce(stars.message_id, sightings.message_id) as message_id,
+        coalesce(stars.timestamp, sightings.timestamp) as timestamp,
+        coalesce(stars.left_type, sightings.left_type) as left_type,
+        coalesce(stars.left_value, sightings.left_value) as left_value,
+        coalesce(stars.right_type, sightings.right_type) as right_type,
+        coalesce(stars.right_value, sightings.right_value) as right_value,
+        coalesce(stars.is_leading, sightings.is_leading) as is_leading,
+        coalesce(stars.sighting_hash, sightings.sighting_hash) as sighting_hash
+    from stars
+    full outer join sightings
+        on stars.sighting_hash = sightings.sighting_hash and stars.message_id = sightings.message_id
+    where stars.sighting_hash is null or sightings.sighting_hash is null
+
+),
+{% else %}
+changes as (
+
+    select
+        'new' as change,
+        stars.*
+    from stars
+    where false
+
+),
+{% endif %}
+
+numbered as (
+
+    select
+        change,
+        source,
+        message_id,
+        timestamp,
+        left_type,
+        left_value,
+        {{ revetl.identifier_id('left_type', 'left_value') }} as left_id,
+        right_type,
+        right_value,
+        {{ revetl.identifier_id('right_type', 'right_value') }} as right_id,
+        is_leading,
+        sighting_hash,
+        '{{ invocation_id }}' as batch
+    from changes
+
+)
+
+select * from numbered

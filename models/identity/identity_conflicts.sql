@@ -1,0 +1,245 @@
+{{ config(
+    materialized='patched', key='left_id', stale='identity_touched', stale_key='identifier_id', tags=['identity_increment']
+) }}
+
+{% set windows = [] %}
+{% for type in revetl.identity_rules().types %}
+    {% for window, days in {'week': 7, 'month': 30, 'year': 365}.items() if window in type.limits %}
+        {% do windows.append({'type': type.name, 'window': window, 'days': days, 'most': type.limits[window]}) %}
+    {% endfor %}
+{% endfor %}
+
+with clusters as (
+
+    select * from {{ ref('identity_clusters') }}
+
+),
+
+graph as (
+
+    select * from {{ ref('identity_graph') }}
+
+),
+
+-- depends_on: {{ ref('identity_touched') }}
+members as (
+
+    select
+        clusters.cluster_id,
+        clusters.unit_id,
+        graph.identifier_id,
+        graph.identifier_type,
+        graph.first_seen_at,
+        graph.canonical_id
+    from clusters
+    inner join graph
+        on clusters.identifier_id = graph.identifier_id
+
+),
+
+limits as (
+
+    select * from {{ ref('identity_rules') }}
+
+),
+
+pairs as (
+
+    select
+        pairs.left_id,
+        pairs.left_type,
+        pairs.left_value,
+        pairs.right_id,
+        pairs.right_type,
+        pairs.right_value,
+        case when pairs.source in ('alias', 'cut') then pairs.source else 'seen' end as kind,
+        left_end.canonical_id as left_canonical_id,
+        right_end.canonical_id as right_canonical_id,
+        min(pairs.first_seen_at) as first_seen_at,
+        max(pairs.last_seen_at) as last_seen_at,
+        sum(pairs.message_count) as message_count
+    from {{ ref('identity_pairs') }} as pairs
+    inner join members as left_end
+        on pairs.left_id = left_end.identifier_id
+    inner join members as right_end
+        on pairs.right_id = right_end.identifier_id
+    where left_end.canonical_id <> right_end.canonical_id
+    group by
+        pairs.left_id,
+        pairs.left_type,
+        pairs.left_value,
+        pairs.right_id,
+        pairs.right_type,
+        pairs.right_value,
+        case when pairs.source in ('alias', 'cut') then pairs.source else 'seen' end,
+        left_end.canonical_id,
+        right_end.canonical_id
+
+),
+
+-- Every two profiles that an edge would have merged.
+between_profiles as (
+
+    select distinct
+        left_canonical_id,
+        right_canonical_id
+    from pairs
+    where kind <> 'cut'
+
+),
+
+-- What aliases make one is one value.
+found_values as (
+
+    select
+        canonical_id,
+        identifier_type,
+        unit_id,
+        min(first_seen_at) as first_seen_at
+    from members
+    group by
+        canonical_id,
+        identifier_type,
+        unit_id
+
+),
+
+counts as (
+
+    select
+        canonical_id,
+        identifier_type,
+        count(*) as value_count
+    from found_values
+    group by
+        canonical_id,
+        identifier_type
+
+),
+
+{% if windows -%}
+together as (
+
+    select
+        between_profiles.*,
+        found_values.identifier_type,
+        found_values.first_seen_at
+    from between_profiles
+    inner join found_values
+        on between_profiles.left_canonical_id = found_values.canonical_id
+    union all
+    select
+        between_profiles.*,
+        found_values.identifier_type,
+        found_values.first_seen_at
+    from between_profiles
+    inner join found_values
+        on between_profiles.right_canonical_id = found_values.canonical_id
+
+),
+{%- endif %}
+
+cuts as (
+
+    select
+        left_canonical_id,
+        right_canonical_id
+    from pairs
+    where kind = 'cut'
+    union
+    select
+        right_canonical_id as left_canonical_id,
+        left_canonical_id as right_canonical_id
+    from pairs
+    where kind = 'cut'
+
+),
+
+reasons as (
+
+    select
+        between_profiles.left_canonical_id,
+        between_profiles.right_canonical_id,
+        'cut' as reason,
+        cast(null as {{ revetl.type_of('varchar') }}) as limit_type,
+        cast(null as {{ revetl.type_of('varchar') }}) as limit_window,
+        cast(null as {{ revetl.type_of('bigint') }}) as limit_values
+    from between_profiles
+    inner join cuts
+        on
+            between_profiles.left_canonical_id = cuts.left_canonical_id
+            and between_profiles.right_canonical_id = cuts.right_canonical_id
+    union all
+    select
+        between_profiles.left_canonical_id,
+        between_profiles.right_canonical_id,
+        'limit' as reason,
+        limits.identifier_type as limit_type,
+        'ever' as limit_window,
+        limits.limit_ever as limit_values
+    from between_profiles
+    inner join counts as left_counts
+        on between_profiles.left_canonical_id = left_counts.canonical_id
+    inner join counts as right_counts
+        on
+            between_profiles.right_canonical_id = right_counts.canonical_id
+            and left_counts.identifier_type = right_counts.identifier_type
+    inner join limits
+        on left_counts.identifier_type = limits.identifier_type
+    where left_counts.value_count + right_counts.value_count > limits.limit_ever
+    {% for limit in windows -%}
+    union all
+    select distinct
+        left_canonical_id,
+        right_canonical_id,
+        'limit' as reason,
+        '{{ limit.type }}' as limit_type,
+        '{{ limit.window }}' as limit_window,
+        {{ limit.most }} as limit_values
+    from (
+        select
+            left_canonical_id,
+            right_canonical_id,
+            first_seen_at,
+            lead(first_seen_at, {{ limit.most }}) over (
+                partition by left_canonical_id, right_canonical_id
+                order by first_seen_at
+            ) as one_too_many_at
+        from together
+        where identifier_type = '{{ limit.type }}'
+    ) as in_order
+    where {{ revetl.days_before('one_too_many_at', limit.days) }} < first_seen_at
+    {% endfor %}
+
+),
+
+conflicts as (
+
+    select
+        pairs.left_type,
+        pairs.left_value,
+        pairs.left_id,
+        pairs.left_canonical_id,
+        pairs.right_type,
+        pairs.right_value,
+        pairs.right_id,
+        pairs.right_canonical_id,
+        pairs.kind,
+        reasons.reason,
+        reasons.limit_type,
+        reasons.limit_window,
+        reasons.limit_values,
+        pairs.first_seen_at,
+        pairs.last_seen_at,
+        pairs.message_count
+    from pairs
+    inner join reasons
+        on
+            pairs.left_canonical_id = reasons.left_canonical_id
+            and pairs.right_canonical_id = reasons.right_canonical_id
+            and (pairs.kind <> 'alias' or reasons.reason = 'cut')
+    where pairs.kind <> 'cut'
+
+)
+
+select * from conflicts

@@ -1,0 +1,18 @@
+{% set rules = revetl.identity_rules() %}
+
+with rules as (
+
+    {% for type in rules.types -%}
+    select
+        '{{ type.name }}' as identifier_type,
+        {{ type.rank }} as priority,
+        {%- for window in ['ever', 'week', 'month', 'year'] %}
+        cast({{ type.limits.get(window, 'null') }} as {{ revetl.type_of('bigint') }}) as limit_{{ window }}
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+
+)
+
+select * from rules

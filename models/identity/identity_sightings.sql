@@ -1,0 +1,39 @@
+{{ config(
+    materialized='patched', key=['message_id', 'sighting_hash'], stale='identity_changes', tags=['identity_increment']
+) }}
+
+{% if revetl.identity_increment() and revetl.relation_there('identity_sightings') is not none %}
+with changes as (
+
+    select * from {{ ref('identity_changes') }}
+    where change = 'new' and batch = '{{ invocation_id }}'
+
+),
+{% else %}
+with changes as (
+
+    select * from {{ ref('identity_stars') }}
+
+),
+
+{# For the order of the build: a model that reads the old sightings comes first. #}
+-- depends_on: {{ ref('identity_changes') }}
+{% endif %}
+
+sightings as (
+
+    select
+        source,
+        message_id,
+        timestamp,
+        left_type,
+        left_value,
+        right_type,
+        right_value,
+        is_leading,
+        sighting_hash
+    from changes
+
+)
+
+select * from sightings

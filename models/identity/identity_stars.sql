@@ -1,0 +1,126 @@
+{{ config(materialized='view') }}
+
+{% set rules = revetl.identity_rules() %}
+{% set columns = revetl.identifier_columns(rules) %}
+{% set names = rules.types | map(attribute='name') | list %}
+
+with messages as (
+
+    select * from {{ ref('identity_messages') }}
+
+),
+
+centred as (
+
+    select
+        messages.*,
+        case
+            {%- for name in names %}
+            when {{ name }} is not null then '{{ name }}'
+            {%- endfor %}
+        end as left_type,
+        {{ revetl.first_of(names) }} as left_value,
+        {% for column in columns -%}
+        case when {{ column.name }} is not null then 1 else 0 end
+        {{- ' + ' if not loop.last else ' as identifier_count' }}
+        {%- endfor %}
+    from messages
+
+),
+
+-- The first of a message's pairs stands for the message where each message is counted once.
+led as (
+
+    select
+        *,
+        case
+            when identifier_count = 1 then left_type
+            {%- for column in columns %}
+            when {{ column.name }} is not null and left_type <> '{{ column.name }}' then '{{ column.name }}'
+            {%- endfor %}
+        end as leading
+    from centred
+    where left_type is not null
+
+),
+
+identifiers as (
+
+    {% for column in columns -%}
+    select
+        '{{ column.name }}' as name,
+        '{{ column.type }}' as type
+    {{ 'union all' if not loop.last }}
+    {% endfor %}
+
+),
+
+paired as (
+
+    select
+        led.source,
+        led.message_id,
+        led.timestamp,
+        led.left_type,
+        led.left_value,
+        identifiers.type as right_type,
+        case identifiers.name
+            {%- for column in columns %}
+            when '{{ column.name }}' then led.{{ column.name }}
+            {%- endfor %}
+        end as right_value,
+        identifiers.name = led.leading as is_leading
+    from led
+    cross join identifiers
+    where (identifiers.name <> led.left_type) or (led.identifier_count = 1)
+
+),
+
+stars as (
+
+    select * from paired
+    where right_value is not null
+
+),
+
+-- A cut says that two identifiers are not one person's.
+cuts as (
+
+    select
+        'cut' as source,
+        {{ revetl.hash_text("left_type || ':' || left_value || ' ' || right_type || ':' || right_value") }} as message_id,
+        min(cut_at) as timestamp,
+        left_type,
+        left_value,
+        right_type,
+        right_value,
+        false as is_leading
+    from {{ ref('cut_edges') }}
+    group by
+        left_type,
+        left_value,
+        right_type,
+        right_value
+
+),
+
+sightings as (
+
+    select * from stars
+    union all
+    select * from cuts
+
+),
+
+hashed as (
+
+    select
+        *,
+        {{ revetl.hash_columns([
+            'source', 'message_id', 'timestamp', 'left_type', 'left_value', 'right_type', 'right_value'
+        ]) }} as sighting_hash
+    from sightings
+
+)
+
+select * from hashed

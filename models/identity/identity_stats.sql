@@ -1,0 +1,73 @@
+{{ config(materialized='view') }}
+
+with graph as (
+
+    select * from {{ ref('identity_graph') }}
+
+),
+
+limits as (
+
+    select * from {{ ref('identity_rules') }}
+
+),
+
+of_a_type as (
+
+    select
+        canonical_id,
+        identifier_type,
+        count(*) as identifier_count
+    from graph
+    group by
+        canonical_id,
+        identifier_type
+
+),
+
+sizes as (
+
+    select * from of_a_type
+    union all
+    select
+        canonical_id,
+        'all' as identifier_type,
+        sum(identifier_count) as identifier_count
+    from of_a_type
+    group by canonical_id
+
+),
+
+counted as (
+
+    select
+        identifier_type,
+        identifier_count,
+        count(*) as profile_count,
+        min(canonical_id) as example_canonical_id
+    from sizes
+    group by
+        identifier_type,
+        identifier_count
+
+),
+
+stats as (
+
+    select
+        counted.identifier_type,
+        counted.identifier_count,
+        counted.profile_count,
+        counted.example_canonical_id,
+        limits.limit_ever,
+        coalesce(counted.identifier_count >= 0.8 * limits.limit_ever, false) as is_near_limit,
+        counted.identifier_count = max(counted.identifier_count) over (
+            partition by counted.identifier_type
+        ) as is_largest
+    from counted
+    left join limits
+        on counted.identifier_type = limits.identifier_type
+
+)
+
+select * from stats

@@ -1,0 +1,133 @@
+{# What of the components as the last build left them is to be made anew. Every part that a removed pair leaves
+   behind has one of the pair's ends, and every component that a new pair joins has one too, so the components
+   with a changed identifier are all of them, whichever state a build that failed has left them in. #}
+{{ config(tags=['identity_increment']) }}
+
+{% set components = revetl.relation_there('identity_components') if revetl.identity_increment() else none %}
+
+with changes as (
+
+    select * from {{ ref('identity_changes') }}
+
+),
+
+changed as (
+
+    select
+        left_id as identifier_id,
+        change,
+        source
+    from changes
+    union all
+    select
+        right_id as identifier_id,
+        change,
+        source
+    from changes
+
+),
+
+identifiers as (
+
+    select
+        identifier_id,
+        max(case when change = 'gone' or source = 'cut' then 1 else 0 end) as has_lost
+    from changed
+    group by identifier_id
+
+),
+
+pairs as (
+
+    select * from {{ ref('identity_pairs') }}
+    where source <> 'cut'
+
+),
+
+-- Where a pair is gone, its identifiers may be too; and a cut may name one that was never seen.
+kept as (
+
+    select identifiers.identifier_id
+    from identifiers
+    where
+        identifiers.has_lost = 0
+        or exists (select 1 from pairs where pairs.left_id = identifiers.identifier_id)
+        or exists (select 1 from pairs where pairs.right_id = identifiers.identifier_id)
+
+),
+
+{% if components is not none %}
+components as (
+
+    select
+        node_id,
+        component_id
+    from {{ components }}
+
+),
+{% else %}
+components as (
+
+    select
+        identifier_id as node_id,
+        identifier_id as component_id
+    from identifiers
+
+),
+{% endif %}
+
+changed_components as (
+
+    select
+        components.component_id,
+        max(identifiers.has_lost) as has_lost
+    from components
+    inner join identifiers
+        on components.node_id = identifiers.identifier_id
+    group by components.component_id
+
+),
+
+members as (
+
+    select
+        components.node_id as identifier_id,
+        components.component_id,
+        changed_components.has_lost
+    from components
+    inner join changed_components
+        on components.component_id = changed_components.component_id
+
+),
+
+touched as (
+
+    select
+        coalesce(members.identifier_id, identifiers.identifier_id) as identifier_id,
+        members.component_id,
+        coalesce(members.has_lost, 0) as has_lost
+    from members
+    full outer join identifiers
+        on members.identifier_id = identifiers.identifier_id
+
+),
+
+-- A component that lost nothing stays whole: it is one node of what is to be connected.
+labelled as (
+
+    select
+        touched.identifier_id,
+        case
+            when touched.component_id is null or touched.has_lost = 1 then touched.identifier_id
+            else touched.component_id
+        end as label,
+        identifiers.identifier_id is null or kept.identifier_id is not null as is_seen
+    from touched
+    left join identifiers
+        on touched.identifier_id = identifiers.identifier_id
+    left join kept
+        on touched.identifier_id = kept.identifier_id
+
+)
+
+select * from labelled

@@ -1,0 +1,149 @@
+"""A project whose messages, cuts and blocked identifiers a test sets as it likes, and dbt builds in this process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from dbt.cli.main import dbtRunner
+
+from tests.identity.reference import Identifier, Message, Rules
+from tests.models.conftest import ROOT
+
+START = datetime(2026, 1, 1)
+MODELS = ["revetl.identity", "revetl.staging", "seeded"]
+
+
+class World:
+    """A folder with a dbt project that has revetl as its package; its DuckDB file is `database`."""
+
+    def __init__(self, folder: Path, rules: Rules, limits: Mapping[str, object] | None = None) -> None:
+        self.folder = folder
+        self.database = folder / "world.duckdb"
+        self.rules = rules
+        identity = {
+            "identifiers": {
+                kind: {"limit": dict(rules.limits[kind]) if kind in rules.limits else "none"}
+                for kind in rules.types
+            },
+            "priority": list(rules.types),
+            "blocked": [],
+            "models": {
+                "shown": {
+                    "message_id": "id",
+                    "timestamp": "shown_at",
+                    "identifiers": {kind: kind for kind in rules.types},
+                }
+            },
+        }
+        for kind in ("user_id", "anonymous_id"):  # of `shown`, not of the messages
+            if kind in rules.types:
+                identity["identifiers"][kind]["column"] = kind  # type: ignore[index]
+        (folder / "models").mkdir()
+        project = {
+            "name": "world",
+            "profile": "world",
+            "vars": {"revetl": {"sample_events": False, "identity": identity}},
+        }
+        (folder / "dbt_project.yml").write_text(json.dumps(project))
+        output = {"type": "duckdb", "path": str(self.database), "threads": 2}
+        profiles = {"world": {"target": "t", "outputs": {"t": output}}}
+        (folder / "profiles.yml").write_text(json.dumps(profiles))
+        (folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(ROOT)}]}))
+        (folder / "models" / "shown.sql").write_text(
+            "{{ config(materialized='view') }} select * from seeded_messages"
+        )
+        with duckdb.connect(str(self.database)) as connection:
+            columns = ", ".join(f"{kind} varchar" for kind in rules.types)
+            connection.execute(f"create table seeded_messages (id varchar, shown_at timestamp, {columns})")
+        self._dbt("deps")
+        self._dbt("seed", "--select", "blocked_identifiers", "cut_edges")
+
+    def show(
+        self,
+        messages: Iterable[Message],
+        cuts: set[tuple[Identifier, Identifier]] = frozenset(),  # type: ignore[assignment]
+        blocked: set[Identifier] = frozenset(),  # type: ignore[assignment]
+    ) -> None:
+        """Put messages, cuts and blocked identifiers in the place of those there."""
+        messages = list(messages)
+        shown = [
+            (message.id, _time(message), *(message.identifiers.get(kind) for kind in self.rules.types))
+            for message in messages
+            if not message.previous_id
+        ]
+        aliases = [
+            (message.id, message.identifiers["user_id"], message.previous_id, _time(message), _time(message))
+            for message in messages
+            if message.previous_id
+        ]
+        marks = ", ".join("?" for _ in range(len(self.rules.types) + 2))
+        with duckdb.connect(str(self.database)) as connection:
+            connection.execute("create schema if not exists raw")
+            connection.execute(
+                "create table if not exists raw.aliases (id varchar, user_id varchar, previous_id varchar, "
+                "timestamp timestamp, received_at timestamp)"
+            )
+            for table in ("seeded_messages", "raw.aliases", "cut_edges", "blocked_identifiers"):
+                connection.execute(f"delete from {table}")
+            _fill(connection, f"insert into seeded_messages values ({marks})", shown)
+            _fill(
+                connection,
+                "insert into raw.aliases (id, user_id, previous_id, timestamp, received_at) "
+                "values (?, ?, ?, ?, ?)",
+                aliases,
+            )
+            _fill(
+                connection,
+                "insert into cut_edges (left_type, left_value, right_type, right_value) values (?, ?, ?, ?)",
+                [(*left, *right) for left, right in cuts],
+            )
+            _fill(
+                connection,
+                "insert into blocked_identifiers (identifier_type, identifier_value) values (?, ?)",
+                list(blocked),
+            )
+
+    def build(self, *arguments: str, select: Iterable[str] = ("world", "revetl.staging", "revetl.identity")) -> None:
+        """`dbt run` of the identity models."""
+        self._dbt("run", "--select", *select, *arguments)
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
+        with duckdb.connect(str(self.database)) as connection:
+            return connection.execute(statement).fetchall()
+
+    def profiles(self) -> dict[Identifier, str]:
+        """Identifier to canonical id, as the graph has it."""
+        rows = self.ask("select identifier_type, identifier_value, canonical_id from identity_graph")
+        found = {(kind, value): canonical_id for kind, value, canonical_id in rows}
+        assert len(found) == len(rows)
+        return found
+
+    def _dbt(self, *arguments: str) -> None:
+        folders = ["--project-dir", str(self.folder), "--profiles-dir", str(self.folder)]
+        out = StringIO()
+        here = Path.cwd()
+        os.chdir(self.folder)
+        try:
+            with redirect_stdout(out), redirect_stderr(out):
+                done = dbtRunner().invoke(["--no-use-colors", *arguments, *folders])
+        finally:
+            os.chdir(here)
+        assert done.success, f"{out.getvalue()[-4000:]} {done.exception}"
+
+
+def _time(message: Message) -> datetime:
+    return START + timedelta(seconds=message.second)
+
+
+def _fill(connection: duckdb.DuckDBPyConnection, statement: str, rows: list[tuple[Any, ...]]) -> None:
+    if rows:
+        connection.executemany(statement, rows)
