@@ -84,10 +84,10 @@ def _measure(
         connection.execute(f"drop table if exists {into}")
         with timed() as clock:
             peer(connection, edges, into)
-    return Run(clock.seconds, _own_peak_mb())
+    return Run(clock.seconds, own_peak_mb())
 
 
-def _own_peak_mb() -> float:
+def own_peak_mb() -> float:
     """The most memory this process has had; on Linux getrusage would count its parent's as well."""
     if sys.platform == "linux":
         for line in Path("/proc/self/status").read_text().splitlines():

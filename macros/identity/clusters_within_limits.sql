@@ -3,16 +3,16 @@
    the lower priority of the two, the higher one, and age.
 
    The model's SQL gives the edges and cuts as `identity_contested` does. The table has one row an identifier:
-   identifier_id, unit_id (one of the identifiers that aliases make one), cluster_id (one of the cluster's). #}
+   node_id, unit_id (one of the identifiers that aliases make one), cluster_id (one of the cluster's). #}
 {% materialization clusters_within_limits, default %}
     {% do revetl.cluster_within_limits(sql) %}
     {% set built = revetl.build_table_anew(
-        'select identifier_id, unit_id, cluster_id from ' ~ revetl.working('clusters')) %}
+        'select node_id, unit_id, cluster_id from ' ~ revetl.working('clusters')) %}
     {% do revetl.drop_working_table('clusters') %}
     {{ return(built) }}
 {% endmaterialization %}
 
-{# Leaves the working table `clusters` (identifier_id, unit_id, cluster_id). #}
+{# Leaves the working table `clusters` (node_id, unit_id, cluster_id). #}
 {% macro cluster_within_limits(edges_sql) %}
     {% set limits = {} %}
     {% for type in revetl.identity_rules().types if type.limits %}
@@ -21,21 +21,18 @@
     {% do revetl.working_table('edges', edges_sql) %}
     {% set edges = revetl.working('edges') %}
     {% do revetl.working_table('nodes',
-        'select identifier_id, type, seen, row_number() over (order by identifier_id) as node from ('
-        ~ 'select left_id as identifier_id, left_type as type, ' ~ revetl.epoch_microseconds('left_seen_at')
-        ~ ' as seen from ' ~ edges ~ ' union select right_id, right_type, '
-        ~ revetl.epoch_microseconds('right_seen_at') ~ ' from ' ~ edges ~ ') as ends') %}
+        'select left_node as node, left_type as type, ' ~ revetl.epoch_microseconds('left_seen_at') ~ ' as seen from '
+        ~ edges ~ ' union select right_node, right_type, ' ~ revetl.epoch_microseconds('right_seen_at') ~ ' from '
+        ~ edges) %}
     {% do revetl.working_table('numbered',
-        'select e.kind, least(l.node, r.node) as a, greatest(l.node, r.node) as b, row_number() over ('
-        ~ 'order by e.lower_priority, e.higher_priority, e.first_seen_at, e.left_id, e.right_id) as ord from '
-        ~ edges ~ ' as e inner join ' ~ revetl.working('nodes') ~ ' as l on e.left_id = l.identifier_id '
-        ~ 'inner join ' ~ revetl.working('nodes') ~ ' as r on e.right_id = r.identifier_id') %}
+        'select kind, least(left_node, right_node) as a, greatest(left_node, right_node) as b, row_number() over ('
+        ~ 'order by lower_priority, higher_priority, first_seen_at, left_node, right_node) as ord from ' ~ edges) %}
     {% do revetl.drop_working_table('edges') %}
     {% set cuts = run_query('select count(*) from ' ~ revetl.working('numbered') ~ " where kind = 'cut'").rows[0][0] %}
 
     {% do revetl.merge_kind('alias', 'node', {}, cuts) %}
     {% do revetl.working_table('units',
-        'select n.identifier_id, n.type, n.seen, n.node, coalesce(r.root, n.node) as unit from '
+        'select n.type, n.seen, n.node, coalesce(r.root, n.node) as unit from '
         ~ revetl.working('nodes') ~ ' as n left join ' ~ revetl.working('roots') ~ ' as r on n.node = r.node') %}
     {% do revetl.drop_working_table('roots') %}
     {% do revetl.drop_working_table('nodes') %}
@@ -47,10 +44,8 @@
     {% endif %}
     {% do revetl.merge_kind('seen', 'unit', limits, cuts) %}
     {% do revetl.working_table('clusters',
-        'select u.identifier_id, names.identifier_id as unit_id, roots.identifier_id as cluster_id from '
-        ~ revetl.working('units') ~ ' as u inner join ' ~ revetl.working('units') ~ ' as names on u.unit = names.node '
-        ~ 'left join ' ~ revetl.working('roots') ~ ' as r on u.unit = r.node '
-        ~ 'inner join ' ~ revetl.working('units') ~ ' as roots on coalesce(r.root, u.unit) = roots.node') %}
+        'select u.node as node_id, u.unit as unit_id, coalesce(r.root, u.unit) as cluster_id from '
+        ~ revetl.working('units') ~ ' as u left join ' ~ revetl.working('roots') ~ ' as r on u.unit = r.node') %}
     {% do revetl.drop_working_table('roots') %}
     {% do revetl.drop_working_table('units') %}
     {% do revetl.drop_working_table('numbered') %}

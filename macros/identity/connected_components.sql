@@ -2,9 +2,9 @@
    neighbour, follows the hooks to their roots, and keeps only the edges between different roots; the rounds
    end when no edge is left. (Edges at least halve a round on real graphs; 9 million take six rounds.)
 
-   The model's SQL gives the edges as two columns, left_id and right_id; a node without neighbours is an edge
-   to itself. The table has one row a node: node_id, and component_id, the smallest node's id of its
-   component by an order of the engine's own: it names the component within one build only.
+   The model's SQL gives the edges as two columns of whole numbers, left_node and right_node; a node without
+   neighbours is an edge to itself. The table has one row a node: node_id, and component_id, one of the
+   component's nodes.
 
    Built piece by piece (`identity_increment()`), the edges are between labels of `stale`, whose identifiers take
    the place of their rows: a component that only grew is one node. #}
@@ -16,7 +16,7 @@
         {{ run_hooks(pre_hooks, inside_transaction=False) }}
         {{ run_hooks(pre_hooks, inside_transaction=True) }}
         {% do revetl.working_table('rows',
-            'select stale.identifier_id as node_id, labels.component_id from '
+            'select stale.node_id, labels.component_id from '
             ~ revetl.relation_there(config.get('stale')) ~ ' as stale inner join (' ~ query ~ ') as labels '
             ~ 'on stale.label = labels.node_id where stale.is_seen') %}
         {% do revetl.replace_stale_rows(this) %}
@@ -38,24 +38,14 @@
 
 {# Run the rounds; gives their numbers, and leaves the working tables `nodes` and `labels_N`. #}
 {% macro contract_graph(edges_sql) %}
-    {# Text ids are hashed once; all rounds work on whole numbers. #}
-    {% do revetl.working_table('named_edges',
-        'select left_id, right_id, '
-        ~ revetl.hash_number('left_id') ~ ' as left_node, '
-        ~ revetl.hash_number('right_id') ~ ' as right_node from (' ~ edges_sql ~ ') as graph') %}
+    {% do revetl.working_table('pairs', edges_sql) %}
     {% do revetl.working_table('nodes',
-        'select distinct left_id as node_id, left_node as node from ' ~ revetl.working('named_edges')
-        ~ ' union select distinct right_id, right_node from ' ~ revetl.working('named_edges')) %}
-    {% set sizes = run_query('select count(*) - count(distinct node) from ' ~ revetl.working('nodes')) %}
-    {% if sizes.rows[0][0] %}
-        {{ exceptions.raise_compiler_error(
-            'connected_components: two node ids have the same 63-bit hash in ' ~ this
-            ~ '. Nothing was merged; give the ids another form, a prefix for example.') }}
-    {% endif %}
+        'select left_node as node from ' ~ revetl.working('pairs')
+        ~ ' union select right_node from ' ~ revetl.working('pairs')) %}
     {% do revetl.working_table('edges_1',
         'select distinct least(left_node, right_node) as a, greatest(left_node, right_node) as b from '
-        ~ revetl.working('named_edges') ~ ' where left_node <> right_node') %}
-    {% do revetl.drop_working_table('named_edges') %}
+        ~ revetl.working('pairs') ~ ' where left_node <> right_node') %}
+    {% do revetl.drop_working_table('pairs') %}
 
     {% set rounds = [] %}
     {% for round in range(1, 65) %}
@@ -109,7 +99,7 @@
     {{ return('hooks_' ~ hooks.now) }}
 {% endmacro %}
 
-{# Each node's root after all rounds, as text: a node without a label of a round is its own root in it. #}
+{# Each node's root after all rounds: a node without a label of a round is its own root in it. #}
 {% macro composed_labels(rounds) %}
     {% set root = namespace(name='n.node') %}
     {% set joins = [] %}
@@ -118,11 +108,8 @@
             ~ ' on l' ~ round ~ '.node = ' ~ root.name) %}
         {% set root.name = 'coalesce(l' ~ round ~ '.root, ' ~ root.name ~ ')' %}
     {% endfor %}
-    {{ return(
-        'with roots as (select n.node_id, ' ~ root.name ~ ' as root from ' ~ revetl.working('nodes') ~ ' as n '
-        ~ joins | join(' ') ~ ') '
-        ~ 'select roots.node_id, named.node_id as component_id from roots '
-        ~ 'inner join ' ~ revetl.working('nodes') ~ ' as named on named.node = roots.root') }}
+    {{ return('select n.node as node_id, ' ~ root.name ~ ' as component_id from ' ~ revetl.working('nodes')
+        ~ ' as n ' ~ joins | join(' ')) }}
 {% endmacro %}
 
 {# A working table's relation: beside the model, under its name. #}
@@ -131,10 +118,9 @@
         database=this.database, schema=this.schema, identifier=this.identifier ~ '__' ~ name)) }}
 {% endmacro %}
 
+{# Make a working table; one may be there from a build that was cut short. #}
 {% macro working_table(name, query) %}
-    {# One may be there from a build that was cut short. #}
-    {% do revetl.drop_working_table(name) %}
-    {% do run_query('create table ' ~ revetl.working(name) ~ ' as ' ~ query) %}
+    {% do run_query(revetl.create_or_replace_table(revetl.working(name), query)) %}
 {% endmacro %}
 
 {% macro drop_working_table(name) %}

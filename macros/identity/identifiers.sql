@@ -3,6 +3,11 @@
     {{ revetl.hash_text(type ~ " || ':' || " ~ value) }}
 {%- endmacro %}
 
+{# The same as a whole number, by which identifiers are joined: a third of the time that texts take. #}
+{% macro node_id(type, value) -%}
+    {{ revetl.hash_bits(type ~ " || ':' || " ~ value) }}
+{%- endmacro %}
+
 {# The place of an identifier's type in the priority, from 1. #}
 {% macro identifier_rank(type) -%}
     case {{ type }}
@@ -45,4 +50,9 @@
         {% do conditions.append(revetl.matches(value, pattern | replace("'", "''"))) -%}
     {% endfor -%}
     {{ '(' ~ (conditions | join(' or ') or 'false') ~ ')' }}
+{%- endmacro %}
+
+{# A group id as accounts are known by it: null where it is blocked, as an identifier would be. #}
+{% macro account_id(value) -%}
+    case when not {{ revetl.is_blocked(value, revetl.identity_rules().blocked) }} then trim({{ value }}) end
 {%- endmacro %}

@@ -1,27 +1,28 @@
 {# Which profiles were merged when: the edges of a profile, oldest first, merge what they join, and the younger
    of the two is the loser. What was born into a profile is a part of it from its first moment.
 
-   The model's SQL gives the edges within profiles: canonical_id, older_id, older_age, younger_id, younger_age
+   The model's SQL gives the edges within profiles: canonical_id, older_node, older_age, younger_node, younger_age
    (ages number a profile's identifiers from the oldest), first_seen_at, is_birth. The table has one row a merge:
-   loser_id, survivor_id, merged_at, and the edge that did it, left_id and right_id in no order. #}
+   loser_node, survivor_node, merged_at, and the edge that did it, older_node and younger_node. #}
 {% materialization merge_history, default %}
     {% do revetl.working_table('links', sql) %}
     {% set links = revetl.working('links') %}
+    {# Numbered by age, the least of a cluster is its oldest. #}
     {% do revetl.working_table('nodes',
-        'select identifier_id, row_number() over (order by canonical_id, age) as node from ('
-        ~ 'select canonical_id, older_id as identifier_id, older_age as age from ' ~ links
-        ~ ' union select canonical_id, younger_id, younger_age from ' ~ links ~ ') as ends') %}
+        'select node_id, row_number() over (order by canonical_id, age) as node from ('
+        ~ 'select canonical_id, older_node as node_id, older_age as age from ' ~ links
+        ~ ' union select canonical_id, younger_node, younger_age from ' ~ links ~ ') as ends') %}
     {% set nodes = revetl.working('nodes') %}
     {% do revetl.working_table('hooks_0',
         'select n.node, coalesce(min(p.node), n.node) as root from ' ~ nodes ~ ' as n '
-        ~ 'left join ' ~ links ~ ' as l on n.identifier_id = l.younger_id and l.is_birth '
-        ~ 'left join ' ~ nodes ~ ' as p on l.older_id = p.identifier_id group by n.node') %}
+        ~ 'left join ' ~ links ~ ' as l on n.node_id = l.younger_node and l.is_birth '
+        ~ 'left join ' ~ nodes ~ ' as p on l.older_node = p.node_id group by n.node') %}
     {% set roots = revetl.jumped_to_roots() %}
     {% do revetl.working_table('numbered',
-        'select least(o.root, y.root) as a, greatest(o.root, y.root) as b, e.older_id, e.younger_id, e.first_seen_at, '
-        ~ 'row_number() over (order by e.first_seen_at, e.older_id, e.younger_id) as ord from ' ~ links ~ ' as e '
-        ~ 'inner join ' ~ nodes ~ ' as l on e.older_id = l.identifier_id '
-        ~ 'inner join ' ~ nodes ~ ' as r on e.younger_id = r.identifier_id '
+        'select least(o.root, y.root) as a, greatest(o.root, y.root) as b, e.older_node, e.younger_node, '
+        ~ 'e.first_seen_at, row_number() over (order by e.first_seen_at, e.older_node, e.younger_node) as ord from '
+        ~ links ~ ' as e inner join ' ~ nodes ~ ' as l on e.older_node = l.node_id '
+        ~ 'inner join ' ~ nodes ~ ' as r on e.younger_node = r.node_id '
         ~ 'inner join ' ~ revetl.working(roots) ~ ' as o on l.node = o.node '
         ~ 'inner join ' ~ revetl.working(roots) ~ ' as y on r.node = y.node where o.root <> y.root') %}
     {% do revetl.drop_working_table(roots) %}
@@ -30,8 +31,8 @@
         'select a, b, min(ord) as ord from ' ~ revetl.working('numbered') ~ ' group by a, b') %}
     {% set round = revetl.merge_rounds() %}
     {% set built = revetl.build_table_anew(
-        'select losers.identifier_id as loser_id, survivors.identifier_id as survivor_id, '
-        ~ 'e.first_seen_at as merged_at, e.older_id as left_id, e.younger_id as right_id from '
+        'select losers.node_id as loser_node, survivors.node_id as survivor_node, '
+        ~ 'e.first_seen_at as merged_at, e.older_node, e.younger_node from '
         ~ revetl.working('merged') ~ ' as m inner join ' ~ revetl.working('numbered') ~ ' as e on m.ord = e.ord '
         ~ 'inner join ' ~ nodes ~ ' as losers on greatest(m.node, m.main) = losers.node '
         ~ 'inner join ' ~ nodes ~ ' as survivors on least(m.node, m.main) = survivors.node '

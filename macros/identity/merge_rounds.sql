@@ -2,9 +2,11 @@
    break a limit or a cut: what Kruskal's algorithm does one edge after the other, in rounds of SQL.
 
    An edge that is the first of both its ends is the next thing that happens to either, so all such edges can be
-   merged at once. So can the clusters whose own first edge leads to one of the two, in their order, up to the
-   first edge that leads out of this star, and up to the first that would break a rule. An edge whose merge
-   would break a rule now always will: clusters only grow. So the result is the one of the plain algorithm.
+   merged at once. So can the clusters whose own first edge leads to one of the two, or to one of these, and so
+   on (16 steps are followed): a star. Along the way to its centre the edges are ever earlier, so its clusters
+   join the centre in the order of their own first edges: up to the first edge that leads out of the star, and
+   up to the first that would break a rule. An edge whose merge would break a rule now always will, as clusters
+   only grow. So the result is the one of the plain algorithm.
 
    Working tables taken: `live_0` (a, b, ord: clusters as whole numbers, a < b, ord unique), and with `limits`
    (identifier type to window to number) `counts_0` (cluster, type, n) and, where a window is not `ever`,
@@ -119,9 +121,13 @@
         ~ 'firsts as (select node, other, ord from numbered where place = 1), '
         ~ 'centres as (select l.node, least(l.node, r.node) as star from firsts as l '
         ~ 'inner join firsts as r on l.other = r.node and l.ord = r.ord), '
-        ~ 'placed as (select firsts.node, centres.star, firsts.ord, row_number() over ('
-        ~ 'partition by centres.star order by firsts.ord, firsts.node) as place '
-        ~ 'from firsts inner join centres on firsts.other = centres.node), '
+        ~ 'hooks_0 as (select firsts.node, coalesce(centres.star, firsts.other) as hook from firsts '
+        ~ 'left join centres on firsts.node = centres.node), '
+        ~ revetl.doubled_hooks(4)
+        ~ 'placed as (select firsts.node, hooks_4.hook as star, firsts.ord, row_number() over ('
+        ~ 'partition by hooks_4.hook order by firsts.ord, firsts.node) as place '
+        ~ 'from firsts inner join hooks_4 on firsts.node = hooks_4.node '
+        ~ 'inner join centres on hooks_4.hook = centres.node), '
         ~ 'leading_out as (select placed.star, min(sides.ord) as ord from sides '
         ~ 'inner join placed on sides.node = placed.node '
         ~ 'left join placed as others on sides.other = others.node '
@@ -136,6 +142,17 @@
         ~ 'select node, min(node) over (partition by star) as label, ord, coalesce(min(node) over ('
         ~ 'partition by star order by place rows between unbounded preceding and 1 preceding), node) as main '
         ~ 'from accepted') }}
+{% endmacro %}
+
+{# CTEs that follow the hooks of `hooks_0` twice as far with each. #}
+{% macro doubled_hooks(times) %}
+    {% set ctes = [] %}
+    {% for number in range(1, times + 1) %}
+        {% set before = 'hooks_' ~ (number - 1) %}
+        {% do ctes.append('hooks_' ~ number ~ ' as (select n.node, r.hook from ' ~ before ~ ' as n inner join '
+            ~ before ~ ' as r on n.hook = r.node), ') %}
+    {% endfor %}
+    {{ return(ctes | join) }}
 {% endmacro %}
 
 {# Selects of the places at which the stars of `placed` would break a rule. #}

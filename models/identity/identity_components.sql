@@ -1,5 +1,6 @@
-{{ config(materialized='connected_components', key='node_id', stale='identity_touched', stale_key='identifier_id',
-    tags=['identity_increment']) }}
+{{ config(
+    materialized='connected_components', key='node_id', stale='identity_touched', tags=['identity_increment']
+) }}
 
 with pairs as (
 
@@ -20,18 +21,18 @@ touched as (
 edges as (
 
     select
-        left_end.label as left_id,
-        right_end.label as right_id
+        left_end.label as left_node,
+        right_end.label as right_node
     from pairs
     inner join touched as left_end
-        on pairs.left_id = left_end.identifier_id
+        on pairs.left_node = left_end.node_id
     inner join touched as right_end
-        on pairs.right_id = right_end.identifier_id
+        on pairs.right_node = right_end.node_id
     where left_end.label <> right_end.label
     union all
     select
-        label as left_id,
-        label as right_id
+        label as left_node,
+        label as right_node
     from touched
 
 )
@@ -39,8 +40,8 @@ edges as (
 edges as (
 
     select
-        left_id,
-        right_id
+        left_node,
+        right_node
     from pairs
 
 )

@@ -1,5 +1,5 @@
 {{ config(
-    materialized='patched', key='left_id', stale='identity_touched', stale_key='identifier_id', tags=['identity_increment']
+    materialized='patched', key='left_node', stale='identity_touched', stale_key='node_id', tags=['identity_increment']
 ) }}
 
 {% set windows = [] %}
@@ -27,13 +27,13 @@ members as (
     select
         clusters.cluster_id,
         clusters.unit_id,
-        graph.identifier_id,
+        graph.node_id,
         graph.identifier_type,
         graph.first_seen_at,
         graph.canonical_id
     from clusters
     inner join graph
-        on clusters.identifier_id = graph.identifier_id
+        on clusters.node_id = graph.node_id
 
 ),
 
@@ -46,10 +46,10 @@ limits as (
 pairs as (
 
     select
-        pairs.left_id,
+        pairs.left_node,
         pairs.left_type,
         pairs.left_value,
-        pairs.right_id,
+        pairs.right_node,
         pairs.right_type,
         pairs.right_value,
         case when pairs.source in ('alias', 'cut') then pairs.source else 'seen' end as kind,
@@ -60,15 +60,15 @@ pairs as (
         sum(pairs.message_count) as message_count
     from {{ ref('identity_pairs') }} as pairs
     inner join members as left_end
-        on pairs.left_id = left_end.identifier_id
+        on pairs.left_node = left_end.node_id
     inner join members as right_end
-        on pairs.right_id = right_end.identifier_id
+        on pairs.right_node = right_end.node_id
     where left_end.canonical_id <> right_end.canonical_id
     group by
-        pairs.left_id,
+        pairs.left_node,
         pairs.left_type,
         pairs.left_value,
-        pairs.right_id,
+        pairs.right_node,
         pairs.right_type,
         pairs.right_value,
         case when pairs.source in ('alias', 'cut') then pairs.source else 'seen' end,
@@ -218,11 +218,11 @@ conflicts as (
     select
         pairs.left_type,
         pairs.left_value,
-        pairs.left_id,
+        {{ revetl.identifier_id('pairs.left_type', 'pairs.left_value') }} as left_id,
         pairs.left_canonical_id,
         pairs.right_type,
         pairs.right_value,
-        pairs.right_id,
+        {{ revetl.identifier_id('pairs.right_type', 'pairs.right_value') }} as right_id,
         pairs.right_canonical_id,
         pairs.kind,
         reasons.reason,
@@ -231,7 +231,8 @@ conflicts as (
         reasons.limit_values,
         pairs.first_seen_at,
         pairs.last_seen_at,
-        pairs.message_count
+        pairs.message_count,
+        pairs.left_node
     from pairs
     inner join reasons
         on

@@ -19,7 +19,7 @@ identifiers as (
     select all_identifiers.*
     from all_identifiers
     inner join touched
-        on all_identifiers.identifier_id = touched.identifier_id
+        on all_identifiers.node_id = touched.node_id
 
 ),
 {% else %}
@@ -74,15 +74,35 @@ over_a_limit as (
 
 ),
 
+-- A cut binds where both of its ends are in one component.
+cut_ends as (
+
+    select
+        left_node as node_id,
+        left_node,
+        right_node
+    from pairs
+    where source = 'cut'
+    union all
+    select
+        right_node as node_id,
+        left_node,
+        right_node
+    from pairs
+    where source = 'cut'
+
+),
+
 with_a_cut as (
 
-    select left_end.component_id
-    from pairs
-    inner join identifiers as left_end
-        on pairs.left_id = left_end.identifier_id
-    inner join identifiers as right_end
-        on pairs.right_id = right_end.identifier_id and left_end.component_id = right_end.component_id
-    where pairs.source = 'cut'
+    select min(identifiers.component_id) as component_id
+    from cut_ends
+    inner join identifiers
+        on cut_ends.node_id = identifiers.node_id
+    group by
+        cut_ends.left_node,
+        cut_ends.right_node
+    having count(*) = 2 and min(identifiers.component_id) = max(identifiers.component_id)
 
 ),
 
@@ -97,7 +117,7 @@ contested as (
 members as (
 
     select
-        identifiers.identifier_id,
+        identifiers.node_id,
         identifiers.identifier_type,
         identifiers.first_seen_at,
         rules.priority
@@ -109,40 +129,49 @@ members as (
 
 ),
 
-kinds as (
+contested_pairs as (
 
     select
-        left_id,
-        right_id,
-        case when source in ('alias', 'cut') then source else 'seen' end as kind,
-        min(first_seen_at) as first_seen_at
+        pairs.left_node,
+        left_end.identifier_type as left_type,
+        left_end.first_seen_at as left_seen_at,
+        left_end.priority as left_priority,
+        pairs.right_node,
+        case when pairs.source in ('alias', 'cut') then pairs.source else 'seen' end as kind,
+        pairs.first_seen_at
     from pairs
-    where left_id <> right_id
-    group by
-        left_id,
-        right_id,
-        case when source in ('alias', 'cut') then source else 'seen' end
+    inner join members as left_end
+        on pairs.left_node = left_end.node_id
+    where pairs.left_node <> pairs.right_node
 
 ),
 
 edges as (
 
     select
-        kinds.kind,
-        kinds.left_id,
-        left_end.identifier_type as left_type,
-        left_end.first_seen_at as left_seen_at,
-        kinds.right_id,
+        contested_pairs.kind,
+        contested_pairs.left_node,
+        contested_pairs.left_type,
+        contested_pairs.left_seen_at,
+        contested_pairs.right_node,
         right_end.identifier_type as right_type,
         right_end.first_seen_at as right_seen_at,
-        greatest(left_end.priority, right_end.priority) as lower_priority,
-        least(left_end.priority, right_end.priority) as higher_priority,
-        kinds.first_seen_at
-    from kinds
-    inner join members as left_end
-        on kinds.left_id = left_end.identifier_id
+        greatest(contested_pairs.left_priority, right_end.priority) as lower_priority,
+        least(contested_pairs.left_priority, right_end.priority) as higher_priority,
+        min(contested_pairs.first_seen_at) as first_seen_at
+    from contested_pairs
     inner join members as right_end
-        on kinds.right_id = right_end.identifier_id
+        on contested_pairs.right_node = right_end.node_id
+    group by
+        contested_pairs.kind,
+        contested_pairs.left_node,
+        contested_pairs.left_type,
+        contested_pairs.left_seen_at,
+        contested_pairs.left_priority,
+        contested_pairs.right_node,
+        right_end.identifier_type,
+        right_end.first_seen_at,
+        right_end.priority
 
 )
 

@@ -1,4 +1,4 @@
-{{ config(materialized='patched', key='identifier_id', stale='identity_touched', tags=['identity_increment']) }}
+{{ config(materialized='patched', key='node_id', stale='identity_touched', tags=['identity_increment']) }}
 
 with all_identifiers as (
 
@@ -19,7 +19,7 @@ identifiers as (
     select all_identifiers.*
     from all_identifiers
     inner join touched
-        on all_identifiers.identifier_id = touched.identifier_id
+        on all_identifiers.node_id = touched.node_id
 
 ),
 {% else %}
@@ -39,7 +39,8 @@ clusters as (
 placed as (
 
     select
-        identifiers.identifier_id,
+        identifiers.node_id,
+        {{ revetl.identifier_id('identifiers.identifier_type', 'identifiers.identifier_value') }} as identifier_id,
         identifiers.identifier_type,
         identifiers.identifier_value,
         identifiers.first_seen_at,
@@ -47,7 +48,7 @@ placed as (
         coalesce(clusters.cluster_id, identifiers.component_id) as cluster_id
     from identifiers
     left join clusters
-        on identifiers.identifier_id = clusters.identifier_id
+        on identifiers.node_id = clusters.node_id
 
 ),
 
@@ -75,7 +76,8 @@ graph as (
         identifier_value,
         canonical_id,
         first_seen_at,
-        last_seen_at
+        last_seen_at,
+        node_id
     from named
 
 )

@@ -1,4 +1,4 @@
-{{ config(materialized='patched', key='identifier_id', stale='identity_touched', tags=['identity_increment']) }}
+{{ config(materialized='patched', key='node_id', stale='identity_touched', tags=['identity_increment']) }}
 
 with components as (
 
@@ -27,7 +27,7 @@ pairs as (
     select all_pairs.*
     from all_pairs
     inner join touched
-        on all_pairs.left_id = touched.identifier_id
+        on all_pairs.left_node = touched.node_id
 
 ),
 {% else %}
@@ -41,7 +41,7 @@ pairs as (
 ends as (
 
     select
-        left_id as identifier_id,
+        left_node as node_id,
         left_type as identifier_type,
         left_value as identifier_value,
         first_seen_at,
@@ -49,37 +49,45 @@ ends as (
     from pairs
     union all
     select
-        right_id as identifier_id,
+        right_node as node_id,
         right_type as identifier_type,
         right_value as identifier_value,
         first_seen_at,
         last_seen_at
     from pairs
-    where left_id <> right_id
+    where left_node <> right_node
 
 ),
 
+-- Two identifiers with one node_id (one in 10^5 times for ten million) would be two rows here, and a test fails.
 seen as (
 
     select
-        identifier_id,
-        min(identifier_type) as identifier_type,
-        min(identifier_value) as identifier_value,
+        node_id,
+        identifier_type,
+        identifier_value,
         min(first_seen_at) as first_seen_at,
         max(last_seen_at) as last_seen_at
     from ends
-    group by identifier_id
+    group by
+        node_id,
+        identifier_type,
+        identifier_value
 
 ),
 
 identifiers as (
 
     select
-        seen.*,
+        seen.node_id,
+        seen.identifier_type,
+        seen.identifier_value,
+        seen.first_seen_at,
+        seen.last_seen_at,
         components.component_id
     from seen
     inner join components
-        on seen.identifier_id = components.node_id
+        on seen.node_id = components.node_id
 
 )
 

@@ -2,7 +2,20 @@
 
 with whole_graph as (
 
-    select * from {{ ref('identity_graph') }}
+    select
+        node_id,
+        canonical_id,
+        first_seen_at,
+        {{ revetl.identifier_rank('identifier_type') }} as priority,
+        identifier_value
+    from {{ ref('identity_graph') }}
+
+),
+
+all_pairs as (
+
+    select * from {{ ref('identity_pairs') }}
+    where source <> 'cut' and left_node <> right_node
 
 ),
 
@@ -19,7 +32,16 @@ graph as (
     select whole_graph.*
     from whole_graph
     inner join touched
-        on whole_graph.identifier_id = touched.identifier_id
+        on whole_graph.node_id = touched.node_id
+
+),
+
+pairs as (
+
+    select all_pairs.*
+    from all_pairs
+    inner join touched
+        on all_pairs.left_node = touched.node_id
 
 ),
 {% else %}
@@ -28,93 +50,60 @@ graph as (
     select * from whole_graph
 
 ),
-{% endif %}
-
-aged as (
-
-    select
-        identifier_id,
-        canonical_id,
-        first_seen_at,
-        row_number() over (
-            partition by canonical_id
-            order by
-                first_seen_at,
-                {{ revetl.identifier_rank('identifier_type') }},
-                identifier_value
-        ) as age
-    from graph
-
-),
 
 pairs as (
 
-    select
-        left_id,
-        right_id,
-        min(first_seen_at) as first_seen_at
-    from {{ ref('identity_pairs') }}
-    where source <> 'cut' and left_id <> right_id
-    group by
-        left_id,
-        right_id
+    select * from all_pairs
 
 ),
+{% endif %}
 
 edges as (
 
     select
         left_end.canonical_id,
-        case when left_end.age < right_end.age then left_end.identifier_id else right_end.identifier_id end as older_id,
-        least(left_end.age, right_end.age) as older_age,
-        case when left_end.age < right_end.age then right_end.identifier_id else left_end.identifier_id end as younger_id,
-        greatest(left_end.age, right_end.age) as younger_age,
-        greatest(left_end.first_seen_at, right_end.first_seen_at) as younger_seen_at,
+        left_end.node_id as left_node,
+        left_end.first_seen_at as left_seen_at,
+        right_end.node_id as right_node,
+        right_end.first_seen_at as right_seen_at,
+        left_end.first_seen_at < right_end.first_seen_at
+        or (
+            left_end.first_seen_at = right_end.first_seen_at
+            and (
+                left_end.priority < right_end.priority
+                or (left_end.priority = right_end.priority and left_end.identifier_value < right_end.identifier_value)
+            )
+        ) as is_left_older,
         pairs.first_seen_at
     from pairs
-    inner join aged as left_end
-        on pairs.left_id = left_end.identifier_id
-    inner join aged as right_end
-        on pairs.right_id = right_end.identifier_id and left_end.canonical_id = right_end.canonical_id
+    inner join graph as left_end
+        on pairs.left_node = left_end.node_id
+    inner join graph as right_end
+        on pairs.right_node = right_end.node_id
+    where left_end.canonical_id = right_end.canonical_id
 
 ),
 
--- An identifier whose first message already has an older one is born into a profile: that is no merge.
-numbered as (
+directed as (
 
     select
-        *,
-        row_number() over (
-            partition by younger_id
-            order by
-                first_seen_at,
-                older_age
-        ) as edge_number
+        canonical_id,
+        case when is_left_older then left_node else right_node end as older_node,
+        case when is_left_older then right_node else left_node end as younger_node,
+        first_seen_at,
+        first_seen_at = case when is_left_older then right_seen_at else left_seen_at end as is_first_of_younger
     from edges
 
 ),
 
-marked as (
-
-    select
-        canonical_id,
-        older_id,
-        older_age,
-        younger_id,
-        younger_age,
-        first_seen_at,
-        edge_number = 1 and first_seen_at = younger_seen_at as is_birth
-    from numbered
-
-),
-
+-- An identifier whose first message already has an older one is born into a profile: that is no merge.
 births as (
 
     select
         canonical_id,
-        count(*) as born_count
-    from marked
-    where is_birth
+        count(distinct younger_node) as born_count
+    from directed
+    where is_first_of_younger
     group by canonical_id
 
 ),
@@ -124,7 +113,7 @@ sizes as (
     select
         canonical_id,
         count(*) as identifier_count
-    from aged
+    from graph
     group by canonical_id
 
 ),
@@ -140,12 +129,64 @@ merged as (
 
 ),
 
+aged as (
+
+    select
+        graph.node_id,
+        row_number() over (
+            partition by graph.canonical_id
+            order by
+                graph.first_seen_at,
+                graph.priority,
+                graph.identifier_value
+        ) as age
+    from graph
+    inner join merged
+        on graph.canonical_id = merged.canonical_id
+
+),
+
+numbered as (
+
+    select
+        directed.canonical_id,
+        directed.older_node,
+        older.age as older_age,
+        directed.younger_node,
+        younger.age as younger_age,
+        directed.first_seen_at,
+        directed.is_first_of_younger,
+        row_number() over (
+            partition by directed.younger_node
+            order by
+                directed.first_seen_at,
+                older.age
+        ) as edge_number
+    from directed
+    inner join aged as older
+        on directed.older_node = older.node_id
+    inner join aged as younger
+        on directed.younger_node = younger.node_id
+
+),
+
 links as (
 
-    select marked.*
-    from marked
-    inner join merged
-        on marked.canonical_id = merged.canonical_id
+    select
+        canonical_id,
+        older_node,
+        older_age,
+        younger_node,
+        younger_age,
+        min(first_seen_at) as first_seen_at,
+        max(case when edge_number = 1 and is_first_of_younger then 1 else 0 end) = 1 as is_birth
+    from numbered
+    group by
+        canonical_id,
+        older_node,
+        older_age,
+        younger_node,
+        younger_age
 
 )
 

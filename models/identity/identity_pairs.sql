@@ -1,6 +1,4 @@
-{{ config(
-    materialized='patched', key=['left_type', 'left_value'], stale='identity_changes', tags=['identity_increment']
-) }}
+{{ config(materialized='patched', key='left_node', stale='identity_changes', tags=['identity_increment']) }}
 
 with sightings as (
 
@@ -61,10 +59,10 @@ pairs as (
     select
         left_type,
         left_value,
-        {{ revetl.identifier_id('left_type', 'left_value') }} as left_id,
+        {{ revetl.node_id('left_type', 'left_value') }} as left_node,
         right_type,
         right_value,
-        {{ revetl.identifier_id('right_type', 'right_value') }} as right_id,
+        {{ revetl.node_id('right_type', 'right_value') }} as right_node,
         source,
         first_seen_at,
         last_seen_at,

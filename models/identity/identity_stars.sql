@@ -40,7 +40,7 @@ led as (
             {%- endfor %}
         end as leading
     from centred
-    where left_type is not null
+    where left_type is not null and timestamp is not null
 
 ),
 
@@ -89,7 +89,7 @@ cuts as (
     select
         'cut' as source,
         {{ revetl.hash_text("left_type || ':' || left_value || ' ' || right_type || ':' || right_value") }} as message_id,
-        min(cut_at) as timestamp,
+        coalesce(min(cut_at), cast('1970-01-01' as timestamp)) as timestamp,
         left_type,
         left_value,
         right_type,

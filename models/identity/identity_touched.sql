@@ -8,19 +8,23 @@
 with changes as (
 
     select * from {{ ref('identity_changes') }}
+    {% if components is none %}
+    -- Everything is made anew.
+    where false
+    {% endif %}
 
 ),
 
 changed as (
 
     select
-        left_id as identifier_id,
+        left_node as node_id,
         change,
         source
     from changes
     union all
     select
-        right_id as identifier_id,
+        right_node as node_id,
         change,
         source
     from changes
@@ -30,10 +34,19 @@ changed as (
 identifiers as (
 
     select
-        identifier_id,
+        node_id,
         max(case when change = 'gone' or source = 'cut' then 1 else 0 end) as has_lost
     from changed
-    group by identifier_id
+    group by node_id
+
+),
+
+-- Where a pair is gone, its identifiers may be too; and a cut may name one that was never seen.
+lost as (
+
+    select node_id
+    from identifiers
+    where has_lost = 1
 
 ),
 
@@ -44,15 +57,17 @@ pairs as (
 
 ),
 
--- Where a pair is gone, its identifiers may be too; and a cut may name one that was never seen.
 kept as (
 
-    select identifiers.identifier_id
-    from identifiers
-    where
-        identifiers.has_lost = 0
-        or exists (select 1 from pairs where pairs.left_id = identifiers.identifier_id)
-        or exists (select 1 from pairs where pairs.right_id = identifiers.identifier_id)
+    select pairs.left_node as node_id
+    from pairs
+    inner join lost
+        on pairs.left_node = lost.node_id
+    union
+    select pairs.right_node as node_id
+    from pairs
+    inner join lost
+        on pairs.right_node = lost.node_id
 
 ),
 
@@ -69,8 +84,8 @@ components as (
 components as (
 
     select
-        identifier_id as node_id,
-        identifier_id as component_id
+        node_id,
+        node_id as component_id
     from identifiers
 
 ),
@@ -83,7 +98,7 @@ changed_components as (
         max(identifiers.has_lost) as has_lost
     from components
     inner join identifiers
-        on components.node_id = identifiers.identifier_id
+        on components.node_id = identifiers.node_id
     group by components.component_id
 
 ),
@@ -91,7 +106,7 @@ changed_components as (
 members as (
 
     select
-        components.node_id as identifier_id,
+        components.node_id,
         components.component_id,
         changed_components.has_lost
     from components
@@ -103,12 +118,12 @@ members as (
 touched as (
 
     select
-        coalesce(members.identifier_id, identifiers.identifier_id) as identifier_id,
+        coalesce(members.node_id, identifiers.node_id) as node_id,
         members.component_id,
         coalesce(members.has_lost, 0) as has_lost
     from members
     full outer join identifiers
-        on members.identifier_id = identifiers.identifier_id
+        on members.node_id = identifiers.node_id
 
 ),
 
@@ -116,17 +131,17 @@ touched as (
 labelled as (
 
     select
-        touched.identifier_id,
+        touched.node_id,
         case
-            when touched.component_id is null or touched.has_lost = 1 then touched.identifier_id
+            when touched.component_id is null or touched.has_lost = 1 then touched.node_id
             else touched.component_id
         end as label,
-        identifiers.identifier_id is null or kept.identifier_id is not null as is_seen
+        lost.node_id is null or kept.node_id is not null as is_seen
     from touched
-    left join identifiers
-        on touched.identifier_id = identifiers.identifier_id
+    left join lost
+        on touched.node_id = lost.node_id
     left join kept
-        on touched.identifier_id = kept.identifier_id
+        on touched.node_id = kept.node_id
 
 )
 

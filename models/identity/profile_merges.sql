@@ -1,10 +1,16 @@
 {{ config(
-    materialized='patched', key='loser_id', stale='identity_touched', stale_key='identifier_id', tags=['identity_increment']
+    materialized='patched', key='loser_node', stale='identity_touched', stale_key='node_id', tags=['identity_increment']
 ) }}
 
 with merges as (
 
     select * from {{ ref('identity_merges') }}
+
+),
+
+graph as (
+
+    select * from {{ ref('identity_graph') }}
 
 ),
 
@@ -20,8 +26,8 @@ pairs as (
 edges as (
 
     select
-        merges.loser_id,
-        merges.survivor_id,
+        merges.loser_node,
+        merges.survivor_node,
         merges.merged_at,
         pairs.left_type,
         pairs.left_value,
@@ -32,12 +38,12 @@ edges as (
     inner join pairs
         on
             merges.merged_at = pairs.first_seen_at
-            and merges.left_id = pairs.left_id
-            and merges.right_id = pairs.right_id
+            and merges.older_node = pairs.left_node
+            and merges.younger_node = pairs.right_node
     union all
     select
-        merges.loser_id,
-        merges.survivor_id,
+        merges.loser_node,
+        merges.survivor_node,
         merges.merged_at,
         pairs.left_type,
         pairs.left_value,
@@ -48,8 +54,8 @@ edges as (
     inner join pairs
         on
             merges.merged_at = pairs.first_seen_at
-            and merges.right_id = pairs.left_id
-            and merges.left_id = pairs.right_id
+            and merges.younger_node = pairs.left_node
+            and merges.older_node = pairs.right_node
 
 ),
 
@@ -65,7 +71,7 @@ messages as (
         edges.*,
         sightings.message_id,
         row_number() over (
-            partition by edges.loser_id
+            partition by edges.loser_node
             order by
                 sightings.message_id,
                 edges.source
@@ -73,11 +79,11 @@ messages as (
     from edges
     inner join sightings
         on
-            edges.merged_at = sightings.timestamp
-            and edges.left_type = sightings.left_type
-            and edges.left_value = sightings.left_value
-            and edges.right_type = sightings.right_type
+            edges.left_value = sightings.left_value
             and edges.right_value = sightings.right_value
+            and edges.merged_at = sightings.timestamp
+            and edges.left_type = sightings.left_type
+            and edges.right_type = sightings.right_type
             and edges.source = sightings.source
 
 ),
@@ -85,17 +91,22 @@ messages as (
 named as (
 
     select
-        loser_id,
-        survivor_id,
-        merged_at,
-        left_type,
-        left_value,
-        right_type,
-        right_value,
-        source,
-        message_id
+        losers.identifier_id as loser_id,
+        survivors.identifier_id as survivor_id,
+        messages.merged_at,
+        messages.left_type,
+        messages.left_value,
+        messages.right_type,
+        messages.right_value,
+        messages.source,
+        messages.message_id,
+        messages.loser_node
     from messages
-    where message_number = 1
+    inner join graph as losers
+        on messages.loser_node = losers.node_id
+    inner join graph as survivors
+        on messages.survivor_node = survivors.node_id
+    where messages.message_number = 1
 
 )
 

@@ -1,8 +1,9 @@
 {% set traits = var('profile_traits') %}
 
-with graph as (
+with events as (
 
-    select * from {{ ref('identity_graph') }}
+    select * from {{ ref('event_profiles') }}
+    where source = 'identify'
 
 ),
 
@@ -44,18 +45,15 @@ profiles as (
 identified as (
 
     select
-        graph.canonical_id,
+        events.canonical_id,
         identifies.message_id,
         {%- for trait in traits %}
         {{ revetl.trait_value(trait) }} as {{ trait }},
         {%- endfor %}
         identifies.timestamp
     from identifies
-    inner join graph
-        on
-            graph.identifier_type
-            = case when identifies.user_id is not null then 'user_id' else 'anonymous_id' end
-            and graph.identifier_value = coalesce(identifies.user_id, identifies.anonymous_id)
+    inner join events
+        on identifies.message_id = events.message_id
 
 ),
 

@@ -1,6 +1,7 @@
-with graph as (
+with events as (
 
-    select * from {{ ref('identity_graph') }}
+    select * from {{ ref('event_profiles') }}
+    where source = 'track'
 
 ),
 
@@ -8,8 +9,7 @@ with graph as (
 orders as (
 
     select
-        coalesce(user_id, anonymous_id) as identifier_value,
-        case when user_id is not null then 'user_id' else 'anonymous_id' end as identifier_type,
+        message_id,
         event_text,
         timestamp,
         {{ revetl.json_decimal('properties', 'total') }} as total,
@@ -22,16 +22,14 @@ orders as (
 orders_of_profiles as (
 
     select
-        graph.canonical_id,
+        events.canonical_id,
         orders.event_text,
         orders.timestamp,
         coalesce(orders.total, 0) as total,
         orders.properties
     from orders
-    inner join graph
-        on
-            orders.identifier_type = graph.identifier_type
-            and orders.identifier_value = graph.identifier_value
+    inner join events
+        on orders.message_id = events.message_id
 
 ),
 

@@ -1,0 +1,242 @@
+"""Identity resolution by the dbt models, beside scipy, networkx and splink over the same edges.
+
+    python benchmarks/identity.py [--edges 10000000] [--new 100000] [--peer-edges 1000000] [--json]
+
+1. People whose identifiers are only their own, no limits: the profiles must be scipy's components. Ratio:
+   seconds of identity_components over those of scipy, both from a table of text edges to a table of labels.
+2. The same at a size that networkx and splink can do, all four side by side.
+3. People as they are (shared devices, kiosks, chains, junk, typos) under the default rules: the seconds of all
+   identity models, then of a build after `--new` messages more, and what part of the first that is.
+4. Precision and recall over pairs of identifiers, with and without rules.
+
+Seconds of the models are dbt's own (run_results.json): dbt's start is printed apart. dbt runs in a process of
+its own; DuckDB is given `--memory`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from io import StringIO
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import identity_peers as peers
+from _report import Report, timed
+from identity_quality import Quality, quality
+from people import TYPES, add_messages, make_edges, make_people
+
+ROOT = Path(__file__).resolve().parent.parent
+_NO_RULES = {"limits": False, "blocked": []}
+_RULES: dict[str, Any] = {"limits": True}
+
+
+@dataclass(frozen=True)
+class Build:
+    """One dbt run: seconds of each identity model, of the whole command, and the peak memory in MB."""
+
+    models: dict[str, float]
+    wall_seconds: float
+    peak_mb: float
+
+    @property
+    def seconds(self) -> float:
+        """Of all the models."""
+        return sum(self.models.values())
+
+
+class Project:
+    """A dbt project with revetl as its package, over the messages of a DuckDB file."""
+
+    def __init__(self, folder: Path, memory: str, *, limits: bool, blocked: list[str] | None = None) -> None:
+        folder.mkdir()
+        (folder / "models").mkdir()
+        self.folder = folder
+        self.database = folder / "people.duckdb"
+        self.memory = memory
+        columns: dict[str, dict[str, Any]] = {kind: {} if limits else {"limit": "none"} for kind in TYPES}
+        identity: dict[str, Any] = {
+            "identifiers": columns,
+            "models": {
+                "people": {
+                    "message_id": "message_id",
+                    "timestamp": "timestamp",
+                    "identifiers": {kind: kind for kind in TYPES},
+                }
+            },
+        }
+        if blocked is not None:
+            identity["blocked"] = blocked
+        settings = {"memory_limit": memory}
+        output = {"type": "duckdb", "path": str(self.database), "threads": 1, "settings": settings}
+        project = {
+            "name": "people",
+            "profile": "people",
+            "vars": {"revetl": {"sample_events": False, "identity": identity}},
+        }
+        for name, document in {
+            "dbt_project.yml": project,
+            "profiles.yml": {"people": {"target": "t", "outputs": {"t": output}}},
+            "packages.yml": {"packages": [{"local": str(ROOT)}]},
+        }.items():
+            (folder / name).write_text(json.dumps(document))
+        (folder / "models" / "people.sql").write_text(
+            "{{ config(materialized='view') }} select * from bench.messages"
+        )
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """The file, which no build may have open at the same time."""
+        return duckdb.connect(str(self.database), config={"memory_limit": self.memory})
+
+    def build(self) -> Build:
+        """Every identity model, in a new process."""
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(_build, self.folder).result()
+
+
+def _build(folder: Path) -> Build:
+    from dbt.cli.main import dbtRunner
+
+    os.chdir(folder)
+    out = StringIO()
+    selections = [["deps"], ["seed", "--select", "blocked_identifiers", "cut_edges"]]
+    if (folder / "dbt_packages").exists():
+        selections = []
+    runs = [*selections, ["run", "--select", "people", "revetl.staging", "revetl.identity"]]
+    for words in runs:
+        with redirect_stdout(out), timed() as clock:
+            done = dbtRunner().invoke(["--no-use-colors", *words])
+        if not done.success:
+            raise SystemExit(out.getvalue()[-3000:])
+    results = json.loads((folder / "target" / "run_results.json").read_text())["results"]
+    models = {
+        row["unique_id"].split(".")[-1]: row["execution_time"]
+        for row in results
+        if row["unique_id"].startswith("model.revetl.") and ".stg_" not in row["unique_id"]
+    }
+    return Build(models, clock.seconds, peers.own_peak_mb())
+
+
+def _as_components(connection: duckdb.DuckDBPyConnection, others: str) -> None:
+    """Make bench.ours: the profiles of those identifiers that have an edge."""
+    connection.execute(
+        f"""
+        create or replace table bench.ours as select identifier_id, canonical_id from identity_graph
+        where identifier_id in (select identifier_id from {others})
+        """
+    )
+
+
+def clean(folder: Path, edges: int, memory: str, others: bool) -> tuple[dict[str, Any], Build]:
+    """Without limits: our profiles against the peers' components; with `others`, networkx and splink too."""
+    project = Project(folder, memory, limits=False)
+    with project.connect() as connection:
+        make_people(connection, edges, clean=True)
+        made = make_edges(connection)
+    build = project.build()
+    runs = {"scipy": peers.scipy(project.database, memory_limit=memory)}
+    if others:
+        runs["networkx"] = peers.networkx(project.database, memory_limit=memory)
+        runs["splink"] = peers.splink(project.database, memory_limit=memory)
+    found: dict[str, Any] = {"edges": made}
+    with project.connect() as connection:
+        _as_components(connection, "bench.scipy")
+        for name, run in runs.items():
+            if not peers.same_partition(connection, "bench.ours", f"bench.{name}"):
+                raise SystemExit(f"the profiles are not the components of {name}")
+            found[name] = {"seconds": round(run.seconds, 2), "peak_mb": round(run.peak_mb)}
+    found["revetl"] = {
+        "seconds": round(build.models["identity_components"], 2),
+        "peak_mb": round(build.peak_mb),
+        "all models": round(build.seconds, 2),
+    }
+    return found, build
+
+
+def real(folder: Path, edges: int, new: int, memory: str) -> tuple[Build, Build, Quality]:
+    """Under the default rules: a first build, one after `new` messages more, and the quality after it."""
+    project = Project(folder, memory, **_RULES)
+    with project.connect() as connection:
+        make_people(connection, edges)
+    first = project.build()
+    with project.connect() as connection:
+        add_messages(connection, new)
+    second = project.build()
+    with project.connect() as connection:
+        return first, second, quality(connection)
+
+
+def without_rules(folder: Path, edges: int, memory: str) -> Quality:
+    """The quality with no value blocked and no limit."""
+    project = Project(folder, memory, **_NO_RULES)
+    with project.connect() as connection:
+        make_people(connection, edges)
+    project.build()
+    with project.connect() as connection:
+        return quality(connection)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--edges", type=int, default=10_000_000)
+    parser.add_argument("--new", type=int, default=100_000)
+    parser.add_argument("--peer-edges", type=int, default=1_000_000)
+    parser.add_argument("--memory", default="2500MB")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        found, build = clean(folder / "clean", options.edges, options.memory, others=False)
+        _print(
+            Report(
+                "identity, components",
+                {"edges": found["edges"]},
+                build.models["identity_components"],
+                found["scipy"]["seconds"],
+                build.models["identity_components"] / found["scipy"]["seconds"],
+                build.peak_mb,
+                "at most 2 times scipy, the same partition, under 4 GB",
+            ),
+            options.json,
+            build,
+        )
+        side_by_side, _ = clean(folder / "peers", options.peer_edges, options.memory, others=True)
+        print(json.dumps({"benchmark": "identity, side by side, the same partition", **side_by_side}))
+        first, second, with_rules = real(folder / "real", options.edges, options.new, options.memory)
+        for label, build in {"first build": first, f"build after {options.new:,} more": second}.items():
+            _print(
+                Report(
+                    f"identity, {label}",
+                    {"edges": options.edges},
+                    build.seconds,
+                    first.seconds,
+                    build.seconds / first.seconds,
+                    build.peak_mb,
+                    "after the first: at most 0.1 of it, under 4 GB",
+                ),
+                options.json,
+                build,
+            )
+        no_rules = without_rules(folder / "without", options.peer_edges, options.memory)
+        for label, one in {"with": with_rules, "without": no_rules}.items():
+            print(json.dumps({"benchmark": f"identity, quality {label} rules", **asdict(one)}))
+
+
+def _print(report: Report, as_json: bool, build: Build) -> None:
+    report.print(as_json)
+    models = {name: round(seconds, 2) for name, seconds in build.models.items() if seconds >= 0.1}
+    print(json.dumps({"models": models, "dbt in all": round(build.wall_seconds, 2)}))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    main()

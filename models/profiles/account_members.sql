@@ -1,0 +1,42 @@
+with groups as (
+
+    select * from {{ ref('stg_groups') }}
+
+),
+
+profiles as (
+
+    select * from {{ ref('event_profiles') }}
+    where source = 'group'
+
+),
+
+memberships as (
+
+    select
+        {{ revetl.account_id('groups.group_id') }} as account_id,
+        profiles.canonical_id,
+        groups.timestamp
+    from groups
+    inner join profiles
+        on groups.message_id = profiles.message_id
+
+),
+
+members as (
+
+    select
+        account_id,
+        canonical_id,
+        min(timestamp) as joined_at,
+        max(timestamp) as last_seen_at,
+        count(*) as message_count
+    from memberships
+    where account_id is not null
+    group by
+        account_id,
+        canonical_id
+
+)
+
+select * from members

@@ -1,0 +1,65 @@
+{% set traits = var('account_traits') %}
+
+with groups as (
+
+    select * from {{ ref('stg_groups') }}
+
+),
+
+members as (
+
+    select * from {{ ref('account_members') }}
+
+),
+
+described as (
+
+    select
+        {{ revetl.account_id('group_id') }} as account_id,
+        message_id,
+        {%- for trait in traits %}
+        {{ revetl.trait_value(trait) }} as {{ trait }},
+        {%- endfor %}
+        timestamp
+    from groups
+
+),
+
+-- A null takes nothing away: each trait is the last value that was said, whenever it arrived.
+set_last as (
+
+    select
+        account_id,
+        {%- for trait in traits %}
+        {{ revetl.last_value_by(trait, 'timestamp', 'message_id') }} as {{ trait }},
+        {%- endfor %}
+        min(timestamp) as first_seen_at,
+        max(timestamp) as last_seen_at
+    from described
+    where account_id is not null
+    group by account_id
+
+),
+
+counted as (
+
+    select
+        account_id,
+        count(*) as member_count
+    from members
+    group by account_id
+
+),
+
+accounts as (
+
+    select
+        set_last.*,
+        coalesce(counted.member_count, 0) as member_count
+    from set_last
+    left join counted
+        on set_last.account_id = counted.account_id
+
+)
+
+select * from accounts
