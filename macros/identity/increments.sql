@@ -19,6 +19,23 @@
     {{ return(rows | length > 0 and rows[0][0] == revetl.identity_rules_hash()) }}
 {% endmacro %}
 
+{# The days whose messages are not those that the sightings were made of; none for any day (what is blocked has
+   changed, or so many days that naming them is no help). #}
+{% macro changed_days(days) %}
+    {% set sighted = revetl.relation_there('identity_sighted_days') %}
+    {% if sighted is none %}
+        {{ return(none) }}
+    {% endif %}
+    {% set rows = run_query(
+        'select distinct cast(day as ' ~ revetl.type_of('varchar') ~ ') as day from ('
+        ~ 'select coalesce(n.day, t.day) as day from ' ~ days ~ ' as n full outer join ' ~ sighted ~ ' as t '
+        ~ "on coalesce(n.day, cast('0001-01-01' as date)) = coalesce(t.day, cast('0001-01-01' as date)) "
+        ~ 'where n.message_count is null or t.message_count is null or n.message_count <> t.message_count '
+        ~ 'or coalesce(n.hash_sum, 0) <> coalesce(t.hash_sum, 0)) as changed').rows %}
+    {% set changed = rows | map(attribute=0) | list %}
+    {{ return(none if none in changed or changed | length > 100 else changed) }}
+{% endmacro %}
+
 {% macro identity_rules_hash() %}
     {{ return(local_md5(tojson(revetl.identity_rules(), sort_keys=true))) }}
 {% endmacro %}

@@ -1,11 +1,23 @@
-{# A row is told from another by message and hash together: the hash is quick, and the message makes it sure. #}
+{# A row is told from another by message and hash together: the hash is quick, and the message makes it sure.
+   Only the days are compared of which the sums of messages differ. #}
 {{ config(materialized='incremental', tags=['identity_increment'], on_schema_change='fail') }}
 
 {% set sighted = revetl.relation_there('identity_sightings') if revetl.identity_increment() else none %}
+{% set all_days = ref('identity_days') %}
+{% set days = revetl.changed_days(all_days) if sighted is not none else none %}
+
+{# Aliases are few, and what an alias means may change on another day. #}
+{% set of_changed_days %}
+    {%- if days is not none -%}
+    where source in ('alias', 'cut')
+        {%- for day in days %} or cast(timestamp as date) = cast('{{ day }}' as date){% endfor %}
+    {%- endif -%}
+{% endset %}
 
 with stars as (
 
     select * from {{ ref('identity_stars') }}
+    {{ of_changed_days }}
 
 ),
 
@@ -13,91 +25,29 @@ with stars as (
 sightings as (
 
     select * from {{ sighted }}
-
-),
-
--- Days on which nothing changed are told by their sums; rows are compared on the others.
-days_now as (
-
-    select
-        source,
-        cast(timestamp as date) as day,
-        count(*) as row_count,
-        sum(cast(sighting_hash as decimal(38, 0))) as hash_sum
-    from stars
-    group by
-        source,
-        cast(timestamp as date)
-
-),
-
-days_then as (
-
-    select
-        source,
-        cast(timestamp as date) as day,
-        count(*) as row_count,
-        sum(cast(sighting_hash as decimal(38, 0))) as hash_sum
-    from sightings
-    group by
-        source,
-        cast(timestamp as date)
-
-),
-
-changed_days as (
-
-    select
-        coalesce(days_now.source, days_then.source) as source,
-        coalesce(days_now.day, days_then.day) as day
-    from days_now
-    full outer join days_then
-        on days_now.source = days_then.source and days_now.day = days_then.day
-    where
-        days_now.day is null
-        or days_then.day is null
-        or days_now.row_count <> days_then.row_count
-        or days_now.hash_sum <> days_then.hash_sum
-
-),
-
-stars_of_days as (
-
-    select stars.*
-    from stars
-    inner join changed_days
-        on stars.source = changed_days.source and cast(stars.timestamp as date) = changed_days.day
-
-),
-
-sightings_of_days as (
-
-    select sightings.*
-    from sightings
-    inner join changed_days
-        on sightings.source = changed_days.source and cast(sightings.timestamp as date) = changed_days.day
+    {{ of_changed_days }}
 
 ),
 
 changes as (
 
     select
-        case when stars_of_days.sighting_hash is null then 'gone' else 'new' end as change,
-        coalesce(stars_of_days.source, sightings_of_days.source) as source,
-        coalesce(stars_of_days.message_id, sightings_of_days.message_id) as message_id,
-        coalesce(stars_of_days.timestamp, sightings_of_days.timestamp) as timestamp,
-        coalesce(stars_of_days.left_type, sightings_of_days.left_type) as left_type,
-        coalesce(stars_of_days.left_value, sightings_of_days.left_value) as left_value,
-        coalesce(stars_of_days.right_type, sightings_of_days.right_type) as right_type,
-        coalesce(stars_of_days.right_value, sightings_of_days.right_value) as right_value,
-        coalesce(stars_of_days.is_leading, sightings_of_days.is_leading) as is_leading,
-        coalesce(stars_of_days.sighting_hash, sightings_of_days.sighting_hash) as sighting_hash
-    from stars_of_days
-    full outer join sightings_of_days
+        case when stars.sighting_hash is null then 'gone' else 'new' end as change,
+        coalesce(stars.source, sightings.source) as source,
+        coalesce(stars.message_id, sightings.message_id) as message_id,
+        coalesce(stars.timestamp, sightings.timestamp) as timestamp,
+        coalesce(stars.left_type, sightings.left_type) as left_type,
+        coalesce(stars.left_value, sightings.left_value) as left_value,
+        coalesce(stars.right_type, sightings.right_type) as right_type,
+        coalesce(stars.right_value, sightings.right_value) as right_value,
+        coalesce(stars.is_leading, sightings.is_leading) as is_leading,
+        coalesce(stars.sighting_hash, sightings.sighting_hash) as sighting_hash
+    from stars
+    full outer join sightings
         on
-            stars_of_days.sighting_hash = sightings_of_days.sighting_hash
-            and stars_of_days.message_id = sightings_of_days.message_id
-    where stars_of_days.sighting_hash is null or sightings_of_days.sighting_hash is null
+            stars.sighting_hash = sightings.sighting_hash
+            and stars.message_id = sightings.message_id
+    where stars.sighting_hash is null or sightings.sighting_hash is null
 
 ),
 {% else %}

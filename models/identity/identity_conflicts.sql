@@ -28,7 +28,9 @@ members as (
         clusters.cluster_id,
         clusters.unit_id,
         graph.node_id,
+        graph.identifier_id,
         graph.identifier_type,
+        graph.identifier_value,
         graph.first_seen_at,
         graph.canonical_id
     from clusters
@@ -46,34 +48,25 @@ limits as (
 pairs as (
 
     select
-        pairs.left_node,
-        pairs.left_type,
-        pairs.left_value,
-        pairs.right_node,
-        pairs.right_type,
-        pairs.right_value,
-        case when pairs.source in ('alias', 'cut') then pairs.source else 'seen' end as kind,
+        contested.kind,
+        contested.left_node,
+        left_end.identifier_type as left_type,
+        left_end.identifier_value as left_value,
+        left_end.identifier_id as left_id,
         left_end.canonical_id as left_canonical_id,
+        right_end.identifier_type as right_type,
+        right_end.identifier_value as right_value,
+        right_end.identifier_id as right_id,
         right_end.canonical_id as right_canonical_id,
-        min(pairs.first_seen_at) as first_seen_at,
-        max(pairs.last_seen_at) as last_seen_at,
-        sum(pairs.message_count) as message_count
-    from {{ ref('identity_pairs') }} as pairs
+        contested.first_seen_at,
+        contested.last_seen_at,
+        contested.message_count
+    from {{ ref('identity_contested') }} as contested
     inner join members as left_end
-        on pairs.left_node = left_end.node_id
+        on contested.left_node = left_end.node_id
     inner join members as right_end
-        on pairs.right_node = right_end.node_id
+        on contested.right_node = right_end.node_id
     where left_end.canonical_id <> right_end.canonical_id
-    group by
-        pairs.left_node,
-        pairs.left_type,
-        pairs.left_value,
-        pairs.right_node,
-        pairs.right_type,
-        pairs.right_value,
-        case when pairs.source in ('alias', 'cut') then pairs.source else 'seen' end,
-        left_end.canonical_id,
-        right_end.canonical_id
 
 ),
 
@@ -218,11 +211,11 @@ conflicts as (
     select
         pairs.left_type,
         pairs.left_value,
-        {{ revetl.identifier_id('pairs.left_type', 'pairs.left_value') }} as left_id,
+        pairs.left_id,
         pairs.left_canonical_id,
         pairs.right_type,
         pairs.right_value,
-        {{ revetl.identifier_id('pairs.right_type', 'pairs.right_value') }} as right_id,
+        pairs.right_id,
         pairs.right_canonical_id,
         pairs.kind,
         reasons.reason,

@@ -138,7 +138,9 @@ contested_pairs as (
         left_end.priority as left_priority,
         pairs.right_node,
         case when pairs.source in ('alias', 'cut') then pairs.source else 'seen' end as kind,
-        pairs.first_seen_at
+        pairs.first_seen_at,
+        pairs.last_seen_at,
+        pairs.message_count
     from pairs
     inner join members as left_end
         on pairs.left_node = left_end.node_id
@@ -158,7 +160,9 @@ edges as (
         right_end.first_seen_at as right_seen_at,
         greatest(contested_pairs.left_priority, right_end.priority) as lower_priority,
         least(contested_pairs.left_priority, right_end.priority) as higher_priority,
-        min(contested_pairs.first_seen_at) as first_seen_at
+        min(contested_pairs.first_seen_at) as first_seen_at,
+        max(contested_pairs.last_seen_at) as last_seen_at,
+        sum(contested_pairs.message_count) as message_count
     from contested_pairs
     inner join members as right_end
         on contested_pairs.right_node = right_end.node_id

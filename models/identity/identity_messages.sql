@@ -5,17 +5,7 @@
 
 with messages as (
 
-    {% for model, seen in rules.models.items() %}
-    select
-        '{{ seen.source }}' as source,
-        cast({{ seen.message_id }} as {{ revetl.type_of('varchar') }}) as message_id,
-        {{ seen.timestamp }} as timestamp
-        {%- for column in columns %},
-        {{ revetl.first_of(seen.identifiers.get(column.name, [])) }} as {{ column.name }}
-        {%- endfor %}
-    from {{ revetl.model_or_source(model) }}
-    {{ 'union all' if not loop.last }}
-    {% endfor %}
+    select * from {{ ref('identity_sources') }}
 
 ),
 

@@ -15,53 +15,53 @@ graph as (
 ),
 
 -- depends_on: {{ ref('identity_touched') }}
-pairs as (
+ends as (
 
-    select * from {{ ref('identity_pairs') }}
-    where source <> 'cut'
+    select
+        merges.loser_node,
+        merges.survivor_node,
+        merges.merged_at,
+        older.identifier_type as older_type,
+        older.identifier_value as older_value,
+        younger.identifier_type as younger_type,
+        younger.identifier_value as younger_value
+    from merges
+    inner join graph as older
+        on merges.older_node = older.node_id
+    inner join graph as younger
+        on merges.younger_node = younger.node_id
 
 ),
 
--- The edge as it was seen: the higher identifier is the left one.
+-- Either may be the left one in the message.
 edges as (
 
     select
-        merges.loser_node,
-        merges.survivor_node,
-        merges.merged_at,
-        pairs.left_type,
-        pairs.left_value,
-        pairs.right_type,
-        pairs.right_value,
-        pairs.source
-    from merges
-    inner join pairs
-        on
-            merges.merged_at = pairs.first_seen_at
-            and merges.older_node = pairs.left_node
-            and merges.younger_node = pairs.right_node
+        loser_node,
+        survivor_node,
+        merged_at,
+        older_type as left_type,
+        older_value as left_value,
+        younger_type as right_type,
+        younger_value as right_value
+    from ends
     union all
     select
-        merges.loser_node,
-        merges.survivor_node,
-        merges.merged_at,
-        pairs.left_type,
-        pairs.left_value,
-        pairs.right_type,
-        pairs.right_value,
-        pairs.source
-    from merges
-    inner join pairs
-        on
-            merges.merged_at = pairs.first_seen_at
-            and merges.younger_node = pairs.left_node
-            and merges.older_node = pairs.right_node
+        loser_node,
+        survivor_node,
+        merged_at,
+        younger_type as left_type,
+        younger_value as left_value,
+        older_type as right_type,
+        older_value as right_value
+    from ends
 
 ),
 
 sightings as (
 
     select * from {{ ref('identity_sightings') }}
+    where timestamp in (select merged_at from merges)
 
 ),
 
@@ -69,22 +69,23 @@ messages as (
 
     select
         edges.*,
+        sightings.source,
         sightings.message_id,
         row_number() over (
             partition by edges.loser_node
             order by
                 sightings.message_id,
-                edges.source
+                sightings.source
         ) as message_number
     from edges
     inner join sightings
         on
-            edges.left_value = sightings.left_value
-            and edges.right_value = sightings.right_value
-            and edges.merged_at = sightings.timestamp
+            edges.merged_at = sightings.timestamp
             and edges.left_type = sightings.left_type
+            and edges.left_value = sightings.left_value
             and edges.right_type = sightings.right_type
-            and edges.source = sightings.source
+            and edges.right_value = sightings.right_value
+    where sightings.source <> 'cut'
 
 ),
 
