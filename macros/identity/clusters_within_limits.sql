@@ -62,11 +62,7 @@
                 ~ 'inner join ' ~ revetl.working('units') ~ ' as r on e.b = r.node')
             ~ ") as edges where kind = '" ~ kinds ~ "' and a <> b group by a, b") %}
     {% endfor %}
-    {% set round = revetl.merge_rounds(limits, cuts) %}
-    {% for name in ['live_', 'cuts_', 'counts_', 'values_'] %}
-        {% do revetl.drop_working_table(name ~ round) %}
-        {% do revetl.drop_working_table(name ~ 0) %}
-    {% endfor %}
+    {% do revetl.merge_rounds(limits, cuts) %}
     {% set roots = revetl.merged_roots() %}
     {% do revetl.working_table('roots', 'select node, root from ' ~ revetl.working(roots)) %}
     {% do revetl.drop_working_table(roots) %}

@@ -84,10 +84,9 @@
     {% set hooks = namespace(now=0, sum=none) %}
     {% for jump in range(1, 65) %}
         {% set before = revetl.working('hooks_' ~ hooks.now) %}
-        {% do revetl.working_table('hooks_' ~ (hooks.now + 1),
+        {% set hooks.now = 1 - hooks.now %}
+        {% do revetl.working_table('hooks_' ~ hooks.now,
             'select n.node, r.root from ' ~ before ~ ' as n inner join ' ~ before ~ ' as r on n.root = r.node') %}
-        {% do revetl.drop_working_table('hooks_' ~ hooks.now) %}
-        {% set hooks.now = hooks.now + 1 %}
         {% set total = run_query(
             'select cast(sum(cast(root as decimal(38, 0))) as varchar) from '
             ~ revetl.working('hooks_' ~ hooks.now)).rows[0][0] %}
@@ -96,6 +95,7 @@
         {% endif %}
         {% set hooks.sum = total %}
     {% endfor %}
+    {% do revetl.drop_working_table('hooks_' ~ (1 - hooks.now)) %}
     {{ return('hooks_' ~ hooks.now) }}
 {% endmacro %}
 

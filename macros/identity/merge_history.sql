@@ -1,7 +1,7 @@
 {# Which profiles were merged when: the edges of a profile, oldest first, merge what they join, and the younger
    of the two is the loser. What was born into a profile is a part of it from its first moment.
 
-   The model's SQL gives the edges within profiles: canonical_id, older_node, older_age, younger_node, younger_age
+   The model's SQL gives the edges within profiles: profile_node, older_node, older_age, younger_node, younger_age
    (ages number a profile's identifiers from the oldest), first_seen_at, is_birth. The table has one row a merge:
    loser_node, survivor_node, merged_at, and the edge that did it, older_node and younger_node. #}
 {% materialization merge_history, default %}
@@ -9,9 +9,9 @@
     {% set links = revetl.working('links') %}
     {# Numbered by age, the least of a cluster is its oldest. #}
     {% do revetl.working_table('nodes',
-        'select node_id, row_number() over (order by canonical_id, age) as node from ('
-        ~ 'select canonical_id, older_node as node_id, older_age as age from ' ~ links
-        ~ ' union select canonical_id, younger_node, younger_age from ' ~ links ~ ') as ends') %}
+        'select node_id, row_number() over (order by profile_node, age) as node from ('
+        ~ 'select profile_node, older_node as node_id, older_age as age from ' ~ links
+        ~ ' union select profile_node, younger_node, younger_age from ' ~ links ~ ') as ends') %}
     {% set nodes = revetl.working('nodes') %}
     {% do revetl.working_table('hooks_0',
         'select n.node, coalesce(min(p.node), n.node) as root from ' ~ nodes ~ ' as n '
@@ -29,7 +29,7 @@
     {% do revetl.drop_working_table('links') %}
     {% do revetl.working_table('live_0',
         'select a, b, min(ord) as ord from ' ~ revetl.working('numbered') ~ ' group by a, b') %}
-    {% set round = revetl.merge_rounds() %}
+    {% do revetl.merge_rounds() %}
     {% set built = revetl.build_table_anew(
         'select losers.node_id as loser_node, survivors.node_id as survivor_node, '
         ~ 'e.first_seen_at as merged_at, e.older_node, e.younger_node from '
@@ -37,7 +37,7 @@
         ~ 'inner join ' ~ nodes ~ ' as losers on greatest(m.node, m.main) = losers.node '
         ~ 'inner join ' ~ nodes ~ ' as survivors on least(m.node, m.main) = survivors.node '
         ~ 'where m.node <> m.main') %}
-    {% for name in ['merged', 'numbered', 'nodes', 'live_' ~ round] %}
+    {% for name in ['merged', 'numbered', 'nodes'] %}
         {% do revetl.drop_working_table(name) %}
     {% endfor %}
     {{ return(built) }}

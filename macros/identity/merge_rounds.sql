@@ -12,7 +12,7 @@
    (identifier type to window to number) `counts_0` (cluster, type, n) and, where a window is not `ever`,
    `values_0` (cluster, type, seen: microseconds); with `cuts` true `cuts_0` (a, b with a < b).
    Left: `merged` (node, label, ord, main): what took in `node`, at which edge, and under which least number the
-   star was then; and the tables of the last round. Gives the last round's number. #}
+   star was then. #}
 {% macro merge_rounds(limits={}, cuts=false) %}
     {% set rules = {
         'ever': revetl.limits_of(limits, 'ever'),
@@ -22,11 +22,9 @@
     {% do revetl.working_table('merged',
         'select a as node, a as label, ord, a as main from ' ~ revetl.working('live_0') ~ ' where false') %}
     {% do revetl.working_table('accepted', 'select node, label, ord, main from ' ~ revetl.working('merged')) %}
-    {% set last = namespace(round=0) %}
     {% for round in range(1, 100000) %}
         {% do revetl.next_round(round, rules) %}
-        {% set last.round = round %}
-        {% set left = run_query('select count(*) from ' ~ revetl.working('live_' ~ round)).rows[0][0] %}
+        {% set left = run_query('select count(*) from ' ~ revetl.working('live_' ~ (round % 2))).rows[0][0] %}
         {% if not left %}
             {% break %}
         {% endif %}
@@ -34,40 +32,39 @@
         {% do run_query('insert into ' ~ revetl.working('merged') ~ ' select node, label, ord, main from '
             ~ revetl.working('accepted') ~ ' where node <> label or main <> node') %}
     {% endfor %}
-    {% do revetl.drop_working_table('accepted') %}
-    {{ return(last.round) }}
+    {% for name in ['accepted', 'live_0', 'live_1', 'counts_0', 'counts_1', 'values_0', 'values_1', 'cuts_0', 'cuts_1'] %}
+        {% do revetl.drop_working_table(name) %}
+    {% endfor %}
 {% endmacro %}
 
-{# Round N-1's tables under the labels of `accepted`, as round N's; merges that break a rule are left out. #}
+{# The last round's tables under the labels of `accepted`, as this round's (two names take turns); merges that
+   break a rule are left out. #}
 {% macro next_round(round, rules) %}
-    {% set before = round - 1 %}
+    {% set before = (round - 1) % 2 %}
+    {% set now = round % 2 %}
     {% set accepted = revetl.working('accepted') %}
     {% set live = 'select a as cluster from ' ~ revetl.working('live_' ~ before)
         ~ ' union select b from ' ~ revetl.working('live_' ~ before) %}
     {% if rules.ever or rules.windows %}
-        {% do revetl.working_table('counts_' ~ round,
+        {% do revetl.working_table('counts_' ~ now,
             'select coalesce(m.label, c.cluster) as cluster, c.type, sum(c.n) as n from '
             ~ revetl.working('counts_' ~ before) ~ ' as c inner join (' ~ live ~ ') as l on c.cluster = l.cluster '
             ~ 'left join ' ~ accepted ~ ' as m on c.cluster = m.node group by coalesce(m.label, c.cluster), c.type') %}
-        {% do revetl.drop_working_table('counts_' ~ before) %}
     {% endif %}
     {% if rules.windows %}
-        {% do revetl.working_table('values_' ~ round,
+        {% do revetl.working_table('values_' ~ now,
             'select coalesce(m.label, v.cluster) as cluster, v.type, v.seen from '
             ~ revetl.working('values_' ~ before) ~ ' as v inner join (' ~ live ~ ') as l on v.cluster = l.cluster '
             ~ 'left join ' ~ accepted ~ ' as m on v.cluster = m.node') %}
-        {% do revetl.drop_working_table('values_' ~ before) %}
     {% endif %}
     {% if rules.cuts %}
-        {% do revetl.working_table('cuts_' ~ round, revetl.relabelled('cuts_' ~ before, 'a', 'b')) %}
-        {% do revetl.drop_working_table('cuts_' ~ before) %}
+        {% do revetl.working_table('cuts_' ~ now, revetl.relabelled('cuts_' ~ before, 'a', 'b')) %}
     {% endif %}
     {% set broken = revetl.broken_edges(round, rules) %}
-    {% do revetl.working_table('live_' ~ round,
+    {% do revetl.working_table('live_' ~ now,
         'with live as (' ~ revetl.relabelled('live_' ~ before, 'a', 'b', 'min(ord) as ord') ~ ') select live.* from live'
         ~ (' left join (' ~ broken | join(' union ') ~ ') as broken on live.ord = broken.ord where broken.ord is null'
             if broken else '')) %}
-    {% do revetl.drop_working_table('live_' ~ before) %}
 {% endmacro %}
 
 {# A table of pairs of clusters under the labels of `accepted`, each pair once. #}
@@ -87,13 +84,13 @@
     {% set broken = [] %}
     {% if rules.ever %}
         {% do broken.append(
-            'select live.ord from live inner join ' ~ revetl.working('counts_' ~ round) ~ ' as l on live.a = l.cluster '
-            ~ 'inner join ' ~ revetl.working('counts_' ~ round) ~ ' as r on live.b = r.cluster and l.type = r.type '
+            'select live.ord from live inner join ' ~ revetl.working('counts_' ~ (round % 2)) ~ ' as l on live.a = l.cluster '
+            ~ 'inner join ' ~ revetl.working('counts_' ~ (round % 2)) ~ ' as r on live.b = r.cluster and l.type = r.type '
             ~ 'inner join (' ~ rules.ever ~ ') as limits on l.type = limits.type where l.n + r.n > limits.most') %}
     {% endif %}
     {% if rules.cuts %}
         {% do broken.append(
-            'select live.ord from live inner join ' ~ revetl.working('cuts_' ~ round)
+            'select live.ord from live inner join ' ~ revetl.working('cuts_' ~ (round % 2))
             ~ ' as cuts on live.a = cuts.a and live.b = cuts.b') %}
     {% endif %}
     {% for window in rules.windows %}
@@ -102,7 +99,7 @@
             'select ord from (select ends.ord, v.seen, lead(v.seen, ' ~ window.most ~ ') over ('
             ~ 'partition by ends.ord order by v.seen) as later from '
             ~ '(select ord, a as cluster from live union all select ord, b as cluster from live) as ends inner join '
-            ~ revetl.working('values_' ~ round) ~ " as v on ends.cluster = v.cluster and v.type = '"
+            ~ revetl.working('values_' ~ (round % 2)) ~ " as v on ends.cluster = v.cluster and v.type = '"
             ~ window.type ~ "') as seen where later < seen + " ~ window.length) %}
     {% endfor %}
     {{ return(broken) }}
@@ -111,7 +108,7 @@
 {# The merges of one round: node, the label it takes (the least number of what is merged), the edge it is merged
    by, and the least number of the star before it. #}
 {% macro accepted_merges(round, rules) %}
-    {% set live = revetl.working('live_' ~ round) %}
+    {% set live = revetl.working('live_' ~ (round % 2)) %}
     {% set stops = revetl.broken_stars(round, rules) %}
     {{ return(
         'with sides as (select a as node, b as other, ord from ' ~ live
@@ -163,19 +160,19 @@
             'select sums.star, sums.place from (select placed.star, placed.place, c.type, sum(c.n) over ('
             ~ 'partition by placed.star, c.type order by placed.place '
             ~ 'rows between unbounded preceding and current row) as n from placed inner join '
-            ~ revetl.working('counts_' ~ round) ~ ' as c on placed.node = c.cluster) as sums '
+            ~ revetl.working('counts_' ~ (round % 2)) ~ ' as c on placed.node = c.cluster) as sums '
             ~ 'inner join (' ~ rules.ever ~ ') as limits on sums.type = limits.type where sums.n > limits.most') %}
     {% endif %}
     {% if rules.cuts %}
         {% do broken.append(
-            'select l.star, greatest(l.place, r.place) as place from ' ~ revetl.working('cuts_' ~ round) ~ ' as cuts '
+            'select l.star, greatest(l.place, r.place) as place from ' ~ revetl.working('cuts_' ~ (round % 2)) ~ ' as cuts '
             ~ 'inner join placed as l on cuts.a = l.node '
             ~ 'inner join placed as r on cuts.b = r.node and l.star = r.star') %}
     {% endif %}
     {% for window in rules.windows %}
         {# Of each window that begins with a value: the place at which it has one too many. #}
         {% set seen = 'select placed.star, placed.node, placed.place, v.seen from placed inner join '
-            ~ revetl.working('values_' ~ round) ~ " as v on placed.node = v.cluster and v.type = '" ~ window.type ~ "'" %}
+            ~ revetl.working('values_' ~ (round % 2)) ~ " as v on placed.node = v.cluster and v.type = '" ~ window.type ~ "'" %}
         {% do broken.append(
             'select star, place from (select l.star, r.place, row_number() over ('
             ~ 'partition by l.star, l.number order by r.place) as nth from '

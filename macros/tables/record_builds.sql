@@ -1,8 +1,8 @@
 {# At the end of a run: when each audience was built, by which invocation, and how that ended. Syncs read it
    for `max_age`, and name the invocation in `sync_runs`. An audience that was skipped was not built: its row
-   stays as it is. #}
+   stays as it is. Nor is it built where `revetl identity diff` tries other rules. #}
 {% macro record_builds(results) %}
-    {% if not execute or flags.WHICH not in ['build', 'run'] %}
+    {% if not execute or flags.WHICH not in ['build', 'run'] or var('identity_preview', false) %}
         {{ return('') }}
     {% endif %}
     {% set names = [] %}

@@ -18,7 +18,7 @@ aliased as (
     select distinct graph.canonical_id
     from pairs
     inner join graph
-        on pairs.left_id = graph.identifier_id
+        on pairs.left_node = graph.node_id
     where pairs.source = 'alias'
 
 ),
@@ -53,9 +53,9 @@ joined_in_spite_of_a_cut as (
     select left_end.canonical_id
     from pairs
     inner join graph as left_end
-        on pairs.left_id = left_end.identifier_id
+        on pairs.left_node = left_end.node_id
     inner join graph as right_end
-        on pairs.right_id = right_end.identifier_id and left_end.canonical_id = right_end.canonical_id
+        on pairs.right_node = right_end.node_id and left_end.profile_node = right_end.profile_node
     where pairs.source = 'cut'
 
 )

@@ -4,9 +4,10 @@ with tracks as (
 
 ),
 
-graph as (
+events as (
 
-    select * from {{ ref('identity_graph') }}
+    select * from {{ ref('event_profiles') }}
+    where source = 'track'
 
 ),
 
@@ -19,15 +20,12 @@ profiles as (
 recent as (
 
     select
-        graph.canonical_id,
+        events.canonical_id,
         tracks.event_text,
         tracks.properties
     from tracks
-    inner join graph
-        on
-            graph.identifier_type
-            = case when tracks.user_id is not null then 'user_id' else 'anonymous_id' end
-            and graph.identifier_value = coalesce(tracks.user_id, tracks.anonymous_id)
+    inner join events
+        on tracks.message_id = events.message_id
     where tracks.timestamp > {{ revetl.days_before(revetl.as_of(), 7) }}
 
 ),

@@ -15,9 +15,9 @@ with clusters as (
 
 ),
 
-graph as (
+nodes as (
 
-    select * from {{ ref('identity_graph') }}
+    select * from {{ ref('identity_nodes') }}
 
 ),
 
@@ -27,15 +27,12 @@ members as (
     select
         clusters.cluster_id,
         clusters.unit_id,
-        graph.node_id,
-        graph.identifier_id,
-        graph.identifier_type,
-        graph.identifier_value,
-        graph.first_seen_at,
-        graph.canonical_id
+        nodes.node_id,
+        nodes.identifier_type,
+        nodes.first_seen_at
     from clusters
-    inner join graph
-        on clusters.node_id = graph.node_id
+    inner join nodes
+        on clusters.node_id = nodes.node_id
 
 ),
 
@@ -50,14 +47,9 @@ pairs as (
     select
         contested.kind,
         contested.left_node,
-        left_end.identifier_type as left_type,
-        left_end.identifier_value as left_value,
-        left_end.identifier_id as left_id,
-        left_end.canonical_id as left_canonical_id,
-        right_end.identifier_type as right_type,
-        right_end.identifier_value as right_value,
-        right_end.identifier_id as right_id,
-        right_end.canonical_id as right_canonical_id,
+        left_end.cluster_id as left_cluster,
+        contested.right_node,
+        right_end.cluster_id as right_cluster,
         contested.first_seen_at,
         contested.last_seen_at,
         contested.message_count
@@ -66,7 +58,7 @@ pairs as (
         on contested.left_node = left_end.node_id
     inner join members as right_end
         on contested.right_node = right_end.node_id
-    where left_end.canonical_id <> right_end.canonical_id
+    where left_end.cluster_id <> right_end.cluster_id
 
 ),
 
@@ -74,8 +66,8 @@ pairs as (
 between_profiles as (
 
     select distinct
-        left_canonical_id,
-        right_canonical_id
+        left_cluster,
+        right_cluster
     from pairs
     where kind <> 'cut'
 
@@ -85,13 +77,13 @@ between_profiles as (
 found_values as (
 
     select
-        canonical_id,
+        cluster_id,
         identifier_type,
         unit_id,
         min(first_seen_at) as first_seen_at
     from members
     group by
-        canonical_id,
+        cluster_id,
         identifier_type,
         unit_id
 
@@ -100,12 +92,12 @@ found_values as (
 counts as (
 
     select
-        canonical_id,
+        cluster_id,
         identifier_type,
         count(*) as value_count
     from found_values
     group by
-        canonical_id,
+        cluster_id,
         identifier_type
 
 ),
@@ -119,7 +111,7 @@ together as (
         found_values.first_seen_at
     from between_profiles
     inner join found_values
-        on between_profiles.left_canonical_id = found_values.canonical_id
+        on between_profiles.left_cluster = found_values.cluster_id
     union all
     select
         between_profiles.*,
@@ -127,7 +119,7 @@ together as (
         found_values.first_seen_at
     from between_profiles
     inner join found_values
-        on between_profiles.right_canonical_id = found_values.canonical_id
+        on between_profiles.right_cluster = found_values.cluster_id
 
 ),
 {%- endif %}
@@ -135,14 +127,14 @@ together as (
 cuts as (
 
     select
-        left_canonical_id,
-        right_canonical_id
+        left_cluster,
+        right_cluster
     from pairs
     where kind = 'cut'
     union
     select
-        right_canonical_id as left_canonical_id,
-        left_canonical_id as right_canonical_id
+        right_cluster as left_cluster,
+        left_cluster as right_cluster
     from pairs
     where kind = 'cut'
 
@@ -151,8 +143,8 @@ cuts as (
 reasons as (
 
     select
-        between_profiles.left_canonical_id,
-        between_profiles.right_canonical_id,
+        between_profiles.left_cluster,
+        between_profiles.right_cluster,
         'cut' as reason,
         cast(null as {{ revetl.type_of('varchar') }}) as limit_type,
         cast(null as {{ revetl.type_of('varchar') }}) as limit_window,
@@ -160,22 +152,22 @@ reasons as (
     from between_profiles
     inner join cuts
         on
-            between_profiles.left_canonical_id = cuts.left_canonical_id
-            and between_profiles.right_canonical_id = cuts.right_canonical_id
+            between_profiles.left_cluster = cuts.left_cluster
+            and between_profiles.right_cluster = cuts.right_cluster
     union all
     select
-        between_profiles.left_canonical_id,
-        between_profiles.right_canonical_id,
+        between_profiles.left_cluster,
+        between_profiles.right_cluster,
         'limit' as reason,
         limits.identifier_type as limit_type,
         'ever' as limit_window,
         limits.limit_ever as limit_values
     from between_profiles
     inner join counts as left_counts
-        on between_profiles.left_canonical_id = left_counts.canonical_id
+        on between_profiles.left_cluster = left_counts.cluster_id
     inner join counts as right_counts
         on
-            between_profiles.right_canonical_id = right_counts.canonical_id
+            between_profiles.right_cluster = right_counts.cluster_id
             and left_counts.identifier_type = right_counts.identifier_type
     inner join limits
         on left_counts.identifier_type = limits.identifier_type
@@ -183,19 +175,19 @@ reasons as (
     {% for limit in windows -%}
     union all
     select distinct
-        left_canonical_id,
-        right_canonical_id,
+        left_cluster,
+        right_cluster,
         'limit' as reason,
         '{{ limit.type }}' as limit_type,
         '{{ limit.window }}' as limit_window,
         {{ limit.most }} as limit_values
     from (
         select
-            left_canonical_id,
-            right_canonical_id,
+            left_cluster,
+            right_cluster,
             first_seen_at,
             lead(first_seen_at, {{ limit.most }}) over (
-                partition by left_canonical_id, right_canonical_id
+                partition by left_cluster, right_cluster
                 order by first_seen_at
             ) as one_too_many_at
         from together
@@ -206,33 +198,71 @@ reasons as (
 
 ),
 
-conflicts as (
+left_out as (
 
     select
-        pairs.left_type,
-        pairs.left_value,
-        pairs.left_id,
-        pairs.left_canonical_id,
-        pairs.right_type,
-        pairs.right_value,
-        pairs.right_id,
-        pairs.right_canonical_id,
-        pairs.kind,
+        pairs.*,
         reasons.reason,
         reasons.limit_type,
         reasons.limit_window,
-        reasons.limit_values,
-        pairs.first_seen_at,
-        pairs.last_seen_at,
-        pairs.message_count,
-        pairs.left_node
+        reasons.limit_values
     from pairs
     inner join reasons
         on
-            pairs.left_canonical_id = reasons.left_canonical_id
-            and pairs.right_canonical_id = reasons.right_canonical_id
+            pairs.left_cluster = reasons.left_cluster
+            and pairs.right_cluster = reasons.right_cluster
             and (pairs.kind <> 'alias' or reasons.reason = 'cut')
     where pairs.kind <> 'cut'
+
+),
+
+ends as (
+
+    select left_node as node_id from left_out
+    union
+    select right_node as node_id from left_out
+
+),
+
+named as (
+
+    select
+        graph.node_id,
+        graph.identifier_id,
+        graph.identifier_type,
+        graph.identifier_value,
+        graph.canonical_id
+    from {{ ref('identity_graph') }} as graph
+    inner join ends
+        on graph.node_id = ends.node_id
+
+),
+
+conflicts as (
+
+    select
+        left_end.identifier_type as left_type,
+        left_end.identifier_value as left_value,
+        left_end.identifier_id as left_id,
+        left_end.canonical_id as left_canonical_id,
+        right_end.identifier_type as right_type,
+        right_end.identifier_value as right_value,
+        right_end.identifier_id as right_id,
+        right_end.canonical_id as right_canonical_id,
+        left_out.kind,
+        left_out.reason,
+        left_out.limit_type,
+        left_out.limit_window,
+        left_out.limit_values,
+        left_out.first_seen_at,
+        left_out.last_seen_at,
+        left_out.message_count,
+        left_out.left_node
+    from left_out
+    inner join named as left_end
+        on left_out.left_node = left_end.node_id
+    inner join named as right_end
+        on left_out.right_node = right_end.node_id
 
 )
 

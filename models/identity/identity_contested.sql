@@ -1,8 +1,8 @@
 {{ config(materialized='table') }}
 
-with all_identifiers as (
+with all_nodes as (
 
-    select * from {{ ref('identity_identifiers') }}
+    select * from {{ ref('identity_nodes') }}
 
 ),
 
@@ -14,18 +14,18 @@ touched as (
 
 ),
 
-identifiers as (
+nodes as (
 
-    select all_identifiers.*
-    from all_identifiers
+    select all_nodes.*
+    from all_nodes
     inner join touched
-        on all_identifiers.node_id = touched.node_id
+        on all_nodes.node_id = touched.node_id
 
 ),
 {% else %}
-identifiers as (
+nodes as (
 
-    select * from all_identifiers
+    select * from all_nodes
 
 ),
 {% endif %}
@@ -57,7 +57,7 @@ counted as (
         component_id,
         identifier_type,
         count(*) as identifier_count
-    from identifiers
+    from nodes
     group by
         component_id,
         identifier_type
@@ -95,14 +95,14 @@ cut_ends as (
 
 with_a_cut as (
 
-    select min(identifiers.component_id) as component_id
+    select min(nodes.component_id) as component_id
     from cut_ends
-    inner join identifiers
-        on cut_ends.node_id = identifiers.node_id
+    inner join nodes
+        on cut_ends.node_id = nodes.node_id
     group by
         cut_ends.left_node,
         cut_ends.right_node
-    having count(*) = 2 and min(identifiers.component_id) = max(identifiers.component_id)
+    having count(*) = 2 and min(nodes.component_id) = max(nodes.component_id)
 
 ),
 
@@ -117,15 +117,15 @@ contested as (
 members as (
 
     select
-        identifiers.node_id,
-        identifiers.identifier_type,
-        identifiers.first_seen_at,
+        nodes.node_id,
+        nodes.identifier_type,
+        nodes.first_seen_at,
         rules.priority
-    from identifiers
+    from nodes
     inner join contested
-        on identifiers.component_id = contested.component_id
+        on nodes.component_id = contested.component_id
     inner join rules
-        on identifiers.identifier_type = rules.identifier_type
+        on nodes.identifier_type = rules.identifier_type
 
 ),
 

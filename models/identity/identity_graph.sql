@@ -1,8 +1,22 @@
 {{ config(materialized='patched', key='node_id', stale='identity_touched', tags=['identity_increment']) }}
 
-with all_identifiers as (
+with all_nodes as (
 
-    select * from {{ ref('identity_identifiers') }}
+    select * from {{ ref('identity_nodes') }}
+
+),
+
+all_pairs as (
+
+    select
+        left_node,
+        left_type,
+        left_value,
+        right_node,
+        right_type,
+        right_value
+    from {{ ref('identity_pairs') }}
+    where source <> 'cut'
 
 ),
 
@@ -14,21 +28,54 @@ touched as (
 
 ),
 
-identifiers as (
+nodes as (
 
-    select all_identifiers.*
-    from all_identifiers
+    select all_nodes.*
+    from all_nodes
     inner join touched
-        on all_identifiers.node_id = touched.node_id
+        on all_nodes.node_id = touched.node_id
+
+),
+
+pairs as (
+
+    select all_pairs.*
+    from all_pairs
+    inner join touched
+        on all_pairs.left_node = touched.node_id
 
 ),
 {% else %}
-identifiers as (
+nodes as (
 
-    select * from all_identifiers
+    select * from all_nodes
+
+),
+
+pairs as (
+
+    select * from all_pairs
 
 ),
 {% endif %}
+
+-- Two identifiers with one node_id (one chance in 10^5 for ten million) would be two rows here, and fail a test.
+identifiers as (
+
+    select
+        left_node as node_id,
+        left_type as identifier_type,
+        left_value as identifier_value
+    from pairs
+    union
+    select
+        right_node as node_id,
+        right_type as identifier_type,
+        right_value as identifier_value
+    from pairs
+    where left_node <> right_node
+
+),
 
 clusters as (
 
@@ -36,49 +83,42 @@ clusters as (
 
 ),
 
-placed as (
-
-    select
-        identifiers.node_id,
-        {{ revetl.identifier_id('identifiers.identifier_type', 'identifiers.identifier_value') }} as identifier_id,
-        identifiers.identifier_type,
-        identifiers.identifier_value,
-        identifiers.first_seen_at,
-        identifiers.last_seen_at,
-        coalesce(clusters.cluster_id, identifiers.component_id) as cluster_id
-    from identifiers
-    left join clusters
-        on identifiers.node_id = clusters.node_id
-
-),
-
 -- The oldest identifier of a profile names it, so that a merge keeps the older profile's id.
 named as (
 
     select
-        *,
-        first_value(identifier_id) over (
-            partition by cluster_id
+        nodes.node_id,
+        nodes.first_seen_at,
+        nodes.last_seen_at,
+        first_value(nodes.node_id) over (
+            partition by coalesce(clusters.cluster_id, nodes.component_id)
             order by
-                first_seen_at,
-                {{ revetl.identifier_rank('identifier_type') }},
-                identifier_value
-        ) as canonical_id
-    from placed
+                nodes.first_seen_at,
+                {{ revetl.identifier_rank('nodes.identifier_type') }},
+                nodes.node_id
+        ) as profile_node
+    from nodes
+    left join clusters
+        on nodes.node_id = clusters.node_id
 
 ),
 
 graph as (
 
     select
-        identifier_id,
-        identifier_type,
-        identifier_value,
-        canonical_id,
-        first_seen_at,
-        last_seen_at,
-        node_id
+        {{ revetl.identifier_id('identifiers.identifier_type', 'identifiers.identifier_value') }} as identifier_id,
+        identifiers.identifier_type,
+        identifiers.identifier_value,
+        {{ revetl.identifier_id('oldest.identifier_type', 'oldest.identifier_value') }} as canonical_id,
+        named.first_seen_at,
+        named.last_seen_at,
+        named.node_id,
+        named.profile_node
     from named
+    inner join identifiers
+        on named.node_id = identifiers.node_id
+    inner join identifiers as oldest
+        on named.profile_node = oldest.node_id
 
 )
 

@@ -4,17 +4,20 @@ with whole_graph as (
 
     select
         node_id,
-        canonical_id,
+        profile_node,
         first_seen_at,
-        {{ revetl.identifier_rank('identifier_type') }} as priority,
-        identifier_value
+        {{ revetl.identifier_rank('identifier_type') }} as priority
     from {{ ref('identity_graph') }}
 
 ),
 
 all_pairs as (
 
-    select * from {{ ref('identity_pairs') }}
+    select
+        left_node,
+        right_node,
+        first_seen_at
+    from {{ ref('identity_pairs') }}
     where source <> 'cut' and left_node <> right_node
 
 ),
@@ -61,7 +64,7 @@ pairs as (
 edges as (
 
     select
-        left_end.canonical_id,
+        left_end.profile_node,
         left_end.node_id as left_node,
         left_end.first_seen_at as left_seen_at,
         right_end.node_id as right_node,
@@ -71,7 +74,7 @@ edges as (
             left_end.first_seen_at = right_end.first_seen_at
             and (
                 left_end.priority < right_end.priority
-                or (left_end.priority = right_end.priority and left_end.identifier_value < right_end.identifier_value)
+                or (left_end.priority = right_end.priority and left_end.node_id < right_end.node_id)
             )
         ) as is_left_older,
         pairs.first_seen_at
@@ -80,14 +83,14 @@ edges as (
         on pairs.left_node = left_end.node_id
     inner join graph as right_end
         on pairs.right_node = right_end.node_id
-    where left_end.canonical_id = right_end.canonical_id
+    where left_end.profile_node = right_end.profile_node
 
 ),
 
 directed as (
 
     select
-        canonical_id,
+        profile_node,
         case when is_left_older then left_node else right_node end as older_node,
         case when is_left_older then right_node else left_node end as younger_node,
         first_seen_at,
@@ -100,31 +103,31 @@ directed as (
 births as (
 
     select
-        canonical_id,
+        profile_node,
         count(distinct younger_node) as born_count
     from directed
     where is_first_of_younger
-    group by canonical_id
+    group by profile_node
 
 ),
 
 sizes as (
 
     select
-        canonical_id,
+        profile_node,
         count(*) as identifier_count
     from graph
-    group by canonical_id
+    group by profile_node
 
 ),
 
 -- Where all but one were born into it, nothing was merged.
 merged as (
 
-    select sizes.canonical_id
+    select sizes.profile_node
     from sizes
     left join births
-        on sizes.canonical_id = births.canonical_id
+        on sizes.profile_node = births.profile_node
     where sizes.identifier_count > 1 + coalesce(births.born_count, 0)
 
 ),
@@ -134,22 +137,22 @@ aged as (
     select
         graph.node_id,
         row_number() over (
-            partition by graph.canonical_id
+            partition by graph.profile_node
             order by
                 graph.first_seen_at,
                 graph.priority,
-                graph.identifier_value
+                graph.node_id
         ) as age
     from graph
     inner join merged
-        on graph.canonical_id = merged.canonical_id
+        on graph.profile_node = merged.profile_node
 
 ),
 
 numbered as (
 
     select
-        directed.canonical_id,
+        directed.profile_node,
         directed.older_node,
         older.age as older_age,
         directed.younger_node,
@@ -173,7 +176,7 @@ numbered as (
 links as (
 
     select
-        canonical_id,
+        profile_node,
         older_node,
         older_age,
         younger_node,
@@ -182,7 +185,7 @@ links as (
         max(case when edge_number = 1 and is_first_of_younger then 1 else 0 end) = 1 as is_birth
     from numbered
     group by
-        canonical_id,
+        profile_node,
         older_node,
         older_age,
         younger_node,

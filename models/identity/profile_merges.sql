@@ -8,9 +8,28 @@ with merges as (
 
 ),
 
+nodes as (
+
+    select loser_node as node_id from merges
+    union
+    select survivor_node as node_id from merges
+    union
+    select older_node as node_id from merges
+    union
+    select younger_node as node_id from merges
+
+),
+
 graph as (
 
-    select * from {{ ref('identity_graph') }}
+    select
+        identity_graph.node_id,
+        identity_graph.identifier_id,
+        identity_graph.identifier_type,
+        identity_graph.identifier_value
+    from {{ ref('identity_graph') }} as identity_graph
+    inner join nodes
+        on identity_graph.node_id = nodes.node_id
 
 ),
 

@@ -107,7 +107,7 @@ def resolve(found: Facts, cuts: set[tuple[Identifier, Identifier]], rules: Rules
             _merge(cluster, *edge)
 
     def age(identifier: Identifier) -> tuple[int, int, str]:
-        return found.seen[identifier], rules.rank(identifier), identifier[1]
+        return found.seen[identifier], rules.rank(identifier), identifier_id(identifier)
 
     names = {identifier: min(members, key=age) for identifier, members in cluster.items()}
     return Answer(

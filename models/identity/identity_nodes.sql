@@ -8,7 +8,14 @@ with components as (
 
 all_pairs as (
 
-    select * from {{ ref('identity_pairs') }}
+    select
+        left_node,
+        left_type,
+        right_node,
+        right_type,
+        first_seen_at,
+        last_seen_at
+    from {{ ref('identity_pairs') }}
     where source <> 'cut'
 
 ),
@@ -43,7 +50,6 @@ ends as (
     select
         left_node as node_id,
         left_type as identifier_type,
-        left_value as identifier_value,
         first_seen_at,
         last_seen_at
     from pairs
@@ -51,7 +57,6 @@ ends as (
     select
         right_node as node_id,
         right_type as identifier_type,
-        right_value as identifier_value,
         first_seen_at,
         last_seen_at
     from pairs
@@ -59,29 +64,23 @@ ends as (
 
 ),
 
--- Two identifiers with one node_id (one in 10^5 times for ten million) would be two rows here, and a test fails.
 seen as (
 
     select
         node_id,
-        identifier_type,
-        identifier_value,
+        min(identifier_type) as identifier_type,
         min(first_seen_at) as first_seen_at,
         max(last_seen_at) as last_seen_at
     from ends
-    group by
-        node_id,
-        identifier_type,
-        identifier_value
+    group by node_id
 
 ),
 
-identifiers as (
+nodes as (
 
     select
         seen.node_id,
         seen.identifier_type,
-        seen.identifier_value,
         seen.first_seen_at,
         seen.last_seen_at,
         components.component_id
@@ -91,4 +90,4 @@ identifiers as (
 
 )
 
-select * from identifiers
+select * from nodes
