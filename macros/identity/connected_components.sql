@@ -15,14 +15,12 @@
     {% if config.get('stale') and existing_relation is not none and revetl.identity_increment() %}
         {{ run_hooks(pre_hooks, inside_transaction=False) }}
         {{ run_hooks(pre_hooks, inside_transaction=True) }}
-        {% do revetl.working_table('rows',
+        {% do revetl.replace_stale_rows(this,
             'select stale.node_id, labels.component_id from '
             ~ revetl.relation_there(config.get('stale')) ~ ' as stale inner join (' ~ query ~ ') as labels '
             ~ 'on stale.label = labels.node_id where stale.is_seen') %}
-        {% do revetl.replace_stale_rows(this) %}
         {{ run_hooks(post_hooks, inside_transaction=True) }}
         {{ adapter.commit() }}
-        {% do revetl.drop_working_table('rows') %}
         {{ run_hooks(post_hooks, inside_transaction=False) }}
         {% set built = {'relations': [this]} %}
     {% else %}

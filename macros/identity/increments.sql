@@ -36,8 +36,9 @@
     {{ return(none if none in changed or changed | length > 100 else changed) }}
 {% endmacro %}
 
+{# Tells one set of rules from another, and one version of what is made of them from another. #}
 {% macro identity_rules_hash() %}
-    {{ return(local_md5(tojson(revetl.identity_rules(), sort_keys=true))) }}
+    {{ return(local_md5('1 ' ~ tojson(var('identity', none), sort_keys=true))) }}
 {% endmacro %}
 
 {# The relation of one of this package's models, or of a table beside it, where it is there; for models that
@@ -75,7 +76,8 @@
 
 {# A table of which a build replaces only the rows that may have changed. The model's SQL gives those rows (all
    rows where `identity_increment()` is false); config `key` names the columns by which the rows they replace
-   are known, `stale` the model that has the keys (under `stale_key`, where its columns have other names). #}
+   are known, `stale` the model that has the keys (under `stale_key`, where its columns have other names; with
+   `stale_batch`, only those that this dbt invocation found). #}
 {% materialization patched, default %}
     {%- set existing_relation = load_cached_relation(this) -%}
     {% if existing_relation is none or existing_relation.type != 'table' or not revetl.identity_increment() %}
@@ -84,19 +86,17 @@
     {% set grant_config = config.get('grants') %}
     {{ run_hooks(pre_hooks, inside_transaction=False) }}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
-    {% do revetl.working_table('rows', sql) %}
-    {% do revetl.replace_stale_rows(this) %}
+    {% do revetl.replace_stale_rows(this, sql) %}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
     {% do apply_grants(this, grant_config, should_revoke=should_revoke(existing_relation, full_refresh_mode=False)) %}
     {{ adapter.commit() }}
-    {% do revetl.drop_working_table('rows') %}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [this]}) }}
 {% endmaterialization %}
 
-{# Put the working table `rows` in the place of the stale rows; in one transaction where the engine has them.
-   Cut short between the two statements, the next build does it again: its changes are not settled. #}
-{% macro replace_stale_rows(target) %}
+{# Put the rows of a query in the place of the stale rows, in one transaction where the engine has them. Cut
+   short between the two statements, the next build does it again: its changes are not settled. #}
+{% macro replace_stale_rows(target, sql) %}
     {% set keys = config.get('key') if config.get('key') is not string else [config.get('key')] %}
     {% set names = config.get('stale_key', config.get('key')) %}
     {% set names = names if names is not string else [names] %}
@@ -110,10 +110,13 @@
         where exists (
             select 1 from {{ revetl.relation_there(config.get('stale')) }} as stale
             where {{ matches | join(' and ') }}
+                {% if config.get('stale_batch') %}and stale.batch = '{{ invocation_id }}'{% endif %}
         )
     {%- endcall %}
     {% call statement('main') -%}
-        insert into {{ target }} ({{ columns }}) select {{ columns }} from {{ revetl.working('rows') }}
+        insert into {{ target }} ({{ columns }})
+        select {{ columns }} from ({{ sql }}
+        ) as fresh
     {%- endcall %}
 {% endmacro %}
 

@@ -36,8 +36,10 @@ changes as (
         coalesce(stars.source, sightings.source) as source,
         coalesce(stars.message_id, sightings.message_id) as message_id,
         coalesce(stars.timestamp, sightings.timestamp) as timestamp,
+        coalesce(stars.left_node, sightings.left_node) as left_node,
         coalesce(stars.left_type, sightings.left_type) as left_type,
         coalesce(stars.left_value, sightings.left_value) as left_value,
+        coalesce(stars.right_node, sightings.right_node) as right_node,
         coalesce(stars.right_type, sightings.right_type) as right_type,
         coalesce(stars.right_value, sightings.right_value) as right_value,
         coalesce(stars.is_leading, sightings.is_leading) as is_leading,
@@ -62,19 +64,19 @@ changes as (
 ),
 {% endif %}
 
-numbered as (
+batch as (
 
     select
         change,
         source,
         message_id,
         timestamp,
+        left_node,
         left_type,
         left_value,
-        {{ revetl.node_id('left_type', 'left_value') }} as left_node,
+        right_node,
         right_type,
         right_value,
-        {{ revetl.node_id('right_type', 'right_value') }} as right_node,
         is_leading,
         sighting_hash,
         '{{ invocation_id }}' as batch
@@ -82,4 +84,4 @@ numbered as (
 
 )
 
-select * from numbered
+select * from batch

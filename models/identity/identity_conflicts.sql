@@ -1,240 +1,14 @@
-{{ config(
-    materialized='patched', key='left_node', stale='identity_touched', stale_key='node_id', tags=['identity_increment']
-) }}
+{{ config(materialized='view') }}
 
-{% set windows = [] %}
-{% for type in revetl.identity_rules().types %}
-    {% for window, days in {'week': 7, 'month': 30, 'year': 365}.items() if window in type.limits %}
-        {% do windows.append({'type': type.name, 'window': window, 'days': days, 'most': type.limits[window]}) %}
-    {% endfor %}
-{% endfor %}
+with left_out as (
 
-with clusters as (
-
-    select * from {{ ref('identity_clusters') }}
+    select * from {{ ref('identity_left_out') }}
 
 ),
 
-nodes as (
+graph as (
 
-    select * from {{ ref('identity_nodes') }}
-
-),
-
--- depends_on: {{ ref('identity_touched') }}
-members as (
-
-    select
-        clusters.cluster_id,
-        clusters.unit_id,
-        nodes.node_id,
-        nodes.identifier_type,
-        nodes.first_seen_at
-    from clusters
-    inner join nodes
-        on clusters.node_id = nodes.node_id
-
-),
-
-limits as (
-
-    select * from {{ ref('identity_rules') }}
-
-),
-
-pairs as (
-
-    select
-        contested.kind,
-        contested.left_node,
-        left_end.cluster_id as left_cluster,
-        contested.right_node,
-        right_end.cluster_id as right_cluster,
-        contested.first_seen_at,
-        contested.last_seen_at,
-        contested.message_count
-    from {{ ref('identity_contested') }} as contested
-    inner join members as left_end
-        on contested.left_node = left_end.node_id
-    inner join members as right_end
-        on contested.right_node = right_end.node_id
-    where left_end.cluster_id <> right_end.cluster_id
-
-),
-
--- Every two profiles that an edge would have merged.
-between_profiles as (
-
-    select distinct
-        left_cluster,
-        right_cluster
-    from pairs
-    where kind <> 'cut'
-
-),
-
--- What aliases make one is one value.
-found_values as (
-
-    select
-        cluster_id,
-        identifier_type,
-        unit_id,
-        min(first_seen_at) as first_seen_at
-    from members
-    group by
-        cluster_id,
-        identifier_type,
-        unit_id
-
-),
-
-counts as (
-
-    select
-        cluster_id,
-        identifier_type,
-        count(*) as value_count
-    from found_values
-    group by
-        cluster_id,
-        identifier_type
-
-),
-
-{% if windows -%}
-together as (
-
-    select
-        between_profiles.*,
-        found_values.identifier_type,
-        found_values.first_seen_at
-    from between_profiles
-    inner join found_values
-        on between_profiles.left_cluster = found_values.cluster_id
-    union all
-    select
-        between_profiles.*,
-        found_values.identifier_type,
-        found_values.first_seen_at
-    from between_profiles
-    inner join found_values
-        on between_profiles.right_cluster = found_values.cluster_id
-
-),
-{%- endif %}
-
-cuts as (
-
-    select
-        left_cluster,
-        right_cluster
-    from pairs
-    where kind = 'cut'
-    union
-    select
-        right_cluster as left_cluster,
-        left_cluster as right_cluster
-    from pairs
-    where kind = 'cut'
-
-),
-
-reasons as (
-
-    select
-        between_profiles.left_cluster,
-        between_profiles.right_cluster,
-        'cut' as reason,
-        cast(null as {{ revetl.type_of('varchar') }}) as limit_type,
-        cast(null as {{ revetl.type_of('varchar') }}) as limit_window,
-        cast(null as {{ revetl.type_of('bigint') }}) as limit_values
-    from between_profiles
-    inner join cuts
-        on
-            between_profiles.left_cluster = cuts.left_cluster
-            and between_profiles.right_cluster = cuts.right_cluster
-    union all
-    select
-        between_profiles.left_cluster,
-        between_profiles.right_cluster,
-        'limit' as reason,
-        limits.identifier_type as limit_type,
-        'ever' as limit_window,
-        limits.limit_ever as limit_values
-    from between_profiles
-    inner join counts as left_counts
-        on between_profiles.left_cluster = left_counts.cluster_id
-    inner join counts as right_counts
-        on
-            between_profiles.right_cluster = right_counts.cluster_id
-            and left_counts.identifier_type = right_counts.identifier_type
-    inner join limits
-        on left_counts.identifier_type = limits.identifier_type
-    where left_counts.value_count + right_counts.value_count > limits.limit_ever
-    {% for limit in windows -%}
-    union all
-    select distinct
-        left_cluster,
-        right_cluster,
-        'limit' as reason,
-        '{{ limit.type }}' as limit_type,
-        '{{ limit.window }}' as limit_window,
-        {{ limit.most }} as limit_values
-    from (
-        select
-            left_cluster,
-            right_cluster,
-            first_seen_at,
-            lead(first_seen_at, {{ limit.most }}) over (
-                partition by left_cluster, right_cluster
-                order by first_seen_at
-            ) as one_too_many_at
-        from together
-        where identifier_type = '{{ limit.type }}'
-    ) as in_order
-    where {{ revetl.days_before('one_too_many_at', limit.days) }} < first_seen_at
-    {% endfor %}
-
-),
-
-left_out as (
-
-    select
-        pairs.*,
-        reasons.reason,
-        reasons.limit_type,
-        reasons.limit_window,
-        reasons.limit_values
-    from pairs
-    inner join reasons
-        on
-            pairs.left_cluster = reasons.left_cluster
-            and pairs.right_cluster = reasons.right_cluster
-            and (pairs.kind <> 'alias' or reasons.reason = 'cut')
-    where pairs.kind <> 'cut'
-
-),
-
-ends as (
-
-    select left_node as node_id from left_out
-    union
-    select right_node as node_id from left_out
-
-),
-
-named as (
-
-    select
-        graph.node_id,
-        graph.identifier_id,
-        graph.identifier_type,
-        graph.identifier_value,
-        graph.canonical_id
-    from {{ ref('identity_graph') }} as graph
-    inner join ends
-        on graph.node_id = ends.node_id
+    select * from {{ ref('identity_graph') }}
 
 ),
 
@@ -256,12 +30,11 @@ conflicts as (
         left_out.limit_values,
         left_out.first_seen_at,
         left_out.last_seen_at,
-        left_out.message_count,
-        left_out.left_node
+        left_out.message_count
     from left_out
-    inner join named as left_end
+    inner join graph as left_end
         on left_out.left_node = left_end.node_id
-    inner join named as right_end
+    inner join graph as right_end
         on left_out.right_node = right_end.node_id
 
 )

@@ -10,9 +10,7 @@ with sightings as (
 {% if revetl.identity_increment() %}
 changed as (
 
-    select distinct
-        left_type,
-        left_value
+    select distinct left_node
     from {{ ref('identity_changes') }}
 
 ),
@@ -22,7 +20,7 @@ looked_at as (
     select sightings.*
     from sightings
     inner join changed
-        on sightings.left_type = changed.left_type and sightings.left_value = changed.left_value
+        on sightings.left_node = changed.left_node
 
 ),
 {% else %}
@@ -33,13 +31,15 @@ looked_at as (
 ),
 {% endif %}
 
-counted as (
+pairs as (
 
     select
         left_type,
         left_value,
+        left_node,
         right_type,
         right_value,
+        right_node,
         source,
         min(timestamp) as first_seen_at,
         max(timestamp) as last_seen_at,
@@ -48,26 +48,11 @@ counted as (
     group by
         left_type,
         left_value,
+        left_node,
         right_type,
         right_value,
+        right_node,
         source
-
-),
-
-pairs as (
-
-    select
-        left_type,
-        left_value,
-        {{ revetl.node_id('left_type', 'left_value') }} as left_node,
-        right_type,
-        right_value,
-        {{ revetl.node_id('right_type', 'right_value') }} as right_node,
-        source,
-        first_seen_at,
-        last_seen_at,
-        message_count
-    from counted
 
 )
 

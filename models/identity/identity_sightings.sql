@@ -1,5 +1,6 @@
 {{ config(
-    materialized='patched', key=['message_id', 'sighting_hash'], stale='identity_changes', tags=['identity_increment']
+    materialized='patched', key=['message_id', 'sighting_hash'], stale='identity_changes', stale_batch=true,
+    tags=['identity_increment']
 ) }}
 
 {% if revetl.identity_increment() and revetl.relation_there('identity_sightings') is not none %}
@@ -26,8 +27,10 @@ sightings as (
         source,
         message_id,
         timestamp,
+        left_node,
         left_type,
         left_value,
+        right_node,
         right_type,
         right_value,
         is_leading,

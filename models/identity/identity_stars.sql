@@ -112,10 +112,12 @@ sightings as (
 
 ),
 
-hashed as (
+numbered as (
 
     select
         *,
+        {{ revetl.node_id('left_type', 'left_value') }} as left_node,
+        {{ revetl.node_id('right_type', 'right_value') }} as right_node,
         {{ revetl.hash_columns([
             'source', 'message_id', 'timestamp', 'left_type', 'left_value', 'right_type', 'right_value'
         ]) }} as sighting_hash
@@ -123,4 +125,4 @@ hashed as (
 
 )
 
-select * from hashed
+select * from numbered

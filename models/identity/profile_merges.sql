@@ -8,79 +8,37 @@ with merges as (
 
 ),
 
-nodes as (
-
-    select loser_node as node_id from merges
-    union
-    select survivor_node as node_id from merges
-    union
-    select older_node as node_id from merges
-    union
-    select younger_node as node_id from merges
-
-),
-
-graph as (
-
-    select
-        identity_graph.node_id,
-        identity_graph.identifier_id,
-        identity_graph.identifier_type,
-        identity_graph.identifier_value
-    from {{ ref('identity_graph') }} as identity_graph
-    inner join nodes
-        on identity_graph.node_id = nodes.node_id
-
-),
-
 -- depends_on: {{ ref('identity_touched') }}
-ends as (
+sightings as (
 
     select
-        merges.loser_node,
-        merges.survivor_node,
-        merges.merged_at,
-        older.identifier_type as older_type,
-        older.identifier_value as older_value,
-        younger.identifier_type as younger_type,
-        younger.identifier_value as younger_value
-    from merges
-    inner join graph as older
-        on merges.older_node = older.node_id
-    inner join graph as younger
-        on merges.younger_node = younger.node_id
+        source,
+        message_id,
+        timestamp,
+        left_node,
+        right_node
+    from {{ ref('identity_sightings') }}
 
 ),
 
--- Either may be the left one in the message.
+-- Either end of the edge may be the left one in the message.
 edges as (
 
     select
         loser_node,
         survivor_node,
         merged_at,
-        older_type as left_type,
-        older_value as left_value,
-        younger_type as right_type,
-        younger_value as right_value
-    from ends
+        older_node as left_node,
+        younger_node as right_node
+    from merges
     union all
     select
         loser_node,
         survivor_node,
         merged_at,
-        younger_type as left_type,
-        younger_value as left_value,
-        older_type as right_type,
-        older_value as right_value
-    from ends
-
-),
-
-sightings as (
-
-    select * from {{ ref('identity_sightings') }}
-    where timestamp in (select merged_at from merges)
+        younger_node as left_node,
+        older_node as right_node
+    from merges
 
 ),
 
@@ -99,12 +57,42 @@ messages as (
     from edges
     inner join sightings
         on
-            edges.merged_at = sightings.timestamp
-            and edges.left_type = sightings.left_type
-            and edges.left_value = sightings.left_value
-            and edges.right_type = sightings.right_type
-            and edges.right_value = sightings.right_value
+            edges.left_node = sightings.left_node
+            and edges.right_node = sightings.right_node
+            and edges.merged_at = sightings.timestamp
     where sightings.source <> 'cut'
+
+),
+
+firsts as (
+
+    select * from messages
+    where message_number = 1
+
+),
+
+nodes as (
+
+    select loser_node as node_id from firsts
+    union
+    select survivor_node as node_id from firsts
+    union
+    select left_node as node_id from firsts
+    union
+    select right_node as node_id from firsts
+
+),
+
+graph as (
+
+    select
+        identity_graph.node_id,
+        identity_graph.identifier_id,
+        identity_graph.identifier_type,
+        identity_graph.identifier_value
+    from {{ ref('identity_graph') }} as identity_graph
+    inner join nodes
+        on identity_graph.node_id = nodes.node_id
 
 ),
 
@@ -113,20 +101,23 @@ named as (
     select
         losers.identifier_id as loser_id,
         survivors.identifier_id as survivor_id,
-        messages.merged_at,
-        messages.left_type,
-        messages.left_value,
-        messages.right_type,
-        messages.right_value,
-        messages.source,
-        messages.message_id,
-        messages.loser_node
-    from messages
+        firsts.merged_at,
+        left_end.identifier_type as left_type,
+        left_end.identifier_value as left_value,
+        right_end.identifier_type as right_type,
+        right_end.identifier_value as right_value,
+        firsts.source,
+        firsts.message_id,
+        firsts.loser_node
+    from firsts
     inner join graph as losers
-        on messages.loser_node = losers.node_id
+        on firsts.loser_node = losers.node_id
     inner join graph as survivors
-        on messages.survivor_node = survivors.node_id
-    where messages.message_number = 1
+        on firsts.survivor_node = survivors.node_id
+    inner join graph as left_end
+        on firsts.left_node = left_end.node_id
+    inner join graph as right_end
+        on firsts.right_node = right_end.node_id
 
 )
 
