@@ -76,8 +76,8 @@
 
 {# A table of which a build replaces only the rows that may have changed. The model's SQL gives those rows (all
    rows where `identity_increment()` is false); config `key` names the columns by which the rows they replace
-   are known, `stale` the model that has the keys (under `stale_key`, where its columns have other names; with
-   `stale_batch`, only those that this dbt invocation found). #}
+   are known, `stale` the model that has the keys (under `stale_key`, where its columns have other names), all
+   of them or those of which `stale_if` is true; with `stale_batch`, those that this dbt invocation found. #}
 {% materialization patched, default %}
     {%- set existing_relation = load_cached_relation(this) -%}
     {% if existing_relation is none or existing_relation.type != 'table' or not revetl.identity_increment() %}
@@ -110,6 +110,7 @@
         where exists (
             select 1 from {{ revetl.relation_there(config.get('stale')) }} as stale
             where {{ matches | join(' and ') }}
+                {{ 'and ' ~ config.get('stale_if') if config.get('stale_if') }}
                 {% if config.get('stale_batch') %}and stale.batch = '{{ invocation_id }}'{% endif %}
         )
     {%- endcall %}

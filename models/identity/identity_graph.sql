@@ -6,17 +6,9 @@ with all_nodes as (
 
 ),
 
-all_pairs as (
+identifiers as (
 
-    select
-        left_node,
-        left_type,
-        left_value,
-        right_node,
-        right_type,
-        right_value
-    from {{ ref('identity_pairs') }}
-    where source <> 'cut'
+    select * from {{ ref('identity_identifiers') }}
 
 ),
 
@@ -37,45 +29,13 @@ nodes as (
 
 ),
 
-pairs as (
-
-    select all_pairs.*
-    from all_pairs
-    inner join touched
-        on all_pairs.left_node = touched.node_id
-
-),
 {% else %}
 nodes as (
 
     select * from all_nodes
 
 ),
-
-pairs as (
-
-    select * from all_pairs
-
-),
 {% endif %}
-
--- Two identifiers with one node_id (one chance in 10^5 for ten million) would be two rows here, and fail a test.
-identifiers as (
-
-    select
-        left_node as node_id,
-        left_type as identifier_type,
-        left_value as identifier_value
-    from pairs
-    union
-    select
-        right_node as node_id,
-        right_type as identifier_type,
-        right_value as identifier_value
-    from pairs
-    where left_node <> right_node
-
-),
 
 clusters as (
 
@@ -103,13 +63,25 @@ named as (
 
 ),
 
+profiles as (
+
+    select
+        named.profile_node,
+        {{ revetl.identifier_id('identifiers.identifier_type', 'identifiers.identifier_value') }} as canonical_id
+    from named
+    inner join identifiers
+        on named.node_id = identifiers.node_id
+    where named.node_id = named.profile_node
+
+),
+
 graph as (
 
     select
         {{ revetl.identifier_id('identifiers.identifier_type', 'identifiers.identifier_value') }} as identifier_id,
         identifiers.identifier_type,
         identifiers.identifier_value,
-        {{ revetl.identifier_id('oldest.identifier_type', 'oldest.identifier_value') }} as canonical_id,
+        profiles.canonical_id,
         named.first_seen_at,
         named.last_seen_at,
         named.node_id,
@@ -117,8 +89,8 @@ graph as (
     from named
     inner join identifiers
         on named.node_id = identifiers.node_id
-    inner join identifiers as oldest
-        on named.profile_node = oldest.node_id
+    inner join profiles
+        on named.profile_node = profiles.profile_node
 
 )
 

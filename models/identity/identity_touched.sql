@@ -136,8 +136,11 @@ labelled as (
             when touched.component_id is null or touched.has_lost = 1 then touched.node_id
             else touched.component_id
         end as label,
-        lost.node_id is null or kept.node_id is not null as is_seen
+        lost.node_id is null or kept.node_id is not null as is_seen,
+        identifiers.node_id is not null as is_changed
     from touched
+    left join identifiers
+        on touched.node_id = identifiers.node_id
     left join lost
         on touched.node_id = lost.node_id
     left join kept

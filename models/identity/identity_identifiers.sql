@@ -1,0 +1,66 @@
+{{ config(
+    materialized='patched', key='node_id', stale='identity_touched', stale_if='stale.is_changed',
+    tags=['identity_increment']
+) }}
+
+{% set increment = revetl.identity_increment() %}
+
+-- depends_on: {{ ref('identity_touched') }} {{ ref('identity_changes') }}
+with pairs as (
+
+    select
+        left_node,
+        left_type,
+        left_value,
+        right_node,
+        right_type,
+        right_value
+    from {{ ref('identity_changes') if increment else ref('identity_pairs') }}
+    {%- if not increment %}
+    where source <> 'cut'
+    {%- endif %}
+
+),
+
+-- Two identifiers with one node_id (one chance in 10^5 for ten million) would be two rows here, and fail a test.
+identifiers as (
+
+    select
+        left_node as node_id,
+        left_type as identifier_type,
+        left_value as identifier_value
+    from pairs
+    union
+    select
+        right_node as node_id,
+        right_type as identifier_type,
+        right_value as identifier_value
+    from pairs
+    where left_node <> right_node
+
+),
+{% if increment %}
+touched as (
+
+    select * from {{ ref('identity_touched') }}
+    where is_seen
+
+),
+
+seen as (
+
+    select identifiers.*
+    from identifiers
+    inner join touched
+        on identifiers.node_id = touched.node_id
+
+)
+{% else %}
+seen as (
+
+    select * from identifiers
+
+)
+{% endif %}
+
+select * from seen
