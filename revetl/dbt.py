@@ -120,8 +120,9 @@ def read_project(options: Options) -> DbtProject:
     )
 
 
-def read_target(project: DbtProject, options: Options) -> Target:
-    """The output that dbt would use: the one named by --target, else the profile's own."""
+def read_profile(project: DbtProject, options: Options) -> tuple[Path, Mapping[str, Any]]:
+    """profiles.yml, and the project's profile as it is written there: nothing is rendered. Raises UsageError
+    when there is none."""
     path = _profiles_yml(project, options)
     profiles = read_yaml(path) or {}
     if project.profile not in profiles:
@@ -129,7 +130,12 @@ def read_target(project: DbtProject, options: Options) -> Target:
         raise UsageError(
             f"{path}: there is no profile '{project.profile}'. {nearest(project.profile, found)}"
         )
-    profile = profiles[project.profile]
+    return path, profiles[project.profile]
+
+
+def read_target(project: DbtProject, options: Options) -> Target:
+    """The output that dbt would use: the one named by --target, else the profile's own."""
+    path, profile = read_profile(project, options)
     outputs = profile.get("outputs") or {}
     name = str(
         options.target or render(profile.get("target", "default"), f"{path}: {project.profile}.target")

@@ -16,6 +16,14 @@
     ({{ moment }} - interval '{{ days }} days')
 {%- endmacro %}
 
+{% macro days_after(moment, days) -%}
+    {{ return(adapter.dispatch('days_after', 'revetl')(moment, days)) }}
+{%- endmacro %}
+
+{% macro default__days_after(moment, days) -%}
+    ({{ moment }} + interval '{{ days }} days')
+{%- endmacro %}
+
 {# A timestamp moved by hours, which may have a fraction. #}
 {% macro hours_before(moment, hours) -%}
     {{ return(adapter.dispatch('hours_before', 'revetl')(moment, hours)) }}

@@ -77,7 +77,8 @@
 {# A table of which a build replaces only the rows that may have changed. The model's SQL gives those rows (all
    rows where `identity_increment()` is false); config `key` names the columns by which the rows they replace
    are known, `stale` the model that has the keys (under `stale_key`, where its columns have other names), all
-   of them or those of which `stale_if` is true; with `stale_batch`, those that this dbt invocation found. #}
+   of them or those of which `stale_if` is true; with `stale_batch`, those that this dbt invocation found. Without
+   `stale`, rows are only added. #}
 {% materialization patched, default %}
     {%- set existing_relation = load_cached_relation(this) -%}
     {% if existing_relation is none or existing_relation.type != 'table' or not revetl.identity_increment() %}
@@ -97,6 +98,8 @@
 {# Put the rows of a query in the place of the stale rows, in one transaction where the engine has them. Cut
    short between the two statements, the next build does it again: its changes are not settled. #}
 {% macro replace_stale_rows(target, sql) %}
+    {% set columns = adapter.get_columns_in_relation(target) | map(attribute='quoted') | join(', ') %}
+    {% if config.get('stale') %}
     {% set keys = config.get('key') if config.get('key') is not string else [config.get('key')] %}
     {% set names = config.get('stale_key', config.get('key')) %}
     {% set names = names if names is not string else [names] %}
@@ -104,7 +107,6 @@
     {% for key in keys %}
         {% do matches.append(target.identifier ~ '.' ~ key ~ ' = stale.' ~ names[loop.index0]) %}
     {% endfor %}
-    {% set columns = adapter.get_columns_in_relation(target) | map(attribute='quoted') | join(', ') %}
     {% call statement('delete') -%}
         delete from {{ target }}
         where exists (
@@ -114,6 +116,7 @@
                 {% if config.get('stale_batch') %}and stale.batch = '{{ invocation_id }}'{% endif %}
         )
     {%- endcall %}
+    {% endif %}
     {% call statement('main') -%}
         insert into {{ target }} ({{ columns }})
         select {{ columns }} from ({{ sql }}

@@ -1,6 +1,6 @@
 {# A row is told from another by message and hash together: the hash is quick, and the message makes it sure.
    Only the days are compared of which the sums of messages differ. #}
-{{ config(materialized='incremental', tags=['identity_increment'], on_schema_change='fail') }}
+{{ config(materialized='patched', tags=['identity_increment']) }}
 
 {% set sighted = revetl.relation_there('identity_sightings') if revetl.identity_increment() else none %}
 {% set all_days = ref('identity_days') %}
@@ -10,7 +10,9 @@
 {% set of_changed_days %}
     {%- if days is not none -%}
     where source in ('alias', 'cut')
-        {%- for day in days %} or cast(timestamp as date) = cast('{{ day }}' as date){% endfor %}
+        {%- for day in days %}
+        or (timestamp >= cast('{{ day }}' as timestamp) and timestamp < {{ revetl.days_after("cast('" ~ day ~ "' as timestamp)", 1) }})
+        {%- endfor %}
     {%- endif -%}
 {% endset %}
 

@@ -6,12 +6,6 @@ with all_nodes as (
 
 ),
 
-identifiers as (
-
-    select * from {{ ref('identity_identifiers') }}
-
-),
-
 -- depends_on: {{ ref('identity_touched') }}
 {% if revetl.identity_increment() %}
 touched as (
@@ -29,10 +23,24 @@ nodes as (
 
 ),
 
+identifiers as (
+
+    select all_identifiers.*
+    from {{ ref('identity_identifiers') }} as all_identifiers
+    inner join touched
+        on all_identifiers.node_id = touched.node_id
+
+),
 {% else %}
 nodes as (
 
     select * from all_nodes
+
+),
+
+identifiers as (
+
+    select * from {{ ref('identity_identifiers') }}
 
 ),
 {% endif %}

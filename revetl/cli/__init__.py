@@ -29,6 +29,7 @@ _COMMANDS = {
     "validate": "validate",
     "exposures": "exposures",
     "why": "why",
+    "identity": "identity",
     "sandbox": "sandbox",
     "demo": "demo",
 }

@@ -1,0 +1,238 @@
+"""`revetl identity`: show, cut and diff."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from revetl.cli.common import Output, open_project, output_options, project_options
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from revetl.identity import CutMade, Difference, Profile
+    from revetl.identity.profile import Conflict
+
+SHOWN = 20
+
+
+@click.group("identity", context_settings={"help_option_names": ["-h", "--help"]})
+def identity_command() -> None:
+    """Who is who: look at a profile, cut two identifiers apart, try other rules."""
+
+
+@identity_command.command("show")
+@click.argument("value", metavar="VALUE")
+@click.option("--type", "kind", metavar="TYPE", help="Only among the identifiers of this type.")
+@output_options
+@project_options
+def show_command(
+    value: str, kind: str | None, output: str, quiet: bool, no_color: bool, **options: Any
+) -> None:
+    """The profile of VALUE, and the messages that made it. Changes nothing.
+
+    VALUE is an identifier's value, TYPE:VALUE, a canonical id, or one that was lost in a merge.
+    """
+    from revetl.identity import show
+
+    out = Output(output, quiet, no_color)
+    profile = show(open_project(out, **options).workspace, value, kind)
+    if out.json:
+        document = asdict(profile)
+        for each, conflict in zip(document["conflicts"], profile.conflicts, strict=True):
+            each["why"] = conflict.why
+        out.print_json(document)
+        return
+    out.console().print(_tree(profile))
+
+
+@identity_command.command("cut")
+@click.argument("left", metavar="A")
+@click.argument("right", metavar="B")
+@click.option("--reason", metavar="TEXT", help="Why, for whoever reads the file later.")
+@output_options
+@project_options
+def cut_command(
+    left: str, right: str, reason: str | None, output: str, quiet: bool, no_color: bool, **options: Any
+) -> None:
+    """Record in seeds/cut_edges.csv that the identifiers A and B are not one person's.
+
+    Each is TYPE:VALUE, or a value that one identifier has. It holds from the next dbt build on.
+    """
+    from revetl.identity import cut
+
+    out = Output(output, quiet, no_color)
+    made = cut(open_project(out, **options).workspace, left, right, reason)
+    if out.json:
+        out.print_json({**asdict(made), "seed": str(made.seed), "next": _next_commands()})
+        return
+    for line in _cut_lines(made):
+        click.echo(line)
+
+
+@identity_command.command("diff")
+@click.option(
+    "--rules",
+    metavar="FILE",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A YAML file of the new value of the variable `identity`.",
+)
+@output_options
+@project_options
+def diff_command(rules: Path, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
+    """What other identity rules would change: profiles that merge and split, and who is in the audiences.
+
+    Builds by the new rules in a schema of its own, compares with what dbt built last, and drops it again.
+    """
+    from revetl.identity import diff
+
+    out = Output(output, quiet, no_color)
+    found = diff(open_project(out, **options).workspace, rules)
+    if out.json:
+        out.print_json(found)
+        return
+    _print_difference(out, found)
+
+
+def _tree(profile: Profile) -> Tree:
+    from rich.text import Text
+    from rich.tree import Tree
+
+    count = len(profile.identifiers)
+    head = (
+        f"{profile.canonical_id}   {count:,} identifier{'' if count == 1 else 's'}, "
+        f"seen {_when(profile.first_seen_at)} to {_when(profile.last_seen_at)}"
+    )
+    tree = Tree(Text(head, style="bold"))
+    if profile.found_by == "lost canonical id":
+        tree.add(Text(f"{profile.asked} was lost in a merge; this is its profile today", style="yellow"))
+    branches: list[tuple[str, Sequence[str]]] = [
+        (
+            "identifiers",
+            [
+                f"{each.identifier_type}:{each.identifier_value}   "
+                f"{_when(each.first_seen_at)} to {_when(each.last_seen_at)}"
+                f"{'   (canonical)' if each.is_canonical else ''}"
+                for each in profile.identifiers
+            ],
+        ),
+        (
+            "edges",
+            [
+                f"{_pair(each, '—')}   {each.source}, {_messages(each.message_count)}, first "
+                f"{_when(each.first_seen_at)} by {each.message_id}"
+                for each in profile.edges
+            ],
+        ),
+        (
+            "merges",
+            [
+                f"{_when(each.merged_at)}   {each.loser_id} → {each.survivor_id} by {each.source} "
+                f"{each.message_id} ({_pair(each, '—')})"
+                for each in profile.merges
+            ],
+        ),
+        ("conflicts", [_conflict(each, profile.canonical_id) for each in profile.conflicts]),
+        ("cuts", [f"{_pair(each, '/')}   {_when(each.cut_at)}" for each in profile.cuts]),
+    ]
+    for name, lines in branches:
+        if not lines:
+            continue
+        branch = tree.add(Text(f"{name} ({len(lines):,})", style="bold"))
+        for line in lines[:SHOWN]:
+            branch.add(Text(line))
+        if len(lines) > SHOWN:
+            branch.add(Text(f"… and {len(lines) - SHOWN:,} more", style="yellow"))
+    return tree
+
+
+def _conflict(each: Conflict, canonical_id: str) -> str:
+    """Who was left out of the profile, and why."""
+    own, other = f"{each.left_type}:{each.left_value}", f"{each.right_type}:{each.right_value}"
+    place = each.right_canonical_id
+    if each.left_canonical_id != canonical_id:
+        own, other, place = other, own, each.left_canonical_id
+    how = "an alias of" if each.kind == "alias" else "seen with"
+    seen = f"{how} {own} ({_messages(each.message_count)})"
+    return f"{other} was left out, though {seen}: {each.why}; it is in {place}"
+
+
+def _pair(each: Any, between: str) -> str:
+    return f"{each.left_type}:{each.left_value} {between} {each.right_type}:{each.right_value}"
+
+
+def _next_commands() -> list[str]:
+    return ["dbt build", "revetl sync --all"]
+
+
+def _cut_lines(made: CutMade) -> Iterator[str]:
+    if not made.is_new:
+        yield f"{made.seed} has the cut of {made.left} and {made.right} already. Nothing was changed."
+    else:
+        yield f"{made.seed}: {made.left} and {made.right} are cut apart."
+    if not made.were_one_profile:
+        yield "They are in different profiles today; the cut keeps it so."
+    if made.shadowed:
+        yield (
+            "\ndbt reads the seed of the package still. Switch that off in dbt_project.yml:\n"
+            "  seeds:\n    revetl:\n      cut_edges:\n        +enabled: false"
+        )
+    yield "\nNext:"
+    build, sync = _next_commands()
+    yield f"  {build:20}# or no more than it touches: dbt build --select cut_edges+"
+    yield f"  {sync:20}# repairs every destination"
+
+
+def _print_difference(out: Output, found: Difference) -> None:
+    out.print_table(
+        ("", "before", "after"),
+        [
+            ("profiles", found.profiles_before, found.profiles_after),
+            ("identifiers", found.identifiers_before, found.identifiers_after),
+        ],
+    )
+    click.echo(f"\n{_counted(found.merged, 'new profile')} made of two old ones or more (merged)")
+    click.echo(f"{_counted(found.split, 'old profile')} in two new ones or more (split)")
+    click.echo(f"{_counted(found.identifiers_moved, 'identifier')} with another canonical id")
+    click.echo("\nThe largest profiles by the new rules:\n")
+    out.print_table(
+        ("canonical id", "identifiers", "old profiles"),
+        [(each.canonical_id, each.identifiers, each.old_profiles) for each in found.largest],
+    )
+    if not found.audiences:
+        return
+    click.echo("\nAudiences:\n")
+    out.print_table(
+        ("audience", "key", "before", "after", "gained", "lost"),
+        [
+            (each.audience, each.key, each.members_before, each.members_after, each.gained, each.lost)
+            for each in found.audiences
+        ],
+    )
+    for each in found.audiences:
+        for word, count, examples in (
+            ("gained", each.gained, each.gained_examples),
+            ("lost", each.lost, each.lost_examples),
+        ):
+            if examples:
+                more = f" … and {count - len(examples):,} more" if count and count > len(examples) else ""
+                click.echo(f"{each.audience} {word}: {', '.join(examples)}{more}")
+        if each.gained is None:
+            click.echo(f"{each.audience}: not built yet, so there is nothing to compare with")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _messages(count: int) -> str:
+    return _counted(count, "message")
+
+
+def _when(moment: Any) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
