@@ -6,11 +6,13 @@
    seconds of identity_components over those of scipy, both from a table of text edges to a table of labels.
 2. The same at a size that networkx and splink can do, all four side by side.
 3. People as they are (shared devices, kiosks, chains, junk, typos) under the default rules: the seconds of all
-   identity models, then of a build after `--new` messages more, and what part of the first that is.
-4. Precision and recall over pairs of identifiers, with and without rules.
+   identity models, then of three builds, each after `--new` messages more, and what part of the first the median
+   is. Then everything is built anew, and must come to the same profiles.
+4. Precision and recall over pairs of identifiers, with and without rules; and with rules where there are people
+   with 200 anonymous ids too, whom a limit of 5 splits.
 
 Seconds of the models are dbt's own (run_results.json): dbt's start is printed apart. dbt runs in a process of
-its own; DuckDB is given `--memory`.
+its own; DuckDB is given `--memory`, and writes its log to the file when it closes it.
 """
 
 from __future__ import annotations
@@ -35,8 +37,6 @@ from identity_quality import Quality, quality
 from people import TYPES, add_messages, make_edges, make_people
 
 ROOT = Path(__file__).resolve().parent.parent
-_NO_RULES = {"limits": False, "blocked": []}
-_RULES: dict[str, Any] = {"limits": True}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Project:
         }
         if blocked is not None:
             identity["blocked"] = blocked
-        settings = {"memory_limit": memory}
+        settings = {"memory_limit": memory, "checkpoint_threshold": "1GB"}
         output = {"type": "duckdb", "path": str(self.database), "threads": 1, "settings": settings}
         project = {
             "name": "people",
@@ -96,13 +96,13 @@ class Project:
         """The file, which no build may have open at the same time."""
         return duckdb.connect(str(self.database), config={"memory_limit": self.memory})
 
-    def build(self) -> Build:
+    def build(self, *options: str) -> Build:
         """Every identity model, in a new process."""
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(_build, self.folder).result()
+            return pool.submit(_build, self.folder, options).result()
 
 
-def _build(folder: Path) -> Build:
+def _build(folder: Path, options: tuple[str, ...]) -> Build:
     from dbt.cli.main import dbtRunner
 
     os.chdir(folder)
@@ -110,7 +110,7 @@ def _build(folder: Path) -> Build:
     selections = [["deps"], ["seed", "--select", "blocked_identifiers", "cut_edges"]]
     if (folder / "dbt_packages").exists():
         selections = []
-    runs = [*selections, ["run", "--select", "people", "revetl.staging", "revetl.identity"]]
+    runs = [*selections, ["run", "--select", "people", "revetl.staging", "revetl.identity", *options]]
     for words in runs:
         with redirect_stdout(out), timed() as clock:
             done = dbtRunner().invoke(["--no-use-colors", *words])
@@ -162,23 +162,40 @@ def clean(folder: Path, edges: int, memory: str, others: bool) -> tuple[dict[str
 
 
 def real(folder: Path, edges: int, new: int, memory: str) -> tuple[Build, Build, Quality]:
-    """Under the default rules: a first build, one after `new` messages more, and the quality after it."""
-    project = Project(folder, memory, **_RULES)
+    """Under the default rules: a first build, the median one of three with `new` messages more each, and the
+    quality after them."""
+    project = Project(folder, memory, limits=True)
     with project.connect() as connection:
         make_people(connection, edges)
     first = project.build()
+    more = []
+    for _ in range(3):
+        with project.connect() as connection:
+            add_messages(connection, new)
+        more.append(project.build())
     with project.connect() as connection:
-        add_messages(connection, new)
-    second = project.build()
+        found = quality(connection)
+        connection.execute(
+            "create table bench.before as select identifier_id, canonical_id from identity_graph"
+        )
+    project.build("--full-refresh")
     with project.connect() as connection:
-        return first, second, quality(connection)
+        difference = connection.execute(
+            """
+            select count(*) from bench.before as b full join identity_graph as g using (identifier_id)
+            where b.canonical_id is distinct from g.canonical_id
+            """
+        ).fetchall()[0][0]
+    if difference:
+        raise SystemExit(f"{difference:,} identifiers have another profile when all is built anew")
+    return first, sorted(more, key=lambda build: build.seconds)[1], found
 
 
-def without_rules(folder: Path, edges: int, memory: str) -> Quality:
-    """The quality with no value blocked and no limit."""
-    project = Project(folder, memory, **_NO_RULES)
+def measured_quality(folder: Path, edges: int, memory: str, *, rules: bool, chains: bool = False) -> Quality:
+    """The quality on people as they are; without `rules`, no value is blocked and there is no limit."""
+    project = Project(folder, memory, limits=rules, blocked=None if rules else [])
     with project.connect() as connection:
-        make_people(connection, edges)
+        make_people(connection, edges, chains=chains)
     project.build()
     with project.connect() as connection:
         return quality(connection)
@@ -186,11 +203,13 @@ def without_rules(folder: Path, edges: int, memory: str) -> Quality:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--edges", type=int, default=10_000_000)
     parser.add_argument("--new", type=int, default=100_000)
     parser.add_argument("--peer-edges", type=int, default=1_000_000)
-    parser.add_argument("--memory", default="2500MB")
+    parser.add_argument("--memory", default="3GB")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -211,7 +230,7 @@ def main() -> None:
         )
         side_by_side, _ = clean(folder / "peers", options.peer_edges, options.memory, others=True)
         print(json.dumps({"benchmark": "identity, side by side, the same partition", **side_by_side}))
-        first, second, with_rules = real(folder / "real", options.edges, options.new, options.memory)
+        first, second, with_chains = real(folder / "real", options.edges, options.new, options.memory)
         for label, build in {"first build": first, f"build after {options.new:,} more": second}.items():
             _print(
                 Report(
@@ -226,9 +245,14 @@ def main() -> None:
                 options.json,
                 build,
             )
-        no_rules = without_rules(folder / "without", options.peer_edges, options.memory)
-        for label, one in {"with": with_rules, "without": no_rules}.items():
-            print(json.dumps({"benchmark": f"identity, quality {label} rules", **asdict(one)}))
+        qualities = {
+            label: measured_quality(
+                folder / label.replace(" ", "_"), options.peer_edges, options.memory, rules=rules
+            )
+            for label, rules in {"with rules": True, "without rules": False}.items()
+        }
+        for label, one in {**qualities, "with rules, and chains of 200": with_chains}.items():
+            print(json.dumps({"benchmark": f"identity, quality {label}", **asdict(one)}))
 
 
 def _print(report: Report, as_json: bool, build: Build) -> None:

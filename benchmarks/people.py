@@ -104,17 +104,23 @@ class _Ids:
 
 
 def make_people(
-    connection: duckdb.DuckDBPyConnection, edges: int, *, seed: int = 1, clean: bool = False
+    connection: duckdb.DuckDBPyConnection,
+    edges: int,
+    *,
+    seed: int = 1,
+    clean: bool = False,
+    chains: bool = True,
 ) -> Population:
     """Make `bench.messages` of 2025, that show about `edges` pairs of identifiers, and `bench.truth`.
 
-    `clean` leaves out junk, households, kiosks and typing errors: each person is one component then.
+    `clean` leaves out junk, households, kiosks and typing errors: each person is one component then. Without
+    `chains` nobody has 200 anonymous ids.
     """
     ids = _Ids(seed)
-    chains = max(1, edges // 40_000)
+    long_ones = max(1, edges // 40_000) if chains else 0
     kiosks = 0 if clean else min(5, 1 + edges // 2_500_000)
     visits = min(_KIOSK, edges // 20)
-    others = chains * _CHAIN_EDGES + kiosks * visits * _VISIT_EDGES
+    others = long_ones * _CHAIN_EDGES + kiosks * visits * _VISIT_EDGES
     people = max(10, int((edges - others) / _PERSON_EDGES[clean]))
     connection.execute("create schema if not exists bench")
     connection.execute(
@@ -130,10 +136,10 @@ def make_people(
         f"create or replace table bench.settings as select {seed} as seed, {clean} as clean, {people} as people, 0 as batches"
     )
     _add_people(connection, ids, 0, people, _YEAR, clean)
-    _add_chains(connection, ids, chains)
+    _add_chains(connection, ids, long_ones)
     if kiosks:
         _add_kiosks(connection, ids, kiosks, visits, people)
-    return Population(people, chains, kiosks)
+    return Population(people, long_ones, kiosks)
 
 
 def add_messages(connection: duckdb.DuckDBPyConnection, count: int) -> None:

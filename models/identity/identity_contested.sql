@@ -162,7 +162,7 @@ edges as (
         least(contested_pairs.left_priority, right_end.priority) as higher_priority,
         min(contested_pairs.first_seen_at) as first_seen_at,
         max(contested_pairs.last_seen_at) as last_seen_at,
-        sum(contested_pairs.message_count) as message_count
+        cast(sum(contested_pairs.message_count) as {{ revetl.type_of('bigint') }}) as message_count
     from contested_pairs
     inner join members as right_end
         on contested_pairs.right_node = right_end.node_id

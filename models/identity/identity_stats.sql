@@ -32,7 +32,7 @@ sizes as (
     select
         canonical_id,
         'all' as identifier_type,
-        sum(identifier_count) as identifier_count
+        cast(sum(identifier_count) as {{ revetl.type_of('bigint') }}) as identifier_count
     from of_a_type
     group by canonical_id
 
