@@ -94,7 +94,9 @@ class Project:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """The file, which no build may have open at the same time."""
-        return duckdb.connect(str(self.database), config={"memory_limit": self.memory})
+        connection = duckdb.connect(str(self.database), config={"memory_limit": self.memory})
+        connection.execute("set enable_progress_bar = false")
+        return connection
 
     def build(self, *options: str) -> Build:
         """Every identity model, in a new process."""

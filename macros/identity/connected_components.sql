@@ -26,7 +26,7 @@
     {% else %}
         {% set built = revetl.build_table_anew(query) %}
     {% endif %}
-    {% do revetl.drop_working_table('nodes') %}
+    {% do revetl.drop_working_table('alone') %}
     {% do revetl.drop_working_table('edges_' ~ (rounds | length + 1)) %}
     {% for round in rounds %}
         {% do revetl.drop_working_table('labels_' ~ round) %}
@@ -34,16 +34,13 @@
     {{ return(built) }}
 {% endmaterialization %}
 
-{# Run the rounds; gives their numbers, and leaves the working tables `nodes` and `labels_N`. #}
+{# Run the rounds; gives their numbers, and leaves the working tables `alone` (nodes with themselves) and `labels_N`. #}
 {% macro contract_graph(edges_sql) %}
-    {% do revetl.working_table('pairs', edges_sql) %}
-    {% do revetl.working_table('nodes',
-        'select left_node as node from ' ~ revetl.working('pairs')
-        ~ ' union select right_node from ' ~ revetl.working('pairs')) %}
     {% do revetl.working_table('edges_1',
-        'select distinct least(left_node, right_node) as a, greatest(left_node, right_node) as b from '
-        ~ revetl.working('pairs') ~ ' where left_node <> right_node') %}
-    {% do revetl.drop_working_table('pairs') %}
+        'select distinct least(left_node, right_node) as a, greatest(left_node, right_node) as b from ('
+        ~ edges_sql ~ ') as pairs where left_node <> right_node') %}
+    {% do revetl.working_table('alone',
+        'select distinct left_node as node from (' ~ edges_sql ~ ') as pairs where left_node = right_node') %}
 
     {% set rounds = [] %}
     {% for round in range(1, 65) %}
@@ -97,17 +94,20 @@
     {{ return('hooks_' ~ hooks.now) }}
 {% endmacro %}
 
-{# Each node's root after all rounds: a node without a label of a round is its own root in it. #}
+{# Each node's root after all rounds: the last round's labels first, so that each is looked up in as few as there
+   are. A node without a label of a round is its own root in it; one without any has no neighbour. #}
 {% macro composed_labels(rounds) %}
-    {% set root = namespace(name='n.node') %}
-    {% set joins = [] %}
-    {% for round in rounds %}
-        {% do joins.append('left join ' ~ revetl.working('labels_' ~ round) ~ ' as l' ~ round
-            ~ ' on l' ~ round ~ '.node = ' ~ root.name) %}
-        {% set root.name = 'coalesce(l' ~ round ~ '.root, ' ~ root.name ~ ')' %}
+    {% set alone = 'select node as node_id, node as component_id from ' ~ revetl.working('alone') %}
+    {% if not rounds %}
+        {{ return(alone) }}
+    {% endif %}
+    {% set composed = namespace(sql='select node, root from ' ~ revetl.working('labels_' ~ rounds[-1])) %}
+    {% for round in rounds[:-1] | reverse %}
+        {% set composed.sql = 'select l.node, coalesce(later.root, l.root) as root from '
+            ~ revetl.working('labels_' ~ round) ~ ' as l left join (' ~ composed.sql ~ ') as later on l.root = later.node' %}
     {% endfor %}
-    {{ return('select n.node as node_id, ' ~ root.name ~ ' as component_id from ' ~ revetl.working('nodes')
-        ~ ' as n ' ~ joins | join(' ')) }}
+    {{ return('select node as node_id, root as component_id from (' ~ composed.sql ~ ') as labels union all '
+        ~ alone ~ ' where node not in (select node from ' ~ revetl.working('labels_1') ~ ')') }}
 {% endmacro %}
 
 {# A working table's relation: beside the model, under its name. #}

@@ -160,7 +160,10 @@ def _merge(cluster: dict[Identifier, set[Identifier]], left: Identifier, right: 
 
 
 def within_limits(
-    members: set[Identifier], unit: Mapping[Identifier, Identifier], seen: Mapping[Identifier, int], rules: Rules
+    members: set[Identifier],
+    unit: Mapping[Identifier, Identifier],
+    seen: Mapping[Identifier, int],
+    rules: Rules,
 ) -> bool:
     """Whether these identifiers may be one profile: identifiers of one unit count as one value."""
     for kind, limits in rules.limits.items():
@@ -173,7 +176,9 @@ def within_limits(
             if window == "ever":
                 if len(times) > most:
                     return False
-            elif any(late - early < WINDOWS[window] for early, late in zip(times, times[most:], strict=False)):
+            elif any(
+                late - early < WINDOWS[window] for early, late in zip(times, times[most:], strict=False)
+            ):
                 return False
     return True
 

@@ -1,10 +1,10 @@
-"""A project whose messages, cuts and blocked identifiers a test sets as it likes, and dbt builds in this process."""
+"""A project whose messages, cuts and blocked identifiers a test sets, and dbt builds in this process."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Set
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime, timedelta
 from io import StringIO
@@ -18,21 +18,38 @@ from tests.identity.reference import Identifier, Message, Rules
 from tests.models.conftest import ROOT
 
 START = datetime(2026, 1, 1)
-MODELS = ["revetl.identity", "revetl.staging", "seeded"]
 
 
 class World:
     """A folder with a dbt project that has revetl as its package; its DuckDB file is `database`."""
 
-    def __init__(self, folder: Path, rules: Rules, limits: Mapping[str, object] | None = None) -> None:
+    def __init__(self, folder: Path, rules: Rules) -> None:
         self.folder = folder
         self.database = folder / "world.duckdb"
+        (folder / "models").mkdir()
+        output = {"type": "duckdb", "path": str(self.database), "threads": 2}
+        profiles = {"world": {"target": "t", "outputs": {"t": output}}}
+        (folder / "profiles.yml").write_text(json.dumps(profiles))
+        (folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(ROOT)}]}))
+        (folder / "models" / "shown.sql").write_text(
+            "{{ config(materialized='view') }} select * from seeded_messages"
+        )
+        self.rule(rules)
+        with duckdb.connect(str(self.database)) as connection:
+            columns = ", ".join(f"{kind} varchar" for kind in sorted(rules.types))
+            connection.execute(f"create table seeded_messages (id varchar, shown_at timestamp, {columns})")
+        self._dbt("deps")
+        self._dbt("seed", "--select", "blocked_identifiers", "cut_edges")
+
+    def rule(self, rules: Rules) -> None:
+        """Put other rules in force."""
         self.rules = rules
+        identifiers: dict[str, dict[str, object]] = {
+            kind: {"limit": dict(rules.limits[kind]) if rules.limits.get(kind) else "none"}
+            for kind in rules.types
+        }
         identity = {
-            "identifiers": {
-                kind: {"limit": dict(rules.limits[kind]) if kind in rules.limits else "none"}
-                for kind in rules.types
-            },
+            "identifiers": identifiers,
             "priority": list(rules.types),
             "blocked": [],
             "models": {
@@ -43,39 +60,27 @@ class World:
                 }
             },
         }
-        for kind in ("user_id", "anonymous_id"):  # of `shown`, not of the messages
-            if kind in rules.types:
-                identity["identifiers"][kind]["column"] = kind  # type: ignore[index]
-        (folder / "models").mkdir()
         project = {
             "name": "world",
             "profile": "world",
             "vars": {"revetl": {"sample_events": False, "identity": identity}},
         }
-        (folder / "dbt_project.yml").write_text(json.dumps(project))
-        output = {"type": "duckdb", "path": str(self.database), "threads": 2}
-        profiles = {"world": {"target": "t", "outputs": {"t": output}}}
-        (folder / "profiles.yml").write_text(json.dumps(profiles))
-        (folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(ROOT)}]}))
-        (folder / "models" / "shown.sql").write_text(
-            "{{ config(materialized='view') }} select * from seeded_messages"
-        )
-        with duckdb.connect(str(self.database)) as connection:
-            columns = ", ".join(f"{kind} varchar" for kind in rules.types)
-            connection.execute(f"create table seeded_messages (id varchar, shown_at timestamp, {columns})")
-        self._dbt("deps")
-        self._dbt("seed", "--select", "blocked_identifiers", "cut_edges")
+        (self.folder / "dbt_project.yml").write_text(json.dumps(project))
 
     def show(
         self,
         messages: Iterable[Message],
-        cuts: set[tuple[Identifier, Identifier]] = frozenset(),  # type: ignore[assignment]
-        blocked: set[Identifier] = frozenset(),  # type: ignore[assignment]
+        cuts: Set[tuple[Identifier, Identifier]] = frozenset(),
+        blocked: Set[Identifier] = frozenset(),
     ) -> None:
         """Put messages, cuts and blocked identifiers in the place of those there."""
         messages = list(messages)
         shown = [
-            (message.id, _time(message), *(message.identifiers.get(kind) for kind in self.rules.types))
+            (
+                message.id,
+                _time(message),
+                *(message.identifiers.get(kind) for kind in sorted(self.rules.types)),
+            )
             for message in messages
             if not message.previous_id
         ]
@@ -111,7 +116,9 @@ class World:
                 list(blocked),
             )
 
-    def build(self, *arguments: str, select: Iterable[str] = ("world", "revetl.staging", "revetl.identity")) -> None:
+    def build(
+        self, *arguments: str, select: Iterable[str] = ("world", "revetl.staging", "revetl.identity")
+    ) -> None:
         """`dbt run` of the identity models."""
         self._dbt("run", "--select", *select, *arguments)
 
@@ -127,7 +134,15 @@ class World:
         assert len(found) == len(rows)
         return found
 
+    def parse(self, variables: str) -> str:
+        """What `dbt parse` says with other variables."""
+        return self._run("parse", "--vars", variables)[1]
+
     def _dbt(self, *arguments: str) -> None:
+        done, said = self._run(*arguments)
+        assert done, said[-4000:]
+
+    def _run(self, *arguments: str) -> tuple[bool, str]:
         folders = ["--project-dir", str(self.folder), "--profiles-dir", str(self.folder)]
         out = StringIO()
         here = Path.cwd()
@@ -137,7 +152,7 @@ class World:
                 done = dbtRunner().invoke(["--no-use-colors", *arguments, *folders])
         finally:
             os.chdir(here)
-        assert done.success, f"{out.getvalue()[-4000:]} {done.exception}"
+        return done.success, f"{out.getvalue()} {done.exception or ''}"
 
 
 def _time(message: Message) -> datetime:
