@@ -3,7 +3,8 @@
     python benchmarks/identity.py [--edges 10000000] [--new 100000] [--peer-edges 1000000] [--json]
 
 1. People whose identifiers are only their own, no limits: the profiles must be scipy's components. Ratio:
-   seconds of identity_components over those of scipy, both from a table of text edges to a table of labels.
+   seconds of identity_components, and of hashing the ids to the whole numbers that it works on, over those of
+   scipy: both from a table of text edges to a table of labels.
 2. The same at a size that networkx and splink can do, all four side by side.
 3. People as they are (shared devices, kiosks, chains, junk, typos) under the default rules: the seconds of all
    identity models, then of three builds, each after `--new` messages more, and what part of the first the median
@@ -127,6 +128,20 @@ def _build(folder: Path, options: tuple[str, ...]) -> Build:
     return Build(models, clock.seconds, peers.own_peak_mb())
 
 
+def _hashing(connection: duckdb.DuckDBPyConnection) -> float:
+    """Seconds to make whole numbers of the ids of bench.edges, as the macro node_id does."""
+    with timed() as clock:
+        connection.execute(
+            """
+            create or replace table bench.hashed as select
+                cast(cast('0x' || left(md5(left_id), 16) as ubigint) >> 1 as bigint) as left_node,
+                cast(cast('0x' || left(md5(right_id), 16) as ubigint) >> 1 as bigint) as right_node
+            from bench.edges
+            """
+        )
+    return clock.seconds
+
+
 def _as_components(connection: duckdb.DuckDBPyConnection, others: str) -> None:
     """Make bench.ours: the profiles of those identifiers that have an edge."""
     connection.execute(
@@ -143,6 +158,7 @@ def clean(folder: Path, edges: int, memory: str, others: bool) -> tuple[dict[str
     with project.connect() as connection:
         make_people(connection, edges, clean=True)
         made = make_edges(connection)
+        hashing = _hashing(connection)
     build = project.build()
     runs = {"scipy": peers.scipy(project.database, memory_limit=memory)}
     if others:
@@ -156,7 +172,7 @@ def clean(folder: Path, edges: int, memory: str, others: bool) -> tuple[dict[str
                 raise SystemExit(f"the profiles are not the components of {name}")
             found[name] = {"seconds": round(run.seconds, 2), "peak_mb": round(run.peak_mb)}
     found["revetl"] = {
-        "seconds": round(build.models["identity_components"], 2),
+        "seconds": round(hashing + build.models["identity_components"], 2),
         "peak_mb": round(build.peak_mb),
         "all models": round(build.seconds, 2),
     }
@@ -221,9 +237,9 @@ def main() -> None:
             Report(
                 "identity, components",
                 {"edges": found["edges"]},
-                build.models["identity_components"],
+                found["revetl"]["seconds"],
                 found["scipy"]["seconds"],
-                build.models["identity_components"] / found["scipy"]["seconds"],
+                found["revetl"]["seconds"] / found["scipy"]["seconds"],
                 build.peak_mb,
                 "at most 2 times scipy, the same partition, under 4 GB",
             ),

@@ -81,6 +81,7 @@ def _measure(
     for module in modules:
         import_module(module)
     with duckdb.connect(str(database), config=dict(settings)) as connection:
+        connection.execute("set enable_progress_bar = false")
         connection.execute(f"drop table if exists {into}")
         with timed() as clock:
             peer(connection, edges, into)

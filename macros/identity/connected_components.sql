@@ -57,13 +57,34 @@
 {# One round: `edges_N` to `labels_N` (node to root) and `edges_N+1`. #}
 {% macro contract_once(round) %}
     {% set edges = revetl.working('edges_' ~ round) %}
-    {% do revetl.working_table('hooks_0',
+    {% set hooks = revetl.working('hooks') %}
+    {% do revetl.working_table('hooks',
         'select node, min(hook) as root from ('
         ~ 'select b as node, min(a) as hook from ' ~ edges ~ ' group by b union all '
-        ~ 'select a as node, a as hook from ' ~ edges ~ ' group by a) as sides group by node') %}
-    {% set hooks = revetl.jumped_to_roots() %}
-    {% do revetl.working_table('labels_' ~ round, 'select node, root from ' ~ revetl.working(hooks)) %}
-    {% do revetl.drop_working_table(hooks) %}
+        ~ 'select distinct a as node, a as hook from ' ~ edges ~ ') as sides group by node') %}
+    {# Hooks lead to ever smaller nodes, so the last step of a way is its least. Most ways are a step or two, and
+       only those that are not at their end go on. #}
+    {% set ways = [] %}
+    {% for step in range(1, 100000) %}
+        {% set way = 'way_' ~ step %}
+        {% do revetl.working_table(way, 'select n.node, r.root from ' ~ (revetl.working(ways[-1]) if ways else hooks)
+            ~ ' as n inner join ' ~ hooks ~ ' as r on n.root = r.node where r.root <> n.root') %}
+        {% do ways.append(way) %}
+        {% if not run_query('select count(*) from ' ~ revetl.working(way)).rows[0][0] %}
+            {% break %}
+        {% endif %}
+    {% endfor %}
+    {% set steps = [] %}
+    {% for way in ways %}
+        {% do steps.append('select node, root from ' ~ revetl.working(way)) %}
+    {% endfor %}
+    {% do revetl.working_table('labels_' ~ round,
+        'select h.node, coalesce(w.root, h.root) as root from ' ~ hooks ~ ' as h left join ('
+        ~ 'select node, min(root) as root from (' ~ steps | join(' union all ') ~ ') as steps group by node'
+        ~ ') as w on h.node = w.node') %}
+    {% for name in ways + ['hooks'] %}
+        {% do revetl.drop_working_table(name) %}
+    {% endfor %}
     {% set labels = revetl.working('labels_' ~ round) %}
     {% do revetl.working_table('edges_' ~ (round + 1),
         'select distinct least(l.root, r.root) as a, greatest(l.root, r.root) as b from ' ~ edges ~ ' as e '

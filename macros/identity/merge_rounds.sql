@@ -23,12 +23,13 @@
         'select a as node, a as label, ord, a as main from ' ~ revetl.working('live_0') ~ ' where false') %}
     {% do revetl.working_table('accepted', 'select node, label, ord, main from ' ~ revetl.working('merged')) %}
     {% for round in range(1, 100000) %}
-        {% do revetl.next_round(round, rules) %}
-        {% set left = run_query('select count(*) from ' ~ revetl.working('live_' ~ (round % 2))).rows[0][0] %}
+        {% set now = round % 2 %}
+        {% do revetl.next_round(now, rules) %}
+        {% set left = run_query('select count(*) from ' ~ revetl.working('live_' ~ now)).rows[0][0] %}
         {% if not left %}
             {% break %}
         {% endif %}
-        {% do revetl.working_table('accepted', revetl.accepted_merges(round, rules)) %}
+        {% do revetl.working_table('accepted', revetl.accepted_merges(now, rules)) %}
         {% do run_query('insert into ' ~ revetl.working('merged') ~ ' select node, label, ord, main from '
             ~ revetl.working('accepted') ~ ' where node <> label or main <> node') %}
     {% endfor %}
@@ -39,9 +40,8 @@
 
 {# The last round's tables under the labels of `accepted`, as this round's (two names take turns); merges that
    break a rule are left out. #}
-{% macro next_round(round, rules) %}
-    {% set before = (round - 1) % 2 %}
-    {% set now = round % 2 %}
+{% macro next_round(now, rules) %}
+    {% set before = 1 - now %}
     {% set accepted = revetl.working('accepted') %}
     {% set live = 'select a as cluster from ' ~ revetl.working('live_' ~ before)
         ~ ' union select b from ' ~ revetl.working('live_' ~ before) %}
@@ -60,7 +60,7 @@
     {% if rules.cuts %}
         {% do revetl.working_table('cuts_' ~ now, revetl.relabelled('cuts_' ~ before, 'a', 'b')) %}
     {% endif %}
-    {% set broken = revetl.broken_edges(round, rules) %}
+    {% set broken = revetl.broken_edges(now, rules) %}
     {% do revetl.working_table('live_' ~ now,
         'with live as (' ~ revetl.relabelled('live_' ~ before, 'a', 'b', 'min(ord) as ord') ~ ') select live.* from live'
         ~ (' left join (' ~ broken | join(' union ') ~ ') as broken on live.ord = broken.ord where broken.ord is null'
@@ -80,17 +80,17 @@
 {% endmacro %}
 
 {# Selects of the edges of `live` whose merge would break a rule, by `ord`. #}
-{% macro broken_edges(round, rules) %}
+{% macro broken_edges(now, rules) %}
     {% set broken = [] %}
     {% if rules.ever %}
         {% do broken.append(
-            'select live.ord from live inner join ' ~ revetl.working('counts_' ~ (round % 2)) ~ ' as l on live.a = l.cluster '
-            ~ 'inner join ' ~ revetl.working('counts_' ~ (round % 2)) ~ ' as r on live.b = r.cluster and l.type = r.type '
+            'select live.ord from live inner join ' ~ revetl.working('counts_' ~ now) ~ ' as l on live.a = l.cluster '
+            ~ 'inner join ' ~ revetl.working('counts_' ~ now) ~ ' as r on live.b = r.cluster and l.type = r.type '
             ~ 'inner join (' ~ rules.ever ~ ') as limits on l.type = limits.type where l.n + r.n > limits.most') %}
     {% endif %}
     {% if rules.cuts %}
         {% do broken.append(
-            'select live.ord from live inner join ' ~ revetl.working('cuts_' ~ (round % 2))
+            'select live.ord from live inner join ' ~ revetl.working('cuts_' ~ now)
             ~ ' as cuts on live.a = cuts.a and live.b = cuts.b') %}
     {% endif %}
     {% for window in rules.windows %}
@@ -99,7 +99,7 @@
             'select ord from (select ends.ord, v.seen, lead(v.seen, ' ~ window.most ~ ') over ('
             ~ 'partition by ends.ord order by v.seen) as later from '
             ~ '(select ord, a as cluster from live union all select ord, b as cluster from live) as ends inner join '
-            ~ revetl.working('values_' ~ (round % 2)) ~ " as v on ends.cluster = v.cluster and v.type = '"
+            ~ revetl.working('values_' ~ now) ~ " as v on ends.cluster = v.cluster and v.type = '"
             ~ window.type ~ "') as seen where later < seen + " ~ window.length) %}
     {% endfor %}
     {{ return(broken) }}
@@ -107,9 +107,9 @@
 
 {# The merges of one round: node, the label it takes (the least number of what is merged), the edge it is merged
    by, and the least number of the star before it. #}
-{% macro accepted_merges(round, rules) %}
-    {% set live = revetl.working('live_' ~ (round % 2)) %}
-    {% set stops = revetl.broken_stars(round, rules) %}
+{% macro accepted_merges(now, rules) %}
+    {% set live = revetl.working('live_' ~ now) %}
+    {% set stops = revetl.broken_stars(now, rules) %}
     {{ return(
         'with sides as (select a as node, b as other, ord from ' ~ live
         ~ ' union all select b as node, a as other, ord from ' ~ live ~ '), '
@@ -153,26 +153,26 @@
 {% endmacro %}
 
 {# Selects of the places at which the stars of `placed` would break a rule. #}
-{% macro broken_stars(round, rules) %}
+{% macro broken_stars(now, rules) %}
     {% set broken = [] %}
     {% if rules.ever %}
         {% do broken.append(
             'select sums.star, sums.place from (select placed.star, placed.place, c.type, sum(c.n) over ('
             ~ 'partition by placed.star, c.type order by placed.place '
             ~ 'rows between unbounded preceding and current row) as n from placed inner join '
-            ~ revetl.working('counts_' ~ (round % 2)) ~ ' as c on placed.node = c.cluster) as sums '
+            ~ revetl.working('counts_' ~ now) ~ ' as c on placed.node = c.cluster) as sums '
             ~ 'inner join (' ~ rules.ever ~ ') as limits on sums.type = limits.type where sums.n > limits.most') %}
     {% endif %}
     {% if rules.cuts %}
         {% do broken.append(
-            'select l.star, greatest(l.place, r.place) as place from ' ~ revetl.working('cuts_' ~ (round % 2)) ~ ' as cuts '
+            'select l.star, greatest(l.place, r.place) as place from ' ~ revetl.working('cuts_' ~ now) ~ ' as cuts '
             ~ 'inner join placed as l on cuts.a = l.node '
             ~ 'inner join placed as r on cuts.b = r.node and l.star = r.star') %}
     {% endif %}
     {% for window in rules.windows %}
         {# Of each window that begins with a value: the place at which it has one too many. #}
         {% set seen = 'select placed.star, placed.node, placed.place, v.seen from placed inner join '
-            ~ revetl.working('values_' ~ (round % 2)) ~ " as v on placed.node = v.cluster and v.type = '" ~ window.type ~ "'" %}
+            ~ revetl.working('values_' ~ now) ~ " as v on placed.node = v.cluster and v.type = '" ~ window.type ~ "'" %}
         {% do broken.append(
             'select star, place from (select l.star, r.place, row_number() over ('
             ~ 'partition by l.star, l.number order by r.place) as nth from '
