@@ -56,6 +56,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/diff.py
 	$(BIN)/python benchmarks/deliver.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/identity.py
 
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

@@ -1,8 +1,7 @@
 """Connected components by others, over the same edges: scipy's, which is the floor, networkx's and splink's.
 
 Each reads a table (left_id, right_id) of a DuckDB file, writes one (identifier_id, component), and runs in a
-process of its own. The file must not be open elsewhere meanwhile. scipy, networkx and splink are to be
-installed beside the development requirements.
+process of its own. The file must not be open elsewhere meanwhile.
 """
 
 from __future__ import annotations

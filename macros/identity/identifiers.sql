@@ -56,3 +56,12 @@
 {% macro account_id(value) -%}
     case when not {{ revetl.is_blocked(value, revetl.identity_rules().blocked) }} then trim({{ value }}) end
 {%- endmacro %}
+
+{# Joins of a message's identifiers to the seed of blocked ones, each under the alias blocked_<name>. #}
+{% macro joins_of_blocked(columns) -%}
+    {% for column in columns -%}
+    left join blocked_values as blocked_{{ column.name }}
+        on normalised.{{ column.name }} = blocked_{{ column.name }}.identifier_value
+            and blocked_{{ column.name }}.identifier_type = '{{ column.type }}'
+    {% endfor %}
+{%- endmacro %}

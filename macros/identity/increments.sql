@@ -36,6 +36,17 @@
     {{ return(none if none in changed or changed | length > 100 else changed) }}
 {% endmacro %}
 
+{# A where clause for the rows of some days (of all, where `days` is none). Aliases are few, and what one means may
+   change on another day. #}
+{% macro where_of_days(days) %}
+    {% set conditions = ["source in ('alias', 'cut')"] %}
+    {% for day in days or [] %}
+        {% set start = "cast('" ~ day ~ "' as timestamp)" %}
+        {% do conditions.append('(timestamp >= ' ~ start ~ ' and timestamp < ' ~ revetl.days_after(start, 1) ~ ')') %}
+    {% endfor %}
+    {{ return('' if days is none else 'where ' ~ conditions | join(' or ')) }}
+{% endmacro %}
+
 {# Tells one set of rules from another, and one version of what is made of them from another. #}
 {% macro identity_rules_hash() %}
     {{ return(local_md5('1 ' ~ tojson(var('identity', none), sort_keys=true))) }}

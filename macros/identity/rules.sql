@@ -151,3 +151,21 @@
 {% macro model_or_source(name) %}
     {{ return(source(*name.split('.')) if '.' in name else ref(name)) }}
 {% endmacro %}
+
+{# The limits that hold within some days: `type`, `window`, `days` and `most`. #}
+{% macro limits_within_days() %}
+    {% set limits = [] %}
+    {% for type in revetl.identity_rules().types %}
+        {% for window, days in {'week': 7, 'month': 30, 'year': 365}.items() if window in type.limits %}
+            {% do limits.append({'type': type.name, 'window': window, 'days': days, 'most': type.limits[window]}) %}
+        {% endfor %}
+    {% endfor %}
+    {{ return(limits) }}
+{% endmacro %}
+
+{# How many of some columns are not null. #}
+{% macro count_of(columns) -%}
+    {% for column in columns -%}
+    case when {{ column }} is not null then 1 else 0 end{{ ' + ' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}

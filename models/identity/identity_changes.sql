@@ -6,20 +6,10 @@
 {% set all_days = ref('identity_days') %}
 {% set days = revetl.changed_days(all_days) if sighted is not none else none %}
 
-{# Aliases are few, and what an alias means may change on another day. #}
-{% set of_changed_days %}
-    {%- if days is not none -%}
-    where source in ('alias', 'cut')
-        {%- for day in days %}
-        or (timestamp >= cast('{{ day }}' as timestamp) and timestamp < {{ revetl.days_after("cast('" ~ day ~ "' as timestamp)", 1) }})
-        {%- endfor %}
-    {%- endif -%}
-{% endset %}
-
 with stars as (
 
     select * from {{ ref('identity_stars') }}
-    {{ of_changed_days }}
+    {{ revetl.where_of_days(days) }}
 
 ),
 
@@ -27,7 +17,7 @@ with stars as (
 sightings as (
 
     select * from {{ sighted }}
-    {{ of_changed_days }}
+    {{ revetl.where_of_days(days) }}
 
 ),
 

@@ -8,7 +8,8 @@ with messages as (
 
 blocked as (
 
-    select * from {{ ref('blocked_identifiers') }}
+    select {{ revetl.hash_columns(['identifier_type', 'identifier_value']) }} as blocked_hash
+    from {{ ref('blocked_identifiers') }}
 
 ),
 
@@ -39,7 +40,7 @@ seeded as (
     select
         cast(null as date) as day,
         count(*) as message_count,
-        sum(cast({{ revetl.hash_columns(['identifier_type', 'identifier_value']) }} as decimal(38, 0))) as hash_sum
+        sum(cast(blocked_hash as decimal(38, 0))) as hash_sum
     from blocked
 
 ),

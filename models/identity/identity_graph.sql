@@ -71,11 +71,29 @@ named as (
 
 ),
 
+placed as (
+
+    select
+        {{ revetl.identifier_id('identifiers.identifier_type', 'identifiers.identifier_value') }}
+            as identifier_id,
+        identifiers.identifier_type,
+        identifiers.identifier_value,
+        named.first_seen_at,
+        named.last_seen_at,
+        named.node_id,
+        named.profile_node
+    from named
+    inner join identifiers
+        on named.node_id = identifiers.node_id
+
+),
+
 profiles as (
 
     select
         named.profile_node,
-        {{ revetl.identifier_id('identifiers.identifier_type', 'identifiers.identifier_value') }} as canonical_id
+        {{ revetl.identifier_id('identifiers.identifier_type', 'identifiers.identifier_value') }}
+            as canonical_id
     from named
     inner join identifiers
         on named.node_id = identifiers.node_id
@@ -86,19 +104,17 @@ profiles as (
 graph as (
 
     select
-        {{ revetl.identifier_id('identifiers.identifier_type', 'identifiers.identifier_value') }} as identifier_id,
-        identifiers.identifier_type,
-        identifiers.identifier_value,
+        placed.identifier_id,
+        placed.identifier_type,
+        placed.identifier_value,
         profiles.canonical_id,
-        named.first_seen_at,
-        named.last_seen_at,
-        named.node_id,
-        named.profile_node
-    from named
-    inner join identifiers
-        on named.node_id = identifiers.node_id
+        placed.first_seen_at,
+        placed.last_seen_at,
+        placed.node_id,
+        placed.profile_node
+    from placed
     inner join profiles
-        on named.profile_node = profiles.profile_node
+        on placed.profile_node = profiles.profile_node
 
 )
 

@@ -22,7 +22,7 @@ with pairs as (
 
 ),
 
--- Two identifiers with one node_id (one chance in 10^5 for ten million) would be two rows here, and fail a test.
+-- Two identifiers with one node_id (one chance in 10^5 for ten million) would be two rows, and fail a test.
 identifiers as (
 
     select

@@ -2,12 +2,7 @@
     materialized='patched', key='left_node', stale='identity_touched', stale_key='node_id', tags=['identity_increment']
 ) }}
 
-{% set windows = [] %}
-{% for type in revetl.identity_rules().types %}
-    {% for window, days in {'week': 7, 'month': 30, 'year': 365}.items() if window in type.limits %}
-        {% do windows.append({'type': type.name, 'window': window, 'days': days, 'most': type.limits[window]}) %}
-    {% endfor %}
-{% endfor %}
+{% set windows = revetl.limits_within_days() %}
 
 with clusters as (
 

@@ -94,7 +94,7 @@ directed as (
         case when is_left_older then left_node else right_node end as older_node,
         case when is_left_older then right_node else left_node end as younger_node,
         first_seen_at,
-        first_seen_at = case when is_left_older then right_seen_at else left_seen_at end as is_first_of_younger
+        first_seen_at = case when is_left_older then right_seen_at else left_seen_at end as is_youngers_first
     from edges
 
 ),
@@ -106,7 +106,7 @@ births as (
         profile_node,
         count(distinct younger_node) as born_count
     from directed
-    where is_first_of_younger
+    where is_youngers_first
     group by profile_node
 
 ),
@@ -158,7 +158,7 @@ numbered as (
         directed.younger_node,
         younger.age as younger_age,
         directed.first_seen_at,
-        directed.is_first_of_younger,
+        directed.is_youngers_first,
         row_number() over (
             partition by directed.younger_node
             order by
@@ -182,7 +182,7 @@ links as (
         younger_node,
         younger_age,
         min(first_seen_at) as first_seen_at,
-        max(case when edge_number = 1 and is_first_of_younger then 1 else 0 end) = 1 as is_birth
+        max(case when edge_number = 1 and is_youngers_first then 1 else 0 end) = 1 as is_birth
     from numbered
     group by
         profile_node,

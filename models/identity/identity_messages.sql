@@ -14,10 +14,10 @@ normalised as (
     select
         source,
         message_id,
-        timestamp
-        {%- for column in columns %},
-        {{ revetl.normalised_identifier(column.name, column.normalise) }} as {{ column.name }}
+        {%- for column in columns %}
+        {{ revetl.normalised_identifier(column.name, column.normalise) }} as {{ column.name }},
         {%- endfor %}
+        timestamp
     from messages
 
 ),
@@ -36,32 +36,36 @@ unblocked as (
     select
         normalised.source,
         normalised.message_id,
-        normalised.timestamp
-        {%- for column in columns %},
+        {%- for column in columns %}
         case
             when
                 blocked_{{ column.name }}.identifier_value is null
                 and not {{ revetl.is_blocked('normalised.' ~ column.name, column.blocked) }}
                 then normalised.{{ column.name }}
-        end as {{ column.name }}
+        end as {{ column.name }},
         {%- endfor %}
+        normalised.timestamp
     from normalised
-    {%- for column in columns %}
-    left join blocked_values as blocked_{{ column.name }}
-        on
-            normalised.{{ column.name }} = blocked_{{ column.name }}.identifier_value
-            and blocked_{{ column.name }}.identifier_type = '{{ column.type }}'
-    {%- endfor %}
+    {{ revetl.joins_of_blocked(columns) }}
 
 ),
 
 {% if 'previous_anonymous_id' in columns | map(attribute='name') -%}
+previous as (
+
+    select distinct previous_anonymous_id
+    from unblocked
+    where previous_anonymous_id is not null
+
+),
+
 -- The previous id of an alias is a user id, unless it has been somebody's anonymous id.
 anonymous as (
 
-    select distinct anonymous_id
+    select distinct unblocked.anonymous_id
     from unblocked
-    where anonymous_id in (select previous_anonymous_id from unblocked where previous_anonymous_id is not null)
+    inner join previous
+        on unblocked.anonymous_id = previous.previous_anonymous_id
 
 ),
 
@@ -70,25 +74,23 @@ placed as (
     select
         unblocked.source,
         unblocked.message_id,
-        unblocked.timestamp,
         {%- for column in columns if not column.name.startswith('previous') %}
         unblocked.{{ column.name }},
         {%- endfor %}
         case when anonymous.anonymous_id is null then unblocked.previous_user_id end as previous_user_id,
-        anonymous.anonymous_id as previous_anonymous_id
+        anonymous.anonymous_id as previous_anonymous_id,
+        unblocked.timestamp
     from unblocked
     left join anonymous
         on unblocked.previous_anonymous_id = anonymous.anonymous_id
 
 )
-
-select * from placed
 {%- else -%}
-named as (
+placed as (
 
     select * from unblocked
 
 )
-
-select * from named
 {%- endif %}
+
+select * from placed

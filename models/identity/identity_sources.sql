@@ -9,10 +9,10 @@ with messages as (
     select
         '{{ seen.source }}' as source,
         cast({{ seen.message_id }} as {{ revetl.type_of('varchar') }}) as message_id,
-        {{ seen.timestamp }} as timestamp
-        {%- for column in columns %},
-        {{ revetl.first_of(seen.identifiers.get(column.name, [])) }} as {{ column.name }}
+        {%- for column in columns %}
+        {{ revetl.first_of(seen.identifiers.get(column.name, [])) }} as {{ column.name }},
         {%- endfor %}
+        {{ seen.timestamp }} as timestamp
     from {{ revetl.model_or_source(model) }}
     {{ 'union all' if not loop.last }}
     {% endfor %}

@@ -20,10 +20,7 @@ centred as (
             {%- endfor %}
         end as left_type,
         {{ revetl.first_of(names) }} as left_value,
-        {% for column in columns -%}
-        case when {{ column.name }} is not null then 1 else 0 end
-        {{- ' + ' if not loop.last else ' as identifier_count' }}
-        {%- endfor %}
+        {{ revetl.count_of(columns | map(attribute='name')) }} as identifier_count
     from messages
 
 ),
@@ -38,7 +35,7 @@ led as (
             {%- for column in columns %}
             when {{ column.name }} is not null and left_type <> '{{ column.name }}' then '{{ column.name }}'
             {%- endfor %}
-        end as leading
+        end as leader
     from centred
     where left_type is not null and timestamp is not null
 
@@ -69,7 +66,7 @@ paired as (
             when '{{ column.name }}' then led.{{ column.name }}
             {%- endfor %}
         end as right_value,
-        identifiers.name = led.leading as is_leading
+        identifiers.name = led.leader as is_leading
     from led
     cross join identifiers
     where (identifiers.name <> led.left_type) or (led.identifier_count = 1)
@@ -88,7 +85,8 @@ cuts as (
 
     select
         'cut' as source,
-        {{ revetl.hash_text("left_type || ':' || left_value || ' ' || right_type || ':' || right_value") }} as message_id,
+        {{ revetl.hash_text("left_type || ':' || left_value || ' ' || right_type || ':' || right_value") }}
+            as message_id,
         coalesce(min(cut_at), cast('1970-01-01' as timestamp)) as timestamp,
         left_type,
         left_value,

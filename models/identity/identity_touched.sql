@@ -1,6 +1,6 @@
-{# What of the components as the last build left them is to be made anew. Every part that a removed pair leaves
-   behind has one of the pair's ends, and every component that a new pair joins has one too, so the components
-   with a changed identifier are all of them, whichever state a build that failed has left them in. #}
+{# What of the components as the last build left them is to be made anew. Every part that a removed pair
+   leaves behind has one of the pair's ends, and every component that a new pair joins has one too, so the
+   components with a changed identifier are all of them, in whichever state a build that failed has left them. #}
 {{ config(tags=['identity_increment']) }}
 
 {% set components = revetl.relation_there('identity_components') if revetl.identity_increment() else none %}

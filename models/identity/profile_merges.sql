@@ -2,7 +2,7 @@
     materialized='patched', key='loser_node', stale='identity_touched', stale_key='node_id', tags=['identity_increment']
 ) }}
 
-with merges as (
+with merged as (
 
     select * from {{ ref('identity_merges') }}
 
@@ -30,7 +30,7 @@ edges as (
         merged_at,
         older_node as left_node,
         younger_node as right_node
-    from merges
+    from merged
     union all
     select
         loser_node,
@@ -38,7 +38,7 @@ edges as (
         merged_at,
         younger_node as left_node,
         older_node as right_node
-    from merges
+    from merged
 
 ),
 

@@ -88,7 +88,8 @@ def test_the_defaults_are_those_that_are_written_out(tmp_path: Path) -> None:
     columns = "identifier_type, priority, limit_ever, limit_week"
     world.build(select=["identity_rules"])
     assert world.ask(f"select {columns} from identity_rules") == [("user_id", 1, None, None)]
-    for identity in ({}, {"identifiers": {"anonymous_id": {}, "email": None, "user_id": {}}}):
+    same: list[dict[str, Any]] = [{}, {"identifiers": {"anonymous_id": {}, "email": None, "user_id": {}}}]
+    for identity in same:
         world.build("--vars", json.dumps({"identity": identity}), select=["identity_rules"])
         assert world.ask(f"select {columns} from identity_rules order by 2") == [
             ("user_id", 1, 1, None),
