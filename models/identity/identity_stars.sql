@@ -117,7 +117,7 @@ numbered as (
         {{ revetl.node_id('left_type', 'left_value') }} as left_node,
         {{ revetl.node_id('right_type', 'right_value') }} as right_node,
         {{ revetl.hash_columns([
-            'source', 'message_id', 'timestamp', 'left_type', 'left_value', 'right_type', 'right_value'
+            'source', 'message_id', 'timestamp', 'left_type', 'left_value', 'right_type', 'right_value', 'is_leading'
         ]) }} as sighting_hash
     from sightings
 
