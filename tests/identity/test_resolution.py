@@ -1,7 +1,7 @@
 """The models against the reference: random messages, rules, cuts and blocked values, in any split and order.
 
 One example is a crowd of small graphs that share nothing, as a dbt run takes seconds whatever its size. That
-is too much to be drawn piece by piece: Hypothesis draws the rules and a seed, and does not try to shrink them.
+is too much to be drawn piece by piece: Hypothesis draws the rules and a seed, and does not shrink them.
 """
 
 from __future__ import annotations
