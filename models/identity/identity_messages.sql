@@ -53,19 +53,19 @@ unblocked as (
 {% if 'previous_anonymous_id' in columns | map(attribute='name') -%}
 previous as (
 
-    select distinct previous_anonymous_id
+    select previous_anonymous_id
     from unblocked
     where previous_anonymous_id is not null
 
 ),
 
--- The previous id of an alias is a user id, unless it has been somebody's anonymous id.
+-- The previous id of an alias is a user id, unless it has been somebody's anonymous id. (By `in`, as a join would
+-- have all messages' identifiers made where there is no alias.)
 anonymous as (
 
-    select distinct unblocked.anonymous_id
+    select distinct anonymous_id
     from unblocked
-    inner join previous
-        on unblocked.anonymous_id = previous.previous_anonymous_id
+    where anonymous_id in (select previous_anonymous_id from previous)
 
 ),
 
