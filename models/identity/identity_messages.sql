@@ -63,9 +63,9 @@ previous as (
 -- have all messages' identifiers made where there is no alias.)
 anonymous as (
 
-    select distinct anonymous_id
+    select distinct unblocked.anonymous_id
     from unblocked
-    where anonymous_id in (select previous_anonymous_id from previous)
+    where unblocked.anonymous_id in (select previous.previous_anonymous_id from previous)
 
 ),
 

@@ -50,53 +50,28 @@ lost as (
 
 ),
 
-pairs as (
-
-    select * from {{ ref('identity_pairs') }}
-    where source <> 'cut'
-
-),
-
 kept as (
 
     select pairs.left_node as node_id
-    from pairs
+    from {{ ref('identity_pairs') }} as pairs
     inner join lost
         on pairs.left_node = lost.node_id
+    where pairs.source <> 'cut'
     union
     select pairs.right_node as node_id
-    from pairs
+    from {{ ref('identity_pairs') }} as pairs
     inner join lost
         on pairs.right_node = lost.node_id
+    where pairs.source <> 'cut'
 
 ),
-
-{% if components is not none %}
-components as (
-
-    select
-        node_id,
-        component_id
-    from {{ components }}
-
-),
-{% else %}
-components as (
-
-    select
-        node_id,
-        node_id as component_id
-    from identifiers
-
-),
-{% endif %}
 
 changed_components as (
 
     select
         components.component_id,
         max(identifiers.has_lost) as has_lost
-    from components
+    from {{ components or '(select node_id, node_id as component_id from identifiers)' }} as components
     inner join identifiers
         on components.node_id = identifiers.node_id
     group by components.component_id
@@ -109,7 +84,7 @@ members as (
         components.node_id,
         components.component_id,
         changed_components.has_lost
-    from components
+    from {{ components or '(select node_id, node_id as component_id from identifiers)' }} as components
     inner join changed_components
         on components.component_id = changed_components.component_id
 
