@@ -71,7 +71,7 @@ changed_components as (
     select
         components.component_id,
         max(identifiers.has_lost) as has_lost
-    from {{ components or '(select node_id, node_id as component_id from identifiers)' }} as components
+    from {{ components or '(select node_id, node_id as component_id from changed)' }} as components
     inner join identifiers
         on components.node_id = identifiers.node_id
     group by components.component_id
@@ -84,7 +84,7 @@ members as (
         components.node_id,
         components.component_id,
         changed_components.has_lost
-    from {{ components or '(select node_id, node_id as component_id from identifiers)' }} as components
+    from {{ components or '(select node_id, node_id as component_id from changed)' }} as components
     inner join changed_components
         on components.component_id = changed_components.component_id
 
