@@ -59,8 +59,8 @@ previous as (
 
 ),
 
--- The previous id of an alias is a user id, unless it has been somebody's anonymous id. (By `in`, as a join would
--- have all messages' identifiers made where there is no alias.)
+-- The previous id of an alias is a user id, unless it has been somebody's anonymous id. (By `in`, as a join
+-- would have all messages' identifiers made where there is no alias.)
 anonymous as (
 
     select distinct unblocked.anonymous_id
