@@ -28,13 +28,19 @@
         'select kind, least(left_node, right_node) as a, greatest(left_node, right_node) as b, row_number() over ('
         ~ 'order by lower_priority, higher_priority, first_seen_at, left_node, right_node) as ord from ' ~ edges) %}
     {% do revetl.drop_working_table('edges') %}
-    {% set cuts = run_query('select count(*) from ' ~ revetl.working('numbered') ~ " where kind = 'cut'").rows[0][0] %}
+    {% set kinds = run_query('select distinct kind from ' ~ revetl.working('numbered')).columns[0].values() %}
+    {% set cuts = 'cut' in kinds %}
 
-    {% do revetl.merge_kind('alias', 'node', {}, cuts) %}
-    {% do revetl.working_table('units',
-        'select n.type, n.seen, n.node, coalesce(r.root, n.node) as unit from '
-        ~ revetl.working('nodes') ~ ' as n left join ' ~ revetl.working('roots') ~ ' as r on n.node = r.node') %}
-    {% do revetl.drop_working_table('roots') %}
+    {% if 'alias' in kinds %}
+        {% do revetl.merge_kind('alias', 'node', {}, cuts) %}
+        {% do revetl.working_table('units',
+            'select n.type, n.seen, n.node, coalesce(r.root, n.node) as unit from '
+            ~ revetl.working('nodes') ~ ' as n left join ' ~ revetl.working('roots') ~ ' as r on n.node = r.node') %}
+        {% do revetl.drop_working_table('roots') %}
+    {% else %}
+        {% do revetl.working_table('units',
+            'select type, seen, node, node as unit from ' ~ revetl.working('nodes')) %}
+    {% endif %}
     {% do revetl.drop_working_table('nodes') %}
     {% if limits %}
         {% do revetl.working_table('values_0',

@@ -36,16 +36,26 @@
     {{ return(none if none in changed or changed | length > 100 else changed) }}
 {% endmacro %}
 
-{# A where clause for the rows of some days (of all, where `days` is none). Aliases are few, and what one means may
-   change on another day. #}
-{% macro where_of_days(days) %}
-    {% set conditions = ["source in ('alias', 'cut')"] %}
-    {% for day in days or [] %}
-        {% set start = "cast('" ~ day ~ "' as timestamp)" %}
-        {% do conditions.append('(timestamp >= ' ~ start ~ ' and timestamp < ' ~ revetl.days_after(start, 1) ~ ')') %}
-    {% endfor %}
-    {{ return('' if days is none else 'where ' ~ conditions | join(' or ')) }}
-{% endmacro %}
+{# A select of the rows of some days (of all, where `days` is none). Aliases are few, and what one means may change
+   on another day: a part of its own, so that the rest is found by time alone. #}
+{% macro rows_of_days(relation, days) -%}
+    select * from {{ relation }}
+    {%- if days is not none %}
+    where source in ('alias', 'cut')
+    {%- if days %}
+    union all
+    select * from {{ relation }}
+    where
+        source not in ('alias', 'cut')
+        and (
+            {%- for day in days %}
+            {%- set start = "cast('" ~ day ~ "' as timestamp)" %}
+            {{ 'or ' if not loop.first }}(timestamp >= {{ start }} and timestamp < {{ revetl.days_after(start, 1) }})
+            {%- endfor %}
+        )
+    {%- endif %}
+    {%- endif %}
+{%- endmacro %}
 
 {# Tells one set of rules from another, and one version of what is made of them from another. #}
 {% macro identity_rules_hash() %}

@@ -8,16 +8,14 @@
 
 with stars as (
 
-    select * from {{ ref('identity_stars') }}
-    {{ revetl.where_of_days(days) }}
+    {{ revetl.rows_of_days(ref('identity_stars'), days) }}
 
 ),
 
 {% if sighted is not none %}
 sightings as (
 
-    select * from {{ sighted }}
-    {{ revetl.where_of_days(days) }}
+    {{ revetl.rows_of_days(sighted, days) }}
 
 ),
 

@@ -45,9 +45,13 @@ rules as (
 
 ),
 
-pairs as (
+cuts as (
 
-    select * from {{ ref('identity_pairs') }}
+    select
+        left_node,
+        right_node
+    from {{ ref('identity_pairs') }}
+    where source = 'cut'
 
 ),
 
@@ -81,15 +85,13 @@ cut_ends as (
         left_node as node_id,
         left_node,
         right_node
-    from pairs
-    where source = 'cut'
+    from cuts
     union all
     select
         right_node as node_id,
         left_node,
         right_node
-    from pairs
-    where source = 'cut'
+    from cuts
 
 ),
 
@@ -141,7 +143,7 @@ contested_pairs as (
         pairs.first_seen_at,
         pairs.last_seen_at,
         pairs.message_count
-    from pairs
+    from {{ ref('identity_pairs') }} as pairs
     inner join members as left_end
         on pairs.left_node = left_end.node_id
     where pairs.left_node <> pairs.right_node

@@ -41,10 +41,8 @@ graph as (
 
 pairs as (
 
-    select all_pairs.*
-    from all_pairs
-    inner join touched
-        on all_pairs.left_node = touched.node_id
+    select * from all_pairs
+    where left_node in (select touched.node_id from touched)
 
 ),
 {% else %}

@@ -1,4 +1,6 @@
-{{ config(materialized='patched', key='left_node', stale='identity_changes', tags=['identity_increment']) }}
+{{ config(
+    materialized='patched', key=['left_node', 'right_node'], stale='identity_changes', tags=['identity_increment']
+) }}
 
 with sightings as (
 
@@ -8,19 +10,34 @@ with sightings as (
 
 -- depends_on: {{ ref('identity_changes') }}
 {% if revetl.identity_increment() %}
+-- Names are taken from the changes: the sightings are many, and their names long.
 changed as (
 
-    select distinct left_node
+    select
+        min(left_type) as left_type,
+        min(left_value) as left_value,
+        left_node,
+        min(right_type) as right_type,
+        min(right_value) as right_value,
+        right_node
     from {{ ref('identity_changes') }}
+    group by
+        left_node,
+        right_node
 
 ),
 
 looked_at as (
 
-    select sightings.*
+    select
+        changed.*,
+        sightings.source,
+        sightings.timestamp
     from sightings
     inner join changed
-        on sightings.left_node = changed.left_node
+        on
+            sightings.left_node = changed.left_node
+            and sightings.right_node = changed.right_node
 
 ),
 {% else %}
