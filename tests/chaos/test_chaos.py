@@ -17,9 +17,17 @@ from tests.chaos.story import tell
 from tests.support.project import ProjectFolder
 
 SEEDS = 20
+SEEDS_OF_THE_FAST_SUITE = 8
 
 
-@pytest.mark.parametrize("seed", range(SEEDS), ids=lambda seed: f"seed-{seed}-")
+@pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(seed, marks=() if seed < SEEDS_OF_THE_FAST_SUITE else pytest.mark.slow)
+        for seed in range(SEEDS)
+    ],
+    ids=lambda seed: f"seed-{seed}-",
+)
 def test_nothing_is_lost(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tell(seed, tmp_path / "shop", monkeypatch, steps=3, kills=1, fresh=int(seed % 4 == 0))
 
