@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from revetl.cli.common import Output, open_project, output_options, project_options
+from revetl.words import counted
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -105,7 +106,7 @@ def _tree(profile: Profile) -> Tree:
 
     count = len(profile.identifiers)
     head = (
-        f"{profile.canonical_id}   {count:,} identifier{'' if count == 1 else 's'}, "
+        f"{profile.canonical_id}   {counted(count, 'identifier')}, "
         f"seen {_when(profile.first_seen_at)} to {_when(profile.last_seen_at)}"
     )
     tree = Tree(Text(head, style="bold"))
@@ -124,7 +125,7 @@ def _tree(profile: Profile) -> Tree:
         (
             "edges",
             [
-                f"{_pair(each, '—')}   {each.source}, {_messages(each.message_count)}, first "
+                f"{_pair(each, '—')}   {each.source}, {counted(each.message_count, 'message')}, first "
                 f"{_when(each.first_seen_at)} by {each.message_id}"
                 for each in profile.edges
             ],
@@ -158,7 +159,7 @@ def _conflict(each: Conflict, canonical_id: str) -> str:
     if each.left_canonical_id != canonical_id:
         own, other, place = other, own, each.left_canonical_id
     how = "an alias of" if each.kind == "alias" else "seen with"
-    seen = f"{how} {own} ({_messages(each.message_count)})"
+    seen = f"{how} {own} ({counted(each.message_count, 'message')})"
     return f"{other} was left out, though {seen}: {each.why}; it is in {place}"
 
 
@@ -196,9 +197,9 @@ def _print_difference(out: Output, found: Difference) -> None:
             ("identifiers", found.identifiers_before, found.identifiers_after),
         ],
     )
-    click.echo(f"\n{_counted(found.merged, 'new profile')} made of two old ones or more (merged)")
-    click.echo(f"{_counted(found.split, 'old profile')} in two new ones or more (split)")
-    click.echo(f"{_counted(found.identifiers_moved, 'identifier')} with another canonical id")
+    click.echo(f"\n{counted(found.merged, 'new profile')} made of two old ones or more (merged)")
+    click.echo(f"{counted(found.split, 'old profile')} in two new ones or more (split)")
+    click.echo(f"{counted(found.identifiers_moved, 'identifier')} with another canonical id")
     click.echo("\nThe largest profiles by the new rules:\n")
     out.print_table(
         ("canonical id", "identifiers", "old profiles"),
@@ -224,14 +225,6 @@ def _print_difference(out: Output, found: Difference) -> None:
                 click.echo(f"{each.audience} {word}: {', '.join(examples)}{more}")
         if each.gained is None:
             click.echo(f"{each.audience}: not built yet, so there is nothing to compare with")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def _messages(count: int) -> str:
-    return _counted(count, "message")
 
 
 def _when(moment: Any) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from revetl.words import counted
+
 if TYPE_CHECKING:
     from revetl.sync.plan import Identified, Plan, Request
     from revetl.sync.record import Run
@@ -65,7 +67,7 @@ def _notes(plan: Plan) -> Iterator[str]:
     if plan.preview is not None and plan.changes:
         preview = plan.preview
         minutes = "" if preview.minutes is None else f", {_duration(preview.minutes)} at the rate limit"
-        yield f"cost: {preview.request_count:,} {_plural('request', preview.request_count)}{minutes}"
+        yield f"cost: {counted(preview.request_count, 'request')}{minutes}"
     if plan.preview is not None and plan.audience_rows:
         yield f"identifiers: {plan.preview.share:.1%} of the audience can be identified"
     for stop in plan.stops:
@@ -85,10 +87,6 @@ def _duration(minutes: float) -> str:
     if minutes < 1:
         return f"{minutes * 60:.1f} s"
     return f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-
-
-def _plural(word: str, count: int) -> str:
-    return word if count == 1 else f"{word}s"
 
 
 def _identifier(each: Identified) -> Iterator[str]:

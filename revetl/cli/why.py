@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from revetl.cli.common import Output, open_project, output_options, project_options
+from revetl.words import counted
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -78,10 +79,10 @@ def _called(why: Why) -> str:
 
 
 def _add_step(tree: Tree, step: Step) -> None:
-    counted = "not known" if step.rows is None else "no row" if step.rows == 0 else _rows(step.rows)
+    found = "not known" if step.rows is None else "no row" if step.rows == 0 else counted(step.rows, "row")
     reads = f" (of {', '.join(step.reads)})" if step.reads else ""
     present = None if step.rows is None else step.rows > 0
-    branch = tree.add(_line(present, f"{step.name}{reads}: {counted}"))
+    branch = tree.add(_line(present, f"{step.name}{reads}: {found}"))
     for condition in step.conditions:
         _add_condition(branch, condition)
     for note in step.notes:
@@ -110,7 +111,9 @@ def _add_condition(tree: Tree, condition: Condition) -> None:
     if values:
         line += f"   {values}"
     if condition.rows is not None and condition.rows > 1:
-        line += f"   (true of {condition.true_of:,} of {_rows(condition.rows)}; the nearest is shown)"
+        line += (
+            f"   (true of {condition.true_of:,} of {counted(condition.rows, 'row')}; the nearest is shown)"
+        )
     tree.add(_line(condition.holds, line))
 
 
@@ -151,10 +154,6 @@ def _text(text: str, style: str = "") -> Any:
     from rich.text import Text
 
     return Text(text, style=style)
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _when(moment: datetime) -> str:

@@ -17,6 +17,7 @@ from revetl.warehouse import Warehouse
 from revetl.why.answer import Change, Person, Verdict
 from revetl.why.diff_of import NextChange, next_changes
 from revetl.why.facts import Facts, Row
+from revetl.words import counted
 
 _LEFT_OUT = {
     "suppressed": "is on the suppression list",
@@ -209,7 +210,7 @@ class _AtSync:
         field = f" (field {self.rejection['field']})" if self.rejection.get("field") else ""
         times = self.rejection["attempts"]
         return (
-            f"{start}: {self.rejection['reason']}{field}. Tried {times:,} time{'' if times == 1 else 's'}, "
+            f"{start}: {self.rejection['reason']}{field}. Tried {counted(times, 'time')}, "
             f"last in run {self.rejection['run_id']} at {_when(self.rejection['last_rejected_at'])}. "
             "It waits until the row changes, or for `revetl retry`."
         )

@@ -14,6 +14,7 @@ from revetl.why.conditions import judge
 from revetl.why.person import among
 from revetl.why.source import NotAnalysed, compiled_sql, take_apart
 from revetl.why.trace import Rung, Trace
+from revetl.words import counted
 
 _LONGEST = 80
 
@@ -162,7 +163,7 @@ class _Explained:
         first, second = (self.trace.rungs.get(rung.reads.get(part, "")) for part in ("first", "second"))
         if isinstance(rung.query, exp.Except) and first is not None and first.rows:
             if second is not None and second.rows:
-                taken_out = f"'{second.name}', which is taken out ({_rows(second.rows)})"
+                taken_out = f"'{second.name}', which is taken out ({counted(second.rows, 'row')})"
                 yield f"{rung.name}: the person is in {taken_out}"
             return
         for part in (first, second):
@@ -198,7 +199,3 @@ def shown(value: object) -> str:
         return str(value).lower()
     text = f"'{value}'" if isinstance(value, str) else str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
