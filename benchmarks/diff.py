@@ -23,7 +23,7 @@ from revetl.project import Sync, Workspace  # noqa: E402
 from revetl.sql import table  # noqa: E402
 from revetl.sync.diff import Diff  # noqa: E402
 from revetl.sync.membership import Members  # noqa: E402
-from revetl.sync.plan import Plan, last_build, make_diff, make_plan  # noqa: E402
+from revetl.sync.plan import Plan, make_diff, make_plan  # noqa: E402
 from revetl.sync.tables import Tables  # noqa: E402
 from revetl.warehouse.duckdb import DuckDB  # noqa: E402
 from tests.support.project import ProjectFolder  # noqa: E402
@@ -52,7 +52,7 @@ def make_audience(folder: Path, rows: int) -> tuple[Workspace, Sync]:
 def make_state(warehouse: DuckDB, diff: Diff) -> None:
     """The state that a sync of the older audience left."""
     old = replace(diff, members=Members(table("old")))
-    hashed = warehouse.row_hash([item.of("a") for item in diff.mapping.hashed()]).sql("duckdb")
+    hashed = warehouse.row_hash(diff.hashed).sql("duckdb")
     warehouse.connection.execute(
         f"""
         insert into revetl.revetl.sync_state
@@ -76,8 +76,7 @@ def plan(workspace: Workspace, sync: Sync, warehouse: DuckDB, tables: Tables) ->
     """Every statement of a plan, as a run makes it."""
     diff = make_diff(workspace, sync, workspace.destination(sync), warehouse, tables)
     assert isinstance(diff, Diff)
-    build = last_build(sync, warehouse, tables)
-    return make_plan(workspace, sync, diff, build, full_refresh=False, retry=False)
+    return make_plan(workspace, sync, diff)
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from revetl.destinations import destination_class, make_destination
 from revetl.destinations.base import Destination
 from revetl.errors import UsageError, WarehouseError, nearest
 from revetl.sql import table
-from revetl.warehouse import Warehouse, database_of, open_warehouse
+from revetl.warehouse import Opening, Warehouse, database_of, open_warehouse
 
 Say = Callable[[str], None]
 
@@ -212,10 +212,7 @@ class Workspace:
     def built(self, audience: AudienceModel, warehouse: Warehouse) -> exp.Table:
         """The relation of an audience. Raises WarehouseError when dbt has not built it."""
         if not warehouse.exists(audience.relation):
-            raise WarehouseError(
-                f"{audience.name} is not in the warehouse: there is no {audience.relation.sql()}. "
-                f"Run `dbt build --select +{audience.name}`."
-            )
+            raise not_built(audience)
         return audience.relation
 
     @contextmanager
@@ -250,11 +247,20 @@ class Workspace:
     ) -> Warehouse:
         """The target's warehouse, opened; the caller closes it."""
         timeout = self.lock_timeout if lock_timeout is None else lock_timeout
-        return open_warehouse(
-            self.target,
+        opening = Opening(
             self.root,
+            self.state_schema,
             read_only=read_only,
             light=light,
             lock_timeout=timeout,
             say=self.say,
         )
+        return open_warehouse(self.target, opening)
+
+
+def not_built(audience: AudienceModel) -> WarehouseError:
+    """What is told of an audience that dbt has not built."""
+    return WarehouseError(
+        f"{audience.name} is not in the warehouse: there is no {audience.relation.sql()}. "
+        f"Run `dbt build --select +{audience.name}`."
+    )

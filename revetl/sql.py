@@ -37,6 +37,20 @@ def statement(template: str, dialect: str | None = None, /, **parts: Any) -> exp
     return _parsed(template, dialect).transform(fill)
 
 
+def query(template: str, /, **parts: Any) -> exp.Query:
+    """`statement` of a query: a select, or a union of some."""
+    made = statement(template, **parts)
+    assert isinstance(made, exp.Query)
+    return made
+
+
+def select(template: str, /, **parts: Any) -> exp.Select:
+    """`statement` of a select."""
+    made = statement(template, **parts)
+    assert isinstance(made, exp.Select)
+    return made
+
+
 def table(name: str, schema: str | None = None, database: str | None = None) -> exp.Table:
     """A table by its parts, always quoted."""
     return exp.table_(name, db=schema, catalog=database, quoted=True)

@@ -19,7 +19,7 @@ from sqlglot import exp
 from revetl.destinations.base import Destination
 from revetl.mapping import Mapped
 from revetl.project import Sync
-from revetl.sql import column, statement, table
+from revetl.sql import column, query, statement, table
 from revetl.sync import lock
 from revetl.sync.diff import Diff
 from revetl.sync.readback import SCHEMA, ReadBack
@@ -81,8 +81,8 @@ class Comparison:
         """Compare, and give the drift with up to `examples` of each kind."""
         self._load()
         run = self.diff.warehouse.run
-        run(self._match())
-        run(self._missing())
+        self.diff.warehouse.temporary(_MATCHED, self._match())
+        self.diff.warehouse.temporary(_DRIFT, self._missing())
         run(self._different())
         run(self._extra())
         rows = self.diff.warehouse.rows(
@@ -203,7 +203,7 @@ class Comparison:
             warehouse.load(_PAGES, pages)
             warehouse.run(insert)
 
-    def _match(self) -> exp.Expr:
+    def _match(self) -> exp.Query:
         """Who of the state is whom there: by any identifier."""
         matches = [
             statement(
@@ -217,23 +217,17 @@ class Comparison:
             )
             for item in self.diff.mapping.identifiers
         ]
-        query = matches[0] if len(matches) == 1 else exp.union(*matches)
-        return statement(
-            "create or replace temporary table :matched as select distinct m.key, m.place from :query as m",
-            matched=_MATCHED,
-            query=exp.Subquery(this=query),
-        )
+        found = matches[0] if len(matches) == 1 else exp.union(*matches)
+        return query("select distinct m.key, m.place from :found as m", found=exp.Subquery(this=found))
 
-    def _missing(self) -> exp.Expr:
-        return statement(
+    def _missing(self) -> exp.Query:
+        return query(
             """
-            create or replace temporary table :drift as
             select cast('missing' as varchar) as kind, s.key as key, s.identifiers as identifiers
             from :held as s
             where s.sync = :sync and s.row_hash is not null
             and not exists (select 1 from :matched as m where m.key = s.key)
             """,
-            drift=_DRIFT,
             held=self.diff.held,
             matched=_MATCHED,
             sync=self.diff.sync,

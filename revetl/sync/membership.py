@@ -7,7 +7,7 @@ without them. Nothing is copied where a sync has none of these options.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sqlglot import exp
 
@@ -15,8 +15,9 @@ from revetl.config import ExcludeConfig
 from revetl.errors import UsageError, WarehouseError, nearest
 from revetl.mapping import parse_expression
 from revetl.project import Sync, Workspace
-from revetl.sql import column, statement, table
+from revetl.sql import column, query, statement, table
 from revetl.sync import lock
+from revetl.sync.facts import Facts
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
@@ -28,21 +29,27 @@ _BUCKETS = 10_000
 
 @dataclass(frozen=True)
 class Members:
-    """An audience as a sync may send it. `relation` stands where the model's table would; `left_out` counts
-    the others by cause; `suppressed_kinds` are the kinds of identifiers that anybody is suppressed by."""
+    """An audience as a sync may send it. `relation` stands where the model's table would; with `chosen`, it
+    is without those in `revetl_left_out`, which is there only then. `suppressed_kinds` are the kinds of
+    identifiers that anybody is suppressed by."""
 
     relation: exp.Table | exp.Subquery
-    left_out: dict[str, int] = field(default_factory=dict)
+    chosen: bool = False
     suppressed_kinds: tuple[str, ...] = ()
 
 
 def members_of(
-    workspace: Workspace, sync: Sync, columns: dict[str, str], warehouse: Warehouse, tables: Tables
+    workspace: Workspace,
+    sync: Sync,
+    columns: dict[str, str],
+    facts: Facts,
+    warehouse: Warehouse,
+    tables: Tables,
 ) -> Members:
     """The members of a sync's audience that may be sent. Raises UsageError for an option that names what is
     not there, WarehouseError for a model that was not built."""
     model = sync.audience.relation
-    kinds = suppressed_kinds(warehouse, tables)
+    kinds = facts.suppressed_kinds
     by = [kind for kind in kinds if kind in columns]
     causes = [
         (
@@ -56,14 +63,14 @@ def members_of(
     named = [(cause, condition) for cause, condition in causes if condition is not None]
     limit = sync.config.limit
     if not named and limit is None:
-        return Members(model, {}, kinds)
+        return Members(model, False, kinds)
     why = exp.Case(ifs=[exp.If(this=test, true=exp.convert(cause)) for cause, test in named])
     joins = " ".join(f"left join :listed{at} as p{at} on p{at}.value = :value{at}" for at in range(len(by)))
     sinces = ", ".join(f"p{at}.since" for at in range(len(by)))
-    warehouse.run(
-        statement(
+    warehouse.temporary(
+        LEFT_OUT,
+        query(
             f"""
-            create or replace temporary table :left_out as
             with judged as (
                 select :key as key, :why as cause, :rank as rank,
                     {f"coalesce({sinces}, null)" if by else "cast(null as timestamp)"} as since
@@ -78,18 +85,14 @@ def members_of(
             from placed
             where cause is not null or :over
             """,  # noqa: S608  the pieces are made of numbers
-            left_out=LEFT_OUT,
             key=_key(sync),
             why=exp.cast(why if named else exp.null(), "varchar"),
-            rank=_rank(sync, columns, warehouse, tables),
+            rank=_rank(sync, columns, facts, tables),
             model=model,
             over=exp.false() if limit is None else statement("place > :limit", limit=limit),
             **{f"listed{at}": exp.Subquery(this=suppressed_by(tables, kind)) for at, kind in enumerate(by)},
             **{f"value{at}": alike(column(kind, of="a")) for at, kind in enumerate(by)},
-        )
-    )
-    counts = warehouse.rows(
-        statement("select cause, count(*) from :left_out as o group by cause order by 1", left_out=LEFT_OUT)
+        ),
     )
     remaining = statement(
         "select a.* from :model as a where not exists (select 1 from :left_out as o where o.key = :key)",
@@ -97,16 +100,7 @@ def members_of(
         left_out=LEFT_OUT,
         key=_key(sync),
     )
-    left_out = {str(cause): int(count) for cause, count in counts}
-    return Members(exp.Subquery(this=remaining) if left_out else model, left_out, kinds)
-
-
-def suppressed_kinds(warehouse: Warehouse, tables: Tables) -> tuple[str, ...]:
-    """The kinds of identifiers (columns of audiences) that anybody is suppressed by."""
-    if not warehouse.exists(tables.suppressions):
-        return ()
-    kinds = statement("select distinct identifier_type from :list as s order by 1", list=tables.suppressions)
-    return tuple(str(kind) for (kind,) in warehouse.rows(kinds))
+    return Members(exp.Subquery(this=remaining), True, kinds)
 
 
 def suppressed_by(tables: Tables, kind: str, value: exp.Expr | None = None) -> exp.Select:
@@ -144,7 +138,7 @@ def record_holdouts(sync: Sync, members: Members, warehouse: Warehouse, tables: 
     if sync.config.holdout is None:
         warehouse.run(statement("delete from :holdouts where sync = :sync", **parts))
         return
-    if HELD_OUT in members.left_out:
+    if members.chosen:
         held_out = "select o.key from :left_out as o where o.cause = 'held_out'"
     else:
         held_out = "select '' as key where 1 = 0"
@@ -245,11 +239,11 @@ def _held_out(sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
     return statement(":bucket < :edge", bucket=warehouse.bucket(salted, _BUCKETS), edge=edge)
 
 
-def _rank(sync: Sync, columns: dict[str, str], warehouse: Warehouse, tables: Tables) -> exp.Expr:
+def _rank(sync: Sync, columns: dict[str, str], facts: Facts, tables: Tables) -> exp.Expr:
     """Whom a limit takes first: by `order_by`; without it, who is held already, so that nobody is swapped
     for another."""
     text, descending = sync.config.order
-    if sync.config.limit is None or (text is None and not warehouse.exists(tables.state)):
+    if sync.config.limit is None or (text is None and not facts.has_state):
         return exp.convert(0)
     if text is None:
         return statement(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -13,13 +12,13 @@ from sqlglot import exp
 from revetl.destinations.base import Destination
 from revetl.destinations.records import digest
 from revetl.mapping import TIMESTAMP, FieldMapping, MissingColumn, make_mapping
-from revetl.project import Sync, Workspace
-from revetl.sql import statement
+from revetl.project import Sync, Workspace, not_built
 from revetl.sync import guard
-from revetl.sync.changed import leaving
-from revetl.sync.diff import Diff
+from revetl.sync.diff import Diff, hash_name
+from revetl.sync.facts import find_places, read_facts
 from revetl.sync.membership import members_of
 from revetl.sync.spool import OPERATIONS
+from revetl.sync.summary import Summary, summarise
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
@@ -105,38 +104,33 @@ class Plan:
         return self.causes.get("remove", {}).get("suppressed", 0)
 
 
-@dataclass(frozen=True)
-class Build:
-    """The last build of a model, as `model_builds` has it."""
-
-    built_at: datetime | None = None
-    invocation_id: str | None = None
-    failed: bool = False
-
-
 def make_diff(
     workspace: Workspace, sync: Sync, destination: Destination, warehouse: Warehouse, tables: Tables
 ) -> Diff | Plan:
     """The diff of a sync; a plan that a guard stops, where a column is gone whose values were sent. Raises
     UsageError for a wrong mapping, WarehouseError for a model not built."""
     audience = sync.audience
-    columns = warehouse.columns(workspace.built(audience, warehouse))
-    has_state = tables.exist(warehouse)
+    places = find_places(sync, warehouse, tables)
+    if places.columns is None:
+        raise not_built(audience)
     try:
-        mapping = make_mapping(audience.key, sync.config, destination, columns, sync.place)
+        mapping = make_mapping(audience.key, sync.config, destination, places.columns, sync.place)
     except MissingColumn as missing:
-        if not has_state or not (held := _held_rows(sync, warehouse, tables)):
+        held = read_facts(sync, warehouse, tables, places, "").held_rows
+        if not held:
             raise
         stop = guard.Stop("columns", str(missing), forceable=False)
         return Plan(**_names(sync), held_rows=held, stops=(stop,))
+    hash_by = hash_name(warehouse, mapping)
+    facts = read_facts(sync, warehouse, tables, places, hash_by)
     return Diff(
         warehouse=warehouse,
         tables=tables,
         sync=sync.name,
-        members=members_of(workspace, sync, columns, warehouse, tables),
+        members=members_of(workspace, sync, places.columns, facts, warehouse, tables),
         mapping=_typed(mapping, warehouse, audience.relation),
         mode=sync.config.mode,
-        has_state=has_state,
+        facts=facts,
     )
 
 
@@ -149,14 +143,6 @@ def _names(sync: Sync) -> dict[str, Any]:
     }
 
 
-def _held_rows(sync: Sync, warehouse: Warehouse, tables: Tables) -> int:
-    query = statement(
-        "select count(*) from :state as s where s.sync = :sync", state=tables.state, sync=sync.name
-    )
-    ((rows,),) = warehouse.rows(query)
-    return int(rows)
-
-
 def _typed(mapping: FieldMapping, warehouse: Warehouse, model: exp.Table) -> FieldMapping:
     """The mapping with the types of its expressions, which only the engine knows."""
     untyped = mapping.untyped()
@@ -166,118 +152,66 @@ def _typed(mapping: FieldMapping, warehouse: Warehouse, model: exp.Table) -> Fie
     return mapping.typed(warehouse.columns(query.from_(model)))
 
 
-def last_build(sync: Sync, warehouse: Warehouse, tables: Tables) -> Build:
-    """When the audience was built last, and by which dbt invocation."""
-    if not warehouse.exists(tables.builds):
-        return Build()
-    rows = warehouse.rows(
-        statement(
-            "select completed_at, invocation_id, status <> 'success' from :builds as b "
-            "where b.unique_id = :id",
-            builds=tables.builds,
-            id=sync.audience.model.unique_id,
-        )
-    )
-    return Build(*rows[0]) if rows else Build()
-
-
 def make_plan(
-    workspace: Workspace, sync: Sync, diff: Diff, build: Build, *, full_refresh: bool, retry: bool
+    workspace: Workspace, sync: Sync, diff: Diff, *, full_refresh: bool = False, retry: bool = False
 ) -> Plan:
-    """Run the diff, leaving the changed keys in the warehouse's temporary table, and count it.
+    """Make the changes, leaving them in the warehouse's temporary table, and judge them; see `summarise`."""
+    return judged(workspace, sync, diff, summarise(diff, full_refresh=full_refresh, retry=retry))
 
-    `full_refresh` plans every member anew; `retry` plans what was rejected before, too.
-    """
-    warehouse = diff.warehouse
-    ((held_rows, uncertain, otherwise),) = warehouse.rows(diff.probe())
-    warehouse.run(diff.changes(uncertain=uncertain > 0, otherwise=otherwise > 0, full_refresh=full_refresh))
-    found = {(operation, held): rest for operation, held, *rest in warehouse.rows(diff.counts())}
-    ((audience_rows,),) = warehouse.rows(
-        statement("select count(*) from :model as a", model=diff.members.relation)
-    )
-    null_keys = sum(nulls for _, nulls, _ in found.values())
-    repeated = _repeated(diff, found, audience_rows, held_rows, null_keys)
-    new_fields, old_fields = _changed_names(diff) if otherwise else ((), ())
-    if otherwise and not full_refresh:
-        warehouse.run(diff.rehash())
-    if diff.removes and not diff.mapping.by_key:
-        warehouse.run(diff.rekey())
-        warehouse.run(diff.forget())
-    for naming in diff.name_suppressed():
-        warehouse.run(naming)
-    if diff.has_state and not (full_refresh or retry):
-        warehouse.run(diff.set_waiting())
-    causes = _causes(diff)
-    totals = _totals(causes)
-    removes = totals.get("remove", 0)
-    if rekeyed := totals.get("rekey", 0):
-        ((removes,),) = warehouse.rows(
-            statement("select count(*) from :leaving as l", leaving=exp.Subquery(this=leaving(diff, "")))
-        )
+
+def judged(workspace: Workspace, sync: Sync, diff: Diff, summary: Summary) -> Plan:
+    """The plan of changes that were counted."""
+    facts = diff.facts
+    causes = summary.causes
+    totals = {operation: sum(by_cause.values()) for operation, by_cause in causes.items()}
+    rekeyed = totals.get("rekey", 0)
     adds, updates = totals.get("add", 0) + rekeyed, totals.get("update", 0)
+    removes = summary.sent_removes
+    new_fields, old_fields = _changed_names(diff) if facts.otherwise else ((), ())
     failures = set(workspace.manifest.failures(sync.audience.model))
-    if build.failed:
+    if facts.build.failed:
         failures.add(sync.audience.name)
     change = guard.Change(
         sync=sync.name,
         key=sync.audience.key,
-        audience_rows=audience_rows,
-        held_rows=held_rows,
+        audience_rows=summary.audience_rows,
+        held_rows=facts.held_rows,
         adds=adds,
         updates=updates,
         removes=removes,
-        null_keys=null_keys,
-        repeated_keys=repeated,
+        null_keys=summary.null_keys,
+        repeated_keys=_repeated(diff, summary),
         max_change=sync.config.max_change,
         max_removes=sync.config.max_removes,
         max_age=sync.config.max_age,
-        built_at=build.built_at,
+        built_at=facts.build.built_at,
         failures=tuple(sorted(failures)),
         lost_fields=old_fields if sync.config.fields is None else (),
     )
-    return Plan(
+    plan = Plan(
         **_names(sync),
-        audience_rows=audience_rows,
-        held_rows=held_rows,
+        audience_rows=summary.audience_rows,
+        held_rows=facts.held_rows,
         add=adds,
         update=updates,
         remove=removes,
         kept=totals.get("forget", 0),
         rejected=totals.get("wait", 0),
         causes=_by_sent(causes),
-        left_out=diff.members.left_out,
+        left_out=summary.left_out,
         new_fields=new_fields,
         old_fields=old_fields,
         stops=tuple(guard.judge(change, diff)),
     )
+    return replace(plan, digest=_digest(plan, sync, diff, summary))
 
 
-def plan_digest(plan: Plan, sync: Sync, diff: Diff) -> str:
+def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Summary) -> str:
     """What names a plan: the changes, what they are made from, how they are sent, and the last run."""
-    last: object = None
-    if diff.has_state:
-        ((last,),) = diff.warehouse.rows(
-            statement(
-                "select max(run_id) from :runs as r where r.sync = :sync",
-                runs=diff.tables.runs,
-                sync=diff.sync,
-            )
-        )
-    ((count, total),) = diff.warehouse.rows(diff.digest())
-    config = sync.config.model_dump_json()
+    count, total = summary.digest
     sizes = (plan.audience_rows, plan.held_rows, count, total)
-    return digest(*map(str, sizes), str(last), config, diff.mapping.fingerprint)
-
-
-def _causes(diff: Diff) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for operation, cause, count in diff.warehouse.rows(diff.causes()):
-        found.setdefault(operation, {})[cause] = count
-    return found
-
-
-def _totals(causes: Causes) -> dict[str, int]:
-    return {operation: sum(by_cause.values()) for operation, by_cause in causes.items()}
+    last = diff.facts.last_run
+    return digest(*map(str, sizes), str(last), sync.config.model_dump_json(), diff.mapping.fingerprint)
 
 
 def _by_sent(causes: Causes) -> Causes:
@@ -291,16 +225,9 @@ def _by_sent(causes: Causes) -> Causes:
 
 def _changed_names(diff: Diff) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The fields that a changed mapping brought, and those that it dropped, by what was sent before."""
-    rows = diff.warehouse.rows(
-        statement(
-            "select s.fields from :held as s where s.sync = :sync and s.hash_by <> :hash_by limit 1",
-            held=diff.held,
-            sync=diff.sync,
-            hash_by=diff.hash_by,
-        )
-    )
+    text = diff.facts.fields_before
     try:
-        before = [name for name in orjson.loads(rows[0][0]) if name != TIMESTAMP] if rows else []
+        before = [] if text is None else [name for name in orjson.loads(text) if name != TIMESTAMP]
     except orjson.JSONDecodeError:
         # A value that no reader takes; its names are not worth a failure.
         return (), ()
@@ -310,29 +237,15 @@ def _changed_names(diff: Diff) -> tuple[tuple[str, ...], tuple[str, ...]]:
     )
 
 
-def _repeated(
-    diff: Diff,
-    found: Mapping[tuple[str, bool], list[int]],
-    audience_rows: int,
-    held_rows: int,
-    null_keys: int,
-) -> int:
+def _repeated(diff: Diff, summary: Summary) -> int:
     """Rows of the audience that repeat another's key.
 
     Counted without a pass of its own over the audience: the rows of an audience without repeats are the
     keys held, less those that left, and the new ones. What is over is repeats of held keys; repeats of new
-    keys are all in the changes. In modes that remove nobody those who left are not in the changes, so it is
-    counted.
+    keys are all in the changes. In modes that remove nobody those who left are not in the changes, so the
+    keys are counted.
     """
+    with_key = summary.audience_rows - summary.null_keys
     if not diff.removes:
-        ((repeated,),) = diff.warehouse.rows(
-            statement(
-                "select count(:key) - count(distinct :key) from :model as a",
-                key=diff.key,
-                model=diff.members.relation,
-            )
-        )
-        return int(repeated)
-    left, _, _ = found.get(("remove", True), (0, 0, 0))
-    new, _, repeats_of_new = found.get(("add", False), (0, 0, 0))
-    return int(audience_rows - (held_rows - left) - new + repeats_of_new - null_keys)
+        return with_key - summary.different_keys
+    return with_key - (diff.facts.held_rows - summary.left_keys) - summary.new_keys

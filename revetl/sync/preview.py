@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import httpx
 import orjson
@@ -11,34 +12,55 @@ from sqlglot import exp
 from revetl.destinations.base import SENSITIVE, Destination, Records
 from revetl.mapping import RULES, Mapped
 from revetl.project import Sync
-from revetl.sql import statement
+from revetl.sql import select, statement
 from revetl.sync.batches import cut_batches, record_of, shaping_of
 from revetl.sync.changed import leaving, sending
 from revetl.sync.diff import Diff
 from revetl.sync.plan import Identified, Plan, Preview, Request
 from revetl.sync.spool import OPERATIONS
+from revetl.sync.summary import Summary, summarise
 from revetl.transport import redact
 
 _EXAMPLES = 3
+_EXAMPLE = "example"
 
 
-def preview(plan: Plan, sync: Sync, diff: Diff, destination: Destination, size: int) -> Preview:
+def previewed(diff: Diff, *, full_refresh: bool, retry: bool) -> Summary:
+    """The changes, made and counted with what a preview says of them."""
+    items = diff.mapping.identifiers
+    values = [item.of("a") for item in items]
+    any_of = (
+        values[0] if len(values) == 1 else exp.func("coalesce", *(exp.cast(v, "varchar") for v in values))
+    )
+    return summarise(
+        diff,
+        full_refresh=full_refresh,
+        retry=retry,
+        identified=(any_of, *values),
+        fields=tuple(diff.differences().values()),
+    )
+
+
+def preview(
+    plan: Plan, summary: Summary, sync: Sync, diff: Diff, destination: Destination, size: int
+) -> Preview:
     """The preview of a plan, with the exact requests for up to `size` records of each operation."""
+    samples = _samples(plan, diff, size)
     requests: list[Request] = []
     request_count = 0
     for operation in OPERATIONS:
-        shown, count = _requests(plan, sync, diff, destination, operation, size)
+        shown, count = _requests(plan, sync, destination, operation, samples.get(operation, []), size)
         requests += shown
         request_count += count
     pace = destination.pace
-    share, identifiers = _identified(diff, size)
+    share, identifiers = _identified(diff, summary, samples)
     return Preview(
         requests=tuple(requests),
         request_count=request_count,
         minutes=None if pace is None else request_count * pace.per_seconds / pace.requests / 60,
         share=share,
         identifiers=identifiers,
-        changed_fields=_changed_fields(diff) if plan.update else {},
+        changed_fields=_changed_fields(diff, summary),
     )
 
 
@@ -56,20 +78,70 @@ def whole_of(sync: Sync, run_id: str, operation: str = "") -> Records:
     )
 
 
+def _samples(plan: Plan, diff: Diff, size: int) -> dict[str, list[tuple[str, str, str, str]]]:
+    """A few records of each operation, and under `example NAME` a few values of each hashed identifier: key,
+    and three texts; in one statement."""
+    # One record at least, for its size tells how many a request takes.
+    taken = max(size, 1)
+    queries: list[exp.Expr] = []
+    for operation in OPERATIONS:
+        if plan.counts[operation]:
+            query = leaving(diff, "", taken) if operation == "remove" else sending(diff, operation, "", taken)
+            queries.append(query)
+    queries += [
+        _examples(diff, item, min(size, _EXAMPLES))
+        for item in diff.mapping.identifiers
+        if item.hashed is not None and size
+    ]
+    if not queries:
+        return {}
+    parts = [
+        select(
+            "select q.operation, q.key, q.identifiers, q.fields, q.origin from :query as q",
+            query=query.subquery(),
+        )
+        for query in queries
+        if isinstance(query, exp.Query)
+    ]
+    found: dict[str, list[tuple[str, str, str, str]]] = {}
+    for operation, *texts in diff.warehouse.rows(
+        parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
+    ):
+        found.setdefault(operation, []).append(tuple(texts))
+    return found
+
+
+def _examples(diff: Diff, item: Mapped, size: int) -> exp.Expr:
+    """Raw, normalised and sent values of a hashed identifier, in the columns of a record."""
+    raw, normalised, sent = item.steps("a")
+    return statement(
+        "select :name as operation, :key as key, cast(:raw as varchar) as identifiers, "
+        ":normalised as fields, :sent as origin from :model as a "
+        "where :raw is not null order by :key limit :n",
+        name=f"{_EXAMPLE} {item.name}",
+        raw=raw,
+        normalised=normalised,
+        sent=sent,
+        model=diff.members.relation,
+        key=diff.key,
+        n=size,
+    )
+
+
 def _requests(
-    plan: Plan, sync: Sync, diff: Diff, destination: Destination, operation: str, size: int
+    plan: Plan,
+    sync: Sync,
+    destination: Destination,
+    operation: str,
+    samples: list[tuple[str, str, str, str]],
+    size: int,
 ) -> tuple[list[Request], int]:
     """The requests of a few records of an operation, and about how many all of them will take."""
     planned = plan.counts[operation]
     if not planned:
         return [], 0
-    # One record at least, for its size tells how many a request takes.
-    taken = max(size, 1)
-    query = leaving(diff, "plan", taken) if operation == "remove" else sending(diff, operation, "plan", taken)
     shaping = shaping_of(sync.config, destination)
-    records = [
-        record_of(shaping, operation, key, *texts) for _, key, _, *texts, _, _ in diff.warehouse.rows(query)
-    ]
+    records = [record_of(shaping, operation, *texts) for texts in samples]
     whole = whole_of(sync, "plan", operation)
     cuts = list(cut_batches(destination, sync.config.mode, whole, [(0, records)]))
     made = [cut.request for cut in cuts if cut.request is not None]
@@ -97,48 +169,25 @@ def show(operation: str, request: httpx.Request, destination: Destination) -> Re
     return Request(operation, request.method, redact(str(request.url), secrets), headers, body)
 
 
-def _identified(diff: Diff, size: int) -> tuple[float, tuple[Identified, ...]]:
+def _identified(
+    diff: Diff, summary: Summary, samples: Mapping[str, list[tuple[str, str, str, str]]]
+) -> tuple[float, tuple[Identified, ...]]:
     """The share of members who have any identifier, and each identifier with its own."""
-    items = diff.mapping.identifiers
-    values = [item.of("a") for item in items]
-    any_of = (
-        values[0] if len(values) == 1 else exp.func("coalesce", *(exp.cast(v, "varchar") for v in values))
-    )
-    counted = [exp.func("count", value) for value in (any_of, *values)]
-    query = exp.select(exp.func("count", exp.Star()), *counted).from_(
-        exp.alias_(diff.members.relation.copy(), "a", table=True)
-    )
-    ((rows, usable, *each),) = diff.warehouse.rows(query)
-    most = max(rows, 1)
-    found = tuple(
-        _with_examples(diff, item, count / most, size) for item, count in zip(items, each, strict=True)
-    )
-    return usable / most, found
-
-
-def _with_examples(diff: Diff, item: Mapped, share: float, size: int) -> Identified:
-    if item.hashed is None:
-        return Identified(item.name, share)
-    raw, normalised, sent = item.steps("a")
-    rows = diff.warehouse.rows(
-        statement(
-            "select :raw as raw, :normalised as normalised, :sent as sent from :model as a "
-            "where :raw is not null order by :key limit :n",
-            raw=raw,
-            normalised=normalised,
-            sent=sent,
-            model=diff.members.relation,
-            key=diff.key,
-            n=min(size, _EXAMPLES),
+    usable, *each = summary.identified
+    most = max(summary.audience_rows, 1)
+    found = []
+    for item, count in zip(diff.mapping.identifiers, each, strict=True):
+        rule = None
+        if item.hashed is not None:
+            rule = f"{RULES[item.hashed].words}, then SHA-256; what is a SHA-256 already is sent as it is"
+        examples = tuple(
+            (raw, made, sent) for _, raw, made, sent in samples.get(f"{_EXAMPLE} {item.name}", [])
         )
-    )
-    rule = f"{RULES[item.hashed].words}, then SHA-256; what is a SHA-256 already is sent as it is"
-    return Identified(item.name, share, rule, tuple((row[0], row[1], row[2]) for row in rows))
+        found.append(Identified(item.name, count / most, rule, examples))
+    return usable / most, tuple(found)
 
 
-def _changed_fields(diff: Diff) -> dict[str, int]:
-    if not diff.mapping.fields:
-        return {}
-    (counts,) = diff.warehouse.rows(diff.changed_fields())
-    named = {item.name: count for item, count in zip(diff.mapping.fields, counts, strict=True) if count}
+def _changed_fields(diff: Diff, summary: Summary) -> dict[str, int]:
+    counts = zip(diff.mapping.fields, summary.fields, strict=True)
+    named = {item.name: count for item, count in counts if count}
     return dict(sorted(named.items(), key=lambda each: -each[1]))

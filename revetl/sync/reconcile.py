@@ -25,7 +25,7 @@ from revetl.sql import statement
 from revetl.sync import guard, intents, lock
 from revetl.sync.diff import CHANGES, Diff
 from revetl.sync.drift import MODES, Comparison, Drift, disown
-from revetl.sync.plan import Plan, last_build, make_diff, make_plan
+from revetl.sync.plan import Plan, make_diff, make_plan
 from revetl.sync.readback import ReadBack, read_back
 from revetl.sync.record import Run, past_runs
 from revetl.sync.recover import recover, runs_folder
@@ -261,8 +261,7 @@ class Reconciler:
         if isinstance(diff, Plan):
             note = f"{to} was not compared: the audience has lost a column that the sync sends."
             return Reconciliation(name, diff, notes=(note,)), None
-        build = last_build(self.sync, warehouse, self.tables)
-        plan = make_plan(self.workspace, self.sync, diff, build, full_refresh=False, retry=False)
+        plan = make_plan(self.workspace, self.sync, diff)
         keys = self._keys(diff)
         if there is None:
             note = f"Only the audience and the state were compared: {self._unread()}"

@@ -24,11 +24,12 @@ from revetl.project import Sync, Workspace
 from revetl.sync import guard, intents, lock
 from revetl.sync.batches import shaping_of
 from revetl.sync.deliver import Delivery
+from revetl.sync.facts import Build
 from revetl.sync.journal import Journal
 from revetl.sync.loop import Stopper, run_to_end, signals
 from revetl.sync.membership import record_holdouts
-from revetl.sync.plan import Build, Plan, last_build, make_diff, make_plan, plan_digest
-from revetl.sync.preview import preview, whole_of
+from revetl.sync.plan import Plan, judged, make_diff, make_plan
+from revetl.sync.preview import preview, previewed, whole_of
 from revetl.sync.record import (
     Run,
     forget_old_changes,
@@ -95,15 +96,11 @@ def plan_sync(
         diff = make_diff(workspace, sync, destination, warehouse, tables)
         if isinstance(diff, Plan):
             return diff
-        build = last_build(sync, warehouse, tables)
-        plan = make_plan(workspace, sync, diff, build, full_refresh=options.full_refresh, retry=options.retry)
+        summary = previewed(diff, full_refresh=options.full_refresh, retry=options.retry)
+        plan = judged(workspace, sync, diff, summary)
         if any(stop.guard == "keys" for stop in plan.stops):
-            return plan
-        return replace(
-            plan,
-            digest=plan_digest(plan, sync, diff),
-            preview=preview(plan, sync, diff, destination, size),
-        )
+            return replace(plan, digest=None)
+        return replace(plan, preview=preview(plan, summary, sync, diff, destination, size))
     finally:
         warehouse.close()
 
@@ -221,16 +218,16 @@ class Runner:
     def _spool(self, warehouse: Warehouse, lease: lock.Lease) -> Spooled | Run:
         options = self.options
         diff = make_diff(self.workspace, self.sync, self.destination, warehouse, self.tables)
-        build = last_build(self.sync, warehouse, self.tables)
         if isinstance(diff, Plan):
-            return self._end_early(warehouse, diff, build, guard.as_error(diff.stops[0]))
+            return self._end_early(warehouse, diff, Build(), guard.as_error(diff.stops[0]))
+        build = diff.facts.build
         plan = make_plan(
-            self.workspace, self.sync, diff, build, full_refresh=options.full_refresh, retry=options.retry
+            self.workspace, self.sync, diff, full_refresh=options.full_refresh, retry=options.retry
         )
         self.progress.on_plan(plan)
         about = {"sync": self.sync.name, "run_id": self.run_id}
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
-        if options.expected not in (None, plan_digest(plan, self.sync, diff) if options.expected else None):
+        if options.expected not in (None, plan.digest):
             return self._end_early(warehouse, plan, build, _moved(plan))
         stops = guard.standing(plan.stops, options.force)
         stopped = guard.as_error(stops[0]) if stops else None

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from revetl.sql import column, statement, table
+from revetl.sql import column, query, statement, table
 from revetl.sync import lock
 from revetl.sync.journal import DELIVERED, Journal, Range, Refusal
 from revetl.sync.spool import OPERATIONS, SCHEMA, Spool
@@ -172,22 +172,21 @@ class Folder:
             for name in identifiers
         ]
         with warehouse.transaction():
-            warehouse.run(
-                statement(
+            warehouse.temporary(
+                FORGOTTEN,
+                query(
                     """
-                    create or replace temporary table :left as
                     select i.key from :intents as i
                     where i.sync = :sync and i.run_id = :run_id and i.operation = 'forget'
                     union all
                     select s.key from :state as s
                     where s.sync = :sync and s.run_id = :run_id and s.key like '% was {%'
                     """,
-                    left=FORGOTTEN,
                     intents=self.tables.intents,
                     state=self.tables.state,
                     sync=self.sync,
                     run_id=self.run_id,
-                )
+                ),
             )
             warehouse.run(
                 statement(

@@ -119,12 +119,16 @@ class Tables:
             )
         )
         version, made_by = rows[0] if rows else (0, "")
+        self.check(version, made_by)
+        return int(version)
+
+    def check(self, version: int, made_by: str) -> None:
+        """Raises UsageError when tables of a `version` are newer than this revetl."""
         if version > VERSION:
             raise UsageError(
                 f"The tables in schema '{self.schema}' were made by revetl {made_by}, and this is "
                 f"{__version__}, which does not understand them. Upgrade revetl here."
             )
-        return int(version)
 
     def are_current(self, warehouse: Warehouse) -> bool:
         """Whether they are as this revetl makes them. Raises UsageError when a newer one did."""

@@ -6,8 +6,11 @@ knows how to render (the row hash, JSON building) is a method of the engine.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,11 +48,22 @@ class Warehouse(Protocol):
     def stream(self, statement: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
         """The rows of a large result, `batch_rows` at a time; never held whole."""
 
+    def temporary(self, table: exp.Table, query: exp.Query) -> None:
+        """Make the temporary table `table` of a query, replacing one of that name. It is gone at `close`."""
+
     def load(self, table: exp.Table, data: pa.Table) -> None:
         """Make the temporary table `table` of `data`, replacing one of that name."""
 
     def transaction(self) -> AbstractContextManager[None]:
-        """All or nothing."""
+        """All or nothing, where the engine has transactions; elsewhere each statement is. What is run in one
+        can be run again after it was cut short."""
+
+    def lock(self, table: exp.Table) -> None:
+        """Keep others from writing to a table until the transaction ends, where one statement alone would
+        not."""
+
+    def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
+        """Of each relation, what `columns` gives, or None where there is none; in one statement."""
 
     def columns(self, relation: exp.Table | exp.Query) -> dict[str, str]:
         """Column name to type name of a relation or query; raises WarehouseError when there is none."""
@@ -57,8 +71,8 @@ class Warehouse(Protocol):
     def exists(self, relation: exp.Table) -> bool:
         """Whether there is such a table or view."""
 
-    def row_hash(self, values: Sequence[exp.Expr]) -> exp.Expr:
-        """A signed 64-bit hash of the values in order, never null; null and absent values count."""
+    def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
+        """A signed 64-bit hash of values (each with its type name) in order, never null; nulls count."""
 
     def bucket(self, text: exp.Expr, buckets: int) -> exp.Expr:
         """A number of 0 to `buckets` - 1 that the text falls into: its md5's first 32 bits, as every engine
@@ -80,35 +94,64 @@ class Warehouse(Protocol):
         """Give the warehouse back; a DuckDB file is free for others from here on."""
 
 
-def open_warehouse(
-    target: Target,
-    root: Path,
-    *,
-    read_only: bool = False,
-    light: bool = False,
-    lock_timeout: float = 60.0,
-    say: Say = lambda _: None,
-) -> Warehouse:
+@dataclass(frozen=True)
+class Driver:
+    """How an engine is opened: its module here (which has `open_engine`), the package that its connection is
+    made by, and the extra of revetl that brings it."""
+
+    module: str
+    package: str
+    extra: str | None = None
+
+
+DRIVERS = {
+    "duckdb": Driver("revetl.warehouse.duckdb", "duckdb"),
+    "postgres": Driver("revetl.warehouse.postgres", "adbc_driver_postgresql", "postgres"),
+}
+"""By dbt's name of the adapter."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a warehouse is to be opened: `state_schema` is where scratch tables go on an engine without
+    temporary ones; the rest is said at `open_warehouse`."""
+
+    root: Path
+    state_schema: str = "revetl"
+    read_only: bool = False
+    light: bool = False
+    lock_timeout: float = 60.0
+    say: Say = lambda _: None
+
+
+def open_warehouse(target: Target, opening: Opening) -> Warehouse:
     """The warehouse of a dbt target. A DuckDB path is taken from `root`, as dbt takes it. `light` is for
-    small statements beside a delivery: an embedded engine then takes little memory.
+    small statements beside a delivery: an embedded engine then takes little memory. `read_only` says that
+    nothing but temporary tables will be written.
 
     Waits up to `lock_timeout` seconds for a DuckDB file that another process holds, telling `say` once.
-    Raises UsageError for an engine that is not supported, WarehouseError when it cannot be opened.
+    Raises UsageError for an engine that is not supported or whose driver is not installed, WarehouseError
+    when it cannot be opened.
     """
     check_target(target)
-    from revetl.warehouse.duckdb import open_duckdb
-
-    return open_duckdb(target, root, read_only=read_only, light=light, lock_timeout=lock_timeout, say=say)
+    driver = DRIVERS[target.type]
+    if importlib.util.find_spec(driver.package) is None:
+        raise UsageError(
+            f"profiles.yml: target '{target.name}' is of type '{target.type}', and {driver.package} is not "
+            f"installed here. Run `pip install 'revetl[{driver.extra}]'`."
+        )
+    opened: Warehouse = importlib.import_module(driver.module).open_engine(target, opening)
+    return opened
 
 
 def check_target(target: Target) -> None:
     """Raises UsageError for a target that cannot be opened, whatever is there."""
-    if target.type != "duckdb":
+    if target.type not in DRIVERS:
         raise UsageError(
             f"profiles.yml: target '{target.name}' is of type '{target.type}', which revetl cannot open. "
-            f"{nearest(target.type, ['duckdb'])}"
+            f"{nearest(target.type, DRIVERS)}"
         )
-    if str(target.config.get("path") or ":memory:") == ":memory:":
+    if target.type == "duckdb" and str(target.config.get("path") or ":memory:") == ":memory:":
         raise UsageError(
             f"profiles.yml: target '{target.name}' has path ':memory:', which no other process can see. "
             "Name a file."

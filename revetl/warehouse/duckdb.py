@@ -16,7 +16,8 @@ from sqlglot import exp
 from revetl.comments import commented
 from revetl.dbt import Target
 from revetl.errors import UsageError, WarehouseError
-from revetl.warehouse.base import NONFINITE, Say
+from revetl.warehouse.base import NONFINITE, Opening, Say
+from revetl.warehouse.engine import TEMPORARY, found_in, place_of
 
 _LOCK_POLL_SECONDS = 0.1
 _LIGHT_MEMORY = "160MB"
@@ -24,18 +25,16 @@ _LIGHT_MEMORY = "160MB"
 _EXACT_DIGITS = 15
 _NESTED = re.compile(r"\[\d*\]|^(STRUCT|MAP|UNION)\(")
 _WIDE = re.compile(r"DECIMAL\(\d+,\s*\d+\)|\bU?HUGEINT\b|\bBIGNUM\b")
-_TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
 
 
-def open_duckdb(
-    target: Target, root: Path, *, read_only: bool, light: bool, lock_timeout: float, say: Say
-) -> DuckDB:
+def open_engine(target: Target, opening: Opening) -> DuckDB:
     """The file of a dbt-duckdb target with its `settings` and `attach`; see `open_warehouse`."""
-    path = _path_of(target, root)
+    path = _path_of(target, opening.root)
+    read_only = opening.read_only
     if read_only and not Path(path).exists():
         raise WarehouseError(f"{path}: there is no such database yet. Run `dbt build` first.")
     settings = {str(key): value for key, value in (target.config.get("settings") or {}).items()}
-    connection = _connect(path, read_only, settings, lock_timeout, say)
+    connection = _connect(path, read_only, settings, opening.lock_timeout, opening.say)
     connection.execute("set enable_progress_bar = false")
     for attach in target.config.get("attach") or ():
         alias = (
@@ -44,7 +43,7 @@ def open_duckdb(
             else ""
         )
         connection.execute(f"attach if not exists '{attach['path']}'{alias} (read_only)")
-    return DuckDB(connection, light=light and "memory_limit" not in settings)
+    return DuckDB(connection, light=opening.light and "memory_limit" not in settings)
 
 
 def _path_of(target: Target, root: Path) -> str:
@@ -120,17 +119,17 @@ class DuckDB:
             reader = self.connection.sql(self._rendered(statement)).to_arrow_reader(batch_rows)
             yield from reader
 
+    def temporary(self, table: exp.Table, query: exp.Query) -> None:
+        properties = TEMPORARY.copy()
+        self.run(exp.Create(this=table, kind="TABLE", replace=True, expression=query, properties=properties))
+
     def load(self, table: exp.Table, data: pa.Table) -> None:
         with _errors():
             self.connection.register("revetl_arrow", data)
-            try:
-                query = exp.select("*").from_("revetl_arrow")
-                create = exp.Create(
-                    this=table, kind="TABLE", replace=True, expression=query, properties=_TEMPORARY
-                )
-                self.connection.execute(create.sql(self.dialect))
-            finally:
-                self.connection.unregister("revetl_arrow")
+        try:
+            self.temporary(table, exp.select("*").from_("revetl_arrow"))
+        finally:
+            self.connection.unregister("revetl_arrow")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -145,23 +144,30 @@ class DuckDB:
         with _errors():
             self.connection.commit()
 
+    def lock(self, table: exp.Table) -> None:
+        """Nothing: no other process has the file open."""
+
     def columns(self, relation: exp.Table | exp.Query) -> dict[str, str]:
         with _errors():
             found = self.connection.execute(f"describe {relation.sql(self.dialect)}").fetchall()
         return {name: kind for name, kind, *_ in found}
 
     def exists(self, relation: exp.Table) -> bool:
-        query = (
-            "select 1 from information_schema.tables "
-            "where table_catalog = ? and table_schema = ? and table_name = ?"
-        )
-        place = [relation.catalog or self.database, relation.db, relation.name]
-        with _errors():
-            return bool(self.connection.execute(query, place).fetchall())
+        return self.catalog([relation])[0] is not None
 
-    def row_hash(self, values: Sequence[exp.Expr]) -> exp.Expr:
+    def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
+        query = (
+            "select database_name, schema_name, table_name, column_name, data_type from duckdb_columns() "
+            "where lower(table_name) in (select unnest(?)) order by column_index"
+        )
+        names = sorted({place_of(relation, self.database)[2] for relation in relations})
+        with _errors():
+            rows = self.connection.execute(query, [names]).fetchall()
+        return found_in(rows, relations, self.database)
+
+    def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
         # hash() gives 64 unsigned bits; the state's column is a bigint as every engine has it.
-        hashed = exp.func("hash", *values)
+        hashed = exp.func("hash", *(value for value, _ in values))
         return exp.cast(exp.BitwiseRightShift(this=hashed, expression=exp.convert(1)), "bigint")
 
     def bucket(self, text: exp.Expr, buckets: int) -> exp.Expr:

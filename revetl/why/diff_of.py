@@ -8,6 +8,7 @@ from typing import Any
 from sqlglot import exp
 
 from revetl.sql import column, statement
+from revetl.sync.changes import Asked
 from revetl.sync.diff import CHANGES, Diff
 from revetl.sync.membership import Members
 from revetl.why.person import among
@@ -28,6 +29,12 @@ class _OfKeys(Diff):
     """A diff that sees nobody but the people of some keys."""
 
     keys: tuple[str, ...] = ()
+    all_members: Members | None = None
+
+    @property
+    def everyone(self) -> exp.Table | exp.Subquery:
+        # Not of these keys alone: who else has the identifier decides.
+        return (self.all_members or self.members).relation
 
     @property
     def held(self) -> exp.Table | exp.Subquery:
@@ -42,21 +49,14 @@ class _OfKeys(Diff):
 def next_changes(diff: Diff, keys: tuple[str, ...]) -> dict[str, NextChange]:
     """Key to what the next run would do with it, by the very statements of a plan. Who has an identifier is
     looked up among all members, as there."""
-    warehouse = diff.warehouse
     some = _of(diff, keys)
-    ((_, uncertain, otherwise),) = warehouse.rows(some.probe())
-    warehouse.run(some.changes(uncertain=uncertain > 0, otherwise=otherwise > 0, full_refresh=False))
-    if otherwise:
-        warehouse.run(some.rehash())
-    if diff.removes and not diff.mapping.by_key:
-        warehouse.run(some.rekey())
-        # Not of these keys alone: who else has the identifier decides.
-        warehouse.run(replace(some, members=diff.members).forget())
-    for naming in some.name_suppressed():
-        warehouse.run(naming)
+    # Few keys: what is asked for without need costs nothing.
+    asked = Asked(uncertain=True, otherwise=diff.facts.otherwise > 0)
+    some.make(asked)
     before = _changes(diff)
-    if diff.has_state:
-        warehouse.run(diff.set_waiting())
+    if not diff.facts.rejections:
+        return before
+    some.make(replace(asked, waiting=True))
     after = _changes(diff)
     return {key: replace(change, waits=after[key].operation == "wait") for key, change in before.items()}
 
@@ -69,7 +69,7 @@ def _of(diff: Diff, keys: tuple[str, ...]) -> _OfKeys:
         mine=among(column(diff.mapping.key, of="a"), keys),
     )
     members: Members = replace(diff.members, relation=exp.Subquery(this=mine))
-    return _OfKeys(**{**given, "members": members}, keys=keys)
+    return _OfKeys(**{**given, "members": members}, keys=keys, all_members=diff.members)
 
 
 def _changes(diff: Diff) -> dict[str, NextChange]:

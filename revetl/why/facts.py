@@ -52,7 +52,7 @@ class Facts:
 
     def left_out(self, diff: Diff) -> dict[str, tuple[str, Any]]:
         """Key to why the sync leaves it out, and since when where that is known."""
-        if not diff.members.left_out:
+        if not diff.members.chosen:
             return {}
         rows = self.warehouse.rows(
             statement(

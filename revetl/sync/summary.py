@@ -1,0 +1,77 @@
+"""The counts of a diff: the changes are made and counted in two statements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlglot import exp
+
+from revetl.sync.changes import Asked
+from revetl.sync.diff import Diff
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Changed keys by operation and cause, and how many of them are removes that are sent (of who is known by
+    another identifier now, too); new keys, held keys that left; the audience's rows, null keys and different
+    keys (counted only in modes that remove nobody); who is left out, by cause; what names the changes.
+    `identified` and `fields` are what was asked for."""
+
+    causes: dict[str, dict[str, int]] = field(default_factory=dict)
+    sent_removes: int = 0
+    new_keys: int = 0
+    left_keys: int = 0
+    audience_rows: int = 0
+    null_keys: int = 0
+    different_keys: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    digest: tuple[int, str | None] = (0, None)
+    identified: tuple[int, ...] = ()
+    fields: tuple[int, ...] = ()
+
+
+def summarise(
+    diff: Diff,
+    *,
+    full_refresh: bool,
+    retry: bool,
+    identified: tuple[exp.Expr, ...] = (),
+    fields: tuple[exp.Expr, ...] = (),
+) -> Summary:
+    """Make the changes, leaving them in the warehouse's temporary table, and count them. `full_refresh` takes
+    every member anew; `retry` takes what was rejected before, too. With `identified` (values of a member) and
+    `fields` (tests of an update), how many there are of each."""
+    facts = diff.facts
+    diff.make(
+        Asked(
+            uncertain=facts.uncertain > 0,
+            otherwise=facts.otherwise > 0,
+            full_refresh=full_refresh,
+            waiting=facts.rejections > 0 and not (full_refresh or retry),
+        )
+    )
+    causes: dict[str, dict[str, int]] = {}
+    left_out: dict[str, int] = {}
+    sent_removes = 0
+    given: dict[str, Any] = {}
+    for what, operation, cause, *counts in diff.warehouse.rows(diff.summary(identified, fields)):
+        first, second, third, *more = (int(count or 0) for count in counts)
+        if what == "change":
+            causes.setdefault(operation, {})[cause] = first
+            sent_removes += second
+        elif what == "left_out":
+            left_out[cause] = first
+        elif what == "audience":
+            given |= {"audience_rows": first, "null_keys": first - second, "different_keys": third}
+            given["identified"] = tuple(more[: len(identified)])
+        elif what == "fields":
+            given["fields"] = tuple(more[: len(fields)])
+        else:
+            given |= {"digest": (first, operation), "new_keys": second, "left_keys": third}
+    return Summary(
+        causes={operation: dict(sorted(causes[operation].items())) for operation in sorted(causes)},
+        left_out=dict(sorted(left_out.items())),
+        sent_removes=sent_removes,
+        **given,
+    )

@@ -1,0 +1,201 @@
+"""What engines have in common that are asked over a DB-API connection (PEP 249)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+from sqlglot import exp
+
+from revetl.comments import commented
+from revetl.dbt import Target
+from revetl.errors import UsageError, WarehouseError
+
+TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
+_SECRET = re.compile(r"pass|token|secret|key", re.IGNORECASE)
+
+
+class Engine:
+    """`revetl.warehouse.Warehouse` over a DB-API connection that commits each statement unless a transaction
+    was begun. A subclass says what is different on its engine."""
+
+    dialect: ClassVar[str]
+    title: ClassVar[str]
+    """What people call the engine."""
+
+    errors: ClassVar[tuple[type[Exception], ...]] = (Exception,)
+    """What the driver raises."""
+
+    hash_by: str
+    comment: str | None = None
+
+    def __init__(self, connection: Any, target: Target, database: str) -> None:
+        self.connection = connection
+        self.database = database
+        self._target = target
+        self._secrets = secrets_of(target)
+
+    def run(self, statement: exp.Expr) -> None:
+        self.execute(self.rendered(statement)).close()
+
+    def rows(self, statement: exp.Expr) -> list[tuple[Any, ...]]:
+        cursor = self.execute(self.rendered(statement))
+        with self.told():
+            found = [tuple(row) for row in cursor.fetchall()]
+            cursor.close()
+        return found
+
+    def stream(self, statement: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
+        cursor = self.execute(self.rendered(statement))
+        names = [column[0] for column in cursor.description]
+        while True:
+            with self.told():
+                rows = cursor.fetchmany(batch_rows)
+            if not rows:
+                break
+            columns = [pa.array(list(values)) for values in zip(*rows, strict=True)]
+            yield pa.RecordBatch.from_arrays(columns, names=names)
+        cursor.close()
+
+    def execute(self, sql: str) -> Any:
+        """Run a statement of the engine's own words; gives the cursor."""
+        with self.told():
+            cursor = self.connection.cursor()
+            cursor.execute(sql)
+        return cursor
+
+    def rendered(self, statement: exp.Expr) -> str:
+        """A statement in the engine's words."""
+        sql = self.adapted(statement).sql(self.dialect)
+        return sql if self.comment is None else commented(sql, self.comment, self.dialect)
+
+    def adapted(self, statement: exp.Expr) -> exp.Expr:
+        """A statement with what sqlglot does not know about the engine put right."""
+        return statement
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """The engine's errors as WarehouseError, in its own words and without secrets."""
+        try:
+            yield
+        except self.errors as error:
+            raise WarehouseError(f"{self.title}: {self.sentence(error)}") from error
+
+    def sentence(self, error: Exception) -> str:
+        """What the engine says was wrong, without the statement it quotes."""
+        return without(
+            self._secrets, str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        )
+
+    def temporary(self, table: exp.Table, query: exp.Query) -> None:
+        self.run(exp.Drop(this=table, kind="TABLE", exists=True))
+        self.run(exp.Create(this=table, kind="TABLE", expression=query, properties=TEMPORARY.copy()))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.execute("begin").close()
+        try:
+            yield
+        except BaseException:
+            self.execute("rollback").close()
+            raise
+        self.execute("commit").close()
+
+    def lock(self, table: exp.Table) -> None:
+        """Nothing: one statement alone keeps others from writing."""
+
+    def exists(self, relation: exp.Table) -> bool:
+        return self.catalog([relation])[0] is not None
+
+    def columns(self, relation: exp.Table | exp.Query) -> dict[str, str]:
+        if isinstance(relation, exp.Table):
+            (found,) = self.catalog([relation])
+            if found is None:
+                raise WarehouseError(f"{self.title}: there is no {relation.sql()}.")
+            return found
+        return self.types_of(relation)
+
+    def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
+        raise NotImplementedError  # each engine's own
+
+    def types_of(self, query: exp.Query) -> dict[str, str]:
+        """Column name to type name of a query, which is not run."""
+        raise NotImplementedError  # each engine's own
+
+    def json_object(self, items: Mapping[str, tuple[exp.Expr, str]]) -> exp.Expr:
+        parts: list[exp.Expr] = []
+        opening = "{"
+        for name, (value, kind) in items.items():
+            parts += [exp.convert(f"{opening}{json_word(name)}:"), self.json_value(value, kind)]
+            opening = ","
+        return self.joined([*parts, exp.convert("}" if items else "{}")])
+
+    def json_value(self, value: exp.Expr, kind: str) -> exp.Expr:
+        """A value as JSON text, as `json_object` has it; never null."""
+        raise NotImplementedError  # each engine's own
+
+    def joined(self, texts: Sequence[exp.Expr]) -> exp.Expr:
+        """Texts that are never null, one after the other."""
+        made = texts[0]
+        for text in texts[1:]:
+            made = exp.DPipe(this=made, expression=text, safe=True)
+        return exp.paren(made)
+
+    def attach(self, target: Target, root: Path) -> str:
+        if target.type != self._target.type:
+            raise UsageError(
+                f"profiles.yml: target '{target.name}' is of type '{target.type}', not {self._target.type}."
+            )
+        raise UsageError(
+            f"profiles.yml: target '{target.name}' is another database than target '{self._target.name}', "
+            f"and {self.title} reads one at a time. Compare within one database."
+        )
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def json_word(text: str) -> str:
+    """A text as JSON writes it."""
+    import orjson
+
+    return orjson.dumps(text).decode()
+
+
+def call(name: str, *arguments: exp.Expr | str | int) -> exp.Expr:
+    """A function of the engine that sqlglot need not know."""
+    return exp.Anonymous(
+        this=name,
+        expressions=[each if isinstance(each, exp.Expr) else exp.convert(each) for each in arguments],
+    )
+
+
+def place_of(relation: exp.Table, database: str) -> tuple[str, str, str]:
+    """Database, schema and name of a relation, as catalogs without regard to case are searched by."""
+    return (relation.catalog or database).lower(), relation.db.lower(), relation.name.lower()
+
+
+def found_in(
+    rows: Iterable[tuple[str, str, str, str, str]], relations: Sequence[exp.Table], database: str
+) -> list[dict[str, str] | None]:
+    """Of each relation its columns, from a catalog's rows: database, schema, name, column, type."""
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
+    for catalog, schema, name, column, kind in rows:
+        found.setdefault((catalog.lower(), schema.lower(), name.lower()), {})[column] = kind
+    return [found.get(place_of(relation, database)) for relation in relations]
+
+
+def secrets_of(target: Target) -> list[str]:
+    """The values of a target that no error may show."""
+    return [str(value) for name, value in target.config.items() if _SECRET.search(name) and value]
+
+
+def without(secrets: Sequence[str], text: str) -> str:
+    """A text with secrets replaced."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text
