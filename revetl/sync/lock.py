@@ -10,10 +10,11 @@ import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from revetl.errors import Locked
 from revetl.sql import statement
-from revetl.sync.tables import Tables, insert
+from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
 LEASE = timedelta(minutes=15)
@@ -40,43 +41,71 @@ def now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
+_TAKE = """
+merge into :locks as l
+using (select :sync as sync) as n on l.sync = n.sync
+when matched and (l.expires_at <= :now or l.run_id = :gone) then update set
+    run_id = :run_id, host = :host, process = :process, acquired_at = :now, expires_at = :until
+when not matched then insert (sync, run_id, host, process, acquired_at, expires_at)
+values (:sync, :run_id, :host, :process, :now, :until)
+"""
+
+
 def acquire(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> Lease:
-    """Take the lease of `sync` and give it. Raises Locked, naming the holder, when another run has it."""
+    """Take the lease of `sync` and give it. Raises Locked, naming the holder, when another run has it.
+
+    It is taken by one statement and then read back, for where an engine has no locks, one statement is the
+    most that is done at once.
+    """
+    gone = next(
+        (
+            holder
+            for holder, host, process, *_ in _held(warehouse, tables, sync)
+            if host == socket.gethostname() and not _is_alive(process)
+        ),
+        None,
+    )
+    lease = Lease(sync, run_id, now() + LEASE)
     with warehouse.transaction():
-        held = warehouse.rows(
+        warehouse.lock(tables.locks)
+        warehouse.run(
             statement(
-                "select run_id, host, process, acquired_at, expires_at from :locks where sync = :sync",
+                _TAKE,
                 locks=tables.locks,
                 sync=sync,
+                run_id=run_id,
+                gone=gone or "",
+                host=socket.gethostname(),
+                process=_process(os.getpid()),
+                now=now(),
+                until=lease.expires_at,
             )
         )
-        for holder, host, process, acquired_at, expires_at in held:
-            gone = host == socket.gethostname() and not _is_alive(process)
-            if expires_at > now() and not gone:
-                raise Locked(
-                    f"{sync}: run {holder} on {host} (process {process.split('/')[0]}) has been at it since "
-                    f"{acquired_at:%Y-%m-%d %H:%M:%S} UTC. Wait for it, or until its lease ends at "
-                    f"{expires_at:%H:%M:%S} UTC if that machine is gone."
-                )
-        warehouse.run(statement("delete from :locks where sync = :sync", locks=tables.locks, sync=sync))
-        lease = Lease(sync, run_id, now() + LEASE)
-        row: dict[str, object] = {
-            "sync": sync,
-            "run_id": run_id,
-            "host": socket.gethostname(),
-            "process": _process(os.getpid()),
-            "acquired_at": now(),
-            "expires_at": lease.expires_at,
-        }
-        warehouse.run(insert(tables.locks, row))
+    for holder, host, process, acquired_at, expires_at in _held(warehouse, tables, sync):
+        if holder != run_id:
+            raise Locked(
+                f"{sync}: run {holder} on {host} (process {process.split('/')[0]}) has been at it since "
+                f"{acquired_at:%Y-%m-%d %H:%M:%S} UTC. Wait for it, or until its lease ends at "
+                f"{expires_at:%H:%M:%S} UTC if that machine is gone."
+            )
     return lease
+
+
+def _held(warehouse: Warehouse, tables: Tables, sync: str) -> list[tuple[Any, ...]]:
+    return warehouse.rows(
+        statement(
+            "select run_id, host, process, acquired_at, expires_at from :locks as k where k.sync = :sync",
+            locks=tables.locks,
+            sync=sync,
+        )
+    )
 
 
 def renew(warehouse: Warehouse, tables: Tables, lease: Lease) -> None:
     """Keep the lease for as long again. Raises Locked when another run took it after it had expired."""
     parts = {"locks": tables.locks, "sync": lease.sync, "run_id": lease.run_id}
     with warehouse.transaction():
-        mine = statement("select 1 from :locks where sync = :sync and run_id = :run_id", **parts)
+        mine = statement("select 1 from :locks as k where k.sync = :sync and k.run_id = :run_id", **parts)
         if not warehouse.rows(mine):
             raise Locked(
                 f"{lease.sync}: the lease of run {lease.run_id} ended and another run took it, so this one "

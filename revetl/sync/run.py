@@ -80,6 +80,8 @@ class Spooled:
     build: Build
     lease: lock.Lease
     identifiers: tuple[str, ...]
+    by_key: bool
+    refused_before: bool
     stopped: GuardStopped | None = None
 
 
@@ -175,7 +177,16 @@ class Runner:
         """Deliver, journal, commit and record."""
         journal = Journal(ready.spool.folder)
         self.tables = ready.tables
-        carrier = Folder(self.tables, self.sync.name, self.run_id, ready.hash_by, ready.spool, journal)
+        carrier = Folder(
+            self.tables,
+            self.sync.name,
+            self.run_id,
+            ready.hash_by,
+            ready.spool,
+            journal,
+            by_key=ready.by_key,
+            refused_before=ready.refused_before,
+        )
         error: RevetlError | None = None
         try:
             with signals(self.stopper):
@@ -252,7 +263,18 @@ class Runner:
         meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": diff.hash_by}
         (spool.folder / "run.json").write_bytes(orjson.dumps(meta))
         names = tuple(item.name for item in diff.mapping.identifiers)
-        return Spooled(plan, spool, diff.hash_by, self.tables, build, lease, names, stopped)
+        return Spooled(
+            plan,
+            spool,
+            diff.hash_by,
+            self.tables,
+            build,
+            lease,
+            names,
+            by_key=diff.mapping.by_key,
+            refused_before=diff.facts.rejections > 0,
+            stopped=stopped,
+        )
 
     def _write_spool(self, warehouse: Warehouse) -> Spool:
         folder = runs_folder(self.workspace, self.sync) / self.run_id

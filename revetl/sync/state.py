@@ -34,35 +34,42 @@ _SCHEMA = pa.schema(
         pa.field("field", pa.string()),
         pa.field("answer", pa.string()),
         pa.field("attempts", pa.int64()),
-        pa.field("unsure", pa.bool_()),
+        pa.field("unsure", pa.int64()),
     ]
 )
 
+# What a record comes to is said in the source, so that the merge itself has one clause of each kind, as some
+# engines allow no more.
 MERGE_STATE = """
 merge into :state as s
 using (
-    select * from :folding as g where outcome <> 'rejected' or unsure
+    select g.key, g.operation, g.identifiers, g.fields,
+        case when g.outcome = 'delivered' and g.operation = 'remove' then 1 else 0 end as leaves,
+        case when g.outcome = 'delivered' then 1 else 0 end as is_known,
+        case when g.outcome = 'delivered' or g.operation = 'add' then 1 else 0 end as is_whole,
+        case when g.outcome = 'delivered' then g.row_hash end as row_hash,
+        case when g.outcome <> 'delivered' then g.operation end as pending_operation,
+        case when g.outcome <> 'delivered' and g.operation <> 'remove' then g.row_hash end as pending_hash,
+        case when g.outcome <> 'delivered' then g.origin end as pending_run_id
+    from :folding as g where g.outcome <> 'rejected' or g.unsure = 1
 ) as f on s.sync = :sync and s.key = f.key
-when matched and f.outcome = 'delivered' and f.operation = 'remove' then delete
-when matched and f.outcome = 'delivered' then update set
-    row_hash = f.row_hash, hash_by = :hash_by, identifiers = f.identifiers, fields = f.fields,
-    acknowledged_at = :now, run_id = :run_id,
-    pending_operation = null, pending_hash = null, pending_run_id = null
-when matched and f.operation = 'add' then update set
-    row_hash = null, identifiers = f.identifiers, fields = f.fields,
-    pending_operation = f.operation, pending_hash = f.row_hash, pending_run_id = f.origin
+when matched and f.leaves = 1 then delete
 when matched then update set
-    row_hash = null, pending_operation = f.operation,
-    pending_hash = case when f.operation <> 'remove' then f.row_hash end, pending_run_id = f.origin
+    row_hash = f.row_hash,
+    hash_by = case when f.is_known = 1 then :hash_by else s.hash_by end,
+    identifiers = case when f.is_whole = 1 then f.identifiers else s.identifiers end,
+    fields = case when f.is_whole = 1 then f.fields else s.fields end,
+    acknowledged_at = case when f.is_known = 1 then :now else s.acknowledged_at end,
+    run_id = case when f.is_known = 1 then :run_id else s.run_id end,
+    pending_operation = f.pending_operation, pending_hash = f.pending_hash,
+    pending_run_id = f.pending_run_id
 when not matched and f.operation <> 'remove' then insert (
     sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id,
     pending_operation, pending_hash, pending_run_id
 ) values (
-    :sync, f.key, case when f.outcome = 'delivered' then f.row_hash end, :hash_by, f.identifiers, f.fields,
-    case when f.outcome = 'delivered' then cast(:now as timestamp) end, :run_id,
-    case when f.outcome <> 'delivered' then f.operation end,
-    case when f.outcome <> 'delivered' then f.row_hash end,
-    case when f.outcome <> 'delivered' then f.origin end
+    :sync, f.key, f.row_hash, :hash_by, f.identifiers, f.fields,
+    case when f.is_known = 1 then :now end, :run_id,
+    f.pending_operation, f.pending_hash, f.pending_run_id
 )
 """
 
@@ -96,7 +103,7 @@ insert into :state (sync, key, row_hash, hash_by, identifiers, fields, acknowled
 select :sync, s.key || ' was ' || s.identifiers, coalesce(s.row_hash, 0), s.hash_by, s.identifiers, s.fields,
     s.acknowledged_at, :run_id
 from :state as s inner join :folding as g on g.key = s.key
-where s.sync = :sync and g.operation = 'add' and (g.outcome <> 'rejected' or g.unsure)
+where s.sync = :sync and g.operation = 'add' and (g.outcome <> 'rejected' or g.unsure = 1)
 and s.identifiers <> g.identifiers
 and not exists (
     select 1 from :state as o where o.sync = :sync and o.key = s.key || ' was ' || s.identifiers
@@ -122,8 +129,9 @@ and not exists (
 
 @dataclass(frozen=True)
 class Folder:
-    """Carries one run's journal to the state of its sync. `again`: parts of it may have been carried already,
-    by a run that was cut short."""
+    """Carries one run's journal to the state of its sync. `by_key`: people are known by the key, so nobody's
+    identifiers change. `refused_before`: the destination may have refused some of the records before.
+    `again`: parts of it may have been carried already, by a run that was cut short."""
 
     tables: Tables
     sync: str
@@ -131,6 +139,8 @@ class Folder:
     hash_by: str
     spool: Spool
     journal: Journal
+    by_key: bool = False
+    refused_before: bool = True
     again: bool = False
 
     def fold(self, warehouse: Warehouse) -> None:
@@ -222,11 +232,18 @@ class Folder:
     def _merge(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
         self._load(warehouse, cuts, outcome)
         self._add_changes(warehouse)
-        for template in (KEEP_ASIDE, MERGE_STATE, _ACCEPTED, _MERGE_REJECTIONS):
+        refused = any(self.journal.counts()["rejected"].values())
+        needed = {
+            KEEP_ASIDE: not self.by_key and cuts[0].operation == "add",
+            MERGE_STATE: True,
+            _ACCEPTED: refused or self.refused_before,
+            _MERGE_REJECTIONS: refused,
+        }
+        for template in (template for template, is_needed in needed.items() if is_needed):
             warehouse.run(statement(template, **self._parts_of_statements()))
 
     def _add_changes(self, warehouse: Warehouse) -> None:
-        template = ADD_CHANGES + (NOT_YET if self.again else "")
+        template = ADD_CHANGES + (NOT_YET if self.again or not warehouse.has_transactions else "")
         warehouse.run(statement(template, **self._parts_of_statements()))
 
     def _parts_of_statements(self) -> dict[str, object]:
@@ -255,21 +272,21 @@ class Folder:
 def _one_outcome(outcome: str, size: int) -> list[pa.Array[Any]]:
     """The columns that _SCHEMA has more than a spool, where all records came to the same."""
     nothing = pa.nulls(size, pa.string())
-    return [pa.repeat(outcome, size), nothing, nothing, nothing, pa.repeat(0, size), pa.repeat(False, size)]
+    return [pa.repeat(outcome, size), nothing, nothing, nothing, pa.repeat(0, size), pa.repeat(0, size)]
 
 
 def _outcomes(outcome: str, cut: Range, rejected: Mapping[int, Refusal]) -> list[pa.Array[Any]]:
     size = cut.last - cut.first
-    outcomes, attempts, unsure = [outcome] * size, [0] * size, [False] * size
+    outcomes, attempts, unsure = [outcome] * size, [0] * size, [0] * size
     texts: dict[str, list[str | None]] = {name: [None] * size for name in ("reason", "field", "answer")}
     for place, refusal in rejected.items():
         index = place - cut.first
-        outcomes[index], attempts[index], unsure[index] = _REJECTED, refusal.attempts, bool(refusal.unsure)
+        outcomes[index], attempts[index], unsure[index] = _REJECTED, refusal.attempts, int(refusal.unsure)
         for name, values in texts.items():
             values[index] = getattr(refusal, name)
     columns: list[pa.Array[Any]] = [pa.array(outcomes, pa.string())]
     columns += [pa.array(values, pa.string()) for values in texts.values()]
-    return [*columns, pa.array(attempts, pa.int64()), pa.array(unsure, pa.bool_())]
+    return [*columns, pa.array(attempts, pa.int64()), pa.array(unsure, pa.int64())]
 
 
 def _joined(cuts: list[Range]) -> Iterator[Range]:

@@ -39,6 +39,9 @@ class Warehouse(Protocol):
     database: str
     """The database (catalog) that is open."""
 
+    has_transactions: bool
+    """Whether `transaction` makes several statements one."""
+
     def run(self, statement: exp.Expr) -> None:
         """Run a statement that gives nothing back."""
 

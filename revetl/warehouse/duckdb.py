@@ -93,6 +93,7 @@ class DuckDB:
 
     dialect = "duckdb"
     hash_by = f"duckdb {duckdb.__version__}"
+    has_transactions = True
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, *, light: bool = False) -> None:
         self.connection = connection

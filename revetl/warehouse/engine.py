@@ -30,6 +30,7 @@ class Engine:
     errors: ClassVar[tuple[type[Exception], ...]] = (Exception,)
     """What the driver raises."""
 
+    has_transactions: bool = True
     hash_by: str
     comment: str | None = None
 
