@@ -319,15 +319,21 @@ class Project:
         self, files: Iterable[str | Path], *, on_progress: Callable[[LoadProgress], None] | None = None
     ) -> Loaded:
         """Land Segment-spec messages of files in the raw tables; see docs/loading.md."""
+        import duckdb
+
         from revetl.ingest.load import load_files
         from revetl.warehouse.duckdb import DuckDB
 
+        paths = [Path(file) for file in files]
+        schema = self.workspace.dbt.variable("raw_schema", "raw")
         warehouse = self.workspace.warehouse()
         try:
-            assert isinstance(warehouse, DuckDB)
-            paths = [Path(file) for file in files]
-            schema = self.workspace.dbt.variable("raw_schema", "raw")
-            return load_files(warehouse.connection, paths, raw_schema=schema, on_progress=on_progress)
+            if isinstance(warehouse, DuckDB):
+                return load_files(warehouse.connection, paths, raw_schema=schema, on_progress=on_progress)
+            with duckdb.connect() as parser:
+                return load_files(
+                    parser, paths, raw_schema=schema, warehouse=warehouse, on_progress=on_progress
+                )
         finally:
             warehouse.close()
 

@@ -7,16 +7,23 @@ import shutil
 from pathlib import Path
 from string import Template
 
-from revetl.errors import UsageError
+import yaml
+
+from revetl.config import read_yaml
+from revetl.errors import UsageError, nearest
 from revetl.paths import dbt_project_dir
 
 PACKAGE_PARTS = ("dbt_project.yml", "models", "macros", "seeds")
 _SCAFFOLD = Path(__file__).parent / "scaffold"
 
 
-def make_project(folder: Path) -> list[Path]:
-    """Make a project in `folder`, named as it; gives the files written. Raises UsageError when the folder
-    has something in it, or its name is none that dbt takes."""
+def make_project(folder: Path, target: str = "duckdb") -> list[Path]:
+    """Make a project in `folder`, named as it, on the warehouse `target`; gives the files written. Raises
+    UsageError when the folder has something in it, its name is none that dbt takes, or there is no such
+    target."""
+    outputs = read_yaml(dbt_project_dir() / "profiles.yml")["revetl"]["outputs"]
+    if target not in outputs:
+        raise UsageError(f"--target {target}: there is no such warehouse. {nearest(target, outputs)}")
     name = folder.resolve().name
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", name):
         raise UsageError(
@@ -32,6 +39,9 @@ def make_project(folder: Path) -> list[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(Template(source.read_text(encoding="utf-8")).safe_substitute(name=name), "utf-8")
         written.append(target)
+    if target != "duckdb":
+        profile = {name: {"target": "dev", "outputs": {"dev": outputs[target]}}}
+        (folder / "profiles.yml").write_text(yaml.safe_dump(profile, sort_keys=False, width=110), "utf-8")
     copy_package(folder)
     return written
 

@@ -19,23 +19,29 @@ FIRST, SECOND = "2011-06-01", "2011-07-01"
 
 @click.command("demo")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to make the project, and leave it.")
-def demo_command(folder: Path | None) -> None:
+@click.option(
+    "--target",
+    default="duckdb",
+    show_default=True,
+    help="The warehouse; see docs/warehouses.md for where it is.",
+)
+def demo_command(folder: Path | None, target: str) -> None:
     """Load seven months of a shop's events, and sync an audience to the sandbox as of two days."""
     if folder is not None:
-        _demo(folder)
+        _demo(folder, target)
         return
     with tempfile.TemporaryDirectory() as temporary:
-        _demo(Path(temporary) / "demo")
+        _demo(Path(temporary) / "demo", target)
 
 
-def _demo(folder: Path) -> None:
+def _demo(folder: Path, target: str) -> None:
     import httpx
 
     from revetl.paths import examples_dir
     from revetl.sandbox import running_sandbox
     from revetl.scaffolding import make_project
 
-    make_project(folder)
+    make_project(folder, target)
     events = examples_dir() / "online_retail" / "events.ndjson.gz"
     with running_sandbox(secrets={"crm": "sandbox"}) as url:
         shell = _Shell(folder, url)

@@ -14,8 +14,11 @@ from revetl.errors import RevetlError, UsageError
 
 @click.command("init")
 @click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
+@click.option(
+    "--target", default="duckdb", show_default=True, help="The warehouse, by dbt's name of it: postgres, …"
+)
 @click.option("--upgrade", is_flag=True, help="Bring the dbt package of a project up to this revetl.")
-def init_command(folder: Path, upgrade: bool) -> None:
+def init_command(folder: Path, target: str, upgrade: bool) -> None:
     """Make a new project in the folder NAME."""
     from revetl.scaffolding import copy_package, make_project
 
@@ -24,7 +27,7 @@ def init_command(folder: Path, upgrade: bool) -> None:
             raise UsageError(f"{folder}: there is no dbt_project.yml here; --upgrade is for a project.")
         click.echo(f"{copy_package(folder)} is this revetl's now. Run `dbt deps && dbt build`.")
         return
-    for file in make_project(folder):
+    for file in make_project(folder, target):
         click.echo(f"  {file}")
     click.echo(f"\nNext: cd {folder} && dbt deps && dbt build && revetl plan audience high_churn")
 

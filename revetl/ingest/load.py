@@ -10,11 +10,10 @@ from pathlib import Path
 import duckdb
 
 from revetl.errors import UsageError
-from revetl.ingest import readers, rules
-from revetl.ingest.raw_tables import MESSAGE_TABLES, REJECTED, raw_columns
-
-_STORED_AS = {"json": "json using compression zstd"}
-"""Documents are most of what is landed; compressed they are a tenth, and quicker to write."""
+from revetl.ingest import readers
+from revetl.ingest.landing import Elsewhere, Landing, SameFile
+from revetl.ingest.raw_tables import MESSAGE_TABLES, REJECTED
+from revetl.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,22 @@ def load_files(
     files: Sequence[Path],
     *,
     raw_schema: str = "raw",
+    warehouse: Warehouse | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Loaded:
-    """Land the messages of files in `raw_schema`, making the tables that are missing.
+    """Land the messages of files in `raw_schema`, making the tables that are missing: in the DuckDB file
+    that is open, or, with `warehouse`, there; then the connection only parses.
 
     Idempotent on the message id: what is there already is left as it is. A message that cannot be landed is
-    kept in `rejected_messages`. A file is landed whole or not at all. Raises UsageError for a file that is
-    missing or of an unknown format, before anything is landed.
+    kept in `rejected_messages`. A file is landed whole or not at all, where the warehouse has transactions.
+    Raises UsageError for a file that is missing or of an unknown format, before anything is landed.
     """
     kinds = [readers.format_of(file) for file in files]
     connection.execute("set timezone = 'UTC'")
-    create_raw_tables(connection, raw_schema)
+    place: Landing = SameFile(connection, raw_schema)
+    if warehouse is not None:
+        place = Elsewhere(connection, warehouse, raw_schema)
+    place.create()
     steps = len(files) * (len(MESSAGE_TABLES) + 1)
     done = []
     for index, (file, kind) in enumerate(zip(files, kinds, strict=True)):
@@ -90,30 +94,13 @@ def load_files(
                 on_progress(Progress(name, first + step, steps))
 
         tell(0)
-        connection.begin()
-        try:
-            done.append(_load_file(connection, file, kind, raw_schema, tell))
-            connection.commit()
-        except BaseException:
-            connection.rollback()
-            raise
+        with place.transaction():
+            done.append(_load_file(connection, place, file, kind, tell))
     return Loaded(tuple(done), f"{raw_schema}.{REJECTED}")
 
 
-def create_raw_tables(connection: duckdb.DuckDBPyConnection, raw_schema: str) -> None:
-    """Make the raw schema and those of its tables that are missing."""
-    connection.execute(f'create schema if not exists "{raw_schema}"')
-    for table, columns in raw_columns().items():
-        definition = ", ".join(f'"{name}" {_STORED_AS.get(kind, kind)}' for name, kind in columns.items())
-        connection.execute(f'create table if not exists "{raw_schema}"."{table}" ({definition})')
-
-
 def _load_file(
-    connection: duckdb.DuckDBPyConnection,
-    file: Path,
-    kind: str,
-    raw_schema: str,
-    tell: Callable[[int], None],
+    connection: duckdb.DuckDBPyConnection, place: Landing, file: Path, kind: str, tell: Callable[[int], None]
 ) -> FileLoaded:
     ignored: list[str] = []
     try:
@@ -128,63 +115,15 @@ def _load_file(
     landed = {}
     now = datetime.now(UTC).replace(tzinfo=None)
     for step, (message_type, table) in enumerate(MESSAGE_TABLES.items(), start=1):
-        landed[table] = _land(connection, message_type, table, raw_schema, now)
+        landed[table] = place.land(message_type, table, now)
         tell(step)
-    rejected = _keep_rejected(connection, str(file), raw_schema, now)
+    place.keep_rejected(str(file), now)
+    reasons = (
+        "select reason, count(*) from parsed_messages where reason is not null group by 1 order by 2 desc, 1"
+    )
+    rejected: dict[str, int] = dict(connection.execute(reasons).fetchall())
     query = "select count(*) from parsed_messages where reason is null"
     ((messages,),) = connection.execute(query).fetchall()
     connection.execute("drop table parsed_messages")
     counts = {table: count for table, count in landed.items() if count}
     return FileLoaded(str(file), counts, messages - sum(landed.values()), rejected, tuple(ignored))
-
-
-def _land(
-    connection: duckdb.DuckDBPyConnection, message_type: str, table: str, raw_schema: str, now: datetime
-) -> int:
-    """Insert the messages of a type whose ids are not there yet, the first of each id; gives their number."""
-    columns = rules.landed_columns(table)
-    names = ", ".join(f'"{name}"' for name in columns)
-    values = ", ".join(f'{value} as "{name}"' for name, value in columns.items())
-    # Only ids and places are sorted out; the documents are touched once, when they are written.
-    ((count,),) = connection.execute(
-        f"""
-        insert into "{raw_schema}"."{table}" ({names})
-        with messages as (
-            select rowid as place, {columns["id"]} as id from parsed_messages
-            where reason is null and type = '{message_type}'
-        ),
-        first_of_each as (
-            select min(place) as place from messages
-            where id not in (
-                select landed.id from "{raw_schema}"."{table}" as landed where landed.id is not null
-            )
-            group by id
-        )
-        select {values} from parsed_messages where rowid in (select place from first_of_each)
-        """,
-        {"now": now},
-    ).fetchall()
-    return int(count)
-
-
-def _keep_rejected(
-    connection: duckdb.DuckDBPyConnection, file: str, raw_schema: str, now: datetime
-) -> dict[str, int]:
-    """Keep what cannot be landed, unless this very line was kept before; gives the reasons' numbers."""
-    connection.execute(
-        f"""
-        insert into "{raw_schema}"."{REJECTED}" (file, line_number, reason, text, uuid_ts)
-        select $file, line_number, reason, text, $now from parsed_messages as m
-        where reason is not null and not exists (
-            select 1 from "{raw_schema}"."{REJECTED}" as kept
-            where kept.file = $file and kept.line_number = m.line_number
-            and kept.reason = m.reason and kept.text is not distinct from m.text
-        )
-        order by line_number
-        """,
-        {"file": file, "now": now},
-    )
-    reasons = (
-        "select reason, count(*) from parsed_messages where reason is not null group by 1 order by 2 desc, 1"
-    )
-    return dict(connection.execute(reasons).fetchall())

@@ -82,9 +82,7 @@ class Tables:
         when a newer revetl made them."""
         if self._version(warehouse) == VERSION:
             return
-        warehouse.run(
-            statement("create schema if not exists :schema", schema=table(self.schema, self.database))
-        )
+        warehouse.create_schema(self.schema)
         for name, columns in state_columns().items():
             self._create(warehouse, name, columns)
         with warehouse.transaction():
@@ -93,7 +91,7 @@ class Tables:
             warehouse.run(insert(version, {"version": VERSION, "revetl_version": __version__}))
 
     def _create(self, warehouse: Warehouse, name: str, columns: dict[str, str]) -> None:
-        kinds = {column: exp.DataType.build(kind) for column, kind in columns.items()}
+        kinds = {column: warehouse.type_of(kind) for column, kind in columns.items()}
         if not warehouse.exists(self.named(name)):
             definition = exp.Schema(
                 this=self.named(name),

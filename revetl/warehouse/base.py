@@ -42,26 +42,35 @@ class Warehouse(Protocol):
     has_transactions: bool
     """Whether `transaction` makes several statements one."""
 
-    def run(self, statement: exp.Expr) -> None:
+    def run(self, sql: exp.Expr) -> None:
         """Run a statement that gives nothing back."""
 
-    def rows(self, statement: exp.Expr) -> list[tuple[Any, ...]]:
+    def rows(self, sql: exp.Expr) -> list[tuple[Any, ...]]:
         """The rows of a small result."""
 
-    def stream(self, statement: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
+    def stream(self, sql: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
         """The rows of a large result, `batch_rows` at a time; never held whole."""
 
-    def temporary(self, table: exp.Table, query: exp.Query) -> None:
-        """Make the temporary table `table` of a query, replacing one of that name. It is gone at `close`."""
+    def type_of(self, name: str) -> exp.DataType:
+        """The engine's type for one of the portable names: varchar, bigint, timestamp, json and the like."""
 
-    def load(self, table: exp.Table, data: pa.Table) -> None:
-        """Make the temporary table `table` of `data`, replacing one of that name."""
+    def document(self, text: exp.Expr) -> exp.Expr:
+        """JSON text as a value of the type that `json` is."""
+
+    def create_schema(self, name: str) -> None:
+        """Make a schema of the open database, where there is none of that name."""
+
+    def temporary(self, made: exp.Table, query: exp.Query) -> None:
+        """Make the temporary table `made` of a query, replacing one of that name. It is gone at `close`."""
+
+    def load(self, made: exp.Table, data: pa.Table) -> None:
+        """Make the temporary table `made` of `data`, replacing one of that name."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing, where the engine has transactions; elsewhere each statement is. What is run in one
         can be run again after it was cut short."""
 
-    def lock(self, table: exp.Table) -> None:
+    def lock(self, name: exp.Table) -> None:
         """Keep others from writing to a table until the transaction ends, where one statement alone would
         not."""
 

@@ -16,6 +16,7 @@ from sqlglot import exp
 from revetl.comments import commented
 from revetl.dbt import Target
 from revetl.errors import UsageError, WarehouseError
+from revetl.sql import statement, table
 from revetl.warehouse.base import NONFINITE, Opening, Say
 from revetl.warehouse.engine import TEMPORARY, found_in, place_of
 
@@ -103,32 +104,42 @@ class DuckDB:
             connection.execute(f"set memory_limit = '{_LIGHT_MEMORY}'")
         self.database = str(connection.execute("select current_database()").fetchall()[0][0])
 
-    def run(self, statement: exp.Expr) -> None:
+    def run(self, sql: exp.Expr) -> None:
         with _errors():
-            self.connection.execute(self._rendered(statement))
+            self.connection.execute(self._rendered(sql))
 
-    def rows(self, statement: exp.Expr) -> list[tuple[Any, ...]]:
+    def rows(self, sql: exp.Expr) -> list[tuple[Any, ...]]:
         with _errors():
-            return self.connection.execute(self._rendered(statement)).fetchall()
+            return self.connection.execute(self._rendered(sql)).fetchall()
 
-    def _rendered(self, statement: exp.Expr) -> str:
-        sql = statement.sql(self.dialect)
-        return sql if self.comment is None else commented(sql, self.comment, self.dialect)
+    def _rendered(self, sql: exp.Expr) -> str:
+        text = sql.sql(self.dialect)
+        return text if self.comment is None else commented(text, self.comment, self.dialect)
 
-    def stream(self, statement: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
+    def stream(self, sql: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
         with _errors():
-            reader = self.connection.sql(self._rendered(statement)).to_arrow_reader(batch_rows)
+            reader = self.connection.sql(self._rendered(sql)).to_arrow_reader(batch_rows)
             yield from reader
 
-    def temporary(self, table: exp.Table, query: exp.Query) -> None:
-        properties = TEMPORARY.copy()
-        self.run(exp.Create(this=table, kind="TABLE", replace=True, expression=query, properties=properties))
+    def type_of(self, name: str) -> exp.DataType:
+        return exp.DataType.build(name)
 
-    def load(self, table: exp.Table, data: pa.Table) -> None:
+    def document(self, text: exp.Expr) -> exp.Expr:
+        return exp.cast(text, "json")
+
+    def create_schema(self, name: str) -> None:
+        # A schema may be named as the database is, and then only its full name is its own.
+        self.run(statement("create schema if not exists :schema", schema=table(name, self.database)))
+
+    def temporary(self, made: exp.Table, query: exp.Query) -> None:
+        properties = TEMPORARY.copy()
+        self.run(exp.Create(this=made, kind="TABLE", replace=True, expression=query, properties=properties))
+
+    def load(self, made: exp.Table, data: pa.Table) -> None:
         with _errors():
             self.connection.register("revetl_arrow", data)
         try:
-            self.temporary(table, exp.select("*").from_("revetl_arrow"))
+            self.temporary(made, exp.select("*").from_("revetl_arrow"))
         finally:
             self.connection.unregister("revetl_arrow")
 
@@ -145,7 +156,7 @@ class DuckDB:
         with _errors():
             self.connection.commit()
 
-    def lock(self, table: exp.Table) -> None:
+    def lock(self, name: exp.Table) -> None:
         """Nothing: no other process has the file open."""
 
     def columns(self, relation: exp.Table | exp.Query) -> dict[str, str]:

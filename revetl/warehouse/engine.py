@@ -14,6 +14,7 @@ from sqlglot import exp
 from revetl.comments import commented
 from revetl.dbt import Target
 from revetl.errors import UsageError, WarehouseError
+from revetl.sql import statement, table
 
 TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
 _SECRET = re.compile(r"pass|token|secret|key", re.IGNORECASE)
@@ -39,19 +40,20 @@ class Engine:
         self.database = database
         self._target = target
         self._secrets = secrets_of(target)
+        self._made: set[str] = set()
 
-    def run(self, statement: exp.Expr) -> None:
-        self.execute(self.rendered(statement)).close()
+    def run(self, sql: exp.Expr) -> None:
+        self.execute(self.rendered(sql)).close()
 
-    def rows(self, statement: exp.Expr) -> list[tuple[Any, ...]]:
-        cursor = self.execute(self.rendered(statement))
+    def rows(self, sql: exp.Expr) -> list[tuple[Any, ...]]:
+        cursor = self.execute(self.rendered(sql))
         with self.told():
             found = [tuple(row) for row in cursor.fetchall()]
             cursor.close()
         return found
 
-    def stream(self, statement: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
-        cursor = self.execute(self.rendered(statement))
+    def stream(self, sql: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
+        cursor = self.execute(self.rendered(sql))
         names = [column[0] for column in cursor.description]
         while True:
             with self.told():
@@ -66,17 +68,21 @@ class Engine:
         """Run a statement of the engine's own words; gives the cursor."""
         with self.told():
             cursor = self.connection.cursor()
-            cursor.execute(sql)
+            try:
+                cursor.execute(sql)
+            except BaseException:
+                cursor.close()
+                raise
         return cursor
 
-    def rendered(self, statement: exp.Expr) -> str:
+    def rendered(self, sql: exp.Expr) -> str:
         """A statement in the engine's words."""
-        sql = self.adapted(statement).sql(self.dialect)
-        return sql if self.comment is None else commented(sql, self.comment, self.dialect)
+        text = self.adapted(sql).sql(self.dialect)
+        return text if self.comment is None else commented(text, self.comment, self.dialect)
 
-    def adapted(self, statement: exp.Expr) -> exp.Expr:
+    def adapted(self, sql: exp.Expr) -> exp.Expr:
         """A statement with what sqlglot does not know about the engine put right."""
-        return statement
+        return sql
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -92,9 +98,20 @@ class Engine:
             self._secrets, str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         )
 
-    def temporary(self, table: exp.Table, query: exp.Query) -> None:
-        self.run(exp.Drop(this=table, kind="TABLE", exists=True))
-        self.run(exp.Create(this=table, kind="TABLE", expression=query, properties=TEMPORARY.copy()))
+    def type_of(self, name: str) -> exp.DataType:
+        return exp.DataType.build(name)
+
+    def document(self, text: exp.Expr) -> exp.Expr:
+        return exp.cast(text, self.type_of("json"))
+
+    def create_schema(self, name: str) -> None:
+        self.run(statement("create schema if not exists :schema", schema=table(name)))
+
+    def temporary(self, made: exp.Table, query: exp.Query) -> None:
+        if made.name in self._made:
+            self.run(statement("drop table if exists :made", made=made))
+        self.run(exp.Create(this=made, kind="TABLE", expression=query, properties=TEMPORARY.copy()))
+        self._made.add(made.name)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -106,7 +123,7 @@ class Engine:
             raise
         self.execute("commit").close()
 
-    def lock(self, table: exp.Table) -> None:
+    def lock(self, name: exp.Table) -> None:
         """Nothing: one statement alone keeps others from writing."""
 
     def exists(self, relation: exp.Table) -> bool:

@@ -112,8 +112,8 @@ class Postgres(Engine):
     def sentence(self, error: Exception) -> str:
         return without(self._secrets, _sentence(str(error)))
 
-    def rows(self, statement: exp.Expr) -> list[tuple[Any, ...]]:
-        cursor = self.execute(self.rendered(statement))
+    def rows(self, sql: exp.Expr) -> list[tuple[Any, ...]]:
+        cursor = self.execute(self.rendered(sql))
         with self.told():
             kinds = [column[1] for column in cursor.description or ()]
             numeric = [at for at, kind in enumerate(kinds) if isinstance(kind, pa.OpaqueType)]
@@ -125,8 +125,8 @@ class Postgres(Engine):
             tuple(_number(value) if at in numeric else value for at, value in enumerate(row)) for row in found
         ]
 
-    def stream(self, statement: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
-        cursor = self.execute(self.rendered(statement))
+    def stream(self, sql: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
+        cursor = self.execute(self.rendered(sql))
         with self.told():
             reader = cursor.fetch_record_batch()
         while True:
@@ -140,20 +140,18 @@ class Postgres(Engine):
                 yield plain.slice(start, batch_rows)
         cursor.close()
 
-    def temporary(self, table: exp.Table, query: exp.Query) -> None:
-        super().temporary(table, query)
-        # The planner knows nothing of a table that was just made.
-        self.execute(f"analyze {table.sql(self.dialect)}").close()
-
-    def load(self, table: exp.Table, data: pa.Table) -> None:
+    def load(self, made: exp.Table, data: pa.Table) -> None:
         with self.told():
             cursor = self.connection.cursor()
-            cursor.adbc_ingest(table.name, data, mode="replace", temporary=True)
+            cursor.adbc_ingest(made.name, data, mode="replace", temporary=True)
             cursor.close()
-        self.execute(f"analyze {table.sql(self.dialect)}").close()
 
-    def lock(self, table: exp.Table) -> None:
-        self.execute(f"lock table {table.sql(self.dialect)} in share row exclusive mode").close()
+    def document(self, text: exp.Expr) -> exp.Expr:
+        # No text of PostgreSQL can hold the character null: the replacement character stands for it.
+        return super().document(call("replace", text, "\\u0000", "\\ufffd"))
+
+    def lock(self, name: exp.Table) -> None:
+        self.execute(f"lock table {name.sql(self.dialect)} in share row exclusive mode").close()
 
     def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
         pairs = {(relation.db or "public", relation.name) for relation in relations}

@@ -1,0 +1,203 @@
+"""Where parsed messages land: in the DuckDB file that parsed them, or in another warehouse, as Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from typing import Protocol
+
+import duckdb
+import pyarrow as pa
+from sqlglot import exp
+
+from revetl.ingest import rules
+from revetl.ingest.raw_tables import REJECTED, raw_columns
+from revetl.sql import column, query, statement, table
+from revetl.warehouse import Warehouse
+
+_STORED_AS = {"json": "json using compression zstd"}
+"""Documents are most of what is landed; compressed they are a tenth, and quicker to write."""
+
+_BATCH_ROWS = 100_000
+_ARRIVED = table("revetl_arrived")
+_FRESH = table("revetl_fresh")
+
+
+class Landing(Protocol):
+    """Takes the messages of `parsed_messages`, a temporary table of the connection that parses."""
+
+    def create(self) -> None:
+        """Make the raw schema and those of its tables that are missing."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing."""
+
+    def land(self, message_type: str, name: str, now: datetime) -> int:
+        """Insert the messages of a type into the table `name` whose ids are not there yet, the first of each
+        id; gives their number."""
+
+    def keep_rejected(self, file: str, now: datetime) -> None:
+        """Keep what cannot be landed, unless this very line was kept before."""
+
+
+class SameFile:
+    """Landing in the DuckDB file that is open."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, raw_schema: str) -> None:
+        self.connection = connection
+        self.raw_schema = raw_schema
+
+    def create(self) -> None:
+        self.connection.execute(f'create schema if not exists "{self.raw_schema}"')
+        for name, columns in raw_columns().items():
+            definition = ", ".join(f'"{each}" {_STORED_AS.get(kind, kind)}' for each, kind in columns.items())
+            self.connection.execute(f'create table if not exists "{self.raw_schema}"."{name}" ({definition})')
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.connection.begin()
+        try:
+            yield
+            self.connection.commit()
+        except BaseException:
+            self.connection.rollback()
+            raise
+
+    def land(self, message_type: str, name: str, now: datetime) -> int:
+        columns = rules.landed_columns(name)
+        names = ", ".join(f'"{each}"' for each in columns)
+        values = ", ".join(f'{value} as "{each}"' for each, value in columns.items())
+        # Only ids and places are sorted out; the documents are touched once, when they are written.
+        ((count,),) = self.connection.execute(
+            f"""
+            insert into "{self.raw_schema}"."{name}" ({names})
+            with messages as (
+                select rowid as place, {columns["id"]} as id from parsed_messages
+                where reason is null and type = '{message_type}'
+            ),
+            first_of_each as (
+                select min(place) as place from messages
+                where id not in (
+                    select landed.id from "{self.raw_schema}"."{name}" as landed where landed.id is not null
+                )
+                group by id
+            )
+            select {values} from parsed_messages where rowid in (select place from first_of_each)
+            """,
+            {"now": now},
+        ).fetchall()
+        return int(count)
+
+    def keep_rejected(self, file: str, now: datetime) -> None:
+        self.connection.execute(
+            f"""
+            insert into "{self.raw_schema}"."{REJECTED}" (file, line_number, reason, text, uuid_ts)
+            select $file, line_number, reason, text, $now from parsed_messages as m
+            where reason is not null and not exists (
+                select 1 from "{self.raw_schema}"."{REJECTED}" as kept
+                where kept.file = $file and kept.line_number = m.line_number
+                and kept.reason = m.reason and kept.text is not distinct from m.text
+            )
+            order by line_number
+            """,
+            {"file": file, "now": now},
+        )
+
+
+class Elsewhere:
+    """Landing in another warehouse than the one that parses."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, raw_schema: str) -> None:
+        self.connection = connection
+        self.warehouse = warehouse
+        self.raw_schema = raw_schema
+
+    def create(self) -> None:
+        self.warehouse.create_schema(self.raw_schema)
+        for name, columns in raw_columns().items():
+            definition = exp.Schema(
+                this=self._table(name),
+                expressions=[
+                    exp.ColumnDef(
+                        this=exp.to_identifier(each, quoted=True), kind=self.warehouse.type_of(kind)
+                    )
+                    for each, kind in columns.items()
+                ],
+            )
+            self.warehouse.run(exp.Create(this=definition, kind="TABLE", exists=True))
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self.warehouse.transaction()
+
+    def land(self, message_type: str, name: str, now: datetime) -> int:
+        columns = rules.landed_columns(name)
+        kinds = raw_columns()[name]
+        values = ", ".join(
+            f'cast({value} as varchar) as "{each}"' if kinds[each] == "json" else f'{value} as "{each}"'
+            for each, value in columns.items()
+        )
+        reader = self._read(
+            f"""
+            with first_of_each as (
+                select min(rowid) as place from parsed_messages
+                where reason is null and type = '{message_type}' group by {columns["id"]}
+            )
+            select {values} from parsed_messages where rowid in (select place from first_of_each)
+            """,
+            {"now": now},
+        )
+        there = query(
+            "select n.* from :arrived as n where not exists (select 1 from :raw as r where r.id = n.id)",
+            arrived=_ARRIVED,
+            raw=self._table(name),
+        )
+        landed = 0
+        for batch in reader:
+            landed += self._insert(name, list(columns), batch, there)
+        return landed
+
+    def keep_rejected(self, file: str, now: datetime) -> None:
+        reader = self._read(
+            "select $file as file, line_number, reason, text, $now as uuid_ts from parsed_messages "
+            "where reason is not null order by line_number",
+            {"file": file, "now": now},
+        )
+        fresh = query(
+            """
+            select n.* from :arrived as n where not exists (
+                select 1 from :kept as k
+                where k.file = n.file and k.line_number = n.line_number
+                and k.reason = n.reason and k.text is not distinct from n.text
+            )
+            """,
+            arrived=_ARRIVED,
+            kept=self._table(REJECTED),
+        )
+        for batch in reader:
+            self._insert(REJECTED, batch.schema.names, batch, fresh)
+
+    def _read(self, sql: str, parameters: dict[str, object]) -> Iterator[pa.RecordBatch]:
+        yield from self.connection.execute(sql, parameters).to_arrow_reader(_BATCH_ROWS) or ()
+
+    def _insert(self, name: str, columns: list[str], batch: pa.RecordBatch, fresh: exp.Query) -> int:
+        """Insert what of a batch the query `fresh` (over what arrived) gives; its number."""
+        kinds = raw_columns()[name]
+        self.warehouse.load(_ARRIVED, pa.Table.from_batches([batch]))
+        self.warehouse.temporary(_FRESH, fresh)
+        values = [
+            self.warehouse.document(column(each, of="n"))
+            if kinds[each] == "json"
+            else exp.cast(column(each, of="n"), self.warehouse.type_of(kinds[each]))
+            for each in columns
+        ]
+        rows = exp.select(*values).from_(exp.alias_(_FRESH.copy(), "n", table=True))
+        into = exp.Schema(
+            this=self._table(name), expressions=[exp.to_identifier(each, quoted=True) for each in columns]
+        )
+        self.warehouse.run(exp.Insert(this=into, expression=rows))
+        ((count,),) = self.warehouse.rows(statement("select count(*) from :fresh as n", fresh=_FRESH))
+        return int(count)
+
+    def _table(self, name: str) -> exp.Table:
+        return table(name, self.raw_schema, self.warehouse.database)
