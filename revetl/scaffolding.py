@@ -35,10 +35,10 @@ def make_project(folder: Path, target: str = "duckdb") -> list[Path]:
     written = []
     for source in sorted(file for file in _SCAFFOLD.rglob("*") if file.is_file()):
         relative = source.relative_to(_SCAFFOLD)
-        target = folder / (".gitignore" if relative.name == "gitignore" else relative)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(Template(source.read_text(encoding="utf-8")).safe_substitute(name=name), "utf-8")
-        written.append(target)
+        file = folder / (".gitignore" if relative.name == "gitignore" else relative)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(Template(source.read_text(encoding="utf-8")).safe_substitute(name=name), "utf-8")
+        written.append(file)
     if target != "duckdb":
         profile = {name: {"target": "dev", "outputs": {"dev": outputs[target]}}}
         (folder / "profiles.yml").write_text(yaml.safe_dump(profile, sort_keys=False, width=110), "utf-8")

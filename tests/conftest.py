@@ -67,10 +67,15 @@ def sandbox(_sandbox_url: str) -> SandboxClient:
     return SandboxClient(_sandbox_url)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--engine", default="duckdb", help="The warehouse of the fixture `project`.")
+
+
 @pytest.fixture
-def project(tmp_path: Path, sandbox: SandboxClient) -> ProjectFolder:
-    """A project whose destination `crm` is the sandbox's webhook."""
-    return ProjectFolder(tmp_path / "shop", {"crm": {"type": "webhook", "url": f"{sandbox.url}/crm"}})
+def project(tmp_path: Path, sandbox: SandboxClient, request: pytest.FixtureRequest) -> ProjectFolder:
+    """A project whose destination `crm` is the sandbox's webhook, on the warehouse of `--engine`."""
+    engine = request.config.getoption("engine")
+    return ProjectFolder(tmp_path / "shop", {"crm": {"type": "webhook", "url": f"{sandbox.url}/crm"}}, engine)
 
 
 @pytest.fixture

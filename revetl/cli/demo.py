@@ -23,7 +23,7 @@ FIRST, SECOND = "2011-06-01", "2011-07-01"
     "--target",
     default="duckdb",
     show_default=True,
-    help="The warehouse; see docs/warehouses.md for where it is.",
+    help="The warehouse; docs/warehouses.md says where it is.",
 )
 def demo_command(folder: Path | None, target: str) -> None:
     """Load seven months of a shop's events, and sync an audience to the sandbox as of two days."""

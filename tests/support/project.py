@@ -8,23 +8,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import yaml
 
 import revetl
+from tests.support.backends import make_backend
 
 
 class ProjectFolder:
-    """A project on a DuckDB file, with audiences that a test fills and destinations that it names."""
+    """A project on a warehouse (a DuckDB file without `engine`), with audiences that a test fills and
+    destinations that it names."""
 
-    def __init__(self, root: Path, destinations: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, root: Path, destinations: dict[str, Any] | None = None, engine: str = "duckdb"
+    ) -> None:
         self.root = root
         self.database = root / "revetl.duckdb"
+        self.backend = make_backend(engine, root)
         self._nodes: dict[str, Any] = {}
         root.mkdir(parents=True, exist_ok=True)
         self._write("dbt_project.yml", {"name": "shop", "profile": "shop", "version": "1.0"})
-        output = {"type": "duckdb", "path": "revetl.duckdb"}
-        self._write("profiles.yml", {"shop": {"target": "dev", "outputs": {"dev": output}}})
+        self._write("profiles.yml", {"shop": {"target": "dev", "outputs": {"dev": self.backend.output}}})
         (root / "models").mkdir(exist_ok=True)
         self.destinations(destinations or {})
 
@@ -33,6 +36,7 @@ class ProjectFolder:
         """A project that is there already, such as a copy."""
         found = cls.__new__(cls)
         found.root, found.database, found._nodes = root, root / "revetl.duckdb", {}
+        found.backend = make_backend("duckdb", root)
         return found
 
     def _write(self, name: str, document: Any) -> None:
@@ -43,10 +47,8 @@ class ProjectFolder:
         self._write("revetl.yml", {"destinations": destinations, **more})
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement in the warehouse."""
-        with duckdb.connect(str(self.database)) as connection:
-            connection.execute("set enable_progress_bar = false")
-            return connection.execute(statement, list(parameters)).fetchall()
+        """Run a statement in the warehouse, written as DuckDB has it."""
+        return self.backend.sql(statement, *parameters)
 
     def audience(
         self, name: str, query: str, meta: dict[str, Any] | None = None, compiled_code: str | None = None
@@ -61,8 +63,8 @@ class ProjectFolder:
             "unique_id": f"model.shop.{name}",
             "name": name,
             "alias": name,
-            "database": "revetl",
-            "schema": "main",
+            "database": self.backend.database,
+            "schema": self.backend.schema,
             "description": "",
             "patch_path": "shop://models/audiences.yml",
             "original_file_path": f"models/{name}.sql",
@@ -96,7 +98,7 @@ class ProjectFolder:
         """Write target/manifest.json, newer than every model."""
         target = self.root / "target"
         target.mkdir(exist_ok=True)
-        document = {"metadata": {"adapter_type": "duckdb"}, "nodes": self._nodes}
+        document = {"metadata": {"adapter_type": self.backend.type}, "nodes": self._nodes}
         (target / "manifest.json").write_text(json.dumps(document))
         later = time.time() + 5
         os.utime(target / "manifest.json", (later, later))
