@@ -18,7 +18,7 @@ from revetl.dbt import Target
 from revetl.errors import UsageError, WarehouseError
 from revetl.sql import statement, table
 from revetl.warehouse.base import NONFINITE, Opening, Say
-from revetl.warehouse.engine import TEMPORARY, found_in, place_of
+from revetl.warehouse.engine import TEMPORARY, found_in
 
 _LOCK_POLL_SECONDS = 0.1
 _LIGHT_MEMORY = "160MB"
@@ -172,10 +172,10 @@ class DuckDB:
             "select database_name, schema_name, table_name, column_name, data_type from duckdb_columns() "
             "where lower(table_name) in (select unnest(?)) order by column_index"
         )
-        names = sorted({place_of(relation, self.database)[2] for relation in relations})
+        names = sorted({relation.name.lower() for relation in relations})
         with _errors():
             rows = self.connection.execute(query, [names]).fetchall()
-        return found_in(rows, relations, self.database)
+        return found_in(rows, relations, self.database, "main")
 
     def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
         # hash() gives 64 unsigned bits; the state's column is a bigint as every engine has it.

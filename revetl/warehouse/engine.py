@@ -192,19 +192,21 @@ def call(name: str, *arguments: exp.Expr | str | int) -> exp.Expr:
     )
 
 
-def place_of(relation: exp.Table, database: str) -> tuple[str, str, str]:
-    """Database, schema and name of a relation, as catalogs without regard to case are searched by."""
-    return (relation.catalog or database).lower(), relation.db.lower(), relation.name.lower()
+def place_of(relation: exp.Table, database: str, schema: str) -> tuple[str, str, str]:
+    """Database, schema and name of a relation, by default those given, as catalogs without regard to case are
+    searched by."""
+    named = relation.catalog or database, relation.db or schema, relation.name
+    return named[0].lower(), named[1].lower(), named[2].lower()
 
 
 def found_in(
-    rows: Iterable[tuple[str, str, str, str, str]], relations: Sequence[exp.Table], database: str
+    rows: Iterable[tuple[str, str, str, str, str]], relations: Sequence[exp.Table], database: str, schema: str
 ) -> list[dict[str, str] | None]:
     """Of each relation its columns, from a catalog's rows: database, schema, name, column, type."""
     found: dict[tuple[str, str, str], dict[str, str]] = {}
     for catalog, schema, name, column, kind in rows:
         found.setdefault((catalog.lower(), schema.lower(), name.lower()), {})[column] = kind
-    return [found.get(place_of(relation, database)) for relation in relations]
+    return [found.get(place_of(relation, database, schema)) for relation in relations]
 
 
 def secrets_of(target: Target) -> list[str]:

@@ -32,6 +32,7 @@ _PASSED_ON = (
 """What of a dbt target libpq takes under the same name."""
 
 _OLDEST = 15
+_SCHEMA = "public"
 _CATALOG = """
 select current_database(), n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
 from pg_catalog.pg_attribute as a
@@ -154,7 +155,7 @@ class Postgres(Engine):
         self.execute(f"lock table {name.sql(self.dialect)} in share row exclusive mode").close()
 
     def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
-        pairs = {(relation.db or "public", relation.name) for relation in relations}
+        pairs = {(relation.db or _SCHEMA, relation.name) for relation in relations}
         places = ", ".join(
             f"({exp.convert(schema).sql(self.dialect)}, {exp.convert(name).sql(self.dialect)})"
             for schema, name in sorted(pairs)
@@ -163,7 +164,7 @@ class Postgres(Engine):
         with self.told():
             rows = cursor.fetchall()
             cursor.close()
-        return found_in(rows, relations, self.database)
+        return found_in(rows, relations, self.database, _SCHEMA)
 
     def types_of(self, query: exp.Query) -> dict[str, str]:
         with self.told():
