@@ -119,6 +119,7 @@ class Driver:
 DRIVERS = {
     "duckdb": Driver("revetl.warehouse.duckdb", "duckdb"),
     "postgres": Driver("revetl.warehouse.postgres", "adbc_driver_postgresql", "postgres"),
+    "spark": Driver("revetl.warehouse.spark", "pyspark", "spark"),
 }
 """By dbt's name of the adapter."""
 

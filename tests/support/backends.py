@@ -33,6 +33,8 @@ class Backend(Protocol):
     schema: str
     """Where audiences are."""
 
+    state_schema: str
+
     def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement, written as DuckDB has it; the database is called `revetl` in it."""
 
@@ -43,6 +45,7 @@ class DuckDBFile:
     type = "duckdb"
     database: str | None = "revetl"
     schema = "main"
+    state_schema = "revetl"
 
     def __init__(self, root: Path) -> None:
         self.file = root / "revetl.duckdb"
@@ -57,11 +60,14 @@ class DuckDBFile:
 class Elsewhere:
     """A database of a server that all tests of a process share; the runner's own connection asks it."""
 
-    def __init__(self, output: dict[str, Any], database: str | None, schema: str) -> None:
+    def __init__(
+        self, output: dict[str, Any], database: str | None, schema: str, state_schema: str = "revetl"
+    ) -> None:
         self.type = str(output["type"])
         self.output = output
         self.database = database
         self.schema = schema
+        self.state_schema = state_schema
 
     def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
         assert not parameters, "write values into the statement"
@@ -74,29 +80,35 @@ class Elsewhere:
                 if isinstance(made, exp.Query):
                     found = warehouse.rows(made)
                 elif isinstance(made, exp.Create) and made.args.get("replace"):
-                    # It may be made of itself.
-                    name, passing = made.this.sql(self.type), f"{made.this.name}__passing"
-                    made.set("replace", False)
-                    made.set("this", exp.to_table(passing))
-                    warehouse.run(made)
-                    for statement in (
-                        f"drop table if exists {name}",
-                        f"alter table {passing} rename to {name}",
-                    ):
-                        warehouse.run(sqlglot.parse_one(statement))
+                    self._replace(warehouse, made)
                 else:
                     warehouse.run(made)
             return found
         finally:
             warehouse.close()
 
+    def _replace(self, warehouse: Warehouse, create: exp.Create) -> None:
+        """Make a table that may be made of the one in its place."""
+        name = create.this.name
+        schema = create.this.db or self.schema
+        passing = exp.table_(f"{name}__passing", db=schema)
+        create.set("replace", False)
+        create.set("this", passing)
+        warehouse.run(create)
+        new = name if self.type == "postgres" else f"{schema}.{name}"
+        for text in (f"drop table if exists {schema}.{name}", f"alter table {passing.sql()} rename to {new}"):
+            warehouse.run(sqlglot.parse_one(text))
+
     def open(self) -> Warehouse:
         """A connection of the runner's."""
-        return open_warehouse(Target("dev", self.type, self.output), Opening(Path.cwd()))
+        return open_warehouse(Target("dev", self.type, self.output), Opening(Path.cwd(), self.state_schema))
 
     def _placed(self, node: exp.Expr) -> exp.Expr:
-        if isinstance(node, exp.Table) and node.catalog == "revetl":
-            node.set("catalog", None)
+        if isinstance(node, exp.Table):
+            if node.catalog == "revetl":
+                node.set("catalog", None)
+            if node.db == "revetl":
+                node.set("db", exp.to_identifier(self.state_schema))
         return node
 
 
@@ -123,4 +135,12 @@ def make_backend(engine: str, root: Path) -> Backend:
         output = {"type": "postgres", "host": host, "port": 5432, "user": "postgres", "password": "",
                   "dbname": name, "schema": "public"}  # fmt: skip
         return Elsewhere(output, name, "public")
+    if engine == "spark":
+        name = f"shop_{os.getpid()}_{next(_numbers)}"
+        output = {"type": "spark", "method": "session", "host": "NA", "schema": name}
+        made = Elsewhere(output, None, name, f"revetl_{name}")
+        warehouse = made.open()
+        warehouse.create_schema(name)
+        warehouse.close()
+        return made
     raise AssertionError(f"no such engine: {engine}")

@@ -26,7 +26,10 @@ class ProjectFolder:
         self.backend = make_backend(engine, root)
         self._nodes: dict[str, Any] = {}
         root.mkdir(parents=True, exist_ok=True)
-        self._write("dbt_project.yml", {"name": "shop", "profile": "shop", "version": "1.0"})
+        document: dict[str, Any] = {"name": "shop", "profile": "shop", "version": "1.0"}
+        if self.backend.state_schema != "revetl":
+            document["vars"] = {"revetl": {"state_schema": self.backend.state_schema}}
+        self._write("dbt_project.yml", document)
         self._write("profiles.yml", {"shop": {"target": "dev", "outputs": {"dev": self.backend.output}}})
         (root / "models").mkdir(exist_ok=True)
         self.destinations(destinations or {})
