@@ -151,6 +151,9 @@ class Postgres(Engine):
         # No text of PostgreSQL can hold the character null: the replacement character stands for it.
         return super().document(call("replace", text, "\\u0000", "\\ufffd"))
 
+    def adapted(self, sql: exp.Expr) -> exp.Expr:
+        return sql.transform(_adapt) if sql.find(exp.SHA2) else sql
+
     def lock(self, name: exp.Table) -> None:
         self.execute(f"lock table {name.sql(self.dialect)} in share row exclusive mode").close()
 
@@ -176,7 +179,7 @@ class Postgres(Engine):
     def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
         # Documents have no hash of their own, and a literal no type.
         hashable = [
-            exp.cast(value, "text") if "json" in kind.lower() or isinstance(value, exp.Literal) else value
+            exp.cast(value, "text") if "json" in kind.lower() or _is_untyped(value) else value
             for value, kind in values
         ]
         return call("hash_record_extended", call("row", *hashable), 0)
@@ -202,9 +205,7 @@ class Postgres(Engine):
                 moment = exp.AtTimeZone(this=value, zone=exp.convert("UTC"))
             made = _json(call("to_char", moment, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
         else:
-            made = _json(
-                exp.cast(value, "text") if isinstance(value, exp.Literal) and value.is_string else value
-            )
+            made = _json(exp.cast(value, "text") if _is_untyped(value) else value)
         return exp.func("coalesce", made, exp.convert("null"))
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
@@ -213,6 +214,19 @@ class Postgres(Engine):
     def close(self) -> None:
         with suppress(adbc.Error):
             self.connection.close()
+
+
+def _adapt(node: exp.Expr) -> exp.Expr:
+    """SHA-256 is of bytes."""
+    if isinstance(node, exp.SHA2):
+        hashed = call("sha256", call("convert_to", node.this, "UTF8"))
+        return call("encode", hashed, "hex")
+    return node
+
+
+def _is_untyped(value: exp.Expr) -> bool:
+    """Whether the engine does not say what type a value is of."""
+    return isinstance(value, exp.Null) or (isinstance(value, exp.Literal) and value.is_string)
 
 
 def _json(value: exp.Expr) -> exp.Expr:

@@ -70,13 +70,17 @@ class Elsewhere:
         self.state_schema = state_schema
 
     def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        assert not parameters, "write values into the statement"
+        values = iter(parameters)
+
+        def placed(node: exp.Expr) -> exp.Expr:
+            return exp.convert(next(values)) if isinstance(node, exp.Placeholder) else self._placed(node)
+
         warehouse = self.open()
         try:
             found: list[tuple[Any, ...]] = []
             for parsed in sqlglot.parse(text, dialect="duckdb"):
                 assert parsed is not None
-                made = parsed.transform(self._placed)
+                made = parsed.transform(placed)
                 if isinstance(made, exp.Query):
                     found = warehouse.rows(made)
                 elif isinstance(made, exp.Create) and made.args.get("replace"):
@@ -109,6 +113,8 @@ class Elsewhere:
                 node.set("catalog", None)
             if node.db == "revetl":
                 node.set("db", exp.to_identifier(self.state_schema))
+        elif isinstance(node, exp.JSONExtractScalar) and self.type == "postgres":
+            node.set("this", exp.cast(node.this, "json"))
         return node
 
 
