@@ -147,8 +147,7 @@ class Folder:
         """Fold every delivered range that is not folded yet."""
         while ranges := self.journal.unfolded(_RANGES):
             for part in self._parts(ranges):
-                with warehouse.transaction():
-                    self._merge(warehouse, [cut for _, cut in part], DELIVERED)
+                self._merge(warehouse, [cut for _, cut in part], DELIVERED)
                 self.journal.mark_folded(rowid for rowid, _ in part)
 
     def fold_rest(self, warehouse: Warehouse) -> int:
@@ -156,18 +155,19 @@ class Folder:
         Gives the number of unknown records."""
         unknown = self.journal.unknown()
         for operation in {cut.operation: None for cut in unknown}:
-            with warehouse.transaction():
-                self._merge(warehouse, [cut for cut in unknown if cut.operation == operation], UNKNOWN)
+            self._merge(warehouse, [cut for cut in unknown if cut.operation == operation], UNKNOWN)
         aborted = self.journal.aborted({operation: self.spool.rows(operation) for operation in OPERATIONS})
         for part in self._parts([(0, piece) for cut in aborted for piece in _pieces(cut)]):
-            with warehouse.transaction():
-                self._load(warehouse, [cut for _, cut in part], _ABORTED)
-                self._add_changes(warehouse)
+            self._load(warehouse, [cut for _, cut in part], _ABORTED)
+            self._add_changes(warehouse)
         return sum(cut.last - cut.first for cut in unknown)
 
     def forget(self, warehouse: Warehouse, identifiers: Sequence[str]) -> None:
         """Drop the keys that left and whose `identifiers` are each held by another key, as acknowledged: who
-        holds them may have been rejected, and then they are still to be removed."""
+        holds them may have been rejected, and then they are still to be removed. Whom the destination knows
+        by the key, nobody else can hold."""
+        if self.by_key:
+            return
         free = [
             statement(
                 ":mine is not null and :mine not in ("
@@ -181,37 +181,36 @@ class Folder:
             )
             for name in identifiers
         ]
-        with warehouse.transaction():
-            warehouse.temporary(
-                FORGOTTEN,
-                query(
-                    """
-                    select i.key from :intents as i
-                    where i.sync = :sync and i.run_id = :run_id and i.operation = 'forget'
-                    union all
-                    select s.key from :state as s
-                    where s.sync = :sync and s.run_id = :run_id and s.key like '% was {%'
-                    """,
-                    intents=self.tables.intents,
-                    state=self.tables.state,
-                    sync=self.sync,
-                    run_id=self.run_id,
-                ),
-            )
-            warehouse.run(
-                statement(
-                    """
-                    delete from :state where sync = :sync and key in (
-                        select s.key from :state as s inner join :left as f on f.key = s.key
-                        where s.sync = :sync and not (:free)
-                    )
-                    """,
-                    state=self.tables.state,
-                    left=FORGOTTEN,
-                    sync=self.sync,
-                    free=exp.or_(*free),
+        warehouse.temporary(
+            FORGOTTEN,
+            query(
+                """
+                select i.key from :intents as i
+                where i.sync = :sync and i.run_id = :run_id and i.operation = 'forget'
+                union all
+                select s.key from :state as s
+                where s.sync = :sync and s.run_id = :run_id and s.key like '% was {%'
+                """,
+                intents=self.tables.intents,
+                state=self.tables.state,
+                sync=self.sync,
+                run_id=self.run_id,
+            ),
+        )
+        warehouse.run(
+            statement(
+                """
+                delete from :state where sync = :sync and key in (
+                    select s.key from :state as s inner join :left as f on f.key = s.key
+                    where s.sync = :sync and not (:free)
                 )
+                """,
+                state=self.tables.state,
+                left=FORGOTTEN,
+                sync=self.sync,
+                free=exp.or_(*free),
             )
+        )
 
     def _parts(self, ranges: list[tuple[int, Range]]) -> Iterator[list[tuple[int, Range]]]:
         """Ranges in order, as many at a time as make one merge of bounded memory. A person can be removed
@@ -230,8 +229,9 @@ class Folder:
             yield part
 
     def _merge(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
+        """Book ranges of one operation: all or nothing."""
+        # Making a table ends a transaction on some engines.
         self._load(warehouse, cuts, outcome)
-        self._add_changes(warehouse)
         refused = any(self.journal.counts()["rejected"].values())
         needed = {
             KEEP_ASIDE: not self.by_key and cuts[0].operation == "add",
@@ -239,8 +239,10 @@ class Folder:
             _ACCEPTED: refused or self.refused_before,
             _MERGE_REJECTIONS: refused,
         }
-        for template in (template for template, is_needed in needed.items() if is_needed):
-            warehouse.run(statement(template, **self._parts_of_statements()))
+        with warehouse.transaction():
+            self._add_changes(warehouse)
+            for template in (template for template, is_needed in needed.items() if is_needed):
+                warehouse.run(statement(template, **self._parts_of_statements()))
 
     def _add_changes(self, warehouse: Warehouse) -> None:
         template = ADD_CHANGES + (NOT_YET if self.again or not warehouse.has_transactions else "")
