@@ -47,6 +47,10 @@ class SandboxClient:
         """Lift all rules."""
         httpx.delete(f"{self.url}/_/misbehave")
 
+    def start_anew(self) -> None:
+        """Hold nothing, remember nothing, and behave."""
+        httpx.post(f"{self.url}/_/reset")
+
 
 @pytest.fixture(autouse=True)
 def _own_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,12 +67,14 @@ def _sandbox_url() -> Iterator[str]:
 @pytest.fixture
 def sandbox(_sandbox_url: str) -> SandboxClient:
     """A sandbox that holds nothing and behaves."""
-    httpx.post(f"{_sandbox_url}/_/reset")
-    return SandboxClient(_sandbox_url)
+    client = SandboxClient(_sandbox_url)
+    client.start_anew()
+    return client
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--engine", default="duckdb", help="The warehouse of the fixture `project`.")
+    parser.addoption("--engines", default="postgres", help="Whom tests/conformance compares with DuckDB.")
 
 
 @pytest.fixture
