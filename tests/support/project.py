@@ -78,6 +78,12 @@ class ProjectFolder:
             self._nodes[f"model.shop.{name}"]["compiled_code"] = compiled_code
         self.write_manifest()
 
+    def move(self, database: str) -> None:
+        """Have dbt's manifest name another database."""
+        for node in self._nodes.values():
+            node["database"] = database
+        self.write_manifest()
+
     def depends(self, audience: str, on: str) -> None:
         """Have an audience made of another."""
         self._nodes[f"model.shop.{audience}"]["depends_on"] = {"nodes": [f"model.shop.{on}"]}
