@@ -59,8 +59,11 @@ class ProjectFolder:
         """Build the audience's table of a query; with `meta`, declare it in the manifest, with what dbt
         compiled."""
         self.sql(f"create or replace table {name} as {query}")
-        if meta is None:
-            return
+        if meta is not None:
+            self.declare(name, meta, compiled_code)
+
+    def declare(self, name: str, meta: dict[str, Any], compiled_code: str | None = None) -> None:
+        """Have the manifest say that a table is an audience."""
         self._nodes[f"model.shop.{name}"] = {
             "resource_type": "model",
             "unique_id": f"model.shop.{name}",
