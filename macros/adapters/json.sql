@@ -7,8 +7,77 @@
     ({{ document }} ->> '{{ name }}')
 {%- endmacro %}
 
+{# A number as DuckDB writes it: 1.10 is `1.1`. #}
+{% macro postgres__json_text(document, name) -%}
+    {% set member = revetl.postgres_json(document) ~ " -> '" ~ name | replace("'", "''") ~ "'" -%}
+    (case
+        when jsonb_typeof({{ member }}) = 'number'
+            then regexp_replace(({{ member }}) #>> '{}', '(\.[0-9]+?)0+$', '\1')
+        else ({{ member }}) #>> '{}'
+    end)
+{%- endmacro %}
+
+{# A document as jsonb, whichever of the two types it has. #}
+{% macro postgres_json(document) -%}
+    cast({{ document }} as jsonb)
+{%- endmacro %}
+
 {% macro duckdb__json_text(document, name) -%}
     ({{ document }} ->> '$."{{ name }}"')
+{%- endmacro %}
+
+{# Its cast of JSON's null is null. #}
+{% macro snowflake__json_text(document, name) -%}
+    cast({{ document }}:"{{ name }}" as varchar)
+{%- endmacro %}
+
+{% macro bigquery__json_text(document, name) -%}
+    {{ revetl.json_path_text(document, name) }}
+{%- endmacro %}
+
+{% macro redshift__json_text(document, name) -%}
+    {{ revetl.json_path_text(document, name) }}
+{%- endmacro %}
+
+{% macro spark__json_text(document, name) -%}
+    {{ revetl.spark_json_text(document, [name]) }}
+{%- endmacro %}
+
+{# By its path in a document, as get_json_object gives it: nested JSON is compact, and a number is read and written
+   again. Where Java would write it with an exponent, and DuckDB not, its digits are written; a text that looks so stays
+   as it is. #}
+{% macro spark_json_text(document, names) -%}
+    {% set read = namespace(path='$', type='double', member='') -%}
+    {% for name in names -%}
+        {% set read.path = read.path ~ ("['" ~ name ~ "']" if '.' in name or '[' in name else '.' ~ name) -%}
+        {% set read.member = read.member ~ '.`' ~ name | replace('`', '``') ~ '`' -%}
+    {% endfor -%}
+    {% for name in names | reverse -%}
+        {% set read.type = 'struct<`' ~ name | replace('`', '``') ~ '`:' ~ read.type ~ '>' -%}
+    {% endfor -%}
+    {% set text = 'get_json_object(' ~ document ~ ', ' ~ revetl.text_literal(read.path) ~ ')' -%}
+    case
+        when
+            regexp_like({{ text }}, '^-?[0-9][.][0-9]+E-?[0-9]+$')
+            and from_json({{ document }}, {{ revetl.text_literal(read.type) }}){{ read.member }} is not null
+            then case
+                when regexp_like({{ text }}, 'E(-[456]|[789]|1[0-9]|20)$')
+                    then regexp_replace(
+                        coalesce(
+                            cast(try_cast({{ text }} as decimal(38, 24)) as string),
+                            cast(try_cast({{ text }} as decimal(38, 17)) as string)
+                        ),
+                        '([.][0-9]+?)0+$',
+                        '$1'
+                    )
+                else regexp_replace({{ text }}, '([.]0)?E', 'e')
+            end
+        else {{ text }}
+    end
+{%- endmacro %}
+
+{% macro fabric__json_text(document, name) -%}
+    {{ revetl.json_path_text(document, name) }}
 {%- endmacro %}
 
 {# The same as an exact number; null where it is none. #}
@@ -20,7 +89,44 @@
     cast({{ revetl.json_text(document, name) }} as decimal(18, 4))
 {%- endmacro %}
 
+{# Of a text only what is a number is cast; the first 10,000 characters will do, and a numeric holds them. What is
+   too large for the result becomes the first number that is, and then null: so the document is read once. #}
+{% macro postgres__json_decimal(document, name) -%}
+    {% set blank = '[ \\t\\n\\v\\f\\r]*' -%}
+    {% set digits = '[0-9]+(?:_[0-9]+)*' -%}
+    {% set number = '[+-]?(?:' ~ digits ~ '\\.?(?:' ~ digits ~ ')?|\\.' ~ digits ~ ')(?:[eE][+-]?0*[0-9]{1,3})?' -%}
+    {% set text = 'left(' ~ revetl.postgres_json(document) ~ " ->> '" ~ name | replace("'", "''") ~ "', 10000)" -%}
+    cast(nullif(nullif(round(least(greatest(
+        cast(replace(substring({{ text }} from '^{{ blank }}({{ number }}){{ blank }}$'), '_', '') as numeric),
+        -100000000000000), 100000000000000), 4), -100000000000000), 100000000000000) as decimal(18, 4))
+{%- endmacro %}
+
 {% macro duckdb__json_decimal(document, name) -%}
+    try_cast({{ revetl.json_text(document, name) }} as decimal(18, 4))
+{%- endmacro %}
+
+{% macro snowflake__json_decimal(document, name) -%}
+    try_to_decimal({{ revetl.json_text(document, name) }}, 18, 4)
+{%- endmacro %}
+
+{% macro bigquery__json_decimal(document, name) -%}
+    safe_cast({{ revetl.json_text(document, name) }} as numeric(18, 4))
+{%- endmacro %}
+
+{% macro redshift__json_decimal(document, name) -%}
+    try_cast({{ revetl.json_text(document, name) }} as decimal(18, 4))
+{%- endmacro %}
+
+{# As in DuckDB, digits may have a `_` between them, and are none in other alphabets. #}
+{% macro spark__json_decimal(document, name) -%}
+    try_cast(
+        regexp_replace(
+            regexp_replace({{ revetl.json_text(document, name) }}, '(?<=[0-9])_(?=[0-9])', ''), '[^\\p{ASCII}]', 'x'
+        ) as decimal(18, 4)
+    )
+{%- endmacro %}
+
+{% macro fabric__json_decimal(document, name) -%}
     try_cast({{ revetl.json_text(document, name) }} as decimal(18, 4))
 {%- endmacro %}
 
@@ -33,6 +139,19 @@
     cast({{ text }} as {{ revetl.type_of('json') }})
 {%- endmacro %}
 
+{% macro snowflake__as_json(text) -%}
+    parse_json({{ text }})
+{%- endmacro %}
+
+{# A number that a double-precision one cannot hold is an error, where it is not to be rounded. #}
+{% macro bigquery__as_json(text) -%}
+    parse_json({{ text }}, wide_number_mode => 'round')
+{%- endmacro %}
+
+{% macro redshift__as_json(text) -%}
+    json_parse({{ text }})
+{%- endmacro %}
+
 {# A join to the elements of a JSON array, one row an element, as JSON in the column `element`. #}
 {% macro join_json_elements(document, name, alias) -%}
     {{ return(adapter.dispatch('join_json_elements', 'revetl')(document, name, alias)) }}
@@ -42,8 +161,65 @@
     cross join lateral jsonb_array_elements({{ document }} -> '{{ name }}') as {{ alias }} (element)
 {%- endmacro %}
 
+{% macro postgres__join_json_elements(document, name, alias) -%}
+    {% set member = revetl.postgres_json(document) ~ " -> '" ~ name ~ "'" -%}
+    cross join lateral jsonb_array_elements(
+        case when jsonb_typeof({{ member }}) = 'array' then {{ member }} end
+    ) as {{ alias }} (element)
+{%- endmacro %}
+
 {% macro duckdb__join_json_elements(document, name, alias) -%}
-    cross join unnest(cast({{ document }} -> '$."{{ name }}"' as json [])) as {{ alias }} (element)
+    cross join unnest(try_cast({{ document }} -> '$."{{ name }}"' as json [])) as {{ alias }} (element)
+{%- endmacro %}
+
+{% macro snowflake__join_json_elements(document, name, alias) -%}
+    {% set member = document ~ ':"' ~ name ~ '"' -%}
+    cross join lateral flatten(input => case when is_array({{ member }}) then {{ member }} end) as {{ alias }}
+{%- endmacro %}
+
+{% macro bigquery__join_json_elements(document, name, alias) -%}
+    cross join unnest(json_query_array({{ document }}, '$."{{ name }}"')) as {{ alias }}
+{%- endmacro %}
+
+{% macro redshift__join_json_elements(document, name, alias) -%}
+    , {{ document }}."{{ name }}" as {{ alias }}
+{%- endmacro %}
+
+{# What is no array has no elements. #}
+{% macro spark__join_json_elements(document, name, alias) -%}
+    {% set member = '`' ~ name | replace('`', '``') ~ '`' -%}
+    cross join lateral explode(
+        from_json({{ document }}, {{ revetl.text_literal('struct<' ~ member ~ ':array<string>>') }}).{{ member }}
+    ) as {{ alias }} (element)
+{%- endmacro %}
+
+{% macro fabric__join_json_elements(document, name, alias) -%}
+    cross apply openjson({{ document }}, '$."{{ name }}"') as {{ alias }}
+{%- endmacro %}
+
+{# What `join_json_elements` calls an element. #}
+{% macro json_element(alias) -%}
+    {{ return(adapter.dispatch('json_element', 'revetl')(alias)) }}
+{%- endmacro %}
+
+{% macro default__json_element(alias) -%}
+    {{ alias }}.element
+{%- endmacro %}
+
+{% macro snowflake__json_element(alias) -%}
+    {{ alias }}.value
+{%- endmacro %}
+
+{% macro bigquery__json_element(alias) -%}
+    {{ alias }}
+{%- endmacro %}
+
+{% macro redshift__json_element(alias) -%}
+    {{ alias }}
+{%- endmacro %}
+
+{% macro fabric__json_element(alias) -%}
+    {{ alias }}.value
 {%- endmacro %}
 
 {# A member somewhere inside a JSON object as text, by its path: `device.advertisingId`. #}
@@ -55,6 +231,40 @@
     ({{ document }} #>> '{{ '{' ~ path.split('.') | join(',') ~ '}' }}')
 {%- endmacro %}
 
+{% macro postgres__json_path_text(document, path) -%}
+    {% set names = path.split('.') -%}
+    {% set inside = namespace(sql=document) -%}
+    {% for name in names[:-1] -%}
+        {% set inside.sql = '(' ~ revetl.postgres_json(inside.sql) ~ " -> '" ~ name | replace("'", "''") ~ "')" -%}
+    {% endfor -%}
+    {{ revetl.json_text(inside.sql, names[-1]) }}
+{%- endmacro %}
+
 {% macro duckdb__json_path_text(document, path) -%}
     ({{ document }} ->> '$."{{ path.split('.') | join('"."') }}"')
+{%- endmacro %}
+
+{% macro snowflake__json_path_text(document, path) -%}
+    {{ revetl.json_text(document, path.split('.') | join('"."')) }}
+{%- endmacro %}
+
+{# One function gives single values, and another gives the rest. #}
+{% macro bigquery__json_path_text(document, path) -%}
+    {% set place = "'$.\"" ~ path.split('.') | join('"."') ~ "\"'" -%}
+    coalesce(json_value({{ document }}, {{ place }}), nullif(to_json_string(json_query({{ document }}, {{ place }})), 'null'))
+{%- endmacro %}
+
+{# By the text, as names in a path of the document itself are compared in lower case, unless the session says
+   otherwise. An empty text is null, for what is absent has been given as one. #}
+{% macro redshift__json_path_text(document, path) -%}
+    nullif(json_extract_path_text(json_serialize({{ document }}), '{{ path.split('.') | join("', '") }}'), '')
+{%- endmacro %}
+
+{% macro spark__json_path_text(document, path) -%}
+    {{ revetl.spark_json_text(document, path.split('.')) }}
+{%- endmacro %}
+
+{% macro fabric__json_path_text(document, path) -%}
+    {% set place = "'$.\"" ~ path.split('.') | join('"."') ~ "\"'" -%}
+    coalesce(json_value({{ document }}, {{ place }}), json_query({{ document }}, {{ place }}))
 {%- endmacro %}

@@ -11,6 +11,48 @@
     regexp_matches({{ text }}, '{{ pattern }}')
 {%- endmacro %}
 
+{# A backslash in a text is written twice. #}
+{% macro snowflake__matches(text, pattern) -%}
+    (regexp_instr({{ text }}, '{{ pattern | replace('\\', '\\\\') }}') > 0)
+{%- endmacro %}
+
+{# A quote in a text is written by a backslash, and a backslash twice. #}
+{% macro bigquery__matches(text, pattern) -%}
+    regexp_contains({{ text }}, '{{ pattern | replace('\\', '\\\\') | replace("''", "\\'") }}')
+{%- endmacro %}
+
+{% macro redshift__matches(text, pattern) -%}
+    ({{ text }} ~ '{{ pattern | replace('\\', '\\\\') }}')
+{%- endmacro %}
+
+{% macro fabric__matches(text, pattern) -%}
+    regexp_like({{ text }}, '{{ pattern }}')
+{%- endmacro %}
+
+{% macro spark__matches(text, pattern) -%}
+    regexp_like({{ text }}, {{ revetl.text_literal(revetl.java_pattern(pattern | replace("''", "'"))) }})
+{%- endmacro %}
+
+{# A pattern as Java means the same by it: `$` is the end of the text and not also before a last line feed, lines end
+   by a line feed only, what is of any case is so in every alphabet, and classes have other names and no other in
+   them. #}
+{% macro java_pattern(pattern) -%}
+    {% set read = namespace(given=pattern, java='(?du)', is_escaped=false, is_class=false) -%}
+    {% for class in ['Alpha', 'Digit', 'Alnum', 'Upper', 'Lower', 'Punct', 'Space', 'Blank', 'Graph', 'Print', 'Cntrl',
+        'XDigit'] -%}
+        {% set read.given = read.given | replace('[:' ~ class | lower ~ ':]', '\\p{' ~ class ~ '}') -%}
+    {% endfor -%}
+    {% for character in read.given -%}
+        {% set is_special = not read.is_escaped and character == ('[' if read.is_class else '$') -%}
+        {% set read.java = read.java ~ (('\\[' if read.is_class else '\\z') if is_special else character) -%}
+        {% if not read.is_escaped and character in '[]' -%}
+            {% set read.is_class = character == '[' -%}
+        {% endif -%}
+        {% set read.is_escaped = character == '\\' and not read.is_escaped -%}
+    {% endfor -%}
+    {{ return(read.java) }}
+{%- endmacro %}
+
 {# A text with every match of a regular expression replaced. #}
 {% macro replace_matches(text, pattern, replacement) -%}
     {{ return(adapter.dispatch('replace_matches', 'revetl')(
@@ -19,4 +61,145 @@
 
 {% macro default__replace_matches(text, pattern, replacement) -%}
     regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}', 'g')
+{%- endmacro %}
+
+{% macro snowflake__replace_matches(text, pattern, replacement) -%}
+    regexp_replace({{ text }}, '{{ pattern | replace('\\', '\\\\') }}', '{{ replacement | replace('\\', '\\\\') }}')
+{%- endmacro %}
+
+{% macro bigquery__replace_matches(text, pattern, replacement) -%}
+    regexp_replace(
+        {{ text }},
+        '{{ pattern | replace('\\', '\\\\') | replace("''", "\\'") }}',
+        '{{ replacement | replace('\\', '\\\\') | replace("''", "\\'") }}'
+    )
+{%- endmacro %}
+
+{# What a group matched is `$1` in what takes its place. #}
+{% macro redshift__replace_matches(text, pattern, replacement) -%}
+    regexp_replace({{ text }}, '{{ pattern | replace('\\', '\\\\') }}', '{{ replacement | replace('\\', '$') }}')
+{%- endmacro %}
+
+{# What a group matched is `$1` in what takes its place. #}
+{% macro spark__replace_matches(text, pattern, replacement) -%}
+    {% set replacement = modules.re.sub('\\\\([0-9])', '$\\1', replacement | replace('$', '\\$')) -%}
+    regexp_replace(
+        {{ text }},
+        {{ revetl.text_literal(revetl.java_pattern(pattern | replace("''", "'"))) }},
+        {{ revetl.text_literal(replacement | replace("''", "'")) }}
+    )
+{%- endmacro %}
+
+{% macro fabric__replace_matches(text, pattern, replacement) -%}
+    regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}')
+{%- endmacro %}
+
+{# A text without the blanks around it: those that Unicode calls spaces, and so no tab or line feed. #}
+{% macro trimmed(text) -%}
+    {{ return(adapter.dispatch('trimmed', 'revetl')(text)) }}
+{%- endmacro %}
+
+{% macro default__trimmed(text) -%}
+    trim({{ text }})
+{%- endmacro %}
+
+{# As it is on the engines whose own trim takes other blanks. #}
+{% macro snowflake__trimmed(text) -%}
+    trim({{ text }}, '{{ revetl.blanks() }}')
+{%- endmacro %}
+
+{% macro bigquery__trimmed(text) -%}
+    trim({{ text }}, '{{ revetl.blanks() }}')
+{%- endmacro %}
+
+{% macro redshift__trimmed(text) -%}
+    btrim({{ text }}, '{{ revetl.blanks() }}')
+{%- endmacro %}
+
+{% macro spark__trimmed(text) -%}
+    trim(both '{{ revetl.blanks() }}' from {{ text }})
+{%- endmacro %}
+
+{% macro fabric__trimmed(text) -%}
+    trim(N'{{ revetl.blanks() }}' from {{ text }})
+{%- endmacro %}
+
+{# What Unicode calls spaces. #}
+{% macro blanks() -%}
+    {{ return(' \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000') }}
+{%- endmacro %}
+
+{# Its own trim knows one blank. #}
+{% macro postgres__trimmed(text) -%}
+    btrim({{ text }}, U&' \00a0\1680\2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200a\202f\205f\3000')
+{%- endmacro %}
+
+{# A text to order by, so that it is ordered by code points. #}
+{% macro by_code_point(text) -%}
+    {{ return(adapter.dispatch('by_code_point', 'revetl')(text)) }}
+{%- endmacro %}
+
+{% macro default__by_code_point(text) -%}
+    {{ text }}
+{%- endmacro %}
+
+{% macro redshift__by_code_point(text) -%}
+    {{ text }}
+{%- endmacro %}
+
+{# Synapse has the order of a language where nobody said otherwise. #}
+{% macro fabric__by_code_point(text) -%}
+    {{ text }} collate Latin1_General_100_BIN2_UTF8
+{%- endmacro %}
+
+{# A database has the order of some language. #}
+{% macro postgres__by_code_point(text) -%}
+    {{ text }} collate "C"
+{%- endmacro %}
+
+{# In an aggregate: the least text by code points. #}
+{% macro min_text(text) -%}
+    {{ return(adapter.dispatch('min_text', 'revetl')(text)) }}
+{%- endmacro %}
+
+{% macro default__min_text(text) -%}
+    min({{ text }})
+{%- endmacro %}
+
+{% macro redshift__min_text(text) -%}
+    min({{ text }})
+{%- endmacro %}
+
+{% macro fabric__min_text(text) -%}
+    min({{ revetl.by_code_point(text) }})
+{%- endmacro %}
+
+{% macro postgres__min_text(text) -%}
+    (min({{ text }} collate "C") collate "default")
+{%- endmacro %}
+
+{# A text as SQL writes it. #}
+{% macro text_literal(text) -%}
+    {{ return(adapter.dispatch('text_literal', 'revetl')(text)) }}
+{%- endmacro %}
+
+{% macro default__text_literal(text) -%}
+    '{{ text | replace("'", "''") }}'
+{%- endmacro %}
+
+{# A backslash is written twice. #}
+{% macro snowflake__text_literal(text) -%}
+    '{{ text | replace('\\', '\\\\') | replace("'", "''") }}'
+{%- endmacro %}
+
+{% macro spark__text_literal(text) -%}
+    '{{ text | replace('\\', '\\\\') | replace("'", "\\'") }}'
+{%- endmacro %}
+
+{% macro bigquery__text_literal(text) -%}
+    '{{ text | replace('\\', '\\\\') | replace("'", "\\'") }}'
+{%- endmacro %}
+
+{% macro redshift__text_literal(text) -%}
+    '{{ text | replace('\\', '\\\\') | replace("'", "''") }}'
 {%- endmacro %}

@@ -7,6 +7,36 @@
     {{ return(name) }}
 {%- endmacro %}
 
+{% macro snowflake__type_of(name) -%}
+    {{ return({'json': 'variant', 'timestamp': 'timestamp_ntz'}.get(name, name)) }}
+{%- endmacro %}
+
+{# Its timestamps are moments, shown in UTC: the type that Segment lands them in. #}
+{% macro bigquery__type_of(name) -%}
+    {{ return({'varchar': 'string', 'bigint': 'int64', 'double': 'float64', 'decimal(38, 0)': 'bignumeric(38)'}.get(name, name)) }}
+{%- endmacro %}
+
+{# A text without a length has 256 bytes. #}
+{% macro redshift__type_of(name) -%}
+    {{ return({'varchar': 'varchar(65535)', 'json': 'super', 'double': 'double precision'}.get(name, name)) }}
+{%- endmacro %}
+
+{% macro fabric__type_of(name) -%}
+    {{ return({
+        'varchar': 'varchar(8000)', 'json': 'varchar(max)', 'timestamp': 'datetime2(6)', 'double': 'float', 'boolean': 'bit'
+    }.get(name, name)) }}
+{%- endmacro %}
+
+{% macro postgres__type_of(name) -%}
+    {{ return({'json': 'jsonb', 'double': 'double precision'}.get(name, name)) }}
+{%- endmacro %}
+
+{# Documents are texts: a variant keeps neither the order of its members nor how a number was written, and is of the
+   newest versions only. A plain timestamp would be a moment, which the session's zone moves. #}
+{% macro spark__type_of(name) -%}
+    {{ return({'varchar': 'string', 'json': 'string', 'timestamp': 'timestamp_ntz'}.get(name, name)) }}
+{%- endmacro %}
+
 {# The same with how a column of it is best stored, for `create table`. #}
 {% macro stored_type_of(name) -%}
     {{ return(adapter.dispatch('stored_type_of', 'revetl')(name)) }}
@@ -19,4 +49,79 @@
 {# Documents are most of what is landed; compressed they are a tenth, and quicker to write. #}
 {% macro duckdb__stored_type_of(name) -%}
     {{ return(name ~ (' using compression zstd' if name == 'json' else '')) }}
+{%- endmacro %}
+
+{# A number divided by another, both as double-precision numbers: so a half falls to the same side everywhere. #}
+{% macro ratio(number, divisor) -%}
+    {{ return(adapter.dispatch('ratio', 'revetl')(number, divisor)) }}
+{%- endmacro %}
+
+{% macro default__ratio(number, divisor) -%}
+    {{ number }} / {{ divisor }}
+{%- endmacro %}
+
+{% macro snowflake__ratio(number, divisor) -%}
+    cast({{ number }} as double) / {{ divisor }}
+{%- endmacro %}
+
+{% macro bigquery__ratio(number, divisor) -%}
+    cast({{ number }} as float64) / {{ divisor }}
+{%- endmacro %}
+
+{% macro fabric__ratio(number, divisor) -%}
+    cast({{ number }} as float) / {{ divisor }}
+{%- endmacro %}
+
+{% macro postgres__ratio(number, divisor) -%}
+    cast({{ number }} as double precision) / {{ divisor }}
+{%- endmacro %}
+
+{% macro spark__ratio(number, divisor) -%}
+    cast({{ number }} as double) / {{ divisor }}
+{%- endmacro %}
+
+{# A double-precision number as an exact one, halves away from zero. #}
+{% macro as_decimal(number, precision, scale) -%}
+    {{ return(adapter.dispatch('as_decimal', 'revetl')(number, precision, scale)) }}
+{%- endmacro %}
+
+{% macro default__as_decimal(number, precision, scale) -%}
+    cast({{ number }} as decimal({{ precision }}, {{ scale }}))
+{%- endmacro %}
+
+{# The number is multiplied before it is rounded, as in DuckDB: so a half falls to the same side. #}
+{% macro snowflake__as_decimal(number, precision, scale) -%}
+    cast(round(({{ number }}) * {{ 10 ** scale }}) / {{ 10 ** scale }} as decimal({{ precision }}, {{ scale }}))
+{%- endmacro %}
+
+{% macro bigquery__as_decimal(number, precision, scale) -%}
+    cast(round(({{ number }}) * {{ 10 ** scale }}) / {{ 10 ** scale }} as numeric({{ precision }}, {{ scale }}))
+{%- endmacro %}
+
+{# Its round takes halves to the even side. #}
+{% macro redshift__as_decimal(number, precision, scale) -%}
+    cast(
+        trunc(({{ number }}) * {{ 10 ** scale }} + case when {{ number }} < 0 then -0.5 else 0.5 end) / {{ 10 ** scale }}
+        as decimal({{ precision }}, {{ scale }})
+    )
+{%- endmacro %}
+
+{% macro fabric__as_decimal(number, precision, scale) -%}
+    cast(round(({{ number }}) * {{ 10 ** scale }}, 0) / {{ 10 ** scale }} as decimal({{ precision }}, {{ scale }}))
+{%- endmacro %}
+
+{# A cast would round to 15 digits first; the text has them all. #}
+{% macro postgres__as_decimal(number, precision, scale) -%}
+    cast(
+        round(cast(cast(({{ number }}) * {{ 10 ** scale }} as text) as numeric)) / {{ 10 ** scale }}
+        as decimal({{ precision }}, {{ scale }})
+    )
+{%- endmacro %}
+
+{# The number is multiplied before it is rounded, as in DuckDB: so a half falls to the same side. #}
+{% macro spark__as_decimal(number, precision, scale) -%}
+    cast(
+        cast(round(({{ number }}) * {{ 10 ** scale }}) as decimal(38, 0)) / {{ 10 ** scale }}
+        as decimal({{ precision }}, {{ scale }})
+    )
 {%- endmacro %}

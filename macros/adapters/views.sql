@@ -12,3 +12,21 @@
 {% macro duckdb__live(relation) -%}
     query_table('{{ relation | string | replace("'", "''") }}')
 {%- endmacro %}
+
+{# After a CTE's `as`: it is read several times, and each may want only some of its rows. #}
+{% macro read_in_part() -%}
+    {{ return(adapter.dispatch('read_in_part', 'revetl')()) }}
+{%- endmacro %}
+
+{% macro default__read_in_part() -%}
+    {{ return('') }}
+{%- endmacro %}
+
+{# It would be made whole before any is read; to make everything that is right, and a small build would wait for it. #}
+{% macro postgres__read_in_part() -%}
+    {{ return(' not materialized' if revetl.identity_increment() else '') }}
+{%- endmacro %}
+
+{% macro redshift__read_in_part() -%}
+    {{ return('') }}
+{%- endmacro %}

@@ -59,11 +59,11 @@
     where 1 = 0
     {%- for column in columns %}
     union all
-    select cast(members.{{ adapter.quote(key) }} as {{ revetl.type_of('varchar') }})
+    select cast(members.{{ revetl.quoted(key) }} as {{ revetl.type_of('varchar') }})
     from {{ relation }} as members
     inner join {{ suppressions }} as suppressions
         on
-            suppressions.identifier_type = '{{ column.name | replace("'", "''") }}'
+            suppressions.identifier_type = '{{ revetl.name_in_yaml(column) | replace("'", "''") }}'
             and {{ revetl.normalised('suppressions.identifier_value') }}
             = {{ revetl.normalised('members.' ~ adapter.quote(column.name)) }}
     {%- endfor %}
@@ -71,5 +71,5 @@
 
 {# A value as suppressions are compared. #}
 {% macro normalised(value) -%}
-    lower(trim(cast({{ value }} as {{ revetl.type_of('varchar') }})))
+    lower({{ revetl.trimmed('cast(' ~ value ~ ' as ' ~ revetl.type_of('varchar') ~ ')') }})
 {%- endmacro %}

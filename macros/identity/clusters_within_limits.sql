@@ -22,7 +22,7 @@
     {% set edges = revetl.working('edges') %}
     {% do revetl.working_table('nodes',
         'select left_node as node, left_type as type, ' ~ revetl.epoch_microseconds('left_seen_at') ~ ' as seen from '
-        ~ edges ~ ' union select right_node, right_type, ' ~ revetl.epoch_microseconds('right_seen_at') ~ ' from '
+        ~ edges ~ ' ' ~ revetl.union_distinct() ~ ' select right_node, right_type, ' ~ revetl.epoch_microseconds('right_seen_at') ~ ' from '
         ~ edges) %}
     {% do revetl.working_table('numbered',
         'select kind, least(left_node, right_node) as a, greatest(left_node, right_node) as b, row_number() over ('

@@ -6,19 +6,20 @@
    neighbours is an edge to itself. The table has one row a node: node_id, and component_id, one of the
    component's nodes.
 
-   Built piece by piece (`identity_increment()`), the edges are between labels of `stale`, whose identifiers take
+   Built piece by piece (`identity_increment()`), the edges are between labels of `stale` (in `meta`), whose identifiers take
    the place of their rows: a component that only grew is one node. #}
 {% materialization connected_components, default %}
     {%- set existing_relation = load_cached_relation(this) -%}
     {% set rounds = revetl.contract_graph(sql) %}
     {% set query = revetl.composed_labels(rounds) %}
-    {% if config.get('stale') and existing_relation is not none and revetl.identity_increment() %}
+    {% set stale = config.get('meta', {}).get('stale') %}
+    {% if stale and existing_relation is not none and revetl.identity_increment() %}
         {{ run_hooks(pre_hooks, inside_transaction=False) }}
         {{ run_hooks(pre_hooks, inside_transaction=True) }}
         {% do revetl.replace_stale_rows(this,
             'select stale.node_id, labels.component_id from '
-            ~ revetl.relation_there(config.get('stale')) ~ ' as stale inner join (' ~ query ~ ') as labels '
-            ~ 'on stale.label = labels.node_id where stale.is_seen') %}
+            ~ revetl.relation_there(stale) ~ ' as stale inner join (' ~ query ~ ') as labels '
+            ~ 'on stale.label = labels.node_id where ' ~ revetl.is_true('stale.is_seen')) %}
         {{ run_hooks(post_hooks, inside_transaction=True) }}
         {{ adapter.commit() }}
         {{ run_hooks(post_hooks, inside_transaction=False) }}
@@ -36,11 +37,13 @@
 
 {# Run the rounds; gives their numbers, and leaves the working tables `alone` (nodes with themselves) and `labels_N`. #}
 {% macro contract_graph(edges_sql) %}
+    {% set pairs = revetl.query_to_select_from('pairs', edges_sql) %}
     {% do revetl.working_table('edges_1',
-        'select distinct least(left_node, right_node) as a, greatest(left_node, right_node) as b from ('
-        ~ edges_sql ~ ') as pairs where left_node <> right_node') %}
+        'select distinct least(left_node, right_node) as a, greatest(left_node, right_node) as b from '
+        ~ pairs ~ ' as pairs where left_node <> right_node') %}
     {% do revetl.working_table('alone',
-        'select distinct left_node as node from (' ~ edges_sql ~ ') as pairs where left_node = right_node') %}
+        'select distinct left_node as node from ' ~ pairs ~ ' as pairs where left_node = right_node') %}
+    {% do revetl.done_selecting_from('pairs') %}
 
     {% set rounds = [] %}
     {% for round in range(1, 65) %}
@@ -104,7 +107,7 @@
         {% do revetl.working_table('hooks_' ~ hooks.now,
             'select n.node, r.root from ' ~ before ~ ' as n inner join ' ~ before ~ ' as r on n.root = r.node') %}
         {% set total = run_query(
-            'select cast(sum(cast(root as decimal(38, 0))) as varchar) from '
+            'select cast(sum(cast(root as ' ~ revetl.type_of('decimal(38, 0)') ~ ')) as ' ~ revetl.type_of('varchar') ~ ') from '
             ~ revetl.working('hooks_' ~ hooks.now)).rows[0][0] %}
         {% if total == hooks.sum %}
             {% break %}
@@ -118,7 +121,7 @@
 {# Each node's root after all rounds: the last round's labels first, so that each is looked up in as few as there
    are. A node without a label of a round is its own root in it; one without any has no neighbour. #}
 {% macro composed_labels(rounds) %}
-    {% set alone = 'select node as node_id, node as component_id from ' ~ revetl.working('alone') %}
+    {% set alone = 'select a.node as node_id, a.node as component_id from ' ~ revetl.working('alone') ~ ' as a' %}
     {% if not rounds %}
         {{ return(alone) }}
     {% endif %}
@@ -128,7 +131,7 @@
             ~ revetl.working('labels_' ~ round) ~ ' as l left join (' ~ composed.sql ~ ') as later on l.root = later.node' %}
     {% endfor %}
     {{ return('select node as node_id, root as component_id from (' ~ composed.sql ~ ') as labels union all '
-        ~ alone ~ ' where node not in (select node from ' ~ revetl.working('labels_1') ~ ')') }}
+        ~ alone ~ ' where not exists (select 1 from ' ~ revetl.working('labels_1') ~ ' as l where l.node = a.node)') }}
 {% endmacro %}
 
 {# A working table's relation: beside the model, under its name. #}
@@ -139,7 +142,7 @@
 
 {# Make a working table; one may be there from a build that was cut short. #}
 {% macro working_table(name, query) %}
-    {% do run_query(revetl.create_or_replace_table(revetl.working(name), query)) %}
+    {% do revetl.make_table(revetl.working(name), query) %}
 {% endmacro %}
 
 {% macro drop_working_table(name) %}

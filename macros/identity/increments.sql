@@ -49,7 +49,7 @@
         source not in ('alias', 'cut')
         and (
             {%- for day in days %}
-            {%- set start = "cast('" ~ day ~ "' as timestamp)" %}
+            {%- set start = "cast('" ~ day ~ "' as " ~ revetl.type_of('timestamp') ~ ")" %}
             {{ 'or ' if not loop.first }}(timestamp >= {{ start }} and timestamp < {{ revetl.days_after(start, 1) }})
             {%- endfor %}
         )
@@ -87,16 +87,17 @@
         {% set rules = graph.nodes['model.revetl.identity_rules'] %}
         {% set settled = api.Relation.create(
             database=rules.database, schema=rules.schema, identifier=(rules.alias or rules.name) ~ '__settled') %}
-        {% do run_query('drop table if exists ' ~ settled) %}
-        {% do run_query('delete from ' ~ revetl.relation_there('identity_changes')) %}
-        {% do run_query("create table " ~ settled ~ " as select '" ~ revetl.identity_rules_hash()
-            ~ "' as rules, " ~ revetl.utc_now() ~ " as settled_at") %}
-        {% do adapter.commit() %}
+        {% do revetl.run_together([
+            'drop table if exists ' ~ settled,
+            revetl.delete_all(revetl.relation_there('identity_changes')),
+            "create table " ~ settled ~ " as select '" ~ revetl.identity_rules_hash()
+                ~ "' as rules, " ~ revetl.utc_now() ~ " as settled_at",
+        ]) %}
     {% endif %}
 {% endmacro %}
 
 {# A table of which a build replaces only the rows that may have changed. The model's SQL gives those rows (all
-   rows where `identity_increment()` is false); config `key` names the columns by which the rows they replace
+   rows where `identity_increment()` is false); in `meta`, `key` names the columns by which the rows they replace
    are known, `stale` the model that has the keys (under `stale_key`, where its columns have other names), all
    of them or those of which `stale_if` is true; with `stale_batch`, those that this dbt invocation found. Without
    `stale`, rows are only added. #}
@@ -120,57 +121,20 @@
    short between the two statements, the next build does it again: its changes are not settled. #}
 {% macro replace_stale_rows(target, sql) %}
     {% set columns = adapter.get_columns_in_relation(target) | map(attribute='quoted') | join(', ') %}
-    {% if config.get('stale') %}
-    {% set keys = config.get('key') if config.get('key') is not string else [config.get('key')] %}
-    {% set names = config.get('stale_key', config.get('key')) %}
-    {% set names = names if names is not string else [names] %}
-    {% set matches = [] %}
-    {% for key in keys %}
-        {% do matches.append(target.identifier ~ '.' ~ key ~ ' = stale.' ~ names[loop.index0]) %}
-    {% endfor %}
-    {% call statement('delete') -%}
-        delete from {{ target }}
-        where exists (
-            select 1 from {{ revetl.relation_there(config.get('stale')) }} as stale
-            where {{ matches | join(' and ') }}
-                {{ 'and ' ~ config.get('stale_if') if config.get('stale_if') }}
-                {% if config.get('stale_batch') %}and stale.batch = '{{ invocation_id }}'{% endif %}
-        )
-    {%- endcall %}
+    {% set meta = config.get('meta', {}) %}
+    {% set stale = none %}
+    {% if meta.stale %}
+        {% set names = meta.get('stale_key', meta.key) %}
+        {% set conditions = [meta.stale_if] if meta.stale_if else [] %}
+        {% if meta.stale_batch %}
+            {% do conditions.append("stale.batch = '" ~ invocation_id ~ "'") %}
+        {% endif %}
+        {% set stale = {
+            'rows': revetl.relation_there(meta.stale),
+            'keys': meta.key if meta.key is not string else [meta.key],
+            'names': names if names is not string else [names],
+            'condition': conditions | join(' and '),
+        } %}
     {% endif %}
-    {% call statement('main') -%}
-        insert into {{ target }} ({{ columns }})
-        select {{ columns }} from ({{ sql }}
-        ) as fresh
-    {%- endcall %}
-{% endmacro %}
-
-{# What dbt's own table materialization does, for the materializations here. #}
-{% macro build_table_anew(sql) %}
-    {%- set target_relation = this.incorporate(type='table') -%}
-    {%- set existing_relation = load_cached_relation(this) -%}
-    {%- set intermediate_relation = make_intermediate_relation(target_relation) -%}
-    {%- set backup_relation_type = 'table' if existing_relation is none else existing_relation.type -%}
-    {%- set backup_relation = make_backup_relation(target_relation, backup_relation_type) -%}
-    {% set grant_config = config.get('grants') %}
-
-    {{ drop_relation_if_exists(load_cached_relation(intermediate_relation)) }}
-    {{ drop_relation_if_exists(load_cached_relation(backup_relation)) }}
-    {{ run_hooks(pre_hooks, inside_transaction=False) }}
-    {{ run_hooks(pre_hooks, inside_transaction=True) }}
-    {% call statement('main') -%}
-        {{ get_create_table_as_sql(False, intermediate_relation, sql) }}
-    {%- endcall %}
-    {% if existing_relation is not none %}
-        {{ adapter.rename_relation(existing_relation, backup_relation) }}
-    {% endif %}
-    {{ adapter.rename_relation(intermediate_relation, target_relation) }}
-    {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {% set should_revoke = should_revoke(existing_relation, full_refresh_mode=True) %}
-    {% do apply_grants(target_relation, grant_config, should_revoke=should_revoke) %}
-    {% do persist_docs(target_relation, model) %}
-    {{ adapter.commit() }}
-    {{ drop_relation_if_exists(backup_relation) }}
-    {{ run_hooks(post_hooks, inside_transaction=False) }}
-    {{ return({'relations': [target_relation]}) }}
+    {% do revetl.replace_rows(target, columns, sql, stale) %}
 {% endmacro %}

@@ -11,11 +11,11 @@
     {% do revetl.working_table('nodes',
         'select node_id, row_number() over (order by profile_node, age) as node from ('
         ~ 'select profile_node, older_node as node_id, older_age as age from ' ~ links
-        ~ ' union select profile_node, younger_node, younger_age from ' ~ links ~ ') as ends') %}
+        ~ ' ' ~ revetl.union_distinct() ~ ' select profile_node, younger_node, younger_age from ' ~ links ~ ') as ends') %}
     {% set nodes = revetl.working('nodes') %}
     {% do revetl.working_table('hooks_0',
         'select n.node, coalesce(min(p.node), n.node) as root from ' ~ nodes ~ ' as n '
-        ~ 'left join ' ~ links ~ ' as l on n.node_id = l.younger_node and l.is_birth '
+        ~ 'left join ' ~ links ~ ' as l on n.node_id = l.younger_node and ' ~ revetl.is_true('l.is_birth') ~ ' '
         ~ 'left join ' ~ nodes ~ ' as p on l.older_node = p.node_id group by n.node') %}
     {% set roots = revetl.jumped_to_roots() %}
     {% do revetl.working_table('numbered',

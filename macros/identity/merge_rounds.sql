@@ -20,7 +20,7 @@
         'cuts': cuts,
     } %}
     {% do revetl.working_table('merged',
-        'select a as node, a as label, ord, a as main from ' ~ revetl.working('live_0') ~ ' where false') %}
+        'select a as node, a as label, ord, a as main from ' ~ revetl.working('live_0') ~ ' where ' ~ revetl.never()) %}
     {% do revetl.working_table('accepted', 'select node, label, ord, main from ' ~ revetl.working('merged')) %}
     {% for round in range(1, 100000) %}
         {% set now = round % 2 %}
@@ -36,6 +36,7 @@
     {% for name in ['accepted', 'live_0', 'live_1', 'counts_0', 'counts_1', 'values_0', 'values_1', 'cuts_0', 'cuts_1'] %}
         {% do revetl.drop_working_table(name) %}
     {% endfor %}
+    {% do revetl.drop_steps(['live', 'firsts', 'hooks_2', 'placed']) %}
 {% endmacro %}
 
 {# The last round's tables under the labels of `accepted`, as this round's (two names take turns); merges that
@@ -44,7 +45,7 @@
     {% set before = 1 - now %}
     {% set accepted = revetl.working('accepted') %}
     {% set live = 'select a as cluster from ' ~ revetl.working('live_' ~ before)
-        ~ ' union select b from ' ~ revetl.working('live_' ~ before) %}
+        ~ ' ' ~ revetl.union_distinct() ~ ' select b from ' ~ revetl.working('live_' ~ before) %}
     {% if rules.ever or rules.windows %}
         {% do revetl.working_table('counts_' ~ now,
             'select coalesce(m.label, c.cluster) as cluster, c.type, sum(c.n) as n from '
@@ -61,10 +62,12 @@
         {% do revetl.working_table('cuts_' ~ now, revetl.relabelled('cuts_' ~ before, 'a', 'b')) %}
     {% endif %}
     {% set broken = revetl.broken_edges(now, rules) %}
-    {% do revetl.working_table('live_' ~ now,
-        'with live as (' ~ revetl.relabelled('live_' ~ before, 'a', 'b', 'min(ord) as ord') ~ ') select live.* from live'
-        ~ (' left join (' ~ broken | join(' union ') ~ ') as broken on live.ord = broken.ord where broken.ord is null'
-            if broken else '')) %}
+    {% do revetl.working_table('live_' ~ now, revetl.with_steps(
+        [('live', revetl.relabelled('live_' ~ before, 'a', 'b', 'min(ord) as ord'))],
+        'select live.* from live'
+        ~ (' left join (' ~ broken | join(' ' ~ revetl.union_distinct() ~ ' ') ~ ') as broken on live.ord = broken.ord where broken.ord is null'
+            if broken else ''),
+        ['live'] if broken else [])) %}
 {% endmacro %}
 
 {# A table of pairs of clusters under the labels of `accepted`, each pair once. #}
@@ -110,46 +113,52 @@
 {% macro accepted_merges(now, rules) %}
     {% set live = revetl.working('live_' ~ now) %}
     {% set stops = revetl.broken_stars(now, rules) %}
-    {{ return(
-        'with sides as (select a as node, b as other, ord from ' ~ live
-        ~ ' union all select b as node, a as other, ord from ' ~ live ~ '), '
-        ~ 'numbered as (select node, other, ord, '
-        ~ 'row_number() over (partition by node order by ord) as place from sides), '
-        ~ 'firsts as (select node, other, ord from numbered where place = 1), '
-        ~ 'centres as (select l.node, least(l.node, r.node) as star from firsts as l '
-        ~ 'inner join firsts as r on l.other = r.node and l.ord = r.ord), '
-        ~ 'hooks_0 as (select firsts.node, coalesce(centres.star, firsts.other) as hook from firsts '
-        ~ 'left join centres on firsts.node = centres.node), '
-        ~ revetl.doubled_hooks(4)
-        ~ 'placed as (select firsts.node, hooks_4.hook as star, firsts.ord, row_number() over ('
-        ~ 'partition by hooks_4.hook order by firsts.ord, firsts.node) as place '
-        ~ 'from firsts inner join hooks_4 on firsts.node = hooks_4.node '
-        ~ 'inner join centres on hooks_4.hook = centres.node), '
-        ~ 'leading_out as (select placed.star, min(sides.ord) as ord from sides '
-        ~ 'inner join placed on sides.node = placed.node '
-        ~ 'left join placed as others on sides.other = others.node '
-        ~ 'where others.star is null or others.star <> placed.star group by placed.star), '
-        ~ ('stops as (select star, min(place) as place from (' ~ stops | join(' union all ')
-            ~ ') as broken group by star), ' if stops else '')
-        ~ 'accepted as (select placed.node, placed.star, placed.ord, placed.place from placed '
-        ~ 'left join leading_out on placed.star = leading_out.star '
-        ~ ('left join stops on placed.star = stops.star ' if stops else '')
-        ~ 'where (leading_out.ord is null or placed.ord < leading_out.ord) '
-        ~ ('and (stops.place is null or placed.place < stops.place)' if stops else '') ~ ') '
-        ~ 'select node, min(node) over (partition by star) as label, ord, coalesce(min(node) over ('
+    {% set steps = [
+        ('sides', 'select a as node, b as other, ord from ' ~ live
+            ~ ' union all select b as node, a as other, ord from ' ~ live),
+        ('numbered', 'select node, other, ord, '
+            ~ 'row_number() over (partition by node order by ord) as place from sides'),
+        ('firsts', 'select node, other, ord from numbered where place = 1'),
+        ('centres', 'select l.node, least(l.node, r.node) as star from firsts as l '
+            ~ 'inner join firsts as r on l.other = r.node and l.ord = r.ord'),
+        ('hooks_0', 'select firsts.node, coalesce(centres.star, firsts.other) as hook from firsts '
+            ~ 'left join centres on firsts.node = centres.node'),
+    ] + revetl.doubled_hooks(4) + [
+        ('placed', 'select firsts.node, hooks_4.hook as star, firsts.ord, row_number() over ('
+            ~ 'partition by hooks_4.hook order by firsts.ord, firsts.node) as place '
+            ~ 'from firsts inner join hooks_4 on firsts.node = hooks_4.node '
+            ~ 'inner join centres on hooks_4.hook = centres.node'),
+        ('leading_out', 'select placed.star, min(sides.ord) as ord from sides '
+            ~ 'inner join placed on sides.node = placed.node '
+            ~ 'left join placed as others on sides.other = others.node '
+            ~ 'where others.star is null or others.star <> placed.star group by placed.star'),
+    ] + ([
+        ('stops', 'select star, min(place) as place from (' ~ stops | join(' union all ')
+            ~ ') as broken group by star'),
+    ] if stops else []) + [
+        ('accepted', 'select placed.node, placed.star, placed.ord, placed.place from placed '
+            ~ 'left join leading_out on placed.star = leading_out.star '
+            ~ ('left join stops on placed.star = stops.star ' if stops else '')
+            ~ 'where (leading_out.ord is null or placed.ord < leading_out.ord) '
+            ~ ('and (stops.place is null or placed.place < stops.place)' if stops else '')),
+    ] %}
+    {{ return(revetl.with_steps(
+        steps,
+        'select node, min(node) over (partition by star) as label, ord, coalesce(min(node) over ('
         ~ 'partition by star order by place rows between unbounded preceding and 1 preceding), node) as main '
-        ~ 'from accepted') }}
+        ~ 'from accepted',
+        ['firsts', 'hooks_2', 'placed'])) }}
 {% endmacro %}
 
-{# CTEs that follow the hooks of `hooks_0` twice as far with each. #}
+{# Steps that follow the hooks of `hooks_0` twice as far with each. #}
 {% macro doubled_hooks(times) %}
-    {% set ctes = [] %}
+    {% set steps = [] %}
     {% for number in range(1, times + 1) %}
         {% set before = 'hooks_' ~ (number - 1) %}
-        {% do ctes.append('hooks_' ~ number ~ ' as (select n.node, r.hook from ' ~ before ~ ' as n inner join '
-            ~ before ~ ' as r on n.hook = r.node), ') %}
+        {% do steps.append(('hooks_' ~ number,
+            'select n.node, r.hook from ' ~ before ~ ' as n inner join ' ~ before ~ ' as r on n.hook = r.node')) %}
     {% endfor %}
-    {{ return(ctes | join) }}
+    {{ return(steps) }}
 {% endmacro %}
 
 {# Selects of the places at which the stars of `placed` would break a rule. #}
@@ -207,8 +216,8 @@
 {% macro merged_roots() %}
     {# A node that survived a round under another's name is taken in by that one; none is taken in twice. #}
     {% do revetl.working_table('hooks_0',
-        'select node, label as root from ' ~ revetl.working('merged') ~ ' where node <> label union '
-        ~ 'select label, label from ' ~ revetl.working('merged') ~ ' where label not in (select node from '
-        ~ revetl.working('merged') ~ ' where node <> label)') %}
+        'select node, label as root from ' ~ revetl.working('merged') ~ ' where node <> label ' ~ revetl.union_distinct() ~ ' '
+        ~ 'select m.label, m.label from ' ~ revetl.working('merged') ~ ' as m where not exists (select 1 from '
+        ~ revetl.working('merged') ~ ' as taken where taken.node = m.label and taken.node <> taken.label)') %}
     {{ return(revetl.jumped_to_roots()) }}
 {% endmacro %}

@@ -5,6 +5,10 @@
    A message that was delivered again counts as it was first received. With `as_of` set, what happened after
    it is left out, and the whole project is built as of then. #}
 {% macro messages(name, columns, documents, sample=none) %}
+    {% set layout = revetl.storage('timestamp', keys=['message_id']) %}
+    {% if layout %}
+        {% do config(**layout) %}
+    {% endif %}
     {% set common = ['id', 'user_id', 'anonymous_id', 'timestamp', 'original_timestamp', 'sent_at',
         'received_at', 'uuid_ts'] %}
     {% set names = common + columns + documents + ['context'] %}
@@ -19,7 +23,7 @@ with landed as (
 ),
 
     {% if sample and var('sample_events') %}
-sample as (
+sampled as (
 
     select
         {%- for column in names %}
@@ -35,7 +39,7 @@ messages as (
 
     select * from landed
     union all
-    select * from sample
+    select * from sampled
 
 ),
     {% else %}
@@ -52,7 +56,10 @@ numbered as (
         *,
         row_number() over (
             partition by id
-            order by received_at, uuid_ts, timestamp
+            order by
+                {{ revetl.nulls_last('received_at') }},
+                {{ revetl.nulls_last('uuid_ts') }},
+                {{ revetl.nulls_last('timestamp') }}
         ) as delivery
     from messages
     {%- if var('as_of', none) %}
@@ -65,8 +72,8 @@ typed as (
 
     select
         id as message_id,
-        nullif(trim(user_id), '') as user_id,
-        nullif(trim(anonymous_id), '') as anonymous_id,
+        nullif({{ revetl.trimmed('user_id') }}, '') as user_id,
+        nullif({{ revetl.trimmed('anonymous_id') }}, '') as anonymous_id,
     {%- for column in columns + documents %}
         {{ column }},
     {%- endfor %}

@@ -4,6 +4,7 @@
     {% if not execute or flags.WHICH not in ['build', 'run', 'test', 'seed', 'snapshot'] %}
         {{ return('') }}
     {% endif %}
+    {% do revetl.mend_tables() %}
     {% set schemas = [] %}
     {% for table in graph.sources.values() | selectattr('package_name', 'equalto', 'revetl') %}
         {% set relation = api.Relation.create(
@@ -14,13 +15,14 @@
         {% endif %}
         {% set columns = [] %}
         {% for column in table.columns.values() %}
-            {% do columns.append(adapter.quote(column.name) ~ ' ' ~ revetl.stored_type_of(column.data_type)) %}
+            {% do columns.append(revetl.quoted(column.name) ~ ' ' ~ revetl.stored_type_of(column.data_type)) %}
         {% endfor %}
-        {% do run_query('create table if not exists ' ~ relation ~ ' (' ~ columns | join(', ') ~ ')') %}
+        {% do run_query(revetl.create_table_if_missing(
+            relation, columns | join(', '), revetl.source_storage(table))) %}
         {% set there = adapter.get_columns_in_relation(relation) | map(attribute='name') | map('lower') | list %}
         {% for column in table.columns.values() if column.name | lower not in there %}
-            {% do run_query('alter table ' ~ relation ~ ' add column ' ~ adapter.quote(column.name) ~ ' '
-                ~ revetl.type_of(column.data_type)) %}
+            {% do run_query(revetl.add_column(
+                relation, revetl.quoted(column.name) ~ ' ' ~ revetl.type_of(column.data_type))) %}
         {% endfor %}
     {% endfor %}
     {% do adapter.commit() %}

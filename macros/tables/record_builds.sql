@@ -11,20 +11,16 @@
         if result.node.resource_type == 'model' and 'revetl' in result.node.config.meta
         and result.status != 'skipped' %}
         {% set ended = result.timing | map(attribute='completed_at') | select | list %}
-        {% set moment = "cast('" ~ (ended | max).isoformat(' ') ~ "' as timestamp)" if ended else revetl.utc_now() %}
+        {% set moment = "cast('" ~ (ended | max).isoformat(' ') ~ "' as " ~ revetl.type_of('timestamp') ~ ")" if ended else revetl.utc_now() %}
         {% do names.append("'" ~ result.node.unique_id ~ "'") %}
         {% do rows.append("('" ~ result.node.unique_id ~ "', '" ~ result.status ~ "', "
             ~ moment ~ ", '" ~ invocation_id ~ "')") %}
     {% endfor %}
     {% if rows %}
         {% set table = source('revetl', 'model_builds') %}
-        {# In one transaction, as run_query would not be: a row must not be lost between the two. #}
-        {% call statement() %}
-            delete from {{ table }} where unique_id in ({{ names | join(', ') }})
-        {% endcall %}
-        {% call statement() %}
-            insert into {{ table }} (unique_id, status, completed_at, invocation_id) values {{ rows | join(', ') }}
-        {% endcall %}
-        {% do adapter.commit() %}
+        {# A row must not be lost between the two. #}
+        {% do revetl.replace_values(
+            table, 'unique_id, status, completed_at, invocation_id', rows,
+            'unique_id in (' ~ names | join(', ') ~ ')') %}
     {% endif %}
 {% endmacro %}

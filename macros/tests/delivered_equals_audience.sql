@@ -9,7 +9,7 @@
 {% set text = revetl.type_of('varchar') %}
 with members as (
 
-    select distinct cast({{ adapter.quote(key) }} as {{ text }}) as key
+    select distinct cast({{ revetl.quoted(key) }} as {{ text }}) as key
     from {{ model }}
 
 ),
@@ -37,7 +37,7 @@ kept_back as (
     select key
     from {{ source('revetl', 'audience_holdouts') }}
     where sync = {{ sync.name }}
-    union
+    {{ revetl.union_distinct() }}
     select key from (
 {{ revetl.suppressed_members(key) }}
     ) as suppressed

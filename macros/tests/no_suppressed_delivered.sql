@@ -30,7 +30,7 @@ found as (
         key
     from suppressed_by_identifier
     where {{ of_the_audience }}
-    union
+    {{ revetl.union_distinct() }}
     select
         held.sync,
         held.key

@@ -37,7 +37,7 @@ viewed_not_bought as (
     where
         event_text = 'Product Viewed'
         and {{ revetl.json_decimal('properties', 'price') }} > 100
-    except
+    {{ revetl.except_distinct() }}
     select canonical_id
     from recent
     where event_text = 'Order Completed'

@@ -21,12 +21,8 @@ followed as (
 
     select
         *,
-        lead(run_id) over (
-            partition by sync
-            order by
-                started_at,
-                run_id
-        ) is not null as is_followed,
+        {{ revetl.truth('lead(run_id) over (partition by sync order by started_at, run_id) is not null') }}
+            as is_followed,
         lead(held_rows) over (
             partition by sync
             order by
@@ -54,7 +50,7 @@ ended as (
         followed.delivered_add as added_rows,
         followed.delivered_remove as removed_rows,
         case
-            when followed.is_followed then followed.held_rows_next
+            when {{ revetl.is_true('followed.is_followed') }} then followed.held_rows_next
             else coalesce(held_now.held_rows, 0)
         end as held_rows_after
     from followed

@@ -17,7 +17,7 @@ members as (
         fields,
         acknowledged_at,
         run_id,
-        pending_operation is not null as is_uncertain
+        {{ revetl.truth('pending_operation is not null') }} as is_uncertain
     from held
 
 )

@@ -48,7 +48,7 @@ people as (
         suppressed_at,
         removed_at,
         run_id,
-        false as is_open
+        {{ revetl.truth('false') }} as is_open
     from removed
     union all
     select
@@ -57,7 +57,7 @@ people as (
         suppressed_at,
         null as removed_at,
         null as run_id,
-        true as is_open
+        {{ revetl.truth('true') }} as is_open
     from still_held
 
 ),

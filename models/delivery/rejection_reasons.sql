@@ -16,8 +16,8 @@ reasons as (
         field,
         reason,
         count(*) as record_count,
-        sum(attempts) as attempt_count,
-        min(key) as example_key,
+        cast(sum(attempts) as {{ revetl.type_of('bigint') }}) as attempt_count,
+        {{ revetl.min_text('key') }} as example_key,
         min(first_rejected_at) as first_rejected_at,
         max(last_rejected_at) as last_rejected_at
     from rejections

@@ -3,7 +3,7 @@
 with sightings as (
 
     select * from {{ ref('identity_sightings') }}
-    where is_leading
+    where {{ revetl.is_true('is_leading') }}
 
 ),
 

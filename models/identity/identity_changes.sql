@@ -49,7 +49,7 @@ changes as (
         'new' as change,
         stars.*
     from stars
-    where false
+    where {{ revetl.never() }}
 
 ),
 {% endif %}

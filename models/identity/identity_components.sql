@@ -1,5 +1,8 @@
 {{ config(
-    materialized='connected_components', key='node_id', stale='identity_touched', tags=['identity_increment']
+    materialized='connected_components',
+    meta={'key': 'node_id', 'stale': 'identity_touched'},
+    tags=['identity_increment'],
+    **revetl.storage(keys=['node_id'])
 ) }}
 
 with pairs as (
@@ -14,7 +17,7 @@ with pairs as (
 touched as (
 
     select * from {{ ref('identity_touched') }}
-    where is_seen
+    where {{ revetl.is_true('is_seen') }}
 
 ),
 

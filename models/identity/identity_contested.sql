@@ -111,7 +111,7 @@ with_a_cut as (
 contested as (
 
     select component_id from over_a_limit
-    union
+    {{ revetl.union_distinct() }}
     select component_id from with_a_cut
 
 ),

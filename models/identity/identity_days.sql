@@ -28,7 +28,7 @@ days as (
     select
         day,
         count(*) as message_count,
-        sum(cast(message_hash as decimal(38, 0))) as hash_sum
+        sum(cast(message_hash as {{ revetl.type_of('decimal(38, 0)') }})) as hash_sum
     from hashed
     group by day
 
@@ -40,7 +40,7 @@ seeded as (
     select
         cast(null as date) as day,
         count(*) as message_count,
-        sum(cast(blocked_hash as decimal(38, 0))) as hash_sum
+        sum(cast(blocked_hash as {{ revetl.type_of('decimal(38, 0)') }})) as hash_sum
     from blocked
 
 ),

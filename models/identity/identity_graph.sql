@@ -1,4 +1,9 @@
-{{ config(materialized='patched', key='node_id', stale='identity_touched', tags=['identity_increment']) }}
+{{ config(
+    materialized='patched',
+    meta={'key': 'node_id', 'stale': 'identity_touched'},
+    tags=['identity_increment'],
+    **revetl.storage(keys=['node_id'])
+) }}
 
 with all_nodes as (
 
@@ -64,6 +69,7 @@ named as (
                 nodes.first_seen_at,
                 {{ revetl.identifier_rank('nodes.identifier_type') }},
                 nodes.node_id
+            rows between unbounded preceding and current row
         ) as profile_node
     from nodes
     left join clusters

@@ -1,6 +1,8 @@
 {{ config(
-    materialized='patched', key='node_id', stale='identity_touched', stale_if='stale.is_changed',
-    tags=['identity_increment']
+    materialized='patched',
+    meta={'key': 'node_id', 'stale': 'identity_touched', 'stale_if': revetl.is_true('stale.is_changed')},
+    tags=['identity_increment'],
+    **revetl.storage(keys=['node_id'])
 ) }}
 
 {% set increment = revetl.identity_increment() %}
@@ -30,7 +32,7 @@ identifiers as (
         left_type as identifier_type,
         left_value as identifier_value
     from pairs
-    union
+    {{ revetl.union_distinct() }}
     select
         right_node as node_id,
         right_type as identifier_type,
@@ -43,7 +45,7 @@ identifiers as (
 touched as (
 
     select * from {{ ref('identity_touched') }}
-    where is_seen
+    where {{ revetl.is_true('is_seen') }}
 
 ),
 

@@ -1,5 +1,7 @@
 {{ config(
-    materialized='patched', key='left_node', stale='identity_touched', stale_key='node_id', tags=['identity_increment']
+    materialized='patched',
+    meta={'key': 'left_node', 'stale': 'identity_touched', 'stale_key': 'node_id'},
+    tags=['identity_increment']
 ) }}
 
 {% set windows = revetl.limits_within_days() %}
@@ -97,6 +99,45 @@ counts as (
 
 ),
 
+-- A side at a time: with both at once, some engines would first join all counts of a type with each other.
+sides as (
+
+    select
+        between_profiles.left_cluster,
+        between_profiles.right_cluster,
+        counts.identifier_type,
+        counts.value_count
+    from between_profiles
+    inner join counts
+        on between_profiles.left_cluster = counts.cluster_id
+    union all
+    select
+        between_profiles.left_cluster,
+        between_profiles.right_cluster,
+        counts.identifier_type,
+        counts.value_count
+    from between_profiles
+    inner join counts
+        on between_profiles.right_cluster = counts.cluster_id
+
+),
+
+sums as (
+
+    select
+        left_cluster,
+        right_cluster,
+        identifier_type,
+        sum(value_count) as value_count
+    from sides
+    group by
+        left_cluster,
+        right_cluster,
+        identifier_type
+    having count(*) = 2
+
+),
+
 {% if windows -%}
 together as (
 
@@ -126,7 +167,7 @@ cuts as (
         right_cluster
     from pairs
     where kind = 'cut'
-    union
+    {{ revetl.union_distinct() }}
     select
         right_cluster as left_cluster,
         left_cluster as right_cluster
@@ -151,22 +192,16 @@ reasons as (
             and between_profiles.right_cluster = cuts.right_cluster
     union all
     select
-        between_profiles.left_cluster,
-        between_profiles.right_cluster,
+        sums.left_cluster,
+        sums.right_cluster,
         'limit' as reason,
         limits.identifier_type as limit_type,
         'ever' as limit_window,
         limits.limit_ever as limit_values
-    from between_profiles
-    inner join counts as left_counts
-        on between_profiles.left_cluster = left_counts.cluster_id
-    inner join counts as right_counts
-        on
-            between_profiles.right_cluster = right_counts.cluster_id
-            and left_counts.identifier_type = right_counts.identifier_type
+    from sums
     inner join limits
-        on left_counts.identifier_type = limits.identifier_type
-    where left_counts.value_count + right_counts.value_count > limits.limit_ever
+        on sums.identifier_type = limits.identifier_type
+    where sums.value_count > limits.limit_ever
     {% for limit in windows -%}
     union all
     select distinct

@@ -67,6 +67,7 @@ edges as (
         left_end.first_seen_at as left_seen_at,
         right_end.node_id as right_node,
         right_end.first_seen_at as right_seen_at,
+        {% set is_left_older -%}
         left_end.first_seen_at < right_end.first_seen_at
         or (
             left_end.first_seen_at = right_end.first_seen_at
@@ -74,7 +75,9 @@ edges as (
                 left_end.priority < right_end.priority
                 or (left_end.priority = right_end.priority and left_end.node_id < right_end.node_id)
             )
-        ) as is_left_older,
+        )
+        {%- endset -%}
+        {{ revetl.truth(is_left_older) }} as is_left_older,
         pairs.first_seen_at
     from pairs
     inner join graph as left_end
@@ -89,10 +92,12 @@ directed as (
 
     select
         profile_node,
-        case when is_left_older then left_node else right_node end as older_node,
-        case when is_left_older then right_node else left_node end as younger_node,
+        case when {{ revetl.is_true('is_left_older') }} then left_node else right_node end as older_node,
+        case when {{ revetl.is_true('is_left_older') }} then right_node else left_node end as younger_node,
         first_seen_at,
-        first_seen_at = case when is_left_older then right_seen_at else left_seen_at end as is_youngers_first
+        {{ revetl.truth(
+            'first_seen_at = case when ' ~ revetl.is_true('is_left_older') ~ ' then right_seen_at else left_seen_at end'
+        ) }} as is_youngers_first
     from edges
 
 ),
@@ -104,7 +109,7 @@ births as (
         profile_node,
         count(distinct younger_node) as born_count
     from directed
-    where is_youngers_first
+    where {{ revetl.is_true('is_youngers_first') }}
     group by profile_node
 
 ),
@@ -180,7 +185,9 @@ links as (
         younger_node,
         younger_age,
         min(first_seen_at) as first_seen_at,
-        max(case when edge_number = 1 and is_youngers_first then 1 else 0 end) = 1 as is_birth
+        {{ revetl.truth(
+            'max(case when edge_number = 1 and ' ~ revetl.is_true('is_youngers_first') ~ ' then 1 else 0 end) = 1'
+        ) }} as is_birth
     from numbered
     group by
         profile_node,

@@ -31,7 +31,7 @@ blocked_values as (
 
 ),
 
-unblocked as (
+unblocked as{{ revetl.read_in_part() }} (
 
     select
         normalised.source,

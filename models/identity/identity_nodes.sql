@@ -1,4 +1,9 @@
-{{ config(materialized='patched', key='node_id', stale='identity_touched', tags=['identity_increment']) }}
+{{ config(
+    materialized='patched',
+    meta={'key': 'node_id', 'stale': 'identity_touched'},
+    tags=['identity_increment'],
+    **revetl.storage(keys=['node_id'])
+) }}
 
 with components as (
 
@@ -25,7 +30,7 @@ all_pairs as (
 touched as (
 
     select * from {{ ref('identity_touched') }}
-    where is_seen
+    where {{ revetl.is_true('is_seen') }}
 
 ),
 

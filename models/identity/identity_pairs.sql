@@ -1,5 +1,8 @@
 {{ config(
-    materialized='patched', key=['left_node', 'right_node'], stale='identity_changes', tags=['identity_increment']
+    materialized='patched',
+    meta={'key': ['left_node', 'right_node'], 'stale': 'identity_changes'},
+    tags=['identity_increment'],
+    **revetl.storage(keys=['left_node', 'right_node'])
 ) }}
 
 with sightings as (

@@ -1,6 +1,11 @@
 {{ config(
-    materialized='patched', key=['message_id', 'sighting_hash'], stale='identity_changes',
-    stale_if="stale.change = 'gone'", stale_batch=true, tags=['identity_increment']
+    materialized='patched',
+    meta={
+        'key': ['message_id', 'sighting_hash'], 'stale': 'identity_changes',
+        'stale_if': "stale.change = 'gone'", 'stale_batch': true
+    },
+    tags=['identity_increment'],
+    **revetl.storage('timestamp', keys=['left_node', 'right_node'])
 ) }}
 
 {% if revetl.identity_increment() and revetl.relation_there('identity_sightings') is not none %}

@@ -66,7 +66,7 @@ paired as (
             when '{{ column.name }}' then led.{{ column.name }}
             {%- endfor %}
         end as right_value,
-        identifiers.name = led.leader as is_leading
+        {{ revetl.truth('identifiers.name = led.leader') }} as is_leading
     from led
     cross join identifiers
     where (identifiers.name <> led.left_type) or (led.identifier_count = 1)
@@ -85,14 +85,15 @@ cuts as (
 
     select
         'cut' as source,
-        {{ revetl.hash_text("left_type || ':' || left_value || ' ' || right_type || ':' || right_value") }}
-            as message_id,
-        coalesce(min(cut_at), cast('1970-01-01' as timestamp)) as timestamp,
+        {{ revetl.hash_text(dbt.concat([
+            'left_type', "':'", 'left_value', "' '", 'right_type', "':'", 'right_value'
+        ])) }} as message_id,
+        coalesce(min(cut_at), cast('1970-01-01' as {{ revetl.type_of('timestamp') }})) as timestamp,
         left_type,
         left_value,
         right_type,
         right_value,
-        false as is_leading
+        {{ revetl.truth('false') }} as is_leading
     from {{ ref('cut_edges') }}
     group by
         left_type,
@@ -117,7 +118,8 @@ numbered as (
         {{ revetl.node_id('left_type', 'left_value') }} as left_node,
         {{ revetl.node_id('right_type', 'right_value') }} as right_node,
         {{ revetl.hash_columns([
-            'source', 'message_id', 'timestamp', 'left_type', 'left_value', 'right_type', 'right_value', 'is_leading'
+            'source', 'message_id', 'timestamp', 'left_type', 'left_value', 'right_type', 'right_value',
+            revetl.hashed_truth('is_leading')
         ]) }} as sighting_hash
     from sightings
 

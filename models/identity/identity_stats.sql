@@ -60,10 +60,12 @@ stats as (
         counted.profile_count,
         counted.example_canonical_id,
         limits.limit_ever,
-        coalesce(counted.identifier_count >= 0.8 * limits.limit_ever, false) as is_near_limit,
-        counted.identifier_count = max(counted.identifier_count) over (
-            partition by counted.identifier_type
-        ) as is_largest
+        {{ revetl.truth(
+            'limits.limit_ever is not null and counted.identifier_count >= 0.8 * limits.limit_ever'
+        ) }} as is_near_limit,
+        {{ revetl.truth(
+            'counted.identifier_count = max(counted.identifier_count) over (partition by counted.identifier_type)'
+        ) }} as is_largest
     from counted
     left join limits
         on counted.identifier_type = limits.identifier_type

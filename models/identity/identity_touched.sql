@@ -10,7 +10,7 @@ with changes as (
     select * from {{ ref('identity_changes') }}
     {% if components is none %}
     -- Everything is made anew.
-    where false
+    where {{ revetl.never() }}
     {% endif %}
 
 ),
@@ -57,7 +57,7 @@ kept as (
     inner join lost
         on pairs.left_node = lost.node_id
     where pairs.source <> 'cut'
-    union
+    {{ revetl.union_distinct() }}
     select pairs.right_node as node_id
     from {{ ref('identity_pairs') }} as pairs
     inner join lost
@@ -111,8 +111,8 @@ labelled as (
             when touched.component_id is null or touched.has_lost = 1 then touched.node_id
             else touched.component_id
         end as label,
-        lost.node_id is null or kept.node_id is not null as is_seen,
-        identifiers.node_id is not null as is_changed
+        {{ revetl.truth('lost.node_id is null or kept.node_id is not null') }} as is_seen,
+        {{ revetl.truth('identifiers.node_id is not null') }} as is_changed
     from touched
     left join identifiers
         on touched.node_id = identifiers.node_id

@@ -18,7 +18,7 @@ numbered as (
             partition by canonical_id, identifier_type
             order by
                 first_seen_at,
-                identifier_value
+                {{ revetl.by_code_point('identifier_value') }}
         ) as identifier_number
     from graph
 

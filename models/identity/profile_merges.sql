@@ -1,5 +1,7 @@
 {{ config(
-    materialized='patched', key='loser_node', stale='identity_touched', stale_key='node_id', tags=['identity_increment']
+    materialized='patched',
+    meta={'key': 'loser_node', 'stale': 'identity_touched', 'stale_key': 'node_id'},
+    tags=['identity_increment']
 ) }}
 
 with merged as (
@@ -51,7 +53,7 @@ messages as (
         row_number() over (
             partition by edges.loser_node
             order by
-                sightings.message_id,
+                {{ revetl.by_code_point('sightings.message_id') }},
                 sightings.source
         ) as message_number
     from edges
@@ -74,11 +76,11 @@ firsts as (
 nodes as (
 
     select loser_node as node_id from firsts
-    union
+    {{ revetl.union_distinct() }}
     select survivor_node as node_id from firsts
-    union
+    {{ revetl.union_distinct() }}
     select left_node as node_id from firsts
-    union
+    {{ revetl.union_distinct() }}
     select right_node as node_id from firsts
 
 ),

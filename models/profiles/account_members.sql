@@ -1,4 +1,4 @@
-with groups as (
+with group_messages as (
 
     select * from {{ ref('stg_groups') }}
 
@@ -14,12 +14,12 @@ profiles as (
 memberships as (
 
     select
-        {{ revetl.account_id('groups.group_id') }} as account_id,
+        {{ revetl.account_id('group_messages.group_id') }} as account_id,
         profiles.canonical_id,
-        groups.timestamp
-    from groups
+        group_messages.timestamp
+    from group_messages
     inner join profiles
-        on groups.message_id = profiles.message_id
+        on group_messages.message_id = profiles.message_id
 
 ),
 

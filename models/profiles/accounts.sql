@@ -1,6 +1,6 @@
 {% set traits = var('account_traits') %}
 
-with groups as (
+with group_messages as (
 
     select * from {{ ref('stg_groups') }}
 
@@ -21,7 +21,7 @@ described as (
         {{ revetl.trait_value(trait) }} as {{ trait }},
         {%- endfor %}
         timestamp
-    from groups
+    from group_messages
 
 ),
 

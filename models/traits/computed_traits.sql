@@ -52,7 +52,7 @@ order_lines as (
 
     select
         orders_of_profiles.canonical_id,
-        nullif(trim({{ revetl.json_text('line.element', 'name') }}), '') as product
+        nullif({{ revetl.trimmed(revetl.json_text(revetl.json_element('line'), 'name')) }}, '') as product
     from orders_of_profiles
     {{ revetl.join_json_elements('orders_of_profiles.properties', 'products', 'line') }}
     where orders_of_profiles.event_text = 'Order Completed'
@@ -82,7 +82,7 @@ products_ranked as (
             partition by canonical_id
             order by
                 times_ordered desc,
-                product asc
+                {{ revetl.by_code_point('product') }} asc
         ) as place
     from product_counts
 
@@ -116,12 +116,19 @@ scored as (
     select
         *,
         case
+            when order_count > 0 then {{ revetl.ratio('lifetime_value', 'order_count') }}
+        end as average_order_value,
+        case
             when order_count > 0
+                -- A power too small for a number is an error on some engines; this one is small enough.
                 then 1 - power(
-                    0.5,
-                    greatest(days_quiet, 0) / greatest(
-                        coalesce(mean_days_between_orders, {{ var('default_days_between_orders') }}),
-                        {{ var('shortest_days_between_orders') }}
+                    0.5e0,
+                    least(
+                        greatest(days_quiet, 0) / greatest(
+                            coalesce(mean_days_between_orders, {{ var('default_days_between_orders') }}),
+                            {{ var('shortest_days_between_orders') }}
+                        ),
+                        1000
                     )
                 )
         end as churn_risk
@@ -140,14 +147,11 @@ traits as (
         cast(scored.lifetime_value - scored.refunded_value as decimal(18, 2)) as net_lifetime_value,
         scored.first_order_at,
         scored.last_order_at,
-        cast(
-            case when scored.order_count > 0 then scored.lifetime_value / scored.order_count end
-            as decimal(18, 2)
-        ) as average_order_value,
+        {{ revetl.as_decimal('scored.average_order_value', 18, 2) }} as average_order_value,
         most_frequent_products.product as most_frequent_product,
         cast(floor(scored.days_quiet) as bigint) as days_since_last_order,
-        cast(scored.mean_days_between_orders as decimal(18, 2)) as mean_days_between_orders,
-        cast(scored.churn_risk as decimal(5, 4)) as churn_risk_score
+        {{ revetl.as_decimal('scored.mean_days_between_orders', 18, 2) }} as mean_days_between_orders,
+        {{ revetl.as_decimal('scored.churn_risk', 5, 4) }} as churn_risk_score
     from scored
     left join most_frequent_products
         on scored.canonical_id = most_frequent_products.canonical_id

@@ -150,7 +150,7 @@ class World:
 def _alike(value: Any, is_document: bool) -> Any:
     """A value as two engines have the same; documents by what is in them."""
     if is_document and value is not None:
-        return json.loads(value, parse_float=_number, parse_int=_number)
+        return json.dumps(json.loads(value, parse_float=_number, parse_int=_number), sort_keys=True)
     return value
 
 
