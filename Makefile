@@ -3,8 +3,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TARGET ?= duckdb
 READY := .venv/.ready
+# Drivers of all warehouses are large, and some hold others back: they have an environment of their own.
+ALL := .venv-warehouses/bin
+ALL_READY := .venv-warehouses/.ready
 
-.PHONY: help demo test test-slow test-wheel test-chaos lint format bench lock wheel clean
+.PHONY: help demo test test-slow test-warehouses test-wheel test-chaos lint format bench lock wheel clean
 
 help:
 	@echo "make demo       seven months of real events: landed, built, synced, built as of later, synced again"
@@ -12,11 +15,12 @@ help:
 	@echo "make test       the fast suite"
 	@echo "make test-slow  what takes long: dbt, kills, and the wheel in an environment of its own"
 	@echo "make test-wheel the wheel alone"
+	@echo "make test-warehouses  Spark, Snowflake (fakesnow), and the SQL of the warehouses that run nowhere here"
 	@echo "make test-chaos 200 stories of a destination on bad days and runs that are killed"
 	@echo "make lint       ruff, mypy, sqlfluff"
 	@echo "make format     what ruff and sqlfluff can mend"
 	@echo "make bench      every benchmark, against its floor"
-	@echo "make lock       requirements-dev.lock anew"
+	@echo "make lock       the lock files anew"
 	@echo "make wheel      dist/revetl-*.whl"
 
 $(READY): pyproject.toml requirements-dev.lock
@@ -25,19 +29,28 @@ $(READY): pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
+$(ALL_READY): $(READY) requirements-warehouses.lock
+	$(PYTHON) -m venv .venv-warehouses
+	$(BIN)/uv pip install --quiet --python $(ALL)/python --require-hashes --requirement requirements-warehouses.lock
+	$(BIN)/uv pip install --quiet --python $(ALL)/python --no-deps --editable .
+	@touch $@
+
 # TARGET=postgres and TARGET=spark start a server of their own for it.
 demo: $(READY)
 	$(BIN)/python -W ignore -m tests.warehouses $(TARGET) $(BIN)/revetl demo --target $(TARGET)
 
 # Three workers on two cores: tests wait for clocks and servers a good part of their time.
 test: $(READY)
-	$(BIN)/pytest --numprocesses 3 --dist loadfile -m "not slow and not chaos"
+	$(BIN)/pytest --numprocesses 3 --dist loadfile -m "not slow and not chaos and not warehouses"
 
 test-slow: $(READY)
-	$(BIN)/pytest --numprocesses auto --dist loadfile -m slow
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "slow and not warehouses"
 
 test-wheel: $(READY)
 	$(BIN)/pytest -m slow tests/packaging
+
+test-warehouses: $(ALL_READY)
+	$(ALL)/pytest -m warehouses
 
 test-chaos: $(READY)
 	$(BIN)/pytest --numprocesses auto -m chaos
@@ -62,11 +75,13 @@ bench: $(READY)
 	$(BIN)/python benchmarks/identity.py
 
 lock: $(READY)
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-annotate --no-strip-extras --upgrade --output-file requirements-dev.lock
+	for group in dev warehouses; do \
+		$(BIN)/uv pip compile pyproject.toml --group $$group --universal --python-version 3.11 --generate-hashes \
+			--no-header --no-annotate --no-strip-extras --upgrade --output-file requirements-$$group.lock; \
+	done
 
 wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv dist target logs dbt_packages .revetl revetl.duckdb revetl.duckdb.wal
+	rm -rf .venv .venv-warehouses dist target logs dbt_packages .revetl revetl.duckdb revetl.duckdb.wal

@@ -120,6 +120,13 @@ DRIVERS = {
     "duckdb": Driver("revetl.warehouse.duckdb", "duckdb"),
     "postgres": Driver("revetl.warehouse.postgres", "adbc_driver_postgresql", "postgres"),
     "spark": Driver("revetl.warehouse.spark", "pyspark", "spark"),
+    # dbt's adapter opens these: it brings the driver, and can sign in by all that a profile may say.
+    "snowflake": Driver("revetl.warehouse.snowflake", "dbt.adapters.snowflake", "snowflake"),
+    "bigquery": Driver("revetl.warehouse.bigquery", "dbt.adapters.bigquery", "bigquery"),
+    "redshift": Driver("revetl.warehouse.redshift", "dbt.adapters.redshift", "redshift"),
+    "databricks": Driver("revetl.warehouse.databricks", "dbt.adapters.databricks", "databricks"),
+    "fabric": Driver("revetl.warehouse.fabric", "dbt.adapters.fabric", "fabric"),
+    "synapse": Driver("revetl.warehouse.fabric", "dbt.adapters.synapse", "fabric"),
 }
 """By dbt's name of the adapter."""
 

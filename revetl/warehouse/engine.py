@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
+import sqlglot
 from sqlglot import exp
 
 from revetl.comments import commented
@@ -17,7 +19,10 @@ from revetl.errors import UsageError, WarehouseError
 from revetl.sql import statement, table
 
 TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
-_SECRET = re.compile(r"pass|token|secret|key", re.IGNORECASE)
+_SECRET = re.compile(r"pass|pwd|token|secret|key", re.IGNORECASE)
+_LOADED_ROWS = 1_000
+_LOADED_CHARACTERS = 2_000_000
+"""What one INSERT carries: T-SQL takes no more rows, and no engine likes longer statements."""
 
 
 class Engine:
@@ -77,8 +82,12 @@ class Engine:
 
     def rendered(self, sql: exp.Expr) -> str:
         """A statement in the engine's words."""
-        text = self.adapted(sql).sql(self.dialect)
-        return text if self.comment is None else commented(text, self.comment, self.dialect)
+        return self.commented(self.adapted(sql).sql(self.dialect))
+
+    def commented(self, text: str) -> str:
+        """A rendered statement with the run's comment."""
+        engine = self.dialect.partition(",")[0]
+        return text if self.comment is None else commented(text, self.comment, engine)
 
     def adapted(self, sql: exp.Expr) -> exp.Expr:
         """A statement with what sqlglot does not know about the engine put right."""
@@ -105,6 +114,13 @@ class Engine:
         return exp.cast(text, self.type_of("json"))
 
     def create_schema(self, name: str) -> None:
+        # Asked for first: who may not make schemas is refused even where there is one.
+        schemata = table("schemata", "information_schema")
+        there = statement(
+            "select 1 from :schemata as s where s.schema_name = :name", schemata=schemata, name=name
+        )
+        if self.rows(there):
+            return
         self.run(statement("create schema if not exists :schema", schema=table(name)))
 
     def temporary(self, made: exp.Table, query: exp.Query) -> None:
@@ -112,6 +128,35 @@ class Engine:
             self.run(statement("drop table if exists :made", made=made))
         self.run(exp.Create(this=made, kind="TABLE", expression=query, properties=TEMPORARY.copy()))
         self._made.add(made.name)
+
+    def load(self, made: exp.Table, data: pa.Table) -> None:
+        """By INSERTs of many rows each, for engines that take data in no other way from here."""
+        self.define(made, {field.name: self.type_of(portable(field.type)) for field in data.schema})
+        into = exp.Schema(
+            this=made.copy(), expressions=[exp.to_identifier(name, quoted=True) for name in data.column_names]
+        )
+        opening = f"INSERT INTO {self.adapted(into).sql(self.dialect)} VALUES "  # noqa: S608  names of ours
+        for batch in data.to_batches(max_chunksize=_LOADED_ROWS):
+            columns = [[self.literal(value) for value in column.to_pylist()] for column in batch.columns]
+            for rows in _cut([f"({', '.join(row)})" for row in zip(*columns, strict=True)]):
+                self.execute(self.commented(opening + ", ".join(rows))).close()
+
+    def define(self, made: exp.Table, columns: Mapping[str, exp.DataType]) -> None:
+        """Make the temporary table `made` of columns, replacing one of that name."""
+        if made.name in self._made:
+            self.run(statement("drop table if exists :made", made=made))
+        self.run(exp.Create(this=defined(made, columns), kind="TABLE", properties=TEMPORARY.copy()))
+        self._made.add(made.name)
+
+    def literal(self, value: object) -> str:
+        """A value in the engine's words."""
+        if isinstance(value, str):
+            return self._words.literal_sql(exp.Literal.string(value))
+        return self.adapted(exp.convert(value)).sql(self.dialect)
+
+    @cached_property
+    def _words(self) -> sqlglot.Generator:
+        return sqlglot.Dialect.get_or_raise(self.dialect).generator()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -184,6 +229,40 @@ def json_word(text: str) -> str:
     return orjson.dumps(text).decode()
 
 
+SCRATCH = "revetl_"
+"""Unqualified tables of such names are the runner's temporary ones."""
+
+
+def is_scratch(node: exp.Expr) -> bool:
+    """Whether a node names one of the runner's temporary tables; a schema's name is a table within one."""
+    if not isinstance(node, exp.Table) or node.args.get("db") or isinstance(node.parent, exp.Table):
+        return False
+    return node.name.startswith(SCRATCH)
+
+
+def schema_named(sql: exp.Expr) -> exp.Table | None:
+    """The schema that a statement makes or drops, as a table whose own schema is its database."""
+    if not isinstance(sql, exp.Create | exp.Drop) or sql.args.get("kind") != "SCHEMA":
+        return None
+    return next((each for each in sql.find_all(exp.Table) if isinstance(each.parent, exp.Table)), None)
+
+
+def replaced(sql: exp.Expr, by: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
+    """A copy of a statement with what `by` gives for each of its nodes, those inside of another first."""
+    root = sql.copy()
+    # Breadth first the other way round: what is inside comes before what it is in.
+    for node in reversed(list(root.bfs())):
+        parent, key, place = node.parent, node.arg_key, node.index
+        made = by(node)
+        if made is node:
+            continue
+        if parent is None or key is None:
+            root = made
+        else:
+            parent.set(key, made, place)
+    return root
+
+
 def call(name: str, *arguments: exp.Expr | str | int) -> exp.Expr:
     """A function of the engine that sqlglot need not know."""
     return exp.Anonymous(
@@ -199,6 +278,19 @@ def place_of(relation: exp.Table, database: str, schema: str) -> tuple[str, str,
     return named[0].lower(), named[1].lower(), named[2].lower()
 
 
+def by_database(
+    relations: Iterable[exp.Table], database: str, schema: str, spelled: Callable[[str], str] = str
+) -> dict[str, exp.Expr]:
+    """Database to which rows of its `information_schema.columns` (as `c`) are about the relations. There,
+    their names are as `spelled` gives them."""
+    found: dict[str, list[exp.Expr]] = {}
+    for relation in relations:
+        names = {"table_schema": relation.db or schema, "table_name": relation.name}
+        tests = [exp.column(name, table="c").eq(spelled(value)) for name, value in names.items()]
+        found.setdefault(relation.catalog or database, []).append(exp.paren(exp.and_(*tests)))
+    return {name: exp.or_(*tests) for name, tests in found.items()}
+
+
 def found_in(
     rows: Iterable[tuple[str, str, str, str, str]], relations: Sequence[exp.Table], database: str, schema: str
 ) -> list[dict[str, str] | None]:
@@ -211,7 +303,17 @@ def found_in(
 
 def secrets_of(target: Target) -> list[str]:
     """The values of a target that no error may show."""
-    return [str(value) for name, value in target.config.items() if _SECRET.search(name) and value]
+    return _secret_values(target.config)
+
+
+def _secret_values(config: Mapping[str, Any]) -> list[str]:
+    found: list[str] = []
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            found += _secret_values(value)
+        elif _SECRET.search(name) and value:
+            found.append(str(value))
+    return found
 
 
 def without(secrets: Sequence[str], text: str) -> str:
@@ -219,3 +321,39 @@ def without(secrets: Sequence[str], text: str) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return text
+
+
+def defined(made: exp.Table, columns: Mapping[str, exp.DataType]) -> exp.Schema:
+    """A table with its columns, as CREATE TABLE has it."""
+    return exp.Schema(
+        this=made.copy(),
+        expressions=[
+            exp.ColumnDef(this=exp.to_identifier(name, quoted=True), kind=kind)
+            for name, kind in columns.items()
+        ],
+    )
+
+
+def portable(kind: pa.DataType) -> str:
+    """The portable name of Arrow's type: of those that are loaded."""
+    if pa.types.is_timestamp(kind):
+        return "timestamp"
+    if pa.types.is_integer(kind):
+        return "bigint"
+    if pa.types.is_floating(kind):
+        return "double"
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    return "text"
+
+
+def _cut(rows: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Rows, as many at a time as make a statement of bearable length."""
+    first = length = 0
+    for place, row in enumerate(rows):
+        if length + len(row) > _LOADED_CHARACTERS and place > first:
+            yield rows[first:place]
+            first, length = place, 0
+        length += len(row)
+    if first < len(rows):
+        yield rows[first:]

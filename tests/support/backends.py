@@ -133,11 +133,20 @@ def _postgres() -> PostgresServer:
 
 @functools.cache
 def _snowflake_server() -> dict[str, Any]:
+    import snowflake.connector
+
     from tests.warehouses.snowflake import running_snowflake
 
+    connect = snowflake.connector.connect
+
+    def patient(**given: Any) -> Any:
+        # What the server does not know is tried again for ever.
+        return connect(**given, network_timeout=15)
+
+    snowflake.connector.connect = patient
     stack = contextlib.ExitStack()
     folder = Path(tempfile.mkdtemp(prefix="revetl-snowflake-"))
-    served = stack.enter_context(running_snowflake(folder))
+    served = stack.enter_context(running_snowflake(folder, "tests.support.fakesnow"))
     atexit.register(stack.close)
     return served.driver
 

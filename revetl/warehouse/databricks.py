@@ -1,0 +1,144 @@
+"""Databricks, by its SQL connector: what Spark has, on Delta tables in Unity Catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pyarrow as pa
+from sqlglot import exp
+
+from revetl.dbt import Target
+from revetl.errors import WarehouseError
+from revetl.sql import statement, table
+from revetl.warehouse.base import Opening
+from revetl.warehouse.dbt import dbt_credentials, signing_in
+from revetl.warehouse.engine import Engine, by_database, defined, found_in, without
+from revetl.warehouse.rewriting import as_merge
+from revetl.warehouse.spark import Spark, first_sentence
+
+_NO_CATALOG = "hive_metastore"
+"""The catalog of old, which describes itself by Spark's own statements."""
+
+_COLUMNS = """
+select c.table_catalog, c.table_schema, c.table_name, c.column_name, c.full_data_type
+from :columns as c where :named order by c.ordinal_position
+"""
+
+
+def open_engine(target: Target, opening: Opening) -> Databricks:
+    """The catalog of a dbt-databricks target; see `open_warehouse`."""
+    from databricks import sql
+    from dbt.adapters.databricks.handle import SqlUtils
+
+    with signing_in(target, "Databricks"):
+        credentials = dbt_credentials(target)
+        words = SqlUtils.prepare_connection_arguments(
+            credentials, credentials.authenticate(), credentials.http_path
+        )
+        connection = sql.connect(**words)
+    warehouse = Databricks(connection, target, opening, str(credentials.database))
+    warehouse.prepare()
+    return warehouse
+
+
+class _Result:
+    """A statement's rows, as a session of Spark's gives them."""
+
+    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+        self._rows = rows
+
+    def collect(self) -> list[tuple[Any, ...]]:
+        return self._rows
+
+
+class Databricks(Spark):
+    """`revetl.warehouse.Warehouse` on a connection of Databricks'."""
+
+    dialect = "databricks"
+    title = "Databricks"
+    hash_by = "databricks"
+
+    def __init__(self, connection: Any, target: Target, opening: Opening, catalog: str) -> None:
+        super().__init__(connection, target, opening)
+        self.database = catalog
+        # Of Delta, which all tables are.
+        self._rows_change = True
+
+    def prepare(self) -> None:
+        self._sql("set time zone 'UTC'")
+
+    def _sql(self, text: str) -> _Result:
+        cursor = self.execute(text)
+        with self.told():
+            rows = [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+            cursor.close()
+        return _Result(rows)
+
+    def sentence(self, error: Exception) -> str:
+        return without(self._secrets, first_sentence(error))
+
+    def run(self, sql: exp.Expr) -> None:
+        # It takes no query within a query of a DELETE or UPDATE.
+        super().run(as_merge(sql))
+
+    def rows(self, sql: exp.Expr) -> list[tuple[Any, ...]]:
+        return Engine.rows(self, sql)
+
+    def stream(self, sql: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
+        cursor = self.execute(self.rendered(sql))
+        while True:
+            with self.told():
+                part: pa.Table = cursor.fetchmany_arrow(batch_rows)
+            if not part.num_rows:
+                break
+            yield from part.to_batches(max_chunksize=batch_rows)
+        cursor.close()
+
+    def temporary(self, made: exp.Table, query: exp.Query) -> None:
+        self._replace_table(exp.Create(this=made, kind="TABLE", replace=True, expression=query))
+        self._made.add(made.name)
+
+    def load(self, made: exp.Table, data: pa.Table) -> None:
+        Engine.load(self, made, data)
+
+    def define(self, made: exp.Table, columns: dict[str, exp.DataType]) -> None:  # type: ignore[override]
+        self._replace_table(exp.Create(this=defined(made, columns), kind="TABLE", replace=True))
+        self._made.add(made.name)
+
+    def _replace_table(self, create: exp.Create) -> None:
+        """Make a scratch table; before the first run, the schema that it lies in too."""
+        try:
+            self.run(create)
+        except WarehouseError as error:
+            if "SCHEMA_NOT_FOUND" not in str(error):
+                raise
+            self.create_schema(self._state_schema)
+            self.run(create)
+
+    def _adapt(self, node: exp.Expr) -> exp.Expr:
+        catalog = node.args.get("catalog") if isinstance(node, exp.Table) else None
+        made = super()._adapt(node)
+        if catalog is not None:
+            # Spark has one.
+            made.set("catalog", catalog)
+        return made
+
+    def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
+        by_catalog = by_database(relations, self.database, self.schema, str.lower)
+        if _NO_CATALOG in by_catalog:
+            plain = [table(relation.name, relation.db or None) for relation in relations]
+            return super().catalog(plain)
+        found: list[Any] = []
+        for catalog, named in by_catalog.items():
+            columns = table("columns", "information_schema", catalog)
+            found += self.rows(statement(_COLUMNS, columns=columns, named=named))
+        return found_in(found, relations, self.database, self.schema)
+
+    def types_of(self, query: exp.Query) -> dict[str, str]:
+        described = self._sql(self.commented(f"DESCRIBE QUERY {self.adapted(query).sql(self.dialect)}"))
+        return {name: kind for name, kind, *_ in described.collect()}
+
+    def close(self) -> None:
+        super().close()
+        self.connection.close()

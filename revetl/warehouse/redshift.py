@@ -1,0 +1,182 @@
+"""Redshift, by Amazon's connector, as dbt opens it: the ADBC driver of PostgreSQL knows Redshift no longer.
+
+Its MERGE has no conditions and deletes nothing, so a MERGE is a scratch table, a DELETE and an INSERT there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlglot import exp
+
+from revetl.dbt import Target
+from revetl.sql import table
+from revetl.warehouse.base import Opening
+from revetl.warehouse.dbt import opened_by_dbt
+from revetl.warehouse.engine import call, found_in, replaced, schema_named, without
+from revetl.warehouse.rewriting import in_parts, told_apart
+from revetl.warehouse.spelled import Spelled, text_of
+
+_SCHEMA = "public"
+_MERGED = table("revetl_merged")
+_CATALOG = """
+select current_database(), n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
+from pg_catalog.pg_attribute as a
+inner join pg_catalog.pg_class as c on c.oid = a.attrelid
+inner join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+where a.attnum > 0 and not a.attisdropped and ({places})
+order by n.nspname, c.relname, a.attnum
+"""
+
+_TYPES = {
+    16: "boolean", 20: "bigint", 21: "smallint", 23: "integer", 700: "real", 701: "double precision",
+    1082: "date", 1114: "timestamp without time zone", 1184: "timestamp with time zone", 1700: "decimal",
+    4000: "super",
+}  # fmt: skip
+"""By the number that a result's columns have."""
+
+
+def open_engine(target: Target, opening: Opening) -> Redshift:
+    """The database of a dbt-redshift target; see `open_warehouse`."""
+    database = str(target.config.get("dbname", target.config.get("database")))
+    connection = opened_by_dbt(target, "Redshift")
+    connection.autocommit = True
+    return Redshift(connection, target, database)
+
+
+class Redshift(Spelled):
+    """`revetl.warehouse.Warehouse` on a connection of Redshift's."""
+
+    dialect = "redshift"
+    title = "Redshift"
+    hash_by = "redshift"
+    _in_transaction = False
+
+    def __init__(self, connection: Any, target: Target, database: str) -> None:
+        super().__init__(connection, target, database)
+        self._columns: dict[exp.Table, list[str]] = {}
+
+    def sentence(self, error: Exception) -> str:
+        # The server's answer is a dictionary of its parts.
+        parts = error.args[0] if error.args else ""
+        text = str(parts.get("M", parts) if isinstance(parts, dict) else error)
+        return without(self._secrets, " ".join(text.split()))
+
+    def run(self, sql: exp.Expr) -> None:
+        if not isinstance(sql, exp.Merge):
+            super().run(sql)
+            return
+        rows, gone, again = in_parts(sql, self._columns_of(sql.this), _MERGED)
+        self.temporary(_MERGED, rows)
+        with self.transaction():
+            super().run(gone)
+            super().run(again)
+
+    def _columns_of(self, relation: exp.Expr) -> list[str]:
+        name = table(relation.name, relation.text("db") or None, relation.text("catalog") or None)
+        if name not in self._columns:
+            self._columns[name] = list(self.columns(name))
+        return self._columns[name]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One within another is a part of it."""
+        if self._in_transaction:
+            yield
+            return
+        self._in_transaction = True
+        try:
+            with super().transaction():
+                yield
+        finally:
+            self._in_transaction = False
+
+    def lock(self, name: exp.Table) -> None:
+        self.execute(f"lock table {self.adapted(name).sql(self.dialect)}").close()
+
+    def type_of(self, name: str) -> exp.DataType:
+        words = {"json": "super", "varchar": "text"}
+        return exp.DataType.build(words.get(name, name), dialect="redshift")
+
+    def document(self, text: exp.Expr) -> exp.Expr:
+        return call("json_parse", text)
+
+    def adapted(self, sql: exp.Expr) -> exp.Expr:
+        return replaced(sql, _adapt)
+
+    def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
+        pairs = sorted({(relation.db or _SCHEMA, relation.name) for relation in relations})
+        tests = [
+            f"n.nspname = {self.literal(schema)} and c.relname = {self.literal(name)}"
+            for schema, name in pairs
+        ]
+        places = " or ".join(f"({test})" for test in tests)
+        cursor = self.execute(self.commented(_CATALOG.format(places=places)))
+        with self.told():
+            rows = [(*place, _kind(kind)) for *place, kind in cursor.fetchall()]
+            cursor.close()
+        return found_in(rows, relations, self.database, _SCHEMA)
+
+    def types_of(self, query: exp.Query) -> dict[str, str]:
+        nothing = exp.select("*").from_(query.subquery("revetl_typed")).where("1 = 0")
+        cursor = self.execute(self.rendered(nothing))
+        found = {str(name): _TYPES.get(oid, "character varying") for name, oid, *_ in cursor.description}
+        cursor.close()
+        return found
+
+    def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
+        # Of each value's own hash, which has no comma and is no text for null: so no two rows have one text.
+        parts: list[exp.Expr] = []
+        for value, kind in values:
+            hashed = text_of(call("farmfingerprint64", _text(value, kind)))
+            parts += [exp.func("coalesce", hashed, exp.convert("-")), exp.convert(",")]
+        return call("farmfingerprint64", self.joined(parts[:-1]))
+
+    def bucket(self, text: exp.Expr, buckets: int) -> exp.Expr:
+        return call("mod", call("strtol", call("substring", exp.MD5(this=text), 1, 8), 16), buckets)
+
+    def moment(self, value: exp.Expr, kind: str) -> exp.Expr:
+        if "with time zone" in kind or kind == "timestamptz":
+            value = exp.AtTimeZone(this=value, zone=exp.convert("UTC"))
+        return call("to_char", value, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+
+    def json_float(self, value: exp.Expr) -> exp.Expr:
+        return self.json_other(exp.cast(value, "double"), "super")
+
+    def json_other(self, value: exp.Expr, kind: str) -> exp.Expr:
+        if kind != "super":
+            value = exp.cast(text_of(value), exp.DataType.build("super", dialect="redshift"))
+        return call("json_serialize", value)
+
+    def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
+        # What is absent, or null, it may give as an empty text.
+        return call("nullif", call("json_extract_path_text", document, name, exp.true()), "")
+
+
+def _text(value: exp.Expr, kind: str) -> exp.Expr:
+    if kind.lower() in ("boolean", "bool"):
+        # It has no text there.
+        words = [(value, "1"), (exp.not_(exp.paren(value.copy())), "0")]
+        return exp.Case(ifs=[exp.If(this=test, true=exp.convert(word)) for test, word in words])
+    return call("json_serialize", value) if kind.lower() == "super" else text_of(value)
+
+
+def _kind(name: str) -> str:
+    return name.replace("numeric", "decimal")
+
+
+def _adapt(node: exp.Expr) -> exp.Expr:
+    if isinstance(node, exp.DataType) and node.this == exp.DataType.Type.VARCHAR and not node.expressions:
+        # Without a length, it has 256 bytes.
+        return exp.DataType.build("text")
+    if isinstance(node, exp.NullSafeEQ | exp.NullSafeNEQ):
+        return told_apart(node)
+    if isinstance(node, exp.RegexpReplace):
+        # It replaces every match; what it has in this place is where to begin.
+        node.set("modifiers", None)
+    if (schema := schema_named(node)) is not None:
+        # Of the database that is open, which is not named with it.
+        schema.set("db", None)
+    return node

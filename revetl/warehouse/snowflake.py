@@ -1,0 +1,212 @@
+"""Snowflake, by its own connector: Arrow out, Parquet in.
+
+Names that are plain and lower case here are upper case there, as dbt's are; and back.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlglot import exp
+
+from revetl.dbt import Target
+from revetl.sql import statement, table
+from revetl.warehouse.base import Opening
+from revetl.warehouse.dbt import opened_by_dbt
+from revetl.warehouse.engine import TEMPORARY, by_database, call, found_in, portable, replaced, without
+from revetl.warehouse.spelled import Spelled
+
+_LOWER = re.compile(r"[a-z_][a-z0-9_$]*")
+_UPPER = re.compile(r"[A-Z_][A-Z0-9_$]*")
+_ROWS = re.compile(r"Row Values: \[.*", re.DOTALL)
+_COLUMNS = """
+select c.table_catalog, c.table_schema, c.table_name, c.column_name, c.data_type, c.numeric_precision,
+    c.numeric_scale
+from :columns as c where :named order by c.ordinal_position
+"""
+_TYPES = [
+    "fixed", "real", "text", "date", "timestamp", "variant", "timestamp_ltz", "timestamp_tz", "timestamp_ntz",
+    "object", "array", "binary", "time", "boolean", "geography", "geometry", "vector", "map", "file",
+    "interval_year_month", "interval_day_time",
+]  # fmt: skip
+"""By the number that a result's columns have."""
+
+_NAMES = {"text": "varchar", "fixed": "number", "real": "float"}
+"""What the connector, and the catalog, call types otherwise than SQL does."""
+
+
+def open_engine(target: Target, opening: Opening) -> Snowflake:
+    """The database of a dbt-snowflake target; see `open_warehouse`."""
+    warehouse = Snowflake(opened_by_dbt(target, "Snowflake"), target, "")
+    warehouse.prepare()
+    if warehouse.schema is None and not opening.read_only:
+        # Temporary tables lie in the session's schema, which dbt may not have made yet.
+        warehouse.create_schema(str(target.config["schema"]))
+        warehouse.prepare()
+    return warehouse
+
+
+def upper(name: str) -> str:
+    """A name as Snowflake has it."""
+    return name.upper() if _LOWER.fullmatch(name) else name
+
+
+def lower(name: str) -> str:
+    """A name of Snowflake's as it is here."""
+    return name.lower() if _UPPER.fullmatch(name) else name
+
+
+class Snowflake(Spelled):
+    """`revetl.warehouse.Warehouse` on a connection of Snowflake's."""
+
+    # What is not quoted is lower case, as it is here.
+    dialect = "snowflake, normalization_strategy=lowercase"
+    title = "Snowflake"
+    schema: str | None = None
+    nonfinite = {"NaN": "nan", "inf": "inf", "-inf": "-inf"}  # noqa: RUF012  as in Spelled
+
+    def prepare(self) -> None:
+        """Ask what is open."""
+        cursor = self.execute("select current_database(), current_schema(), current_version()")
+        with self.told():
+            ((database, schema, version),) = cursor.fetchall()
+            cursor.close()
+        self.database = lower(str(database or self._target.config.get("database")))
+        self.schema = None if schema is None else lower(str(schema))
+        # Nothing says that its hashes are the same for ever.
+        self.hash_by = f"snowflake {str(version).split('.')[0]}"
+
+    def sentence(self, error: Exception) -> str:
+        text = str(getattr(error, "raw_msg", None) or error)
+        return without(self._secrets, " ".join(_ROWS.sub("", text).split()))
+
+    def adapted(self, sql: exp.Expr) -> exp.Expr:
+        return replaced(sql, _adapt)
+
+    def stream(self, sql: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
+        cursor = self.execute(self.rendered(sql))
+        with self.told():
+            found = iter(cursor.fetch_arrow_batches())
+        while True:
+            with self.told():
+                part: pa.Table | None = next(found, None)
+            if part is None:
+                break
+            yield from _plain(part).to_batches(max_chunksize=batch_rows)
+        cursor.close()
+
+    def temporary(self, made: exp.Table, query: exp.Query) -> None:
+        properties = TEMPORARY.copy()
+        self.run(exp.Create(this=made, kind="TABLE", replace=True, expression=query, properties=properties))
+        self._made.add(made.name)
+
+    def load(self, made: exp.Table, data: pa.Table) -> None:
+        self.define(made, {field.name: self.type_of(portable(field.type)) for field in data.schema})
+        name = self.adapted(made).sql(self.dialect)
+        stage = f"@%{upper(made.name)}"
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "rows.parquet"
+            pq.write_table(data, file)
+            self.execute(
+                f"PUT 'file://{file.as_posix()}' {stage} AUTO_COMPRESS = FALSE OVERWRITE = TRUE"
+            ).close()
+        self.execute(
+            self.commented(
+                f"COPY INTO {name} FROM {stage} FILE_FORMAT = (TYPE = PARQUET USE_LOGICAL_TYPE = TRUE) "
+                "MATCH_BY_COLUMN_NAME = CASE_INSENSITIVE"
+            )
+        ).close()
+
+    def type_of(self, name: str) -> exp.DataType:
+        return exp.DataType.build({"json": "variant", "timestamp": "timestampntz"}.get(name, name))
+
+    def document(self, text: exp.Expr) -> exp.Expr:
+        return call("parse_json", text)
+
+    def create_schema(self, name: str) -> None:
+        super().create_schema(name)
+        if self.schema is not None:
+            # The new one is the session's now.
+            self.execute(f"use schema {self.adapted(table(self.schema)).sql(self.dialect)}").close()
+
+    def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
+        schema = self.schema or ""
+        rows: list[tuple[Any, ...]] = []
+        for database, named in by_database(relations, self.database, schema, upper).items():
+            columns = table("columns", "information_schema", database)
+            rows += self.rows(statement(_COLUMNS, columns=columns, named=named))
+        listed = [
+            (*map(str, place), lower(column), _kind(kind, digits, scale))
+            for *place, column, kind, digits, scale in rows
+        ]
+        return found_in(listed, relations, self.database, schema)  # type: ignore[arg-type]
+
+    def types_of(self, query: exp.Query) -> dict[str, str]:
+        with self.told():
+            cursor = self.connection.cursor()
+            described = cursor.describe(self.rendered(query))
+            cursor.close()
+        return {
+            lower(each.name): _kind(_TYPES[each.type_code], each.precision, each.scale) for each in described
+        }
+
+    def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
+        return call("hash", *(value for value, _ in values))
+
+    def bucket(self, text: exp.Expr, buckets: int) -> exp.Expr:
+        number = call("bitshiftright", call("md5_number_upper64", text), 32)
+        return call("mod", number, buckets)
+
+    def moment(self, value: exp.Expr, kind: str) -> exp.Expr:
+        if "tz" in kind and "ntz" not in kind:
+            value = call("convert_timezone", "UTC", value)
+        return call("to_char", value, 'YYYY-MM-DD"T"HH24:MI:SS.FF6"Z"')
+
+    def json_float(self, value: exp.Expr) -> exp.Expr:
+        return self.json_other(value, "float")
+
+    def json_other(self, value: exp.Expr, kind: str) -> exp.Expr:
+        return call("to_json", call("to_variant", value))
+
+    def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
+        # Its cast of JSON's null is null.
+        member = exp.Bracket(this=call("parse_json", document), expressions=[exp.convert(name)])
+        return exp.cast(member, "varchar")
+
+
+def _adapt(node: exp.Expr) -> exp.Expr:
+    if isinstance(node, exp.Identifier) and not isinstance(node.parent, exp.PropertyEQ):
+        # What is not quoted is upper case there already; in quotes, it may be a reserved word.
+        name = upper(node.name) if node.args.get("quoted") else node.name.upper()
+        return exp.to_identifier(name, quoted=True)
+    if isinstance(node, exp.DataType) and node.this == exp.DataType.Type.TIMESTAMP:
+        return exp.DataType.build("timestampntz")
+    if isinstance(node, exp.RegexpReplace):
+        # It replaces every match; what it has in this place is where to begin.
+        node.set("modifiers", None)
+    return node
+
+
+def _kind(name: str, digits: int | None, scale: int | None) -> str:
+    kind = _NAMES.get(name.lower(), name.lower())
+    return f"decimal({digits},{scale or 0})" if kind == "number" and digits else kind
+
+
+def _plain(found: pa.Table) -> pa.Table:
+    """A part of a result with names as they are here, and with types that are the same in each part: a whole
+    number comes only as wide as the part's largest needs."""
+    columns: list[Any] = []
+    for column in found.columns:
+        made: Any = column
+        if pa.types.is_integer(column.type):
+            made = made.cast(pa.int64())
+        elif pa.types.is_timestamp(column.type):
+            made = made.cast(pa.timestamp("us"))
+        columns.append(made)
+    return pa.Table.from_arrays(columns, names=[lower(name) for name in found.column_names])

@@ -1,0 +1,120 @@
+"""JSON that is put together of texts, for engines whose own functions do not write it as it is wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sqlglot import exp
+
+from revetl.warehouse.base import NONFINITE
+from revetl.warehouse.engine import Engine
+
+# What a 64-bit float holds of a decimal, and so what readers of JSON do.
+_EXACT_DIGITS = 15
+_LARGEST = 2**63 - 1
+_MOST_DIGITS = 38
+_FAMILIES = {
+    "whole": "bigint int8 int64 integer int int4 smallint int2 tinyint byteint",
+    "decimal": "decimal numeric number bignumeric bigdecimal fixed money",
+    "float": "double float real float4 float8 float64",
+    "boolean": "boolean bool bit",
+    "moment": "timestamp timestamptz timestamp_ntz timestamp_ltz timestamp_tz datetime datetime2 "
+    "datetimeoffset",
+}
+_FAMILY_OF = {name: family for family, names in _FAMILIES.items() for name in names.split()}
+_TYPE = re.compile(r"(\w+)[^(]*(?:\((\d+)(?:,\s*(\d+))?\))?")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a type is by its name: `whole`, `decimal`, `float`, `boolean`, `moment` or `other`; of a decimal,
+    its digits and how many of them are behind the point."""
+
+    family: str
+    digits: int = _MOST_DIGITS
+    scale: int = 0
+
+
+def kind_of(name: str) -> Kind:
+    """A type's kind, whichever engine's name it is. A decimal of digits that nobody said has any."""
+    found = _TYPE.fullmatch(name.strip().lower())
+    family = _FAMILY_OF.get(found[1], "other") if found else "other"
+    if found is None or family != "decimal":
+        return Kind(family)
+    if found[2] is None:
+        return Kind(family, scale=_MOST_DIGITS // 2)
+    return Kind(family, int(found[2]), int(found[3] or 0))
+
+
+class Spelled(Engine):
+    """An engine that says of each kind of value how JSON writes it."""
+
+    nonfinite: ClassVar[Mapping[str, str]] = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
+    """The engine's words for floats that JSON has none for, and ours."""
+
+    def json_value(self, value: exp.Expr, kind: str) -> exp.Expr:
+        found = kind_of(kind)
+        if found.family == "whole":
+            made = text_of(value)
+        elif found.family == "decimal":
+            made = self._decimal(value, found)
+        elif found.family == "float":
+            made = self._float(value)
+        elif found.family == "boolean":
+            words = [(value.copy(), "true"), (exp.not_(exp.paren(value.copy())), "false")]
+            made = exp.Case(ifs=[exp.If(this=test, true=exp.convert(word)) for test, word in words])
+        elif found.family == "moment":
+            made = self.quoted(self.moment(value, kind.lower()))
+        else:
+            made = self.json_other(value, kind.lower())
+        return exp.func("coalesce", made, exp.convert("null"))
+
+    def quoted(self, text: exp.Expr) -> exp.Expr:
+        """A text without anything that has to be escaped, in JSON's quotes."""
+        return self.joined([exp.convert('"'), text, exp.convert('"')])
+
+    def moment(self, value: exp.Expr, kind: str) -> exp.Expr:
+        """A timestamp as ISO 8601 in UTC."""
+        raise NotImplementedError  # each engine's own
+
+    def json_float(self, value: exp.Expr) -> exp.Expr:
+        """A finite float as JSON writes it."""
+        return text_of(value)
+
+    def json_other(self, value: exp.Expr, kind: str) -> exp.Expr:
+        """A text, a date, a document, or what else there is, as JSON."""
+        raise NotImplementedError  # each engine's own
+
+    def exact(self, scale: int) -> exp.DataType:
+        """The widest decimal type with so many digits behind the point."""
+        return exp.DataType.build(f"decimal({_MOST_DIGITS}, {scale})")
+
+    def _decimal(self, value: exp.Expr, kind: Kind) -> exp.Expr:
+        """A number where readers of JSON hold it exactly, else its text."""
+        text = text_of(value)
+        if kind.digits <= _EXACT_DIGITS:
+            return text
+        if kind.scale == 0:
+            low, high = exp.convert(-_LARGEST - 1), exp.convert(_LARGEST)
+            holds: exp.Expr = exp.Between(this=value.copy(), low=low, high=high)
+        else:
+            back = exp.cast(exp.cast(value.copy(), "double"), self.exact(kind.scale))
+            holds = exp.EQ(this=back, expression=value.copy())
+        return exp.Case(ifs=[exp.If(this=holds, true=text)], default=self.quoted(text.copy()))
+
+    def _float(self, value: exp.Expr) -> exp.Expr:
+        if not self.nonfinite:
+            return self.json_float(value)
+        ifs = [
+            exp.If(this=exp.convert(said), true=exp.convert(f'{{"{NONFINITE}":"{word}"}}'))
+            for said, word in self.nonfinite.items()
+        ]
+        return exp.Case(this=text_of(value), ifs=ifs, default=self.json_float(value.copy()))
+
+
+def text_of(value: exp.Expr) -> exp.Expr:
+    """A value as text."""
+    return exp.cast(value.copy(), "varchar")
