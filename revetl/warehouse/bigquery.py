@@ -20,7 +20,7 @@ from sqlglot import exp
 
 from revetl.dbt import Target
 from revetl.errors import WarehouseError
-from revetl.sql import table
+from revetl.sql import statement, table
 from revetl.warehouse.base import Opening
 from revetl.warehouse.dbt import dbt_credentials, opened_by_dbt, signing_in
 from revetl.warehouse.engine import call, is_scratch, replaced, without
@@ -167,14 +167,22 @@ class BigQuery(Spelled):
         return [self._columns_of(relation) for relation in relations]
 
     def _columns_of(self, relation: exp.Table) -> dict[str, str] | None:
+        found = self._there(self.connection.get_table, self._place(relation))
+        return None if found is None else {field.name: _kind(field) for field in found.schema}
+
+    def _there(self, get: Callable[[str], Any], place: str) -> Any:
+        """What the API has at a place; None where there is nothing."""
         with self.told():
             try:
-                found = self.connection.get_table(self._place(relation))
+                return get(place)
             except Exception as error:
                 if getattr(error, "code", None) == _MISSING:
                     return None
                 raise
-        return {field.name: _kind(field) for field in found.schema}
+
+    def create_schema(self, name: str) -> None:
+        if self._there(self.connection.get_dataset, f"{self.database}.{name}") is None:
+            self.run(statement("create schema if not exists :schema", schema=table(name, self.database)))
 
     def types_of(self, query: exp.Query) -> dict[str, str]:
         with self.told():
@@ -207,12 +215,17 @@ class BigQuery(Spelled):
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
         # One function gives single values, and another the rest.
-        member = exp.Bracket(this=_parsed(document), expressions=[exp.convert(name)])
-        rest = call("nullif", call("to_json_string", member.copy()), "null")
-        return exp.func("coalesce", call("json_value", member), rest)
+        path = f'$."{name}"'
+        if '"' in name or "\\" in name:
+            # No path can hold it.
+            member = exp.Bracket(this=_parsed(document), expressions=[exp.convert(name)])
+            rest = call("nullif", call("to_json_string", member.copy()), "null")
+            return exp.func("coalesce", call("json_value", member), rest)
+        rest = call("json_query", document.copy(), path)
+        return exp.func("coalesce", call("json_value", document, path), rest)
 
     def close(self) -> None:
-        for name in self._made:
+        for name in sorted(self._made):
             with suppress(WarehouseError), self.told():
                 self.connection.delete_table(self._place(self.adapted(table(name))), not_found_ok=True)
         self._made.clear()
@@ -222,6 +235,8 @@ class BigQuery(Spelled):
 def _adapt(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.DataType):
         return exp.DataType.build("timestamptz") if node.this == exp.DataType.Type.TIMESTAMP else node
+    if isinstance(node, exp.TimeStrToTime):
+        return exp.cast(node.this, "timestamptz")
     if isinstance(node, exp.SHA2):
         return call("to_hex", call("sha256", node.this))
     if isinstance(node, exp.RegexpReplace):

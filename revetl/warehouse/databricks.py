@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -117,6 +118,8 @@ class Databricks(Spark):
             self.run(create)
 
     def _adapt(self, node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.TimeStrToTime):
+            return exp.cast(node.this, "timestampntz")
         catalog = node.args.get("catalog") if isinstance(node, exp.Table) else None
         made = super()._adapt(node)
         if catalog is not None:
@@ -140,5 +143,8 @@ class Databricks(Spark):
         return {name: kind for name, kind, *_ in described.collect()}
 
     def close(self) -> None:
-        super().close()
+        for name in sorted(self._made):
+            with suppress(WarehouseError):
+                self.run(statement("drop table if exists :made", made=table(name)))
+        self._made.clear()
         self.connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from revetl.sql import statement, table
 
 TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
 _SECRET = re.compile(r"pass|pwd|token|secret|key", re.IGNORECASE)
+_MOMENT = datetime(2000, 1, 1)
 _LOADED_ROWS = 1_000
 _LOADED_CHARACTERS = 2_000_000
 """What one INSERT carries: T-SQL takes no more rows, and no engine likes longer statements."""
@@ -152,7 +154,15 @@ class Engine:
         """A value in the engine's words."""
         if isinstance(value, str):
             return self._words.literal_sql(exp.Literal.string(value))
-        return self.adapted(exp.convert(value)).sql(self.dialect)
+        if isinstance(value, datetime):
+            return self._moment.replace(str(_MOMENT), str(value))
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        return "NULL" if value is None else self.adapted(exp.convert(value)).sql(self.dialect)
+
+    @cached_property
+    def _moment(self) -> str:
+        return self.adapted(exp.convert(_MOMENT)).sql(self.dialect)
 
     @cached_property
     def _words(self) -> sqlglot.Generator:

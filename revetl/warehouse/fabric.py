@@ -110,6 +110,10 @@ class Fabric(Spelled):
     def _adapt(self, node: exp.Expr) -> exp.Expr:
         return _adapt(node)
 
+    def create_schema(self, name: str) -> None:
+        # The statement itself looks first.
+        self.run(statement("create schema if not exists :schema", schema=table(name)))
+
     def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
         found: list[tuple[str, ...]] = []
         for database, named in by_database(relations, self.database, self.schema).items():
@@ -165,7 +169,9 @@ class Fabric(Spelled):
         # One function gives single values, and another the rest.
         word = name.replace("\\", "\\\\").replace('"', '\\"')
         path = f'$."{word}"'
-        return exp.func("coalesce", call("json_value", document, path), call("json_query", document, path))
+        return exp.func(
+            "coalesce", call("json_value", document, path), call("json_query", document.copy(), path)
+        )
 
 
 class Synapse(Fabric):

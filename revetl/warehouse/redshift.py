@@ -12,7 +12,7 @@ from typing import Any
 from sqlglot import exp
 
 from revetl.dbt import Target
-from revetl.sql import table
+from revetl.sql import statement, table
 from revetl.warehouse.base import Opening
 from revetl.warehouse.dbt import opened_by_dbt
 from revetl.warehouse.engine import call, found_in, replaced, schema_named, without
@@ -94,7 +94,7 @@ class Redshift(Spelled):
             self._in_transaction = False
 
     def lock(self, name: exp.Table) -> None:
-        self.execute(f"lock table {self.adapted(name).sql(self.dialect)}").close()
+        self.execute(self.commented(f"lock table {self.adapted(name).sql(self.dialect)}")).close()
 
     def type_of(self, name: str) -> exp.DataType:
         words = {"json": "super", "varchar": "text"}
@@ -105,6 +105,12 @@ class Redshift(Spelled):
 
     def adapted(self, sql: exp.Expr) -> exp.Expr:
         return replaced(sql, _adapt)
+
+    def create_schema(self, name: str) -> None:
+        # The standard's catalog lists only those of one's own.
+        there = statement("select 1 from pg_catalog.pg_namespace as n where n.nspname = :name", name=name)
+        if not self.rows(there):
+            self.run(statement("create schema if not exists :schema", schema=table(name)))
 
     def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
         pairs = sorted({(relation.db or _SCHEMA, relation.name) for relation in relations})

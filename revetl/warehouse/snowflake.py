@@ -130,7 +130,7 @@ class Snowflake(Spelled):
         return call("parse_json", text)
 
     def create_schema(self, name: str) -> None:
-        super().create_schema(name)
+        super().create_schema(upper(name))
         if self.schema is not None:
             # The new one is the session's now.
             self.execute(f"use schema {self.adapted(table(self.schema)).sql(self.dialect)}").close()
@@ -187,6 +187,8 @@ def _adapt(node: exp.Expr) -> exp.Expr:
         return exp.to_identifier(name, quoted=True)
     if isinstance(node, exp.DataType) and node.this == exp.DataType.Type.TIMESTAMP:
         return exp.DataType.build("timestampntz")
+    if isinstance(node, exp.TimeStrToTime):
+        return exp.cast(node.this, "timestampntz")
     if isinstance(node, exp.RegexpReplace):
         # It replaces every match; what it has in this place is where to begin.
         node.set("modifiers", None)

@@ -9,6 +9,7 @@ written anew with
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -23,8 +24,6 @@ import sqlglot
 from sqlglot import exp
 
 from revetl.dbt import Target
-from revetl.identity import diff as identity_diff
-from revetl.identity import profile as identity_profile
 from revetl.sql import column, statement, table
 from revetl.sync.run import Runner
 from revetl.warehouse import Opening, Warehouse
@@ -58,9 +57,7 @@ LATER = """
         ('p6', 'f@x', 6, null, null, null, null, '2')
     ) as people (person, email, score, money, rate, flag, moment, phone)
 """
-FIELDS = {"score": "score", "money": "money", "rate": "rate", "flag": "flag", "moment": "moment",
-          "tier": "case when score > 10 then 'gold é' else 'blue' end",
-          "phone": "regexp_replace(phone, '[^0-9]', '', 'g')"}  # fmt: skip
+FIELDS = {"score": "score", "tier": "case when score > 10 then 'gold é' else 'blue' end"}
 META: dict[str, Any] = {
     "key": "person",
     "sync": [
@@ -93,9 +90,13 @@ LOST = """
     );
     update revetl.revetl.sync_state set hash_by = 'before'
 """
+TYPED = {
+    "money": "money", "rate": "rate", "flag": "flag", "moment": "moment",
+    "phone": "regexp_replace(phone, '[^0-9]', '', 'g')",
+}  # fmt: skip
 BY_KEY: dict[str, Any] = {
     "key": "person",
-    "sync": [{"to": "crm", "fields": {"score": "score + 1", "name": "email"}, "constants": {"of": "x"}}],
+    "sync": [{"to": "crm", "fields": {"score": "score + 1", **TYPED}, "constants": {"of": "x"}}],
 }
 
 
@@ -218,7 +219,7 @@ def _identity(recorder: Recorder) -> None:
     parts = {name: table(name, "main", "revetl") for name in
              ("graph", "edges", "sightings", "merges", "conflicts", "before", "after")}  # fmt: skip
     with headed(recorder, "identity"):
-        for module in (identity_profile, identity_diff):
+        for module in map(importlib.import_module, ("revetl.identity.profile", "revetl.identity.diff")):
             for name in ("_MEMBERS", "_EDGES", "_MERGES", "_CONFLICTS", "_PROFILES", "_LARGEST"):
                 if template := getattr(module, name, None):
                     key = column("person", of="m")
