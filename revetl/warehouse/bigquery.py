@@ -24,13 +24,16 @@ from revetl.sql import statement, table
 from revetl.warehouse.base import Opening
 from revetl.warehouse.dbt import dbt_credentials, opened_by_dbt, signing_in
 from revetl.warehouse.engine import call, is_scratch, replaced, without
-from revetl.warehouse.spelled import Spelled
+from revetl.warehouse.spelled import Spelled, kind_of
 
 _EXPIRES = "expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)"
 _NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
 """What the API calls types otherwise than SQL does."""
 
 _MISSING = 404
+_NUMERIC_DIGITS = 29
+"""Before the point; a wider decimal is another type."""
+
 _LONGEST_LABEL = 63
 
 
@@ -233,8 +236,11 @@ class BigQuery(Spelled):
 
 
 def _adapt(node: exp.Expr) -> exp.Expr:
-    if isinstance(node, exp.DataType):
-        return exp.DataType.build("timestamptz") if node.this == exp.DataType.Type.TIMESTAMP else node
+    if isinstance(node, exp.DataType) and node.this == exp.DataType.Type.TIMESTAMP:
+        return exp.DataType.build("timestamptz")
+    if isinstance(node, exp.DataType) and node.this == exp.DataType.Type.DECIMAL:
+        kind = kind_of(node.sql())
+        return exp.DataType.build("bigdecimal") if kind.digits - kind.scale > _NUMERIC_DIGITS else node
     if isinstance(node, exp.TimeStrToTime):
         return exp.cast(node.this, "timestamptz")
     if isinstance(node, exp.SHA2):

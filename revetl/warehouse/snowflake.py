@@ -197,7 +197,10 @@ def _adapt(node: exp.Expr) -> exp.Expr:
 
 def _kind(name: str, digits: int | None, scale: int | None) -> str:
     kind = _NAMES.get(name.lower(), name.lower())
-    return f"decimal({digits},{scale or 0})" if kind == "number" and digits else kind
+    if kind != "number" or not digits:
+        return kind
+    # Whole numbers are such, too; they are no decimals to who compares as these are compared.
+    return f"decimal({digits},{scale})" if scale else f"number({digits},0)"
 
 
 def _plain(found: pa.Table) -> pa.Table:

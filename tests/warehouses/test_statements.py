@@ -28,7 +28,10 @@ from revetl.sql import column, statement, table
 from revetl.sync.run import Runner
 from revetl.warehouse import Opening, Warehouse
 from revetl.warehouse import open_warehouse as open_duckdb
+from revetl.warehouse.bits import conditioned
 from revetl.warehouse.duckdb import DuckDB
+from revetl.warehouse.engine import replaced
+from revetl.warehouse.rewriting import as_merge, in_parts, told_apart
 from tests.conftest import SandboxClient
 from tests.runner.drift import by_hand, readable
 from tests.support.project import ProjectFolder
@@ -66,7 +69,7 @@ META: dict[str, Any] = {
             "identifiers": {"id": "email"},
             "fields": FIELDS,
             "exclude": [{"model": "staff", "on": "person"}],
-            "holdout": 0.2,
+            "holdout": 0.001,
             "limit": 100,
             "order_by": "score desc",
         }
@@ -276,3 +279,53 @@ def test_a_checkpoint_is_one_merge(engine: str, said: dict[str, list[str]]) -> N
     ]
     words = [text.split()[0] for text in said_of_it]
     assert words == (["CREATE", "DELETE", "INSERT"] if engine in ("redshift", "synapse") else ["MERGE"])
+
+
+def test_what_is_rewritten_comes_to_the_same(
+    tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = _synced(tmp_path / "plain", sandbox)
+    assert all(plain)
+    own, rendered = DuckDB.run, DuckDB._rendered
+
+    def run(self: DuckDB, sql: exp.Expr) -> None:
+        changed = as_merge(sql)
+        if isinstance(changed, exp.Merge):
+            merged = table("revetl_merged")
+            name = table(*(changed.this.text(part) for part in ("this", "db", "catalog")))
+            rows, gone, changed = in_parts(changed, list(self.columns(name)), merged)
+            self.temporary(merged, rows)
+            own(self, gone)
+        own(self, changed)
+
+    def as_duckdb(node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.NullSafeEQ | exp.NullSafeNEQ):
+            return told_apart(node)
+        is_bit = isinstance(node, exp.DataType) and node.this == exp.DataType.Type.BIT
+        return exp.DataType.build("boolean") if is_bit else node
+
+    monkeypatch.setattr(DuckDB, "run", run)
+    monkeypatch.setattr(
+        DuckDB, "_rendered", lambda self, sql: rendered(self, replaced(conditioned(sql), as_duckdb))
+    )
+    assert _synced(tmp_path / "rewritten", sandbox) == plain
+
+
+def _synced(folder: Path, sandbox: SandboxClient) -> list[Any]:
+    """Some syncs; what is held then, there and in the state."""
+    sandbox.behave()
+    project = ProjectFolder(folder, {"crm": {"type": "webhook", "url": f"{sandbox.url}/{folder.name}"}})
+    project.sql("create table revetl.main.staff as select 'p3' as person")
+    project.audience("vips", PEOPLE, {**META, "sync": [{**META["sync"][0], "exclude": []}]})
+    project.open().sync("vips")
+    sandbox.misbehave({"kind": "reject", "pattern": "^b@x$", "reason": "no"})
+    project.audience("vips", LATER)
+    project.open().sync("vips")
+    refused = project.sql("select key, operation, attempts from revetl.revetl.sync_rejections")
+    project.audience("vips", PEOPLE)
+    project.sql("update revetl.revetl.sync_state set hash_by = 'before' where key = 'p1'")
+    project.open().sync("vips", retry=True)
+    state = project.sql(
+        "select * exclude (run_id, pending_run_id, acknowledged_at) from revetl.revetl.sync_state"
+    )
+    return [sandbox.members(folder.name, "vips"), sorted(state, key=str), sorted(refused)]
