@@ -6,6 +6,8 @@ READY := .venv/.ready
 # Drivers of all warehouses are large, and some hold others back: they have an environment of their own.
 ALL := .venv-warehouses/bin
 ALL_READY := .venv-warehouses/.ready
+DEMO := $(if $(filter duckdb postgres,$(TARGET)),$(BIN),$(ALL))
+DEMO_READY := $(if $(filter duckdb postgres,$(TARGET)),$(READY),$(ALL_READY))
 
 .PHONY: help demo test test-slow test-warehouses test-wheel test-chaos lint format bench lock wheel clean
 
@@ -36,8 +38,8 @@ $(ALL_READY): $(READY) requirements-warehouses.lock
 	@touch $@
 
 # TARGET=postgres and TARGET=spark start a server of their own for it.
-demo: $(READY)
-	$(BIN)/python -W ignore -m tests.warehouses $(TARGET) $(BIN)/revetl demo --target $(TARGET)
+demo: $(DEMO_READY)
+	$(DEMO)/python -W ignore -m tests.warehouses $(TARGET) $(DEMO)/revetl demo --target $(TARGET)
 
 # Three workers on two cores: tests wait for clocks and servers a good part of their time.
 test: $(READY)
