@@ -11,12 +11,37 @@
         or model.resource_type == 'unit_test' %}
         {{ return(false) }}
     {% endif %}
-    {% set settled = revetl.relation_there('identity_rules', suffix='__settled') %}
+    {{ return(revetl.is_settled(revetl.relation_there('identity_rules', suffix='__settled'))) }}
+{% endmacro %}
+
+{# Whether all identity tables were built, by the rules that are in force. #}
+{% macro is_settled(settled) %}
     {% if settled is none %}
         {{ return(false) }}
     {% endif %}
     {% set rows = run_query('select rules from ' ~ settled).rows %}
     {{ return(rows | length > 0 and rows[0][0] == revetl.identity_rules_hash()) }}
+{% endmacro %}
+
+{# Before a run that makes identity tables anew: stopped half-way, some are of one build and some of another, and
+   only one that makes all of them anew puts that right. #}
+{% macro unsettle_identity() %}
+    {% if not execute or flags.WHICH not in ['build', 'run'] %}
+        {{ return('') }}
+    {% endif %}
+    {% set settled = revetl.relation_there('identity_rules', suffix='__settled') %}
+    {% if settled is none or (not flags.FULL_REFRESH and revetl.is_settled(settled)) %}
+        {{ return('') }}
+    {% endif %}
+    {% set anew = [] %}
+    {% for unique_id in selected_resources if unique_id.startswith('model.revetl.')
+        and 'identity_increment' in graph.nodes[unique_id].tags %}
+        {% do anew.append(unique_id) %}
+    {% endfor %}
+    {% if anew %}
+        {% do adapter.drop_relation(settled) %}
+        {% do adapter.commit() %}
+    {% endif %}
 {% endmacro %}
 
 {# The days whose messages are not those that the sightings were made of; none for any day (what is blocked has

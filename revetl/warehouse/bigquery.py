@@ -128,14 +128,7 @@ class BigQuery(Spelled):
         self._made.add(made.name)
 
     def _in_dataset(self, make: Callable[[], object]) -> None:
-        """Make a scratch table; before the first run, its dataset too."""
-        try:
-            make()
-        except WarehouseError as error:
-            if "not found: dataset" not in str(error).lower():
-                raise
-            self.create_schema(self._state_schema)
-            make()
+        self.made_in(self._state_schema, make, missing="not found: dataset")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from revetl.warehouse.base import Opening
 from revetl.warehouse.dbt import dbt_credentials, signing_in
 from revetl.warehouse.engine import Engine, by_database, defined, found_in, without
 from revetl.warehouse.rewriting import as_merge
-from revetl.warehouse.spark import Spark, first_sentence
+from revetl.warehouse.spark import NO_SCHEMA, Spark, first_sentence
 
 _NO_CATALOG = "hive_metastore"
 """The catalog of old, which describes itself by Spark's own statements."""
@@ -68,6 +68,8 @@ class Databricks(Spark):
 
     def prepare(self) -> None:
         self._sql("set time zone 'UTC'")
+        if not self._light:
+            self.drop_forgotten()
 
     def _sql(self, text: str) -> _Result:
         cursor = self.execute(text)
@@ -108,14 +110,7 @@ class Databricks(Spark):
         self._made.add(made.name)
 
     def _replace_table(self, create: exp.Create) -> None:
-        """Make a scratch table; before the first run, the schema that it lies in too."""
-        try:
-            self.run(create)
-        except WarehouseError as error:
-            if "SCHEMA_NOT_FOUND" not in str(error):
-                raise
-            self.create_schema(self._state_schema)
-            self.run(create)
+        self.made_in(self._state_schema, lambda: self.run(create), NO_SCHEMA)
 
     def _adapt(self, node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.TimeStrToTime):

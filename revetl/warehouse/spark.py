@@ -10,6 +10,8 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -25,6 +27,11 @@ from revetl.warehouse.rewriting import rewritten
 _EXACT_DIGITS = 15
 _SCRATCH = "revetl_"
 """Unqualified tables of such names are the runner's temporary ones."""
+
+_OF_SESSION = re.compile(rf"{_SCRATCH}\w+__(\d{{8}})[0-9a-f]{{8}}")
+_OLDEST_SCRATCH = timedelta(days=2)
+NO_SCHEMA = "schema_not_found"
+"""In what Spark says where there is none."""
 
 _ROW_FORMATS = frozenset({"delta", "iceberg", "hudi"})
 _NEXT = "__revetl_next"
@@ -74,7 +81,8 @@ class Spark(Engine):
         self.schema = str(target.config.get("schema", "default"))
         self._state_schema = opening.state_schema
         self._light = opening.light
-        self._session_id = uuid.uuid4().hex[:12]
+        # With the day, by which others know what a killed session has left.
+        self._session_id = f"{datetime.now(UTC):%Y%m%d}{uuid.uuid4().hex[:8]}"
         self._columns: dict[str, list[str]] = {}
 
     def prepare(self) -> None:
@@ -89,6 +97,7 @@ class Spark(Engine):
         self._rows_change = str(source).lower() in _ROW_FORMATS
         if not self._light:
             self._mend()
+            self.drop_forgotten()
 
     def _mend(self) -> None:
         """Finish a replacement that was cut short."""
@@ -102,6 +111,17 @@ class Spark(Engine):
                     self._sql(f"drop table if exists {passing.sql(self.dialect)}")
                 else:
                     self._sql(f"alter table {passing.sql(self.dialect)} rename to {name.sql(self.dialect)}")
+
+    def drop_forgotten(self) -> None:
+        """Drop the scratch tables of sessions that ended days ago without dropping them."""
+        before = f"{datetime.now(UTC) - _OLDEST_SCRATCH:%Y%m%d}"
+        pattern = exp.convert(f"{_SCRATCH}*__2*").sql(self.dialect)
+        with suppress(WarehouseError):
+            for row in self._sql(f"show tables in `{self._state_schema}` like {pattern}").collect():
+                forgotten = table(row[1], self._state_schema)
+                session = _OF_SESSION.fullmatch(row[1])
+                if session and session[1] < before:
+                    self._sql(f"drop table if exists {forgotten.sql(self.dialect)}")
 
     def _sql(self, text: str) -> Any:
         with self.told():
@@ -144,22 +164,40 @@ class Spark(Engine):
             return [tuple(row) for row in found.collect()]
 
     def stream(self, sql: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
+        from pyspark.sql.pandas.types import to_arrow_schema
+
         frame = self._sql(self.rendered(sql))
         with self.told():
-            data: pa.Table = frame.toArrow()
-        yield from data.to_batches(max_chunksize=batch_rows)
+            schema = to_arrow_schema(frame.schema)
+            # One partition at a time, where an Arrow table would be all of it.
+            rows = iter(frame.toLocalIterator())
+        while True:
+            with self.told():
+                part = [tuple(row) for row in islice(rows, batch_rows)]
+            if not part:
+                break
+            columns = [
+                pa.array(values, field.type)
+                for values, field in zip(zip(*part, strict=True), schema, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(columns, names=schema.names)
 
     def temporary(self, made: exp.Table, query: exp.Query) -> None:
         self.run(statement("drop table if exists :made", made=made))
-        self.run(exp.Create(this=made, kind="TABLE", expression=query))
+        create = exp.Create(this=made, kind="TABLE", expression=query)
+        self.made_in(self._state_schema, lambda: self.run(create), NO_SCHEMA)
         self._made.add(made.name)
         self._columns.clear()
 
     def load(self, made: exp.Table, data: pa.Table) -> None:
         self.run(statement("drop table if exists :made", made=made))
         name = self.adapted(made).sql(self.dialect).replace("`", "")
-        with self.told():
-            self.connection.createDataFrame(_typed(data)).write.saveAsTable(name)
+
+        def loaded() -> None:
+            with self.told():
+                self.connection.createDataFrame(_typed(data)).write.saveAsTable(name)
+
+        self.made_in(self._state_schema, loaded, NO_SCHEMA)
         self._made.add(made.name)
         self._columns.clear()
 

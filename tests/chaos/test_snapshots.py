@@ -62,7 +62,7 @@ ANY = given(
 )
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=5, deadline=None, derandomize=True)
 @ANY
 def test_the_destination_comes_to_hold_the_new_snapshot_less_the_rejected(**drawn: Any) -> None:
     live_through(**drawn)

@@ -10,10 +10,18 @@ import pytest
 from tests.conformance.stories import STORIES, told
 from tests.conftest import SandboxClient
 
+LONG = {
+    "a destination that refuses some",
+    "an old identifier that cannot be removed",
+    "another mapping",
+    "suppressed, held out, and over the limit",
+}
 _ON_DUCKDB: dict[str, list[dict[str, Any]]] = {}
 
 
-@pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize(
+    "story", [pytest.param(each, marks=pytest.mark.slow) if each in LONG else each for each in STORIES]
+)
 def test_a_story_is_told_as_on_duckdb(
     story: str, engine: str, tmp_path: Path, sandbox: SandboxClient
 ) -> None:

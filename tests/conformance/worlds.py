@@ -142,12 +142,12 @@ class World:
         ]
         rows = warehouse.rows(exp.select(*selected).from_(relation))
         return Counter(
-            repr({name: _alike(value, name in documents) for name, value in zip(names, row, strict=True)})
+            repr({name: alike(value, name in documents) for name, value in zip(names, row, strict=True)})
             for row in rows
         )
 
 
-def _alike(value: Any, is_document: bool) -> Any:
+def alike(value: Any, is_document: bool) -> Any:
     """A value as two engines have the same; documents by what is in them."""
     if is_document and value is not None:
         return json.dumps(json.loads(value, parse_float=_number, parse_int=_number), sort_keys=True)

@@ -168,6 +168,26 @@ def test_builds_in_any_split_are_the_reference_and_a_full_build(by: Rules, seed:
             assert world.ask(f"select {columns} from {table} order by all") == before, table
 
 
+@pytest.mark.parametrize("anew", ["a full refresh", "other rules and back"])
+def test_what_came_before_a_build_anew_that_stopped_half_way(tmp_path: Path, anew: str) -> None:
+    by = Rules(TYPES, {"user_id": {"ever": 1}})
+    world = World(tmp_path, by)
+    known = [Message("m1", 0, {"user_id": "u1", "anonymous_id": "a1"})]
+    world.show(known)
+    world.build()
+    world.show([*known, Message("m2", DAY, {"user_id": "u1", "email": "e1"})])
+    half = ["world", "revetl.staging", "+identity_sightings"]
+    if anew == "a full refresh":
+        world.build("--full-refresh", select=half)
+    else:
+        world.rule(Rules(TYPES, {"user_id": {"ever": 2}}))
+        world.build(select=half)
+        world.rule(by)
+    world.build()
+    found = world.profiles()
+    assert found["email", "e1"] == found["user_id", "u1"] == found["anonymous_id", "a1"]
+
+
 def test_only_touched_components_are_made_anew(tmp_path: Path) -> None:
     by = Rules(TYPES, {"user_id": {"ever": 1}})
     world = World(tmp_path, by)

@@ -27,8 +27,12 @@ class ProjectFolder:
         self._nodes: dict[str, Any] = {}
         root.mkdir(parents=True, exist_ok=True)
         document: dict[str, Any] = {"name": "shop", "profile": "shop", "version": "1.0"}
+        self.raw_schema = "raw"
         if self.backend.state_schema != "revetl":
-            document["vars"] = {"revetl": {"state_schema": self.backend.state_schema}}
+            self.raw_schema = f"raw_{self.backend.schema}"
+            document["vars"] = {
+                "revetl": {"state_schema": self.backend.state_schema, "raw_schema": self.raw_schema}
+            }
         self._write("dbt_project.yml", document)
         self._write("profiles.yml", {"shop": {"target": "dev", "outputs": {"dev": self.backend.output}}})
         (root / "models").mkdir(exist_ok=True)
