@@ -7,16 +7,16 @@
 {% set fields = ['user_id', 'anonymous_id', 'email', 'phone'] %}
     select
         sync,
-        key,
+        {{ revetl.quoted('key') }},
         cast(null as {{ revetl.type_of('varchar') }}) as identifier_type,
-        {{ revetl.normalised('key') }} as identifier_value
+        {{ revetl.normalised(revetl.quoted('key')) }} as identifier_value
     from {{ revetl.live(source('revetl', 'sync_state')) }}
     {%- for column, names in {'identifiers': identifiers, 'fields': fields}.items() %}
     {%- for name in names %}
     union all
     select
         sync,
-        key,
+        {{ revetl.quoted('key') }},
         cast({{ "'" ~ name ~ "'" if column == 'fields' else 'null' }} as {{ revetl.type_of('varchar') }}),
         {{ revetl.normalised(revetl.json_text(revetl.as_json(column), name)) }}
     from {{ revetl.live(source('revetl', 'sync_state')) }}
@@ -30,7 +30,7 @@
 {% macro suppressed_and_held(held, suppressions) %}
     select
         held.sync,
-        held.key,
+        held.{{ revetl.quoted('key') }},
         min(suppressions.suppressed_at) as suppressed_at
     from {{ held }} as held
     inner join {{ suppressions }} as suppressions
@@ -40,7 +40,7 @@
     where held.identifier_value <> ''
     group by
         held.sync,
-        held.key
+        held.{{ revetl.quoted('key') }}
 {% endmacro %}
 
 {# The members of the tested audience who are suppressed, as a query: key. As a sync sees it: by any column that is
@@ -54,7 +54,7 @@
             database=audience.database, schema=audience.schema, identifier=audience.alias) %}
         {% set columns = adapter.get_columns_in_relation(relation) %}
     {% endif %}
-    select identifier_value as key
+    select identifier_value as {{ revetl.quoted('key') }}
     from {{ suppressions }}
     where 1 = 0
     {%- for column in columns %}

@@ -9,7 +9,7 @@
 {% set text = revetl.type_of('varchar') %}
 with members as (
 
-    select distinct cast({{ revetl.quoted(key) }} as {{ text }}) as key
+    select distinct cast({{ revetl.quoted(key) }} as {{ text }}) as {{ revetl.quoted('key') }}
     from {{ model }}
 
 ),
@@ -17,7 +17,7 @@ with members as (
 held as (
 
     select
-        key,
+        {{ revetl.quoted('key') }},
         acknowledged_at
     from {{ source('revetl', 'sync_state') }}
     where sync = {{ sync.name }}
@@ -26,7 +26,7 @@ held as (
 
 rejected as (
 
-    select key
+    select {{ revetl.quoted('key') }}
     from {{ source('revetl', 'sync_rejections') }}
     where sync = {{ sync.name }}
 
@@ -34,11 +34,11 @@ rejected as (
 
 kept_back as (
 
-    select key
+    select {{ revetl.quoted('key') }}
     from {{ source('revetl', 'audience_holdouts') }}
     where sync = {{ sync.name }}
     {{ revetl.union_distinct() }}
-    select key from (
+    select {{ revetl.quoted('key') }} from (
 {{ revetl.suppressed_members(key) }}
     ) as suppressed
 
@@ -57,26 +57,26 @@ last_run as (
 compared as (
 
     select
-        coalesce(members.key, held.key) as key,
-        members.key is not null as is_member,
-        held.key is not null as is_held,
+        coalesce(members.{{ revetl.quoted('key') }}, held.{{ revetl.quoted('key') }}) as {{ revetl.quoted('key') }},
+        members.{{ revetl.quoted('key') }} is not null as is_member,
+        held.{{ revetl.quoted('key') }} is not null as is_held,
         held.acknowledged_at is not null as is_acknowledged,
-        rejected.key is not null as is_rejected,
-        kept_back.key is not null as is_kept_back
+        rejected.{{ revetl.quoted('key') }} is not null as is_rejected,
+        kept_back.{{ revetl.quoted('key') }} is not null as is_kept_back
     from members
     full outer join held
-        on members.key = held.key
+        on members.{{ revetl.quoted('key') }} = held.{{ revetl.quoted('key') }}
     left join rejected
-        on rejected.key = coalesce(members.key, held.key)
+        on rejected.{{ revetl.quoted('key') }} = coalesce(members.{{ revetl.quoted('key') }}, held.{{ revetl.quoted('key') }})
     left join kept_back
-        on kept_back.key = coalesce(members.key, held.key)
+        on kept_back.{{ revetl.quoted('key') }} = coalesce(members.{{ revetl.quoted('key') }}, held.{{ revetl.quoted('key') }})
 
 ),
 
 judged as (
 
     select
-        key,
+        {{ revetl.quoted('key') }},
         case
             when is_rejected then null
             when is_held and is_kept_back then 'held, though held out or suppressed'
@@ -91,7 +91,7 @@ judged as (
 )
 
 select
-    key,
+    {{ revetl.quoted('key') }},
     complaint
 from judged
 where

@@ -27,16 +27,16 @@ found as (
 
     select
         sync,
-        key
+        {{ revetl.quoted('key') }}
     from suppressed_by_identifier
     where {{ of_the_audience }}
     {{ revetl.union_distinct() }}
     select
         held.sync,
-        held.key
+        held.{{ revetl.quoted('key') }}
     from {{ source('revetl', 'sync_state') }} as held
     inner join suppressed_by_column
-        on held.key = suppressed_by_column.key
+        on held.{{ revetl.quoted('key') }} = suppressed_by_column.{{ revetl.quoted('key') }}
     where {{ of_the_audience }}
 
 )

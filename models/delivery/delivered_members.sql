@@ -12,7 +12,7 @@ members as (
         sync,
         {{ revetl.audience_of('sync') }} as audience,
         {{ revetl.destination_of('sync') }} as destination,
-        key,
+        {{ revetl.quoted('key') }},
         identifiers,
         fields,
         acknowledged_at,

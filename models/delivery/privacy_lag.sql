@@ -28,7 +28,7 @@ removed as (
 
     select
         sync,
-        key,
+        {{ revetl.quoted('key') }},
         caused_at as suppressed_at,
         changed_at as removed_at,
         run_id
@@ -44,7 +44,7 @@ people as (
 
     select
         sync,
-        key,
+        {{ revetl.quoted('key') }},
         suppressed_at,
         removed_at,
         run_id,
@@ -53,7 +53,7 @@ people as (
     union all
     select
         sync,
-        key,
+        {{ revetl.quoted('key') }},
         suppressed_at,
         null as removed_at,
         null as run_id,
@@ -77,7 +77,7 @@ lags as (
         sync,
         {{ revetl.audience_of('sync') }} as audience,
         {{ revetl.destination_of('sync') }} as destination,
-        key,
+        {{ revetl.quoted('key') }},
         suppressed_at,
         removed_at,
         {{ revetl.seconds_between('suppressed_at', 'ended_at') }} as lag_seconds,

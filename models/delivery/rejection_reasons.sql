@@ -17,7 +17,7 @@ reasons as (
         reason,
         count(*) as record_count,
         cast(sum(attempts) as {{ revetl.type_of('bigint') }}) as attempt_count,
-        {{ revetl.min_text('key') }} as example_key,
+        {{ revetl.min_text(revetl.quoted('key')) }} as example_key,
         min(first_rejected_at) as first_rejected_at,
         max(last_rejected_at) as last_rejected_at
     from rejections

@@ -18,7 +18,7 @@ described as (
         {{ revetl.account_id('group_id') }} as account_id,
         message_id,
         {%- for trait in traits %}
-        {{ revetl.trait_value(trait) }} as {{ trait }},
+        {{ revetl.trait_value(trait) }} as {{ revetl.quoted(trait) }},
         {%- endfor %}
         timestamp
     from group_messages
@@ -31,7 +31,8 @@ set_last as (
     select
         account_id,
         {%- for trait in traits %}
-        {{ revetl.last_value_by(trait, 'timestamp', 'message_id') }} as {{ trait }},
+        {%- set column = revetl.quoted(trait) %}
+        {{ revetl.last_value_by(column, 'timestamp', 'message_id') }} as {{ column }},
         {%- endfor %}
         min(timestamp) as first_seen_at,
         max(timestamp) as last_seen_at

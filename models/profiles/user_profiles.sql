@@ -48,7 +48,7 @@ identified as (
         events.canonical_id,
         identifies.message_id,
         {%- for trait in traits %}
-        {{ revetl.trait_value(trait) }} as {{ trait }},
+        {{ revetl.trait_value(trait) }} as {{ revetl.quoted(trait) }},
         {%- endfor %}
         identifies.timestamp
     from identifies
@@ -62,8 +62,9 @@ set_last as (
 
     select
         {%- for trait in traits %}
-        {{ revetl.last_value_by(trait, 'timestamp', 'message_id') }} as {{ trait }},
-        max(case when {{ trait }} is not null then timestamp end) as {{ trait }}_set_at,
+        {%- set column = revetl.quoted(trait) %}
+        {{ revetl.last_value_by(column, 'timestamp', 'message_id') }} as {{ column }},
+        max(case when {{ column }} is not null then timestamp end) as {{ revetl.quoted(trait ~ '_set_at') }},
         {%- endfor %}
         canonical_id
     from identified
@@ -78,8 +79,8 @@ joined as (
         profiles.user_id,
         profiles.anonymous_id,
         {%- for trait in traits %}
-        set_last.{{ trait }},
-        set_last.{{ trait }}_set_at,
+        set_last.{{ revetl.quoted(trait) }},
+        set_last.{{ revetl.quoted(trait ~ '_set_at') }},
         {%- endfor %}
         profiles.first_seen_at,
         profiles.last_seen_at,
