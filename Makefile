@@ -53,6 +53,7 @@ test-wheel: $(READY)
 
 test-warehouses: $(ALL_READY)
 	$(ALL)/pytest -m warehouses
+	$(ALL)/python -W ignore -m tests.warehouses spark $(ALL)/pytest tests/conformance --engines spark
 
 test-chaos: $(READY)
 	$(BIN)/pytest --numprocesses auto -m chaos
