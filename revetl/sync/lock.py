@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from revetl.errors import Locked
 from revetl.sql import statement
@@ -57,14 +57,10 @@ def acquire(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> Lea
     It is taken by one statement and then read back, for where an engine has no locks, one statement is the
     most that is done at once.
     """
-    gone = next(
-        (
-            holder
-            for holder, host, process, *_ in _held(warehouse, tables, sync)
-            if host == socket.gethostname() and not _is_alive(process)
-        ),
-        None,
-    )
+    held = _held(warehouse, tables, sync)
+    gone = next((holder.run_id for holder in held if holder.is_gone), None)
+    # What is plainly another's is not written to: where rows cannot be changed, all are written anew.
+    _refuse(sync, [holder for holder in held if not holder.is_gone and holder.expires_at > now()])
     lease = Lease(sync, run_id, now() + LEASE)
     with warehouse.transaction():
         warehouse.lock(tables.locks)
@@ -81,24 +77,43 @@ def acquire(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> Lea
                 until=lease.expires_at,
             )
         )
-    for holder, host, process, acquired_at, expires_at in _held(warehouse, tables, sync):
-        if holder != run_id:
-            raise Locked(
-                f"{sync}: run {holder} on {host} (process {process.split('/')[0]}) has been at it since "
-                f"{acquired_at:%Y-%m-%d %H:%M:%S} UTC. Wait for it, or until its lease ends at "
-                f"{expires_at:%H:%M:%S} UTC if that machine is gone."
-            )
+    _refuse(sync, [holder for holder in _held(warehouse, tables, sync) if holder.run_id != run_id])
     return lease
 
 
-def _held(warehouse: Warehouse, tables: Tables, sync: str) -> list[tuple[Any, ...]]:
-    return warehouse.rows(
+class _Holder(NamedTuple):
+    """A row of `sync_locks`."""
+
+    run_id: str
+    host: str
+    process: str
+    acquired_at: datetime
+    expires_at: datetime
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was a process of this machine that is no more."""
+        return self.host == socket.gethostname() and not _is_alive(self.process)
+
+
+def _refuse(sync: str, others: list[_Holder]) -> None:
+    for other in others:
+        raise Locked(
+            f"{sync}: run {other.run_id} on {other.host} (process {other.process.split('/')[0]}) has been at "
+            f"it since {other.acquired_at:%Y-%m-%d %H:%M:%S} UTC. Wait for it, or until its lease ends at "
+            f"{other.expires_at:%H:%M:%S} UTC if that machine is gone."
+        )
+
+
+def _held(warehouse: Warehouse, tables: Tables, sync: str) -> list[_Holder]:
+    rows = warehouse.rows(
         statement(
             "select run_id, host, process, acquired_at, expires_at from :locks as k where k.sync = :sync",
             locks=tables.locks,
             sync=sync,
         )
     )
+    return [_Holder(*row) for row in rows]
 
 
 def renew(warehouse: Warehouse, tables: Tables, lease: Lease) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 from sqlglot import exp
@@ -24,6 +24,7 @@ from revetl.warehouse.base import NONFINITE, Opening
 from revetl.warehouse.engine import Engine, call, found_in
 from revetl.warehouse.rewriting import rewritten
 
+Result = TypeVar("Result")
 _EXACT_DIGITS = 15
 _SCRATCH = "revetl_"
 """Unqualified tables of such names are the runner's temporary ones."""
@@ -33,6 +34,10 @@ _OLDEST_SCRATCH = timedelta(days=2)
 NO_SCHEMA = "schema_not_found"
 """In what Spark says where there is none."""
 
+_REPLACED = "FILE_NOT_EXIST"
+"""In what Spark says where the files of a table are not those that it has listed."""
+
+_REFRESHES = 3
 _ROW_FORMATS = frozenset({"delta", "iceberg", "hudi"})
 _NEXT = "__revetl_next"
 _COLUMN = re.compile(r"^ \|-- (.+?): (.+?) \(nullable", re.MULTILINE)
@@ -153,15 +158,39 @@ class Spark(Engine):
         assert isinstance(name, exp.Table)
         passing = table(f"{name.name}{_NEXT}", name.db)
         words = {"name": name.sql(self.dialect), "passing": passing.sql(self.dialect)}
-        self._sql(f"drop table if exists {words['passing']}")
-        self._sql(self.rendered(exp.Create(this=passing, kind="TABLE", expression=query)))
+        create = exp.Create(this=passing, kind="TABLE", expression=query)
+
+        def written() -> None:
+            self._sql(f"drop table if exists {words['passing']}")
+            self._sql(self.rendered(create))
+
+        self._refreshed(create, written)
         self._sql(f"drop table {words['name']}")
         self._sql(f"alter table {words['passing']} rename to {words['name']}")
 
     def rows(self, sql: exp.Expr) -> list[tuple[Any, ...]]:
-        found = self._sql(self.rendered(sql))
-        with self.told():
-            return [tuple(row) for row in found.collect()]
+        def read() -> list[tuple[Any, ...]]:
+            found = self._sql(self.rendered(sql))
+            with self.told():
+                return [tuple(row) for row in found.collect()]
+
+        return self._refreshed(sql, read)
+
+    def _refreshed(self, sql: exp.Expr, work: Callable[[], Result]) -> Result:
+        """What a statement gives; done again where another process has meanwhile put new files in the place
+        of those that this session knows."""
+        for _ in range(_REFRESHES):
+            try:
+                return work()
+            except WarehouseError as error:
+                if _REPLACED not in str(error):
+                    raise
+            for name in self.adapted(sql).find_all(exp.Table):
+                with suppress(WarehouseError):
+                    self._sql(
+                        f"refresh table {exp.table_(name.name, db=name.db, quoted=True).sql(self.dialect)}"
+                    )
+        return work()
 
     def stream(self, sql: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
         from pyspark.sql.pandas.types import to_arrow_schema

@@ -86,7 +86,7 @@ def test_killed_runs_lose_nothing(crm: ProjectFolder, sandbox: SandboxClient, cl
     assert final.returncode == 0, final.stderr
     assert killed >= KILLS // 2
 
-    expected = dict(crm.sql("select user_id, score from vips"))
+    expected = dict(crm.sql(f"select user_id, score from {crm.backend.schema}.vips"))
     assert {who: fields["score"] for who, fields in sandbox.members("crm", "vips").items()} == expected
     held = crm.sql("select key, pending_operation from revetl.revetl.sync_state")
     assert sorted(held) == [(key, None) for key in sorted(expected)]
