@@ -13,7 +13,7 @@ from revetl.config import read_yaml
 from revetl.errors import UsageError, nearest
 from revetl.paths import dbt_project_dir
 
-PACKAGE_PARTS = ("dbt_project.yml", "models", "macros", "seeds")
+PACKAGE_PARTS = ("dbt_project.yml", "models", "macros", "seeds", "snapshots")
 _SCAFFOLD = Path(__file__).parent / "scaffold"
 
 

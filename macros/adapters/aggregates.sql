@@ -48,3 +48,109 @@
         ~ value ~ ")" -%}
     substring({{ largest }}, charindex(char(1), {{ largest }}) + 1, 8000)
 {%- endmacro %}
+
+{# In an aggregate: the value that is not null with the earliest moment; ties go to the smaller tie-breaker. #}
+{% macro first_value_by(value, moment, tie_breaker) -%}
+    {{ return(adapter.dispatch('first_value_by', 'revetl')(value, moment, tie_breaker)) }}
+{%- endmacro %}
+
+{% macro default__first_value_by(value, moment, tie_breaker) -%}
+    (array_agg({{ value }} order by {{ moment }}, {{ tie_breaker }}) filter (where {{ value }} is not null))[1]
+{%- endmacro %}
+
+{% macro postgres__first_value_by(value, moment, tie_breaker) -%}
+    (array_agg(
+        {{ value }} order by {{ moment }}, {{ revetl.by_code_point(tie_breaker) }}
+    ) filter (where {{ value }} is not null))[1]
+{%- endmacro %}
+
+{% macro duckdb__first_value_by(value, moment, tie_breaker) -%}
+    arg_min({{ value }}, row({{ moment }}, {{ tie_breaker }})) filter (where {{ value }} is not null)
+{%- endmacro %}
+
+{% macro snowflake__first_value_by(value, moment, tie_breaker) -%}
+    min_by({{ value }}, case when {{ value }} is not null
+        then to_char({{ moment }}, 'YYYYMMDDHH24MISSFF6') || {{ tie_breaker }} end)
+{%- endmacro %}
+
+{% macro spark__first_value_by(value, moment, tie_breaker) -%}
+    min_by({{ value }}, struct({{ moment }}, {{ tie_breaker }})) filter (where {{ value }} is not null)
+{%- endmacro %}
+
+{% macro bigquery__first_value_by(value, moment, tie_breaker) -%}
+    array_agg({{ value }} ignore nulls order by {{ moment }}, {{ tie_breaker }} limit 1)[safe_offset(0)]
+{%- endmacro %}
+
+{% macro redshift__first_value_by(value, moment, tie_breaker) -%}
+    {% set smallest = "min(to_char(" ~ moment ~ ", 'YYYYMMDDHH24MISSUS') || " ~ tie_breaker ~ " || chr(1) || "
+        ~ value ~ ")" -%}
+    substring({{ smallest }}, strpos({{ smallest }}, chr(1)) + 1)
+{%- endmacro %}
+
+{% macro fabric__first_value_by(value, moment, tie_breaker) -%}
+    {% set smallest = "min(convert(varchar(26), " ~ moment ~ ", 121) + " ~ tie_breaker ~ " + char(1) + "
+        ~ value ~ ")" -%}
+    substring({{ smallest }}, charindex(char(1), {{ smallest }}) + 1, 8000)
+{%- endmacro %}
+
+{# In an aggregate: the percentile of numbers, from 0 to 1, between the two nearest where it falls between them. #}
+{% macro percentile(value, part) -%}
+    {{ return(adapter.dispatch('percentile', 'revetl')(value, part)) }}
+{%- endmacro %}
+
+{% macro default__percentile(value, part) -%}
+    percentile_cont({{ part }}) within group (order by cast({{ value }} as {{ revetl.type_of('double') }}))
+{%- endmacro %}
+
+{% macro duckdb__percentile(value, part) -%}
+    quantile_cont(cast({{ value }} as double), {{ part }})
+{%- endmacro %}
+
+{% macro spark__percentile(value, part) -%}
+    percentile(cast({{ value }} as double), {{ part }})
+{%- endmacro %}
+
+{# Exact ones are of windows only; of a thousand steps, the one that is nearest. #}
+{% macro bigquery__percentile(value, part) -%}
+    approx_quantiles(cast({{ value }} as float64), 1000)[safe_offset({{ (part * 1000) | int }})]
+{%- endmacro %}
+
+{% macro fabric__percentile(value, part) -%}
+    approx_percentile_cont({{ part }}) within group (order by cast({{ value }} as float))
+{%- endmacro %}
+
+{# In an aggregate: the different texts in the order of their code points, as a JSON array; null where there are none. #}
+{% macro unique_list(value) -%}
+    {{ return(adapter.dispatch('unique_list', 'revetl')(value)) }}
+{%- endmacro %}
+
+{% macro default__unique_list(value) -%}
+    jsonb_agg(distinct {{ revetl.by_code_point(value) }}) filter (where {{ value }} is not null)
+{%- endmacro %}
+
+{% macro duckdb__unique_list(value) -%}
+    to_json(list_sort(list(distinct {{ value }}) filter (where {{ value }} is not null)))
+{%- endmacro %}
+
+{% macro snowflake__unique_list(value) -%}
+    case when count({{ value }}) > 0 then to_variant(array_sort(array_unique_agg({{ value }}))) end
+{%- endmacro %}
+
+{% macro bigquery__unique_list(value) -%}
+    case when count({{ value }}) > 0 then to_json(array_agg(distinct {{ value }} ignore nulls order by {{ value }})) end
+{%- endmacro %}
+
+{% macro spark__unique_list(value) -%}
+    case when count({{ value }}) > 0 then to_json(array_sort(collect_set({{ value }}))) end
+{%- endmacro %}
+
+{# As the text of one, which has 64 KB. #}
+{% macro redshift__unique_list(value) -%}
+    json_parse('[' || listagg(distinct json_serialize(cast({{ value }} as super)), ',')
+        within group (order by json_serialize(cast({{ value }} as super))) || ']')
+{%- endmacro %}
+
+{# It has no distinct texts there: each is named as often as it is there. #}
+{% macro fabric__unique_list(value) -%}
+    '[' + string_agg('"' + string_escape({{ value }}, 'json') + '"', ',') within group (order by {{ value }}) + ']'
+{%- endmacro %}

@@ -231,3 +231,63 @@
 {% macro duckdb__epoch_microseconds(moment) -%}
     epoch_us({{ moment }})
 {%- endmacro %}
+
+{# The beginning of a moment's day, week (Monday), month, quarter or year. #}
+{% macro start_of(unit, moment) -%}
+    {{ return(adapter.dispatch('start_of', 'revetl')(unit, moment)) }}
+{%- endmacro %}
+
+{% macro default__start_of(unit, moment) -%}
+    cast(date_trunc('{{ unit }}', {{ moment }}) as {{ revetl.type_of('timestamp') }})
+{%- endmacro %}
+
+{# Its week begins on Sunday. #}
+{% macro bigquery__start_of(unit, moment) -%}
+    timestamp_trunc({{ moment }}, {{ 'isoweek' if unit == 'week' else unit }})
+{%- endmacro %}
+
+{# What a session says of weeks does not count for days since a Monday. #}
+{% macro snowflake__start_of(unit, moment) -%}
+    {% if unit == 'week' -%}
+    dateadd(day, -mod(datediff(day, '1900-01-01', {{ moment }}), 7), date_trunc('day', {{ moment }}))
+    {%- else -%}
+    date_trunc('{{ unit }}', {{ moment }})
+    {%- endif %}
+{%- endmacro %}
+
+{% macro fabric__start_of(unit, moment) -%}
+    datetrunc({{ 'iso_week' if unit == 'week' else unit }}, {{ moment }})
+{%- endmacro %}
+
+{# A timestamp moved by a number of seconds, rounded to whole ones. #}
+{% macro seconds_after(moment, seconds) -%}
+    {{ return(adapter.dispatch('seconds_after', 'revetl')(moment, seconds)) }}
+{%- endmacro %}
+
+{% macro default__seconds_after(moment, seconds) -%}
+    ({{ moment }} + interval '1 second' * round({{ seconds }}))
+{%- endmacro %}
+
+{% macro duckdb__seconds_after(moment, seconds) -%}
+    ({{ moment }} + to_seconds(cast(round({{ seconds }}) as bigint)))
+{%- endmacro %}
+
+{% macro snowflake__seconds_after(moment, seconds) -%}
+    dateadd(second, round({{ seconds }}), {{ moment }})
+{%- endmacro %}
+
+{% macro bigquery__seconds_after(moment, seconds) -%}
+    timestamp_add({{ moment }}, interval cast(round({{ seconds }}) as int64) second)
+{%- endmacro %}
+
+{% macro redshift__seconds_after(moment, seconds) -%}
+    dateadd(second, cast(round({{ seconds }}) as bigint), {{ moment }})
+{%- endmacro %}
+
+{% macro spark__seconds_after(moment, seconds) -%}
+    ({{ moment }} + cast(round({{ seconds }}) as int) * interval '1' second)
+{%- endmacro %}
+
+{% macro fabric__seconds_after(moment, seconds) -%}
+    dateadd(second, cast(round({{ seconds }}, 0) as int), {{ moment }})
+{%- endmacro %}

@@ -82,52 +82,7 @@
 
 {# The same as an exact number; null where it is none. #}
 {% macro json_decimal(document, name) -%}
-    {{ return(adapter.dispatch('json_decimal', 'revetl')(document, name)) }}
-{%- endmacro %}
-
-{% macro default__json_decimal(document, name) -%}
-    cast({{ revetl.json_text(document, name) }} as decimal(18, 4))
-{%- endmacro %}
-
-{# Of a text only what is a number is cast; the first 10,000 characters will do, and a numeric holds them. What is
-   too large for the result becomes the first number that is, and then null: so the document is read once. #}
-{% macro postgres__json_decimal(document, name) -%}
-    {% set blank = '[ \\t\\n\\v\\f\\r]*' -%}
-    {% set digits = '[0-9]+(?:_[0-9]+)*' -%}
-    {% set number = '[+-]?(?:' ~ digits ~ '\\.?(?:' ~ digits ~ ')?|\\.' ~ digits ~ ')(?:[eE][+-]?0*[0-9]{1,3})?' -%}
-    {% set text = 'left(' ~ revetl.postgres_json(document) ~ " ->> '" ~ name | replace("'", "''") ~ "', 10000)" -%}
-    cast(nullif(nullif(round(least(greatest(
-        cast(replace(substring({{ text }} from '^{{ blank }}({{ number }}){{ blank }}$'), '_', '') as numeric),
-        -100000000000000), 100000000000000), 4), -100000000000000), 100000000000000) as decimal(18, 4))
-{%- endmacro %}
-
-{% macro duckdb__json_decimal(document, name) -%}
-    try_cast({{ revetl.json_text(document, name) }} as decimal(18, 4))
-{%- endmacro %}
-
-{% macro snowflake__json_decimal(document, name) -%}
-    try_to_decimal({{ revetl.json_text(document, name) }}, 18, 4)
-{%- endmacro %}
-
-{% macro bigquery__json_decimal(document, name) -%}
-    safe_cast({{ revetl.json_text(document, name) }} as numeric(18, 4))
-{%- endmacro %}
-
-{% macro redshift__json_decimal(document, name) -%}
-    try_cast({{ revetl.json_text(document, name) }} as decimal(18, 4))
-{%- endmacro %}
-
-{# As in DuckDB, digits may have a `_` between them, and are none in other alphabets. #}
-{% macro spark__json_decimal(document, name) -%}
-    try_cast(
-        regexp_replace(
-            regexp_replace({{ revetl.json_text(document, name) }}, '(?<=[0-9])_(?=[0-9])', ''), '[^\\p{ASCII}]', 'x'
-        ) as decimal(18, 4)
-    )
-{%- endmacro %}
-
-{% macro fabric__json_decimal(document, name) -%}
-    try_cast({{ revetl.json_text(document, name) }} as decimal(18, 4))
+    {{ revetl.decimal_of(revetl.json_text(document, name)) }}
 {%- endmacro %}
 
 {# Text as JSON. #}

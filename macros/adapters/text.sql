@@ -203,3 +203,24 @@
 {% macro redshift__text_literal(text) -%}
     '{{ text | replace('\\', '\\\\') | replace("'", "''") }}'
 {%- endmacro %}
+
+{# In an aggregate: the greatest text by code points. #}
+{% macro max_text(text) -%}
+    {{ return(adapter.dispatch('max_text', 'revetl')(text)) }}
+{%- endmacro %}
+
+{% macro default__max_text(text) -%}
+    max({{ text }})
+{%- endmacro %}
+
+{% macro redshift__max_text(text) -%}
+    max({{ text }})
+{%- endmacro %}
+
+{% macro fabric__max_text(text) -%}
+    max({{ revetl.by_code_point(text) }})
+{%- endmacro %}
+
+{% macro postgres__max_text(text) -%}
+    (max({{ text }} collate "C") collate "default")
+{%- endmacro %}

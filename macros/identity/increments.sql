@@ -44,6 +44,27 @@
     {% endif %}
 {% endmacro %}
 
+{# Whether this build patches the model's own table, which was `made_by` the same. #}
+{% macro is_patch(made_by=none) %}
+    {% if not revetl.identity_increment() %}
+        {{ return(false) }}
+    {% endif %}
+    {% set there = load_cached_relation(this) %}
+    {% if there is none or there.type != 'table' %}
+        {{ return(false) }}
+    {% endif %}
+    {% if made_by is none %}
+        {{ return(true) }}
+    {% endif %}
+    {% if not revetl.has_column(there, 'made_by') %}
+        {{ return(false) }}
+    {% endif %}
+    {# What was made as of a later moment is not known as of an earlier one. #}
+    {% set later = 'max(as_of) > ' ~ revetl.as_of() if revetl.has_column(there, 'as_of') else revetl.never() %}
+    {% set rows = run_query('select min(made_by), max(made_by), case when ' ~ later ~ ' then 1 else 0 end from ' ~ there).rows %}
+    {{ return(rows[0][0] == made_by and rows[0][1] == made_by and rows[0][2] == 0) }}
+{% endmacro %}
+
 {# The days whose messages are not those that the sightings were made of; none for any day (what is blocked has
    changed, or so many days that naming them is no help). #}
 {% macro changed_days(days) %}
@@ -125,10 +146,11 @@
    rows where `identity_increment()` is false); in `meta`, `key` names the columns by which the rows they replace
    are known, `stale` the model that has the keys (under `stale_key`, where its columns have other names), all
    of them or those of which `stale_if` is true; with `stale_batch`, those that this dbt invocation found. Without
-   `stale`, rows are only added. #}
+   `stale`, rows are only added. `made_by` names what the rows are made by, which is in their column of that name: rows
+   that were made by something else are all made anew. #}
 {% materialization patched, default %}
     {%- set existing_relation = load_cached_relation(this) -%}
-    {% if existing_relation is none or existing_relation.type != 'table' or not revetl.identity_increment() %}
+    {% if not revetl.is_patch(config.get('meta', {}).get('made_by')) %}
         {% do return(revetl.build_table_anew(sql)) %}
     {% endif %}
     {% set grant_config = config.get('grants') %}

@@ -82,20 +82,11 @@ joined as (
         set_last.{{ revetl.quoted(trait) }},
         set_last.{{ revetl.quoted(trait ~ '_set_at') }},
         {%- endfor %}
+        {%- for trait in revetl.traits() %}
+        {{ revetl.trait_default(trait, 'computed_traits.' ~ trait.name) }} as {{ trait.name }},
+        {%- endfor %}
         profiles.first_seen_at,
-        profiles.last_seen_at,
-        coalesce(computed_traits.order_count, 0) as order_count,
-        coalesce(computed_traits.refund_count, 0) as refund_count,
-        cast(coalesce(computed_traits.lifetime_value, 0) as decimal(18, 2)) as lifetime_value,
-        cast(coalesce(computed_traits.refunded_value, 0) as decimal(18, 2)) as refunded_value,
-        cast(coalesce(computed_traits.net_lifetime_value, 0) as decimal(18, 2)) as net_lifetime_value,
-        computed_traits.first_order_at,
-        computed_traits.last_order_at,
-        computed_traits.average_order_value,
-        computed_traits.most_frequent_product,
-        computed_traits.days_since_last_order,
-        computed_traits.mean_days_between_orders,
-        computed_traits.churn_risk_score
+        profiles.last_seen_at
     from profiles
     left join set_last
         on profiles.canonical_id = set_last.canonical_id

@@ -43,7 +43,7 @@ class World:
 
     def __init__(self, engine: str, folder: Path) -> None:
         self.folder = folder
-        for part in ("models", "macros", "seeds"):
+        for part in ("models", "macros", "seeds", "snapshots"):
             shutil.copytree(ROOT / part, folder / part)
         shutil.copy(ROOT / "dbt_project.yml", folder)
         self.backend = make_backend(engine, folder)

@@ -51,7 +51,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     the schema of the state is: then DuckDB cannot tell one from the other unless it is told."""
     folder = tmp_path_factory.mktemp("delivery")
     made = Shop(folder / "project", folder / "revetl.duckdb")
-    for name in ("models", "macros", "seeds"):
+    for name in ("models", "macros", "seeds", "snapshots"):
         shutil.copytree(ROOT / name, made.project / name)
     for name in ("dbt_project.yml", "profiles.yml"):
         shutil.copy(ROOT / name, made.project / name)

@@ -1,0 +1,213 @@
+{# The traits that are declared in the variables `order_traits` and `traits`, checked, as a list of mappings: name, type,
+   data_type, of, history; of those that are made of messages, what `trait_of_messages` gives too. A trait of a
+   profile comes before those that are made of it. #}
+{% macro traits(types=none, of='profile') %}
+    {% set found = [] %}
+    {% for variable in ['order_traits', 'traits'] %}
+        {% set given = var(variable, none) or {} %}
+        {% do revetl.check_trait_mapping(variable, given) %}
+        {% for name in given %}
+            {% set at = variable ~ '.' ~ name %}
+            {% if name in found | map(attribute='name') %}
+                {% do revetl.wrong_trait(at, 'is declared in order_traits too') %}
+            {% endif %}
+            {% do found.append(revetl.checked_trait(at, name, given[name])) %}
+        {% endfor %}
+    {% endfor %}
+    {% set asked = [] %}
+    {% for trait in found if trait.of == of and (types is none or trait.type in types) %}
+        {% do asked.append(trait) %}
+    {% endfor %}
+    {{ return(asked) }}
+{% endmacro %}
+
+{# Types by what makes them: an aggregate of messages, or the rest. #}
+{% macro message_trait_types() %}
+    {{ return(['count', 'sum', 'avg', 'min', 'max', 'percentile', 'most_frequent', 'first', 'last', 'unique_list',
+        'unique_list_count', 'first_at', 'last_at', 'days_since', 'days_between', 'has_done', 'funnel']) }}
+{% endmacro %}
+
+{# The keys that a type has, beside those that all have. #}
+{% macro trait_keys(type) %}
+    {% set keys = {'expression': ['sql'], 'sql': ['model', 'column', 'key'], 'funnel': ['source', 'steps', 'within', 'window']} %}
+    {% set of_messages = ['source', 'event', 'where', 'window'] %}
+    {% set further = {'percentile': ['property', 'context', 'percentile'], 'most_frequent': ['property', 'context', 'minimum']} %}
+    {% if type in keys %}
+        {{ return(keys[type]) }}
+    {% elif type in ['count', 'first_at', 'last_at', 'days_since', 'days_between', 'has_done'] %}
+        {{ return(of_messages) }}
+    {% endif %}
+    {{ return(of_messages + further.get(type, ['property', 'context'])) }}
+{% endmacro %}
+
+{# The data type of a trait that declares none. #}
+{% macro default_data_type(type) %}
+    {% set types = {
+        'count': 'bigint', 'unique_list_count': 'bigint', 'days_since': 'bigint', 'funnel': 'bigint',
+        'has_done': 'boolean', 'first_at': 'timestamp', 'last_at': 'timestamp', 'days_between': 'decimal(18, 2)',
+        'sum': 'decimal(18, 4)', 'avg': 'decimal(18, 4)', 'min': 'decimal(18, 4)', 'max': 'decimal(18, 4)',
+        'percentile': 'decimal(18, 4)', 'unique_list': 'json',
+    } %}
+    {{ return(types.get(type, 'varchar')) }}
+{% endmacro %}
+
+{% macro checked_trait(at, name, given) %}
+    {% if not modules.re.fullmatch('[a-z][a-z0-9_]*', name | string) %}
+        {% do revetl.wrong_trait(at, 'is no name for a trait; use lower-case letters, digits and underscores') %}
+    {% endif %}
+    {% if name in ['canonical_id', 'account_id', 'profile_node', 'as_of', 'made_by'] %}
+        {% do revetl.wrong_trait(at, 'is the name of another column; take another one') %}
+    {% endif %}
+    {% do revetl.check_trait_mapping(at, given) %}
+    {% set types = revetl.message_trait_types() + ['expression', 'sql'] %}
+    {% if given.get('type') not in types %}
+        {% do revetl.wrong_trait(at ~ '.type', "is '" ~ given.get('type', '') ~ "'; a trait is one of " ~ types | join(', ')) %}
+    {% endif %}
+    {% set type = given.type %}
+    {% do revetl.check_trait_mapping(
+        at, given, ['type', 'data_type', 'of', 'default', 'history', 'description'] + revetl.trait_keys(type)) %}
+    {% set of = given.get('of', 'profile') %}
+    {% if of not in ['profile', 'account'] %}
+        {% do revetl.wrong_trait(at ~ '.of', "is '" ~ of ~ "'; it must be profile or account") %}
+    {% endif %}
+    {% set data_type = given.get('data_type', revetl.default_data_type(type)) | string | lower %}
+    {% if not modules.re.fullmatch('varchar|bigint|boolean|timestamp|json|double|decimal\\( *[0-9]+ *, *[0-9]+ *\\)', data_type) %}
+        {% do revetl.wrong_trait(at ~ '.data_type', "is '" ~ data_type
+            ~ "'; it must be varchar, bigint, boolean, timestamp, double, json or decimal(18, 2)") %}
+    {% endif %}
+    {% set trait = {'name': name, 'type': type, 'data_type': data_type, 'of': of,
+        'default': revetl.checked_default(at, type, given.get('default')), 'history': given.get('history', false), 'description': given.get('description', '')} %}
+    {% if type == 'expression' %}
+        {% do revetl.check_trait_text(at ~ '.sql', given.get('sql'), 'an SQL expression over the other traits') %}
+        {% do trait.update({'sql': given.sql}) %}
+    {% elif type == 'sql' %}
+        {% do revetl.check_trait_text(at ~ '.model', given.get('model'), 'the name of a model with a row a profile') %}
+        {% do trait.update({'model': given.model, 'column': given.get('column', name),
+            'key': given.get('key', 'canonical_id' if of == 'profile' else 'account_id')}) %}
+    {% else %}
+        {% do trait.update(revetl.trait_of_messages(at, type, given)) %}
+    {% endif %}
+    {{ return(trait) }}
+{% endmacro %}
+
+{# What a trait is of somebody of whom nothing is known, as SQL; none: null. A number of things is 0. #}
+{% macro checked_default(at, type, given) %}
+    {% if given is none %}
+        {{ return('0' if type in ['sum', 'count', 'unique_list_count', 'funnel'] else 'false' if type == 'has_done' else none) }}
+    {% elif given is sameas true or given is sameas false or given is number %}
+        {{ return(given | string | lower) }}
+    {% elif given is string %}
+        {{ return(revetl.text_literal(given)) }}
+    {% endif %}
+    {% do revetl.wrong_trait(at ~ '.default', 'must be a number, a text, true or false') %}
+{% endmacro %}
+
+{# What a trait reads of messages: source, events (none: any), conditions, window, value (a column), and what the type
+   has of its own. #}
+{% macro trait_of_messages(at, type, given) %}
+    {% set source = given.get('source', 'track') %}
+    {% if source not in ['track', 'page', 'screen'] %}
+        {% do revetl.wrong_trait(at ~ '.source', "is '" ~ source ~ "'; it must be track, page or screen") %}
+    {% endif %}
+    {% set found = {'source': source, 'value': none, 'steps': [], 'window': revetl.trait_window(at ~ '.window', given.get('window'))} %}
+    {% do found.update(revetl.trait_events_of(at, given)) %}
+    {% if type == 'funnel' %}
+        {% do found.update(revetl.trait_steps(at, given)) %}
+    {% elif 'property' in revetl.trait_keys(type) %}
+        {% do found.update({'value': revetl.trait_place(at, given, revetl.value_kind(type, given))}) %}
+    {% endif %}
+    {% do revetl.check_trait_elements(at, found) %}
+    {% if type == 'percentile' %}
+        {% set percentile = given.get('percentile') %}
+        {% if percentile is not number or percentile is boolean or percentile < 0 or percentile > 100 %}
+            {% do revetl.wrong_trait(at ~ '.percentile', 'must be a number from 0 to 100, such as 90') %}
+        {% endif %}
+        {% do found.update({'percentile': percentile / 100}) %}
+    {% elif type == 'most_frequent' %}
+        {% set minimum = given.get('minimum', 2) %}
+        {% if minimum is not integer or minimum is boolean or minimum < 1 %}
+            {% do revetl.wrong_trait(at ~ '.minimum', 'must be a whole number from 1: how often the value has to be there') %}
+        {% endif %}
+        {% do found.update({'minimum': minimum}) %}
+    {% endif %}
+    {{ return(found) }}
+{% endmacro %}
+
+{# Raises where a condition is of an array's elements, and the trait is not made of them. #}
+{% macro check_trait_elements(at, trait) %}
+    {% set steps = trait.steps | map(attribute='conditions') | sum(start=[]) %}
+    {% for condition in trait.conditions + steps if condition.place.element %}
+        {% if not (trait.value and trait.value.element and trait.value.name == condition.place.name) %}
+            {% do revetl.wrong_trait(at ~ '.where', 'names an element of ' ~ condition.place.path
+                ~ '; it can where the property is one of the same array') %}
+        {% elif condition.operator == 'within_last' %}
+            {% do revetl.wrong_trait(at ~ '.where.within_last', 'is not for elements of an array') %}
+        {% endif %}
+    {% endfor %}
+{% endmacro %}
+
+{# What a type makes of a value: numbers, or texts. #}
+{% macro value_kind(type, given) %}
+    {% set data_type = given.get('data_type', revetl.default_data_type(type)) | string | lower %}
+    {% if type in ['sum', 'avg', 'percentile'] %}
+        {{ return('number') }}
+    {% elif type in ['min', 'max'] and not data_type.startswith(('varchar', 'timestamp')) %}
+        {{ return('number') }}
+    {% endif %}
+    {{ return('time' if type in ['min', 'max'] and data_type.startswith('timestamp') else 'text') }}
+{% endmacro %}
+
+{# Names of the events (none: any), and conditions. #}
+{% macro trait_events_of(at, given) %}
+    {% set event = given.get('event') %}
+    {% set events = [event] if event is string else event %}
+    {% if events is mapping or (events is not none and (events is not iterable or not events)) %}
+        {% do revetl.wrong_trait(at ~ '.event', 'must be the name of an event or a list of them, such as Order Completed') %}
+    {% endif %}
+    {% set conditions = [] %}
+    {% set where = given.get('where') or [] %}
+    {% for condition in ([where] if where is mapping else where) %}
+        {% do conditions.append(revetl.trait_condition(at ~ '.where', condition)) %}
+    {% endfor %}
+    {{ return({'events': events, 'conditions': conditions}) }}
+{% endmacro %}
+
+{# The steps of a funnel, and the days it may take. #}
+{% macro trait_steps(at, given) %}
+    {% set steps = given.get('steps') %}
+    {% if steps is string or steps is mapping or steps is not iterable or steps | length < 2 %}
+        {% do revetl.wrong_trait(at ~ '.steps', 'must be a list of two events or more, in their order') %}
+    {% endif %}
+    {% set found = [] %}
+    {% for step in steps %}
+        {% set own = {'event': step} if step is string else step %}
+        {% do revetl.check_trait_mapping(at ~ '.steps', own, ['event', 'where']) %}
+        {% do revetl.check_trait_text(at ~ '.steps', own.get('event'), 'events, such as [Product Viewed, Order Completed]') %}
+        {% do found.append(revetl.trait_events_of(at ~ '.steps', own)) %}
+    {% endfor %}
+    {% set within = none %}
+    {% if given.get('within') is not none %}
+        {% set within = revetl.trait_hours(at ~ '.within', given.within) %}
+    {% endif %}
+    {{ return({'steps': found, 'within_hours': within, 'events': found | map(attribute='events') | sum(start=[])}) }}
+{% endmacro %}
+
+{# Raises unless a value is a mapping (or nothing) of keys that are known. #}
+{% macro check_trait_mapping(at, value, keys=none) %}
+    {% if value is not mapping %}
+        {% do revetl.wrong_trait(at, "is '" ~ value ~ "'; it must be a mapping") %}
+    {% endif %}
+    {% for key in value if keys and key not in keys %}
+        {% do revetl.wrong_trait(at ~ '.' ~ key, 'is not known; the keys here are ' ~ keys | join(', ')) %}
+    {% endfor %}
+{% endmacro %}
+
+{% macro check_trait_text(at, value, what) %}
+    {% if value is not string or not value | trim %}
+        {% do revetl.wrong_trait(at, 'must be ' ~ what) %}
+    {% endif %}
+{% endmacro %}
+
+{% macro wrong_trait(at, what) %}
+    {% do exceptions.raise_compiler_error('vars.revetl.' ~ at ~ ' ' ~ what ~ '.') %}
+{% endmacro %}

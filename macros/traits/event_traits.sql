@@ -1,0 +1,178 @@
+{# Traits of messages as a query, one row of `key` (and of `further`, its other columns): over the CTE `events`, which has
+   them beside the columns of `trait_events`. What most of them need is one aggregate of these; only elements of arrays,
+   the most frequent values, and funnels, go over them again. #}
+{% macro trait_query(traits, key, further=[]) %}
+    {% set plain, of_elements = [], {} %}
+    {% for trait in traits if trait.type not in ['most_frequent', 'funnel'] %}
+        {% if trait.value and trait.value.element %}
+            {% do of_elements.setdefault(trait.value.name, []).append(trait) %}
+        {% else %}
+            {% do plain.append(trait) %}
+        {% endif %}
+    {% endfor %}
+    {% set frequent = traits | selectattr('type', 'equalto', 'most_frequent') | list %}
+    {% set funnels = traits | selectattr('type', 'equalto', 'funnel') | list %}
+    {% set arrays = revetl.trait_arrays(traits) %}
+people as (
+
+    select
+        {{ key }}
+        {%- for column in further %},
+        min({{ column }}) as {{ column }}
+        {%- endfor %}
+        {%- for trait in plain %},
+        {{ revetl.trait_aggregate(trait, 'events') }} as {{ trait.name }}
+        {%- endfor %}
+    from events
+    group by {{ key }}
+
+)
+    {%- for array, elements in arrays.items() %},
+
+{{ array }}_elements as (
+
+    select
+        events.*,
+        {%- for element in elements %}
+        {{ revetl.read_as(element.kind, revetl.json_path_text(revetl.json_element('line'), element.path)) }}
+            as {{ element.name }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from ({{ revetl.trait_array_events(array, traits) }}) as events
+    {{ revetl.join_json_elements('events.' ~ array ~ '_read', 'elements', 'line') }}
+
+)
+        {%- if array in of_elements %},
+
+{{ array }}_people as (
+
+    select
+        {{ key }}
+        {%- for trait in of_elements[array] %},
+        {{ revetl.trait_aggregate(trait, array ~ '_elements') }} as {{ trait.name }}
+        {%- endfor %}
+    from {{ array }}_elements
+    group by {{ key }}
+
+)
+        {%- endif %}
+    {%- endfor %}
+    {%- for trait in frequent %},
+
+{{ revetl.most_frequent_query(trait, key) }}
+    {%- endfor %}
+    {%- for trait in funnels %},
+
+{{ revetl.funnel_query(trait, key) }}
+    {%- endfor %},
+
+together as (
+
+    select
+        people.{{ key }}
+        {%- for column in further %},
+        people.{{ column }}
+        {%- endfor %}
+        {%- for trait in traits %},
+        {%- if trait in plain %}
+        people.{{ trait.name }}
+        {%- elif trait in frequent or trait in funnels %}
+        {{ revetl.trait_default(trait, trait.name ~ '_people.value') }} as {{ trait.name }}
+        {%- else %}
+        {{ revetl.trait_default(trait, trait.value.name ~ '_people.' ~ trait.name) }} as {{ trait.name }}
+        {%- endif %}
+        {%- endfor %}
+    from people
+    {%- for name in (of_elements | list) + frequent | map(attribute='name') | list + funnels | map(attribute='name') | list %}
+    left join {{ name }}_people
+        on people.{{ key }} = {{ name }}_people.{{ key }}
+    {%- endfor %}
+
+)
+{% endmacro %}
+
+{# The arrays that traits read elements of: column of `trait_events` to what they read of each element. #}
+{% macro trait_arrays(traits) %}
+    {% set arrays = {} %}
+    {% for trait in traits if trait.value and trait.value.element %}
+        {% set elements = arrays.setdefault(trait.value.name, []) %}
+        {% for place in revetl.trait_places(trait) if place.element and place.element not in elements %}
+            {% do elements.append(place.element) %}
+        {% endfor %}
+    {% endfor %}
+    {{ return(arrays) }}
+{% endmacro %}
+
+{# The events that have such an array, and it as JSON. #}
+{% macro trait_array_events(array, traits) %}
+    select
+        events.*,
+        {{ revetl.as_json(dbt.concat(["'{\"elements\":'", 'events.' ~ array, "'}'"])) }} as {{ array }}_read
+    from events
+    where events.{{ array }} is not null
+{% endmacro %}
+
+{# A trait as an aggregate of rows. #}
+{% macro trait_aggregate(trait, rows) %}
+    {% set filter = revetl.trait_filter(trait, rows) %}
+    {% set moment = 'case when ' ~ filter ~ ' then ' ~ rows ~ '.timestamp end' %}
+    {% set place = (trait.value.element or trait.value) if trait.value else none %}
+    {% set value = 'case when ' ~ filter ~ ' then ' ~ rows ~ '.' ~ (place.name if place else 'timestamp') ~ ' end' %}
+    {% set type = trait.type %}
+    {% if type == 'count' %}
+        {{ return('count(case when ' ~ filter ~ ' then 1 end)') }}
+    {% elif type == 'has_done' %}
+        {{ return(revetl.truth('count(case when ' ~ filter ~ ' then 1 end) > 0')) }}
+    {% elif type == 'sum' %}
+        {{ return(revetl.trait_default(trait, 'sum(' ~ value ~ ')')) }}
+    {% elif type == 'avg' %}
+        {{ return(revetl.trait_cast(trait, revetl.ratio('sum(' ~ value ~ ')', 'nullif(count(' ~ value ~ '), 0)'), 'double')) }}
+    {% elif type in ['min', 'max'] %}
+        {% set is_text = trait.data_type.startswith('varchar') %}
+        {% set least = revetl.min_text(value) if type == 'min' else revetl.max_text(value) %}
+        {{ return(revetl.trait_cast(trait, least if is_text else type ~ '(' ~ value ~ ')', place.kind)) }}
+    {% elif type == 'percentile' %}
+        {{ return(revetl.trait_cast(trait, revetl.percentile(value, trait.percentile), 'double')) }}
+    {% elif type in ['first', 'last'] %}
+        {% set by = revetl.first_value_by if type == 'first' else revetl.last_value_by %}
+        {{ return(revetl.trait_cast(trait, by(value, rows ~ '.timestamp', rows ~ '.message_id') | trim, 'text')) }}
+    {% elif type == 'unique_list' %}
+        {{ return(revetl.unique_list(value)) }}
+    {% elif type == 'unique_list_count' %}
+        {{ return('count(distinct ' ~ value ~ ')') }}
+    {% elif type == 'first_at' %}
+        {{ return('min(' ~ moment ~ ')') }}
+    {% elif type in ['last_at', 'days_since'] %}
+        {{ return('max(' ~ moment ~ ')') }}
+    {% endif %}
+    {# The mean gap is the whole time over the number of gaps. #}
+    {% set days = revetl.days_between('min(' ~ moment ~ ')', 'max(' ~ moment ~ ')') | trim %}
+    {{ return(revetl.trait_cast(trait, days ~ ' / nullif(count(' ~ moment ~ ') - 1, 0)', 'double')) }}
+{% endmacro %}
+
+{# A trait, or what it is of somebody of whom it is not known. #}
+{% macro trait_default(trait, value) %}
+    {% if trait.default is none %}
+        {{ return(value) }}
+    {% elif trait.data_type == 'boolean' %}
+        {{ return('coalesce(' ~ value ~ ', ' ~ revetl.truth(trait.default) ~ ')') }}
+    {% endif %}
+    {{ return('cast(coalesce(' ~ value ~ ', ' ~ trait.default ~ ') as ' ~ revetl.type_of(trait.data_type) ~ ')') }}
+{% endmacro %}
+
+{# A value (`text`, `number`, `time` or `double`) as the trait's type. #}
+{% macro trait_cast(trait, value, kind) %}
+    {% set found = modules.re.match('decimal\\( *([0-9]+) *, *([0-9]+) *\\)', trait.data_type) %}
+    {% if kind == 'text' and trait.data_type == 'varchar' %}
+        {{ return(value) }}
+    {% elif kind == 'text' and trait.data_type == 'boolean' %}
+        {{ return('case ' ~ value ~ " when 'true' then " ~ revetl.truth('true') ~ " when 'false' then "
+            ~ revetl.truth('false') ~ ' end') }}
+    {% elif kind == 'text' and trait.data_type == 'timestamp' %}
+        {{ return(revetl.time_of(value)) }}
+    {% elif kind == 'text' and trait.data_type == 'json' %}
+        {{ return(revetl.as_json(value)) }}
+    {% elif kind == 'double' and found %}
+        {{ return(revetl.as_decimal(value, found.group(1), found.group(2))) }}
+    {% endif %}
+    {{ return('cast(' ~ (revetl.decimal_of(value) if kind == 'text' else value) ~ ' as ' ~ revetl.type_of(trait.data_type) ~ ')') }}
+{% endmacro %}
