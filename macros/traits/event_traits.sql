@@ -172,7 +172,7 @@ together as (
     {% elif kind == 'text' and trait.data_type == 'json' %}
         {{ return(revetl.as_json(value)) }}
     {% elif kind == 'double' and found %}
-        {{ return(revetl.as_decimal(value, found.group(1), found.group(2))) }}
+        {{ return(revetl.as_decimal(value, found.group(1) | int, found.group(2) | int)) }}
     {% endif %}
     {{ return('cast(' ~ (revetl.decimal_of(value) if kind == 'text' else value) ~ ' as ' ~ revetl.type_of(trait.data_type) ~ ')') }}
 {% endmacro %}

@@ -63,9 +63,9 @@
                 then reached.timestamp
                 {%- else %}
                 {%- if trait.within_hours %}
-                and reached.began_before >= {{ revetl.hours_before('reached.timestamp', trait.within_hours) }}
+                and reached.began_before_{{ number }} >= {{ revetl.hours_before('reached.timestamp', trait.within_hours) }}
                 {%- endif %}
-                then reached.began_before
+                then reached.began_before_{{ number }}
                 {%- endif %}
         end as began_{{ number }}
     from
@@ -75,7 +75,7 @@
         (
             select
                 {{ trait.name }}_step_{{ number - 1 }}.*,
-                max(began_{{ number - 1 }}) over ({{ ordered }}) as began_before
+                max(began_{{ number - 1 }}) over ({{ ordered }}) as began_before_{{ number }}
             from {{ trait.name }}_step_{{ number - 1 }}
         ) as reached
         {%- endif %}

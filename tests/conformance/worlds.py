@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HASHES = {"sighting_hash", "hash_sum", "batch", "settled_at", "rules"}
 """Columns that each engine makes by its own means."""
 
+_DOCUMENTS = {"context", "properties", "traits"}
 _ARROW: dict[str, pa.DataType] = {
     "varchar": pa.string(),
     "json": pa.string(),
@@ -136,7 +137,7 @@ class World:
         relation = table(node["alias"], node["schema"], node["database"])
         columns = warehouse.columns(relation)
         names = [name for name in columns if name not in HASHES]
-        documents = [name for name in names if name in ("context", "properties", "traits")]
+        documents = [name for name in names if name in _DOCUMENTS or name.endswith("_as_array")]
         selected = [
             exp.cast(column(name), "varchar") if name in documents else column(name) for name in names
         ]
