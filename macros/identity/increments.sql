@@ -39,8 +39,8 @@
         {% do anew.append(unique_id) %}
     {% endfor %}
     {% if anew %}
-        {% do adapter.drop_relation(settled) %}
-        {% do adapter.commit() %}
+        {% do revetl.run_together(['drop table if exists ' ~ settled]) %}
+        {% do adapter.cache_dropped(settled) %}
     {% endif %}
 {% endmacro %}
 

@@ -43,6 +43,41 @@ ENVIRONMENT = {
     "REVETL_FABRIC_DATABASE": "analytics",
 }
 
+ORDER = {"event": "Order Completed"}
+TRAITS: dict[str, dict[str, Any]] = {
+    "total_percentile": {"type": "percentile", **ORDER, "property": "total", "percentile": 90},
+    "total_max": {"type": "max", **ORDER, "property": "total", "data_type": "double", "history": True},
+    "name_min": {"type": "min", **ORDER, "property": "name", "data_type": "varchar"},
+    "first_name_seen": {
+        "type": "first",
+        **ORDER,
+        "property": "a name",
+        "where": {"context": "a.b", "contains": "100%"},
+    },
+    "last_flag": {"type": "last", **ORDER, "property": "flag", "data_type": "boolean"},
+    "last_time": {"type": "last", **ORDER, "property": "time", "data_type": "timestamp"},
+    "names": {"type": "unique_list", **ORDER, "property": "products[].name"},
+    "name_count": {"type": "unique_list_count", **ORDER, "property": "products[].name"},
+    "this_week": {"type": "count", "source": "page", "window": {"this": "week"}},
+    "this_month": {
+        "type": "has_done",
+        **ORDER,
+        "window": {"this": "month"},
+        "where": {"property": "a", "starts_with": "b"},
+    },
+    "lately": {
+        "type": "count",
+        "source": "screen",
+        "window": {"last": "36 hours"},
+        "where": {"property": "a", "ends_with": "b"},
+    },
+    "ended": {"type": "count", **ORDER, "where": {"property": "ends", "within_last": "3 days"}},
+    "steps": {"type": "funnel", "steps": ["Product Viewed", "Order Completed"], "within": "7 days"},
+    "is_big": {"type": "expression", "sql": "total_max > 100", "data_type": "boolean"},
+    "account_orders": {"type": "count", **ORDER, "of": "account"},
+}
+"""Traits of every type that is spelled otherwise somewhere."""
+
 Said = dict[str, dict[str, list[str]]]
 """By node (a model's or test's unique id; `hooks` for what a run begins and ends with) and build (`first`,
 `next`, `test`), its statements in order."""
@@ -69,9 +104,10 @@ def record(engine: str) -> Said:
             "DBT_LOG_PATH": f"{folder}/logs",
         }
         options = ["--project-dir", str(ROOT), "--profiles-dir", str(ROOT), "--target", engine, "--quiet"]
+        options += ["--vars", json.dumps({"as_of": "2011-07-01", "traits": TRAITS})]
         manifest = succeeded(dbtRunner().invoke(["parse", *options]))
         runner = dbtRunner(manifest=manifest)
-        once = [*options, "--threads", "1", "--vars", "as_of: 2011-07-01"]
+        once = [*options, "--threads", "1"]
         recorder.columns = declared_columns(manifest)
         recorder.said = {}
         results = succeeded(runner.invoke(["run", *once]))
