@@ -15,6 +15,9 @@
         {% do revetl.wrong_trait(at, 'must have either a property or a context, such as property: total') %}
     {% endif %}
     {% set document, path = found[0] %}
+    {% if document == 'context' and '[]' in path %}
+        {% do revetl.wrong_trait(at ~ '.context', "is '" ~ path ~ "'; only a property may be an array") %}
+    {% endif %}
     {% set parts = path.split('[].') %}
     {% if parts | length == 2 %}
         {{ return({
@@ -81,6 +84,8 @@
         {% do revetl.wrong_trait(at ~ '.' ~ operator, 'must be a text') %}
     {% elif compares == 'nothing' and value is not sameas true %}
         {% do revetl.wrong_trait(at ~ '.' ~ operator, 'must be true') %}
+    {% elif compares == 'any' and (value is mapping or (value is iterable and value is not string)) %}
+        {% do revetl.wrong_trait(at ~ '.' ~ operator, 'must be one value; use one_of for a list') %}
     {% elif compares == 'any' and value is none %}
         {% do revetl.wrong_trait(at ~ '.' ~ operator, 'is nothing; use exists: true or not_exists: true') %}
     {% endif %}
@@ -101,7 +106,11 @@
 
 {# A date or moment as text. #}
 {% macro trait_moment(at, value) %}
-    {% if not modules.re.fullmatch('[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2})?)?', value | string) %}
+    {% set found = modules.re.fullmatch(
+        '([0-9]{4})-(0[1-9]|1[0-2])-([0-9]{2})([ T]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?)?', value | string) %}
+    {% set is_leap = found and found[1] | int % 4 == 0 and (found[1] | int % 100 != 0 or found[1] | int % 400 == 0) %}
+    {% set lengths = [31, 29 if is_leap else 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] %}
+    {% if not found or not 1 <= found[3] | int <= lengths[found[2] | int - 1] %}
         {% do revetl.wrong_trait(at, "is '" ~ value ~ "'; write a date such as 2026-01-31, or 2026-01-31 12:00:00 in UTC") %}
     {% endif %}
     {{ return((value | string).replace('T', ' ')) }}

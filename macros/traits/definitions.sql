@@ -27,8 +27,13 @@
         'unique_list_count', 'first_at', 'last_at', 'days_since', 'days_between', 'has_done', 'funnel']) }}
 {% endmacro %}
 
-{# The keys that a type has, beside those that all have. #}
+{# The keys that a type has, beside those that all have. A number of things is 0, and cannot be something else. #}
 {% macro trait_keys(type) %}
+    {% set known = revetl.own_trait_keys(type) %}
+    {{ return(known if type in ['count', 'unique_list_count', 'has_done', 'funnel'] else known + ['default']) }}
+{% endmacro %}
+
+{% macro own_trait_keys(type) %}
     {% set keys = {'expression': ['sql'], 'sql': ['model', 'column', 'key'], 'funnel': ['source', 'steps', 'within', 'window']} %}
     {% set of_messages = ['source', 'event', 'where', 'window'] %}
     {% set further = {'percentile': ['property', 'context', 'percentile'], 'most_frequent': ['property', 'context', 'minimum']} %}
@@ -55,8 +60,10 @@
     {% if not modules.re.fullmatch('[a-z][a-z0-9_]*', name | string) %}
         {% do revetl.wrong_trait(at, 'is no name for a trait; use lower-case letters, digits and underscores') %}
     {% endif %}
-    {% if name in ['canonical_id', 'account_id', 'profile_node', 'as_of', 'made_by'] %}
+    {% if name in revetl.taken_names() %}
         {% do revetl.wrong_trait(at, 'is the name of another column; take another one') %}
+    {% elif name in revetl.words_of_sql() %}
+        {% do revetl.wrong_trait(at, 'is a word of SQL; take another name, such as my_' ~ name) %}
     {% endif %}
     {% do revetl.check_trait_mapping(at, given) %}
     {% set types = revetl.message_trait_types() + ['expression', 'sql'] %}
@@ -65,7 +72,7 @@
     {% endif %}
     {% set type = given.type %}
     {% do revetl.check_trait_mapping(
-        at, given, ['type', 'data_type', 'of', 'default', 'history', 'description'] + revetl.trait_keys(type)) %}
+        at, given, ['type', 'data_type', 'of', 'history', 'description'] + revetl.trait_keys(type)) %}
     {% set of = given.get('of', 'profile') %}
     {% if of not in ['profile', 'account'] %}
         {% do revetl.wrong_trait(at ~ '.of', "is '" ~ of ~ "'; it must be profile or account") %}
@@ -88,6 +95,30 @@
         {% do trait.update(revetl.trait_of_messages(at, type, given)) %}
     {% endif %}
     {{ return(trait) }}
+{% endmacro %}
+
+{# The other columns of the tables that traits are columns of. #}
+{% macro taken_names() %}
+    {% set names = ['canonical_id', 'account_id', 'profile_node', 'as_of', 'made_by', 'user_id', 'anonymous_id',
+        'first_seen_at', 'last_seen_at'] %}
+    {% for trait in var('profile_traits') %}
+        {% do names.extend([trait, trait ~ '_set_at']) %}
+    {% endfor %}
+    {{ return(names) }}
+{% endmacro %}
+
+{# Names that no column has without quotes, on some engine. #}
+{% macro words_of_sql() %}
+    {{ return(['all', 'and', 'any', 'array', 'as', 'asc', 'between', 'both', 'by', 'case', 'cast', 'check', 'collate',
+        'column', 'constraint', 'create', 'cross', 'cube', 'current', 'current_date', 'current_time',
+        'current_timestamp', 'current_user', 'default', 'delete', 'desc', 'distinct', 'drop', 'else', 'end', 'except',
+        'exists', 'false', 'fetch', 'for', 'foreign', 'from', 'full', 'function', 'grant', 'group', 'grouping', 'hash',
+        'having', 'in', 'index', 'inner', 'insert', 'intersect', 'interval', 'into', 'is', 'join', 'key', 'lateral',
+        'leading', 'left', 'like', 'limit', 'natural', 'new', 'not', 'null', 'of', 'offset', 'on', 'open', 'option',
+        'or', 'order', 'outer', 'over', 'partition', 'percent', 'plan', 'primary', 'public', 'qualify', 'range',
+        'references', 'right', 'rollup', 'row', 'rows', 'rule', 'schema', 'select', 'set', 'some', 'start',
+        'struct', 'table', 'tag', 'then', 'to', 'top', 'trailing', 'trigger', 'true', 'union', 'unique', 'unnest',
+        'update', 'use', 'user', 'using', 'values', 'view', 'when', 'where', 'window', 'with', 'within']) }}
 {% endmacro %}
 
 {# What a trait is of somebody of whom nothing is known, as SQL; none: null. A number of things is 0. #}
@@ -166,7 +197,7 @@
     {% endif %}
     {% set conditions = [] %}
     {% set where = given.get('where') or [] %}
-    {% for condition in ([where] if where is mapping else where) %}
+    {% for condition in ([where] if where is mapping or where is string else where) %}
         {% do conditions.append(revetl.trait_condition(at ~ '.where', condition)) %}
     {% endfor %}
     {{ return({'events': events, 'conditions': conditions}) }}
