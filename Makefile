@@ -77,6 +77,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/deliver.py
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/identity.py
+	$(BIN)/python benchmarks/traits.py
+	$(BIN)/python benchmarks/protocols.py
 
 lock: $(READY)
 	for group in dev warehouses; do \

@@ -2,13 +2,14 @@
 
    `columns` are the ones this type of message has of its own; `sample` is the seed that stands in for the
    table for as long as `sample_events` is on and no event of any type has landed, so that the two never mix.
-   A message that was delivered again counts as it was first received. With `as_of` set, what happened after
-   it is left out, and the whole project is built as of then. #}
+   A message that was delivered again counts as it was first received. What the tracking plan has blocked is left
+   out. With `as_of` set, what happened after it is left out, and the whole project is built as of then. #}
 {% macro messages(name, columns, documents, sample=none) %}
     {% set layout = revetl.storage('timestamp', keys=['message_id']) %}
     {% if layout %}
         {% do config(**layout) %}
     {% endif %}
+    {% set types = {'tracks': 'track', 'identifies': 'identify', 'groups': 'group', 'pages': 'page', 'screens': 'screen'} %}
     {% set common = ['id', 'user_id', 'anonymous_id', 'timestamp', 'original_timestamp', 'sent_at',
         'received_at', 'uuid_ts'] %}
     {% set names = common + columns + documents + ['context'] %}
@@ -84,7 +85,9 @@ typed as (
         received_at,
         uuid_ts as loaded_at
     from numbered
-    where delivery = 1
+    where
+        delivery = 1
+        {{ revetl.and_not_blocked(types[name], 'numbered.id') if name in types }}
 
 )
 

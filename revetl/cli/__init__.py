@@ -30,6 +30,7 @@ _COMMANDS = {
     "exposures": "exposures",
     "why": "why",
     "identity": "identity",
+    "protocols": "protocols",
     "roles": "roles",
     "sandbox": "sandbox",
     "demo": "demo",

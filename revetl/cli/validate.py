@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from revetl.cli.common import Output, output_options, project_options
+from revetl.errors import UsageError
 
 
 @click.command("validate")
@@ -17,12 +19,17 @@ from revetl.cli.common import Output, output_options, project_options
 @project_options
 def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
     """Find every error of the configuration at once, without the warehouse."""
-    from revetl.dbt import Options
+    from revetl.dbt import Options, read_project
+    from revetl.protocols.compiled import plan_errors
     from revetl.validate import validate
 
     out = Output(output, quiet, no_color)
     options.pop("lock_timeout")
-    errors = validate(Options(**options), secrets=not no_secrets, say=out.say)
+    given = Options(**options)
+    errors = validate(given, secrets=not no_secrets, say=out.say)
+    # Without a project, that has been said.
+    with suppress(UsageError):
+        errors += plan_errors(read_project(given).root)
     if out.json:
         out.print_json(errors)
     else:

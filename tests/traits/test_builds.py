@@ -239,7 +239,7 @@ def test_a_trait_that_reads_nothing_new_leaves_what_was_read(small: Shop) -> Non
             "window": {"last": "3 days"},
         },
         "kinds": {"type": "unique_list", "event": ["Ordered", "Viewed"], "property": "kind"},
-        "ordered": {"type": "has_done", "event": "Ordered", "default": False},
+        "ordered": {"type": "has_done", "event": "Ordered", "description": "Ever."},
         "steps": {"type": "funnel", "steps": ["Ordered", "Viewed"]},
         "of_kind_a": {"type": "count", "event": "Ordered", "where": {"property": "kind", "equals": "a"}},
         "doubled": {"type": "count", "event": "Ordered"},

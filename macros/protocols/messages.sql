@@ -1,0 +1,76 @@
+{# Every message that a plan says something of, as it was landed: a message that was delivered again is there again.
+   `document_number` is the plan's own of its properties or traits; null where it is not planned. With `all_types`, every
+   message is there; the messages of nothing are none. #}
+{% macro planned_messages(plan, all_types=false) -%}
+    {% set tables = {
+        'track': ('tracks', 'properties', 'event_text', 'sample_tracks'),
+        'identify': ('identifies', 'traits', none, 'sample_identifies'),
+        'group': ('groups', 'traits', none, none),
+        'page': ('pages', 'properties', none, none),
+        'screen': ('screens', 'properties', none, none),
+    } -%}
+    {% set selects = [] -%}
+    {% for type, (table, content, event, sample) in tables.items() -%}
+        {% set of_type = [revetl.planned_messages_of(plan, type, source('raw', table), content, event, none)] -%}
+        {% if sample and var('sample_events') -%}
+            {% do of_type.append(revetl.planned_messages_of(
+                plan, type, ref(sample), revetl.as_json(content), event, revetl.nothing_has_landed())) -%}
+        {% endif -%}
+        {# All tables are named, whatever is planned: the model has them before it in any case. #}
+        {% if all_types or revetl.is_planned(plan, type) -%}
+            {% do selects.extend(of_type) -%}
+        {% endif -%}
+    {% endfor -%}
+    {{ selects | join('\n    union all\n    ') if selects else revetl.no_messages() }}
+{%- endmacro %}
+
+{# Their columns, and none of them. #}
+{% macro no_messages() -%}
+    {% set types = {
+        'message_type': 'varchar', 'message_id': 'varchar', 'event': 'varchar', 'document_number': 'bigint',
+        'content': 'json', 'timestamp': 'timestamp', 'received_at': 'timestamp', 'uuid_ts': 'timestamp',
+    } -%}
+    select
+        {%- for column, type in types.items() %}
+        cast(null as {{ revetl.type_of(type) }}) as {{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from (select 1 as one) as nothing
+    where {{ revetl.never() }}
+{%- endmacro %}
+
+{% macro planned_messages_of(plan, type, relation, content, event, condition) -%}
+    select
+        '{{ type }}' as message_type,
+        id as message_id,
+        {{ event or 'cast(null as ' ~ revetl.type_of('varchar') ~ ')' }} as event,
+        {{ revetl.document_number(plan, type, event) }} as document_number,
+        {{ content }} as content,
+        timestamp,
+        received_at,
+        uuid_ts
+    from {{ relation }}
+    {%- set conditions = [] -%}
+    {% if condition -%}
+        {% do conditions.append(condition) -%}
+    {% endif -%}
+    {% if var('as_of', none) -%}
+        {% do conditions.append('timestamp <= ' ~ revetl.as_of()) -%}
+    {% endif %}
+    {{ 'where ' ~ conditions | join(' and ') if conditions }}
+{%- endmacro %}
+
+{# The number of the document that a message has by its type and event. #}
+{% macro document_number(plan, type, event) -%}
+    {% set planned = plan.documents | selectattr('type', 'equalto', type) | selectattr('level', 'equalto', 0) | list -%}
+    {% if not planned -%}
+    cast(null as {{ revetl.type_of('bigint') }})
+    {%- elif not event -%}
+    {{ planned[0].number }}
+    {%- else -%}
+    case {{ event }}
+        {%- for document in planned %}
+        when {{ revetl.text_literal(document.event) }} then {{ document.number }}
+        {%- endfor %}
+    end
+    {%- endif %}
+{%- endmacro %}

@@ -1,0 +1,16 @@
+{# The tracking plan that `revetl protocols compile` wrote into the project; without one, an empty plan. #}
+{% macro tracking_plan() -%}
+    {% set plan = adapter.dispatch('tracking_plan', 'revetl')() -%}
+    {% if plan.form != 1 -%}
+        {% do exceptions.raise_compiler_error(
+            'tracking_plan.sql was written by another version of revetl. Run `revetl protocols compile`.') -%}
+    {% endif -%}
+    {{ return(plan) }}
+{%- endmacro %}
+
+{# Whether the plan says anything of the messages of a type. #}
+{% macro is_planned(plan, type) -%}
+    {{ return(
+        plan.documents | selectattr('type', 'equalto', type) | list | length > 0
+        or (type == 'track' and plan.unplanned_events != 'allow')) }}
+{%- endmacro %}

@@ -1,0 +1,68 @@
+"""Messages of a file, checked one after the other."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, cast
+
+import orjson
+
+from revetl.errors import UsageError
+from revetl.protocols.check import Checker, Violation
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A message by the line where it begins, and what it violates."""
+
+    line: int
+    violations: list[Violation]
+
+
+def check_messages(checker: Checker, file: Path) -> Iterator[Checked]:
+    """Check one message, or one a line, of a file (`-` is stdin, .gz is unpacked). Raises UsageError with the
+    line of what is no message."""
+    name = "stdin" if str(file) == "-" else str(file)
+    for line, message in _messages(file, name):
+        if not isinstance(message, dict):
+            raise UsageError(f"{name}, line {line}: is not a JSON object, which a message is.")
+        try:
+            yield Checked(line, checker.check(message))
+        except UsageError as error:
+            raise UsageError(f"{name}, line {line}: {error}") from None
+
+
+def _messages(file: Path, name: str) -> Iterator[tuple[int, Any]]:
+    try:
+        with nullcontext(sys.stdin.buffer) if name == "stdin" else _opened(file) as opened:
+            lines = ((number, line) for number, line in enumerate(opened, 1) if line.strip())
+            start, first = next(lines, (1, b""))
+            try:
+                orjson.loads(first)
+            except orjson.JSONDecodeError as error:
+                # One message may be written over many lines.
+                whole = first + b"".join(line for _, line in lines)
+                yield start, _parsed(whole, f"{name}, line {start}", error)
+                return
+            for number, line in chain([(start, first)], lines):
+                yield number, _parsed(line, f"{name}, line {number}")
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be read ({error.strerror or error}).") from None
+
+
+def _opened(file: Path) -> IO[bytes]:
+    # A file that is unpacked is one to read from, whatever its type says.
+    return cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
+
+
+def _parsed(text: bytes, place: str, first_error: orjson.JSONDecodeError | None = None) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"{place}: is not JSON ({first_error or error}).") from None

@@ -1,0 +1,59 @@
+"""The SQL of any plan, as dbt renders it: dbt reads the project once, and its macros are then called with
+plan after plan, which takes milliseconds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from dbt.adapters.factory import get_adapter_by_type
+from dbt.cli.main import dbtRunner
+from dbt.context.providers import generate_runtime_macro_context
+
+from revetl.protocols.compiled import compile_plan
+from revetl.protocols.plan import TrackingPlan
+from tests.models.conftest import ROOT
+
+
+class Renderer:
+    """The project's macros on one of dbt's adapters."""
+
+    def __init__(self, folder: Path, engine: str = "duckdb") -> None:
+        environment = {
+            "REVETL_DUCKDB_PATH": str(folder / "unused.duckdb"),
+            "DBT_TARGET_PATH": str(folder / "target"),
+            "DBT_LOG_PATH": str(folder / "logs"),
+            "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
+        }
+        options = ["--project-dir", str(ROOT), "--profiles-dir", str(ROOT), "--target", engine, "--quiet"]
+        with mock.patch.dict(os.environ, environment):
+            done = dbtRunner().invoke(["parse", *options])
+        assert done.success, done.exception
+        self._manifest: Any = done.result
+        self._adapter: Any = get_adapter_by_type(engine)  # type: ignore[no-untyped-call]
+        self._adapter.set_macro_context_generator(generate_runtime_macro_context)
+
+    def violations(self, plan: TrackingPlan, messages: str) -> str:
+        """The query of a plan's violations, over the query `messages`."""
+        compiled = compile_plan(plan)
+        number = self._call("document_number", plan=compiled, type="track", event="event")
+        others = "".join(
+            f" when '{kind}' then {self._call('document_number', plan=compiled, type=kind, event=None)}"
+            for kind in ("identify", "group", "page", "screen")
+        )
+        numbered = (
+            f"select *, case message_type when 'track' then {number}{others} end as document_number "
+            f"from ({messages}) as landed"
+        )
+        return str(self._call("plan_violations", plan=compiled, messages=numbered))
+
+    def blocks(self, plan: TrackingPlan, message_type: str) -> bool:
+        """Whether a plan may block messages of a type."""
+        return bool(self._call("plan_blocks", plan=compile_plan(plan), type=message_type))
+
+    def _call(self, macro: str, **arguments: Any) -> Any:
+        return self._adapter.execute_macro(
+            macro, macro_resolver=self._manifest, project="revetl", kwargs=arguments
+        )

@@ -1,0 +1,109 @@
+"""Patterns mean the same to Python and RE2, or are refused; test_postgres.py asks PostgreSQL too."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import duckdb
+import pytest
+
+from revetl.protocols.patterns import in_python, portable
+
+READ = {
+    "^[A-Z0-9]+$": "^[A-Z0-9]+$",
+    r"^\d{3}-\d{4}$": "^[0-9]{3}-[0-9]{4}$",
+    r"\w+@\w+\.\w{2,}": r"[A-Za-z0-9_]+@[A-Za-z0-9_]+\.[A-Za-z0-9_]{2,}",
+    r"a.c": r"a[^\n]c",
+    r"\S\s": r"[^ \t\n\r\f][ \t\n\r\f]",
+    r"(?:ab|c)*?d": "(ab|c)*d",
+    r"^(a|b$)": "^(a|b$)",
+    r"[\d.-]": r"[0-9.\-]",
+    r"[^\]\\^]": r"[^\]\\\^]",
+    r"[a\-z]": r"[a\-z]",
+    r"[[]": r"[\[]",
+    r"x{0,2}y{3,}": "x{0,2}y{3,}",
+    r"\x41\u00e9\/": "Aé/",
+    r"\$\{\}": r"\$\{\}",
+    "}]": r"\}\]",
+    "a\tb": r"a\tb",
+    "": "",
+    "it's": "it's",
+    "€|ß": "€|ß",
+}
+
+REFUSED = {
+    "a(?=b)": "look-ahead",
+    "a(?!b)": "look-ahead",
+    "(?<=a)b": "look-behind",
+    "(?<!a)b": "look-behind",
+    r"(a)\1": "a back reference, which RE2",
+    "(?P<n>a)(?P=n)": "a named group",
+    "(?<n>a)": "a named group",
+    "(?i)a": "a flag; write the letters of both cases",
+    "(?>a)": "an atomic group",
+    r"\bword": "a word boundary",
+    r"\Aa\Z": "write ^ or $",
+    r"\p{Lu}": "not known everywhere",
+    r"\v": "not known everywhere",
+    r"[\D]": "inside [] is not known everywhere",
+    "[[:alpha:]]": "a class that only some know; write such as A-Za-z",
+    "a++": "without giving back",
+    "a**": "repeats a repeat",
+    "a{2}{3}": "repeats a repeat",
+    "*a": "nothing before *",
+    "^*": "nothing before * that can be repeated",
+    "(|+)": "nothing before +",
+    "a{,3}": "begins no number of repeats",
+    "a{1,256}": "more than the 255 that PostgreSQL repeats",
+    "((a{100}){20})": "more than the 1000 repeats that RE2 takes",
+    "a{3,2}": "the wrong way round",
+    "[z-a]": "z-a is no range",
+    "[]a]": "write \\] for the character",
+    "[a": "a [ is not closed",
+    "(a": "a ( is not closed",
+    "a)": "a ) closes no group",
+    "a\\": "has nothing after it",
+    r"\x4": "needs two digits of hex",
+    r"\u12": "needs four digits of hex",
+    "a\x00": "cannot be seen",
+}
+
+TEXTS = [
+    *("", "a", "A", "ab", "abd", "cd", "AB12", "ABC-", "123-4567", "me@x.io", "a.c", "a\nc", "a\n", "\n"),
+    *("a-z", "-", "]", "[", "\\", "^", "yyy", "xxyyyy", "Aé/", "${}", "}]", "a\tb", "it's", "€", "ß", "٣"),
+    *("K", "_", " x"),
+]
+
+
+@pytest.mark.parametrize(("pattern", "expected"), READ.items(), ids=READ)
+def test_a_pattern_is_written_in_what_all_share(pattern: str, expected: str) -> None:
+    assert portable(pattern) == expected
+    assert portable(expected) == expected
+
+
+@pytest.mark.parametrize(("pattern", "reason"), REFUSED.items(), ids=REFUSED)
+def test_what_not_all_know_is_refused(pattern: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        portable(pattern)
+
+
+@pytest.mark.parametrize("pattern", READ)
+def test_python_and_re2_find_the_same(pattern: str) -> None:
+    wanted = in_python(pattern)
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            "select text, regexp_matches(text, $pattern) from unnest($texts) as texts (text)",
+            {"pattern": portable(pattern), "texts": TEXTS},
+        ).fetchall()
+    assert rows == [(text, bool(wanted.search(text))) for text in TEXTS]
+
+
+def test_what_is_kept_means_to_python_what_it_meant() -> None:
+    for pattern in READ:
+        with warnings.catch_warnings():
+            # Python may one day read [[ otherwise.
+            warnings.simplefilter("ignore", FutureWarning)
+            own = re.compile(re.sub(r"(?<!\\)\$", r"\\Z", pattern), re.ASCII)
+        for text in TEXTS:
+            assert bool(own.search(text)) == bool(in_python(pattern).search(text)), (pattern, text)

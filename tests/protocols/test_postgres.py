@@ -1,0 +1,83 @@
+"""PostgreSQL says the same as the JSON Schema, and reads patterns as they are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from revetl.protocols import Checker, TrackingPlan
+from revetl.protocols.check import Violation
+from revetl.protocols.patterns import in_python, portable
+from tests.protocols.rendering import Renderer
+from tests.protocols.test_patterns import READ, TEXTS
+from tests.protocols.world import Message, broken, rows_of, violations_in, worlds
+from tests.warehouses.postgres import running_postgres
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def cursor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A database of its own."""
+    import adbc_driver_postgresql.dbapi as adbc
+
+    with (
+        running_postgres(tmp_path_factory.mktemp("postgres")) as server,
+        adbc.connect(server.uri(), autocommit=True) as connection,
+        connection.cursor() as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def renderer(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
+    return Renderer(tmp_path_factory.mktemp("rendered"), "postgres")
+
+
+@settings(max_examples=60, deadline=None)
+@given(world=worlds())
+def test_sql_and_schema_agree(
+    renderer: Renderer, cursor: Any, world: tuple[TrackingPlan, list[Message]]
+) -> None:
+    plan, some = world
+    cursor.execute("drop table if exists landed")
+    cursor.execute(
+        "create table landed (message_type text, message_id text, event text, content jsonb, "
+        "timestamp timestamp, received_at timestamp, uuid_ts timestamp)"
+    )
+    marks = (
+        "$1, $2, $3, cast($4 as jsonb), cast($5 as timestamp), cast($6 as timestamp), cast($7 as timestamp)"
+    )
+    cursor.executemany(f"insert into landed values ({marks})", rows_of(some))
+    cursor.execute(renderer.violations(plan, "select * from landed"))
+    found = [broken(Violation(row[0], row[1], *row[2:8])) for row in cursor.fetchall()]
+    assert len(set(found)) == len(found)
+    assert set(found) == violations_in(Checker(plan), some)
+
+
+@pytest.mark.parametrize("pattern", READ)
+def test_a_pattern_is_read_as_python_reads_it(cursor: Any, pattern: str) -> None:
+    wanted = in_python(pattern)
+    found = {}
+    for text in TEXTS:
+        cursor.execute("select cast($1 as text) ~ cast($2 as text)", (text, portable(pattern)))
+        ((found[text],),) = cursor.fetchall()
+    assert found == {text: bool(wanted.search(text)) for text in TEXTS}
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1e-400", "1" * 400])
+def test_no_number_stops_a_build(renderer: Renderer, cursor: Any, number: str) -> None:
+    plan = TrackingPlan.model_validate(
+        {"events": [{"name": "A", "properties": [{"name": "a", "type": "integer", "maximum": 1}]}]}
+    )
+    cursor.execute("drop table if exists landed")
+    cursor.execute(
+        "create table landed as select cast('track' as text) as message_type, cast('m' as text) as message_id"
+        f", cast('A' as text) as event, cast('{{\"a\": {number}}}' as jsonb) as content, "
+        "current_timestamp as timestamp, current_timestamp as received_at, current_timestamp as uuid_ts"
+    )
+    cursor.execute(renderer.violations(plan, "select * from landed"))
+    cursor.fetchall()
