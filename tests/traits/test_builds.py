@@ -80,7 +80,7 @@ class Shop:
 
 
 @settings(
-    max_examples=3,
+    max_examples=1,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
