@@ -1,9 +1,9 @@
 {# How the identity models are built piece by piece.
 
    `identity_changes` gathers what the messages show now and did not at the last build, and the other way
-   round, until every identity model has been built after it: then they are settled (the end of the dbt run),
-   and the changes are emptied. A build that failed half-way is so made good by the next. The first build, a
-   build with --full-refresh, and a build by other rules make everything anew. #}
+   round, until every model that is built of them has been built after it: then they are settled (the end of
+   the dbt run), and the changes are emptied. A build that failed half-way is so made good by the next. The
+   first build, a build with --full-refresh, and a build by other rules make everything anew. #}
 
 {# Whether this build changes the identity tables instead of making them anew. #}
 {% macro identity_increment() %}
@@ -122,9 +122,12 @@
         {{ return('') }}
     {% endif %}
     {% set waiting = [] %}
-    {% for node in graph.nodes.values() if node.package_name == 'revetl' and node.resource_type == 'model'
-        and 'identity_increment' in node.tags %}
-        {% do waiting.append(node.unique_id) %}
+    {% for node in graph.nodes.values() if node.package_name == 'revetl' and node.resource_type == 'model' %}
+        {# Traits that were never built miss no changes: their first build makes all of them. #}
+        {% if 'identity_increment' in node.tags
+            or ('trait_increment' in node.tags and revetl.relation_there(node.name) is not none) %}
+            {% do waiting.append(node.unique_id) %}
+        {% endif %}
     {% endfor %}
     {% for result in results if result.status == 'success' and result.node.unique_id in waiting %}
         {% do waiting.remove(result.node.unique_id) %}

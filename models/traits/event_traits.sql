@@ -1,7 +1,7 @@
 {{ config(
     materialized='patched',
     meta={'key': 'profile_node', 'stale': 'trait_touched', 'made_by': revetl.traits_hash()},
-    tags=['identity_increment'],
+    tags=['trait_increment'],
     **revetl.storage(keys=['profile_node'])
 ) }}
 

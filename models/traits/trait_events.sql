@@ -3,7 +3,7 @@
     meta={
         'key': ['source', 'message_id'], 'stale': 'identity_changes', 'made_by': revetl.trait_reads_hash()
     },
-    tags=['identity_increment'],
+    tags=['trait_increment'],
     **revetl.storage('timestamp', keys=['node_id'])
 ) }}
 

@@ -1,6 +1,6 @@
 {# Whose traits a build makes anew: who may have other messages than at the last build, and who has an event
    that has since come into a window or left it. #}
-{{ config(tags=['identity_increment']) }}
+{{ config(tags=['trait_increment']) }}
 
 {% set windows = revetl.trait_windows() %}
 
