@@ -9,7 +9,7 @@ ALL_READY := .venv-warehouses/.ready
 DEMO := $(if $(filter duckdb postgres,$(TARGET)),$(BIN),$(ALL))
 DEMO_READY := $(if $(filter duckdb postgres,$(TARGET)),$(READY),$(ALL_READY))
 
-.PHONY: help demo test test-slow test-warehouses test-wheel test-chaos lint format bench lock wheel clean
+.PHONY: help demo test test-slow test-warehouses test-wheel test-long test-chaos lint format bench lock wheel clean
 
 help:
 	@echo "make demo       seven months of real events: landed, built, synced, built as of later, synced again"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-slow  what takes long: dbt, kills, and the wheel in an environment of its own"
 	@echo "make test-wheel the wheel alone"
 	@echo "make test-warehouses  Spark, Snowflake (fakesnow), and the SQL of the warehouses that run nowhere here"
+	@echo "make test-long  random histories of identities and traits, built in any split"
 	@echo "make test-chaos 200 stories of a destination on bad days and runs that are killed"
 	@echo "make lint       ruff, mypy, sqlfluff"
 	@echo "make format     what ruff and sqlfluff can mend"
@@ -43,10 +44,10 @@ demo: $(DEMO_READY)
 
 # Three workers on two cores: tests wait for clocks and servers a good part of their time.
 test: $(READY)
-	$(BIN)/pytest --numprocesses 3 --dist loadfile -m "not slow and not chaos and not warehouses"
+	$(BIN)/pytest --numprocesses 3 --dist loadfile -m "not slow and not long and not chaos and not warehouses"
 
 test-slow: $(READY)
-	$(BIN)/pytest --numprocesses auto --dist loadfile -m "slow and not warehouses"
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "slow and not long and not warehouses"
 
 test-wheel: $(READY)
 	$(BIN)/pytest -m slow tests/packaging
@@ -55,6 +56,9 @@ test-warehouses: $(ALL_READY)
 	$(ALL)/pytest -m warehouses
 	$(ALL)/pytest tests/conformance/test_stories.py --engines snowflake
 	$(ALL)/python -W ignore -m tests.warehouses spark $(ALL)/pytest tests/conformance --engines spark
+
+test-long: $(READY)
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m long
 
 test-chaos: $(READY)
 	$(BIN)/pytest --numprocesses auto -m chaos

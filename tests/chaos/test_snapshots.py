@@ -68,7 +68,7 @@ def test_the_destination_comes_to_hold_the_new_snapshot_less_the_rejected(**draw
     live_through(**drawn)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @settings(max_examples=60, deadline=None, derandomize=True)
 @ANY
 def test_so_it_does_in_sixty_more_cases(**drawn: Any) -> None:

@@ -99,6 +99,7 @@ def test_written_exposures_are_in_dbts_lineage(shop: Path, cli: Cli) -> None:
     assert "is as the syncs are" in again.stderr
 
 
+@pytest.mark.slow
 def test_check_tells_what_differs(shop: Path, cli: Cli) -> None:
     path = shop / "models/revetl_exposures.yml"
     cli(shop, "exposures", REVETL_OWNER="Data <data@shop.example>")

@@ -11,6 +11,7 @@ from tests.conformance.stories import STORIES, told
 from tests.conftest import SandboxClient
 
 LONG = {
+    "identifiers that change hands",
     "a destination that refuses some",
     "an old identifier that cannot be removed",
     "another mapping",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.identity.reference import Answer, Identifier, Message, Rules, facts, resolve
@@ -115,19 +115,26 @@ def same(found: Answer, expected: Answer) -> None:
     assert found.merges == expected.merges
 
 
+@pytest.mark.long
 @settings(
-    max_examples=3,
+    max_examples=6,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     print_blob=True,
 )
-@example(
-    by=Rules(("anonymous_id", "user_id", "device_id", "email"), {"user_id": {"ever": 1, "month": 1}}),
-    seed=657,
-)
 @given(by=rules, seed=st.integers(0, 2**32 - 1))
 def test_builds_in_any_split_are_the_reference_and_a_full_build(by: Rules, seed: int) -> None:
+    live_through(by, seed)
+
+
+def test_builds_in_a_split_are_the_reference_and_a_full_build() -> None:
+    by = Rules(("anonymous_id", "user_id", "device_id", "email"), {"user_id": {"ever": 1, "month": 1}})
+    live_through(by, seed=657)
+
+
+def live_through(by: Rules, seed: int) -> None:
+    """Random messages in some builds, of which some stop half-way."""
     chance = random.Random(seed)
     everything = [
         a_message(chance, graph, number)
@@ -222,6 +229,7 @@ def test_only_touched_components_are_made_anew(tmp_path: Path) -> None:
         same(found(world), expected(Facts(distinct, cuts, blocked), by))
 
 
+@pytest.mark.long
 def test_other_rules_make_everything_anew(tmp_path: Path) -> None:
     messages = [
         Message("m1", 0, {"user_id": "u1", "device_id": "d1"}),

@@ -30,7 +30,7 @@ META = {
 }
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(history=st.lists(AUDIENCES, min_size=1, max_size=4))
 def test_after_every_sync_the_destination_holds_the_audience(
     history: list[dict[str, tuple[str, int]]],

@@ -32,8 +32,8 @@ TABLES = ("event_traits", "computed_traits")
 class Shop:
     """A world whose messages a test adds and takes away."""
 
-    def __init__(self, folder: Path, traits: dict[str, dict[str, Any]]) -> None:
-        self.world = World(folder)
+    def __init__(self, folder: Path, traits: dict[str, dict[str, Any]], *, like: World | None = None) -> None:
+        self.world = World(folder, like=like)
         self.lines: dict[str, str] = {}
         self.declare(traits)
 
@@ -79,8 +79,9 @@ class Shop:
                 assert value == expected, (name, declared, person, value, expected, str(now))
 
 
+@pytest.mark.long
 @settings(
-    max_examples=1,
+    max_examples=2,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
@@ -123,10 +124,15 @@ def changed(chance: Random, shop: Shop, waiting: list[str]) -> list[str]:
     return [line for line in waiting if line not in there]
 
 
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return World(tmp_path_factory.mktemp("empty"))
+
+
 @pytest.fixture
-def small(tmp_path: Path) -> Shop:
+def small(tmp_path: Path, empty: World) -> Shop:
     """Three people: of some days ago, of yesterday, and of both, with a trait that reads only events."""
-    shop = Shop(tmp_path, {"orders": {"type": "count", "event": "Ordered"}})
+    shop = Shop(tmp_path, {"orders": {"type": "count", "event": "Ordered"}}, like=empty)
     for number, (user, day) in enumerate([("old", 1), ("new", 9), ("both", 1), ("both", 9)]):
         shop.add(ordered(number, user, day))
     return shop
@@ -214,6 +220,7 @@ def test_who_has_another_message_is_made_anew(small: Shop) -> None:
     assert len(small.rows("event_traits")) == 3
 
 
+@pytest.mark.long
 def test_as_of_an_earlier_day(small: Shop) -> None:
     """Windows that have moved on come back: everything is made anew."""
     small.declare({"t": {"type": "count", "window": {"last": "2 days"}}, "since": {"type": "days_since"}})
@@ -222,6 +229,7 @@ def test_as_of_an_earlier_day(small: Shop) -> None:
         small.check(day(number))
 
 
+@pytest.mark.long
 def test_a_trait_that_reads_nothing_new_leaves_what_was_read(small: Shop) -> None:
     first: dict[str, dict[str, Any]] = {
         "spent": {"type": "sum", "event": "Ordered", "property": "price"},
@@ -251,6 +259,7 @@ def test_a_trait_that_reads_nothing_new_leaves_what_was_read(small: Shop) -> Non
     assert small.world.ask("select * from trait_events order by message_id") == rows
 
 
+@pytest.mark.long
 def test_a_trait_that_reads_something_new_reads_all_anew(small: Shop) -> None:
     small.add(json.dumps({**json.loads(ordered(6, "new", 3)), "event": "Viewed"}))
     small.build(day(10))
@@ -268,6 +277,7 @@ def test_a_trait_that_reads_something_new_reads_all_anew(small: Shop) -> None:
         small.check(day(10))
 
 
+@pytest.mark.long
 def test_a_declaration_that_changes(small: Shop) -> None:
     small.add(ordered(5, "new", 2, price=7, kind="b"))
     for declared in (
@@ -299,6 +309,7 @@ def test_a_changed_declaration_whose_build_stops_half_way(small: Shop) -> None:
     small.check(day(11))
 
 
+@pytest.mark.long
 def test_a_build_without_traits(small: Shop) -> None:
     small.declare({})
     small.build(day(10))

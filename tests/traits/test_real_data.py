@@ -87,7 +87,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> World:
     return made
 
 
-@pytest.fixture(scope="module", params=DAYS)
+@pytest.fixture(scope="module", params=[DAYS[0], pytest.param(DAYS[1], marks=pytest.mark.long)])
 def built(shop: World, request: pytest.FixtureRequest) -> Iterator[tuple[World, str]]:
     """The shop as of a day."""
     shop.build(as_of=request.param)
