@@ -11,9 +11,10 @@ from fnmatch import fnmatchcase
 from typing import Protocol
 
 from revetl import notify
-from revetl.config import AlertConfig, AlertKind, render
+from revetl.config import AlertConfig, AlertKind
 from revetl.errors import UsageError, nearest
 from revetl.notify import Message, Outbox
+from revetl.rendering import render
 
 HISTORY = 50
 """How many runs back the state of a sync is looked for."""

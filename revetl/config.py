@@ -5,14 +5,12 @@ Both are read as pydantic models; every error is one sentence with the file, the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from jinja2 import TemplateError, Undefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import (
     AliasChoices,
     BaseModel,
@@ -26,7 +24,7 @@ from pydantic import (
 
 from revetl.errors import UsageError, nearest
 
-Mode = Literal["mirror", "upsert", "insert", "update", "archive", "events"]
+Mode = Literal["mirror", "upsert", "insert", "update", "archive", "events", "audience_events"]
 MODES: tuple[str, ...] = get_args(Mode)
 AlertKind = Literal["failed", "guard", "rejection_rate", "recovered"]
 ALERT_KINDS: tuple[AlertKind, ...] = get_args(AlertKind)
@@ -101,6 +99,7 @@ class SyncConfig(Checked):
     exclude: tuple[ExcludeConfig, ...] = ()
     holdout: Annotated[float, BeforeValidator(share), Field(gt=0, lt=1)] | None = None
     salt: str | None = None
+    variants: tuple[str, ...] = ()
     limit: Annotated[int, Field(ge=0)] | None = None
     order_by: str | None = None
     priority: str | None = None
@@ -112,6 +111,11 @@ class SyncConfig(Checked):
     @classmethod
     def _list_of_columns(cls, value: object) -> object:
         return {name: name for name in value} if isinstance(value, list) else value
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _one_variant(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("exclude", mode="before")
     @classmethod
@@ -145,11 +149,69 @@ class SyncConfig(Checked):
         return self
 
 
+class GoalConfig(Checked):
+    """What an experiment is to bring about: an event, within some time of entering the audience. Who was in
+    it before `since` counts as having entered then."""
+
+    event: Annotated[str, Field(min_length=1)]
+    within: Seconds | None = None
+    since: date | None = None
+
+
+CONTROL = "control"
+"""The variant that is sent nowhere."""
+BUCKETS = 10_000
+"""How finely people are told apart by the hash of their key."""
+
+
 class AudienceConfig(Checked):
-    """`config.meta.revetl` of a model: the column that names a person, and where the audience goes."""
+    """`config.meta.revetl` of a model: the column that names a person, and where the audience goes. `split`
+    gives variants their shares of it, of whatever sum."""
 
     key: str
     sync: tuple[SyncConfig, ...] = ()
+    split: Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=10)] | None = (
+        None
+    )
+    salt: str | None = None
+    goal: GoalConfig | None = None
+
+    @field_validator("goal", mode="before")
+    @classmethod
+    def _an_event(cls, value: object) -> object:
+        return {"event": value} if isinstance(value, str) else value
+
+    @property
+    def variants(self) -> dict[str, tuple[int, int]]:
+        """Each variant's buckets: the first, and the one after the last. The control group comes first, so
+        that it is the same people when the others change among themselves."""
+        split = self.split or {}
+        found, share, start = {}, 0.0, 0
+        for name in sorted(split, key=lambda name: name != CONTROL):
+            share += split[name]
+            end = round(share * BUCKETS / sum(split.values()))
+            found[name], start = (start, end), end
+        return found
+
+    @model_validator(mode="after")
+    def _what_an_experiment_needs(self) -> AudienceConfig:
+        wrong = []
+        for sync in self.sync:
+            if self.split is not None and sync.holdout is not None:
+                wrong.append(
+                    f"sync to '{sync.to}': has a holdout, and the split has a control group; keep one"
+                )
+            for name in sync.variants:
+                if name not in (self.split or {}) or name == CONTROL:
+                    known = ", ".join(each for each in self.split or {} if each != CONTROL) or "none"
+                    wrong.append(
+                        f"sync to '{sync.to}': variants: there is no '{name}' to be sent. There is: {known}"
+                    )
+        if self.salt is not None and self.split is None:
+            wrong.append("salt: is for a split, and there is no split:")
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
 
     @field_validator("sync", mode="before")
     @classmethod
@@ -289,61 +351,3 @@ def _at(data: Any, location: tuple[Any, ...]) -> Any:
         except (KeyError, IndexError, TypeError):
             return data
     return data
-
-
-class MissingVariable(Exception):
-    """`env_var` was asked for a variable that is not set and has no default."""
-
-
-def render(value: Any, place: str, *, placeholders: bool = False, way_out: str = "") -> Any:
-    """A YAML value with its Jinja rendered, as dbt renders `profiles.yml`: `env_var(name, default)` only.
-
-    With `placeholders` a variable that is not set becomes `<NAME>`, so that requests can be shown without
-    credentials. Raises UsageError naming `place`, the key and the variable; `way_out` ends its sentence.
-    """
-    if isinstance(value, Mapping):
-        return {
-            key: render(inner, f"{place}.{key}", placeholders=placeholders, way_out=way_out)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list):
-        return [
-            render(inner, f"{place}.{index}", placeholders=placeholders, way_out=way_out)
-            for index, inner in enumerate(value)
-        ]
-    if not isinstance(value, str) or "{" not in value:
-        return value
-
-    def env_var(name: str, default: str | None = None) -> str:
-        found = os.environ.get(name, default)
-        if found is None:
-            if placeholders:
-                # A URL has to look like one to pass for a URL.
-                return f"https://{name}.invalid" if place.endswith(("url", "endpoint")) else f"<{name}>"
-            raise MissingVariable(name)
-        return found
-
-    environment = ImmutableSandboxedEnvironment(undefined=_Strict)
-    environment.globals = {"env_var": env_var}
-    environment.filters.update(as_number=_as_number, as_bool=_as_bool, as_native=yaml.safe_load, as_text=str)
-    try:
-        return environment.from_string(value).render()
-    except MissingVariable as error:
-        way_out = f" Export it{way_out}."
-        raise UsageError(f"{place}: environment variable {error} is not set.{way_out}") from None
-    except TemplateError as error:
-        raise UsageError(f"{place}: {error.message}. Only env_var('NAME') is known here.") from None
-
-
-class _Strict(Undefined):
-    """A name that is not known fails at once, even where Jinja would print an empty string."""
-
-    __str__ = __iter__ = __call__ = __bool__ = Undefined._fail_with_undefined_error
-
-
-def _as_number(text: str) -> int | float:
-    return float(text) if "." in text else int(text)
-
-
-def _as_bool(text: str) -> bool:
-    return text.strip().lower() == "true"

@@ -17,8 +17,9 @@ from typing import Any
 
 import orjson
 
-from revetl.config import read_yaml, render
+from revetl.config import read_yaml
 from revetl.errors import UsageError, nearest
+from revetl.rendering import render
 
 Say = Callable[[str], None]
 DELIVERY_TESTS = frozenset(

@@ -12,10 +12,11 @@ from typing import Any
 from sqlglot import exp
 
 from revetl import dbt
-from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, check, read_revetl_yml, render
+from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, check, read_revetl_yml
 from revetl.destinations import destination_class, make_destination
 from revetl.destinations.base import Destination
 from revetl.errors import UsageError, WarehouseError, nearest
+from revetl.rendering import render
 from revetl.sql import table
 from revetl.warehouse import Opening, Warehouse, database_of, open_warehouse
 

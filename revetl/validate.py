@@ -18,12 +18,13 @@ from sqlglot import exp
 from revetl import dbt
 from revetl.alerts import check_alerts
 from revetl.columns import CompiledColumns
-from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, problems, read_yaml, render
+from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, problems, read_yaml
 from revetl.destinations import destination_class
 from revetl.destinations.base import Destination
 from revetl.errors import UsageError
 from revetl.mapping import make_mapping, parse_expression, parse_scalar
 from revetl.project import AudienceModel, Sync, Workspace
+from revetl.rendering import render
 from revetl.sync.membership import excluded_column, excluded_on
 from revetl.warehouse import check_target
 

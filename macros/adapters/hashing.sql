@@ -153,3 +153,30 @@
     {% endfor -%}
     shiftrightunsigned(xxhash64({{ parts | join(', ') }}), 1)
 {%- endmacro %}
+
+{# A number of 0 to `buckets` - 1 that a text falls into, for ever and on every engine: its md5's first 32 bits, modulo
+   `buckets`. #}
+{% macro bucket(text, buckets) -%}
+    {{ return(adapter.dispatch('bucket', 'revetl')(text, buckets)) }}
+{%- endmacro %}
+
+{% macro default__bucket(text, buckets) -%}
+    (({{ revetl.hash_bits(text) }} >> 31) % {{ buckets }})
+{%- endmacro %}
+
+{% macro snowflake__bucket(text, buckets) -%}
+    mod(bitshiftright({{ revetl.hash_bits(text) }}, 31), {{ buckets }})
+{%- endmacro %}
+
+{% macro bigquery__bucket(text, buckets) -%}
+    mod({{ revetl.hash_bits(text) }} >> 31, {{ buckets }})
+{%- endmacro %}
+
+{% macro spark__bucket(text, buckets) -%}
+    mod(shiftright({{ revetl.hash_bits(text) }}, 31), {{ buckets }})
+{%- endmacro %}
+
+{# Whole numbers divide to whole numbers. #}
+{% macro fabric__bucket(text, buckets) -%}
+    (({{ revetl.hash_bits(text) }} / 2147483648) % {{ buckets }})
+{%- endmacro %}

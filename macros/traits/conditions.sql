@@ -181,13 +181,16 @@
 {# A condition as SQL. What is absent equals nothing and contains nothing. #}
 {% macro condition_sql(condition, rows) %}
     {% set place = condition.place.element or condition.place %}
-    {% set column = rows ~ '.' ~ place.name %}
-    {% set value, operator = condition.value, condition.operator %}
+    {{ return(revetl.operator_sql(condition.operator, rows ~ '.' ~ place.name, condition.value, condition.kind)) }}
+{% endmacro %}
+
+{# An operator of a column that is a `text`, a `number` or a `time`. #}
+{% macro operator_sql(operator, column, value, kind) %}
     {% set signs = {'equals': '=', 'less_than': '<', 'less_than_or_equal': '<=', 'greater_than': '>',
         'greater_than_or_equal': '>=', 'before_date': '<', 'after_date': '>'} %}
     {% set literals = [] %}
     {% for each in (value if operator == 'one_of' else [value]) %}
-        {% do literals.append(revetl.condition_literal(condition.kind, each)) %}
+        {% do literals.append(revetl.condition_literal(kind, each)) %}
     {% endfor %}
     {% if operator in signs %}
         {{ return(column ~ ' ' ~ signs[operator] ~ ' ' ~ literals[0]) }}

@@ -239,6 +239,8 @@
     {% endif %}
 {% endmacro %}
 
+{# `at` is a place in the variables, or a macro that was called. #}
 {% macro wrong_trait(at, what) %}
-    {% do exceptions.raise_compiler_error('vars.revetl.' ~ at ~ ' ' ~ what ~ '.') %}
+    {% set place = at if at.startswith('did') or at.startswith('trait(') else 'vars.revetl.' ~ at %}
+    {% do exceptions.raise_compiler_error(place ~ ' ' ~ what ~ '.') %}
 {% endmacro %}

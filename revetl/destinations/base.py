@@ -94,6 +94,20 @@ def verdict(status: int, own: Mapping[int, Verdict]) -> Verdict:
     return Verdict.FATAL
 
 
+def entered_or_left(records: Records) -> Records:
+    """A batch of an audience's changes as the events that Segment has for them."""
+    is_in = records.operation != "remove"
+    about = {"audience_key": records.audience, records.audience: is_in}
+    return replace(
+        records,
+        event="Audience Entered" if is_in else "Audience Exited",
+        happens_again=True,
+        records=tuple(
+            record._replace(fields={**record.fields, **about}, timestamp=records.at) for record in records
+        ),
+    )
+
+
 class Destination(Checked):
     """A configured destination. Subclasses add their configuration as fields, their limits and identifiers
     as class variables, and the operations they have.
@@ -180,6 +194,7 @@ class Destination(Checked):
             "update": "change",
             "archive": "upsert",
             "events": "track",
+            "audience_events": "track",
         }
         return tuple(
             mode for mode, name in needed.items() if getattr(cls, name) is not getattr(Destination, name)
@@ -194,6 +209,8 @@ class Destination(Checked):
             "archive": self.upsert,
             "events": self.track,
         }
+        if mode == "audience_events":
+            return self.track(entered_or_left(records))
         if mode == "mirror":
             operations = {"mirror": getattr(self, records.operation)}
         if mode == "archive" and records.operation == "remove":

@@ -51,7 +51,8 @@ class Record(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Records:
     """A batch in order, and what it is part of. `operation` is add, update or remove; `event` is what the
-    records are tracked as, in mode `events`; `set_if_empty` names fields that must not overwrite a value."""
+    records are tracked as, in mode `events`, and `happens_again` whether it may happen twice of a key;
+    `set_if_empty` names fields that must not overwrite a value; `at` is when the run began, in ISO 8601."""
 
     sync: str
     audience: str
@@ -60,6 +61,8 @@ class Records:
     records: tuple[Record, ...]
     event: str | None = None
     set_if_empty: tuple[str, ...] = ()
+    happens_again: bool = False
+    at: str | None = None
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -72,8 +75,8 @@ class Records:
 
     def change_id(self, record: Record) -> str:
         """Names a change and not its attempt: it is the same whenever the change is sent again. An event
-        happens once, so its id is made of its key alone."""
-        if self.event is not None:
+        that happens once has an id that is made of its key alone."""
+        if self.event is not None and not self.happens_again:
             return digest(self.sync, self.event, record.key)
         return digest(self.sync, self.operation, record.key, record.origin)
 

@@ -71,12 +71,12 @@ class Diff:
     @property
     def removes(self) -> bool:
         """Whether who left is taken out."""
-        return self.mode in ("mirror", "archive")
+        return self.mode in ("mirror", "archive", "audience_events")
 
     @property
     def once(self) -> bool:
         """Whether a key is sent once and never again."""
-        return self.mode in ("insert", "events")
+        return self.mode in ("insert", "events", "audience_events")
 
     @property
     def hashed(self) -> list[tuple[exp.Expr, str]]:

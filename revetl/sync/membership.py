@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from revetl.config import ExcludeConfig
+from revetl.config import BUCKETS, CONTROL, ExcludeConfig
 from revetl.errors import UsageError, WarehouseError, nearest
 from revetl.mapping import parse_expression
 from revetl.project import Sync, Workspace
@@ -24,7 +24,6 @@ from revetl.warehouse import Warehouse
 LEFT_OUT = table("revetl_left_out")
 SUPPRESSED, EXCLUDED, CLAIMED = "suppressed", "excluded", "claimed"
 HELD_OUT, OVER_LIMIT = "held_out", "over_limit"
-_BUCKETS = 10_000
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ def members_of(
         (EXCLUDED, _excluded(workspace, sync, columns, warehouse)),
         (CLAIMED, _claimed(workspace, sync, warehouse)),
         (HELD_OUT, _held_out(sync, warehouse)),
+        (EXCLUDED, _other_variants(sync, warehouse)),
     ]
     named = [(cause, condition) for cause, condition in causes if condition is not None]
     limit = sync.config.limit
@@ -135,7 +135,7 @@ def record_holdouts(sync: Sync, members: Members, warehouse: Warehouse, tables: 
         "model": sync.audience.relation,
         "key": _key(sync),
     }
-    if sync.config.holdout is None:
+    if _held_out(sync, warehouse) is None:
         warehouse.run(statement("delete from :holdouts where sync = :sync", **parts))
         return
     if members.chosen:
@@ -170,7 +170,8 @@ def _key(sync: Sync) -> exp.Expr:
 
 
 def _salt(sync: Sync) -> str:
-    return sync.config.salt or sync.audience.name
+    own = sync.config.salt if sync.config.holdout is not None else sync.audience.config.salt
+    return own or sync.audience.name
 
 
 def excluded_on(sync: Sync, each: ExcludeConfig, place: str, columns: Collection[str]) -> str:
@@ -231,12 +232,31 @@ def _among(value: exp.Expr, listed: exp.Table, name: str) -> exp.Expr:
 
 
 def _held_out(sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
-    """A bucket of the salted key: the same person falls into the same one for ever, on every engine."""
-    if sync.config.holdout is None:
+    """Whether a person is in the control group."""
+    variants = sync.audience.config.variants
+    edge = round((sync.config.holdout or 0) * BUCKETS)
+    if CONTROL in variants:
+        _, edge = variants[CONTROL]
+    return statement(":bucket < :edge", bucket=_bucket(sync, warehouse), edge=edge) if edge else None
+
+
+def _other_variants(sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
+    """Whether a person is in none of the variants that the sync is of."""
+    if not sync.config.variants:
         return None
-    salted = statement(":salt || ':' || :key", salt=_salt(sync), key=_key(sync))
-    edge = round(sync.config.holdout * _BUCKETS)
-    return statement(":bucket < :edge", bucket=warehouse.bucket(salted, _BUCKETS), edge=edge)
+    variants = [sync.audience.config.variants[name] for name in sync.config.variants]
+    tests = [
+        statement(
+            "(:bucket >= :start and :bucket < :end)", bucket=_bucket(sync, warehouse), start=start, end=end
+        )
+        for start, end in variants
+    ]
+    return exp.Not(this=exp.paren(exp.or_(*tests)))
+
+
+def _bucket(sync: Sync, warehouse: Warehouse) -> exp.Expr:
+    """The bucket of the salted key: the same person falls into the same one for ever, on every engine."""
+    return warehouse.bucket(statement(":salt || ':' || :key", salt=_salt(sync), key=_key(sync)), BUCKETS)
 
 
 def _rank(sync: Sync, columns: dict[str, str], facts: Facts, tables: Tables) -> exp.Expr:

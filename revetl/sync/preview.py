@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import httpx
 import orjson
@@ -75,6 +76,7 @@ def whole_of(sync: Sync, run_id: str, operation: str = "") -> Records:
         (),
         event=config.event,
         set_if_empty=config.set_if_empty,
+        at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     )
 
 

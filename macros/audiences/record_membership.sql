@@ -1,0 +1,100 @@
+{# At the end of a run: who entered the audiences that it built, and who left them. Only that is written, in one
+   statement for all of them, to a table that only grows. #}
+{% macro record_membership(results) %}
+    {% set built = revetl.built_audiences(results) %}
+    {% if not built or flags.EMPTY %}
+        {{ return('') }}
+    {% endif %}
+    {% set changes = source('revetl', 'audience_changes') %}
+    {% set key, varchar = revetl.quoted('key'), revetl.type_of('varchar') %}
+    {% set names = [] %}
+    {% set members = [] %}
+    {% for audience in built %}
+        {% do names.append(revetl.text_literal(audience.name)) %}
+        {% set member = 'cast(' ~ revetl.quoted(audience.key) ~ ' as ' ~ varchar ~ ')' %}
+        {% do members.append('select cast(' ~ revetl.text_literal(audience.name) ~ ' as ' ~ varchar ~ ') as audience, '
+            ~ member ~ ' as ' ~ key ~ ' from ' ~ audience.relation ~ ' where ' ~ revetl.quoted(audience.key)
+            ~ ' is not null group by ' ~ member) %}
+    {% endfor %}
+    {% do revetl.run_together(['insert into ' ~ changes ~ ' (audience, ' ~ key
+        ~ ', change, changed_at, recorded_at, invocation_id) '
+        ~ 'select coalesce(members.audience, known.audience), coalesce(members.' ~ key ~ ', known.' ~ key ~ '), '
+        ~ "case when members.audience is not null then 'entered' else 'left' end, "
+        ~ revetl.as_of() ~ ', ' ~ revetl.utc_now() ~ ", '" ~ invocation_id ~ "' "
+        ~ 'from (' ~ members | join(' union all ') ~ ') as members '
+        ~ 'full outer join (select audience, ' ~ key ~ ' from (select audience, ' ~ key ~ ', change, row_number() over ('
+        ~ 'partition by audience, ' ~ key ~ ' order by recorded_at desc) as place from ' ~ changes
+        ~ ' where audience in (' ~ names | join(', ') ~ ')) as ordered '
+        ~ "where place = 1 and change = 'entered') as known "
+        ~ 'on members.audience = known.audience and members.' ~ key ~ ' = known.' ~ key
+        ~ ' where members.audience is null or known.audience is null']) %}
+{% endmacro %}
+
+{# At the end of a run: fails it where a key of an audience that it built is null, repeated, or unknown (an
+   identifier that no profile has). #}
+{% macro check_audience_keys(results) %}
+    {% set severity = var('audience_keys', 'error') %}
+    {% if severity not in ['error', 'warn', 'off'] %}
+        {% do exceptions.raise_compiler_error("vars.revetl.audience_keys is '" ~ severity ~ "'; it must be error, warn or off.") %}
+    {% endif %}
+    {% set built = revetl.built_audiences(results) if severity != 'off' else [] %}
+    {% if not built %}
+        {{ return('') }}
+    {% endif %}
+    {% set counts = [] %}
+    {% for audience in built %}
+        {% do counts.append('select ' ~ revetl.text_literal(audience.name) ~ ' as audience, '
+            ~ 'sum(case when member is null then 1 else 0 end) as without_key, '
+            ~ 'count(member) - count(distinct member) as repeated, '
+            ~ 'sum(case when member is not null and known is null then 1 else 0 end) as unknown '
+            ~ 'from (' ~ revetl.known_members(audience) ~ ') as members') %}
+    {% endfor %}
+    {% set wrong = [] %}
+    {% for row in run_query(counts | join(' union all ')).rows %}
+        {% set parts = [] %}
+        {% for count, words in [(row[1], 'without a key'), (row[2], 'whose key another row has'),
+            (row[3], 'whose key no profile has')] if count %}
+            {% do parts.append('{:,} '.format(count | int) ~ ('row ' if count == 1 else 'rows ') ~ words) %}
+        {% endfor %}
+        {% if parts %}
+            {% do wrong.append(row[0] ~ ' has ' ~ parts | join(', ')) %}
+        {% endif %}
+    {% endfor %}
+    {% if wrong %}
+        {% set sentence = 'Keys of audiences: ' ~ wrong | join('; ') ~ '.' %}
+        {% if severity == 'error' %}
+            {% do exceptions.raise_compiler_error(sentence ~ ' Mend the model; vars.revetl.audience_keys: warn lets it pass.') %}
+        {% endif %}
+        {% do exceptions.warn(sentence) %}
+    {% endif %}
+{% endmacro %}
+
+{# The rows of an audience: member (the key as text), and known, which is null where it is an identifier or canonical
+   id that no profile has. #}
+{% macro known_members(audience) %}
+    {% set member = 'cast(' ~ revetl.quoted(audience.key) ~ ' as ' ~ revetl.type_of('varchar') ~ ')' %}
+    {% set graph = revetl.relation_there('identity_graph') %}
+    {% set rows = 'select ' ~ member ~ ' as member from ' ~ audience.relation %}
+    {% if graph is none or audience.key not in ['canonical_id'] + var('identity')['identifiers'] | list %}
+        {{ return("select member, 'any' as known from (" ~ rows ~ ') as listed') }}
+    {% endif %}
+    {% set known = 'select distinct canonical_id as value from ' ~ graph if audience.key == 'canonical_id'
+        else "select identifier_value as value from " ~ graph ~ " where identifier_type = '" ~ audience.key ~ "'" %}
+    {{ return('select listed.member, known.value as known from (' ~ rows ~ ') as listed left join (' ~ known
+        ~ ') as known on listed.member = known.value') }}
+{% endmacro %}
+
+{# The audiences that a run has built: name, key, relation, config (their meta.revetl). #}
+{% macro built_audiences(results) %}
+    {% set found = [] %}
+    {% if execute and flags.WHICH in ['build', 'run'] and not var('identity_preview', false) %}
+        {% for result in results if result.node.resource_type == 'model' and result.status == 'success' %}
+            {% set config = result.node.config.meta.get('revetl') %}
+            {% if config is mapping and config.key is string and result.node.config.materialized != 'ephemeral' %}
+                {% do found.append({'name': result.node.name, 'key': config.key, 'config': config, 'relation': api.Relation.create(
+                    database=result.node.database, schema=result.node.schema, identifier=result.node.alias or result.node.name)}) %}
+            {% endif %}
+        {% endfor %}
+    {% endif %}
+    {{ return(found) }}
+{% endmacro %}
