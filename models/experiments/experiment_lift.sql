@@ -1,5 +1,5 @@
 {# What the variants of an experiment brought, against its control group. #}
-{{ config(materialized='table') }}
+{{ config(materialized='view') }}
 
 {% set experiments = revetl.experiments() %}
 {% set varchar, double = revetl.type_of('varchar'), revetl.type_of('double') %}
@@ -108,7 +108,7 @@ compared as (
 measured as (
 
     select
-        compared.*,
+        *,
         conversion_rate - control_rate as lift,
         adjusted_rate - adjusted_control_rate as adjusted_lift,
         1.959964 * sqrt(
@@ -134,7 +134,9 @@ reported as (
         case when variant <> 'control' and goal is not null then lift end as lift,
         case when variant <> 'control' and goal is not null then adjusted_lift - half_width end as lift_low,
         case when variant <> 'control' and goal is not null then adjusted_lift + half_width end as lift_high,
-        case when variant <> 'control' and goal is not null then lift / nullif(control_rate, 0) end as relative_lift,
+        case
+            when variant <> 'control' and goal is not null then lift / nullif(control_rate, 0)
+        end as relative_lift,
         case when variant <> 'control' and goal is not null then lift / nullif(delivered_share, 0) end
             as delivered_lift,
         case

@@ -1,6 +1,5 @@
-{# Whom an experiment is about, in which variant they are, and what became of them. The experiments are those that the
-   project's audiences declare. #}
-{{ config(materialized='table') }}
+{# Whom the experiments that audiences declare are about, in which variant they are, and what became of them. #}
+{{ config(materialized='view') }}
 
 {% set experiments = revetl.experiments() %}
 {% set varchar, timestamp = revetl.type_of('varchar'), revetl.type_of('timestamp') %}

@@ -1,3 +1,5 @@
+{{ config(meta={'columns': revetl.profile_columns()}) }}
+
 {% set traits = var('profile_traits') %}
 
 with events as (

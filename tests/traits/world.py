@@ -98,6 +98,7 @@ class World:
         return done.success, f"{out.getvalue()} {done.exception or ''}"
 
     def _parse(self) -> Any:
+        self._manifest = None
         out = StringIO()
         with redirect_stdout(out), redirect_stderr(out):
             done = self._invoke("parse")

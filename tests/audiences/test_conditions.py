@@ -1,0 +1,415 @@
+"""Audiences by conditions against Python's own reading of the messages; their history; experiments."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.traits.world import World
+
+pytestmark = pytest.mark.slow
+
+START = datetime(2026, 1, 1)
+NOW = datetime(2026, 3, 1)
+PEOPLE = [f"u{number}" for number in range(60)]
+TRAITS = {
+    "spent": {"type": "sum", "event": "Ordered", "property": "price"},
+    "orders": {"type": "count", "event": "Ordered"},
+    "last_order": {"type": "last_at", "event": "Ordered"},
+    "favourite": {"type": "most_frequent", "event": "Ordered", "property": "kind", "minimum": 1},
+    "has_viewed": {"type": "has_done", "event": "Viewed"},
+    "kinds": {"type": "unique_list", "event": "Ordered", "property": "kind"},
+}
+
+
+@dataclass(frozen=True)
+class Event:
+    """A message of somebody."""
+
+    id: str
+    person: str
+    type: str
+    name: str
+    at: datetime
+    properties: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return self.properties.get(name)
+
+
+def some_events(chance: Random) -> list[Event]:
+    events = []
+    for number in range(700):
+        kind = chance.choices(["track", "page"], [9, 1])[0]
+        name = "Home" if kind == "page" else chance.choice(["Viewed", "Added", "Ordered"])
+        at = START + timedelta(hours=chance.randrange(59 * 24))
+        properties = {
+            "price": chance.randrange(10),
+            "quantity": chance.choice([1, 2, "3"]),
+            "kind": chance.choice(["a", "b", "it's", None]),
+            "gift": chance.choice([True, False]),
+            "lines": [{"sku": chance.choice("xyz"), "price": chance.randrange(9)} for _ in range(number % 3)],
+        }
+        events.append(Event(f"m{number:04}", chance.choice(PEOPLE[:50]), kind, name, at, properties))
+    return events
+
+
+EVENTS = some_events(Random(7))
+
+
+def lines(events: Iterable[Event]) -> list[str]:
+    """As they are sent. Some of a person's are of before they were known."""
+    sent = []
+    for event in events:
+        anonymous = int(event.id[1:]) % 5 == 0
+        who = {"anonymousId": f"a-{event.person}"} if anonymous else {"userId": event.person}
+        named = {"name": event.name} if event.type == "page" else {"event": event.name}
+        about = {"type": event.type, "messageId": event.id, "timestamp": f"{event.at.isoformat()}Z"}
+        sent.append(json.dumps({**about, **who, **named, "properties": event.properties}))
+    for number, person in enumerate(PEOPLE):
+        who = {"userId": person, "anonymousId": f"a-{person}"}
+        about = {"type": "identify", "messageId": f"i{number}", "timestamp": "2026-01-01T00:00:00Z"}
+        sent.append(json.dumps({**about, **who, "traits": {"email": f"{person}@example.com"}}))
+    return sent
+
+
+Predicate = Callable[[list[Event]], bool]
+
+
+def times(name: str | None, where: Callable[[Event], bool] = lambda _: True, kind: str = "track") -> Any:
+    """How often somebody has done something, as a function of their events."""
+    return lambda events: sum(
+        e.type == kind and (name is None or e.name == name) and where(e) for e in events
+    )
+
+
+def last(days: float) -> Callable[[Event], bool]:
+    return lambda e: NOW - timedelta(days=days) < e.at <= NOW
+
+
+def in_order(*steps: Callable[[Event], bool], hours: float = math.inf) -> Predicate:
+    """By trying every way."""
+
+    def holds(events: list[Event]) -> bool:
+        rows = sorted((e for e in events if e.type == "track"), key=lambda e: (e.at, e.id))
+
+        def ways(step: int, after: int, begin: datetime) -> bool:
+            if step == len(steps):
+                return True
+            return any(
+                steps[step](e)
+                and (e.at - begin).total_seconds() <= hours * 3_600
+                and ways(step + 1, at, begin)
+                for at, e in enumerate(rows[after + 1 :], after + 1)
+            )
+
+        return any(steps[0](e) and ways(1, at, e.at) for at, e in enumerate(rows))
+
+    return holds
+
+
+def is_(name: str) -> Callable[[Event], bool]:
+    return lambda e: e.name == name
+
+
+def ordered(events: list[Event]) -> list[Event]:
+    return [e for e in events if e.name == "Ordered"]
+
+
+def of_orders(read: Callable[[list[Event]], bool]) -> Predicate:
+    return lambda events: read(ordered(events))
+
+
+CONDITIONS: dict[str, tuple[str, Predicate]] = {
+    "has_ordered": ("did('Ordered')", lambda e: times("Ordered")(e) >= 1),
+    "has_not": ("did_not('Ordered')", lambda e: times("Ordered")(e) == 0),
+    "often": ("did('Ordered', at_least=4)", lambda e: times("Ordered")(e) >= 4),
+    "not_often": ("did_not('Ordered', at_least=4)", lambda e: times("Ordered")(e) < 4),
+    "a_few": ("did('Ordered', at_least=2, at_most=3)", lambda e: 2 <= times("Ordered")(e) <= 3),
+    "either": (
+        "did(['Ordered', 'Added'], at_least=9)",
+        lambda e: times("Ordered")(e) + times("Added")(e) >= 9,
+    ),
+    "anything": ("did(within='2 days')", lambda e: times(None, last(2))(e) >= 1),
+    "lately": ("did('Viewed', within='10 days')", lambda e: times("Viewed", last(10))(e) >= 1),
+    "in_january": (
+        "did('Viewed', at_least=2, within={'from': '2026-01-10', 'to': '2026-02-01'})",
+        lambda e: times("Viewed", lambda x: datetime(2026, 1, 10) <= x.at < datetime(2026, 2, 1))(e) >= 2,
+    ),
+    "home": ("did('Home', source='page')", lambda e: times("Home", kind="page")(e) >= 1),
+    "dear": (
+        "did('Ordered', where={'property': 'price', 'greater_than': 7})",
+        lambda e: times("Ordered", lambda x: x.price > 7)(e) >= 1,
+    ),
+    "dear_a": (
+        "did('Ordered', where=[{'property': 'price', 'greater_than': 4},"
+        " {'property': 'kind', 'equals': 'a'}])",
+        lambda e: times("Ordered", lambda x: x.price > 4 and x.kind == "a")(e) >= 1,
+    ),
+    "in_words": (
+        "did('Ordered', "
+        """where="properties.price * properties.quantity > 12 and properties.kind <> 'it''s'")""",
+        lambda e: times("Ordered", lambda x: x.price * int(x.quantity) > 12 and x.kind in ("a", "b"))(e) >= 1,
+    ),
+    "number_in_words": (
+        "did('Ordered', where=\"properties.price in (1, 2) or 9 = properties.price\")",
+        lambda e: times("Ordered", lambda x: x.price in (1, 2, 9))(e) >= 1,
+    ),
+    "text_in_words": (
+        "did('Ordered', at_least=2, where=\"properties.kind is null or properties.gift = 'true'\")",
+        lambda e: times("Ordered", lambda x: x.kind is None or x.gift)(e) >= 2,
+    ),
+    "quoted": (
+        "did('Ordered', where=\"properties.kind = 'properties.kind' or properties.kind = 'it''s'\")",
+        lambda e: times("Ordered", lambda x: x.kind == "it's")(e) >= 1,
+    ),
+    "any_element": (
+        "did('Ordered', at_least=2, where={'property': 'lines[].sku', 'equals': 'x'})",
+        lambda e: times("Ordered", lambda x: any(y["sku"] == "x" for y in x.lines))(e) >= 2,
+    ),
+    "one_element": (
+        "did('Ordered', where=[{'property': 'lines[].sku', 'equals': 'x'},"
+        " {'property': 'lines[].price', 'greater_than': 5}])",
+        lambda e: (
+            times("Ordered", lambda x: any(y["sku"] == "x" and y["price"] > 5 for y in x.lines))(e) >= 1
+        ),
+    ),
+    "steps": (
+        "did_in_order(['Viewed', 'Added', 'Ordered'])",
+        in_order(is_("Viewed"), is_("Added"), is_("Ordered")),
+    ),
+    "quick_steps": (
+        "did_in_order(['Viewed', 'Added', 'Ordered'], within='5 days')",
+        in_order(is_("Viewed"), is_("Added"), is_("Ordered"), hours=120),
+    ),
+    "steps_where": (
+        "did_in_order(['Viewed', {'event': 'Ordered', 'where': 'properties.price > 6'}], within='36 hours')",
+        in_order(is_("Viewed"), lambda e: e.name == "Ordered" and e.price > 6, hours=36),
+    ),
+    "same_steps": ("did_in_order(['Ordered', 'Ordered', 'Ordered'])", lambda e: times("Ordered")(e) >= 3),
+    "spent_much": ("trait('spent', '>', 20)", of_orders(lambda e: sum(x.price for x in e) > 20)),
+    "no_orders": ("trait('orders', '=', 0)", of_orders(lambda e: not e)),
+    "of_late": (
+        "trait('last_order', 'within last', '10 days')",
+        of_orders(lambda e: any(last(10)(x) for x in e)),
+    ),
+    "before": (
+        "trait('last_order', 'before', '2026-02-20')",
+        of_orders(lambda e: bool(e) and max(x.at for x in e) < datetime(2026, 2, 20)),
+    ),
+    "has_viewed_true": ("trait('has_viewed', '=', true)", lambda e: times("Viewed")(e) >= 1),
+    "has_viewed_false": ("trait('has_viewed', '!=', true)", lambda e: times("Viewed")(e) == 0),
+    "no_favourite": (
+        "trait('favourite', 'not exists')",
+        of_orders(lambda e: all(x.kind is None for x in e)),
+    ),
+    "list_of_kinds": (
+        "trait('kinds', 'contains', '\"b\"')",
+        of_orders(lambda e: any(x.kind == "b" for x in e)),
+    ),
+    "mails": ("trait('email', 'ends with', 'example.com')", lambda _: True),
+    "together": (
+        "did('Viewed', within='20 days') }} and {{ revetl.did_not('Ordered', within='20 days') }}"
+        " and {{ revetl.in_audience('often')",
+        lambda e: (
+            times("Viewed", last(20))(e) >= 1
+            and times("Ordered", last(20))(e) == 0
+            and times("Ordered")(e) >= 4
+        ),
+    ),
+    "not_in": (
+        "in_audience('often') }} is not true and {{ revetl.did('Ordered')",
+        lambda e: 1 <= times("Ordered")(e) < 4,
+    ),
+}
+
+
+def of_(events: list[Event], person: str) -> list[Event]:
+    return [event for event in events if event.person == person]
+
+
+def audience(condition: str) -> str:
+    return (
+        "{{ config(meta={'revetl': {'key': 'user_id'}}) }} select user_id, canonical_id "
+        "from {{ ref('revetl', 'user_profiles') }} where {{ revetl." + condition + " }}"
+    )
+
+
+EXPERIMENT = """
+{{ config(meta={'revetl': {
+    'key': 'user_id', 'split': {'a': 45, 'b': 45, 'control': 10},
+    'goal': {'event': 'Ordered', 'within': '14 days'},
+    'sync': [{'to': 'crm'}],
+}}) }}
+select user_id, canonical_id, {{ revetl.variant('user_id') }} as variant
+from {{ ref('revetl', 'user_profiles') }}
+where {{ revetl.did('Viewed') }}
+"""
+HELD_OUT = """
+{{ config(meta={'revetl': {
+    'key': 'user_id', 'goal': 'Ordered', 'sync': [{'to': 'crm', 'holdout': '50%', 'salt': 'spring'}],
+}}) }}
+select user_id, canonical_id from {{ ref('revetl', 'user_profiles') }} where {{ revetl.did('Viewed') }}
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """All audiences, built as of 20 January and as of March."""
+    models = {name: audience(condition) for name, (condition, _) in CONDITIONS.items()}
+    made = World(
+        tmp_path_factory.mktemp("world"), {**models, "split_audience": EXPERIMENT, "held_out": HELD_OUT}
+    )
+    made.declare(TRAITS, order_traits={})
+    made.load(lines=lines(EVENTS))
+    made.build(as_of=str(EARLY))
+    made.build(as_of=str(NOW))
+    return made
+
+
+EARLY = datetime(2026, 1, 20)
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+def test_an_audience_is_who_the_condition_says(world: World, name: str) -> None:
+    _, holds = CONDITIONS[name]
+    expected = {person for person in PEOPLE if holds(of_(EVENTS, person))}
+    assert {row["user_id"] for row in world.ask(f"select user_id from {name}")} == expected
+    if name != "mails":
+        assert 0 < len(expected) < len(PEOPLE)
+
+
+def test_the_history_of_an_audience(world: World) -> None:
+    before = {p for p in PEOPLE if any(e.name == "Viewed" and e.at <= EARLY for e in of_(EVENTS, p))}
+    lately = {p for p in PEOPLE if any(e.name == "Viewed" and last(10)(e) for e in of_(EVENTS, p))}
+    early = {
+        p
+        for p in PEOPLE
+        if any(e.name == "Viewed" and EARLY - timedelta(10) < e.at <= EARLY for e in of_(EVENTS, p))
+    }
+    stays = world.ask("select key, entered_at, left_at from audience_membership where audience = 'lately'")
+    assert {(s["key"], s["entered_at"], s["left_at"]) for s in stays} == {
+        *((p, EARLY, None if p in lately else NOW) for p in early),
+        *((p, NOW, None) for p in lately - early),
+    }
+    growth = world.ask("select * from audience_growth where audience = 'lately' order by recorded_at")
+    assert [(g["entered_rows"], g["left_rows"], g["member_rows"]) for g in growth] == [
+        (len(early), 0, len(early)),
+        (len(lately - early), len(early - lately), len(lately)),
+    ]
+    # One who has ever viewed stays.
+    assert len(world.ask("from audience_membership where audience = 'held_out'")) >= len(before)
+    assert not world.ask("from audience_membership where audience = 'held_out' and left_at is not null")
+
+
+def bucket(salt: str, key: str) -> int:
+    return int(hashlib.md5(f"{salt}:{key}".encode()).hexdigest()[:8], 16) % 10_000
+
+
+def test_variants_are_those_of_the_runner(world: World) -> None:
+    def variant(key: str) -> str:
+        number = bucket("split_audience", key)
+        return "control" if number < 1_000 else "a" if number < 5_500 else "b"
+
+    rows = world.ask("select user_id, variant from split_audience")
+    assert {row["user_id"]: row["variant"] for row in rows} == {
+        row["user_id"]: variant(row["user_id"]) for row in rows
+    }
+    members = world.ask("select key, variant from experiment_members where experiment = 'split_audience'")
+    assert {m["key"]: m["variant"] for m in members} == {row["user_id"]: row["variant"] for row in rows}
+
+
+def test_lift_is_the_difference_of_the_rates(world: World) -> None:
+    entered = {
+        row["key"]: row["entered_at"]
+        for row in world.ask("select key, entered_at from audience_membership where audience = 'held_out'")
+    }
+    groups: dict[str, list[bool]] = {"control": [], "treated": []}
+    for person, since in entered.items():
+        converted = any(e.name == "Ordered" and e.at >= since for e in of_(EVENTS, person))
+        groups["control" if bucket("spring", person) < 5_000 else "treated"].append(converted)
+    rows = world.ask("select * from experiment_lift where experiment = 'held_out.crm' order by variant")
+    assert [(r["variant"], r["members"], r["converted"], r["expected_share"]) for r in rows] == [
+        (name, len(group), sum(group), 0.5) for name, group in groups.items()
+    ]
+    control, treated = rows
+    (n, x), (m, y) = ((len(group), sum(group)) for group in groups.values())
+    assert control["lift"] is None
+    assert treated["lift"] == pytest.approx(y / m - x / n)
+    # Agresti and Caffo.
+    p, q = (y + 1) / (m + 2), (x + 1) / (n + 2)
+    half = 1.959964 * math.sqrt(p * (1 - p) / (m + 2) + q * (1 - q) / (n + 2))
+    assert (treated["lift_low"], treated["lift_high"]) == (
+        pytest.approx(p - q - half),
+        pytest.approx(p - q + half),
+    )
+    assert treated["relative_lift"] == pytest.approx((y / m - x / n) / (x / n))
+    # Nobody was delivered.
+    assert treated["delivered_lift"] is None
+    chi_squared = (n - (n + m) / 2) ** 2 / ((n + m) / 2) * 2
+    assert [r["chi_squared"] for r in rows] == [pytest.approx(chi_squared)] * 2
+    assert not any(r["is_sample_ratio_mismatch"] for r in rows)
+
+
+WRONG = {
+    "did('Ordered', at_least=0)": "did: at_least is '0'; it must be a whole number of 1 or more",
+    "did('Ordered', at_least=3, at_most=2)": "did: at_most is '2'; it must be a whole number of 3 or more",
+    "did('Ordered', within='soon')": "did: within.last is 'soon'; write a time such as 30 days",
+    "did('Ordered', where={'property': 'price', 'above': 3})": "did.where.above is not known; the keys here",
+    "did('Ordered', source='email')": "did: source is 'email'; it must be track, page or screen",
+    "did_in_order(['Ordered'])": "did_in_order: steps is '['Ordered']'; it must be a list of two",
+    "trait('spend', '>', 3)": "trait('spend') is no trait; those there are: canonical_id, user_id",
+    "trait('spent', '~', 3)": "has the operator '~'; it must be one of",
+    "trait('spent', '>', 'much')": "is compared with 'much'; it must be a number",
+    "trait('favourite', '>', 3)": "is a varchar, which greater_than is not for",
+    "trait('has_viewed', '=', 'yes')": "is a boolean; compare it with true or false",
+}
+
+
+def test_a_wrong_condition_is_named(world: World) -> None:
+    """All in one model, of which each run is asked for one."""
+    chosen = "".join(
+        f"{{% if var('case', -1) == {n} %}}{{{{ revetl.{c} }}}}{{% endif %}}" for n, c in enumerate(WRONG)
+    )
+    depends = "-- depends_on: {{ ref('revetl', 'event_profiles') }} {{ ref('revetl', 'stg_tracks') }}\n"
+    model = world.folder / "models" / "wrong.sql"
+    model.write_text(f"{depends}select 1 as x where {chosen} 1 = 1")
+    try:
+        with world.parsed():
+            for number, sentence in enumerate(WRONG.values()):
+                done, said = world.compile("wrong", {"case": number})
+                assert not done
+                assert sentence in said, said
+    finally:
+        model.unlink()
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("select null as user_id union all select null", "wrong_keys has 2 rows without a key"),
+        ("select 'u1' as user_id union all select 'u1'", "wrong_keys has 1 row whose key another row has"),
+        ("select 'me' as user_id", "wrong_keys has 1 row whose key no profile has"),
+    ],
+)
+def test_a_key_that_is_none_fails_the_build(world: World, query: str, sentence: str) -> None:
+    model = world.folder / "models" / "wrong_keys.sql"
+    model.write_text("{{ config(meta={'revetl': {'key': 'user_id'}}) }} " + query)
+    world.declare(TRAITS, order_traits={})
+    try:
+        done, said = world.run("run", "--select", "wrong_keys")
+        assert not done
+        assert sentence in " ".join(said.split())
+        done, said = world.run("run", "--select", "wrong_keys", "--vars", "audience_keys: warn")
+        assert done, said
+        assert sentence in " ".join(said.split())
+    finally:
+        model.unlink()
