@@ -88,10 +88,10 @@ class Columns:
             try:
                 found = as_read(node)
             except Index:
-                self.source.refuse(
+                raise self.source.refused(
                     node, f"{node.sql(self.source.dialect)} reads an element of an array. Leave it out."
-                )
-            if found is None or isinstance(found[0], exp.Column) and isinstance(found[0].this, exp.Star):
+                ) from None
+            if found is None or (isinstance(found[0], exp.Column) and isinstance(found[0].this, exp.Star)):
                 continue
             inside |= {id(each) for each in node.walk()}
             made = self._written(step.scope, *found)
@@ -106,7 +106,9 @@ class Columns:
         if of is None:  # the name of a column of the same SELECT
             return column
         name = rest[0]
-        after = tuple(str(each.meta.get("written") or each.name) for each in parts[len(parts) - len(rest) + 1 :])
+        after = tuple(
+            str(each.meta.get("written") or each.name) for each in parts[len(parts) - len(rest) + 1 :]
+        )
         path = (*after, *path)
         if isinstance(of, Step):
             if name not in of.outputs:
@@ -128,7 +130,9 @@ class Columns:
         if path:
             for each in path:
                 if any(character in each for character in ".\"'\\{}"):
-                    self.source.refuse(column, f"the name '{each}' in a document cannot be read by its path.")
+                    raise self.source.refused(
+                        column, f"the name '{each}' in a document cannot be read by its path."
+                    )
             of.use(name)
             return read_of(made, path, kind)
         return made
@@ -190,9 +194,10 @@ class Columns:
                     return alias, of, names[len(full) :], alias.lower() in _missing(here)
             certain = [each for each in sources.items() if _knows(each[1], names[0])]
             if len(certain) > 1 and names[0] not in _using(here):
-                self.source.refuse(
-                    node, f"'{names[0]}' may be of {' or '.join(dict(certain))}. Write which, such as "
-                    f"{certain[0][0]}.{names[0]}."
+                raise self.source.refused(
+                    node,
+                    f"'{names[0]}' may be of {' or '.join(dict(certain))}. Write which, such as "
+                    f"{certain[0][0]}.{names[0]}.",
                 )
             open_ = [each for each in sources.items() if _is_open(each[1])]
             if not certain and here is scope and _is_own_name(scope, node, names[0], not open_):
@@ -202,24 +207,27 @@ class Columns:
                 alias, of = chosen[0]
                 return alias, of, names, alias.lower() in _missing(here)
             if open_:
-                self.source.refuse(
-                    node, f"'{names[0]}' may be of {' or '.join(dict(open_))}. Write which, such as "
-                    f"{open_[0][0]}.{names[0]}."
+                raise self.source.refused(
+                    node,
+                    f"'{names[0]}' may be of {' or '.join(dict(open_))}. Write which, such as "
+                    f"{open_[0][0]}.{names[0]}.",
                 )
             is_inner = here.scope_type in (ScopeType.SUBQUERY, ScopeType.SET_OPERATION)
             here = here.parent if is_inner else None
         known = {name for each in dict(self.sources(scope)).values() for name in _has(each)}
         tables = " and ".join(dict(self.sources(scope))) or "no table"
-        self.source.refuse(
-            node, f"there is no column '{names[0]}' in {tables}. {_way_out(scope, self, names[0])}"
-            f"{nearest(names[0], known)}"
+        raise self.source.refused(
+            node,
+            f"there is no column '{names[0]}' in {tables}. {_way_out(scope, self, names[0])}"
+            f"{nearest(names[0], known)}",
         )
 
     def _check(self, of: Relation | Step, name: str, node: exp.Expr) -> None:
         if not _knows(of, name) and not _is_open(of) and name != "*":
-            self.source.refuse(
-                node, f"there is no column '{name}' in {node.sql(self.source.dialect).split('.')[0]}. "
-                f"{nearest(name, _has(of))}"
+            raise self.source.refused(
+                node,
+                f"there is no column '{name}' in {node.sql(self.source.dialect).split('.')[0]}. "
+                f"{nearest(name, _has(of))}",
             )
 
     def sources(self, scope: Scope) -> Iterator[tuple[str, Relation | Step]]:
@@ -230,7 +238,7 @@ class Columns:
             else:
                 step = self._by_query.get(id(found.expression))
                 if step is None:
-                    self.source.refuse(found.expression, "a table function cannot be translated.")
+                    raise self.source.refused(found.expression, "a table function cannot be translated.")
                 yield alias, step
 
 
@@ -240,7 +248,7 @@ def _parts(column: exp.Column | exp.Dot) -> Iterator[exp.Identifier]:
         assert isinstance(column.expression, exp.Identifier)
         yield column.expression
     else:
-        yield from column.parts
+        yield from (each for each in column.parts if isinstance(each, exp.Identifier))
 
 
 def _has(of: Relation | Step) -> set[str]:
@@ -257,7 +265,9 @@ def _knows(of: Relation | Step, name: str) -> bool:
     if name in _has(of):
         return True
     is_message = isinstance(of, Relation) and of.messages is not None
-    has_context = isinstance(of, Step) and "context" in of.outputs and of.outputs["context"].meaning == "document"
+    has_context = (
+        isinstance(of, Step) and "context" in of.outputs and of.outputs["context"].meaning == "document"
+    )
     return name.startswith("context_") and (is_message or has_context)
 
 
@@ -296,7 +306,7 @@ def _is_own_name(scope: Scope, node: exp.Expr, name: str, is_closed: bool) -> bo
     """Whether a name is one that the SELECT itself gives, and not that of a column."""
     query = scope.expression
     if not isinstance(query, exp.Select):
-        return name in [each.lower() for each in query.named_selects]
+        return isinstance(query, exp.Query) and name in [each.lower() for each in query.named_selects]
     named = next((each for each in query.expressions if each.alias.lower() == name), None)
     within: exp.Expr = node
     while within.parent is not None and within.parent is not query:
@@ -307,7 +317,9 @@ def _is_own_name(scope: Scope, node: exp.Expr, name: str, is_closed: bool) -> bo
         return False
     if is_closed or within.arg_key in ("having", "order", "qualify"):
         return True
-    return within.arg_key == "group" and name not in [each.name.lower() for each in named.find_all(exp.Column)]
+    return within.arg_key == "group" and name not in [
+        each.name.lower() for each in named.find_all(exp.Column)
+    ]
 
 
 def _way_out(scope: Scope, columns: Columns, name: str) -> str:
@@ -317,4 +329,3 @@ def _way_out(scope: Scope, columns: Columns, name: str) -> str:
         if isinstance(of, Relation) and of.kind == "profiles":
             return "A trait has a column where the variable profile_traits names it. "
     return ""
-

@@ -1,5 +1,5 @@
-"""Expressions of somebody's SQL as the package's models have them: events by their names, members of documents
-and moments by macros."""
+"""Expressions of somebody's SQL as the package's models have them: events by their names, members of
+documents and moments by macros."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ def write_expressions(root: exp.Expr, columns: Columns, jinja: Jinja) -> None:
     values = Values(columns)
     moments = Moments(columns.source, values, jinja)
     for step in columns.steps:
-        for node in list(step.scope.find_all(exp.Column)):
-            bound = columns.of(node)
-            if bound is not None and isinstance(bound.of, Relation) and bound.meaning in ("event", "event_text"):
-                _name_event(columns, values, node, bound)
+        for name in list(step.scope.find_all(exp.Column)):
+            bound = columns.of(name)
+            if (
+                bound is not None
+                and bound.meaning in ("event", "event_text")
+                and isinstance(bound.of, Relation)
+            ):
+                _name_event(columns, values, name, bound)
     nodes = list(root.walk(bfs=False))
     gone: set[int] = set()
     for node in reversed(nodes):
@@ -67,7 +71,7 @@ def _name_event(columns: Columns, values: Values, node: exp.Column, bound: Bound
         parent.replace(exp.paren(either, copy=False))
         return
     if len(sent) < len(literals):
-        columns.source.refuse(
+        raise columns.source.refused(
             node,
             f"event is compared with '{sent[0].name}', as it is sent, and with names in snake_case. "
             "Write all of them alike.",
@@ -148,7 +152,7 @@ def _truth(values: Values, node: exp.Expr) -> exp.Expr | None:
             text = read.this.this
             word = exp.Literal.string("true" if other.this else "false")
             return type(node)(this=text, expression=word)
-        if values.kind(read) == "number" and isinstance(other, exp.Literal) and other.is_string:
-            if re.fullmatch(r"-?\d+(\.\d+)?", other.name):
-                other.replace(exp.Literal.number(other.name))
+        is_text = isinstance(other, exp.Literal) and other.is_string
+        if is_text and values.kind(read) == "number" and re.fullmatch(r"-?\d+(\.\d+)?", other.name):
+            other.replace(exp.Literal.number(other.name))
     return None

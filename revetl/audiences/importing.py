@@ -52,9 +52,17 @@ def import_audience(
     origin = (shown if shown == "stdin" else file.name).replace("#}", "")
     comment = f"Imported from {origin} ({dialect}) on {date.today():%Y-%m-%d}."
     text = ladder.text(comment)
-    declared = _yaml(name, key, f"Imported from {origin}. One row a person.", catalog.ref("user_profiles"), [
-        *ladder.profile, *ladder.extras,
-    ], key in catalog.profile_columns and key not in ladder.extras)
+    declared = _yaml(
+        name,
+        key,
+        f"Imported from {origin}. One row a person.",
+        catalog.ref("user_profiles"),
+        [
+            *ladder.profile,
+            *ladder.extras,
+        ],
+        key in catalog.profile_columns and key not in ladder.extras,
+    )
     made.model.parent.mkdir(parents=True, exist_ok=True)
     made.model.write_text(text, encoding="utf-8")
     made.yaml.write_text(declared, encoding="utf-8")

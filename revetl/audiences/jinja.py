@@ -75,7 +75,7 @@ class Jinja:
         """Everything but quoted names and texts in lower case: a name that is not quoted has no case of its
         own, and those that have are quoted."""
         from sqlglot.dialects.dialect import Dialect
-        from sqlglot.tokens import TokenType
+        from sqlglot.tokens import TokenType  # type: ignore[attr-defined]
 
         kept = {TokenType.IDENTIFIER, TokenType.STRING, TokenType.NATIONAL_STRING, TokenType.RAW_STRING}
         parts = []

@@ -63,9 +63,11 @@ class Ladder:
         is_known = f"user_profiles.{self.key} is not null"
         if self.extras:
             lines.append(f"inner join {given}\n{_INDENT}on user_profiles.{PERSON} = {given}.{self.person}")
-            lines.append(f"where {is_known if self.key in self.profile else f'{given}.{self.key} is not null'}")
+            lines.append(
+                f"where {is_known if self.key in self.profile else f'{given}.{self.key} is not null'}"
+            )
         else:
-            chosen = f"user_profiles.{PERSON} in (select {self.person} from {self.chosen})"
+            chosen = f"user_profiles.{PERSON} in (select {self.person} from {self.chosen})"  # noqa: S608
             lines.append(f"where\n{_INDENT}{is_known}\n{_INDENT}and {chosen}")
         return [*rungs, Rung(self.members, "\n".join(lines))]
 

@@ -77,11 +77,11 @@ class Moments:
 
     def _in_zone(self, node: exp.AtTimeZone) -> exp.Expr | None:
         if node.args["zone"].name.upper() not in ("UTC", "ETC/UTC", "GMT", "Z"):
-            self._source.refuse(
+            raise self._source.refused(
                 node, "AT TIME ZONE: the times of messages are in UTC, and have no other zone. Leave it out."
             )
         kind = self._kind(node.this)
-        return node.this if kind in TEMPORAL else None  # type: ignore[no-any-return]
+        return node.this if kind in TEMPORAL else None
 
     def _cast(self, node: exp.Expr, *, is_day: bool) -> exp.Expr | None:
         inner = node.this
@@ -108,8 +108,9 @@ class Moments:
             if name == "week" and self._source.dialect in ("tsql", "fabric", "mysql"):
                 name = None
         if name is None:
-            self._source.refuse(
-                node, f"{node.sql(self._source.dialect)}: weeks begin on Monday here. Truncate to another unit."
+            raise self._source.refused(
+                node,
+                f"{node.sql(self._source.dialect)}: weeks begin on Monday here. Truncate to another unit.",
             )
         kind = "date" if name in ("day", "week", "month", "quarter", "year") else "moment"
         return self._told(start_of(self._jinja, name, node.this), kind)
@@ -169,7 +170,9 @@ class Moments:
         if elapsed and unit in ("second", "minute", "hour", "day"):
             seconds = self._jinja.call("seconds_between", earlier, later)
             divisor = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400}[unit]
-            return self._told(exp.Floor(this=exp.Div(this=seconds, expression=exp.Literal.number(divisor))), "number")
+            return self._told(
+                exp.Floor(this=exp.Div(this=seconds, expression=exp.Literal.number(divisor))), "number"
+            )
         return None
 
     def _compare(self, node: exp.Expr) -> None:
@@ -184,8 +187,9 @@ class Moments:
             span = interval_of(node.args[key]) if "seconds" in others else None
             if span is not None:
                 if span.months or span.seconds.denominator != 1:
-                    self._source.refuse(
-                        node, "a time between two moments is compared with months, which differ in length. "
-                        "Write days."
+                    raise self._source.refused(
+                        node,
+                        "a time between two moments is compared with months, which differ in length. "
+                        "Write days.",
                     )
                 node.set(key, exp.Literal.number(int(span.seconds)))

@@ -56,20 +56,64 @@ MESSAGES = {
 EVENT = Messages("stg_tracks", "track", ("event", "event_text"), "properties", True)
 """The table of one event."""
 
-SPEC_EVENTS = (
-    "Products Searched, Product List Viewed, Product List Filtered, Promotion Viewed, Promotion Clicked, "
-    "Product Clicked, Product Viewed, Product Added, Product Removed, Cart Viewed, Checkout Started, "
-    "Checkout Step Viewed, Checkout Step Completed, Payment Info Entered, Order Updated, Order Completed, "
-    "Order Refunded, Order Cancelled, Coupon Entered, Coupon Applied, Coupon Denied, Coupon Removed, "
-    "Product Added to Wishlist, Product Removed from Wishlist, Wishlist Product Added to Cart, Product Shared, "
-    "Cart Shared, Product Reviewed, Application Installed, Application Opened, Application Updated, "
-    "Application Backgrounded, Application Crashed, Application Uninstalled, Push Notification Received, "
-    "Push Notification Tapped, Push Notification Bounced, Install Attributed, Deep Link Opened, "
-    "Deep Link Clicked, Email Delivered, Email Opened, Email Link Clicked, Email Bounced, "
-    "Email Marked as Spam, Unsubscribed, Signed Up, Signed In, Signed Out, Account Created, Account Deleted, "
-    "Trial Started, Trial Ended, Experiment Viewed, Live Chat Conversation Started, "
-    "Live Chat Conversation Ended"
-).split(", ")
+SPEC_EVENTS = [
+    "Products Searched",
+    "Product List Viewed",
+    "Product List Filtered",
+    "Promotion Viewed",
+    "Promotion Clicked",
+    "Product Clicked",
+    "Product Viewed",
+    "Product Added",
+    "Product Removed",
+    "Cart Viewed",
+    "Checkout Started",
+    "Checkout Step Viewed",
+    "Checkout Step Completed",
+    "Payment Info Entered",
+    "Order Updated",
+    "Order Completed",
+    "Order Refunded",
+    "Order Cancelled",
+    "Coupon Entered",
+    "Coupon Applied",
+    "Coupon Denied",
+    "Coupon Removed",
+    "Product Added to Wishlist",
+    "Product Removed from Wishlist",
+    "Wishlist Product Added to Cart",
+    "Product Shared",
+    "Cart Shared",
+    "Product Reviewed",
+    "Application Installed",
+    "Application Opened",
+    "Application Updated",
+    "Application Backgrounded",
+    "Application Crashed",
+    "Application Uninstalled",
+    "Push Notification Received",
+    "Push Notification Tapped",
+    "Push Notification Bounced",
+    "Install Attributed",
+    "Deep Link Opened",
+    "Deep Link Clicked",
+    "Email Delivered",
+    "Email Opened",
+    "Email Link Clicked",
+    "Email Bounced",
+    "Email Marked as Spam",
+    "Unsubscribed",
+    "Signed Up",
+    "Signed In",
+    "Signed Out",
+    "Account Created",
+    "Account Deleted",
+    "Trial Started",
+    "Trial Ended",
+    "Experiment Viewed",
+    "Live Chat Conversation Started",
+    "Live Chat Conversation Ended",
+]
 """The events that Segment's spec names."""
 
 # Objects of a message's context, whose members Segment's warehouses have as context_OBJECT_MEMBER.

@@ -51,23 +51,23 @@ def _decide(columns: Columns, node: exp.Column, bound: Bound) -> None:
         node.set("this", exp.to_identifier(PERSON))
         columns.bound_as(node, Bound(relation, bound.alias, "person", bound.can_be_missing))
     elif not is_person:
-        columns.source.refuse(
+        raise columns.source.refused(
             node,
-            f"'{node.name}' is a person here, and compared with a value. Compare it in the SELECT that reads "
-            "the messages.",
+            f"'{node.meta.get('was', node.name)}' is a person here, and compared with a value. "
+            "Compare it in the SELECT that reads the messages.",
         )
 
 
 def _check_in(columns: Columns, node: exp.Column) -> None:
     within = node.parent
-    while isinstance(within, exp.Paren) or _is_text_cast(within):
+    while within is not None and (isinstance(within, exp.Paren) or _is_text_cast(within)):
         within = within.parent
     query = within.args.get("query") if isinstance(within, exp.In) else None
     if query is not None and not query.find(exp.Tuple) and not is_person(columns, query):
-        columns.source.refuse(
+        raise columns.source.refused(
             query,
-            f"'{node.meta.get('was', node.name)}' is compared with what this SELECT gives, which is no id of a "
-            "message or person. Select user_id or anonymous_id there.",
+            f"'{node.meta.get('was', node.name)}' is compared with what this SELECT gives, which is no id of "
+            "a message or person. Select user_id or anonymous_id there.",
         )
 
 
@@ -76,7 +76,7 @@ def _identify(columns: Columns, relation: Relation, node: exp.Column, kind: str 
     named = (node.name, kind or (node.name if node.name in IDENTITIES else "user_id"))
     if relation.identity not in (None, named):
         assert relation.identity is not None
-        columns.source.refuse(
+        raise columns.source.refused(
             node,
             f"the rows of {relation.name} are matched with people by both {relation.identity[0]} and "
             f"{node.name}. Use one of them.",
@@ -90,7 +90,7 @@ def _means_person(columns: Columns, node: exp.Column, bound: Bound) -> bool:
     """Whether a person is meant by an id, and not the id that a message has."""
     inner: exp.Expr = node
     parent = inner.parent
-    while isinstance(parent, exp.Paren) or _is_text_cast(parent) or isinstance(parent, exp.Coalesce):
+    while parent is not None and (_is_text_cast(parent) or isinstance(parent, exp.Paren | exp.Coalesce)):
         if isinstance(parent, exp.Coalesce) and not is_person(columns, parent):
             return False
         inner, parent = parent, parent.parent
@@ -154,7 +154,7 @@ def _fold(columns: Columns, step: Step) -> None:
         if len({bound.alias for bound in bounds if bound}) == 1:
             first = arguments[0]
             bound = bounds[0]
-            assert isinstance(first, exp.Column) and bound is not None  # noqa: PT018
+            assert isinstance(first, exp.Column) and bound is not None
             probe = node.parent
             node.replace(first)
             if probe is not None and not _means_person(columns, first, bound):
@@ -163,7 +163,7 @@ def _fold(columns: Columns, step: Step) -> None:
 
 
 def _other_names(columns: Columns, step: Step) -> None:
-    """Columns of the project's own models that are compared with ids of messages, or named as one, are ids."""
+    """Columns of the project's own models that are compared with ids, or named as one, are ids."""
     for node in list(step.scope.find_all(exp.EQ)):
         for one, other in ((node.this, node.expression), (node.expression, node.this)):
             one, other = one.unnest(), other.unnest()
@@ -217,7 +217,9 @@ def _using(columns: Columns, step: Step, join: exp.Join) -> None:
             else:
                 news.add(of.use(of.columns.get(name, name)))
         if len(news) > 1:
-            columns.source.refuse(join, f"USING ({name}) joins a person with something else. Write it with ON.")
+            raise columns.source.refused(
+                join, f"USING ({name}) joins a person with something else. Write it with ON."
+            )
         named[place] = exp.to_identifier(news.pop())
     join.set("using", named or None)
 
@@ -235,7 +237,7 @@ def _group_once(query: exp.Expr) -> None:
 def _outputs(columns: Columns, step: Step) -> None:
     query = step.query
     if not isinstance(query, exp.Select):
-        columns.source.refuse(query, f"{type(query).__name__.upper()} cannot be translated.")
+        raise columns.source.refused(query, f"{type(query).__name__.upper()} cannot be translated.")
     made: list[exp.Expr] = []
     for projection in query.expressions:
         if projection.is_star:
@@ -246,7 +248,9 @@ def _outputs(columns: Columns, step: Step) -> None:
         meaning = "person" if is_person(columns, node) else bound.meaning if bound else None
         name = projection.output_name.lower() or f"column {len(made) + 1}"
         was = str(node.meta.get("was") or name)
-        if not isinstance(projection, exp.Alias) and (name in step.outputs or (meaning != "person" and was != name)):
+        if not isinstance(projection, exp.Alias) and (
+            name in step.outputs or (meaning != "person" and was != name)
+        ):
             projection, name = exp.alias_(projection, was), was
         output = Output(name, meaning)
         step.outputs[name] = output
@@ -276,7 +280,7 @@ def _given_names(query: exp.Expr) -> list[str]:
 def _star(columns: Columns, step: Step, projection: exp.Expr) -> list[exp.Expr]:
     star = projection.this if isinstance(projection, exp.Column) else projection
     if any(star.args.get(key) for key in ("except_", "replace", "rename", "except")):
-        columns.source.refuse(projection, "SELECT * with EXCEPT or REPLACE: name the columns.")
+        raise columns.source.refused(projection, "SELECT * with EXCEPT or REPLACE: name the columns.")
     of_alias = projection.table.lower() if isinstance(projection, exp.Column) else ""
     if isinstance(step.query.parent, exp.Exists):
         return [exp.Literal.number(1)]
@@ -286,7 +290,7 @@ def _star(columns: Columns, step: Step, projection: exp.Expr) -> list[exp.Expr]:
             continue
         if isinstance(of, Relation):
             if of.kind == "model":
-                columns.source.refuse(projection, f"SELECT * of {of.name}: name the columns.")
+                raise columns.source.refused(projection, f"SELECT * of {of.name}: name the columns.")
             person = Output(PERSON, "person")
             given = {PERSON: person, **dict.fromkeys(IDENTITIES, person)}
             given |= {
@@ -316,7 +320,7 @@ def _outputs_of_branches(columns: Columns, step: Step) -> None:
     lefts, rights = once(left.outputs), once(right.outputs)
     for one, other in zip(lefts, rights, strict=False):
         if (one.meaning == "person") != (other.meaning == "person"):
-            columns.source.refuse(
+            raise columns.source.refused(
                 query.right if one.meaning == "person" else query.left,
                 "one side of the set operation has a person where the other has something else.",
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NoReturn
 
 from sqlglot import exp
 
@@ -17,9 +16,9 @@ class Source:
     name: str
     dialect: str
 
-    def refuse(self, node: exp.Expr | None, sentence: str) -> NoReturn:
-        """Raises UsageError with the line of the node."""
-        raise UsageError(f"{self.name}, line {line_of(node)}: {sentence}")
+    def refused(self, node: exp.Expr | None, sentence: str) -> UsageError:
+        """The error to raise: a sentence with the line of the node."""
+        return UsageError(f"{self.name}, line {line_of(node)}: {sentence}")
 
 
 def line_of(node: exp.Expr | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -92,10 +92,10 @@ class Catalog:
         if name in self._landed_events:
             return self._event(name)
         known = {"users", *MESSAGES, *self._known_events, *self._landed_events, *self._models}
-        self._source.refuse(
+        raise self._source.refused(
             node,
-            f"there is no table '{name}': it is none of Segment's tables, no event that is known, and no model, "
-            f"seed or source of the project. {nearest(name, known)}",
+            f"there is no table '{name}': it is none of Segment's tables, no event that is known, and no "
+            f"model, seed or source of the project. {nearest(name, known)}",
         )
 
     def _event(self, name: str) -> Relation:
@@ -117,20 +117,21 @@ class Catalog:
         columns = {column.lower(): column for column in each.get("columns") or {}}
         if each["resource_type"] == "source":
             code = f"source({quoted(each['source_name'])}, {quoted(each['name'])})"
-        elif each["package_name"] == self._workspace.dbt.name:
+        elif self._package(each) == self._workspace.dbt.name:
             code = f"ref({quoted(each['name'])})"
         else:
-            code = f"ref({quoted(each['package_name'])}, {quoted(each['name'])})"
+            code = f"ref({quoted(self._package(each))}, {quoted(each['name'])})"
         return Relation(name, code, "model", columns)
+
+    def _package(self, node: Mapping[str, Any]) -> str:
+        return str(node.get("package_name", self._workspace.dbt.name))
 
     @cached_property
     def _models(self) -> dict[str, list[Mapping[str, Any]]]:
         """What dbt knows by name, the project's own last."""
         found: dict[str, list[Mapping[str, Any]]] = {}
-        nodes = [
-            node for node in self._workspace.manifest.graph().values() if node["resource_type"] in _READ
-        ]
-        for node in sorted(nodes, key=lambda node: bool(node["package_name"] == self._workspace.dbt.name)):
+        nodes = [node for node in self._workspace.manifest.graph().values() if node["resource_type"] in _READ]
+        for node in sorted(nodes, key=lambda node: self._package(node) == self._workspace.dbt.name):
             found.setdefault(str(node["name"]).lower(), []).append(node)
         return found
 
@@ -186,11 +187,10 @@ class Catalog:
         """A variable of the package: by --vars, the project's, or the package's own."""
         given = yaml.safe_load(self._workspace.options.vars or "{}") or {}
         own = self._workspace.dbt.vars
-        default: Callable[[], Any] = lambda: read_yaml(dbt_project_dir() / "dbt_project.yml")["vars"][PACKAGE]  # noqa: E731
         for values in (given, own.get(PACKAGE), own):
             if isinstance(values, Mapping) and name in values:
                 return values[name]
-        return default().get(name)
+        return read_yaml(dbt_project_dir() / "dbt_project.yml")["vars"][PACKAGE].get(name)
 
 
 def _entries(traits: Any) -> list[Mapping[str, Any]]:

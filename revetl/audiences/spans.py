@@ -111,9 +111,7 @@ def moved(jinja: Jinja, moment: exp.Expr, span: Span) -> exp.Expr | None:
     if not seconds:
         return made
     if seconds % 86_400 == 0:
-        return jinja.call(
-            "days_before" if seconds < 0 else "days_after", made, str(abs(seconds) // 86_400)
-        )
+        return jinja.call("days_before" if seconds < 0 else "days_after", made, str(abs(seconds) // 86_400))
     if seconds < 0 and seconds % 3_600 == 0:
         return jinja.call("hours_before", made, str(-seconds // 3_600))
     return jinja.call("seconds_after", made, str(seconds))

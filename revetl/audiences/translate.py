@@ -51,9 +51,7 @@ _REFUSED: dict[type[exp.Expr], str] = {
 }
 
 
-def translate(
-    workspace: Workspace, text: str, source: Source, key: str
-) -> tuple[Ladder, Jinja, Catalog]:
+def translate(workspace: Workspace, text: str, source: Source, key: str) -> tuple[Ladder, Jinja, Catalog]:
     """The model that a query comes to. Raises UsageError with the line of what cannot be translated."""
     root = _parsed(text, source)
     _check(root, source)
@@ -70,7 +68,7 @@ def translate(
     try:
         ladder.fill(catalog, jinja, root)
     except UnsupportedError as error:
-        source.refuse(root, f"{dialect} has no words for it: {str(error).splitlines()[0]}.")
+        raise source.refused(root, f"{dialect} has no words for it: {str(error).splitlines()[0]}.") from None
     return ladder, jinja, catalog
 
 
@@ -104,7 +102,7 @@ def _parsed(text: str, source: Source) -> exp.Expr:
     root = found[0].unnest() if isinstance(found[0], exp.Subquery) else found[0]
     if not isinstance(root, exp.Select | exp.SetOperation):
         word = root.name if isinstance(root, exp.Command) else root.key
-        source.refuse(root, f"this is {word.upper()}, and an audience is a SELECT.")
+        raise source.refused(root, f"this is {word.upper()}, and an audience is a SELECT.")
     for name in root.find_all(exp.Identifier):
         name.meta["written"] = name.name
         if not name.quoted or re.fullmatch(r"[A-Z0-9_]+", name.name):
@@ -112,8 +110,8 @@ def _parsed(text: str, source: Source) -> exp.Expr:
             name.set("quoted", False)
     for node in list(root.find_all(exp.NEQ, exp.EQ)):
         # `<> ALL` and `= ANY` of a query are NOT IN and IN.
-        side, word = node.expression, exp.All if isinstance(node, exp.NEQ) else exp.Any
-        query = side.this if isinstance(side, word) else None
+        side, quantifier = node.expression, exp.All if isinstance(node, exp.NEQ) else exp.Any
+        query = side.this if isinstance(side, quantifier) else None
         if isinstance(query, exp.Query):
             query = query if isinstance(query, exp.Subquery) else exp.Subquery(this=query)
             within = exp.In(this=node.this, query=query)
@@ -143,15 +141,15 @@ def _check(root: exp.Expr, source: Source) -> None:
     for node in root.walk():
         for kind, words in _REFUSED.items():
             if isinstance(node, kind):
-                source.refuse(node, f"{words} cannot be translated. Leave it out.")
+                raise source.refused(node, f"{words} cannot be translated. Leave it out.")
         if isinstance(node, exp.With) and node.recursive:
-            source.refuse(node, "WITH RECURSIVE cannot be translated. Leave it out.")
+            raise source.refused(node, "WITH RECURSIVE cannot be translated. Leave it out.")
         if isinstance(node, exp.Join) and node.method == "NATURAL":
-            source.refuse(node, "NATURAL JOIN cannot be translated. Say by what it joins, with ON.")
+            raise source.refused(node, "NATURAL JOIN cannot be translated. Say by what it joins, with ON.")
         if isinstance(node, exp.Join) and node.method == "ASOF":
-            source.refuse(node, "ASOF JOIN cannot be translated. Leave it out.")
+            raise source.refused(node, "ASOF JOIN cannot be translated. Leave it out.")
         if isinstance(node, exp.Table) and not isinstance(node.this, exp.Identifier):
-            source.refuse(node, f"{node.sql(source.dialect)}: a table function cannot be translated.")
+            raise source.refused(node, f"{node.sql(source.dialect)}: a table function cannot be translated.")
 
 
 def _check_functions(root: exp.Expr, source: Source, dialect: str) -> None:
@@ -159,7 +157,7 @@ def _check_functions(root: exp.Expr, source: Source, dialect: str) -> None:
     if _ALIKE.get(source.dialect, source.dialect) == _ALIKE.get(dialect, dialect):
         return
     for node in root.find_all(exp.Anonymous, exp.AnonymousAggFunc):
-        source.refuse(
+        raise source.refused(
             node,
             f"{node.name}() of {source.dialect} has no translation to {dialect}. Write it another way, or "
             "name the dialect it is of with --dialect.",
@@ -173,15 +171,19 @@ def _ladder(root: exp.Expr, columns: Columns, catalog: Catalog, key: str) -> Lad
     outputs = once(step.outputs)
     person = next((each for each in outputs if each.meaning == "person"), None)
     if person is None:
-        columns.source.refuse(
+        raise columns.source.refused(
             root, "the outer SELECT gives no user_id or anonymous_id, by which people are known. Add it."
         )
     extras = [each for each in outputs if each.meaning != "person"]
     for each in extras:
         if each.name.startswith("column "):
-            columns.source.refuse(root, f"{each.name} of the outer SELECT has no name. Give it one with AS.")
+            raise columns.source.refused(
+                root, f"{each.name} of the outer SELECT has no name. Give it one with AS."
+            )
         if each.name == "user_id":
-            columns.source.refuse(root, "user_id of the outer SELECT is no id of a message. Name it otherwise.")
+            raise columns.source.refused(
+                root, "user_id of the outer SELECT is no id of a message. Name it otherwise."
+            )
     profile = [name for name in ("user_id", PERSON, "email") if name in catalog.profile_columns]
     names = [each.name for each in extras]
     if key not in {*profile, *names}:
@@ -243,7 +245,20 @@ def _name_relations(columns: Columns, ladder: Ladder, jinja: Jinja) -> None:
         rung.text = of_relation(relation, columns.catalog, jinja)
 
 
-_RESERVED = {"order", "group", "user", "table", "select", "from", "where", "case", "end", "all", "left", "right"}
+_RESERVED = {
+    "order",
+    "group",
+    "user",
+    "table",
+    "select",
+    "from",
+    "where",
+    "case",
+    "end",
+    "all",
+    "left",
+    "right",
+}
 
 
 def _free(name: str, taken: Sequence[str] | set[str]) -> str:

@@ -22,7 +22,18 @@ NOW_NAMES = {"now", "getdate", "getutcdate", "sysdate", "sysdatetime", "sysutcda
 _ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod)
 _OF_NUMBERS = (exp.Sum, exp.Avg, exp.Median, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance)
 _NUMERIC = (*_OF_NUMBERS, exp.Count, exp.Round, exp.Abs, exp.Ceil, exp.Floor, exp.Length, exp.Extract)
-_SAME = (exp.Paren, exp.Neg, exp.Max, exp.Min, exp.AnyValue, exp.Coalesce, exp.Nullif, exp.If, exp.Case, exp.First)
+_SAME = (
+    exp.Paren,
+    exp.Neg,
+    exp.Max,
+    exp.Min,
+    exp.AnyValue,
+    exp.Coalesce,
+    exp.Nullif,
+    exp.If,
+    exp.Case,
+    exp.First,
+)
 _COMPARED = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ)
 TEMPORAL = ("timestamp", "timestamptz", "timestampltz", "timestampntz", "datetime", "datetime2", "date")
 
@@ -113,7 +124,7 @@ class Values:
         if isinstance(parent, _ARITHMETIC):
             other = self.kind(parent.expression if parent.this is node else parent.this)
             return "moment" if other in ("span", "moment", "today", "date") else "number"
-        if isinstance(parent, _OF_NUMBERS) or isinstance(parent, exp.Round | exp.Abs | exp.Ceil | exp.Floor):
+        if isinstance(parent, (*_OF_NUMBERS, exp.Round, exp.Abs, exp.Ceil, exp.Floor)):
             return "number"
         if isinstance(parent, exp.If) and isinstance(parent.parent, exp.Case):
             return "boolean" if node.arg_key == "this" else self.wanted(parent.parent, depth + 1)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-import yaml
 
 from revetl.audiences import import_audience
 from revetl.dbt import Options

@@ -40,15 +40,11 @@ def _message(kind: str, who: str, when: str, **more: Any) -> dict[str, Any]:
 
 
 def _view(who: str, when: str, price: float, **context: Any) -> dict[str, Any]:
-    return _message(
-        "track", who, when, event="Product Viewed", properties={"price": price}, context=context
-    )
+    return _message("track", who, when, event="Product Viewed", properties={"price": price}, context=context)
 
 
 def _order(who: str, when: str, total: float, **properties: Any) -> dict[str, Any]:
-    return _message(
-        "track", who, when, event="Order Completed", properties={"total": total, **properties}
-    )
+    return _message("track", who, when, event="Order Completed", properties={"total": total, **properties})
 
 
 def _login(who: str, anonymous: str, when: str) -> dict[str, Any]:
@@ -58,8 +54,15 @@ def _login(who: str, anonymous: str, when: str) -> dict[str, Any]:
 def messages() -> Iterator[dict[str, Any]]:
     """What everybody did."""
     for who, plan in {
-        "ann": "free", "bob": "pro", "cat": "free", "dan": "free", "eve": "pro", "fay": "free", "gus": "pro", "hal": "free",
-    }.items():  # fmt: skip
+        "ann": "free",
+        "bob": "pro",
+        "cat": "free",
+        "dan": "free",
+        "eve": "pro",
+        "fay": "free",
+        "gus": "pro",
+        "hal": "free",
+    }.items():
         yield _message("identify", who, "01-01", traits={"email": f"{who}@example.com", "plan": plan})
     yield _view("ann", "03-05", 150, campaign={"name": "spring"}, page={"path": "/shoes"})
     yield _view("bob", "03-05", 200, campaign={"name": "autumn"})
@@ -76,7 +79,9 @@ def messages() -> Iterator[dict[str, Any]]:
     for when, total in (("03-01", 50), ("03-03", 60), ("03-05", 70)):
         yield _order("gus", when, total, coupon="100", shipping={"cost": 9.5, "city": "Ghent"})
     yield _message("page", "hal", "03-07", name="Pricing", properties={"url": "https://x.example/pricing"})
-    yield _message("track", "hal", "03-07", event="signup", properties={"trialEndsAt": "2026-03-20T00:00:00Z"})
+    yield _message(
+        "track", "hal", "03-07", event="signup", properties={"trialEndsAt": "2026-03-20T00:00:00Z"}
+    )
     # Nobody knows whose this is.
     yield _view("a-nobody", "03-05", 999)
 
