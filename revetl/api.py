@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from revetl.audiences import AudiencePreview, Imported, Overlap
     from revetl.ingest.load import Loaded
     from revetl.ingest.load import Progress as LoadProgress
     from revetl.sync.reconcile import Reconciliation
@@ -81,6 +82,13 @@ class Audience:
     def to_pandas(self) -> pd.DataFrame:
         """`to_arrow()` as a pandas data frame."""
         return self.to_arrow().to_pandas()
+
+    def preview(self, *, sample: int = 5) -> AudiencePreview:
+        """What the model's SQL as it is on disk would give now, with `sample` rows of it; nothing is built.
+        Raises UsageError for what dbt cannot compile."""
+        from revetl.audiences import preview_audience
+
+        return preview_audience(self.workspace, self.name, sample=sample)
 
 
 class Project:
@@ -314,6 +322,32 @@ class Project:
         from revetl.why import explain
 
         return explain(self.workspace, person, audience, to=to)
+
+    def overlap(self, *names: str) -> Overlap:
+        """How many people audiences have in common, two by two, as they were last built. Raises UsageError
+        for fewer than two, or audiences that cannot be matched."""
+        from revetl.audiences import overlap
+
+        return overlap(self.workspace, names)
+
+    def import_audience(
+        self,
+        file: str | Path,
+        name: str,
+        *,
+        dialect: str | None = None,
+        key: str = "user_id",
+        folder: str | Path = "models/audiences",
+        force: bool = False,
+    ) -> Imported:
+        """Write the SQL of a file, as Segment's audiences have it, as the model `name`; see
+        docs/importing-audiences.md. Raises UsageError with the line of what cannot be translated."""
+        from revetl.audiences import import_audience
+
+        path = Path(file)
+        return import_audience(
+            self.workspace, path, name, dialect=dialect, key=key, folder=folder, force=force
+        )
 
     def load(
         self, files: Iterable[str | Path], *, on_progress: Callable[[LoadProgress], None] | None = None

@@ -63,7 +63,7 @@ class AudienceModel:
 
 class Workspace:
     """A dbt project and its `revetl.yml` (or `config` in its place), read once; nothing is opened until it is
-    asked for."""
+    asked for. With `manifest`, that takes the place of the one in target/."""
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class Workspace:
         lock_timeout: float = 60.0,
         say: Say = lambda _: None,
         config: RevetlConfig | None = None,
+        manifest: dbt.Manifest | None = None,
     ) -> None:
         self.options = options
         self.lock_timeout = lock_timeout
@@ -79,7 +80,7 @@ class Workspace:
         self.dbt = dbt.read_project(options)
         self.target = dbt.read_target(self.dbt, options)
         self.config = read_revetl_yml(self.dbt.root) if config is None else config
-        self._manifest: dbt.Manifest | None = None
+        self._manifest = manifest
         self._turn = threading.Lock()
 
     @property

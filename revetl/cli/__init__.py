@@ -29,6 +29,7 @@ _COMMANDS = {
     "validate": "validate",
     "exposures": "exposures",
     "why": "why",
+    "audience": "audience",
     "identity": "identity",
     "protocols": "protocols",
     "roles": "roles",

@@ -1,0 +1,132 @@
+"""A model as a ladder of CTEs: what it reads, the steps of the query, its members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from textwrap import indent
+
+from sqlglot import exp
+
+from revetl.audiences.jinja import Jinja
+from revetl.audiences.names import PERSON
+from revetl.audiences.relations import Catalog, Relation
+
+_INDENT = "    "
+
+
+@dataclass
+class Rung:
+    """A CTE: its name, with its columns where it names them, and its query."""
+
+    name: str
+    text: str
+
+
+@dataclass
+class Ladder:
+    """What a model is made of. `person` is the column of the query that names one; `profile` are the columns
+    that members have of user_profiles, `extras` those of the query."""
+
+    person: str
+    profile: list[str]
+    extras: list[str]
+    key: str
+    is_unique: bool
+    chosen: str = "chosen"
+    members: str = "members"
+    relations: list[Rung] = field(default_factory=list)
+    steps: list[Rung] = field(default_factory=list)
+
+    def fill(self, catalog: Catalog, jinja: Jinja, root: exp.Expr) -> None:
+        """Write the steps of the query, and the members."""
+        with_ = root.args.get("with_")
+        if with_ is not None:
+            root.set("with_", None)
+            for cte in with_.expressions:
+                name = jinja.sql(cte.args["alias"])
+                self.steps.append(Rung(name, jinja.filled(jinja.sql(cte.this, pretty=True))))
+        query = jinja.filled(jinja.sql(root, pretty=True))
+        self.steps.append(Rung(self.chosen, query))
+        self.steps += self._members(catalog)
+
+    def _members(self, catalog: Catalog) -> list[Rung]:
+        given = self.chosen
+        rungs = []
+        if self.extras and not self.is_unique:
+            given = f"{self.chosen}_once"
+            columns = ",\n".join(f"{_INDENT}{name}" for name in (self.person, *self.extras))
+            rungs.append(Rung(given, f"select distinct\n{columns}\nfrom {self.chosen}"))
+        selected = [f"user_profiles.{name}" for name in self.profile]
+        selected += [f"{given}.{name}" for name in self.extras]
+        lines = ["select", ",\n".join(f"{_INDENT}{each}" for each in selected)]
+        lines.append(f"from {{{{ {catalog.ref('user_profiles')} }}}} as user_profiles")
+        is_known = f"user_profiles.{self.key} is not null"
+        if self.extras:
+            lines.append(f"inner join {given}\n{_INDENT}on user_profiles.{PERSON} = {given}.{self.person}")
+            lines.append(
+                f"where {is_known if self.key in self.profile else f'{given}.{self.key} is not null'}"
+            )
+        else:
+            chosen = f"user_profiles.{PERSON} in (select {self.person} from {self.chosen})"  # noqa: S608
+            lines.append(f"where\n{_INDENT}{is_known}\n{_INDENT}and {chosen}")
+        return [*rungs, Rung(self.members, "\n".join(lines))]
+
+    def text(self, comment: str) -> str:
+        """The model."""
+        rungs = [
+            f"{rung.name} as (\n\n{indent(rung.text.strip(), _INDENT)}\n\n)"
+            for rung in (*self.relations, *self.steps)
+        ]
+        body = ",\n\n".join(rungs)
+        return f"{{# {comment} #}}\nwith {body}\n\nselect * from {self.members}\n"
+
+
+def of_relation(relation: Relation, catalog: Catalog, jinja: Jinja) -> str:
+    """The query that reads what is used of a relation, each row with its person where that is asked for."""
+    if relation.messages is not None:
+        return _of_messages(relation, catalog)
+    name = "user_profiles" if relation.kind == "profiles" else relation.name
+    columns = [f"{name}.{column}" for column in relation.used]
+    lines = [f"from {{{{ {relation.ref} }}}} as {name}"]
+    if relation.kind == "profiles":
+        columns = [f"{name}.{PERSON}", *columns] if relation.people or not columns else columns
+        if relation.name == "users":
+            lines.append(f"where {name}.user_id is not null")
+    elif relation.people and relation.identity is not None:
+        column, kind = relation.identity
+        columns = [f"identity_graph.{PERSON}", *columns]
+        lines.append(
+            f"inner join {{{{ {catalog.ref('identity_graph')} }}}} as identity_graph\n"
+            f"{_INDENT}on\n{_INDENT * 2}cast({name}.{column} as {{{{ revetl.type_of('varchar') }}}})"
+            f" = identity_graph.identifier_value\n{_INDENT * 2}and identity_graph.identifier_type = '{kind}'"
+        )
+    elif relation.people:
+        columns = [f"{name}.{PERSON}", *columns]
+    return _select(columns, lines)
+
+
+def _of_messages(relation: Relation, catalog: Catalog) -> str:
+    messages = relation.messages
+    assert messages is not None
+    columns = [f"{messages.model}.{column}" for column in relation.used]
+    lines = [f"from {{{{ {relation.ref} }}}} as {messages.model}"]
+    tests = []
+    if relation.people:
+        columns = [f"event_profiles.{PERSON}", *columns]
+        lines.append(
+            f"inner join {{{{ {catalog.ref('event_profiles')} }}}} as event_profiles\n"
+            f"{_INDENT}on {messages.model}.message_id = event_profiles.message_id"
+        )
+        tests.append(f"event_profiles.source = '{messages.source}'")
+    if relation.event is not None:
+        tests.append(f"{messages.model}.event = '{relation.event}'")
+    if len(tests) == 1:
+        lines.append(f"where {tests[0]}")
+    elif tests:
+        lines.append(f"where\n{_INDENT}" + f"\n{_INDENT}and ".join(tests))
+    return _select(columns or [f"{messages.model}.message_id"], lines)
+
+
+def _select(columns: list[str], lines: list[str]) -> str:
+    listed = ",\n".join(f"{_INDENT}{column}" for column in columns or ["1 as row_number"])
+    return "\n".join(["select", listed, *lines])

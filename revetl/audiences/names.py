@@ -1,0 +1,159 @@
+"""What Segment's warehouses call tables and columns, and what the package calls them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+PERSON = "canonical_id"
+"""The column of the package's models that names a person."""
+
+IDENTITIES = ("user_id", "anonymous_id")
+"""The columns of a message that say whose it is."""
+
+_COMMON = {
+    "id": "message_id",
+    "message_id": "message_id",
+    "user_id": "user_id",
+    "anonymous_id": "anonymous_id",
+    "timestamp": "timestamp",
+    "original_timestamp": "original_timestamp",
+    "sent_at": "sent_at",
+    "received_at": "received_at",
+    "loaded_at": "loaded_at",
+    "uuid_ts": "loaded_at",
+    "context": "context",
+}
+MOMENTS = frozenset({"timestamp", "original_timestamp", "sent_at", "received_at", "loaded_at"})
+
+
+@dataclass(frozen=True)
+class Messages:
+    """A table of messages: its staging model, the `source` of event_profiles, the columns that it has of its
+    own, the document that Segment's warehouses spread over columns, and whether they do so in this table."""
+
+    model: str
+    source: str
+    own: tuple[str, ...]
+    document: str | None
+    is_flat: bool
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns by the names that Segment's warehouses have."""
+        documents = (self.document,) if self.document else ()
+        return {**_COMMON, **{name: name for name in (*self.own, *documents)}}
+
+
+MESSAGES = {
+    "tracks": Messages("stg_tracks", "track", ("event", "event_text"), "properties", False),
+    "identifies": Messages("stg_identifies", "identify", (), "traits", True),
+    "pages": Messages("stg_pages", "page", ("name", "category"), "properties", True),
+    "screens": Messages("stg_screens", "screen", ("name", "category"), "properties", True),
+    "groups": Messages("stg_groups", "group", ("group_id",), "traits", True),
+    "aliases": Messages("stg_aliases", "alias", ("previous_id",), None, False),
+}
+EVENT = Messages("stg_tracks", "track", ("event", "event_text"), "properties", True)
+"""The table of one event."""
+
+SPEC_EVENTS = [
+    "Products Searched",
+    "Product List Viewed",
+    "Product List Filtered",
+    "Promotion Viewed",
+    "Promotion Clicked",
+    "Product Clicked",
+    "Product Viewed",
+    "Product Added",
+    "Product Removed",
+    "Cart Viewed",
+    "Checkout Started",
+    "Checkout Step Viewed",
+    "Checkout Step Completed",
+    "Payment Info Entered",
+    "Order Updated",
+    "Order Completed",
+    "Order Refunded",
+    "Order Cancelled",
+    "Coupon Entered",
+    "Coupon Applied",
+    "Coupon Denied",
+    "Coupon Removed",
+    "Product Added to Wishlist",
+    "Product Removed from Wishlist",
+    "Wishlist Product Added to Cart",
+    "Product Shared",
+    "Cart Shared",
+    "Product Reviewed",
+    "Application Installed",
+    "Application Opened",
+    "Application Updated",
+    "Application Backgrounded",
+    "Application Crashed",
+    "Application Uninstalled",
+    "Push Notification Received",
+    "Push Notification Tapped",
+    "Push Notification Bounced",
+    "Install Attributed",
+    "Deep Link Opened",
+    "Deep Link Clicked",
+    "Email Delivered",
+    "Email Opened",
+    "Email Link Clicked",
+    "Email Bounced",
+    "Email Marked as Spam",
+    "Unsubscribed",
+    "Signed Up",
+    "Signed In",
+    "Signed Out",
+    "Account Created",
+    "Account Deleted",
+    "Trial Started",
+    "Trial Ended",
+    "Experiment Viewed",
+    "Live Chat Conversation Started",
+    "Live Chat Conversation Ended",
+]
+"""The events that Segment's spec names."""
+
+# Objects of a message's context, whose members Segment's warehouses have as context_OBJECT_MEMBER.
+_OBJECTS = (
+    "active",
+    "app",
+    "campaign",
+    "device",
+    "library",
+    "location",
+    "network",
+    "os",
+    "page",
+    "referrer",
+    "screen",
+    "traits",
+)
+_CAMEL = {
+    "user_agent": "userAgent",
+    "group_id": "groupId",
+    "advertising_id": "advertisingId",
+    "ad_tracking_enabled": "adTrackingEnabled",
+    "inner_width": "innerWidth",
+    "inner_height": "innerHeight",
+}
+
+
+def snake_case(name: str) -> str:
+    """An event's name as Segment's warehouses write it, and `revetl load` too: `Order Completed` and
+    `orderCompleted` are `order_completed`."""
+    humps = re.sub("([a-z0-9])([A-Z])", r"\1_\2", name.strip())
+    return re.sub("[^a-z0-9]+", "_", humps.lower()).strip("_")
+
+
+def context_path(column: str) -> tuple[str, ...]:
+    """The path in `context` of a column such as `context_campaign_name`."""
+    rest = column.removeprefix("context_")
+    for name in _OBJECTS:
+        if rest.startswith(f"{name}_"):
+            member = rest.removeprefix(f"{name}_")
+            # What is in context.traits is as the sender named it.
+            return (name, member if name == "traits" else _CAMEL.get(member, member))
+    return (_CAMEL.get(rest, rest),)
