@@ -1,4 +1,4 @@
-{# Whom the experiments that audiences declare are about, in which variant they are, and what became of them. #}
+{# Whom the experiments of the project are about, in which variant they are, and what became of them. #}
 {{ config(materialized='view') }}
 
 {% set experiments = revetl.experiments() %}
