@@ -97,6 +97,22 @@ class Columns:
             made = self._written(step.scope, *found)
             if made is not node:
                 node.replace(made)
+            self._check_whole(made)
+
+    def _check_whole(self, node: exp.Expr) -> None:
+        """Only members of a document are read, and a document is handed on to another step."""
+        bound = self.of(node)
+        parent = node.parent
+        if (
+            bound is None
+            or bound.meaning != "document"
+            or isinstance(parent, exp.Select | exp.Alias | exp.Is)
+        ):
+            return
+        raise self.source.refused(
+            node,
+            f"{node.name} is used as a whole. Read the members that you need, such as {node.name}.price.",
+        )
 
     def _written(
         self, scope: Scope, column: exp.Column | exp.Dot, path: tuple[str, ...], kind: str | None
@@ -180,18 +196,12 @@ class Columns:
         self, scope: Scope, node: exp.Expr, names: list[str]
     ) -> tuple[str, Relation | Step | None, list[str], bool]:
         """The alias and what it is of, the names that are left, and whether a join may have no row of it."""
+        qualified = self._qualified(scope, node, names)
+        if qualified is not None:
+            return qualified
         here: Scope | None = scope
         while here is not None:
             sources = dict(self.sources(here))
-            for alias, of in sources.items():
-                if names[0] == alias.lower() and len(names) > 1:
-                    self._check(of, names[1], node)
-                    return alias, of, names[1:], alias.lower() in _missing(here)
-                table = here.selected_sources[alias][0]
-                full = [each.name.lower() for each in table.parts] if isinstance(table, exp.Table) else []
-                if len(full) > 1 and names[: len(full)] == full and len(names) > len(full):
-                    self._check(of, names[len(full)], node)
-                    return alias, of, names[len(full) :], alias.lower() in _missing(here)
             certain = [each for each in sources.items() if _knows(each[1], names[0])]
             if len(certain) > 1 and names[0] not in _using(here):
                 raise self.source.refused(
@@ -212,8 +222,7 @@ class Columns:
                     f"'{names[0]}' may be of {' or '.join(dict(open_))}. Write which, such as "
                     f"{open_[0][0]}.{names[0]}.",
                 )
-            is_inner = here.scope_type in (ScopeType.SUBQUERY, ScopeType.SET_OPERATION)
-            here = here.parent if is_inner else None
+            here = _around(here)
         known = {name for each in dict(self.sources(scope)).values() for name in _has(each)}
         tables = " and ".join(dict(self.sources(scope))) or "no table"
         raise self.source.refused(
@@ -221,6 +230,23 @@ class Columns:
             f"there is no column '{names[0]}' in {tables}. {_way_out(scope, self, names[0])}"
             f"{nearest(names[0], known)}",
         )
+
+    def _qualified(
+        self, scope: Scope, node: exp.Expr, names: list[str]
+    ) -> tuple[str, Relation | Step, list[str], bool] | None:
+        """The same for a name that says which table it is of, here or in a query around this one."""
+        here: Scope | None = scope
+        while here is not None:
+            for alias, of in self.sources(here):
+                table = here.selected_sources[alias][0]
+                full = [each.name.lower() for each in table.parts] if isinstance(table, exp.Table) else []
+                for before in ([alias.lower()], full):
+                    count = len(before)
+                    if count and names[:count] == before and len(names) > count:
+                        self._check(of, names[count], node)
+                        return alias, of, names[count:], alias.lower() in _missing(here)
+            here = _around(here)
+        return None
 
     def _check(self, of: Relation | Step, name: str, node: exp.Expr) -> None:
         if not _knows(of, name) and not _is_open(of) and name != "*":
@@ -240,6 +266,12 @@ class Columns:
                 if step is None:
                     raise self.source.refused(found.expression, "a table function cannot be translated.")
                 yield alias, step
+
+
+def _around(scope: Scope) -> Scope | None:
+    """The query whose tables a query can name too."""
+    is_inner = scope.scope_type in (ScopeType.SUBQUERY, ScopeType.SET_OPERATION)
+    return scope.parent if is_inner else None
 
 
 def _parts(column: exp.Column | exp.Dot) -> Iterator[exp.Identifier]:

@@ -12,7 +12,7 @@ from sqlglot.errors import SqlglotError
 _BY_NAMES = {"jsonb_extract_path_text", "json_extract_path_text", "jsonb_extract_path", "json_extract_path"}
 _BY_PATH = {"json_extract_string", "json_extract_scalar", "json_value", "get_json_object", "get_path"}
 # What only says that a text is a document.
-_PARSED = {"parse_json", "try_parse_json", "json_parse", "to_variant", "from_json"}
+_PARSED = {"parse_json", "try_parse_json", "json_parse", "to_variant", "from_json", "json_unquote"}
 _TYPED = {
     "Float64": "number",
     "LaxFloat64": "number",

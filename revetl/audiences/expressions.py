@@ -14,7 +14,8 @@ from revetl.audiences.moments import Moments
 from revetl.audiences.relations import Relation
 from revetl.audiences.values import Values, is_temporal, literals_of
 
-_EQUAL = (exp.EQ, exp.NEQ)
+_COMPARED = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
+_OF_TEXTS = (exp.Like, exp.ILike, exp.SimilarTo, exp.RegexpLike, exp.Lower, exp.Upper, exp.Trim, exp.DPipe)
 _SNAKE = re.compile(r"[a-z0-9_%]*")
 
 
@@ -37,10 +38,11 @@ def write_expressions(root: exp.Expr, columns: Columns, jinja: Jinja) -> None:
         if id(node) in gone:
             continue
         if isinstance(node, Read):
+            _check_elements(columns, node)
             _write_read(values, jinja, node, gone)
             continue
         made = moments.written(node)
-        if made is None and isinstance(node, _EQUAL):
+        if made is None and isinstance(node, _COMPARED):
             made = _truth(values, node)
         if made is not None and made is not node:
             node.replace(made)
@@ -82,6 +84,19 @@ def _name_event(columns: Columns, values: Values, node: exp.Column, bound: Bound
         node.replace(as_sent)
 
 
+def _check_elements(columns: Columns, node: Read) -> None:
+    """A member is read as a text or a number: what is about an array would not find one."""
+    kind = type(node.parent).__name__
+    if kind.startswith(("Array", "JSON", "Explode", "ParseJSON")) or kind in (
+        "SortArray",
+        "Transform",
+        "Filter",
+    ):
+        raise columns.source.refused(
+            node, f"{'.'.join(node.path)} is read as an array, which cannot be translated. Leave it out."
+        )
+
+
 def _write_read(values: Values, jinja: Jinja, node: Read, gone: set[int]) -> None:
     """A member of a document by the macro of the type that is asked for."""
     place: exp.Expr = node
@@ -105,7 +120,7 @@ def _kind(values: Values, node: Read) -> str:
         return "text"
     if node.text("to"):
         return node.text("to")
-    if planned == "number" and wanted != "boolean":
+    if planned == "number" and wanted != "boolean" and not isinstance(node.parent, _OF_TEXTS):
         return "number"
     return "moment" if wanted in ("today", "shifted", "date") else wanted or planned or "text"
 

@@ -27,6 +27,7 @@ _SUBTRACTED = (exp.DateSub, exp.DatetimeSub, exp.TimestampSub, exp.TimeSub)
 _TRUNCATED = (exp.DateTrunc, exp.TimestampTrunc, exp.DatetimeTrunc)
 _MADE_DAYS = (exp.Date, exp.TsOrDsToDate)
 _MADE_MOMENTS = (exp.Timestamp, exp.TsOrDsToTimestamp, exp.TsOrDsToDatetime, exp.Datetime)
+_READ = {"to_timestamp", "to_timestamp_ntz", "to_timestamp_tz", "try_to_timestamp", "try_to_timestamp_ntz"}
 _DIFFERENCES = (exp.DateDiff, exp.TsOrDsDiff, exp.TimestampDiff, exp.DatetimeDiff)
 
 
@@ -51,6 +52,9 @@ class Moments:
             return self._cast(node, is_day=True)
         if isinstance(node, _MADE_MOMENTS) and not node.args.get("expression"):
             return self._cast(node, is_day=False)
+        if isinstance(node, exp.Anonymous) and node.name.lower() in _READ and len(node.expressions) == 1:
+            made = exp.Cast(this=node.expressions[0], to=exp.DataType.build("timestamp"))
+            return self._cast(made, is_day=False)
         if isinstance(node, _TRUNCATED):
             return self._truncated(node)
         if isinstance(node, exp.Trunc) and self._kind(node.this) in TEMPORAL:

@@ -245,7 +245,7 @@ def _outputs(columns: Columns, step: Step) -> None:
             continue
         node = projection.unalias()
         bound = columns.of(node)
-        meaning = "person" if is_person(columns, node) else bound.meaning if bound else None
+        meaning = "person" if is_person(columns, node) else bound.meaning if bound else _moment(columns, node)
         name = projection.output_name.lower() or f"column {len(made) + 1}"
         was = str(node.meta.get("was") or name)
         if not isinstance(projection, exp.Alias) and (
@@ -263,6 +263,14 @@ def _outputs(columns: Columns, step: Step) -> None:
             name: Output(name, output.meaning)
             for name, output in zip(names, once(step.outputs), strict=False)
         }
+
+
+def _moment(columns: Columns, node: exp.Expr) -> str | None:
+    """The least or greatest moment is one."""
+    if isinstance(node, exp.Max | exp.Min | exp.AnyValue | exp.First | exp.Last | exp.Coalesce | exp.Paren):
+        return _moment(columns, node.this)
+    bound = columns.of(node)
+    return "moment" if bound is not None and bound.meaning == "moment" else None
 
 
 def once(outputs: dict[str, Output]) -> list[Output]:

@@ -77,6 +77,12 @@ def interval_of(node: exp.Expr) -> Span | None:
     if isinstance(node, exp.Neg):
         inner = interval_of(node.this)
         return None if inner is None else -inner
+    if isinstance(node, exp.Mul):
+        for side, times in ((node.this, node.expression), (node.expression, node.this)):
+            inner, number = interval_of(side), number_of(times)
+            if inner is not None and number is not None and (inner.months * number).denominator == 1:
+                return Span(int(inner.months * number), inner.seconds * number)
+        return None
     if isinstance(node, exp.Interval) and node.args.get("unit") is not None:
         return span_of(number_of(node.this), unit_of(node.args["unit"]))
     is_cast = isinstance(node, exp.Cast) and node.to.is_type("interval")

@@ -63,6 +63,7 @@ def translate(workspace: Workspace, text: str, source: Source, key: str) -> tupl
         resolve_people(columns, step)
     ladder = _ladder(root, columns, catalog, key)
     write_expressions(root, columns, jinja)
+    _without_own_names(root, columns, dialect)
     _check_functions(root, source, dialect)
     _name_relations(columns, ladder, jinja)
     try:
@@ -117,7 +118,9 @@ def _parsed(text: str, source: Source) -> exp.Expr:
             within = exp.In(this=node.this, query=query)
             node.replace(exp.Not(this=within) if isinstance(node, exp.NEQ) else within)
     order = root.args.get("order")
-    if order is not None and root.args.get("limit") is None:
+    distinct = root.args.get("distinct")
+    is_chosen_by = isinstance(distinct, exp.Distinct) and distinct.args.get("on") is not None
+    if order is not None and root.args.get("limit") is None and not is_chosen_by:
         root.set("order", None)  # a table has no order
     return root
 
@@ -162,6 +165,19 @@ def _check_functions(root: exp.Expr, source: Source, dialect: str) -> None:
             f"{node.name}() of {source.dialect} has no translation to {dialect}. Write it another way, or "
             "name the dialect it is of with --dialect.",
         )
+
+
+def _without_own_names(root: exp.Expr, columns: Columns, dialect: str) -> None:
+    """What a SELECT names itself is known to its WHERE and HAVING in some engines only."""
+    clauses = ("where", "having", *(("group",) if dialect == "fabric" else ()))
+    for select in root.find_all(exp.Select):
+        own = {each.alias: each.this for each in select.expressions if isinstance(each, exp.Alias)}
+        for clause in filter(None, (select.args.get(name) for name in clauses)):
+            for node in list(clause.find_all(exp.Column)):
+                is_own = columns.of(node) is None and not node.table and node.name in own
+                if is_own and node.find_ancestor(exp.Select) is select:
+                    meant = own[node.name].copy()
+                    node.replace(meant if isinstance(meant, exp.Func | exp.Column) else exp.paren(meant))
 
 
 def _ladder(root: exp.Expr, columns: Columns, catalog: Catalog, key: str) -> Ladder:

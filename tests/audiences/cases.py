@@ -40,6 +40,12 @@ CASES = {
         "(SELECT * FROM tracks o WHERE o.event = 'Order Completed' AND o.user_id = t.user_id)",
         "ann cat dan eve",
     ),
+    "correlated": Case(
+        "redshift",
+        "SELECT t.user_id FROM tracks t WHERE EXISTS (SELECT 1 FROM pages WHERE pages.user_id = t.user_id "
+        "AND pages.timestamp >= t.timestamp) AND (SELECT count(*) FROM pages p WHERE p.user_id = t.user_id) = 1",
+        "hal",
+    ),
     "anti_join": Case(
         "redshift",
         "SELECT v.user_id FROM prod.product_viewed v LEFT JOIN prod.order_completed o "
@@ -53,6 +59,18 @@ CASES = {
         "SELECT user_id, SUM(properties:total) AS spent FROM tracks WHERE event = 'Order Completed' "
         "GROUP BY 1 HAVING SUM(properties:total) > 25 ORDER BY spent DESC",
         "fay gus",
+    ),
+    "named_in_having": Case(
+        "snowflake",
+        "SELECT user_id, SUM(IFF(event = 'Order Completed', properties:total::number(10, 2), 0)) AS ltv "
+        "FROM tracks GROUP BY user_id HAVING ltv > 100",
+        "gus",
+    ),
+    "first_of_each": Case(
+        "postgres",
+        "SELECT DISTINCT ON (user_id) user_id, properties->>'total' AS first_total FROM tracks "
+        "WHERE event = 'Order Completed' ORDER BY user_id, timestamp",
+        "bob fay gus",
     ),
     "either_id": Case(
         "bigquery",
@@ -202,6 +220,14 @@ CASES = {
     "minutes": Case("postgres", f"{ORDERED} AND timestamp > now() - interval '2170 minutes'", "bob fay"),
     "days_by_number": Case("postgres", f"{ORDERED} AND timestamp > CURRENT_DATE - 2", "bob fay"),
     "date_sub_spark": Case("databricks", f"{ORDERED} AND timestamp > date_sub(current_date(), 2)", "bob fay"),
+    "times": Case("postgres", f"{ORDERED} AND timestamp > now() - interval '1 day' * 2", "bob fay"),
+    "since_the_first": Case(
+        "databricks",
+        "WITH first AS (SELECT user_id, min(timestamp) AS since FROM order_completed GROUP BY user_id) "
+        "SELECT o.user_id FROM order_completed o JOIN first f ON o.user_id = f.user_id "
+        "WHERE o.timestamp > f.since + INTERVAL 3 DAYS",
+        "gus",
+    ),
     "months": Case("postgres", f"{VIEWED} AND timestamp < now() - interval '1 month'", "dan"),
     "the_day": Case("snowflake", f"{ORDERED} AND timestamp::date = CURRENT_DATE - 3", "gus"),
     "days_apart": Case("snowflake", f"{ORDERED} AND DATEDIFF('day', timestamp, CURRENT_DATE) > 6", "gus"),

@@ -43,6 +43,8 @@ REFUSED = {
     "a nameless column": ("duckdb", "SELECT user_id, count(*) FROM tracks GROUP BY 1", "has no name. Give it one with AS"),
     "sides that differ": ("duckdb", f"{T} 1 = 1 UNION\nSELECT event FROM tracks", "line 2: one side of the set operation"),
     "an element": ("snowflake", f"{T}\nproperties:products[0].price > 1", "line 2: .*reads an element of an array"),
+    "an array": ("snowflake", f"{T} 1 = 1 AND\narray_size(properties:products) > 2", "line 2: products is read as an array"),
+    "a document": ("postgres", f"{T}\n properties ? 'coupon'", "line 2: properties is used as a whole"),
     "unnest": ("bigquery", "SELECT user_id FROM tracks, UNNEST(JSON_QUERY_ARRAY(properties, '$.products')) p", "UNNEST cannot be translated"),
     "lateral": ("snowflake", "SELECT user_id FROM tracks,\n LATERAL FLATTEN(input => properties:products) f", "line 2: .*cannot be translated"),
     "recursive": ("postgres", "WITH RECURSIVE a AS (SELECT user_id FROM tracks) SELECT user_id FROM a", "WITH RECURSIVE"),
