@@ -13,7 +13,7 @@ from dbt.cli.main import dbtRunner
 from dbt.context.providers import generate_runtime_macro_context
 
 from revetl.protocols.compiled import compile_plan
-from revetl.protocols.plan import TrackingPlan
+from revetl.protocols.plan import DOCUMENTS, TrackingPlan
 from tests.models.conftest import ROOT
 
 
@@ -48,6 +48,16 @@ class Renderer:
             f"from ({messages}) as landed"
         )
         return str(self._call("plan_violations", plan=compiled, messages=numbered))
+
+    def without_omitted(self, plan: TrackingPlan, messages: str) -> str:
+        """The query of messages' documents, as JSON texts by message id, without what the plan omits."""
+        compiled = compile_plan(plan)
+        cases = ""
+        for kind in DOCUMENTS:
+            arguments = {"type": kind, "content": "content", "event": "event", "condition": "true"}
+            kept = self._call("without_omitted", plan=compiled, **arguments)
+            cases += f" when '{kind}' then {kept}"
+        return f"select message_id, cast(case message_type{cases} end as varchar) from ({messages}) as landed"
 
     def blocks(self, plan: TrackingPlan, message_type: str) -> bool:
         """Whether a plan may block messages of a type."""
