@@ -1,4 +1,4 @@
-"""`revetl protocols`: compile, check, export and import."""
+"""`revetl protocols`: compile, check, readmit, export and import."""
 
 from __future__ import annotations
 
@@ -84,6 +84,41 @@ def check_command(file: Path, output: str, quiet: bool, no_color: bool, **option
             f"{counted(totals['messages'], 'message')}."
         )
     return 1 if totals["violations"] else 0
+
+
+@protocols_command.command("readmit")
+@click.option("--dry-run", is_flag=True, help="Only count; write nothing.")
+@output_options
+@project_options
+def readmit_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
+    """Say what tracking_plan.yaml, once mended, lets in of what is blocked, and compile it.
+
+    The next `dbt build` brings the messages in. Messages that the plan takes out are counted too.
+    """
+    from revetl.dbt import Options
+    from revetl.protocols.readmit import readmit
+
+    out = Output(output, quiet, no_color)
+    options.pop("lock_timeout")
+    out.say("Counting in the warehouse …")
+    found = readmit(Options(**options), dry_run=dry_run)
+    if out.json:
+        out.print_json(found)
+        return
+    if found.events:
+        out.print_table(
+            ("event", "blocked now", "let in", "taken out"),
+            [
+                (each.event or each.message_type, each.blocked, each.let_in, each.taken_out)
+                for each in found.events
+            ],
+        )
+    change = f"lets in {counted(found.let_in, 'message')} and takes out {found.taken_out:,}"
+    if dry_run:
+        out.say(f"The plan on disk {change}. Nothing was written.")
+    else:
+        done = "is written" if found.written else "was up to date"
+        out.say(f"{found.file} {done}. The next `dbt build` {change}.")
 
 
 @protocols_command.command("export")
