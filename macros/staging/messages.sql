@@ -11,7 +11,7 @@
     {% endif %}
     {% set types = {'tracks': 'track', 'identifies': 'identify', 'groups': 'group', 'pages': 'page', 'screens': 'screen'} %}
     {% set common = ['id', 'user_id', 'anonymous_id', 'timestamp', 'original_timestamp', 'sent_at',
-        'received_at', 'uuid_ts'] %}
+        'received_at', 'uuid_ts', 'source_id'] %}
     {% set names = common + columns + documents + ['context'] %}
 with landed as (
 
@@ -28,7 +28,11 @@ sampled as (
 
     select
         {%- for column in names %}
+        {%- if column == 'source_id' %}
+        cast(null as {{ revetl.type_of('varchar') }}) as source_id
+        {%- else %}
         {{ revetl.as_json(column) ~ ' as ' ~ column if column in documents + ['context'] else column }}
+        {%- endif %}
         {{- ',' if not loop.last }}
         {%- endfor %}
     from {{ ref(sample) }}
@@ -88,7 +92,8 @@ typed as (
         original_timestamp,
         sent_at,
         received_at,
-        uuid_ts as loaded_at
+        uuid_ts as loaded_at,
+        source_id
     from numbered
     {{ revetl.join_to_omit_from(types[name], 'numbered.id') if name in types }}
     where

@@ -11,8 +11,8 @@ from revetl.protocols.compiled import CompiledPlan, compile_plan
 
 @dataclass(frozen=True)
 class Readmitted:
-    """Of an event (or another type of message), how many messages staging is without because they are blocked,
-    how many of those the plan on disk lets in, and how many that are in staging it blocks."""
+    """Of an event (or another type of message), how many messages staging is without because they are
+    blocked, how many of those the plan on disk lets in, and how many that are in staging it blocks."""
 
     message_type: str
     event: str | None
@@ -40,8 +40,8 @@ class Readmission:
 
 
 def readmit(options: Options, *, dry_run: bool = False) -> Readmission:
-    """Count, by event, what the plan on disk would let in of what is blocked now, and take out of what is not;
-    then write the macro file, unless it is a dry run. `dbt build` does the rest.
+    """Count, by event, what the plan on disk would let in of what is blocked now, and take out of what is
+    not; then write the macro file, unless it is a dry run. `dbt build` does the rest.
 
     Raises UsageError for a plan that is wrong or missing, WarehouseError where the models were not built yet
     or the warehouse fails.
