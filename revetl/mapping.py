@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import sqlglot
 from sqlglot import exp
 
 from revetl.config import SyncConfig
 from revetl.destinations.base import Destination, Identifier
 from revetl.destinations.records import digest
 from revetl.errors import UsageError, nearest
-from revetl.sql import column, statement
+from revetl.sql import column, parse_scalar, statement
 
 TIMESTAMP = "$timestamp"
 """What the time of an event is called among the fields of a spooled record."""
@@ -197,20 +196,6 @@ def parse_expression(text: str, columns: Mapping[str, str], place: str) -> exp.E
         return column(folded[node.name.lower()]) if isinstance(node, exp.Column) else node
 
     return parsed.transform(quote)
-
-
-def parse_scalar(text: str, place: str) -> exp.Expr:
-    """A SQL expression that reads one row and nothing else, whatever its columns. Raises UsageError."""
-    try:
-        (parsed,) = sqlglot.parse(text, dialect="duckdb")
-        assert parsed is not None
-    except (sqlglot.errors.SqlglotError, ValueError, AssertionError):
-        raise UsageError(f"{place}: '{text}' is neither a column nor a SQL expression. Correct it.") from None
-    if parsed.find(exp.Query, exp.DDL, exp.DML, exp.Command, exp.Placeholder, exp.Parameter):
-        raise UsageError(f"{place}: '{text}' is not an expression over columns. Put a query into the model.")
-    if parsed.find(exp.AggFunc, exp.Window, exp.Star):
-        raise UsageError(f"{place}: '{text}' is over many rows. Put it into the model.")
-    return parsed
 
 
 def _over(expression: exp.Expr, alias: str) -> exp.Expr:

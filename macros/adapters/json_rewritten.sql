@@ -227,3 +227,32 @@
         ~ revetl.json_member_text('', rows.alias) ~ " end) as varchar(max)), '') within group (order by cast(" ~ rows.alias
         ~ '.[key] as int)) from openjson(' ~ value ~ ') as ' ~ rows.alias ~ "), '')") }}
 {%- endmacro %}
+
+{# A text as JSON has it, in quotes. #}
+{% macro json_quoted(text) -%}
+    {{ return(adapter.dispatch('json_quoted', 'revetl')(text)) }}
+{%- endmacro %}
+
+{% macro default__json_quoted(text) -%}
+    {{ return('cast(to_json(cast(' ~ text ~ ' as ' ~ revetl.type_of('varchar') ~ ')) as ' ~ revetl.type_of('varchar') ~ ')') }}
+{%- endmacro %}
+
+{% macro snowflake__json_quoted(text) -%}
+    {{ return('to_json(to_variant(' ~ text ~ '))') }}
+{%- endmacro %}
+
+{% macro bigquery__json_quoted(text) -%}
+    {{ return('to_json_string(' ~ text ~ ')') }}
+{%- endmacro %}
+
+{% macro redshift__json_quoted(text) -%}
+    {{ return('json_serialize(cast(' ~ text ~ ' as super))') }}
+{%- endmacro %}
+
+{% macro spark__json_quoted(text) -%}
+    {{ return('to_json(cast(' ~ text ~ ' as variant))') }}
+{%- endmacro %}
+
+{% macro fabric__json_quoted(text) -%}
+    {{ return("concat('\"', string_escape(" ~ text ~ ", 'json'), '\"')") }}
+{%- endmacro %}

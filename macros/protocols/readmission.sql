@@ -1,6 +1,6 @@
-{# The query of what another plan would change of what staging has: by type and event, how many messages are blocked now,
+{# The query of what another plan, and other transformations, would change of what staging has: by type and event, how many messages are blocked now,
    how many of those it lets in, and how many it takes out. #}
-{% macro plan_readmission(plan) -%}
+{% macro plan_readmission(plan, transformations) -%}
     {% set staged = {
         'track': ref('stg_tracks'),
         'identify': ref('stg_identifies'),
@@ -30,7 +30,7 @@ blocked_then as (
         message_id
     from (
 
-{{ revetl.plan_violations(plan, revetl.planned_messages(plan)) }}
+{{ revetl.plan_violations(plan, revetl.planned_messages(plan, transformations=transformations)) }}
 
     ) as violations
     where action = 'block'

@@ -3,7 +3,7 @@
    `columns` are the ones this type of message has of its own; `sample` is the seed that stands in for the
    table for as long as `sample_events` is on and no event of any type has landed, so that the two never mix.
    A message that was delivered again counts as it was first received. What the tracking plan has blocked is left
-   out, and what it omits is taken from the documents. With `as_of` set, what happened after it is left out, and the whole project is built as of then. #}
+   out, and what it omits is taken from the documents; before that, messages are transformed. With `as_of` set, what happened after it is left out, and the whole project is built as of then. #}
 {% macro messages(name, columns, documents, sample=none) %}
     {% set layout = revetl.storage('timestamp', keys=['message_id']) %}
     {% if layout %}
@@ -17,7 +17,7 @@ with landed as (
 
     select
     {%- for column in names %}
-        {{ column }}{{ ',' if not loop.last }}
+        {{ revetl.transformed_column(types[name], column) }}{{ ',' if not loop.last }}
     {%- endfor %}
     from {{ source('raw', name) }}
 
@@ -31,7 +31,7 @@ sampled as (
         {%- if column == 'source_id' %}
         cast(null as {{ revetl.type_of('varchar') }}) as source_id
         {%- else %}
-        {{ revetl.as_json(column) ~ ' as ' ~ column if column in documents + ['context'] else column }}
+        {{ revetl.transformed_column(types[name], column, is_sample=true) }}
         {%- endif %}
         {{- ',' if not loop.last }}
         {%- endfor %}

@@ -14,9 +14,7 @@ _SHOWN_REASONS = 5
 
 @click.command("load")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option(
-    "--source", metavar="NAME", help="Where they came from, such as a site: source_id."
-)
+@click.option("--source", metavar="NAME", help="Where they came from, such as a site: source_id.")
 @output_options
 @project_options
 def load_command(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from revetl.asking import ask
 from revetl.dbt import Options, read_project
 from revetl.protocols.compiled import CompiledPlan, compile_plan
+from revetl.protocols.compiled_transformations import CompiledTransformations, compile_transformations
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,25 @@ def readmit(options: Options, *, dry_run: bool = False) -> Readmission:
     """
     project = read_project(options)
     compiled = CompiledPlan(project.root)
-    rows = ask(project, options, "plan_readmission", {"plan": compile_plan(compiled.plan)})
+    transformed = CompiledTransformations(project.root)
+    rows = ask(
+        project,
+        options,
+        "plan_readmission",
+        {
+            "plan": compile_plan(compiled.plan),
+            "transformations": compile_transformations(transformed.file),
+        },
+    )
     counts = ("blocked_count", "let_in_count", "taken_out_count")
     events = [
         Readmitted(str(row["message_type"]), row["event"], *(int(float(row[name] or 0)) for name in counts))
         for row in rows
     ]
     events.sort(key=lambda each: (each.message_type != "track", each.message_type, each.event or ""))
-    written = False if dry_run else compiled.write()
+    written = False
+    if not dry_run:
+        written = compiled.write()
+        if transformed.is_needed:
+            written = transformed.write() or written
     return Readmission(tuple(events), str(compiled.shown), written)

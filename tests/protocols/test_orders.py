@@ -68,6 +68,14 @@ VIOLATIONS = [
 ]
 FRANCS = order("cleo", currency="CHF")
 LARGE = order("dan", total=6000)
+PAID = {**order("eve", totl="12", total=...), "event": "Order Paid"}
+PUT_RIGHT = """
+transformations:
+  - event: Order Paid
+    rename_event: Order Completed
+    rename: {totl: total}
+    cast: {total: number}
+"""
 
 
 def test_the_command_tells_exactly_four(tmp_path: Path, cli: Cli) -> None:
@@ -112,7 +120,7 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path: Path, cli: Cli, sandbox: SandboxClient) -> Shop:
-    """The project, with the plan and four orders landed."""
+    """The project, with the plan and five orders."""
     root = tmp_path / "shop"
     make_project(root)
     (root / "tracking_plan.yaml").write_text(PLAN)
@@ -127,7 +135,7 @@ def shop(tmp_path: Path, cli: Cli, sandbox: SandboxClient) -> Shop:
     )
     crm = {"type": "webhook", "url": f"{sandbox.url}/crm"}
     (root / "revetl.yml").write_text(yaml.safe_dump({"destinations": {"crm": crm}}))
-    (root / "orders.ndjson").write_text("\n".join(map(json.dumps, (RIGHT, WRONG, FRANCS, LARGE))))
+    (root / "orders.ndjson").write_text("\n".join(map(json.dumps, (RIGHT, WRONG, FRANCS, LARGE, PAID))))
     run_dbt(root / "shop.duckdb", "deps", project=root)
     return Shop(root, cli)
 
@@ -186,3 +194,13 @@ def test_a_mended_plan_lets_in_what_it_blocked_as_far_as_the_destination(
     assert {name: count for name, count in run["delivered"].items() if count} == {"add": 1, "remove": 1}
     assert sorted(sandbox.members("crm", "buyers")) == ["ann", "cleo"]
     assert len(sandbox.requests("crm")) == sent + 2
+
+    # What has landed under another name is put right, and then judged by the plan.
+    (shop.root / "transformations.yaml").write_text(PUT_RIGHT)
+    shop.revetl("protocols", "compile")
+    shop.build()
+    assert shop.ask(buyers) == [("ann",), ("cleo",), ("eve",)]
+    assert shop.ask("select lifetime_value from user_profiles where user_id = 'eve'") == [(12,)]
+    assert shop.ask("select event_text from raw.tracks where user_id = 'eve'") == [("Order Paid",)]
+    (run,) = shop.revetl("sync", "audience", "buyers")
+    assert {name: count for name, count in run["delivered"].items() if count} == {"add": 1}
