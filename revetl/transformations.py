@@ -1,4 +1,4 @@
-"""`transformations.yaml`, read and checked: how messages are put right, and what of people is not kept as it is.
+"""`transformations.yaml`, read and checked: how messages are put right, and what of people is hidden.
 
 Every error is one sentence with the file, the line, the key and a way out.
 """
@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, StrictStr, model_validator
-from sqlglot import exp
+from pydantic import BeforeValidator, Field, StrictStr, model_validator
 
 from revetl.config import Checked, read_checked
 from revetl.errors import UsageError
@@ -43,17 +42,17 @@ class Derived(Checked):
 
 
 class Transformation(Checked):
-    """What is done to the messages of events, or of a type; docs/tracking-plan.md says what each key means."""
+    """What is done to the messages of events, or of a type; docs/tracking-plan.md has every key."""
 
     event: StrictStr | None = None
     events: Annotated[tuple[StrictStr, ...], BeforeValidator(_list_of)] = ()
     type: MessageType | None = None
     source: StrictStr | None = None
     rename_event: StrictStr | None = None
-    rename: dict[StrictStr, StrictStr] = {}
-    cast: dict[StrictStr, Cast] = {}
+    rename: dict[StrictStr, StrictStr] = Field(default={})
+    cast: dict[StrictStr, Cast] = Field(default={})
     drop: Annotated[tuple[StrictStr, ...], BeforeValidator(_list_of)] = ()
-    derive: dict[StrictStr, Annotated[Derived, BeforeValidator(_sql)]] = {}
+    derive: dict[StrictStr, Annotated[Derived, BeforeValidator(_sql)]] = Field(default={})
 
     @property
     def message_type(self) -> str:
@@ -98,8 +97,8 @@ class Transformation(Checked):
         for path, name in self.rename.items():
             if "." in name and name.rpartition(".")[0] != path.rpartition(".")[0]:
                 yield (
-                    f"rename: '{path}' cannot become '{name}': a new name is one in the same object, or has no "
-                    "dot"
+                    f"rename: '{path}' cannot become '{name}': a new name is one in the same object, or has "
+                    "no dot"
                 )
         moved = [
             *self.rename,
@@ -137,14 +136,6 @@ class Transformation(Checked):
     def renamed(self) -> dict[str, str]:
         """New name to old one."""
         return {name: path for path, name in self.rename.items()}
-
-
-def properties_of(expression: exp.Expr) -> dict[str, list[exp.Column]]:
-    """The properties that an expression reads, by path, and where it does."""
-    found: dict[str, list[exp.Column]] = {}
-    for column in expression.find_all(exp.Column):
-        found.setdefault(".".join(part.name for part in column.parts), []).append(column)
-    return found
 
 
 class TransformationsFile(Checked):

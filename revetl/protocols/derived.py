@@ -33,8 +33,8 @@ class Read:
 
 @dataclass(frozen=True)
 class DerivedSql:
-    """An expression by dialect, in which `__read_0__` stands for the first of `reads` and so on, and the type of
-    what it gives."""
+    """An expression by dialect, in which `__read_0__` stands for the first of `reads` and so on, and the type
+    of what it gives."""
 
     type: str
     reads: tuple[Read, ...]
@@ -42,9 +42,9 @@ class DerivedSql:
 
 
 def derived_sql(name: str, derived: Derived, casts: Mapping[str, str]) -> DerivedSql:
-    """The SQL of the derived property `name`. A property is read as `casts` has it, else as a number where the
-    SQL computes with it or compares it with one, else as a text. Raises UsageError where the type of what it
-    gives cannot be told."""
+    """The SQL of the derived property `name`. A property is read as `casts` has it, else as a number where
+    the SQL computes with it or compares it with one, else as a text. Raises UsageError where the type of what
+    it gives cannot be told."""
     expression = parse_scalar(derived.sql, f"derive.{name}")
     reads: list[Read] = []
 

@@ -54,8 +54,8 @@ class MacroFile(ABC):
         own = f"default__{self.macro_name}()"
         if self.path.is_file() and own not in self.path.read_text(encoding="utf-8"):
             raise UsageError(
-                f"{self.shown}: is there and was not written by revetl. Give it another name, for the macro of "
-                f"{self.source_name} is to be there."
+                f"{self.shown}: is there and was not written by revetl. Give it another name, for the macro "
+                f"of {self.source_name} is to be there."
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(self.text, encoding="utf-8")

@@ -21,8 +21,8 @@ from revetl.transformations import Transformation
 
 @dataclass(frozen=True)
 class Checked:
-    """A message by the line where it begins, and what it violates; `transformed` says whether it was transformed
-    before, and `derived` names what only the warehouse derives."""
+    """A message by the line where it begins, and what it violates; `transformed` says whether it was
+    transformed before, and `derived` names what only the warehouse derives."""
 
     line: int
     violations: list[Violation]
@@ -36,9 +36,9 @@ def check_messages(
     transformations: tuple[Transformation, ...] = (),
     source: str | None = None,
 ) -> Iterator[Checked]:
-    """Transform and check one message, or one a line, of a file (`-` is stdin, .gz is unpacked). That a derived
-    property is missing is no violation, for only the warehouse derives it. Raises UsageError with the line of
-    what is no message."""
+    """Transform and check one message, or one a line, of a file (`-` is stdin, .gz is unpacked). That a
+    derived property is missing is no violation, for only the warehouse derives it. Raises UsageError with the
+    line of what is no message."""
     name = "stdin" if str(file) == "-" else str(file)
     for line, message in _messages(file, name):
         if not isinstance(message, dict):

@@ -46,7 +46,7 @@ def transform(
 
 def _document(entry: Transformation, document: dict[str, Any]) -> dict[str, Any]:
     original = copy.deepcopy(document)
-    places = {name: (path, name) for name, path in entry.renamed.items()}
+    places: dict[str, tuple[str, ...]] = {name: (path, name) for name, path in entry.renamed.items()}
     places |= {path: (path,) for path in entry.cast if path not in places}
     for target, sources in places.items():
         found = [at_path(original, tuple(path.split("."))) for path in sources]
