@@ -16,6 +16,7 @@ from revetl import logs
 from revetl.alerts import Alerts
 from revetl.dbt import Options
 from revetl.errors import RevetlError, UsageError, nearest
+from revetl.pii import AT_LOAD, hider_of
 from revetl.project import AudienceModel, Sync, Workspace
 from revetl.selection import select_models
 from revetl.sql import statement
@@ -332,9 +333,10 @@ class Project:
 
         paths = [Path(file) for file in files]
         schema = self.workspace.dbt.variable("raw_schema", "raw")
+        hider = hider_of(self.workspace.root, AT_LOAD)
         warehouse = self.workspace.warehouse()
         try:
-            land = partial(load_files, raw_schema=schema, source=source, on_progress=on_progress)
+            land = partial(load_files, raw_schema=schema, source=source, hider=hider, on_progress=on_progress)
             if isinstance(warehouse, DuckDB):
                 return land(warehouse.connection, paths)
             with duckdb.connect() as parser:

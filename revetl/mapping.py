@@ -60,19 +60,26 @@ class Mapped:
     @cached_property
     def columns(self) -> frozenset[str]:
         """The columns it is made of."""
-        return frozenset(node.name for node in self.expression.find_all(exp.Column))
+        return frozenset(node.name for node in self.expression.find_all(exp.Column) if _is_own(node))
+
+    def over(self, value: exp.Expr) -> exp.Expr:
+        """The expression with a value in the place of its columns."""
+        return self.expression.transform(
+            lambda node: value if isinstance(node, exp.Column) and _is_own(node) else node
+        )
 
 
 @dataclass(frozen=True)
 class FieldMapping:
     """What a sync sends of a row. `identifiers` and `fields` are in the order of their names, so that
     writing them in another order is no change. `timestamp` is the time of an event; it goes along with the
-    fields and is no part of the row hash."""
+    fields and is no part of the row hash. `dropped` are fields that are hidden from the destination."""
 
     key: str
     identifiers: tuple[Mapped, ...]
     fields: tuple[Mapped, ...]
     timestamp: Mapped | None = None
+    dropped: tuple[str, ...] = ()
 
     @property
     def by_key(self) -> bool:
@@ -200,8 +207,13 @@ def parse_expression(text: str, columns: Mapping[str, str], place: str) -> exp.E
 
 def _over(expression: exp.Expr, alias: str) -> exp.Expr:
     return expression.transform(
-        lambda node: column(node.name, of=alias) if isinstance(node, exp.Column) else node
+        lambda node: column(node.name, of=alias) if isinstance(node, exp.Column) and _is_own(node) else node
     )
+
+
+def _is_own(node: exp.Expr) -> bool:
+    """Whether a column is the model's; the salt of a hash is another table's."""
+    return node.find_ancestor(exp.Subquery) is None
 
 
 def _mapped(items: Mapping[str, str], columns: Mapping[str, str], place: str) -> tuple[Mapped, ...]:

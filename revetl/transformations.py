@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StrictStr, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, StrictStr, model_validator
 
 from revetl.config import Checked, read_checked
 from revetl.errors import UsageError
@@ -138,10 +138,63 @@ class Transformation(Checked):
         return {name: path for path, name in self.rename.items()}
 
 
+class PiiRule(Checked):
+    """What is hidden of people, where; docs/pii.md says what each key means."""
+
+    match: StrictStr
+    place: Annotated[
+        Literal["properties", "traits", "context", "any"], Field(validation_alias=AliasChoices("in"))
+    ] = "any"
+    action: Literal["drop", "hash", "mask"]
+    at: StrictStr = "load"
+
+    @property
+    def pattern(self) -> re.Pattern[str] | None:
+        """The pattern of names, of a match between slashes."""
+        is_pattern = len(self.match) > 2 and self.match.startswith("/") and self.match.endswith("/")
+        return re.compile(self.match[1:-1]) if is_pattern else None
+
+    @property
+    def path(self) -> Names:
+        """The names of a match that is a path, in lower case."""
+        return tuple(self.match.lower().split("."))
+
+    def is_of(self, path: Names) -> bool:
+        """Whether a value is meant, by the names that lead to it: a name of it wherever it is, the whole path,
+        or a pattern that is found in its name."""
+        if (pattern := self.pattern) is not None:
+            return pattern.search(path[-1]) is not None
+        lowered = tuple(name.lower() for name in path)
+        return lowered[-1:] == self.path or lowered == self.path
+
+    @model_validator(mode="after")
+    def _agrees(self) -> PiiRule:
+        try:
+            _ = self.pattern
+        except re.error as error:
+            raise ValueError(f"match: {self.match} is no regular expression ({error})") from None
+        if not all(self.match.split(".")):
+            raise ValueError(f"match: '{self.match}' is no name, path or /pattern/ of names")
+        if self.at != "load" and "place" in self.model_fields_set:
+            raise ValueError(f"in: is for messages, and {self.at} is sent fields; leave it out")
+        return self
+
+
 class TransformationsFile(Checked):
-    """All of `transformations.yaml`."""
+    """All of `transformations.yaml`. The salt stays unrendered until it is used."""
 
     transformations: tuple[Transformation, ...] = ()
+    pii: tuple[PiiRule, ...] = ()
+    salt: StrictStr | None = None
+
+    @model_validator(mode="after")
+    def _is_salted(self) -> TransformationsFile:
+        way = "write salt: \"{{ env_var('REVETL_PII_SALT') }}\" and export it"
+        if self.salt is None and any(rule.action == "hash" for rule in self.pii):
+            raise ValueError(f"salt is missing, and a rule of pii hashes; {way}")
+        if self.salt is not None and "env_var" not in self.salt:
+            raise ValueError(f"salt is a secret written in a file; {way}")
+        return self
 
 
 def read_transformations(root: Path) -> TransformationsFile:

@@ -11,8 +11,10 @@ import duckdb
 
 from revetl.errors import UsageError
 from revetl.ingest import readers
+from revetl.ingest.hiding import hide
 from revetl.ingest.landing import Elsewhere, Landed, Landing, SameFile
 from revetl.ingest.raw_tables import MESSAGE_TABLES, REJECTED
+from revetl.pii import Hider
 from revetl.warehouse import Warehouse
 
 ALL_SOURCES = "all"
@@ -74,6 +76,7 @@ def load_files(
     raw_schema: str = "raw",
     warehouse: Warehouse | None = None,
     source: str | None = None,
+    hider: Hider | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Loaded:
     """Land the messages of files in `raw_schema`, making the tables that are missing: in the DuckDB file
@@ -81,7 +84,7 @@ def load_files(
 
     Idempotent on the message id: what is there already is left as it is. A message that cannot be landed is
     kept in `rejected_messages`. A file is landed whole or not at all, where the warehouse has transactions.
-    `source` names where the messages came from.
+    `source` names where the messages came from. What `hider` hides is hidden before anything is stored.
     Raises UsageError for a file that is missing or of an unknown format, before anything is landed.
     """
     if source is not None and source.strip() in ("", ALL_SOURCES):
@@ -102,7 +105,7 @@ def load_files(
 
         tell(0)
         with place.transaction():
-            done.append(_load_file(connection, place, file, kind, source, tell))
+            done.append(_load_file(connection, place, file, kind, source, hider, tell))
     return Loaded(tuple(done), f"{raw_schema}.{REJECTED}")
 
 
@@ -112,6 +115,7 @@ def _load_file(
     file: Path,
     kind: str,
     source: str | None,
+    hider: Hider | None,
     tell: Callable[[int], None],
 ) -> FileLoaded:
     ignored: list[str] = []
@@ -124,6 +128,8 @@ def _load_file(
             ignored = readers.read_parquet(connection, file)
     except duckdb.IOException as error:
         raise UsageError(f"{file}: cannot be read: {str(error).strip().splitlines()[0]}") from None
+    if hider is not None:
+        hide(connection, hider)
     landed = {}
     about = Landed(datetime.now(UTC).replace(tzinfo=None), source)
     for step, (message_type, table) in enumerate(MESSAGE_TABLES.items(), start=1):
