@@ -65,8 +65,8 @@ class Hider:
         return tuple(rule.path[-1] for rule in self.rules)
 
     def document(self, place: str, text: str) -> str:
-        """The JSON text of a message's `properties`, `traits` or `context` with what is hidden hidden; the same
-        text where nothing is."""
+        """The JSON text of a message's `properties`, `traits` or `context` with what is hidden hidden; the
+        same text where nothing is."""
         value = json.loads(text, parse_float=_number)
         made = _hidden(value, (), self._of(place), self)
         return text if made == value else json.dumps(made, ensure_ascii=False, separators=(",", ":"))
@@ -101,8 +101,8 @@ def hider_of(root: Path, at: str, *, placeholders: bool = False) -> Hider | None
 
 
 def pii_errors(root: Path, destinations: Iterable[str], *, secrets: bool) -> list[str]:
-    """What is wrong with the rules of a project whose file can be read, one sentence each: places that are not
-    there, and, with `secrets`, a salt that is not set."""
+    """What is wrong with the rules of a project whose file can be read, one sentence each: places that are
+    not there, and, with `secrets`, a salt that is not set."""
     path = root / TRANSFORMATIONS_FILE
     try:
         rules = read_transformations(root).pii
@@ -110,8 +110,8 @@ def pii_errors(root: Path, destinations: Iterable[str], *, secrets: bool) -> lis
         return []
     names = [*destinations]
     errors = [
-        f"{path.name}, line {line_of(path, ('pii', index, 'at'))}: pii.{index}.at: revetl.yml has no destination "
-        f"'{rule.at}'. {nearest(rule.at, [AT_LOAD, *names])}"
+        f"{path.name}, line {line_of(path, ('pii', index, 'at'))}: pii.{index}.at: revetl.yml has no "
+        f"destination '{rule.at}'. {nearest(rule.at, [AT_LOAD, *names])}"
         for index, rule in enumerate(rules)
         if rule.at not in (AT_LOAD, *names)
     ]
@@ -125,7 +125,7 @@ def pii_errors(root: Path, destinations: Iterable[str], *, secrets: bool) -> lis
 
 
 def masked(text: str) -> str:
-    """An email's first character and domain, the last two digits of a number, and nothing of anything else."""
+    """An email's first character and domain, the last two digits of a number, nothing of anything else."""
     name, at, domain = text.rpartition("@")
     if at:
         return f"{name[:1]}{MASK}@{domain}"

@@ -160,8 +160,8 @@ class PiiRule(Checked):
         return tuple(self.match.lower().split("."))
 
     def is_of(self, path: Names) -> bool:
-        """Whether a value is meant, by the names that lead to it: a name of it wherever it is, the whole path,
-        or a pattern that is found in its name."""
+        """Whether a value is meant, by the names that lead to it: its name wherever it is, the whole path, or
+        a pattern that is found in its name."""
         if (pattern := self.pattern) is not None:
             return pattern.search(path[-1]) is not None
         lowered = tuple(name.lower() for name in path)

@@ -5,24 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
 import duckdb
 import pyarrow as pa
+from duckdb.func import ARROW, SPECIAL
 
 from revetl.ingest import rules
 from revetl.pii import COLUMNS, Hider
 
+Texts: TypeAlias = "pa.Array[pa.StringScalar]"
+
 
 def hide(connection: duckdb.DuckDBPyConnection, hider: Hider) -> None:
-    """Hide what the rules say in `parsed_messages`. A message without an id is named by what is left of it, and
-    the text of a line that is rejected is not kept, for nothing is known of what is in it."""
+    """Hide what the rules say in `parsed_messages`. A message without an id is named by what is left of it,
+    and the text of a line that is rejected is not kept, for nothing is known of what is in it."""
     values = {"text": "cast(null as varchar)"}
     made: list[str] = []
 
     def call(name: str, work: Callable[[str], str | None], argument: str) -> str:
         function = f"revetl_hide_{name}"
         connection.create_function(
-            function, _of_arrays(work), ["VARCHAR"], "VARCHAR", type="arrow", null_handling="special"
+            function, _of_arrays(work), ["VARCHAR"], "VARCHAR", type=ARROW, null_handling=SPECIAL
         )
         made.append(function)
         return f"{function}({argument})"
@@ -64,10 +68,10 @@ def _may_have(hider: Hider, text: str) -> str:
     return f"(regexp_matches({text}, '(?i)\"({names})\"') or contains({text}, '\\u'))"
 
 
-def _of_arrays(work: Callable[[str], str | None]) -> Callable[[pa.Array], pa.Array]:
+def _of_arrays(work: Callable[[str], str | None]) -> Callable[[Texts], Texts]:
     """A function of texts as one of arrays of them."""
 
-    def work_all(texts: pa.Array) -> pa.Array:
+    def work_all(texts: Texts) -> Texts:
         found = (None if text is None else work(text) for text in texts.to_pylist())
         return pa.array(list(found), pa.string())
 

@@ -1,5 +1,5 @@
-"""What a destination is not to know: hidden in the warehouse, so that the state, the journal and requests have
-what takes its place."""
+"""What a destination is not to know: hidden in the warehouse, so that the state, the journal and requests
+have what takes its place."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def give_salt(warehouse: Warehouse, hider: Hider) -> None:
     engine that would write it down."""
     if warehouse.dialect not in _SALTED:
         raise UsageError(
-            f"transformations.yaml: pii: hash for a destination is not for {warehouse.dialect}, whose logs would "
-            "show the salt. Hash it at load, or in the model."
+            f"transformations.yaml: pii: hash for a destination is not for {warehouse.dialect}, whose logs "
+            "would show the salt. Hash it at load, or in the model."
         )
     logs.hide(hider.salt)
     warehouse.load(SALT, pa.table({"salt": [hider.salt]}))

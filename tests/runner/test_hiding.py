@@ -110,7 +110,7 @@ def test_what_cannot_be_hidden(
 ) -> None:
     rule(project, *rules)
     audience(project, **options)
-    with pytest.raises(UsageError, match="transformations.yaml: pii") as error:
+    with pytest.raises(UsageError, match=r"transformations.yaml: pii") as error:
         synced(project)
     assert sentence in str(error.value)
 
