@@ -39,7 +39,7 @@ def ask(
         raise UsageError("dbt is not installed here, and it makes and runs this query. Run it where dbt is.")
     with tempfile.TemporaryDirectory(prefix="revetl-query-") as folder:
         folders = ["--target-path", f"{folder}/target", "--log-path", f"{folder}/logs"]
-        words = ["--quiet", "--no-use-colors", *folders, *options.as_arguments()]
+        words = ["--quiet", "--no-use-colors", "--log-level-file", "none", *folders, *options.as_arguments()]
         done = subprocess.run(  # noqa: S603
             [sys.executable, "-W", "ignore", "-c", _CHILD, *words],
             cwd=project.root if options.project_dir is None else None,

@@ -31,6 +31,7 @@ _COMMANDS = {
     "why": "why",
     "identity": "identity",
     "protocols": "protocols",
+    "pii": "pii",
     "roles": "roles",
     "sandbox": "sandbox",
     "demo": "demo",

@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 import duckdb
 import pyarrow as pa
-from duckdb.func import ARROW, SPECIAL
 
 from revetl.ingest import rules
 from revetl.pii import COLUMNS, Hider
@@ -25,8 +24,8 @@ def hide(connection: duckdb.DuckDBPyConnection, hider: Hider) -> None:
 
     def call(name: str, work: Callable[[str], str | None], argument: str) -> str:
         function = f"revetl_hide_{name}"
-        connection.create_function(
-            function, _of_arrays(work), ["VARCHAR"], "VARCHAR", type=ARROW, null_handling=SPECIAL
+        connection.create_function(  # type: ignore[call-overload]
+            function, _of_arrays(work), ["VARCHAR"], "VARCHAR", type="arrow", null_handling="special"
         )
         made.append(function)
         return f"{function}({argument})"
