@@ -39,7 +39,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found, most frequent first, and the rules that would hide it, as transformations.yaml has them."""
+    """What was found, most frequent first, and the rules of transformations.yaml that would hide it."""
 
     found: tuple[Found, ...]
     rules: tuple[Mapping[str, str], ...]
@@ -57,8 +57,8 @@ class Scan:
 
 
 def scan(options: Options, limit: int) -> Scan:
-    """Look through the newest `limit` messages of each type. Candidates are found in the warehouse; whether they
-    are what they look like is judged on up to some fifty of each, so a share may be an estimate.
+    """Look through the newest `limit` messages of each type. Candidates are found in the warehouse; whether
+    they are what they look like is judged on up to some fifty of each, so a share may be an estimate.
 
     Raises UsageError where dbt is not installed, WarehouseError where the raw tables are not there or the
     warehouse fails.
