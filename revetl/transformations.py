@@ -30,6 +30,8 @@ def _list_of(value: object) -> object:
 
 
 def _sql(value: object) -> object:
+    if not isinstance(value, str | Mapping):
+        raise ValueError("a derived property is SQL; write it in quotes, as a comma or colon ends it else")
     return {"sql": value} if isinstance(value, str) else value
 
 

@@ -16,8 +16,7 @@
     {% if shape.only is defined or shape.without or shape.inside or shape.added -%}
         {% set members = [revetl.joined_members(value, rows)] -%}
         {% for name, text in shape.added or [] -%}
-            {% do members.append('case when ' ~ text ~ " is null then '' else "
-                ~ dbt.concat([revetl.text_literal(',' ~ tojson(name) ~ ':'), text]) ~ ' end') -%}
+            {% do members.append(revetl.member_added(revetl.text_literal(',' ~ tojson(name) ~ ':'), text)) -%}
         {% endfor -%}
         {% do cases.append('when ' ~ revetl.is_json_kind(value, 'object') ~ ' then '
             ~ dbt.concat(["'{'", revetl.without_first(
@@ -42,6 +41,19 @@
 
 {% macro redshift__json_document(column) -%}
     {{ return(column) }}
+{%- endmacro %}
+
+{# A member's name, with what is around it, and its text; nothing where that is null. #}
+{% macro member_added(name, text) -%}
+    {{ return(adapter.dispatch('member_added', 'revetl')(name, text)) }}
+{%- endmacro %}
+
+{% macro default__member_added(name, text) -%}
+    {{ return('coalesce(' ~ name ~ ' || ' ~ text ~ ", '')") }}
+{%- endmacro %}
+
+{% macro fabric__member_added(name, text) -%}
+    {{ return('coalesce(' ~ name ~ ' + ' ~ text ~ ", '')") }}
 {%- endmacro %}
 
 {# Whether a member stays, by its name. #}

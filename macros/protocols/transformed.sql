@@ -112,17 +112,19 @@
 
 {# What a JSON text says: of a string its characters, of a number or boolean the text; null of anything else. #}
 {% macro text_of_json(text) -%}
-    {{ return('case when ' ~ revetl.is_json(text, 'string') ~ ' then ' ~ revetl.json_string(text) ~ ' when '
-        ~ revetl.is_json(text, 'number') ~ ' or ' ~ revetl.is_json(text, 'boolean') ~ ' then ' ~ text ~ ' end') }}
+    {{ return('coalesce(' ~ revetl.json_string(text) ~ ', case when left(' ~ text ~ ", 1) not in ('{', '[', 'n', '\"') then "
+        ~ text ~ ' end)') }}
 {%- endmacro %}
 
 {# What SQL over the properties gives, as JSON text; null where it gives nothing. #}
 {% macro derived_text(document, derived) -%}
     {% set made = namespace(sql=derived.sql['fabric' if target.type == 'synapse' else target.type]) -%}
     {% for read in derived.reads -%}
-        {% set word = revetl.trimmed(revetl.text_of_json(revetl.transformed_text(document, read))) -%}
+        {# What is read as a type needs no cast before. #}
+        {% set word = revetl.trimmed(revetl.text_of_json(revetl.transformed_text(document, {'from': read['from']}))) -%}
         {% set value = revetl.decimal_of(word) if read.type == 'number'
-            else 'case when ' ~ word ~ " = 'true' then true when " ~ word ~ " = 'false' then false end" if read.type == 'boolean'
+            else 'case when lower(' ~ word ~ ") in ('true', '1') then true when lower(" ~ word
+                ~ ") in ('false', '0') then false end" if read.type == 'boolean'
             else word -%}
         {% set made.sql = made.sql | replace('__read_' ~ loop.index0 ~ '__', '(' ~ value ~ ')') -%}
     {% endfor -%}

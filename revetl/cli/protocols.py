@@ -134,8 +134,8 @@ def readmit_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **o
     if dry_run:
         out.say(f"The plan on disk {change}. Nothing was written.")
     else:
-        done = "is written" if found.written else "was up to date"
-        out.say(f"{found.file} {done}. The next `dbt build` {change}.")
+        done = f"Written: {', '.join(found.written)}." if found.written else "All was compiled already."
+        out.say(f"{done} The next `dbt build` {change}.")
 
 
 @protocols_command.command("export")

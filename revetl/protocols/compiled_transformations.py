@@ -91,7 +91,6 @@ def _derived(name: str, entry: Transformation) -> dict[str, Any]:
             {
                 # What is not there under its new name yet is so under its old one.
                 "from": [path.split(".") for path in (renamed.get(each.path), each.path) if path],
-                "cast": entry.cast.get(each.path),
                 "type": each.type,
             }
             for each in made.reads

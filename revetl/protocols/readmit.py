@@ -8,6 +8,7 @@ from revetl.asking import ask
 from revetl.dbt import Options, read_project
 from revetl.protocols.compiled import CompiledPlan, compile_plan
 from revetl.protocols.compiled_transformations import CompiledTransformations, compile_transformations
+from revetl.protocols.macro_file import MacroFile
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,11 @@ class Readmitted:
 
 @dataclass(frozen=True)
 class Readmission:
-    """What the next dbt build changes by the plan on disk, once it is compiled. `file` is the macro file, and
-    `written` whether it had to be."""
+    """What the next dbt build changes by the plan on disk, once it is compiled. `written` are the macro files
+    that had to be."""
 
     events: tuple[Readmitted, ...]
-    file: str
-    written: bool
+    written: tuple[str, ...]
 
     @property
     def let_in(self) -> int:
@@ -65,9 +65,6 @@ def readmit(options: Options, *, dry_run: bool = False) -> Readmission:
         for row in rows
     ]
     events.sort(key=lambda each: (each.message_type != "track", each.message_type, each.event or ""))
-    written = False
-    if not dry_run:
-        written = compiled.write()
-        if transformed.is_needed:
-            written = transformed.write() or written
-    return Readmission(tuple(events), str(compiled.shown), written)
+    files: list[MacroFile] = [compiled, transformed] if transformed.is_needed else [compiled]
+    written = () if dry_run else tuple(str(each.shown) for each in files if each.write())
+    return Readmission(tuple(events), written)

@@ -74,6 +74,7 @@ WRONG = {
     "no new name": ("{event: A, rename_event: A}", "rename_event: 'A' is no new name"),
     "the name of a page": ("{type: page, rename_event: A}", "rename_event: is for an event"),
     "no SQL": ("{event: A, derive: {b: a +}}", "derive.b: 'a +' is neither a column nor a SQL expression."),
+    "SQL with a comma": ("{event: A, derive: {b: round(a, 1)}}", "write it in quotes, as a comma or colon"),
     "a query": ("{event: A, derive: {b: (select 1)}}", "It may name properties only."),
     "many rows": ("{event: A, derive: {b: sum(a)}}", "It may be of one message only."),
 }
