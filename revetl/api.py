@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from revetl import logs
 from revetl.alerts import Alerts
 from revetl.dbt import Options
 from revetl.errors import RevetlError, UsageError, nearest
+from revetl.pii import AT_LOAD, hider_of
 from revetl.project import AudienceModel, Sync, Workspace
 from revetl.selection import select_models
 from revetl.sql import statement
@@ -350,9 +352,14 @@ class Project:
         )
 
     def load(
-        self, files: Iterable[str | Path], *, on_progress: Callable[[LoadProgress], None] | None = None
+        self,
+        files: Iterable[str | Path],
+        *,
+        source: str | None = None,
+        on_progress: Callable[[LoadProgress], None] | None = None,
     ) -> Loaded:
-        """Land Segment-spec messages of files in the raw tables; see docs/loading.md."""
+        """Land Segment-spec messages of files in the raw tables; see docs/loading.md. `source` names where
+        they came from. Raises UsageError for files, or a source, that cannot be."""
         import duckdb
 
         from revetl.ingest.load import load_files
@@ -360,14 +367,14 @@ class Project:
 
         paths = [Path(file) for file in files]
         schema = self.workspace.dbt.variable("raw_schema", "raw")
+        hider = hider_of(self.workspace.root, AT_LOAD)
         warehouse = self.workspace.warehouse()
         try:
+            land = partial(load_files, raw_schema=schema, source=source, hider=hider, on_progress=on_progress)
             if isinstance(warehouse, DuckDB):
-                return load_files(warehouse.connection, paths, raw_schema=schema, on_progress=on_progress)
+                return land(warehouse.connection, paths)
             with duckdb.connect() as parser:
-                return load_files(
-                    parser, paths, raw_schema=schema, warehouse=warehouse, on_progress=on_progress
-                )
+                return land(parser, paths, warehouse=warehouse)
         finally:
             warehouse.close()
 

@@ -352,3 +352,30 @@ def _at(data: Any, location: tuple[Any, ...]) -> Any:
         except (KeyError, IndexError, TypeError):
             return data
     return data
+
+
+def line_of(path: Path, location: Location) -> int:
+    """The line of a key in a YAML file, or of the nearest one above it that is written."""
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    for part in location:
+        inner: Any = None
+        if isinstance(node, yaml.MappingNode):
+            inner = next((value for key, value in node.value if key.value == part), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            inner = node.value[part]
+        if inner is None:
+            break
+        node = inner
+    return 1 if node is None else int(node.start_mark.line) + 1
+
+
+def read_checked(model: type[Model], path: Path) -> Model:
+    """A YAML file as `model`; an empty one is an empty mapping. Raises UsageError with the file, the line,
+    the key and what was expected."""
+    document = read_yaml(path)
+    if document is None:
+        document = {}
+    for location, sentence in problems(model, document, path.name):
+        line = line_of(path, location)
+        raise UsageError(f"{path.name}, line {line}:{sentence.removeprefix(f'{path.name}:')}")
+    return model.model_validate(document)

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import sqlglot
 from sqlglot import exp
 
 from revetl.config import SyncConfig
 from revetl.destinations.base import Destination, Identifier
 from revetl.destinations.records import digest
 from revetl.errors import UsageError, nearest
-from revetl.sql import column, statement
+from revetl.sql import column, parse_scalar, statement
 
 TIMESTAMP = "$timestamp"
 """What the time of an event is called among the fields of a spooled record."""
@@ -61,19 +60,26 @@ class Mapped:
     @cached_property
     def columns(self) -> frozenset[str]:
         """The columns it is made of."""
-        return frozenset(node.name for node in self.expression.find_all(exp.Column))
+        return frozenset(node.name for node in self.expression.find_all(exp.Column) if _is_own(node))
+
+    def over(self, value: exp.Expr) -> exp.Expr:
+        """The expression with a value in the place of its columns."""
+        return self.expression.transform(
+            lambda node: value if isinstance(node, exp.Column) and _is_own(node) else node
+        )
 
 
 @dataclass(frozen=True)
 class FieldMapping:
     """What a sync sends of a row. `identifiers` and `fields` are in the order of their names, so that
     writing them in another order is no change. `timestamp` is the time of an event; it goes along with the
-    fields and is no part of the row hash."""
+    fields and is no part of the row hash. `dropped` are fields that are hidden from the destination."""
 
     key: str
     identifiers: tuple[Mapped, ...]
     fields: tuple[Mapped, ...]
     timestamp: Mapped | None = None
+    dropped: tuple[str, ...] = ()
 
     @property
     def by_key(self) -> bool:
@@ -199,24 +205,15 @@ def parse_expression(text: str, columns: Mapping[str, str], place: str) -> exp.E
     return parsed.transform(quote)
 
 
-def parse_scalar(text: str, place: str) -> exp.Expr:
-    """A SQL expression that reads one row and nothing else, whatever its columns. Raises UsageError."""
-    try:
-        (parsed,) = sqlglot.parse(text, dialect="duckdb")
-        assert parsed is not None
-    except (sqlglot.errors.SqlglotError, ValueError, AssertionError):
-        raise UsageError(f"{place}: '{text}' is neither a column nor a SQL expression. Correct it.") from None
-    if parsed.find(exp.Query, exp.DDL, exp.DML, exp.Command, exp.Placeholder, exp.Parameter):
-        raise UsageError(f"{place}: '{text}' is not an expression over columns. Put a query into the model.")
-    if parsed.find(exp.AggFunc, exp.Window, exp.Star):
-        raise UsageError(f"{place}: '{text}' is over many rows. Put it into the model.")
-    return parsed
-
-
 def _over(expression: exp.Expr, alias: str) -> exp.Expr:
     return expression.transform(
-        lambda node: column(node.name, of=alias) if isinstance(node, exp.Column) else node
+        lambda node: column(node.name, of=alias) if isinstance(node, exp.Column) and _is_own(node) else node
     )
+
+
+def _is_own(node: exp.Expr) -> bool:
+    """Whether a column is the model's; the salt of a hash is another table's."""
+    return node.find_ancestor(exp.Subquery) is None
 
 
 def _mapped(items: Mapping[str, str], columns: Mapping[str, str], place: str) -> tuple[Mapped, ...]:

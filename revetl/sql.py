@@ -9,6 +9,8 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 
+from revetl.errors import UsageError
+
 
 @lru_cache(maxsize=256)
 def _parsed(template: str, dialect: str | None) -> exp.Expr:
@@ -59,3 +61,17 @@ def table(name: str, schema: str | None = None, database: str | None = None) -> 
 def column(name: str, of: str | None = None) -> exp.Column:
     """A column, always quoted."""
     return exp.column(name, table=of, quoted=True)
+
+
+def parse_scalar(text: str, place: str) -> exp.Expr:
+    """A SQL expression that reads one row and nothing else, whatever its columns. Raises UsageError."""
+    try:
+        (parsed,) = sqlglot.parse(text, dialect="duckdb")
+        assert parsed is not None
+    except (sqlglot.errors.SqlglotError, ValueError, AssertionError):
+        raise UsageError(f"{place}: '{text}' is neither a column nor a SQL expression. Correct it.") from None
+    if parsed.find(exp.Query, exp.DDL, exp.DML, exp.Command, exp.Placeholder, exp.Parameter):
+        raise UsageError(f"{place}: '{text}' is not an expression over columns. Put a query into the model.")
+    if parsed.find(exp.AggFunc, exp.Window, exp.Star):
+        raise UsageError(f"{place}: '{text}' is over many rows. Put it into the model.")
+    return parsed

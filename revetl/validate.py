@@ -22,9 +22,10 @@ from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, problems, re
 from revetl.destinations import destination_class
 from revetl.destinations.base import Destination
 from revetl.errors import UsageError
-from revetl.mapping import make_mapping, parse_expression, parse_scalar
+from revetl.mapping import make_mapping, parse_expression
 from revetl.project import AudienceModel, Sync, Workspace
 from revetl.rendering import render
+from revetl.sql import parse_scalar
 from revetl.sync.membership import excluded_column, excluded_on
 from revetl.warehouse import check_target
 

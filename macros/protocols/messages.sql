@@ -1,7 +1,7 @@
-{# Every message that a plan says something of, as it was landed: a message that was delivered again is there again.
-   `document_number` is the plan's own of its properties or traits; null where it is not planned. With `all_types`, every
+{# Every message that a plan says something of, as it was landed and then transformed: a message that was delivered again
+   is there again. `document_number` is the plan's own of its properties or traits; null where it is not planned. With `all_types`, every
    message is there; the messages of nothing are none. #}
-{% macro planned_messages(plan, all_types=false) -%}
+{% macro planned_messages(plan, all_types=false, transformations=none) -%}
     {% set tables = {
         'track': ('tracks', 'properties', 'event_text', 'sample_tracks'),
         'identify': ('identifies', 'traits', none, 'sample_identifies'),
@@ -11,10 +11,10 @@
     } -%}
     {% set selects = [] -%}
     {% for type, (table, content, event, sample) in tables.items() -%}
-        {% set of_type = [revetl.planned_messages_of(plan, type, source('raw', table), content, event, none)] -%}
+        {% set of_type = [revetl.planned_messages_of(plan, type, source('raw', table), content, event, none, transformations)] -%}
         {% if sample and var('sample_events') -%}
             {% do of_type.append(revetl.planned_messages_of(
-                plan, type, ref(sample), revetl.as_json(content), event, revetl.nothing_has_landed())) -%}
+                plan, type, ref(sample), content, event, revetl.nothing_has_landed(), transformations, is_sample=true)) -%}
         {% endif -%}
         {# All tables are named, whatever is planned: the model has them before it in any case. #}
         {% if all_types or revetl.is_planned(plan, type) -%}
@@ -38,7 +38,9 @@
     where {{ revetl.never() }}
 {%- endmacro %}
 
-{% macro planned_messages_of(plan, type, relation, content, event, condition) -%}
+{% macro planned_messages_of(plan, type, relation, content, event, condition, transformations, is_sample=false) -%}
+    {% set content = revetl.transformed(type, content, is_sample, transformations) -%}
+    {% set event = revetl.transformed(type, event, is_sample, transformations) if event else none -%}
     select
         '{{ type }}' as message_type,
         id as message_id,

@@ -3,7 +3,7 @@
    `columns` are the ones this type of message has of its own; `sample` is the seed that stands in for the
    table for as long as `sample_events` is on and no event of any type has landed, so that the two never mix.
    A message that was delivered again counts as it was first received. What the tracking plan has blocked is left
-   out. With `as_of` set, what happened after it is left out, and the whole project is built as of then. #}
+   out, and what it omits is taken from the documents; before that, messages are transformed. With `as_of` set, what happened after it is left out, and the whole project is built as of then. #}
 {% macro messages(name, columns, documents, sample=none) %}
     {% set layout = revetl.storage('timestamp', keys=['message_id']) %}
     {% if layout %}
@@ -11,13 +11,13 @@
     {% endif %}
     {% set types = {'tracks': 'track', 'identifies': 'identify', 'groups': 'group', 'pages': 'page', 'screens': 'screen'} %}
     {% set common = ['id', 'user_id', 'anonymous_id', 'timestamp', 'original_timestamp', 'sent_at',
-        'received_at', 'uuid_ts'] %}
+        'received_at', 'uuid_ts', 'source_id'] %}
     {% set names = common + columns + documents + ['context'] %}
 with landed as (
 
     select
     {%- for column in names %}
-        {{ column }}{{ ',' if not loop.last }}
+        {{ revetl.transformed_column(types[name], column) }}{{ ',' if not loop.last }}
     {%- endfor %}
     from {{ source('raw', name) }}
 
@@ -28,7 +28,11 @@ sampled as (
 
     select
         {%- for column in names %}
-        {{ revetl.as_json(column) ~ ' as ' ~ column if column in documents + ['context'] else column }}
+        {%- if column == 'source_id' %}
+        cast(null as {{ revetl.type_of('varchar') }}) as source_id
+        {%- else %}
+        {{ revetl.transformed_column(types[name], column, is_sample=true) }}
+        {%- endif %}
         {{- ',' if not loop.last }}
         {%- endfor %}
     from {{ ref(sample) }}
@@ -69,22 +73,29 @@ numbered as (
 
 ),
 
+{{ revetl.messages_to_omit_from(types[name]) if name in types }}
+
 typed as (
 
     select
         id as message_id,
         nullif({{ revetl.trimmed('user_id') }}, '') as user_id,
         nullif({{ revetl.trimmed('anonymous_id') }}, '') as anonymous_id,
-    {%- for column in columns + documents %}
+    {%- for column in columns %}
         {{ column }},
+    {%- endfor %}
+    {%- for column in documents %}
+        {{ revetl.staged_document(types[name], column) }},
     {%- endfor %}
         context,
         timestamp,
         original_timestamp,
         sent_at,
         received_at,
-        uuid_ts as loaded_at
+        uuid_ts as loaded_at,
+        source_id
     from numbered
+    {{ revetl.join_to_omit_from(types[name], 'numbered.id') if name in types }}
     where
         delivery = 1
         {{ revetl.and_not_blocked(types[name], 'numbered.id') if name in types }}

@@ -32,6 +32,7 @@ _COMMANDS = {
     "audience": "audience",
     "identity": "identity",
     "protocols": "protocols",
+    "pii": "pii",
     "roles": "roles",
     "sandbox": "sandbox",
     "demo": "demo",

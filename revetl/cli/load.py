@@ -14,14 +14,17 @@ _SHOWN_REASONS = 5
 
 @click.command("load")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("--source", metavar="NAME", help="Where they came from, such as a site: source_id.")
 @output_options
 @project_options
-def load_command(files: tuple[str, ...], output: str, quiet: bool, no_color: bool, **options: Any) -> int:
+def load_command(
+    files: tuple[str, ...], source: str | None, output: str, quiet: bool, no_color: bool, **options: Any
+) -> int:
     """Land Segment-spec messages (NDJSON, CSV, Parquet) in the raw tables. Loading twice changes nothing."""
     out = Output(output, quiet, no_color)
     project = open_project(out, **options)
     if quiet or out.json or not sys.stderr.isatty():
-        loaded = project.load(files)
+        loaded = project.load(files, source=source)
     else:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -30,6 +33,7 @@ def load_command(files: tuple[str, ...], output: str, quiet: bool, no_color: boo
             task = bar.add_task("reading", total=None)
             loaded = project.load(
                 files,
+                source=source,
                 on_progress=lambda at: bar.update(
                     task, description=at.file, completed=at.step, total=at.steps
                 ),

@@ -1,4 +1,4 @@
-"""`revetl protocols`: compile, check, export and import."""
+"""`revetl protocols`: compile, check, readmit, export and import."""
 
 from __future__ import annotations
 
@@ -31,44 +31,57 @@ def protocols_command() -> None:
 @output_options
 @project_options
 def compile_command(check: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
-    """Write tracking_plan.yaml as macros/tracking_plan.sql, of which dbt makes tracking_plan_violations."""
-    from revetl.protocols import PLAN_FILE, CompiledPlan
+    """Write tracking_plan.yaml and transformations.yaml as macros, of which dbt makes the models."""
+    from revetl.protocols.project import macro_files
 
     out = Output(output, quiet, no_color)
-    compiled = CompiledPlan(_root(options))
-    is_current = compiled.is_current
+    files = macro_files(_root(options))
+    old = [each for each in files if not each.is_current]
+    said = [{"file": str(each.shown), "same": each not in old} for each in files]
     if not check:
-        compiled.write()
+        for each in old:
+            each.write()
     if out.json:
-        out.print_json({"file": str(compiled.shown), "same": is_current})
-    elif is_current:
-        out.say(f"{compiled.shown} is as {PLAN_FILE} is.")
-    elif not check:
-        events = counted(len(compiled.plan.events), "event")
-        out.say(f"{compiled.shown} is written: {events}. It is in force from the next dbt build on.")
-    if check and not is_current:
-        click.echo(f"Error: {compiled.is_old}", err=True)
+        out.print_json(said)
+    for each in files if not out.json else ():
+        if each not in old:
+            out.say(f"{each.shown} is as {each.source_name} is.")
+        elif not check:
+            out.say(f"{each.shown} is written. It is in force from the next dbt build on.")
+    if check and old:
+        for each in old:
+            click.echo(f"Error: {each.is_old}", err=True)
         return 2
     return 0
 
 
 @protocols_command.command("check")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--source", metavar="NAME", help="The source of the messages, for transformations.")
 @output_options
 @project_options
-def check_command(file: Path, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
+def check_command(
+    file: Path, source: str | None, output: str, quiet: bool, no_color: bool, **options: Any
+) -> int:
     """Check the messages in FILE against tracking_plan.yaml: one message, or a line each. `-` is stdin.
 
-    Exits 1 when any of them violates the plan. Needs no warehouse.
+    What transformations.yaml says is done to them before. Exits 1 when any of them violates the plan.
+    Needs no warehouse.
     """
     from revetl.protocols import PLAN_FILE, Checker, read_plan
     from revetl.protocols.read import check_messages
+    from revetl.transformations import TRANSFORMATIONS_FILE, read_transformations
 
     out = Output(output, quiet, no_color)
-    checker = Checker(read_plan(_root(options) / PLAN_FILE))
+    root = _root(options)
+    checker = Checker(read_plan(root / PLAN_FILE))
+    transformations = read_transformations(root).transformations
     found: list[dict[str, Any]] = []
     totals: Counter[str] = Counter()
-    for checked in check_messages(checker, file):
+    derived: set[str] = set()
+    for checked in check_messages(checker, file, transformations, source):
+        derived.update(checked.derived)
+        totals["transformed"] += checked.transformed
         totals["messages"] += 1
         totals["wrong"] += bool(checked.violations)
         totals["violations"] += len(checked.violations)
@@ -83,7 +96,46 @@ def check_command(file: Path, output: str, quiet: bool, no_color: bool, **option
             f"{counted(totals['violations'], 'violation')} in {totals['wrong']:,} of "
             f"{counted(totals['messages'], 'message')}."
         )
+    if totals["transformed"]:
+        out.say(f"{TRANSFORMATIONS_FILE} was applied to {counted(totals['transformed'], 'message')} before.")
+    if derived:
+        out.say(f"Not looked at, as only the warehouse derives it: {', '.join(sorted(derived))}.")
     return 1 if totals["violations"] else 0
+
+
+@protocols_command.command("readmit")
+@click.option("--dry-run", is_flag=True, help="Only count; write nothing.")
+@output_options
+@project_options
+def readmit_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
+    """Say what tracking_plan.yaml, once mended, lets in of what is blocked, and compile it.
+
+    The next `dbt build` brings the messages in. Messages that the plan takes out are counted too.
+    """
+    from revetl.dbt import Options
+    from revetl.protocols.readmit import readmit
+
+    out = Output(output, quiet, no_color)
+    options.pop("lock_timeout")
+    out.say("Counting in the warehouse …")
+    found = readmit(Options(**options), dry_run=dry_run)
+    if out.json:
+        out.print_json(found)
+        return
+    if found.events:
+        out.print_table(
+            ("event", "blocked now", "let in", "taken out"),
+            [
+                (each.event or each.message_type, each.blocked, each.let_in, each.taken_out)
+                for each in found.events
+            ],
+        )
+    change = f"lets in {counted(found.let_in, 'message')} and takes out {found.taken_out:,}"
+    if dry_run:
+        out.say(f"The plan on disk {change}. Nothing was written.")
+    else:
+        done = f"Written: {', '.join(found.written)}." if found.written else "All was compiled already."
+        out.say(f"{done} The next `dbt build` {change}.")
 
 
 @protocols_command.command("export")

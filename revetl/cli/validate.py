@@ -19,8 +19,10 @@ from revetl.errors import UsageError
 @project_options
 def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
     """Find every error of the configuration at once, without the warehouse."""
+    from revetl.config import read_revetl_yml
     from revetl.dbt import Options, read_project
-    from revetl.protocols.compiled import plan_errors
+    from revetl.pii import pii_errors
+    from revetl.protocols.project import compiled_errors
     from revetl.validate import validate
 
     out = Output(output, quiet, no_color)
@@ -29,7 +31,9 @@ def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool,
     errors = validate(given, secrets=not no_secrets, say=out.say)
     # Without a project, that has been said.
     with suppress(UsageError):
-        errors += plan_errors(read_project(given).root)
+        root = read_project(given).root
+        errors += compiled_errors(root)
+        errors += pii_errors(root, read_revetl_yml(root).destinations, secrets=not no_secrets)
     if out.json:
         out.print_json(errors)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -24,16 +25,24 @@ _ARRIVED = table("revetl_arrived")
 _FRESH = table("revetl_fresh")
 
 
+@dataclass(frozen=True)
+class Landed:
+    """What all messages of a file have in common: when they are landed, and where they came from."""
+
+    now: datetime
+    source: str | None = None
+
+
 class Landing(Protocol):
     """Takes the messages of `parsed_messages`, a temporary table of the connection that parses."""
 
     def create(self) -> None:
-        """Make the raw schema and those of its tables that are missing."""
+        """Make the raw schema, and what is missing of its tables and their columns."""
 
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing."""
 
-    def land(self, message_type: str, name: str, now: datetime) -> int:
+    def land(self, message_type: str, name: str, landed: Landed) -> int:
         """Insert the messages of a type into the table `name` whose ids are not there yet, the first of each
         id; gives their number."""
 
@@ -52,7 +61,13 @@ class SameFile:
         self.connection.execute(f'create schema if not exists "{self.raw_schema}"')
         for name, columns in raw_columns().items():
             definition = ", ".join(f'"{each}" {_STORED_AS.get(kind, kind)}' for each, kind in columns.items())
-            self.connection.execute(f'create table if not exists "{self.raw_schema}"."{name}" ({definition})')
+            table = f'"{self.raw_schema}"."{name}"'
+            self.connection.execute(f"create table if not exists {table} ({definition})")
+            there = {row[0] for row in self.connection.execute(f"describe {table}").fetchall()}
+            # One that was made by an older version has fewer.
+            for each, kind in columns.items():
+                if each not in there:
+                    self.connection.execute(f'alter table {table} add column "{each}" {kind}')
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -64,7 +79,7 @@ class SameFile:
             self.connection.rollback()
             raise
 
-    def land(self, message_type: str, name: str, now: datetime) -> int:
+    def land(self, message_type: str, name: str, landed: Landed) -> int:
         columns = rules.landed_columns(name)
         names = ", ".join(f'"{each}"' for each in columns)
         values = ", ".join(f'{value} as "{each}"' for each, value in columns.items())
@@ -85,7 +100,7 @@ class SameFile:
             )
             select {values} from parsed_messages where rowid in (select place from first_of_each)
             """,
-            {"now": now},
+            {"now": landed.now, "source": landed.source},
         ).fetchall()
         return int(count)
 
@@ -126,11 +141,22 @@ class Elsewhere:
                 ],
             )
             self.warehouse.run(exp.Create(this=definition, kind="TABLE", exists=True))
+        # One that was made by an older version has fewer columns.
+        catalog = self.warehouse.catalog([self._table(name) for name in raw_columns()])
+        for (name, columns), found in zip(raw_columns().items(), catalog, strict=True):
+            there = {each.lower() for each in found or columns}
+            for each, kind in columns.items():
+                if each not in there:
+                    column_def = exp.ColumnDef(
+                        this=exp.to_identifier(each, quoted=True), kind=self.warehouse.type_of(kind)
+                    )
+                    alter = exp.Alter(this=self._table(name), kind="TABLE", actions=[column_def])
+                    self.warehouse.run(alter)
 
     def transaction(self) -> AbstractContextManager[None]:
         return self.warehouse.transaction()
 
-    def land(self, message_type: str, name: str, now: datetime) -> int:
+    def land(self, message_type: str, name: str, landed: Landed) -> int:
         columns = rules.landed_columns(name)
         kinds = raw_columns()[name]
         values = ", ".join(
@@ -145,17 +171,14 @@ class Elsewhere:
             )
             select {values} from parsed_messages where rowid in (select place from first_of_each)
             """,
-            {"now": now},
+            {"now": landed.now, "source": landed.source},
         )
         there = query(
             "select n.* from :arrived as n where not exists (select 1 from :raw as r where r.id = n.id)",
             arrived=_ARRIVED,
             raw=self._table(name),
         )
-        landed = 0
-        for batch in reader:
-            landed += self._insert(name, list(columns), batch, there)
-        return landed
+        return sum(self._insert(name, list(columns), batch, there) for batch in reader)
 
     def keep_rejected(self, file: str, now: datetime) -> None:
         reader = self._read(

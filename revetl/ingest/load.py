@@ -11,9 +11,14 @@ import duckdb
 
 from revetl.errors import UsageError
 from revetl.ingest import readers
-from revetl.ingest.landing import Elsewhere, Landing, SameFile
+from revetl.ingest.hiding import hide
+from revetl.ingest.landing import Elsewhere, Landed, Landing, SameFile
 from revetl.ingest.raw_tables import MESSAGE_TABLES, REJECTED
+from revetl.pii import Hider
 from revetl.warehouse import Warehouse
+
+ALL_SOURCES = "all"
+"""What `mtu_monthly` calls all sources together, and so no source is called."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ def load_files(
     *,
     raw_schema: str = "raw",
     warehouse: Warehouse | None = None,
+    source: str | None = None,
+    hider: Hider | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Loaded:
     """Land the messages of files in `raw_schema`, making the tables that are missing: in the DuckDB file
@@ -77,8 +84,11 @@ def load_files(
 
     Idempotent on the message id: what is there already is left as it is. A message that cannot be landed is
     kept in `rejected_messages`. A file is landed whole or not at all, where the warehouse has transactions.
+    `source` names where the messages came from. What `hider` hides is hidden before anything is stored.
     Raises UsageError for a file that is missing or of an unknown format, before anything is landed.
     """
+    if source is not None and source.strip() in ("", ALL_SOURCES):
+        raise UsageError(f"--source {source}: it is no name of a source. Name it otherwise.")
     kinds = [readers.format_of(file) for file in files]
     connection.execute("set timezone = 'UTC'")
     place: Landing = SameFile(connection, raw_schema)
@@ -95,12 +105,18 @@ def load_files(
 
         tell(0)
         with place.transaction():
-            done.append(_load_file(connection, place, file, kind, tell))
+            done.append(_load_file(connection, place, file, kind, source, hider, tell))
     return Loaded(tuple(done), f"{raw_schema}.{REJECTED}")
 
 
 def _load_file(
-    connection: duckdb.DuckDBPyConnection, place: Landing, file: Path, kind: str, tell: Callable[[int], None]
+    connection: duckdb.DuckDBPyConnection,
+    place: Landing,
+    file: Path,
+    kind: str,
+    source: str | None,
+    hider: Hider | None,
+    tell: Callable[[int], None],
 ) -> FileLoaded:
     ignored: list[str] = []
     try:
@@ -112,12 +128,14 @@ def _load_file(
             ignored = readers.read_parquet(connection, file)
     except duckdb.IOException as error:
         raise UsageError(f"{file}: cannot be read: {str(error).strip().splitlines()[0]}") from None
+    if hider is not None:
+        hide(connection, hider)
     landed = {}
-    now = datetime.now(UTC).replace(tzinfo=None)
+    about = Landed(datetime.now(UTC).replace(tzinfo=None), source)
     for step, (message_type, table) in enumerate(MESSAGE_TABLES.items(), start=1):
-        landed[table] = place.land(message_type, table, now)
+        landed[table] = place.land(message_type, table, about)
         tell(step)
-    place.keep_rejected(str(file), now)
+    place.keep_rejected(str(file), about.now)
     reasons = (
         "select reason, count(*) from parsed_messages where reason is not null group by 1 order by 2 desc, 1"
     )

@@ -79,7 +79,8 @@ def reason() -> str:
 
 
 def landed_columns(table: str) -> dict[str, str]:
-    """The raw table's columns as SQL over a parsed file and the parameter `$now`, the landing time."""
+    """The raw table's columns as SQL over a parsed file and the parameters `$now`, the landing time, and
+    `$source`, the name of where the messages came from."""
     received = f"coalesce({moment('receivedAt')}, $now)"
     original, sent = moment("originalTimestamp"), moment("sentAt")
     # Segment: timestamp = receivedAt - (sentAt - originalTimestamp), which corrects the sender's clock.
@@ -94,6 +95,7 @@ def landed_columns(table: str) -> dict[str, str]:
         "sent_at": sent,
         "received_at": received,
         "uuid_ts": "$now",
+        "source_id": "cast($source as varchar)",
     }
     own = {
         "tracks": {"event": snake_case("event"), "event_text": text("event"), "properties": "properties"},

@@ -1,8 +1,4 @@
-"""The plan as a dbt macro: what the package's SQL is made of.
-
-dbt looks for `default__tracking_plan` in the root project before it looks in the package, so the file that is
-written in the project stands in the place of the package's own, which has an empty plan.
-"""
+"""The plan as a dbt macro: what the package's SQL is made of."""
 
 from __future__ import annotations
 
@@ -15,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from revetl.config import read_yaml
-from revetl.errors import UsageError
+from revetl.protocols.macro_file import MacroFile, macro_of
 from revetl.protocols.patterns import portable
 from revetl.protocols.plan import PLAN_FILE, Rules, TrackingPlan, read_plan
 from revetl.protocols.rules import Document, Names, Rule, document_of, planned_events
@@ -24,70 +19,25 @@ from revetl.protocols.rules import Document, Names, Rule, document_of, planned_e
 FORM = 1
 """The form of what `tracking_plan` returns; the package's macros know which they read."""
 
-MACRO_FILE = "tracking_plan.sql"
 
-
-class CompiledPlan:
+class CompiledPlan(MacroFile):
     """`tracking_plan.yaml` of a project, and the macro file made of it."""
 
+    source_name = PLAN_FILE
+    macro_name = "tracking_plan"
+
     def __init__(self, root: Path) -> None:
-        self.source = root / PLAN_FILE
-        project = read_yaml(root / "dbt_project.yml") or {}
-        folders = project.get("macro-paths") or ["macros"]
-        self.shown = Path(folders[0]) / MACRO_FILE
-        self.path = root / self.shown
+        super().__init__(root)
         self.plan = read_plan(self.source)
 
     @property
     def text(self) -> str:
-        """What the macro file has to say."""
         return macro_text(self.plan)
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the macro file says it."""
-        return self.path.is_file() and self.path.read_text(encoding="utf-8") == self.text
-
-    @property
-    def is_old(self) -> str:
-        """The sentence for a macro file that does not."""
-        return f"{self.shown} is not as {PLAN_FILE} is. Run `revetl protocols compile`."
-
-    def write(self) -> bool:
-        """Write the macro file where it has to change; gives whether it had to. Raises UsageError where there
-        is another file in its place."""
-        if self.is_current:
-            return False
-        if self.path.is_file() and "default__tracking_plan()" not in self.path.read_text(encoding="utf-8"):
-            raise UsageError(
-                f"{self.shown}: is there and was not written by revetl. Give it another name, for the plan's "
-                "macro is to be there."
-            )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(self.text, encoding="utf-8")
-        return True
-
-
-def plan_errors(root: Path) -> list[str]:
-    """What is wrong with the plan of a project, one sentence each; none where it has no plan."""
-    if not (root / PLAN_FILE).is_file():
-        return []
-    try:
-        compiled = CompiledPlan(root)
-    except UsageError as error:
-        return [str(error)]
-    return [] if compiled.is_current else [compiled.is_old]
 
 
 def macro_text(plan: TrackingPlan) -> str:
     """The macro file of a plan."""
-    compiled = compile_plan(plan)
-    return (
-        f"{{# Written by `revetl protocols compile` from {PLAN_FILE}: change that, and run it again. #}}\n"
-        "{% macro default__tracking_plan() -%}\n"
-        f"    {{{{ return({_literal(compiled, 1)}) }}}}\n"
-        "{%- endmacro %}\n"
-    )
+    return macro_of("tracking_plan", PLAN_FILE, compile_plan(plan))
 
 
 def compile_plan(plan: TrackingPlan) -> dict[str, Any]:
@@ -232,36 +182,3 @@ def _number(value: float) -> str:
     """A double-precision number as every engine writes it."""
     text = repr(float(value)).removesuffix(".0")
     return text if "e" in text else f"{text}e0"
-
-
-def _literal(value: Any, depth: int) -> str:
-    """A value as Jinja writes it; what holds other things is a line each, the innermost ones on one line."""
-    if isinstance(value, str):
-        return _string(value)
-    if value is None or isinstance(value, bool):
-        return {None: "none", True: "true", False: "false"}[value]
-    if isinstance(value, int):
-        return str(value)
-    is_mapping = isinstance(value, dict)
-    ends = "{}" if is_mapping else "[]"
-    if is_mapping:
-        parts = [f"'{key}': {_literal(each, depth + 1)}" for key, each in value.items()]
-    else:
-        parts = [_literal(each, depth + 1) for each in value]
-    if not any(isinstance(each, dict) for each in _inside(value)):
-        return f"{ends[0]}{', '.join(parts)}{ends[1]}"
-    indent = "    " * (depth + 1)
-    return f"{ends[0]}\n{indent}" + f",\n{indent}".join(parts) + f"\n{'    ' * depth}{ends[1]}"
-
-
-def _inside(value: Any) -> Iterator[Any]:
-    for each in value.values() if isinstance(value, dict) else value:
-        yield each
-        if isinstance(each, dict | list):
-            yield from _inside(each)
-
-
-def _string(text: str) -> str:
-    """A text in quotes. Braces are escaped, for dbt looks for `{%` and `}}` before it looks for quotes."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return "'" + escaped.replace("{", "\\x7b").replace("}", "\\x7d") + "'"

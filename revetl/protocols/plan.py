@@ -10,12 +10,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-import yaml
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 
-from revetl.config import Checked, Location, problems, read_yaml
+from revetl.config import Checked, read_checked
 from revetl.errors import UsageError, nearest
 from revetl.protocols.patterns import portable
 
@@ -235,13 +234,7 @@ def read_plan(path: Path) -> TrackingPlan:
             f"{path}: there is no such file. Write the plan there, or bring one from elsewhere: "
             f"revetl protocols import FILE > {PLAN_FILE}"
         )
-    document = read_yaml(path)
-    if document is None:
-        document = {}
-    for location, sentence in problems(TrackingPlan, document, path.name):
-        line = _line(path, location)
-        raise UsageError(f"{path.name}, line {line}:{sentence.removeprefix(f'{path.name}:')}")
-    return TrackingPlan.model_validate(document)
+    return read_checked(TrackingPlan, path)
 
 
 def is_of(value: object, types: tuple[str, ...]) -> bool:
@@ -259,18 +252,3 @@ def _twice(named: tuple[Property | Event, ...], word: str = "property") -> Itera
     names = [each.name for each in named]
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         yield f"the {word} '{name}' is there twice; keep one"
-
-
-def _line(path: Path, location: Location) -> int:
-    """The line of a key, or of the nearest one above it that is written."""
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    for part in location:
-        inner: Any = None
-        if isinstance(node, yaml.MappingNode):
-            inner = next((value for key, value in node.value if key.value == part), None)
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            inner = node.value[part]
-        if inner is None:
-            break
-        node = inner
-    return 1 if node is None else int(node.start_mark.line) + 1

@@ -15,25 +15,42 @@ import orjson
 
 from revetl.errors import UsageError
 from revetl.protocols.check import Checker, Violation
+from revetl.protocols.transformed import transform
+from revetl.transformations import Transformation
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A message by the line where it begins, and what it violates."""
+    """A message by the line where it begins, and what it violates; `transformed` says whether it was
+    transformed before, and `derived` names what only the warehouse derives."""
 
     line: int
     violations: list[Violation]
+    transformed: bool = False
+    derived: tuple[str, ...] = ()
 
 
-def check_messages(checker: Checker, file: Path) -> Iterator[Checked]:
-    """Check one message, or one a line, of a file (`-` is stdin, .gz is unpacked). Raises UsageError with the
+def check_messages(
+    checker: Checker,
+    file: Path,
+    transformations: tuple[Transformation, ...] = (),
+    source: str | None = None,
+) -> Iterator[Checked]:
+    """Transform and check one message, or one a line, of a file (`-` is stdin, .gz is unpacked). That a
+    derived property is missing is no violation, for only the warehouse derives it. Raises UsageError with the
     line of what is no message."""
     name = "stdin" if str(file) == "-" else str(file)
     for line, message in _messages(file, name):
         if not isinstance(message, dict):
             raise UsageError(f"{name}, line {line}: is not a JSON object, which a message is.")
         try:
-            yield Checked(line, checker.check(message))
+            made = transform(transformations, message, source)
+            found = [
+                each
+                for each in checker.check(made.message)
+                if not (each.rule == "required" and each.path in made.derived)
+            ]
+            yield Checked(line, found, made.is_changed, made.derived)
         except UsageError as error:
             raise UsageError(f"{name}, line {line}: {error}") from None
 

@@ -187,9 +187,7 @@ class Diff:
         for item in self.mapping.identifiers:
             if len(item.columns) == 1:
                 (name,) = item.columns
-                made = item.expression.transform(
-                    lambda node: column("identifier_value", of="s") if isinstance(node, exp.Column) else node
-                )
+                made = item.over(column("identifier_value", of="s"))
                 sources[name] = (self.warehouse.json_text(column("identifiers", of="s"), item.name), made)
         return [
             (

@@ -12,14 +12,17 @@ from sqlglot import exp
 from revetl.destinations.base import Destination
 from revetl.destinations.records import digest
 from revetl.mapping import TIMESTAMP, FieldMapping, MissingColumn, make_mapping
+from revetl.pii import hider_of
 from revetl.project import Sync, Workspace, not_built
 from revetl.sync import guard
 from revetl.sync.diff import Diff, hash_name
 from revetl.sync.facts import find_places, read_facts
+from revetl.sync.hiding import give_salt, hidden
 from revetl.sync.membership import members_of
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
 from revetl.sync.tables import Tables
+from revetl.transformations import TRANSFORMATIONS_FILE
 from revetl.warehouse import Warehouse
 
 Causes = Mapping[str, Mapping[str, int]]
@@ -121,6 +124,10 @@ def make_diff(
             raise
         stop = guard.Stop("columns", str(missing), forceable=False)
         return Plan(**_names(sync), held_rows=held, stops=(stop,))
+    if (hider := hider_of(workspace.root, sync.config.to)) is not None:
+        mapping = hidden(mapping, hider, f"{sync.place} ({TRANSFORMATIONS_FILE}: pii)")
+        if hider.hashes:
+            give_salt(warehouse, hider)
     hash_by = hash_name(warehouse, mapping)
     facts = read_facts(sync, warehouse, tables, places, hash_by)
     return Diff(
@@ -186,7 +193,9 @@ def judged(workspace: Workspace, sync: Sync, diff: Diff, summary: Summary) -> Pl
         max_age=sync.config.max_age,
         built_at=facts.build.built_at,
         failures=tuple(sorted(failures)),
-        lost_fields=old_fields if sync.config.fields is None else (),
+        lost_fields=tuple(name for name in old_fields if name not in diff.mapping.dropped)
+        if sync.config.fields is None
+        else (),
     )
     plan = Plan(
         **_names(sync),

@@ -330,3 +330,18 @@ def test_no_line_is_lost(tmp_path: Path, lines: list[bytes]) -> None:
 
 def _is_blank(line: bytes, first: bool) -> bool:
     return line.removeprefix(b"\xef\xbb\xbf" if first else b"").strip(b" ") == b""
+
+
+def test_the_source_is_named_by_whoever_loads(landing: Landing) -> None:
+    """Also in tables that an older version made without the column."""
+    landing.lines(track())
+    landing.connection.execute("alter table raw.tracks drop column source_id")
+    file = landing.file("more.ndjson", json.dumps(track(messageId="m2")))
+    assert load_files(landing.connection, [file], source="site").landed == 1
+    assert landing.ask("select id, source_id from raw.tracks order by id") == [("m1", None), ("m2", "site")]
+
+
+@pytest.mark.parametrize("name", ["all", " ", ""])
+def test_a_source_has_a_name_of_its_own(landing: Landing, name: str) -> None:
+    with pytest.raises(UsageError, match="it is no name of a source"):
+        load_files(landing.connection, [landing.file("a.ndjson", "")], source=name)

@@ -13,7 +13,9 @@ from dbt.cli.main import dbtRunner
 from dbt.context.providers import generate_runtime_macro_context
 
 from revetl.protocols.compiled import compile_plan
-from revetl.protocols.plan import TrackingPlan
+from revetl.protocols.compiled_transformations import compile_transformations
+from revetl.protocols.plan import DOCUMENTS, TrackingPlan
+from revetl.transformations import TransformationsFile
 from tests.models.conftest import ROOT
 
 
@@ -48,6 +50,21 @@ class Renderer:
             f"from ({messages}) as landed"
         )
         return str(self._call("plan_violations", plan=compiled, messages=numbered))
+
+    def without_omitted(self, plan: TrackingPlan, messages: str) -> str:
+        """The query of messages' documents, as JSON texts by message id, without what the plan omits."""
+        compiled = compile_plan(plan)
+        cases = ""
+        for kind in DOCUMENTS:
+            arguments = {"type": kind, "content": "content", "event": "event", "condition": "true"}
+            kept = self._call("without_omitted", plan=compiled, **arguments)
+            cases += f" when '{kind}' then {kept}"
+        return f"select message_id, cast(case message_type{cases} end as varchar) from ({messages}) as landed"
+
+    def transformed(self, file: TransformationsFile, column: str, message_type: str = "track") -> str:
+        """A column of a raw table as it is after the transformations."""
+        compiled = compile_transformations(file)
+        return str(self._call("transformed", type=message_type, column=column, transformations=compiled))
 
     def blocks(self, plan: TrackingPlan, message_type: str) -> bool:
         """Whether a plan may block messages of a type."""

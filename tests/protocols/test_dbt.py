@@ -34,6 +34,7 @@ events:
             - {name: price, type: number, minimum: 1}
             - {name: weight, type: number, required: true}
 identify:
+  unplanned_properties: omit
   traits:
     - {name: email, type: string, pattern: '@example'}
     - {name: name, type: string, required: true}
@@ -64,6 +65,7 @@ def test_the_projects_plan_stands_in_the_place_of_the_packages(tmp_path: Path) -
         "event_quality",
         "tracking_plan_violations",
         "stg_tracks",
+        "stg_identifies",
     ]
     run_dbt(database, *built, project=shop)
     counts = "select (select count(*) from tracking_plan_violations), (select count(*) from event_quality)"
@@ -94,6 +96,11 @@ def test_the_projects_plan_stands_in_the_place_of_the_packages(tmp_path: Path) -
     }
     assert 0 < len(blocked) < len(everything)
     assert set(asked(database, STAGED)) == set(everything) - blocked
+
+    countries = "select count(*), count(traits ->> 'email'), count(traits ->> 'country') from "
+    people = asked(database, countries + "sample_identifies")
+    assert people[0][2] > 0
+    assert asked(database, countries + "stg_identifies") == [(*people[0][:2], 0)]
 
     # Mended, they are let in.
     (shop / "tracking_plan.yaml").write_text(PLAN.replace("on_violation: block", "on_violation: flag"))

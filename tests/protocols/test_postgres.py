@@ -13,7 +13,15 @@ from revetl.protocols.check import Violation
 from revetl.protocols.patterns import in_python, portable
 from tests.protocols.rendering import Renderer
 from tests.protocols.test_patterns import READ, TEXTS
-from tests.protocols.world import Message, broken, rows_of, violations_in, worlds
+from tests.protocols.world import (
+    Message,
+    broken,
+    documents_of,
+    rows_of,
+    violations_in,
+    without_omitted,
+    worlds,
+)
 from tests.warehouses.postgres import running_postgres
 
 pytestmark = pytest.mark.slow
@@ -37,12 +45,8 @@ def renderer(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
     return Renderer(tmp_path_factory.mktemp("rendered"), "postgres")
 
 
-@settings(max_examples=60, deadline=None)
-@given(world=worlds())
-def test_sql_and_schema_agree(
-    renderer: Renderer, cursor: Any, world: tuple[TrackingPlan, list[Message]]
-) -> None:
-    plan, some = world
+def land(cursor: Any, some: list[Message]) -> None:
+    """Have messages in `landed`, and no others."""
     cursor.execute("drop table if exists landed")
     cursor.execute(
         "create table landed (message_type text, message_id text, event text, content jsonb, "
@@ -52,10 +56,31 @@ def test_sql_and_schema_agree(
         "$1, $2, $3, cast($4 as jsonb), cast($5 as timestamp), cast($6 as timestamp), cast($7 as timestamp)"
     )
     cursor.executemany(f"insert into landed values ({marks})", rows_of(some))
+
+
+@settings(max_examples=60, deadline=None)
+@given(world=worlds())
+def test_sql_and_schema_agree(
+    renderer: Renderer, cursor: Any, world: tuple[TrackingPlan, list[Message]]
+) -> None:
+    plan, some = world
+    land(cursor, some)
     cursor.execute(renderer.violations(plan, "select * from landed"))
     found = [broken(Violation(row[0], row[1], *row[2:8])) for row in cursor.fetchall()]
     assert len(set(found)) == len(found)
     assert set(found) == violations_in(Checker(plan), some)
+
+
+@settings(max_examples=60, deadline=None)
+@given(world=worlds())
+def test_what_a_plan_omits_is_taken_away_and_nothing_else(
+    renderer: Renderer, cursor: Any, world: tuple[TrackingPlan, list[Message]]
+) -> None:
+    plan, some = world
+    land(cursor, some)
+    cursor.execute(renderer.without_omitted(plan, "select * from landed"))
+    wanted = {each["messageId"]: without_omitted(plan, each) for each in some}
+    assert documents_of(cursor.fetchall()) == wanted
 
 
 @pytest.mark.parametrize("pattern", READ)

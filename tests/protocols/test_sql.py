@@ -13,7 +13,16 @@ from revetl.protocols.plan import DOCUMENTS
 from tests.protocols.examples import PLAN, VALID, order, plan_of
 from tests.protocols.rendering import Renderer
 from tests.protocols.test_patterns import READ, TEXTS
-from tests.protocols.world import Message, asked, broken, rows_of, violations_in, worlds
+from tests.protocols.world import (
+    Message,
+    asked,
+    broken,
+    rows_of,
+    staged,
+    violations_in,
+    without_omitted,
+    worlds,
+)
 
 pytestmark = pytest.mark.slow
 World = tuple[TrackingPlan, list[Message]]
@@ -39,6 +48,17 @@ def test_sql_and_schema_agree(
     plan, some = world
     query = renderer.violations(plan, "select * from landed")
     assert asked(connection, query, some) == violations_in(Checker(plan), some)
+
+
+@settings(max_examples=100, deadline=None)
+@given(world=worlds())
+def test_what_a_plan_omits_is_taken_away_and_nothing_else(
+    renderer: Renderer, connection: duckdb.DuckDBPyConnection, world: World
+) -> None:
+    plan, some = world
+    query = renderer.without_omitted(plan, "select * from landed")
+    wanted = {each["messageId"]: without_omitted(plan, each) for each in some}
+    assert staged(connection, query, some) == wanted
 
 
 def test_an_order_with_exactly_four_violations(

@@ -167,6 +167,29 @@ def worlds(draw: st.DrawFn) -> tuple[TrackingPlan, list[Message]]:
     return plan, [{**message, "messageId": f"m{index}"} for index, message in enumerate(some)]
 
 
+def without_omitted(plan: TrackingPlan, message: Message) -> Any:
+    """A message's document as staging has it, without what the plan omits."""
+    document = message.get(DOCUMENTS[message["type"]])
+    for rules in plan.rules():
+        is_of = (rules.message_type, rules.event) == (message["type"], message.get("event"))
+        if is_of and rules.unplanned_properties == "omit" and isinstance(document, dict):
+            return _planned_members(document, rules.properties)
+    return document
+
+
+def _planned_members(value: dict[str, Any], properties: tuple[Property, ...]) -> dict[str, Any]:
+    planned = {each.name: each for each in properties}
+    return {name: _planned(each, planned[name]) for name, each in value.items() if name in planned}
+
+
+def _planned(value: Any, planned: Value) -> Any:
+    if isinstance(value, dict) and planned.properties is not None:
+        return _planned_members(value, planned.properties)
+    if isinstance(value, list) and planned.items is not None:
+        return [_planned(each, planned.items) for each in value]
+    return value
+
+
 LANDED = """
 create or replace table landed (
     message_type varchar, message_id varchar, event varchar, content json,
@@ -203,6 +226,19 @@ def asked(connection: duckdb.DuckDBPyConnection, query: str, some: list[Message]
     made = [broken(Violation(row[0], row[1], *row[2:8])) for row in found]
     assert len(set(made)) == len(made)
     return set(made)
+
+
+def staged(connection: duckdb.DuckDBPyConnection, query: str, some: list[Message]) -> dict[str, Any]:
+    """What a query of documents gives of messages, by their id."""
+    connection.execute(LANDED)
+    if some:
+        connection.executemany("insert into landed values (?, ?, ?, ?, ?, ?, ?)", rows_of(some))
+    return documents_of(connection.execute(query).fetchall())
+
+
+def documents_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
+    """JSON texts by message id, read: numbers by their value."""
+    return {name: None if text is None else json.loads(text, parse_int=float) for name, text in rows}
 
 
 def violations_in(checker: Checker, some: Iterable[Message]) -> set[Broken]:

@@ -1,0 +1,77 @@
+"""Parsed messages with what is hidden of people hidden, before anything of them is stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+import duckdb
+import pyarrow as pa
+
+from revetl.ingest import rules
+from revetl.pii import COLUMNS, Hider
+
+Texts: TypeAlias = "pa.Array[pa.StringScalar]"
+
+
+def hide(connection: duckdb.DuckDBPyConnection, hider: Hider) -> None:
+    """Hide what the rules say in `parsed_messages`. A message without an id is named by what is left of it,
+    and the text of a line that is rejected is not kept, for nothing is known of what is in it."""
+    values = {"text": "cast(null as varchar)"}
+    made: list[str] = []
+
+    def call(name: str, work: Callable[[str], str | None], argument: str) -> str:
+        function = f"revetl_hide_{name}"
+        connection.create_function(  # type: ignore[call-overload]
+            function, _of_arrays(work), ["VARCHAR"], "VARCHAR", type="arrow", null_handling="special"
+        )
+        made.append(function)
+        return f"{function}({argument})"
+
+    for place in rules.OBJECT_FIELDS:
+        if hider.is_of(place):
+            text = f'cast("{place}" as varchar)'
+            hidden = call(place, partial(hider.document, place), text)
+            values[place] = (
+                f'case when {_may_have(hider, text)} then cast({hidden} as json) else "{place}" end'
+            )
+    for name in COLUMNS:
+        if (rule := hider.column_rule(name)) is not None:
+            values[name] = call(name, partial(hider.text, rule.action), rules.text(name))
+    replaced = ", ".join(f'{value} as "{name}"' for name, value in values.items())
+    try:
+        connection.execute(
+            f"create temporary table hidden_messages as select * replace ({replaced}) from parsed_messages"
+        )
+        connection.execute(
+            "drop table parsed_messages; alter table hidden_messages rename to parsed_messages"
+        )
+        texts = ", ".join(f'cast("{name}" as varchar)' for name in rules.FIELDS)
+        connection.execute(
+            f"update parsed_messages set fallback_id = 'auto-' || md5(cast(to_json([{texts}]) as varchar)) "
+            "where fallback_id is not null"
+        )
+    finally:
+        for function in made:
+            connection.remove_function(function)
+
+
+def _may_have(hider: Hider, text: str) -> str:
+    """Whether a JSON text may have a name that is hidden: by the name, or where names may be written by their
+    numbers."""
+    if hider.names is None:
+        return f"{text} is not null"
+    names = "|".join(re.escape(name) for name in hider.names).replace("'", "''")
+    return f"(regexp_matches({text}, '(?i)\"({names})\"') or contains({text}, '\\u'))"
+
+
+def _of_arrays(work: Callable[[str], str | None]) -> Callable[[Texts], Texts]:
+    """A function of texts as one of arrays of them."""
+
+    def work_all(texts: Texts) -> Texts:
+        found = (None if text is None else work(text) for text in texts.to_pylist())
+        return pa.array(list(found), pa.string())
+
+    return work_all

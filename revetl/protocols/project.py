@@ -1,0 +1,44 @@
+"""What of a project is compiled to macros."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from revetl.errors import UsageError
+from revetl.protocols.compiled import CompiledPlan
+from revetl.protocols.compiled_transformations import CompiledTransformations
+from revetl.protocols.macro_file import MacroFile
+from revetl.protocols.plan import PLAN_FILE
+
+
+def macro_files(root: Path) -> list[MacroFile]:
+    """The macro files of a project: of its plan, and of its transformations. Raises UsageError where one of
+    what they are made of is wrong, or there is nothing to make one of."""
+    transformations = CompiledTransformations(root)
+    found: list[MacroFile] = []
+    if (root / PLAN_FILE).is_file() or not transformations.is_needed:
+        found.append(CompiledPlan(root))
+    if transformations.is_needed:
+        found.append(transformations)
+    return found
+
+
+def compiled_errors(root: Path) -> list[str]:
+    """What is wrong with the plan and the transformations of a project, one sentence each; none where it has
+    neither."""
+    errors = []
+    made: list[type[CompiledPlan] | type[CompiledTransformations]] = [CompiledTransformations]
+    if (root / PLAN_FILE).is_file():
+        made.insert(0, CompiledPlan)
+    for each in made:
+        try:
+            compiled = each(root)
+            if isinstance(compiled, CompiledTransformations) and not compiled.is_needed:
+                continue
+            # What cannot be compiled is told whether or not there is a macro file yet.
+            _ = compiled.text
+            if not compiled.is_current:
+                errors.append(compiled.is_old)
+        except UsageError as error:
+            errors.append(str(error))
+    return errors
