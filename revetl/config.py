@@ -167,7 +167,7 @@ BUCKETS = 10_000
 
 class AudienceConfig(Checked):
     """`config.meta.revetl` of a model: the column that names a person, and where the audience goes. `split`
-    gives variants their shares of it, of whatever sum."""
+    gives variants their shares of it, of whatever sum; `max_age` is of syncs that have none of their own."""
 
     key: str
     sync: tuple[SyncConfig, ...] = ()
@@ -176,6 +176,7 @@ class AudienceConfig(Checked):
     )
     salt: str | None = None
     goal: GoalConfig | None = None
+    max_age: Seconds | None = None
 
     @field_validator("goal", mode="before")
     @classmethod

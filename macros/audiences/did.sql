@@ -38,8 +38,8 @@
         where did.doer = {{ person }}
     {%- endmacro %}
 
-{# Who has done some steps in their order, the whole within some time of the first. A step is an event, or
-   {'event': ..., 'where': ...}. Of the ways to have come to a step, the one that began last is kept, as it has most
+{# Who has done some steps in their order, the whole within some time of the first. A step is an event, any of
+   a list of them, or {'event': ..., 'where': ...}. Of the ways to have come to a step, the one that began last is kept, as it has most
    time left. `window`, as traits have it, is the time that all of them are in. #}
 {% macro did_in_order(steps, within=none, window=none, source='track', person='canonical_id') -%}
     {% if steps is string or steps is not iterable or steps | length < 2 -%}
@@ -48,8 +48,8 @@
     {% set hours = revetl.trait_hours('did_in_order: within', within) if within is not none else none -%}
     {% set done = [] -%}
     {% for step in steps -%}
-        {% set given = {'event': step} if step is string else step -%}
-        {% if given is not mapping or given | reject('in', ['event', 'where']) | list or not given.event -%}
+        {% set given = step if step is mapping else {'event': step} -%}
+        {% if given | reject('in', ['event', 'where']) | list or not given.event -%}
             {% do revetl.wrong_trait('did_in_order: steps.' ~ loop.index0, "is '" ~ step
                 ~ "'; write an event's name, or {'event': ..., 'where': ...}") -%}
         {% endif -%}

@@ -16,21 +16,23 @@
 {% endmacro %}
 
 {# A condition in SQL: its text with columns in the place of paths, and those. A path is read as a number where it is
-   compared with one or reckoned with, as a text anywhere else. #}
+   compared with one, as a double where it is reckoned with, so that nothing overflows, and as a text anywhere else. #}
 {% macro where_text(at, text) %}
     {% set pattern = "'(?:[^']|'')*'|\\b(properties|context)\\.([A-Za-z_$][\\w$]*(?:\\.[A-Za-z_$][\\w$]*)*)" %}
-    {% set number_after = "\\s*(?:[-+*/]|(?:=|<>|!=|<=|>=|<|>)\\s*-?[0-9.]|(?:not\\s+)?(?:between|in\\s*\\()\\s*-?[0-9.])" %}
-    {% set number_before = ".*(?:[-+*/]|[0-9]\\s*(?:=|<>|!=|<=|>=|<|>))\\s*" %}
+    {% set number_after = "\\s*(?:(?:=|<>|!=|<=|>=|<|>)\\s*-?[0-9.]|(?:not\\s+)?(?:between|in\\s*\\()\\s*-?[0-9.])" %}
+    {% set number_before = ".*[0-9]\\s*(?:=|<>|!=|<=|>=|<|>)\\s*" %}
     {% set found = namespace(sql='', end=0) %}
     {% set places = [] %}
     {% for path in modules.re.finditer(pattern, text) if path[1] %}
         {% set before, after = text[found.end:path.start()], text[path.end():] %}
-        {% set is_number = modules.re.match(number_after, after, modules.re.IGNORECASE)
+        {% set is_reckoned = modules.re.match('\\s*[-+*/]', after) or modules.re.fullmatch('.*[-+*/]\\s*', before, modules.re.DOTALL) %}
+        {% set is_number = is_reckoned or modules.re.match(number_after, after, modules.re.IGNORECASE)
             or modules.re.fullmatch(number_before, before, modules.re.DOTALL) %}
         {% set key = 'property' if path[1] == 'properties' else 'context' %}
         {% set place = revetl.trait_place(at ~ ': where', {key: path[2]}, 'number' if is_number else 'text') %}
         {% do places.append(place) %}
-        {% set found.sql = found.sql ~ before ~ 'messages.' ~ place.name %}
+        {% set column = 'messages.' ~ place.name %}
+        {% set found.sql = found.sql ~ before ~ ('cast(' ~ column ~ ' as ' ~ revetl.type_of('double') ~ ')' if is_reckoned else column) %}
         {% set found.end = path.end() %}
     {% endfor %}
     {{ return({'sql': found.sql ~ text[found.end:], 'places': places}) }}

@@ -99,7 +99,7 @@ acknowledged as (
         sync,
         {{ key }},
         changed_at as delivered_at
-    from {{ source('revetl', 'sync_changes') }}
+    from {{ revetl.live(source('revetl', 'sync_changes')) }}
     where
         outcome = 'delivered'
         and operation <> 'remove'
@@ -108,7 +108,7 @@ acknowledged as (
         sync,
         {{ key }},
         acknowledged_at as delivered_at
-    from {{ source('revetl', 'sync_state') }}
+    from {{ revetl.live(source('revetl', 'sync_state')) }}
     where acknowledged_at is not null
 
 ),

@@ -2,7 +2,7 @@
 
 with changes as (
 
-    select * from {{ source('revetl', 'audience_changes') }}
+    select * from {{ revetl.live(source('revetl', 'audience_changes')) }}
 
 ),
 

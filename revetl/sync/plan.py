@@ -190,7 +190,7 @@ def judged(workspace: Workspace, sync: Sync, diff: Diff, summary: Summary) -> Pl
         repeated_keys=_repeated(diff, summary),
         max_change=sync.config.max_change,
         max_removes=sync.config.max_removes,
-        max_age=sync.config.max_age,
+        max_age=sync.config.max_age or sync.audience.config.max_age,
         built_at=facts.build.built_at,
         failures=tuple(sorted(failures)),
         lost_fields=tuple(name for name in old_fields if name not in diff.mapping.dropped)

@@ -26,8 +26,33 @@ from revetl.warehouse import Warehouse
 from tests.support.backends import make_backend
 
 ROOT = Path(__file__).resolve().parents[2]
-HASHES = {"sighting_hash", "hash_sum", "batch", "settled_at", "rules"}
-"""Columns that each engine makes by its own means."""
+HASHES = {"sighting_hash", "hash_sum", "batch", "settled_at", "rules", "recorded_at", "invocation_id"}
+"""Columns that each engine makes by its own means, or each build."""
+
+CONDITIONS = {
+    "ordered": "did('Order Completed')",
+    "often": "did('Order Completed', at_least=2, at_most=4, within={'from': '2011-01-02'})",
+    "never": "did_not('Order Completed', within='60 days')",
+    "dear": "did('Order Completed', where={'property': 'total', 'greater_than': 4})",
+    "in_words": "did('Order Completed', where=\"properties.total * 2 > 12 or properties.total = '1e3'\")",
+    "an_element": "did('Order Completed', where={'property': 'products[].name', 'contains': 'e'})",
+    "pages": "did(source='page', where={'context': 'device.id', 'not_exists': true})",
+    "steps": "did_in_order(['Order Completed', 'Order Completed'], within='20 days')",
+    "steps_where": "did_in_order([{'event': 'Product Viewed', 'where': 'properties.price > 9'}, ['Order Completed']])",
+    "spent": "trait('lifetime_value', '>', 5)",
+    "of_late": "trait('last_order_at', 'within last', '90 days')",
+    "named": "trait('first_name', 'starts with', 'É')",
+    "unnamed": "trait('first_name', 'not exists')",
+    "big": "in_audience('big_spenders')",
+}
+"""Conditions of audiences: who meets them is the same everywhere."""
+SPLIT = """
+{{ config(meta={'revetl': {
+    'key': 'canonical_id', 'split': {'a': 45, 'b': 45, 'control': 10},
+    'goal': {'event': 'Order Completed', 'within': '14 days', 'since': '2011-03-01'},
+}}) }}
+select canonical_id, {{ revetl.variant('canonical_id') }} as variant from {{ ref('user_profiles') }}
+"""
 
 _DOCUMENTS = {"context", "properties", "traits"}
 _ARROW: dict[str, pa.DataType] = {
@@ -47,6 +72,15 @@ class World:
         for part in ("models", "macros", "seeds", "snapshots"):
             shutil.copytree(ROOT / part, folder / part)
         shutil.copy(ROOT / "dbt_project.yml", folder)
+        audiences = folder / "models" / "audiences"
+        audiences.joinpath("met.sql").write_text(
+            " union all ".join(
+                f"select '{name}' as name, canonical_id from {{{{ ref('user_profiles') }}}} "
+                f"where {{{{ revetl.{condition} }}}}"
+                for name, condition in CONDITIONS.items()
+            )
+        )
+        audiences.joinpath("spring.sql").write_text(SPLIT)
         self.backend = make_backend(engine, folder)
         profile = {"target": "dev", "outputs": {"dev": {**self.backend.output, "threads": 2}}}
         (folder / "profiles.yml").write_text(yaml.safe_dump({"revetl": profile}))

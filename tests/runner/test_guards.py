@@ -127,8 +127,18 @@ def test_a_failed_test_stops_removes_of_suppressed_people_too(
     ],
     ids=["fresh", "stale", "never built", "failed"],
 )
-def test_the_age_of_the_model(project: ProjectFolder, hours: int | None, status: str, outcome: str) -> None:
-    options = {"key": "user_id", "sync": [{"to": "crm", "max_age": "2 hours"}]}
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"key": "user_id", "sync": [{"to": "crm", "max_age": "2 hours"}]},
+        {"key": "user_id", "max_age": "2 hours", "sync": [{"to": "crm"}]},
+        {"key": "user_id", "max_age": "1 minute", "sync": [{"to": "crm", "max_age": "2 hours"}]},
+    ],
+    ids=["of the sync", "of the audience", "of both"],
+)
+def test_the_age_of_the_model(
+    project: ProjectFolder, hours: int | None, status: str, outcome: str, options: dict[str, Any]
+) -> None:
     project.audience("vips", people(("u1", 1)), options)
     project.open().plan("vips")
     synced(project, force=["max_age"])

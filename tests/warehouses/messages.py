@@ -26,6 +26,10 @@ COLUMNS = {
 """The columns that a table has of its own."""
 
 
+MOMENTS = {"timestamp", "original_timestamp", "sent_at", "received_at", "uuid_ts"}
+SOURCES = ("web", "büro", None)
+
+
 class Landed:
     """Rows of the raw tables, received in the order in which they are written here."""
 
@@ -50,11 +54,12 @@ class Landed:
             )
         )
         row |= {"id": message_id, "timestamp": moment, "received_at": self.received, "uuid_ts": self.received}
+        row["source_id"] = SOURCES[self.received.second % len(SOURCES)]
         for name, value in columns.items():
             documents = isinstance(value, dict | list)
             row[name] = json.dumps(value, ensure_ascii=False) if documents else value
         unknown = set(row) - {"id", "user_id", "anonymous_id", "context", *COLUMNS[table]}
-        assert unknown == {"timestamp", "original_timestamp", "sent_at", "received_at", "uuid_ts"}, unknown
+        assert unknown == MOMENTS | {"source_id"}, unknown
         self.tables[table].append(row)
 
     def order(self, message_id: str, user: str | None, at: str, properties: Any, **columns: Any) -> None:
