@@ -38,7 +38,8 @@ CONDITIONS = {
     "an_element": "did('Order Completed', where={'property': 'products[].name', 'contains': 'e'})",
     "pages": "did(source='page', where={'context': 'device.id', 'not_exists': true})",
     "steps": "did_in_order(['Order Completed', 'Order Completed'], within='20 days')",
-    "steps_where": "did_in_order([{'event': 'Product Viewed', 'where': 'properties.price > 9'}, ['Order Completed']])",
+    "steps_where": "did_in_order([{'event': 'Product Viewed', 'where': 'properties.price > 9'},"
+    " ['Order Completed']])",
     "spent": "trait('lifetime_value', '>', 5)",
     "of_late": "trait('last_order_at', 'within last', '90 days')",
     "named": "trait('first_name', 'starts with', 'É')",
