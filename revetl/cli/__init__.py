@@ -30,6 +30,7 @@ _COMMANDS = {
     "exposures": "exposures",
     "why": "why",
     "audience": "audience",
+    "destinations": "destinations",
     "identity": "identity",
     "protocols": "protocols",
     "pii": "pii",

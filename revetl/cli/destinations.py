@@ -1,0 +1,137 @@
+"""`revetl destinations`: the types there are, and what one of them takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from revetl.cli.common import Output, output_options
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from revetl.destinations.base import Destination
+
+
+@click.group(
+    "destinations", invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@output_options
+@click.pass_context
+def destinations_command(context: click.Context, output: str, quiet: bool, no_color: bool) -> None:
+    """The types of destinations that revetl.yml may name, and what each takes. Needs no project."""
+    if context.invoked_subcommand is not None:
+        return
+    from revetl.destinations import TYPES
+
+    out = Output(output, quiet, no_color)
+    found = [_told(kind) for kind in sorted(TYPES)]
+    if out.json:
+        out.print_json(found)
+        return
+    rows = [
+        (
+            each["type"],
+            ", ".join(each["modes"]),
+            f"{each['batch']['records']:,}",
+            _pace(each["rate"]),
+            ", ".join(name["name"] for name in each["identifiers"]),
+        )
+        for each in found
+    ]
+    out.print_table(("type", "modes", "a request", "requests", "known by"), rows)
+
+
+@destinations_command.command("show")
+@click.argument("kind", metavar="TYPE")
+@output_options
+def show_command(kind: str, output: str, quiet: bool, no_color: bool) -> None:
+    """What a type of destination is: its modes, limits, identifiers, and the keys of its configuration."""
+    out = Output(output, quiet, no_color)
+    told = _told(kind)
+    if out.json:
+        out.print_json(told)
+        return
+    click.echo(f"{told['type']}: {told['description']}\n")
+    click.echo(f"modes        {', '.join(told['modes'])}")
+    batch = told["batch"]
+    limits = [f"{batch['records']:,} records"]
+    limits += [
+        f"{batch[size]:,} {size.replace('_', ' ')}" for size in ("bytes", "record_bytes") if batch[size]
+    ]
+    click.echo(f"a request    {', '.join(limits)}")
+    click.echo(f"requests     {_pace(told['rate'])}")
+    click.echo(f"set_if_empty {'yes' if told['set_if_empty'] else 'no'}")
+    for title, rows in (("identifiers", _identifiers(told)), ("configuration", _keys(told))):
+        click.echo(f"\n{title}")
+        width = max(len(name) for name, _ in rows)
+        for name, words in rows:
+            click.echo(f"  {name:<{width}}  {words}".rstrip())
+
+
+def _identifiers(told: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (each["name"], f"from {each['column']}" + (f", hashed ({each['hashed']})" if each["hashed"] else ""))
+        for each in told["identifiers"]
+    ]
+
+
+def _keys(told: dict[str, Any]) -> list[tuple[str, str]]:
+    def words(key: dict[str, Any]) -> str:
+        parts = ["required"] if key["required"] else [] if key["default"] is None else [f"{key['default']}"]
+        return ", ".join([*parts, *(["secret: name an environment variable"] if key["secret"] else [])])
+
+    return [(key["name"], words(key)) for key in told["configuration"]]
+
+
+def _pace(rate: dict[str, float] | None) -> str:
+    if rate is None:
+        return "as it answers"
+    return f"{rate['requests']:,g} in {rate['per_seconds']:g} s"
+
+
+def _told(kind: str) -> dict[str, Any]:
+    """A type of destination as data. Raises UsageError with the nearest type there is."""
+    from dataclasses import asdict
+
+    from revetl.destinations import destination_class
+
+    found = destination_class(kind, "destinations show")
+    secrets = found.secret_names()
+    return {
+        "type": kind,
+        "description": " ".join((found.__doc__ or "").split()),
+        "modes": list(found.modes()),
+        "batch": asdict(found.batch),
+        "rate": None if found.rate is None else asdict(found.rate),
+        "identifiers": [asdict(each) for each in found.identifiers],
+        "set_if_empty": found.can_set_if_empty,
+        "configuration": [
+            {
+                "name": _written(name, field),
+                "required": field.is_required(),
+                "default": None if field.is_required() else _default(field),
+                "secret": name in secrets,
+            }
+            for name, field in _fields(found)
+        ],
+    }
+
+
+def _fields(found: type[Destination]) -> list[tuple[str, FieldInfo]]:
+    """The fields of the type's own before those that all have."""
+    own = [name for name in found.__annotations__ if name in found.model_fields]
+    names = [*own, *(name for name in found.model_fields if name not in own)]
+    return [(name, found.model_fields[name]) for name in names if name != "type"]
+
+
+def _written(name: str, field: FieldInfo) -> str:
+    """The name that users write a field by: the first of its aliases."""
+    choices = getattr(field.validation_alias, "choices", None)
+    return str(choices[0]) if choices else name
+
+
+def _default(field: FieldInfo) -> Any:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    return value if isinstance(value, str | int | float | bool) else None
