@@ -19,7 +19,8 @@
         {% do revetl.check_times('at_most', at_most, at_least) -%}
     {% endif -%}
     {% set done = revetl.done_step('did', event, where) -%}
-        select 1
+        select {{ revetl.as_asked('did', {'event': event, 'at_least': at_least if at_least > 1 else none, 'at_most': at_most,
+            'within': within, 'where': where, 'source': source if source != 'track' else none}) }} 1
         from (
             select done.canonical_id as doer
             from (
@@ -64,7 +65,8 @@
         {% set reached.sql = revetl.reached_step(loop.index, done | length, reached.sql, began, in_time, ordered) -%}
     {% endfor -%}
     exists (
-        select 1
+        select {{ revetl.as_asked('did_in_order', {'steps': steps, 'within': within, 'window': window,
+            'source': source if source != 'track' else none}) }} 1
         from (
             select canonical_id as doer
             from ({{ reached.sql }}) as reached
@@ -91,7 +93,7 @@
 {# Who is in another audience, known in both by the column `on`. #}
 {% macro in_audience(name, on='canonical_id', person=none) -%}
     exists (
-        select 1
+        select {{ revetl.as_asked('in_audience', {'name': name}) }} 1
         from (
             select {{ on }} as member
             from {{ ref(name) }}
@@ -99,6 +101,17 @@
         where audience.member = {{ person or on }}
     )
 {%- endmacro %}
+
+{# A condition as it was asked for, as a comment by which `revetl why` calls it. #}
+{% macro as_asked(name, given) %}
+    {% set parts = [] %}
+    {% for key, value in given.items() if value is not none %}
+        {% set word = value if value is string else tojson(value) %}
+        {% do parts.append(word if loop.first else key ~ ' ' ~ word) %}
+    {% endfor %}
+    {# Nothing in it ends the comment, or looks like the end of a statement or the beginning of a text. #}
+    {{ return('/* ' ~ name ~ '(' ~ parts | join(', ') | replace('*/', '* /') | replace(';', ',') | replace("'", '"') ~ ') */') }}
+{% endmacro %}
 
 {% macro check_times(name, given, least=0) %}
     {% if given is not number or given is boolean or given | int != given or given < least or given < (0 if name == 'at_most' else 1) %}

@@ -140,6 +140,9 @@ def words(expression: exp.Expr, dialect: str) -> str:
 
 def _render(expression: exp.Expr, dialect: str) -> str:
     def negated(node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.Exists) and node.this.comments:
+            # The package's own conditions say in a comment what they are.
+            return exp.Var(this=node.this.comments[0].strip())
         if isinstance(node, exp.Not) and isinstance(node.this, exp.Is | exp.In | exp.Between):
             inner = node.this
             subject = inner.this.sql(dialect, comments=False)

@@ -12,7 +12,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
+from revetl import Project
 from tests.traits.world import World
 
 pytestmark = pytest.mark.slow
@@ -357,6 +359,22 @@ def test_lift_is_the_difference_of_the_rates(world: World) -> None:
     chi_squared = (n - (n + m) / 2) ** 2 / ((n + m) / 2) * 2
     assert [r["chi_squared"] for r in rows] == [pytest.approx(chi_squared)] * 2
     assert not any(r["is_sample_ratio_mismatch"] for r in rows)
+
+
+def test_why_tells_conditions_apart(world: World) -> None:
+    """`together` is who viewed lately, and did not order, and is often there."""
+    told = {"did(Viewed, within 20 days)", "NOT did(Ordered, within 20 days)", "in_audience(often)"}
+    # dbt ran in this process, and has the file open.
+    DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+    project = Project(world.folder, profiles_dir=world.folder)
+    for person in PEOPLE[:8]:
+        why = project.why(person, "together")
+        conditions = {each.text: each.holds for step in why.membership.steps for each in step.conditions}
+        assert set(conditions) == told
+        mine = of_(EVENTS, person)
+        assert conditions["did(Viewed, within 20 days)"] == (times("Viewed", last(20))(mine) >= 1)
+        assert conditions["NOT did(Ordered, within 20 days)"] == (times("Ordered", last(20))(mine) == 0)
+        assert conditions["in_audience(often)"] == (times("Ordered")(mine) >= 4)
 
 
 WRONG = {
