@@ -151,6 +151,7 @@ def _views(world: World) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 def test_canonical_on_real_events(shop: World) -> None:
     """As the model that was written by hand, and as plain DuckDB over the landed messages, has it."""
     plain = shop.ask(f"""
@@ -172,6 +173,7 @@ def test_canonical_on_real_events(shop: World) -> None:
     assert shop.ask("select user_id from viewed_not_bought order by 1") == plain
 
 
+@pytest.mark.long
 def test_groups_on_real_events(shop: World) -> None:
     plain = "select user_id from user_profiles where user_id is not null and order_count >= 3 order by 1"
     assert len(shop.ask(plain)) > 100

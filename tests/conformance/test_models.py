@@ -10,7 +10,7 @@ import pytest
 from tests.conformance.worlds import World
 from tests.warehouses import messages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 _AS_OF = ("--vars", f"as_of: {messages.AS_OF}")
 Tables = dict[str, Counter[str]]
 

@@ -314,6 +314,7 @@ def test_rules_that_merge(built: Path, cli: Cli, rules: Rules, untouched: None) 
         assert audiences[name]["lost_examples"] == [id_of("user_id:u2")]
 
 
+@pytest.mark.long
 def test_rules_that_split(built: Path, cli: Cli, rules: Rules, untouched: None) -> None:
     done = cli(built, "identity", "diff", "--rules", str(rules(limited(anonymous_id=5))))
     assert done.returncode == 0, done.stderr

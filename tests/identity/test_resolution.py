@@ -175,7 +175,9 @@ def live_through(by: Rules, seed: int) -> None:
             assert world.ask(f"select {columns} from {table} order by all") == before, table
 
 
-@pytest.mark.parametrize("anew", ["a full refresh", "other rules and back"])
+@pytest.mark.parametrize(
+    "anew", ["a full refresh", pytest.param("other rules and back", marks=pytest.mark.long)]
+)
 def test_what_came_before_a_build_anew_that_stopped_half_way(tmp_path: Path, anew: str) -> None:
     by = Rules(TYPES, {"user_id": {"ever": 1}})
     world = World(tmp_path, by)

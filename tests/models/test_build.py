@@ -21,7 +21,13 @@ def sampled_people() -> set[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sample_events", [True, False], ids=["on sample events", "on empty tables"])
+@pytest.mark.parametrize(
+    "sample_events",
+    [
+        pytest.param(True, id="on sample events"),
+        pytest.param(False, id="on empty tables", marks=pytest.mark.long),
+    ],
+)
 def test_build_before_anything_has_landed(tmp_path: Path, sample_events: bool) -> None:
     profiles = len(sampled_people()) if sample_events else 0
     database = tmp_path / "revetl.duckdb"
@@ -33,6 +39,7 @@ def test_build_before_anything_has_landed(tmp_path: Path, sample_events: bool) -
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_seeding_again_leaves_landed_events_alone(tmp_path: Path) -> None:
     database = tmp_path / "revetl.duckdb"
     load_example(database)

@@ -176,9 +176,10 @@ EVERYBODY = {"old", "new", "both"}
             {10: EVERYBODY, 10.5: set(), 11: {"old", "both"}, 30: {"new", "both"}},
         ),
         # Day 11 is a Monday.
-        (
+        pytest.param(
             {"t": {"type": "count", "window": {"this": "week"}}},
             {10: EVERYBODY, 10.5: set(), 11: {"new", "both"}},
+            marks=pytest.mark.long,
         ),
         # These do not move.
         (
