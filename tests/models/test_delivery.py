@@ -16,6 +16,8 @@ import yaml
 from tests.models.conftest import ROOT, run_dbt
 from tests.models.kept import MODELS, TESTS, Row, ago, properties, rows
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Shop:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.models.conftest import EXAMPLE
 
+pytestmark = pytest.mark.slow
+
 FACTS: dict[str, Any] = json.loads((EXAMPLE / "facts.json").read_text())
 Ask = Callable[[str], list[tuple[Any, ...]]]
 
