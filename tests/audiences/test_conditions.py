@@ -410,24 +410,27 @@ def test_a_wrong_condition_is_named(world: World) -> None:
         model.unlink()
 
 
-@pytest.mark.parametrize(
-    ("query", "sentence"),
-    [
-        ("select null as user_id union all select null", "wrong_keys has 2 rows without a key"),
-        ("select 'u1' as user_id union all select 'u1'", "wrong_keys has 1 row whose key another row has"),
-        ("select 'me' as user_id", "wrong_keys has 1 row whose key no profile has"),
-    ],
-)
-def test_a_key_that_is_none_fails_the_build(world: World, query: str, sentence: str) -> None:
-    model = world.folder / "models" / "wrong_keys.sql"
-    model.write_text("{{ config(meta={'revetl': {'key': 'user_id'}}) }} " + query)
+WRONG_KEYS = {
+    "without": ("select null as user_id union all select null", "without has 2 rows without a key"),
+    "repeated": (
+        "select 'u1' as user_id union all select 'u1'",
+        "repeated has 1 row whose key another row has",
+    ),
+    "unknown": ("select 'me' as user_id", "unknown has 1 row whose key no profile has"),
+}
+
+
+def test_a_key_that_is_none_fails_the_build(world: World) -> None:
+    models = {world.folder / "models" / f"{name}.sql": query for name, (query, _) in WRONG_KEYS.items()}
+    for model, query in models.items():
+        model.write_text("{{ config(meta={'revetl': {'key': 'user_id'}}) }} " + query)
     world.declare(TRAITS, order_traits={})
     try:
-        done, said = world.run("run", "--select", "wrong_keys")
-        assert not done
-        assert sentence in " ".join(said.split())
-        done, said = world.run("run", "--select", "wrong_keys", "--vars", "audience_keys: warn")
-        assert done, said
-        assert sentence in " ".join(said.split())
+        for severity, passes in (("error", False), ("warn", True)):
+            done, said = world.run("run", "--select", *WRONG_KEYS, "--vars", f"audience_keys: {severity}")
+            assert done is passes, said
+            for _, sentence in WRONG_KEYS.values():
+                assert sentence in " ".join(said.split())
     finally:
-        model.unlink()
+        for model in models:
+            model.unlink()

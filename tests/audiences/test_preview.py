@@ -68,6 +68,7 @@ def test_against_what_is_built(world: World) -> None:
         assert name == "manifest.json" or before[file] == file.stat().st_mtime_ns
 
 
+@pytest.mark.long
 def test_what_is_not_built(world: World, cli: Cli) -> None:
     done = cli(world.folder, "audience", "preview", "unbuilt", "--sample", "0", "-o", "json")
     assert done.returncode == 0, done.stderr

@@ -295,6 +295,7 @@ def untouched(built: Path) -> Iterator[None]:
     assert sql(built, "select schema_name from information_schema.schemata order by 1") == schemas
 
 
+@pytest.mark.long
 def test_rules_that_merge(built: Path, cli: Cli, rules: Rules, untouched: None) -> None:
     path = rules({"identity": limited(user_id="none")})
     done = cli(built, "identity", "diff", "--rules", str(path), "-o", "json")
@@ -381,6 +382,7 @@ def test_a_project_that_would_be_built_over_is_refused(mine: Path, cli: Cli, rul
     )
 
 
+@pytest.mark.long
 def test_a_build_that_fails_leaves_nothing(mine: Path, cli: Cli, rules: Rules) -> None:
     (mine / "models" / "audiences" / "known.sql").write_text(
         "{% if var('identity_preview', false) %}select nothing{% else %}select 1 as canonical_id{% endif %} "

@@ -128,6 +128,7 @@ def test_builds_in_any_split_are_the_reference_and_a_full_build(by: Rules, seed:
     live_through(by, seed)
 
 
+@pytest.mark.long
 def test_builds_in_a_split_are_the_reference_and_a_full_build() -> None:
     by = Rules(("anonymous_id", "user_id", "device_id", "email"), {"user_id": {"ever": 1, "month": 1}})
     live_through(by, seed=657)

@@ -82,6 +82,7 @@ def test_a_wrong_rule_is_named(world: World, identity: dict[str, Any], message: 
     assert f"vars.revetl.{message}" in said, said
 
 
+@pytest.mark.long
 def test_the_defaults_are_those_that_are_written_out(tmp_path: Path) -> None:
     """A project that says nothing has the rules that dbt_project.yml shows."""
     world = World(tmp_path, Rules(("user_id",), {}))

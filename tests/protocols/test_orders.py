@@ -141,6 +141,7 @@ def shop(tmp_path: Path, cli: Cli, sandbox: SandboxClient) -> Shop:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_mended_plan_lets_in_what_it_blocked_as_far_as_the_destination(
     shop: Shop, sandbox: SandboxClient
 ) -> None:

@@ -203,6 +203,7 @@ def test_who_is_made_anew_as_of_later(
         small.check(day(number))
 
 
+@pytest.mark.long
 def test_who_has_another_message_is_made_anew(small: Shop) -> None:
     small.build(day(10))
     changes: list[tuple[str, Callable[[], None], set[str]]] = [
@@ -299,6 +300,7 @@ def test_a_declaration_that_changes(small: Shop) -> None:
         small.check(day(10))
 
 
+@pytest.mark.long
 def test_a_changed_declaration_whose_build_stops_half_way(small: Shop) -> None:
     small.build(day(10))
     small.declare({"spent": {"type": "sum", "event": "Ordered", "property": "price"}})
