@@ -18,8 +18,17 @@ pytestmark = [pytest.mark.warehouses]
 
 AS_OF = ["--vars", "as_of: 2011-07-01"]
 
-# When something was done, and hashes that each engine makes as it does.
-OWN = {"loaded_at", "uuid_ts", "settled_at", "sighting_hash", "hash_sum", "batch"}
+# When and by what something was done, and hashes that each engine makes as it does.
+OWN = {
+    "loaded_at",
+    "uuid_ts",
+    "settled_at",
+    "sighting_hash",
+    "hash_sum",
+    "batch",
+    "recorded_at",
+    "invocation_id",
+}
 
 
 @pytest.fixture(scope="module")
