@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,27 +21,8 @@ from tests.protocols.world import (
     without_omitted,
     worlds,
 )
-from tests.warehouses.postgres import running_postgres
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def cursor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A database of its own."""
-    import adbc_driver_postgresql.dbapi as adbc
-
-    with (
-        running_postgres(tmp_path_factory.mktemp("postgres")) as server,
-        adbc.connect(server.uri(), autocommit=True) as connection,
-        connection.cursor() as opened,
-    ):
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def renderer(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
-    return Renderer(tmp_path_factory.mktemp("rendered"), "postgres")
 
 
 def land(cursor: Any, some: list[Message]) -> None:
@@ -61,11 +41,11 @@ def land(cursor: Any, some: list[Message]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(world=worlds())
 def test_sql_and_schema_agree(
-    renderer: Renderer, cursor: Any, world: tuple[TrackingPlan, list[Message]]
+    postgres: Renderer, cursor: Any, world: tuple[TrackingPlan, list[Message]]
 ) -> None:
     plan, some = world
     land(cursor, some)
-    cursor.execute(renderer.violations(plan, "select * from landed"))
+    cursor.execute(postgres.violations(plan, "select * from landed"))
     found = [broken(Violation(row[0], row[1], *row[2:8])) for row in cursor.fetchall()]
     assert len(set(found)) == len(found)
     assert set(found) == violations_in(Checker(plan), some)
@@ -74,11 +54,11 @@ def test_sql_and_schema_agree(
 @settings(max_examples=60, deadline=None)
 @given(world=worlds())
 def test_what_a_plan_omits_is_taken_away_and_nothing_else(
-    renderer: Renderer, cursor: Any, world: tuple[TrackingPlan, list[Message]]
+    postgres: Renderer, cursor: Any, world: tuple[TrackingPlan, list[Message]]
 ) -> None:
     plan, some = world
     land(cursor, some)
-    cursor.execute(renderer.without_omitted(plan, "select * from landed"))
+    cursor.execute(postgres.without_omitted(plan, "select * from landed"))
     wanted = {each["messageId"]: without_omitted(plan, each) for each in some}
     assert documents_of(cursor.fetchall()) == wanted
 
@@ -94,7 +74,7 @@ def test_a_pattern_is_read_as_python_reads_it(cursor: Any, pattern: str) -> None
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e400", "1e-400", "1" * 400])
-def test_no_number_stops_a_build(renderer: Renderer, cursor: Any, number: str) -> None:
+def test_no_number_stops_a_build(postgres: Renderer, cursor: Any, number: str) -> None:
     plan = TrackingPlan.model_validate(
         {"events": [{"name": "A", "properties": [{"name": "a", "type": "integer", "maximum": 1}]}]}
     )
@@ -104,5 +84,5 @@ def test_no_number_stops_a_build(renderer: Renderer, cursor: Any, number: str) -
         f", cast('A' as text) as event, cast('{{\"a\": {number}}}' as jsonb) as content, "
         "current_timestamp as timestamp, current_timestamp as received_at, current_timestamp as uuid_ts"
     )
-    cursor.execute(renderer.violations(plan, "select * from landed"))
+    cursor.execute(postgres.violations(plan, "select * from landed"))
     cursor.fetchall()

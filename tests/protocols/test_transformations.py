@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from tests.models.conftest import ROOT
 from tests.protocols.examples import order
 from tests.protocols.rendering import Renderer
 from tests.protocols.test_compiled import returned
-from tests.warehouses.postgres import running_postgres
 
 TEXT = """
 transformations:
@@ -272,24 +270,6 @@ def test_the_first_that_is_of_a_message(renderer: Renderer) -> None:
     ]
     assert renderer.transformed(file, "properties") == "properties"
     assert renderer.transformed(file, "traits", "identify") == "traits"
-
-
-@pytest.fixture(scope="module")
-def cursor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A PostgreSQL of its own."""
-    import adbc_driver_postgresql.dbapi as adbc
-
-    with (
-        running_postgres(tmp_path_factory.mktemp("postgres")) as server,
-        adbc.connect(server.uri(), autocommit=True) as connection,
-        connection.cursor() as opened,
-    ):
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
-    return Renderer(tmp_path_factory.mktemp("rendered"), "postgres")
 
 
 def land_in(cursor: Any, some: list[Any]) -> None:
