@@ -37,6 +37,9 @@ NO_SCHEMA = "schema_not_found"
 _REPLACED = "FILE_NOT_EXIST"
 """In what Spark says where the files of a table are not those that it has listed."""
 
+_RELATION = re.compile(r"Relation (?:\w+\.)?(\w+)\.(\w+)\[")
+"""A table, in what Spark tells of a plan."""
+
 _REFRESHES = 3
 _ROW_FORMATS = frozenset({"delta", "iceberg", "hudi"})
 _NEXT = "__revetl_next"
@@ -185,12 +188,17 @@ class Spark(Engine):
             except WarehouseError as error:
                 if _REPLACED not in str(error):
                     raise
-            for name in self.adapted(sql).find_all(exp.Table):
+            for name in self._tables_of(sql):
                 with suppress(WarehouseError):
-                    self._sql(
-                        f"refresh table {exp.table_(name.name, db=name.db, quoted=True).sql(self.dialect)}"
-                    )
+                    self._sql(f"refresh table {name}")
         return work()
+
+    def _tables_of(self, sql: exp.Expr) -> set[str]:
+        """The tables that a statement's query reads, those below its views too, as Spark's own plan names
+        them: refreshing a view leaves them as they were."""
+        query = sql.expression if isinstance(sql, exp.Create) else sql
+        plan = "\n".join(row[0] for row in self._sql(f"explain extended {self.rendered(query)}").collect())
+        return {f"`{schema}`.`{name}`" for schema, name in _RELATION.findall(plan)}
 
     def stream(self, sql: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
         from pyspark.sql.pandas.types import to_arrow_schema
