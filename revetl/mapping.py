@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from revetl.config import SyncConfig
 from revetl.destinations.base import Destination, Identifier
 from revetl.destinations.records import digest
 from revetl.errors import UsageError, nearest
+from revetl.normalising import RULES
 from revetl.sql import column, parse_scalar, statement
 
 TIMESTAMP = "$timestamp"
@@ -19,32 +20,16 @@ TIMESTAMP = "$timestamp"
 
 
 @dataclass(frozen=True)
-class Rule:
-    """How values are made alike before they are hashed: as SQL over `:value`, and in words."""
-
-    sql: str
-    words: str
-
-
-RULES = {
-    "email": Rule("lower(trim(:value))", "trimmed, lower case"),
-    "phone": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only"),
-    "text": Rule("trim(:value)", "trimmed"),
-}
-"""What `Identifier.hashed` may name. The hash is SHA-256 in lower-case hexadecimal; a value that is one
-already is sent as it is, for a hash of a hash matches nobody."""
-
-
-@dataclass(frozen=True)
 class Mapped:
     """A destination's name, the expression it is taken from, and the type of its value. Of a hashed one,
-    `raw` is what is hashed, by the rule `hashed`."""
+    `raw` is what is hashed, by the rule `hashed`. `alone`: somebody is found by it without any other."""
 
     name: str
     expression: exp.Expr
     type: str
     raw: exp.Expr | None = None
     hashed: str | None = None
+    alone: bool = True
 
     def of(self, alias: str) -> exp.Expr:
         """The expression over the table `alias`."""
@@ -131,7 +116,8 @@ def make_mapping(
         raise MissingColumn(f"{place}: key: the model has no column '{key}'. {nearest(key, columns)}")
     known = {identifier.name: identifier for identifier in destination.known_by}
     check_names(sync, destination, place)
-    fields = sync.fields if sync.fields is not None else {name: name for name in columns if name != key}
+    identifiers = sync.identifiers or default_identifiers(destination, key, columns)
+    fields = default_fields(destination, key, columns, identifiers) if sync.fields is None else sync.fields
     fields = {
         name: text for name, text in fields.items() if sync.fields is not None or name not in sync.constants
     }
@@ -141,11 +127,10 @@ def make_mapping(
             if name not in named:
                 raise UsageError(f"{place}: {option}: there is no field '{name}'. {nearest(name, named)}")
     constants = (Mapped(name, exp.convert(value), _type_of(value)) for name, value in sync.constants.items())
-    identifiers = sync.identifiers or default_identifiers(destination.known_by, key)
     return FieldMapping(
         key=key,
         identifiers=tuple(
-            _hashed(item, known[item.name].hashed)
+            made_alike(item, known[item.name])
             for item in _mapped(identifiers, columns, f"{place}: identifiers")
         ),
         fields=tuple(
@@ -173,10 +158,31 @@ class MissingColumn(UsageError):
     """The model has no such column: written wrongly, or the model has lost it."""
 
 
-def default_identifiers(identifiers: tuple[Identifier, ...], key: str) -> dict[str, str]:
-    """The identifier whose own column is the key, else the first one, taken from the key."""
-    own = next((identifier for identifier in identifiers if identifier.column == key), identifiers[0])
+def default_identifiers(destination: Destination, key: str, columns: Iterable[str]) -> dict[str, str]:
+    """Identifiers of a sync that names none: the one whose own column is the key, else the first one, taken
+    from the key; of a destination that matches by all, each whose column the model has, if any."""
+    known = destination.known_by
+    if destination.matches_by_all:
+        there = set(columns)
+        found = {each.name: each.column for each in known if each.column in there}
+        if any(each.alone for each in known if each.name in found):
+            return found
+    own = next((each for each in known if each.column == key), known[0])
     return {own.name: key}
+
+
+def default_fields(
+    destination: Destination, key: str, columns: Iterable[str], identifiers: Mapping[str, str]
+) -> dict[str, str]:
+    """Fields of a sync that names none: every column but the key, by the name that the destination has for
+    it. One that takes no fields but its own gets those, one that matches by all none of its identifiers."""
+    named = {each.column: each.name for each in destination.known_fields}
+    used = {key, *(identifiers.values() if destination.matches_by_all else ())}
+    return {
+        named.get(name, name): name
+        for name in columns
+        if name not in used and (name in named or destination.takes_other_fields)
+    }
 
 
 def parse_typed(text: str, columns: Mapping[str, str], place: str) -> tuple[exp.Expr, str]:
@@ -227,16 +233,21 @@ def _normalised(value: exp.Expr, rule: str) -> exp.Expr:
     return statement("nullif(:made, '')", made=made)
 
 
-def _hashed(item: Mapped, rule: str | None) -> Mapped:
+def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
+    """An identifier's value as the warehouse gives it: made alike, and hashed where no more is to be done."""
+    rule = identifier.hashed or identifier.normalised
     if rule is None:
-        return item
-    made = _normalised(item.expression, rule)
-    sent = statement(
-        "case when regexp_like(lower(:made), '^[0-9a-f]{64}$') then lower(:made) else :hash end",
-        made=made,
-        hash=exp.SHA2(this=made.copy(), length=exp.convert(256)),
+        return replace(item, alone=identifier.alone)
+    sent = made = _normalised(item.expression, rule)
+    if identifier.hashed and RULES[rule].late is None:
+        sent = statement(
+            "case when regexp_like(lower(:made), '^[0-9a-f]{64}$') then lower(:made) else :hash end",
+            made=made,
+            hash=exp.SHA2(this=made.copy(), length=exp.convert(256)),
+        )
+    return Mapped(
+        item.name, sent, "VARCHAR", raw=item.expression, hashed=identifier.hashed, alone=identifier.alone
     )
-    return Mapped(item.name, sent, "VARCHAR", raw=item.expression, hashed=rule)
 
 
 def _timestamp(sync: SyncConfig, columns: Mapping[str, str], place: str) -> Mapped | None:

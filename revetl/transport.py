@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from revetl import logs, telemetry
 from revetl.budget import Budget, account
-from revetl.destinations.base import Destination, Verdict, verdict
+from revetl.destinations.base import Destination, Verdict
 from revetl.errors import DestinationRefused
 from revetl.limits import quota_wait, retry_after
 
@@ -20,6 +20,7 @@ _BACK_OFF = wait_exponential_jitter(multiplier=0.25, max=60.0, jitter=0.25)
 _LONGEST_PAUSE = 3_600.0
 _RATE_LIMITED_ATTEMPTS = 50
 _DRY_REQUESTS = 5
+_AGAIN = (Verdict.RETRY, Verdict.LIMITED)
 _DRY_SECONDS = 60.0
 _EXCERPT = 300
 
@@ -70,7 +71,7 @@ class Transport:
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
-        self._secrets = destination.secrets()
+        self._auth = destination.auth()
         self._answered = 0
         self._dry_requests = 0
         self._dry_since: float | None = None
@@ -83,7 +84,7 @@ class Transport:
 
         in_flight = self._destination.max_in_flight
         self._budget = Budget(
-            account(self._destination.base_url, self._secrets),
+            account(self._destination.base_url, self._destination.secrets()),
             at_once=in_flight,
             pace=self._destination.pace,
             check=self._check,
@@ -94,7 +95,7 @@ class Transport:
             httpx.AsyncClient(
                 transport=AiohttpTransport(limits=limits),
                 timeout=self._destination.timeout,
-                auth=self._destination.auth(),
+                auth=self._auth,
             )
         )
         return self
@@ -118,6 +119,13 @@ class Transport:
         """Send nothing any more: what waits to be sent, or to be sent again, raises GaveUp within a quarter
         of a second. What is in flight may still be answered."""
         self._halted = True
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, as a job that is under way asks for. Raises GaveUp where sending ends meanwhile."""
+        try:
+            await self._budget.sleep(seconds)
+        except _Ended:
+            raise GaveUp("It was stopped while a job was under way.", surely_unsent=False) from None
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """The response to a request, when it is one for the connector to read. Its extension `maybe_applied`
@@ -164,11 +172,12 @@ class Transport:
             telemetry.request(self._destination.type, response.status_code)
             attempts.reached = True
             # Inside the turn: whoever gets the next one knows what this answer said.
-            what = verdict(response.status_code, self._destination.statuses)
+            what = self._destination.judge(response)
             after = self._heed(response, what, sent_at)
-        if what is Verdict.RETRY:
+        if what in _AGAIN:
+            limited = what is Verdict.LIMITED or response.status_code == 429
             attempts.maybe_applied |= response.status_code >= 500
-            raise _TryAgain(self._said(response), after=after, limited=response.status_code == 429)
+            raise _TryAgain(self._said(response), after=after, limited=limited)
         if what is Verdict.FATAL:
             raise DestinationRefused(f"{request.url.host} refused us: {self._said(response)}.")
         self._answered += 1
@@ -181,10 +190,13 @@ class Transport:
 
     def _heed(self, response: httpx.Response, what: Verdict, sent_at: float) -> float | None:
         """Tell all sharers what the response says of the budget; gives the seconds they pause for."""
-        again = what is Verdict.RETRY
-        named = retry_after(response.headers) if again else None
+        again = what in _AGAIN
+        named = self._destination.pause(response)
+        if named is None and again:
+            named = retry_after(response.headers)
         after = quota_wait(response.headers) if named is None else named
-        if response.status_code == 429 or (named is not None and response.status_code == 503):
+        limited = response.status_code == 429 or what is Verdict.LIMITED
+        if limited or (named is not None and response.status_code == 503):
             self._budget.overloaded(sent_at)
         elif not again:
             self._budget.succeeded()
@@ -226,7 +238,8 @@ class Transport:
 
     def redact(self, text: str) -> str:
         """The text without any secret of the destination."""
-        return redact(text, self._secrets)
+        tokens = getattr(self._auth, "secrets", ())
+        return redact(text, (*self._destination.secrets(), *tokens))
 
 
 class _Attempts:

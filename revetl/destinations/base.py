@@ -8,7 +8,7 @@ own `Auth.auth_flow`.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Annotated, Any, ClassVar, NamedTuple, get_args
@@ -18,9 +18,12 @@ import orjson
 from pydantic import Field, SecretStr
 
 from revetl.config import Checked
-from revetl.destinations.records import Batch, Identifier, Rate, Record, Records, Rejection, Result
+from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, poll
+from revetl.destinations.records import Attribute, Batch, Identifier, Rate, Record, Records, Rejection, Result
 
 __all__ = [
+    "Asking",
+    "Attribute",
     "Batch",
     "Destination",
     "Flow",
@@ -34,15 +37,16 @@ __all__ = [
     "Refused",
     "Rejection",
     "Result",
+    "Step",
+    "Unfinished",
     "Verdict",
+    "Wait",
+    "poll",
     "verdict",
 ]
 
 SENSITIVE = re.compile("auth|key|token|secret|signature|cookie|password|credential", re.IGNORECASE)
 """Names of headers whose values are not shown."""
-
-
-Flow = Generator[httpx.Request, httpx.Response, Result]
 
 
 class Member(NamedTuple):
@@ -62,7 +66,7 @@ class Page:
     next: str | None = None
 
 
-Reading = Generator[httpx.Request, httpx.Response, Page]
+Reading = Asking[Page]
 
 
 class Verdict(Enum):
@@ -70,13 +74,10 @@ class Verdict(Enum):
 
     PASS = "the connector reads the response"  # noqa: S105
     RETRY = "send the same again, later"
+    LIMITED = "too much for now, and no fault: send the same again, later"
     SPLIT = "too large: send each half"
     BISECT = "a record in it is bad: halve down to the one, and reject it"
     FATAL = "nothing will be accepted: stop the run"
-
-
-class Refused(Exception):
-    """Raised in a flow when a response, whatever its status, means that nothing will be accepted."""
 
 
 def verdict(status: int, own: Mapping[int, Verdict]) -> Verdict:
@@ -123,6 +124,13 @@ class Destination(Checked):
     cleared: ClassVar[Any] = None
     """What unsets a field there, for `null: clear`."""
     can_set_if_empty: ClassVar[bool] = False
+    known_fields: ClassVar[tuple[Attribute, ...]] = ()
+    """The fields that it is known to have; a sync without `fields` sends these columns by these names."""
+    takes_other_fields: ClassVar[bool] = True
+    """Whether it may have fields that are not among `known_fields`."""
+    matches_by_all: ClassVar[bool] = False
+    """Whether it looks for a person by every identifier it is given; a sync without `identifiers` then sends
+    each whose column the audience has."""
 
     type: str
     base_url: str
@@ -130,6 +138,8 @@ class Destination(Checked):
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
     timeout: Annotated[float, Field(gt=0)] = 30.0
     retries: Annotated[int, Field(ge=0)] = 5
+    audiences: Mapping[str, str] = {}
+    phone_region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
 
     def upsert(self, records: Records) -> Flow:
         """Create or update people with their fields; says nothing of any audience."""
@@ -164,10 +174,46 @@ class Destination(Checked):
         before named."""
         raise NotImplementedError  # where it is not overridden, `can_read` is false
 
+    def create_audience(self, audience: str) -> Asking[str]:
+        """Make an audience (a list, a campaign) of that name, and give its id there."""
+        raise NotImplementedError  # where it is not overridden, an audience is a field or made by its users
+
+    def prepare(self, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+        """What has to be known of the destination before anything is sent, asked once a run: gives `whole`
+        with it. `fields` are the mapped ones, with the engine's types of their values. Raises Refused, in a
+        sentence that says what to set, when they or the audience are not there."""
+        return whole
+        yield
+
+    def probe(self) -> httpx.Request:
+        """A harmless request that needs the credentials, for `revetl debug`."""
+        raise NotImplementedError  # where it is not overridden, `can_probe` is false
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        """What a response means for its batch: by its status, unless the tool says it in the body."""
+        return verdict(response.status_code, self.statuses)
+
+    def pause(self, response: httpx.Response) -> float | None:
+        """Seconds that a response asks all to pause for, where the tool has headers of its own for it;
+        `Retry-After` and the usual ones of quotas are heeded without."""
+        return None
+
+    def unusable(self, record: Record) -> str | None:
+        """Why nobody can be found by a record's identifiers; None when somebody can."""
+        alone = {identifier.name for identifier in self.known_by if identifier.alone}
+        if alone.isdisjoint(record.identifiers):
+            return "it has no identifier the destination knows people by"
+        return None
+
     @property
     def can_read(self) -> bool:
         """Whether this configuration can be asked whom it holds in an audience."""
         return type(self).read is not Destination.read
+
+    @property
+    def can_probe(self) -> bool:
+        """Whether it can be asked if the credentials are right."""
+        return type(self).probe is not Destination.probe
 
     @property
     def known_by(self) -> tuple[Identifier, ...]:

@@ -28,11 +28,26 @@ class Rate:
 @dataclass(frozen=True, slots=True)
 class Identifier:
     """A name the destination knows people by, and the column it is taken from unless a sync says else.
-    `hashed` names the rule (`revetl.mapping.RULES`) by which values are normalised and then hashed."""
+    `hashed` names the rule (`revetl.normalising.RULES`) by which values are normalised and then hashed,
+    `normalised` the one by which they are only normalised. `alone` is whether somebody can be found by it
+    without any other."""
 
     name: str
     column: str
     hashed: str | None = None
+    normalised: str | None = None
+    alone: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A field that the destination is known to have, and the column it is taken from unless a sync says else.
+    `required`: it creates nobody without."""
+
+    name: str
+    column: str
+    type: str = "string"
+    required: bool = False
 
 
 class Record(NamedTuple):
@@ -52,7 +67,9 @@ class Record(NamedTuple):
 class Records:
     """A batch in order, and what it is part of. `operation` is add, update or remove; `event` is what the
     records are tracked as, in mode `events`, and `happens_again` whether it may happen twice of a key;
-    `set_if_empty` names fields that must not overwrite a value; `at` is when the run began, in ISO 8601."""
+    `set_if_empty` names fields that must not overwrite a value; `at` is when the run began, in ISO 8601.
+    `audience_id` is what the destination calls the audience, and `fields` what it calls the mapped fields,
+    where it has names of its own for them."""
 
     sync: str
     audience: str
@@ -63,6 +80,8 @@ class Records:
     set_if_empty: tuple[str, ...] = ()
     happens_again: bool = False
     at: str | None = None
+    audience_id: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)

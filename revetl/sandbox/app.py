@@ -16,9 +16,12 @@ from starlette.types import Receive, Scope, Send
 
 from revetl.config import check
 from revetl.errors import UsageError
-from revetl.sandbox.apis import Answer, Api, BrazeApi, Call, SegmentApi, WebhookApi, WebhookReadApi
+from revetl.sandbox.apis import api_of
+from revetl.sandbox.apis.base import Answer, Call, Sent
 from revetl.sandbox.rules import Rule, Rules
 from revetl.sandbox.store import Held, Store
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class Dropped(Response):
@@ -42,13 +45,19 @@ class Sandbox:
         self.store = Store()
         self._secrets = secrets
 
-    async def play(self, request: Request, api: Api) -> Response:
+    async def play(self, request: Request) -> Response:
         """Answer a request to a destination's API, by its rules and the misbehaviour in force."""
         name = request.path_params["destination"]
+        raw = await request.body()
+        query = request.scope["query_string"].decode("latin-1")
+        path = request.url.path.removeprefix(f"/{name}")
+        sent = Sent(request.method, path, query, request.headers, raw)
+        api = api_of(name, sent, self._secrets.get(name))
+        if api is None:
+            return _json({"error": f"nothing is played at {path}"}, 404)
         held = self.store.of(name)
         held.api = api.name
-        raw = await request.body()
-        read = api.read(raw, request.headers)
+        read = api.read(sent, held)
         call = read if isinstance(read, Call) else Call(None, [], "")
         rules = self.rules.take(name, call.ids)
         for rule in rules:
@@ -61,6 +70,8 @@ class Sandbox:
         self._log(held, request, raw, call, answer)
         if any(rule.kind == "drop" for rule in rules):
             return Dropped()
+        if isinstance(answer.body, str):
+            return Response(answer.body, answer.status, dict(answer.headers), media_type="text/csv")
         return _json(answer.body, answer.status, answer.headers)
 
     def _misbehave(self, rules: list[Rule], call: Call) -> Answer | None:
@@ -91,18 +102,6 @@ class Sandbox:
                 "at": datetime.now(UTC).isoformat(),
             }
         )
-
-    async def webhook(self, request: Request) -> Response:
-        secret = self._secrets.get(request.path_params["destination"])
-        if request.method == "GET":
-            return await self.play(request, WebhookReadApi(request.scope["query_string"], secret))
-        return await self.play(request, WebhookApi(secret))
-
-    async def segment(self, request: Request) -> Response:
-        return await self.play(request, SegmentApi())
-
-    async def braze(self, request: Request) -> Response:
-        return await self.play(request, BrazeApi())
 
     async def about(self, _: Request) -> Response:
         text = "A sandbox: it plays destinations' APIs, and nothing leaves it."
@@ -154,8 +153,7 @@ def create_app(rules: list[Rule] | None = None, secrets: Mapping[str, str] | Non
             Route("/_/requests/{destination}", sandbox.requests, methods=["GET", "DELETE"]),
             Route("/_/misbehave", sandbox.misbehave, methods=["GET", "POST", "DELETE"]),
             Route("/_/reset", sandbox.reset, methods=["POST"]),
-            Route("/{destination}/v1/batch", sandbox.segment, methods=["POST"]),
-            Route("/{destination}/users/track", sandbox.braze, methods=["POST"]),
-            Route("/{destination}", sandbox.webhook, methods=["GET", "POST"]),
+            Route("/{destination}", sandbox.play, methods=_METHODS),
+            Route("/{destination}/{path:path}", sandbox.play, methods=_METHODS),
         ]
     )

@@ -10,7 +10,8 @@ from typing import Any
 
 @dataclass
 class Held:
-    """One destination: people by id with what is held of each, audiences by name, and the request log."""
+    """One destination: people by id with what is held of each, audiences by name, and the request log. Of
+    tools that have ids for their lists, the names by id; of those that have jobs, the jobs."""
 
     name: str
     api: str = ""
@@ -18,6 +19,8 @@ class Held:
     audiences: dict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
     events: list[dict[str, Any]] = field(default_factory=list)
     seen_messages: set[str] = field(default_factory=set)
+    lists: dict[str, str] = field(default_factory=dict)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
 
     def put(
@@ -38,6 +41,19 @@ class Held:
             self.events.append(
                 {"message_id": message_id, "person": person, "event": event, "properties": properties}
             )
+
+    def new_list(self, name: str) -> str:
+        """The id of a new list of that name."""
+        made = str(1_001 + len(self.lists))
+        self.lists[made] = name
+        self.audiences[name] = {}
+        return made
+
+    def new_job(self, **about: Any) -> str:
+        """The id of a new job."""
+        made = f"job-{len(self.jobs) + 1}"
+        self.jobs[made] = about
+        return made
 
     def take_out(self, audience: str, person: str) -> None:
         """Have a person in an audience no longer."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ import pyarrow as pa
 from revetl.config import SyncConfig
 from revetl.destinations.base import Destination, Flow, Record, Records
 from revetl.mapping import TIMESTAMP
+from revetl.normalising import RULES, finish
 from revetl.warehouse.base import NONFINITE
 
 _LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
@@ -45,11 +47,22 @@ class Cut:
 
 @dataclass(frozen=True)
 class Shaping:
-    """How a sync words its records: what becomes of nulls, and what an archived record's fields are."""
+    """How a sync words its records: what becomes of nulls, what an archived record's fields are, what makes
+    identifiers alike that the warehouse could not, by name, and why a record is of no use."""
 
     nulls: str = "send"
     cleared: Any = None
     archive: Mapping[str, Any] | None = None
+    late: Mapping[str, Callable[[str], str | None]] = field(default_factory=dict)
+    unusable: Callable[[Record], str | None] = lambda _: None
+
+    def identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The identifiers as they are sent: without those that are null, or cannot be made alike."""
+        made = {
+            name: self.late[name](str(value)) if name in self.late and value is not None else value
+            for name, value in known.items()
+        }
+        return {name: value for name, value in made.items() if value is not None}
 
     def fields(self, operation: str, fields: dict[str, Any]) -> Mapping[str, Any]:
         """The fields as they are sent."""
@@ -64,7 +77,13 @@ class Shaping:
 
 def shaping_of(sync: SyncConfig, destination: Destination) -> Shaping:
     """The shaping that a sync asks for."""
-    return Shaping(sync.nulls, destination.cleared, sync.archive or None)
+    late = {}
+    for identifier in destination.known_by:
+        rule = identifier.hashed or identifier.normalised
+        if rule is not None and RULES[rule].late is not None:
+            hashed = identifier.hashed is not None
+            late[identifier.name] = partial(finish, rule, region=destination.phone_region, hashed=hashed)
+    return Shaping(sync.nulls, destination.cleared, sync.archive or None, late, destination.unusable)
 
 
 def record_of(
@@ -79,11 +98,14 @@ def record_of(
     except orjson.JSONDecodeError as error:
         # JSON columns can hold what no JSON reader takes: half of a surrogate pair, bare NaN.
         return Record(key, {}, {}, origin, problem=_unreadable((identifiers, fields), error))
-    if None in known.values():
-        known = {name: value for name, value in known.items() if value is not None}
     problem = _nonfinite(values) if NONFINITE in fields else None
     moment = values.pop(TIMESTAMP, None)
-    return Record(key, known, shaping.fields(operation, values), origin, moment, problem)
+    sent = shaping.fields(operation, values)
+    record = Record(key, shaping.identifiers(known), sent, origin, moment, problem)
+    if problem is None and (why := shaping.unusable(record)) is not None:
+        lost = [name for name in shaping.late if known.get(name) and name not in record.identifiers]
+        record = record._replace(problem=f"{why}; {', '.join(lost)} cannot be read" if lost else why)
+    return record
 
 
 def _integer(digits: str) -> int | str:
@@ -146,11 +168,10 @@ def cut_batches(
         if not waiting:
             place = first
         for record in records:
-            if record.problem is not None or not record.identifiers:
+            if record.problem is not None:
                 while waiting:
                     yield next_cut()
-                refused = record.problem or "it has no identifier the destination knows people by"
-                yield Cut(place, replace(whole, records=(record,)), refused=refused)
+                yield Cut(place, replace(whole, records=(record,)), refused=record.problem)
                 place += 1
                 continue
             waiting.append(record)
@@ -160,12 +181,19 @@ def cut_batches(
         yield next_cut()
 
 
+def opening(flow: Flow) -> httpx.Request:
+    """A flow's first step, which makes no connection and is always a request."""
+    step = next(flow)
+    assert isinstance(step, httpx.Request)
+    return step
+
+
 def _fitting(destination: Destination, mode: str, records: Records, place: int) -> Cut:
     """The longest start of `records`, near enough, whose request is within the limits of bytes."""
     limits = destination.limits
     while True:
         flow = destination.flow(mode, records)
-        request = next(flow)
+        request = opening(flow)
         size, count = len(request.content), len(records)
         most = limits.record_bytes if count == 1 and limits.record_bytes else limits.bytes
         if most is None or size <= most:

@@ -35,11 +35,11 @@ def leaving(diff: Diff, run_id: str, limit: int | None = None) -> exp.Expr:
     # Whom the destination knows by the key alone, nobody else can hold.
     if not diff.mapping.by_key:
         kept = {
-            name: (exp.Case(ifs=[exp.If(this=is_free, true=text)]), "")
-            for name, text, is_free in diff.held_identifiers()
+            item.name: (exp.Case(ifs=[exp.If(this=is_free, true=text)]), "")
+            for item, text, is_free in diff.held_identifiers()
         }
         identifiers = diff.warehouse.json_object(kept)
-        free = exp.or_(*(is_free for _, _, is_free in diff.held_identifiers()))
+        free = exp.or_(*(is_free for item, _, is_free in diff.held_identifiers() if item.alone))
     return _limited(
         statement(
             """

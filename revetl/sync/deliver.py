@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -11,7 +11,8 @@ import orjson
 
 from revetl.destinations.base import Destination, Records, Refused, Rejection, Result, Verdict
 from revetl.errors import DestinationRefused, Locked
-from revetl.sync.batches import Cut, Shaping, cut_batches, records_of
+from revetl.sync.batches import Cut, Shaping, cut_batches, opening, records_of
+from revetl.sync.conversing import converse
 from revetl.sync.journal import DELIVERED, UNSENT, Answer, Journal, Range
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.transport import GaveUp, NotAccepted, Transport
@@ -44,6 +45,7 @@ class Delivery:
     spool: Spool
     journal: Journal
     shaping: Shaping
+    fields: Mapping[str, str]
     on_progress: Callable[[int], None]
     on_tick: Callable[[], Awaitable[None]]
     may_send: Callable[[], bool]
@@ -55,6 +57,7 @@ class Delivery:
         when another run took the lease; what was acknowledged until then is in the journal. Ends early when
         `stop` is set."""
         async with Transport(self.destination) as transport:
+            await self._prepare(transport)
             for operation in OPERATIONS:
                 # All removes are acknowledged before the first update goes out, and so on.
                 await self._deliver(transport, operation)
@@ -62,6 +65,18 @@ class Delivery:
                     break
         if self.error is not None:
             raise self.error
+
+    async def _prepare(self, transport: Transport) -> None:
+        """Find out what has to be known of the destination before anything is sent."""
+        try:
+            ended = await converse(transport, self.destination.prepare(self.whole, self.fields))
+        except (Refused, NotAccepted) as error:
+            raise DestinationRefused(transport.redact(str(error))) from None
+        except orjson.JSONDecodeError as error:
+            raise DestinationRefused(
+                f"{self.destination.base_url} answered what is not JSON ({error}). Is the address right?"
+            ) from None
+        self.whole = ended.value
 
     async def _deliver(self, transport: Transport, operation: str) -> None:
         cuts = self._cuts(operation)
@@ -159,26 +174,18 @@ class Delivery:
             return Said(Result(rejected={0: cut.refused}))
         assert cut.flow is not None
         assert cut.request is not None
-        request = cut.request
-        unsure = False
         try:
-            while True:
-                response = await transport.send(request)
-                unsure |= response.extensions["maybe_applied"]
-                request = cut.flow.send(response)
-        except StopIteration as end:
-            result: Result = end.value
-            refused = result.rejected or result.retry
-            text = transport.redact(response.text)[:_ANSWER_EXCERPT] if refused else None
-            return Said(result, text, unsure)
+            ended = await converse(transport, cut.flow, cut.request)
         except Refused as error:
             raise DestinationRefused(transport.redact(str(error))) from None
         except orjson.JSONDecodeError as error:
             raise DestinationRefused(
-                f"{request.url.host} answered what is not JSON ({error}). Is the address right?"
+                f"{cut.request.url.host} answered what is not JSON ({error}). Is the address right?"
             ) from None
-        finally:
-            cut.flow.close()
+        refused = ended.value.rejected or ended.value.retry
+        answer = ended.response.text if refused and ended.response is not None else None
+        text = None if answer is None else transport.redact(answer)[:_ANSWER_EXCERPT]
+        return Said(ended.value, text, ended.unsure)
 
     async def _divide(
         self, transport: Transport, cut: Cut, refusal: NotAccepted, attempt: int, *, unsure: bool
@@ -197,7 +204,7 @@ class Delivery:
     def _piece(self, cut: Cut, first: int, last: int) -> Cut:
         records = cut.records[first:last]
         flow = self.destination.flow(self.mode, records)
-        return Cut(cut.place + first, records, flow, next(flow))
+        return Cut(cut.place + first, records, flow, opening(flow))
 
     async def _answer(self, cut: Cut, said: Said, attempts: int, *, outcome: str = DELIVERED) -> None:
         rejected = {

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from revetl.mapping import FieldMapping
+from revetl.mapping import FieldMapping, Mapped
 from revetl.sql import column, select, statement, table
 from revetl.sync.changes import Asked, changes_of
 from revetl.sync.facts import Facts
@@ -268,32 +268,36 @@ class Diff:
         return self.warehouse.json_object(items)
 
     def holders(self) -> list[tuple[exp.Expr, exp.Select]]:
-        """Each identifier's recorded text in the state row `s`, and a query of the values (`value`) that
-        current members have of it."""
-        return [(text, self._values_of(value)) for _, text, value in self._identifiers()]
+        """The recorded text in the state row `s` of each identifier by which somebody is found without any
+        other, and a query of the values (`value`) that current members have of it."""
+        return [
+            (self._recorded(item), self._values_of(item.of("a")))
+            for item in self.mapping.identifiers
+            if item.alone
+        ]
 
-    def held_identifiers(self) -> list[tuple[str, exp.Expr, exp.Expr]]:
-        """Each identifier's name, its recorded text in the state row `s`, and whether no member holds it."""
+    def held_identifiers(self) -> list[tuple[Mapped, exp.Expr, exp.Expr]]:
+        """Each identifier, its recorded text in the state row `s`, and whether it takes out nobody but whom
+        it is recorded of."""
         return [
             (
-                name,
-                text,
+                item,
+                self._recorded(item),
                 exp.paren(
                     statement(
                         ":text is not null and :text not in (select v.value from :holders as v)",
-                        text=text,
-                        holders=exp.Subquery(this=self._values_of(value)),
+                        text=self._recorded(item),
+                        holders=exp.Subquery(this=self._values_of(item.of("a"))),
                     )
+                    if item.alone
+                    else statement(":text is not null", text=self._recorded(item))
                 ),
             )
-            for name, text, value in self._identifiers()
-        ]
-
-    def _identifiers(self) -> list[tuple[str, exp.Expr, exp.Expr]]:
-        return [
-            (item.name, self.warehouse.json_text(column("identifiers", of="s"), item.name), item.of("a"))
             for item in self.mapping.identifiers
         ]
+
+    def _recorded(self, item: Mapped) -> exp.Expr:
+        return self.warehouse.json_text(column("identifiers", of="s"), item.name)
 
     def _values_of(self, value: exp.Expr) -> exp.Select:
         return select(

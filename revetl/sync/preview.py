@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import httpx
@@ -11,7 +12,8 @@ import orjson
 from sqlglot import exp
 
 from revetl.destinations.base import SENSITIVE, Destination, Records
-from revetl.mapping import RULES, Mapped
+from revetl.mapping import Mapped
+from revetl.normalising import RULES, finish
 from revetl.project import Sync
 from revetl.sql import select, statement
 from revetl.sync.batches import cut_batches, record_of, shaping_of
@@ -24,6 +26,8 @@ from revetl.transport import redact
 
 _EXAMPLES = 3
 _EXAMPLE = "example"
+_AUDIENCE_ID = "AUDIENCE_ID"
+"""In the place of an id that only the destination can tell."""
 
 
 def previewed(diff: Diff, *, full_refresh: bool, retry: bool) -> Summary:
@@ -54,7 +58,7 @@ def preview(
         requests += shown
         request_count += count
     pace = destination.pace
-    share, identifiers = _identified(diff, summary, samples)
+    share, identifiers = _identified(destination, diff, summary, samples)
     return Preview(
         requests=tuple(requests),
         request_count=request_count,
@@ -144,7 +148,8 @@ def _requests(
         return [], 0
     shaping = shaping_of(sync.config, destination)
     records = [record_of(shaping, operation, *texts) for texts in samples]
-    whole = whole_of(sync, "plan", operation)
+    audience_id = destination.audiences.get(sync.audience.name, _AUDIENCE_ID)
+    whole = replace(whole_of(sync, "plan", operation), audience_id=audience_id)
     cuts = list(cut_batches(destination, sync.config.mode, whole, [(0, records)]))
     made = [cut.request for cut in cuts if cut.request is not None]
     each = max(1, destination.limits.records)
@@ -172,7 +177,10 @@ def show(operation: str, request: httpx.Request, destination: Destination) -> Re
 
 
 def _identified(
-    diff: Diff, summary: Summary, samples: Mapping[str, list[tuple[str, str, str, str]]]
+    destination: Destination,
+    diff: Diff,
+    summary: Summary,
+    samples: Mapping[str, list[tuple[str, str, str, str]]],
 ) -> tuple[float, tuple[Identified, ...]]:
     """The share of members who have any identifier, and each identifier with its own."""
     usable, *each = summary.identified
@@ -183,10 +191,22 @@ def _identified(
         if item.hashed is not None:
             rule = f"{RULES[item.hashed].words}, then SHA-256; what is a SHA-256 already is sent as it is"
         examples = tuple(
-            (raw, made, sent) for _, raw, made, sent in samples.get(f"{_EXAMPLE} {item.name}", [])
+            _finished(item, texts, destination) for _, *texts in samples.get(f"{_EXAMPLE} {item.name}", [])
         )
         found.append(Identified(item.name, count / most, rule, examples))
     return usable / most, tuple(found)
+
+
+def _finished(item: Mapped, example: list[str], destination: Destination) -> tuple[object, object, object]:
+    """A raw value, the one made alike, and what is sent, with what the runner does to them."""
+    raw, made, sent = example
+    identifier = next(each for each in destination.known_by if each.name == item.name)
+    rule = identifier.hashed or identifier.normalised
+    if rule is None or RULES[rule].late is None:
+        return raw, made, sent
+    region = destination.phone_region
+    hashed = identifier.hashed is not None
+    return raw, finish(rule, made, region, hashed=False), finish(rule, made, region, hashed=hashed)
 
 
 def _changed_fields(diff: Diff, summary: Summary) -> dict[str, int]:

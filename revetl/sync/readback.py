@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from revetl.destinations.base import Destination, Page, Reading, Refused
 from revetl.errors import DestinationRefused
+from revetl.sync.conversing import converse
 from revetl.sync.loop import run_to_end
 from revetl.transport import NotAccepted, Transport
 
@@ -60,7 +61,7 @@ async def _read(
     async with Transport(destination) as transport:
         with pa.ipc.new_stream(file, SCHEMA) as writer:
             while True:
-                page = await _converse(transport, destination.read(audience, cursor))
+                page = await _converse(transport, destination, destination.read(audience, cursor))
                 writer.write_batch(_batch(page, destination, place))
                 place += len(page.members)
                 names.update(name for member in page.members for name in member.fields or ())
@@ -93,21 +94,13 @@ def _batch(page: Page, destination: Destination, first: int) -> pa.RecordBatch:
     )
 
 
-async def _converse(transport: Transport, flow: Reading) -> Page:
-    request: httpx.Request = next(flow)
-    host = request.url.host
+async def _converse(transport: Transport, destination: Destination, flow: Reading) -> Page:
+    host = httpx.URL(destination.base_url).host
     try:
-        while True:
-            response = await transport.send(request)
-            request = flow.send(response)
-    except StopIteration as end:
-        page: Page = end.value
-        return page
+        return (await converse(transport, flow)).value
     except (Refused, NotAccepted) as error:
         raise DestinationRefused(f"{host} cannot be read back: {transport.redact(str(error))}") from None
     except orjson.JSONDecodeError as error:
         raise DestinationRefused(
             f"{host} cannot be read back: it answered what is not JSON ({error}). Is the address right?"
         ) from None
-    finally:
-        flow.close()

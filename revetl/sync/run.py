@@ -80,6 +80,7 @@ class Spooled:
     build: Build
     lease: lock.Lease
     identifiers: tuple[str, ...]
+    fields: dict[str, str]
     by_key: bool
     refused_before: bool
     stopped: GuardStopped | None = None
@@ -271,6 +272,7 @@ class Runner:
             build,
             lease,
             names,
+            {item.name: item.type for item in diff.mapping.fields},
             by_key=diff.mapping.by_key,
             refused_before=diff.facts.rejections > 0,
             stopped=stopped,
@@ -323,6 +325,7 @@ class Runner:
             spool=ready.spool,
             journal=journal,
             shaping=shaping_of(self.sync.config, self.destination),
+            fields=ready.fields,
             on_progress=self.progress.on_records,
             on_tick=follow,
             may_send=lambda: ready.lease.live,

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
+import duckdb
 import httpx
 import orjson
 import pytest
+from sqlglot import exp
 
+from revetl.config import SyncConfig
 from revetl.destinations import TYPES, make_destination
-from revetl.destinations.base import Destination, Record, Records, Refused, Rejection, Verdict, verdict
-from revetl.mapping import default_identifiers
-from revetl.sync.batches import Cut, cut_batches
+from revetl.destinations.base import (
+    Asking,
+    Destination,
+    Record,
+    Records,
+    Refused,
+    Rejection,
+    Step,
+    Unfinished,
+    Verdict,
+    Wait,
+)
+from revetl.mapping import Mapped, default_identifiers, made_alike, parse_expression
+from revetl.sync.batches import Cut, Shaping, cut_batches, opening, record_of, shaping_of
+
+T = TypeVar("T")
 
 FOLDERS = [
     Path(__file__).parent / "cases",
     *map(Path, filter(None, os.environ.get("REVETL_CASES", "").split(":"))),
 ]
-
 
 MODES = {
     "upsert": ("upsert", "update"),
@@ -29,6 +45,7 @@ MODES = {
     "change": ("update", "update"),
     "track": ("events", "add"),
 }
+"""What a case calls an operation, where it is no mirror's: the mode, and what is planned."""
 
 
 def _cases() -> list[Any]:
@@ -52,72 +69,114 @@ class Outcome:
     fatal: bool = False
 
 
-def play(
-    destination: Destination, case: dict[str, Any], records: list[Record]
-) -> tuple[list[httpx.Request], Outcome]:
-    """Run the case: the requests that went out, and the outcome, by the engine's table of verdicts."""
-    sent: list[httpx.Request] = []
-    outcome = Outcome()
-    answers = iter(case.get("responses", []))
-    operation = case["operation"]
-    audience = case.get("audience", "high_churn")
-    # A case names a mode's own operation, or one of a mirror's.
-    mode, planned = MODES.get(operation, ("mirror", operation))
-    whole = Records(f"{audience}.{destination.type}", audience, "run", planned, (), event=case.get("event"))
-    for cut in cut_batches(destination, mode, whole, [(0, records)]):
-        _converse(cut, sent, answers, outcome, destination, mode)
-    return sent, outcome
+class _Judged(Exception):
+    def __init__(self, verdict: Verdict, text: str) -> None:
+        super().__init__(text)
+        self.verdict = verdict
+        self.text = text
 
 
-def _converse(
-    cut: Cut, sent: list[httpx.Request], answers: Any, outcome: Outcome, destination: Destination, mode: str
-) -> None:
-    places = list(range(cut.place, cut.end))
-    if cut.refused is not None:
-        outcome.rejected[cut.place] = cut.refused
-        return
-    assert cut.flow is not None
-    request = cut.request
-    try:
-        while True:
-            assert request is not None
-            sent.append(request)
-            answer: dict[str, Any] = next(answers, {"status": 200, "body": {}})
-            response = httpx.Response(
-                answer["status"],
-                headers=answer.get("headers"),
-                content=_content(answer.get("body")),
-                request=request,
-            )
-            match verdict(response.status_code, destination.statuses):
-                case Verdict.PASS:
-                    request = cut.flow.send(response)
-                case Verdict.RETRY:
-                    outcome.retry += places
-                    return
-                case Verdict.FATAL:
-                    outcome.fatal = True
-                    return
-                case Verdict.SPLIT | Verdict.BISECT:
-                    # One record is rejected; more are halved, and the case's next answers are for the halves.
-                    if len(places) == 1:
-                        outcome.rejected[places[0]] = response.text
-                        return
-                    middle = len(places) // 2
-                    for first, last in ((0, middle), (middle, len(places))):
-                        piece = cut.records[first:last]
-                        flow = destination.flow(mode, piece)
-                        _converse(
-                            Cut(cut.place + first, piece, flow, next(flow)),
-                            sent,
-                            answers,
-                            outcome,
-                            destination,
-                            mode,
-                        )
-                    return
-    except StopIteration as end:
-        result = end.value
+class Player:
+    """Plays a case: requests that a connector makes are kept, and get the case's answers, in order."""
+
+    def __init__(self, destination: Destination, case: dict[str, Any]) -> None:
+        self.destination = destination
+        self.sent: list[httpx.Request] = []
+        self.outcome = Outcome()
+        self._case = case
+        self._answers = iter(case.get("responses", []))
+        self._client = httpx.AsyncClient(
+            transport=httpx.MockTransport(self._answer), auth=destination.auth(), timeout=None
+        )
+        operation = case["operation"]
+        self._mode, planned = MODES.get(operation, ("mirror", operation))
+        audience = case.get("audience", "high_churn")
+        self._whole = Records(
+            f"{audience}.{destination.type}",
+            audience,
+            "run",
+            planned,
+            (),
+            event=case.get("event"),
+            set_if_empty=tuple(case.get("set_if_empty", ())),
+            at="2026-01-02T03:04:05.000Z",
+        )
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.sent.append(request)
+        answer: dict[str, Any] = next(self._answers, {"status": 200, "body": {}})
+        return httpx.Response(
+            answer["status"], headers=answer.get("headers"), content=_content(answer.get("body"))
+        )
+
+    async def play(self) -> None:
+        """Run the case, by the engine's table of verdicts."""
+        if self._case["operation"] == "create_audience":
+            await self._tried(self.destination.create_audience(self._whole.audience))
+            return
+        fields = dict.fromkeys(self._case.get("mapping", {}), "VARCHAR")
+        whole = await self._tried(self.destination.prepare(self._whole, fields))
+        if whole is None:
+            return
+        shaping = shaping_of(SyncConfig(to="case", **self._case.get("sync", {})), self.destination)
+        records = _records(self.destination, self._case, shaping, whole.operation)
+        for cut in cut_batches(self.destination, self._mode, whole, [(0, records)]):
+            await self._deliver(cut)
+
+    async def _tried(self, asking: Asking[T]) -> T | None:
+        """What is found out before the records; nothing when that ended the run."""
+        try:
+            return await self._run(asking)
+        except (_Judged, Refused):
+            self.outcome.fatal = True
+            return None
+
+    async def _run(self, flow: Asking[T], step: Step | None = None) -> T:
+        try:
+            step = next(flow) if step is None else step
+            while True:
+                if isinstance(step, Wait):
+                    step = next(flow)
+                    continue
+                response = await self._client.send(step)
+                judged = self.destination.judge(response)
+                if judged is not Verdict.PASS:
+                    raise _Judged(judged, response.text)
+                step = flow.send(response)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    async def _deliver(self, cut: Cut) -> None:
+        places = list(range(cut.place, cut.end))
+        outcome = self.outcome
+        if cut.refused is not None:
+            outcome.rejected[cut.place] = cut.refused
+            return
+        assert cut.flow is not None
+        try:
+            result = await self._run(cut.flow, cut.request)
+        except _Judged as judged:
+            if judged.verdict in (Verdict.RETRY, Verdict.LIMITED):
+                outcome.retry += places
+            elif judged.verdict is Verdict.FATAL:
+                outcome.fatal = True
+            elif len(places) == 1:
+                outcome.rejected[places[0]] = judged.text
+            else:
+                # They are halved, and the case's next answers are for the halves.
+                middle = len(places) // 2
+                for first, last in ((0, middle), (middle, len(places))):
+                    piece = cut.records[first:last]
+                    flow = self.destination.flow(self._mode, piece)
+                    await self._deliver(Cut(cut.place + first, piece, flow, opening(flow)))
+            return
+        except Unfinished:
+            outcome.retry += places
+            return
+        except Refused:
+            outcome.fatal = True
+            return
         outcome.rejected |= {
             places[index]: why.reason if isinstance(why, Rejection) else why
             for index, why in result.rejected.items()
@@ -126,42 +185,71 @@ def _converse(
         outcome.delivered += [
             place for index, place in enumerate(places) if index not in {*result.rejected, *result.retry}
         ]
-    except Refused:
-        outcome.fatal = True
 
 
 def _content(body: Any) -> bytes:
     return body.encode() if isinstance(body, str) else orjson.dumps(body)
 
 
-def _records(destination: Destination, case: dict[str, Any]) -> list[Record]:
+def _records(
+    destination: Destination, case: dict[str, Any], shaping: Shaping, operation: str
+) -> list[Record]:
+    """The case's rows as records: identifiers by the SQL that the warehouse runs."""
     rows = list(case.get("records", []))
     for repeat in [case["repeat"]] if "repeat" in case else []:
         rows += [repeat["record"]] * repeat["count"]
-    mapping = case.get("mapping", {})
-    identifiers = case.get("identifiers")
-    if identifiers is None:
-        known = [item for item in destination.identifiers if rows and item.column in rows[0]]
-        identifiers = (
-            {known[0].name: known[0].column} if known else default_identifiers(destination.identifiers, "id")
-        )
+    if not rows:
+        return []
+    columns = {name: "VARCHAR" for row in rows for name in row}
+    known = {each.name: each for each in destination.known_by}
+    mapping = dict(case.get("mapping", {}))
+    # What is mapped onto an identifier's name is one.
+    given = {name: mapping.pop(name) for name in list(mapping) if name in known}
+    identifiers = case.get("identifiers") or {
+        **default_identifiers(destination, _key(destination, columns), columns),
+        **given,
+    }
+    mapped = [
+        made_alike(Mapped(name, parse_expression(text, columns, "case"), ""), known[name])
+        for name, text in identifiers.items()
+    ]
     return [
-        Record(
+        record_of(
+            shaping,
+            operation,
             str(next(iter(row.values()))),
-            {name: row[column] for name, column in identifiers.items() if row.get(column) is not None},
-            {name: row.get(column) for name, column in mapping.items()},
+            orjson.dumps({item.name: _value(item, row) for item in mapped}).decode(),
+            orjson.dumps({name: row.get(text) for name, text in mapping.items()}).decode(),
             "run",
-            row.get(case.get("timestamp", "")),
-        )
+        )._replace(timestamp=row.get(case.get("timestamp", "")))
         for row in rows
     ]
+
+
+def _key(destination: Destination, columns: dict[str, str]) -> str:
+    """The column that is most likely the audience's key."""
+    own = [each.column for each in destination.known_by if each.column in columns]
+    return own[0] if own else next(iter(columns))
+
+
+def _value(item: Mapped, row: dict[str, Any]) -> Any:
+    if isinstance(item.expression, exp.Column):
+        return row.get(item.expression.name)
+    with_values = item.expression.transform(
+        lambda node: exp.convert(row.get(node.name)) if isinstance(node, exp.Column) else node
+    )
+    found = duckdb.sql(f"select {with_values.sql('duckdb')}").fetchone()
+    assert found is not None
+    return found[0]
 
 
 @pytest.mark.parametrize(("kind", "case"), _cases())
 def test_case(kind: str, case: dict[str, Any]) -> None:
     config = {"type": kind, **case.get("config", {}), **case.get("secrets", {})}
     destination = make_destination(config, f"case {case['name']}")
-    sent, outcome = play(destination, case, _records(destination, case))
+    player = Player(destination, case)
+    asyncio.run(player.play())
+    sent, outcome = player.sent, player.outcome
     if "request_count" in case:
         assert len(sent) == case["request_count"]
     for request, expected in zip(sent, case.get("requests", []), strict="request_count" not in case):
@@ -193,4 +281,4 @@ def test_every_destination_has_a_sheet_and_cases(kind: str) -> None:
     assert 40 <= len(sheet.splitlines()) <= 90
     cases = orjson.loads((Path(__file__).parent / "cases" / f"{kind}.json").read_bytes())
     assert cases["destination"] == kind
-    assert len(cases["cases"]) >= 6
+    assert len(cases["cases"]) >= 8

@@ -1,0 +1,103 @@
+"""How values that people are known by are made alike, before they are hashed or sent.
+
+What SQL can do is done in the warehouse, by `sql`. What takes a library (phone numbers) is done to the
+records as they are read from the spool, by `late`, and so is then the hashing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+_HASHED = re.compile("[0-9a-fA-F]{64}")
+
+Late = Callable[[str, str | None], str | None]
+"""A value and the region (ISO 3166-1) of those that name none, to the value made alike; None for what is
+none."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How values are made alike: as SQL over `:value`, in words, and what follows on the runner."""
+
+    sql: str
+    words: str
+    late: Late | None = None
+
+
+def _e164(value: str, region: str | None) -> str | None:
+    """`+` and digits (ITU-T E.164). None for what can be no number, or is a national one of no region."""
+    import phonenumbers
+
+    try:
+        number = phonenumbers.parse(value, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _e164_digits(value: str, region: str | None) -> str | None:
+    found = _e164(value, region)
+    return found and found[1:]
+
+
+@lru_cache(maxsize=1_000)
+def _country(value: str, _: str | None) -> str | None:
+    """The two letters (ISO 3166-1) of a country's name or code, in lower case."""
+    import pycountry
+
+    try:
+        return str(pycountry.countries.lookup(value).alpha_2).lower()
+    except LookupError:
+        return None
+
+
+def _country_upper(value: str, region: str | None) -> str | None:
+    found = _country(value, region)
+    return found and found.upper()
+
+
+_LETTERS = "regexp_replace(lower(trim(:value)), '[^[:alnum:]]', '', 'g')"
+
+RULES = {
+    "email": Rule("lower(trim(:value))", "trimmed, lower case"),
+    "gmail": Rule(
+        "case when regexp_like(lower(trim(:value)), '@(gmail|googlemail)[.]com$') then concat("
+        "replace(regexp_replace(lower(trim(:value)), '@.*$', ''), '.', ''), "
+        "regexp_replace(lower(trim(:value)), '^.*@', '@')) else lower(trim(:value)) end",
+        "trimmed, lower case, without the dots before @gmail.com",
+    ),
+    "phone": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only"),
+    "e164": Rule("trim(:value)", "E.164 with its +", _e164),
+    "e164_digits": Rule("trim(:value)", "E.164 without its +", _e164_digits),
+    "text": Rule("trim(:value)", "trimmed"),
+    "lower": Rule("lower(trim(:value))", "trimmed, lower case"),
+    "upper": Rule("upper(trim(:value))", "trimmed, upper case"),
+    "letters": Rule(_LETTERS, "lower case, without spaces and punctuation"),
+    "initial": Rule(f"substr({_LETTERS}, 1, 1)", "the first letter, lower case"),
+    "digits": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only"),
+    "zip": Rule(
+        "regexp_replace(regexp_replace(lower(:value), '[- ]', '', 'g'), '^([0-9]{5})[0-9]{4}$', '\\1')",
+        "lower case, without spaces and dashes; the first five digits of a United States one",
+    ),
+    "country": Rule("trim(:value)", "two letters of ISO 3166-1, lower case", _country),
+    "COUNTRY": Rule("trim(:value)", "two letters of ISO 3166-1, upper case", _country_upper),
+}
+"""What `Identifier.hashed` and `Identifier.normalised` may name. The hash is SHA-256 in lower-case
+hexadecimal; a value that is one already is sent as it is, for a hash of a hash matches nobody."""
+
+
+def finish(rule: str, value: str, region: str | None, *, hashed: bool) -> str | None:
+    """What is sent of a value that the warehouse has read by a rule with a `late` part. None when it cannot
+    be made alike."""
+    late = RULES[rule].late
+    assert late is not None
+    if hashed and _HASHED.fullmatch(value):
+        return value.lower()
+    made = late(value, region)
+    return hashlib.sha256(made.encode()).hexdigest() if made and hashed else made

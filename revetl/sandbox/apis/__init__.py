@@ -1,0 +1,36 @@
+"""The APIs that the sandbox plays: what each takes, its limits and its errors, by docs/destinations/.
+
+A destination is played at `/NAME`, or at `/NAME.ANYTHING` where one tool is there twice.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from revetl.sandbox.apis.base import Api, Sent
+
+PLAYED: dict[str, str] = {}
+"""Module name to class name: those that are told by the name of the destination."""
+
+
+def api_of(destination: str, sent: Sent, secret: str | None) -> Api | None:
+    """The API that a request is to: by the destination's name, else by its path. None where there is none.
+    `secret` is the one of a webhook."""
+    kind = destination.partition(".")[0]
+    if kind in PLAYED:
+        made: Api = getattr(import_module(f"revetl.sandbox.apis.{kind}"), PLAYED[kind])()
+        return made
+    match sent.method, sent.path:
+        case "POST", "/v1/batch":
+            from revetl.sandbox.apis.segment import SegmentApi
+
+            return SegmentApi()
+        case "POST", "/users/track":
+            from revetl.sandbox.apis.braze import BrazeApi
+
+            return BrazeApi()
+        case method, "" | "/":
+            from revetl.sandbox.apis.webhook import WebhookApi, WebhookReadApi
+
+            return WebhookReadApi(secret) if method == "GET" else WebhookApi(secret)
+    return None
