@@ -62,7 +62,9 @@ def _country_upper(value: str, region: str | None) -> str | None:
     return found and found.upper()
 
 
-_LETTERS = "regexp_replace(lower(trim(:value)), '[^[:alnum:]]', '', 'g')"
+_PUNCTUATION = "!-/:-@\\[-`{-~"
+_NAME = f"regexp_replace(lower(trim(:value)), '[{_PUNCTUATION}]', '', 'g')"
+_LETTERS = f"regexp_replace(lower(:value), '[{_PUNCTUATION} ]', '', 'g')"
 
 RULES = {
     "email": Rule("lower(trim(:value))", "trimmed, lower case"),
@@ -78,9 +80,11 @@ RULES = {
     "text": Rule("trim(:value)", "trimmed"),
     "lower": Rule("lower(trim(:value))", "trimmed, lower case"),
     "upper": Rule("upper(trim(:value))", "trimmed, upper case"),
+    "name": Rule(_NAME, "trimmed, lower case, without punctuation"),
     "letters": Rule(_LETTERS, "lower case, without spaces and punctuation"),
     "initial": Rule(f"substr({_LETTERS}, 1, 1)", "the first letter, lower case"),
     "digits": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only"),
+    "two_digits": Rule("lpad(regexp_replace(:value, '[^0-9]', '', 'g'), 2, '0')", "two digits"),
     "zip": Rule(
         "regexp_replace(regexp_replace(lower(:value), '[- ]', '', 'g'), '^([0-9]{5})[0-9]{4}$', '\\1')",
         "lower case, without spaces and dashes; the first five digits of a United States one",

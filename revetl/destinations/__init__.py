@@ -11,6 +11,7 @@ from revetl.errors import UsageError, nearest
 
 TYPES = {
     "braze": "Braze",
+    "facebook_ads": "FacebookAds",
     "segment": "Segment",
     "webhook": "Webhook",
 }

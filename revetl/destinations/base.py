@@ -18,7 +18,7 @@ import orjson
 from pydantic import Field, SecretStr
 
 from revetl.config import Checked
-from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, poll
+from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, object_of, poll
 from revetl.destinations.records import Attribute, Batch, Identifier, Rate, Record, Records, Rejection, Result
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "Unfinished",
     "Verdict",
     "Wait",
+    "object_of",
     "poll",
     "verdict",
 ]
@@ -138,7 +139,6 @@ class Destination(Checked):
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
     timeout: Annotated[float, Field(gt=0)] = 30.0
     retries: Annotated[int, Field(ge=0)] = 5
-    audiences: Mapping[str, str] = {}
     phone_region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
 
     def upsert(self, records: Records) -> Flow:
@@ -174,11 +174,11 @@ class Destination(Checked):
         before named."""
         raise NotImplementedError  # where it is not overridden, `can_read` is false
 
-    def create_audience(self, audience: str) -> Asking[str]:
-        """Make an audience (a list, a campaign) of that name, and give its id there."""
-        raise NotImplementedError  # where it is not overridden, an audience is a field or made by its users
+    def audience_of(self, audience: str) -> str | None:
+        """What the configuration says that an audience is called there."""
+        return None
 
-    def prepare(self, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         """What has to be known of the destination before anything is sent, asked once a run: gives `whole`
         with it. `fields` are the mapped ones, with the engine's types of their values. Raises Refused, in a
         sentence that says what to set, when they or the audience are not there."""
@@ -273,11 +273,25 @@ class Destination(Checked):
 
     def post(self, path: str, *, json: Any, headers: Mapping[str, str] | None = None) -> httpx.Request:
         """A POST of `json` to `path` under the base URL."""
+        return self.request("POST", path, json=json, headers=headers)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Request:
+        """A call of `path` under the base URL, with `json` as its body where there is any."""
+        said = {} if json is None else {"Content-Type": "application/json"}
         return httpx.Request(
-            "POST",
+            method,
             self.base_url.rstrip("/") + path,
-            headers={**self.headers(), "Content-Type": "application/json", **(headers or {})},
-            content=orjson.dumps(json),
+            params=params or None,
+            headers={**self.headers(), **said, **(headers or {})},
+            content=None if json is None else orjson.dumps(json),
         )
 
     @classmethod

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
+import orjson
 
 from revetl.destinations.records import Result
 
@@ -35,6 +36,17 @@ class Refused(Exception):
 class Unfinished(Exception):
     """Raised in a flow when a job was taken, and did not say in time what became of it: the outcome of its
     records is unknown, and they are sent again with the next run."""
+
+
+def object_of(response: httpx.Response, *keys: str) -> dict[str, Any]:
+    """The JSON object at `keys` of a response; empty where there is none, as in a proxy's error page."""
+    try:
+        found = orjson.loads(response.content)
+        for key in keys:
+            found = found[key]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def poll(

@@ -48,13 +48,12 @@ class Cut:
 @dataclass(frozen=True)
 class Shaping:
     """How a sync words its records: what becomes of nulls, what an archived record's fields are, what makes
-    identifiers alike that the warehouse could not, by name, and why a record is of no use."""
+    identifiers alike that the warehouse could not, by name."""
 
     nulls: str = "send"
     cleared: Any = None
     archive: Mapping[str, Any] | None = None
     late: Mapping[str, Callable[[str], str | None]] = field(default_factory=dict)
-    unusable: Callable[[Record], str | None] = lambda _: None
 
     def identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """The identifiers as they are sent: without those that are null, or cannot be made alike."""
@@ -83,7 +82,7 @@ def shaping_of(sync: SyncConfig, destination: Destination) -> Shaping:
         if rule is not None and RULES[rule].late is not None:
             hashed = identifier.hashed is not None
             late[identifier.name] = partial(finish, rule, region=destination.phone_region, hashed=hashed)
-    return Shaping(sync.nulls, destination.cleared, sync.archive or None, late, destination.unusable)
+    return Shaping(sync.nulls, destination.cleared, sync.archive or None, late)
 
 
 def record_of(
@@ -101,11 +100,12 @@ def record_of(
     problem = _nonfinite(values) if NONFINITE in fields else None
     moment = values.pop(TIMESTAMP, None)
     sent = shaping.fields(operation, values)
-    record = Record(key, shaping.identifiers(known), sent, origin, moment, problem)
-    if problem is None and (why := shaping.unusable(record)) is not None:
-        lost = [name for name in shaping.late if known.get(name) and name not in record.identifiers]
-        record = record._replace(problem=f"{why}; {', '.join(lost)} cannot be read" if lost else why)
-    return record
+    alike = shaping.identifiers(known)
+    if not alike and (lost := [name for name in shaping.late if known.get(name)]):
+        problem = (
+            f"its identifiers are none the destination knows people by: {', '.join(lost)} cannot be read"
+        )
+    return Record(key, alike, sent, origin, moment, problem)
 
 
 def _integer(digits: str) -> int | str:
@@ -168,10 +168,11 @@ def cut_batches(
         if not waiting:
             place = first
         for record in records:
-            if record.problem is not None:
+            refused = record.problem or destination.unusable(record)
+            if refused is not None:
                 while waiting:
                     yield next_cut()
-                yield Cut(place, replace(whole, records=(record,)), refused=record.problem)
+                yield Cut(place, replace(whole, records=(record,)), refused=refused)
                 place += 1
                 continue
             waiting.append(record)

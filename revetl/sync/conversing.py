@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import httpx
+import orjson
 
-from revetl.destinations.base import Asking, Step, Unfinished, Wait
+from revetl.destinations.base import Asking, Refused, Step, Unfinished, Wait
 from revetl.transport import GaveUp, Transport
 
 T = TypeVar("T")
+_EXCERPT = 300
+_UNLIKE = (orjson.JSONDecodeError, LookupError, TypeError, AttributeError)
+"""What a connector raises that reads an answer of another form than its tool's."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Ended(Generic[T]):
 
 async def converse(transport: Transport, flow: Asking[T], step: Step | None = None) -> Ended[T]:
     """Run a flow to its end, and close it; `step` is its first one where that was taken already. Raises what
-    `Transport.send` raises, what the flow raises, and GaveUp for a job that never ended."""
+    `Transport.send` raises, Refused (from the flow, or for an answer that it cannot read), and GaveUp for a
+    job that never ended."""
     response: httpx.Response | None = None
     unsure = False
     try:
@@ -38,7 +43,15 @@ async def converse(transport: Transport, flow: Asking[T], step: Step | None = No
                 continue
             response = await transport.send(step)
             unsure |= response.extensions["maybe_applied"]
-            step = flow.send(response)
+            try:
+                step = flow.send(response)
+            except _UNLIKE as error:
+                is_json = not isinstance(error, orjson.JSONDecodeError)
+                what = f"what its API does not ({error!r})" if is_json else f"what is not JSON ({error})"
+                excerpt = response.text[:_EXCERPT]
+                raise Refused(
+                    f"{response.request.url.host} answered {what}: {excerpt} Is the address right?"
+                ) from None
     except StopIteration as end:
         return Ended(end.value, response, unsure)
     except Unfinished as error:

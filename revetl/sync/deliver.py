@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-import orjson
-
 from revetl.destinations.base import Destination, Records, Refused, Rejection, Result, Verdict
 from revetl.errors import DestinationRefused, Locked
 from revetl.sync.batches import Cut, Shaping, cut_batches, opening, records_of
@@ -69,13 +67,9 @@ class Delivery:
     async def _prepare(self, transport: Transport) -> None:
         """Find out what has to be known of the destination before anything is sent."""
         try:
-            ended = await converse(transport, self.destination.prepare(self.whole, self.fields))
+            ended = await converse(transport, self.destination.prepare(self.mode, self.whole, self.fields))
         except (Refused, NotAccepted) as error:
             raise DestinationRefused(transport.redact(str(error))) from None
-        except orjson.JSONDecodeError as error:
-            raise DestinationRefused(
-                f"{self.destination.base_url} answered what is not JSON ({error}). Is the address right?"
-            ) from None
         self.whole = ended.value
 
     async def _deliver(self, transport: Transport, operation: str) -> None:
@@ -178,10 +172,6 @@ class Delivery:
             ended = await converse(transport, cut.flow, cut.request)
         except Refused as error:
             raise DestinationRefused(transport.redact(str(error))) from None
-        except orjson.JSONDecodeError as error:
-            raise DestinationRefused(
-                f"{cut.request.url.host} answered what is not JSON ({error}). Is the address right?"
-            ) from None
         refused = ended.value.rejected or ended.value.retry
         answer = ended.response.text if refused and ended.response is not None else None
         text = None if answer is None else transport.redact(answer)[:_ANSWER_EXCERPT]

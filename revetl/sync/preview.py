@@ -148,7 +148,7 @@ def _requests(
         return [], 0
     shaping = shaping_of(sync.config, destination)
     records = [record_of(shaping, operation, *texts) for texts in samples]
-    audience_id = destination.audiences.get(sync.audience.name, _AUDIENCE_ID)
+    audience_id = destination.audience_of(sync.audience.name) or _AUDIENCE_ID
     whole = replace(whole_of(sync, "plan", operation), audience_id=audience_id)
     cuts = list(cut_batches(destination, sync.config.mode, whole, [(0, records)]))
     made = [cut.request for cut in cuts if cut.request is not None]

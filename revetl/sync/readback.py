@@ -100,7 +100,3 @@ async def _converse(transport: Transport, destination: Destination, flow: Readin
         return (await converse(transport, flow)).value
     except (Refused, NotAccepted) as error:
         raise DestinationRefused(f"{host} cannot be read back: {transport.redact(str(error))}") from None
-    except orjson.JSONDecodeError as error:
-        raise DestinationRefused(
-            f"{host} cannot be read back: it answered what is not JSON ({error}). Is the address right?"
-        ) from None

@@ -17,6 +17,7 @@ from sqlglot import exp
 
 from revetl.config import SyncConfig
 from revetl.destinations import TYPES, make_destination
+from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import (
     Asking,
     Destination,
@@ -112,10 +113,11 @@ class Player:
     async def play(self) -> None:
         """Run the case, by the engine's table of verdicts."""
         if self._case["operation"] == "create_audience":
+            assert isinstance(self.destination, HasAudiences)
             await self._tried(self.destination.create_audience(self._whole.audience))
             return
         fields = dict.fromkeys(self._case.get("mapping", {}), "VARCHAR")
-        whole = await self._tried(self.destination.prepare(self._whole, fields))
+        whole = await self._tried(self.destination.prepare(self._mode, self._whole, fields))
         if whole is None:
             return
         shaping = shaping_of(SyncConfig(to="case", **self._case.get("sync", {})), self.destination)
@@ -238,7 +240,7 @@ def _value(item: Mapped, row: dict[str, Any]) -> Any:
     with_values = item.expression.transform(
         lambda node: exp.convert(row.get(node.name)) if isinstance(node, exp.Column) else node
     )
-    found = duckdb.sql(f"select {with_values.sql('duckdb')}").fetchone()
+    found = duckdb.execute(f"select {with_values.sql('duckdb')}").fetchone()
     assert found is not None
     return found[0]
 
@@ -259,12 +261,20 @@ def test_case(kind: str, case: dict[str, Any]) -> None:
         if "body" in expected:
             assert _body(request, expected) == expected["body"]
     expected_outcome = case["outcome"]
-    assert sorted(outcome.delivered) == expected_outcome["delivered"]
+    assert sorted(outcome.delivered) == _indexes(expected_outcome["delivered"])
     assert set(outcome.rejected) == {int(index) for index in expected_outcome["rejected"]}
     for index, reason in expected_outcome["rejected"].items():
         assert str(reason).lower() in outcome.rejected[int(index)].lower()
     assert sorted(outcome.retry) == expected_outcome["retry"]
     assert outcome.fatal is expected_outcome["fatal"]
+
+
+def _indexes(said: Any) -> list[int]:
+    """The list, or what `0-9999` stands for."""
+    if not isinstance(said, str):
+        return list(said)
+    first, _, last = said.partition("-")
+    return list(range(int(first), int(last) + 1))
 
 
 def _body(request: httpx.Request, expected: dict[str, Any]) -> Any:

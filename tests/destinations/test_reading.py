@@ -20,6 +20,7 @@ def page_of(config: dict[str, Any], body: str, cursor: str | None = None) -> tup
     """The request for a page of `high churn`, and the page in the answer."""
     flow = make_destination(config, "case").read("high churn", cursor)
     request = next(flow)
+    assert isinstance(request, httpx.Request)
     with pytest.raises(StopIteration) as end:
         flow.send(httpx.Response(200, content=body, request=request))
     return request, end.value.value
@@ -69,6 +70,7 @@ def test_a_page_is_read(body: str, page: Page) -> None:
 def test_what_is_no_page_is_refused(body: str) -> None:
     flow = make_destination(READ, "case").read("vips")
     request = next(flow)
+    assert isinstance(request, httpx.Request)
     with pytest.raises(Refused, match="Have it answer so, or leave read_url out"):
         flow.send(httpx.Response(200, content=body, request=request))
 

@@ -9,7 +9,9 @@ from importlib import import_module
 
 from revetl.sandbox.apis.base import Api, Sent
 
-PLAYED: dict[str, str] = {}
+PLAYED: dict[str, str] = {
+    "facebook_ads": "FacebookAdsApi",
+}
 """Module name to class name: those that are told by the name of the destination."""
 
 

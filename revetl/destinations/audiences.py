@@ -1,0 +1,55 @@
+"""What destinations share that keep an audience as a thing of its own: a list, a segment, a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from revetl.destinations.base import Asking, Destination, Flow, Records
+
+
+class HasAudiences(Destination):
+    """A destination whose audiences have ids. Each is taken from `audiences` (by the audience's name), else
+    `audience_id`, else it is the one that has the audience's name there, and is made where there is none."""
+
+    audiences: Mapping[str, str] = {}
+    audience_id: str | None = None
+
+    def find_audience(self, audience: str) -> Asking[str | None]:
+        """The id of the audience of that name; None where there is none."""
+        raise NotImplementedError  # every connector has it
+
+    def create_audience(self, audience: str) -> Asking[str]:
+        """Make an audience of that name, and give its id."""
+        raise NotImplementedError  # every connector has it
+
+    def audience_of(self, audience: str) -> str | None:
+        return self.audiences.get(audience, self.audience_id)
+
+    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+        if mode != "mirror" and not self.matches_by_all:
+            return whole
+        known = self.audience_of(whole.audience)
+        if known is None:
+            known = yield from self.find_audience(whole.audience)
+        if known is None:
+            known = yield from self.create_audience(whole.audience)
+        return replace(whole, audience_id=known)
+
+
+class AdAudience(HasAudiences):
+    """People for advertisements: it holds nothing of them but that they are in the audience, and looks for
+    them by all it is given."""
+
+    matches_by_all: ClassVar[bool] = True
+    takes_other_fields: ClassVar[bool] = False
+
+    def upsert(self, records: Records) -> Flow:
+        return self.add(records)
+
+    def add(self, records: Records) -> Flow:
+        raise NotImplementedError  # every connector has it
+
+    def update(self, records: Records) -> Flow:
+        return self.add(records)

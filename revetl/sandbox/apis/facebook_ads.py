@@ -1,0 +1,75 @@
+"""Meta's Custom Audiences: docs/destinations/facebook_ads.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
+from revetl.sandbox.rules import Rule
+from revetl.sandbox.store import Held
+
+_PLAIN = frozenset({"EXTERN_ID", "MADID", "APPUID", "PAGEUID"})
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class FacebookAdsApi:
+    """Audiences of an account, and their users. Somebody is their first key; what should be hashed and is
+    not is invalid."""
+
+    max_rows: int = 10_000
+    name: str = "facebook_ads"
+
+    def read(self, sent: Sent, held: Held) -> Call | Answer:
+        if not sent.bearer:
+            return _error(401, 190, "Invalid OAuth access token")
+        match sent.method, sent.parts[1:]:
+            case "GET", [account] if account.startswith("act_"):
+                return Call({"id": account, "name": "sandbox", "account_status": 1}, [], "probe")
+            case "GET", [_, "customaudiences"]:
+                return Call(None, [], "find")
+            case "POST", [_, "customaudiences"]:
+                return Call(sent.json()["name"], [], "create")
+            case (("POST" | "DELETE"), [audience, "users"]):
+                if audience not in held.lists:
+                    return _error(400, 100, "Object does not exist", error_subcode=33)
+                payload = sent.json()["payload"]
+                if len(payload["data"]) > self.max_rows:
+                    return _error(400, 100, f"more than {self.max_rows} users")
+                ids = [str(next((value for value in row if value), "")) for row in payload["data"]]
+                operation = "add" if sent.method == "POST" else "remove"
+                return Call({**payload, "audience": audience}, ids, operation)
+        return _error(400, 2500, f"Unknown path components: {sent.path}")
+
+    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+        if call.operation == "probe":
+            return Answer(200, call.body)
+        if call.operation == "find":
+            return Answer(200, {"data": [{"id": made, "name": name} for made, name in held.lists.items()]})
+        if call.operation == "create":
+            return Answer(200, {"id": held.new_list(call.body)}, applied=True)
+        audience = held.lists[call.body["audience"]]
+        invalid = []
+        for row, person in zip(call.body["data"], call.ids, strict=True):
+            known = {key: value for key, value in zip(call.body["schema"], row, strict=True) if value}
+            unhashed = [key for key in known if key not in _PLAIN and not _SHA256.fullmatch(known[key])]
+            if unhashed or refusing(rejecting, person):
+                invalid.append(row)
+            elif call.operation == "add":
+                held.put(audience, person, known)
+            else:
+                held.take_out(audience, person)
+        body = {
+            "audience_id": call.body["audience"],
+            "session_id": "1",
+            "num_received": len(call.ids),
+            "num_invalid_entries": len(invalid),
+            "invalid_entry_samples": {str(at): str(row) for at, row in enumerate(invalid)},
+        }
+        return Answer(200, body, applied=True)
+
+
+def _error(status: int, code: int, message: str, **more: Any) -> Answer:
+    return Answer(status, {"error": {"message": message, "type": "OAuthException", "code": code, **more}})

@@ -1,0 +1,110 @@
+"""Each destination that the sandbox plays, there and back: 1,200 people in, 100 changed, 300 out, while what
+can go wrong does."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from revetl.destinations import destination_class
+from tests.conftest import SandboxClient
+from tests.support.project import ProjectFolder
+
+SETUPS = {file.stem: file for file in sorted((Path(__file__).parent / "sandbox").glob("*.json"))}
+FAULTS: dict[str, list[dict[str, Any]]] = {
+    "2 % of requests fail": [
+        {"kind": "drop", "when": "before", "probability": 0.005},
+        {"kind": "drop", "when": "after", "probability": 0.005},
+        {"kind": "status", "status": 500, "probability": 0.01},
+    ],
+    "20 % of requests fail": [
+        {"kind": "status", "status": 429, "retry_after": 0, "probability": 0.1},
+        {"kind": "status", "status": 503, "probability": 0.1},
+    ],
+}
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A file of tests/destinations/sandbox/: how a destination is configured, and how it shows what it holds.
+    `path` follows the sandbox's address. `person` is what the sandbox calls person `i`, hashed where `hashed`
+    is set, and `score` the field in which a change shows. `rejects`: it can refuse one record of many."""
+
+    kind: str
+    config: dict[str, Any]
+    sync: dict[str, Any] = field(default_factory=dict)
+    key: str = "user_id"
+    path: str = ""
+    person: str = "u{i}"
+    hashed: bool = False
+    score: str | None = None
+    rejects: bool = True
+
+    def called(self, i: int) -> str:
+        """What the sandbox calls a person."""
+        name = self.person.format(i=i)
+        return hashlib.sha256(name.encode()).hexdigest() if self.hashed else name
+
+
+def people(first: int, last: int, score: str) -> str:
+    """A query of people, with all that a destination may know somebody by."""
+    return f"""
+        select 'u' || i as user_id, 'u' || i || '@example.com' as email,
+            '+4479' || lpad(cast(i as varchar), 8, '0') as phone, 'First' || i as first_name,
+            'Last' || i as last_name, 'London' as city, 'GB' as country, 'N1C4AG' as postal_code,
+            'Company ' || i as company, cast({score} as integer) as score
+        from range({first}, {last}) as t (i)
+    """
+
+
+@pytest.mark.parametrize("faults", FAULTS)
+@pytest.mark.parametrize("kind", SETUPS)
+def test_what_is_held_is_the_audience(
+    kind: str, faults: str, tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = Setup(kind, **orjson.loads(SETUPS[kind].read_bytes()))
+    # Small batches, for faults come by the request.
+    made = destination_class(kind, kind)
+    monkeypatch.setattr(made, "batch", replace(made.batch, records=min(50, made.batch.records)))
+    address = f"{sandbox.url}/{kind}{setup.path}"
+    config = {"base_url": address, "retries": 12, **setup.config, "type": kind}
+    project = ProjectFolder(tmp_path / "shop", {kind: config})
+    meta = {"key": setup.key, "sync": [{"to": kind, "max_change": 2, **setup.sync}]}
+    project.audience("vips", people(0, 1_200, "7"), meta)
+    refused = [i for i in range(1_200) if setup.rejects and i % 50 == 33]
+    names = "|".join(setup.called(i) for i in refused)
+    sandbox.misbehave(*FAULTS[faults], *([{"kind": "reject", "pattern": f"^({names})$"}] if refused else []))
+    _deliver(project)
+    _compare(sandbox, setup, {i: 7 for i in range(1_200) if i not in refused})
+    sandbox.misbehave(*FAULTS[faults])
+    project.audience("vips", people(300, 1_200, "case when i < 400 then 9 else 7 end"))
+    _deliver(project)
+    sandbox.behave()
+    _deliver(project, retry=True)
+    _compare(sandbox, setup, {i: 9 if i < 400 else 7 for i in range(300, 1_200)})
+    (plan,) = project.open().plan("vips")
+    assert plan.changes == 0
+
+
+def _deliver(project: ProjectFolder, *, retry: bool = False) -> None:
+    """Sync until it is done: after a run that ends with unknown outcomes, one that sends them again."""
+    for _ in range(6):
+        (run,) = project.open().sync("vips", retry=retry)
+        if run.unsent == 0 and run.status in ("success", "rejected"):
+            return
+    raise AssertionError(f"it never ended: {run}")
+
+
+def _compare(sandbox: SandboxClient, setup: Setup, scores: dict[int, int]) -> None:
+    held = sandbox.members(setup.kind, "vips")
+    assert set(held) == {setup.called(i) for i in scores}
+    if setup.score is not None:
+        found = {person: fields[setup.score] for person, fields in held.items()}
+        assert found == {setup.called(i): score for i, score in scores.items()}
