@@ -1,0 +1,41 @@
+"""Fields of a destination against what is mapped onto them, before the first record is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from revetl.destinations.flows import Refused
+from revetl.errors import nearest
+
+NUMBER, BOOLEAN, MOMENT, TEXT = "number", "boolean", "date or time", "text"
+
+_KINDS = {
+    NUMBER: ("int", "decimal", "numeric", "double", "float", "real", "bigint", "number", "hugeint"),
+    BOOLEAN: ("bool",),
+    MOMENT: ("date", "time"),
+}
+
+
+def check_fields(destination: str, fields: Mapping[str, str], there: Mapping[str, str | None]) -> None:
+    """Compare mapped fields (name to the engine's type) with those that are there (name to NUMBER, BOOLEAN,
+    MOMENT, TEXT, or None for one that takes anything; a field that cannot be written is left out of it).
+    Raises Refused for a field that is not there, and for a type that it does not take: text takes all, and a
+    value whose type the engine does not tell goes through."""
+    for name, given in fields.items():
+        if name not in there:
+            raise Refused(f"{destination} has no field '{name}' to write. {nearest(name, there)}")
+        wanted, kind = there[name], _kind(given)
+        if wanted not in (None, TEXT, kind) and kind is not None:
+            raise Refused(
+                f"{destination}: field '{name}' takes a {wanted}, and is given {given}. "
+                f"Map a column of that type, or cast it in `fields`."
+            )
+
+
+def _kind(engine_type: str) -> str | None:
+    """The kind of an engine's type; None where it is of no such."""
+    lower = engine_type.lower()
+    for kind, words in _KINDS.items():
+        if any(word in lower for word in words):
+            return kind
+    return TEXT if any(word in lower for word in ("char", "text", "string")) else None
