@@ -122,6 +122,13 @@ def make_mapping(
         name: text for name, text in fields.items() if sync.fields is not None or name not in sync.constants
     }
     named = [*fields, *sync.constants]
+    if sync.mode in _CREATING:
+        for each in destination.known_fields:
+            if each.required and each.name not in (*named, *identifiers):
+                raise UsageError(
+                    f"{place}: '{sync.to}' creates nobody without '{each.name}'. Map a column or an "
+                    f"expression onto it in `fields` ({each.name}: {each.column}), or use mode 'update'."
+                )
     for option in ("set_if_empty", "archive"):
         for name in getattr(sync, option):
             if name not in named:
@@ -152,6 +159,10 @@ def check_names(sync: SyncConfig, destination: Destination, place: str) -> None:
         raise UsageError(f"{place}: set_if_empty: '{sync.to}' cannot tell whether a field is empty.")
     for name in sorted(sync.constants.keys() & (sync.fields or {}).keys()):
         raise UsageError(f"{place}: constants.{name}: fields maps '{name}' too. Keep one of the two.")
+
+
+_CREATING = ("mirror", "upsert", "insert", "archive")
+"""The modes that make people who are not there."""
 
 
 class MissingColumn(UsageError):

@@ -196,7 +196,7 @@ class Workspace:
         )
         destination = make_destination(config, place)
         for name in destination.secret_names():
-            if "env_var" not in str(self._destination_config(sync).get(name, "env_var")):
+            if "{{" not in str(self._destination_config(sync).get(name, "{{")):
                 self.say(
                     f"Warning: {place}.{name} is a secret written in a file. "
                     "Write \"{{ env_var('NAME') }}\" and export it."

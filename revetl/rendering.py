@@ -1,9 +1,10 @@
-"""YAML values with `env_var` in them, as dbt renders its profiles."""
+"""YAML values with what is kept elsewhere in them: `env_var` as dbt has it, `file`, `keyring`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -13,15 +14,16 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from revetl.errors import UsageError
 
 
-class MissingVariable(Exception):
-    """`env_var` was asked for a variable that is not set and has no default."""
+class Missing(Exception):
+    """What was asked for is not there, and has no default. The sentence ends with what to do."""
 
 
 def render(value: Any, place: str, *, placeholders: bool = False, way_out: str = "") -> Any:
-    """A YAML value with its Jinja rendered, as dbt renders `profiles.yml`: `env_var(name, default)` only.
+    """A YAML value with its Jinja rendered: `env_var(name, default)` as dbt has it, `file(path)` for what a
+    file holds, `keyring(service, name)` for what the system's keyring does.
 
-    With `placeholders` a variable that is not set becomes `<NAME>`, so that requests can be shown without
-    credentials. Raises UsageError naming `place`, the key and the variable; `way_out` ends its sentence.
+    With `placeholders` what is not there becomes `<NAME>`, so that requests can be shown without
+    credentials. Raises UsageError naming `place`, the key and what is missing; `way_out` ends its sentence.
     """
     if isinstance(value, Mapping):
         return {
@@ -38,23 +40,48 @@ def render(value: Any, place: str, *, placeholders: bool = False, way_out: str =
 
     def env_var(name: str, default: str | None = None) -> str:
         found = os.environ.get(name, default)
-        if found is None:
-            if placeholders:
-                # A URL has to look like one to pass for a URL.
-                return f"https://{name}.invalid" if place.endswith(("url", "endpoint")) else f"<{name}>"
-            raise MissingVariable(name)
-        return found
+        return missing(name, f"environment variable {name} is not set. Export it") if found is None else found
+
+    def file(path: str) -> str:
+        try:
+            return Path(path).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            return missing(Path(path).name, f"{path} cannot be read ({error}). Put the secret there")
+
+    def keyring(service: str, name: str) -> str:
+        found = _from_keyring(service, name)
+        how = f"the keyring has no '{name}' of '{service}'. Run `keyring set {service} {name}`"
+        return missing(name, how) if found is None else found
+
+    def missing(name: str, sentence: str) -> str:
+        if not placeholders:
+            raise Missing(sentence)
+        # A URL has to look like one to pass for a URL.
+        return f"https://{name}.invalid" if place.endswith(("url", "endpoint")) else f"<{name}>"
 
     environment = ImmutableSandboxedEnvironment(undefined=_Strict)
-    environment.globals = {"env_var": env_var}
+    environment.globals = {"env_var": env_var, "file": file, "keyring": keyring}
     environment.filters.update(as_number=_as_number, as_bool=_as_bool, as_native=yaml.safe_load, as_text=str)
     try:
         return environment.from_string(value).render()
-    except MissingVariable as error:
-        way_out = f" Export it{way_out}."
-        raise UsageError(f"{place}: environment variable {error} is not set.{way_out}") from None
+    except Missing as error:
+        raise UsageError(f"{place}: {error}{way_out}.") from None
     except TemplateError as error:
-        raise UsageError(f"{place}: {error.message}. Only env_var('NAME') is known here.") from None
+        raise UsageError(
+            f"{place}: {error.message}. Only env_var('NAME'), file('PATH') and keyring('SERVICE', 'NAME') "
+            "are known here."
+        ) from None
+
+
+def _from_keyring(service: str, name: str) -> str | None:
+    try:
+        import keyring
+    except ImportError:
+        raise Missing("keyring() needs a library. Run `pip install 'revetl[keyring]'`") from None
+    try:
+        return keyring.get_password(service, name)
+    except keyring.errors.KeyringError as error:
+        raise Missing(f"the keyring cannot be read ({error}). Unlock it, or use env_var or file") from None
 
 
 class _Strict(Undefined):

@@ -63,7 +63,12 @@ def show_command(kind: str, output: str, quiet: bool, no_color: bool) -> None:
     click.echo(f"a request    {', '.join(limits)}")
     click.echo(f"requests     {_pace(told['rate'])}")
     click.echo(f"set_if_empty {'yes' if told['set_if_empty'] else 'no'}")
-    for title, rows in (("identifiers", _identifiers(told)), ("configuration", _keys(told))):
+    click.echo(f"audiences    {'have ids there' if told['audiences'] else 'are fields, or all there is'}")
+    click.echo(f"fields       {'any' if told['other_fields'] else 'these only, if any'}")
+    titles = {"identifiers": _identifiers(told), "fields": _fields_of(told), "configuration": _keys(told)}
+    for title, rows in titles.items():
+        if not rows:
+            continue
         click.echo(f"\n{title}")
         width = max(len(name) for name, _ in rows)
         for name, words in rows:
@@ -72,8 +77,21 @@ def show_command(kind: str, output: str, quiet: bool, no_color: bool) -> None:
 
 def _identifiers(told: dict[str, Any]) -> list[tuple[str, str]]:
     return [
-        (each["name"], f"from {each['column']}" + (f", hashed ({each['hashed']})" if each["hashed"] else ""))
+        (
+            each["name"],
+            f"from {each['column']}"
+            + (f", hashed ({each['hashed']})" if each["hashed"] else "")
+            + (f", made alike ({each['normalised']})" if each["normalised"] else "")
+            + ("" if each["alone"] else ", beside another"),
+        )
         for each in told["identifiers"]
+    ]
+
+
+def _fields_of(told: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (each["name"], f"{each['type']}, from {each['column']}" + (", required" if each["required"] else ""))
+        for each in told["fields"]
     ]
 
 
@@ -96,6 +114,7 @@ def _told(kind: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from revetl.destinations import destination_class
+    from revetl.destinations.audiences import HasAudiences
 
     found = destination_class(kind, "destinations show")
     secrets = found.secret_names()
@@ -106,6 +125,9 @@ def _told(kind: str) -> dict[str, Any]:
         "batch": asdict(found.batch),
         "rate": None if found.rate is None else asdict(found.rate),
         "identifiers": [asdict(each) for each in found.identifiers],
+        "fields": [asdict(each) for each in found.known_fields],
+        "other_fields": found.takes_other_fields,
+        "audiences": issubclass(found, HasAudiences),
         "set_if_empty": found.can_set_if_empty,
         "configuration": [
             {

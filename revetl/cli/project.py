@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from revetl.cli.common import Output, open_project, output_options, project_options
 from revetl.errors import RevetlError, UsageError
+
+if TYPE_CHECKING:
+    from revetl.destinations.base import Destination
 
 
 @click.command("init")
@@ -69,7 +73,9 @@ def list_command(output: str, quiet: bool, no_color: bool, **options: Any) -> No
 @output_options
 @project_options
 def debug_command(output: str, quiet: bool, no_color: bool, **options: Any) -> int:
-    """Check the project, the warehouse, the audiences and the destinations' settings."""
+    """Check the project, the warehouse, the audiences, and that the destinations take our credentials."""
+    from revetl.sync.probing import probed
+
     out = Output(output, quiet, no_color)
     checks: list[dict[str, Any]] = []
     code = 0
@@ -98,12 +104,17 @@ def debug_command(output: str, quiet: bool, no_color: bool, **options: Any) -> i
         audiences = project.audiences
     except RevetlError:
         audiences = []
+    destinations: dict[str, Destination] = {}
     for sync in (sync for audience in audiences for sync in audience.syncs):
 
         def configured(sync: Any = sync) -> str:
-            return f"{workspace.destination(sync).type}, {sync.config.mode}"
+            destination = workspace.destination(sync)
+            destinations.setdefault(sync.config.to, destination)
+            return f"{destination.type}, {sync.config.mode}"
 
         check(f"sync {sync.name}", configured)
+    for name, destination in destinations.items():
+        check(f"destination {name}", partial(probed, destination))
     if out.json:
         out.print_json({"ok": code == 0, "checks": checks})
     else:

@@ -55,7 +55,8 @@ class Delivery:
         when another run took the lease; what was acknowledged until then is in the journal. Ends early when
         `stop` is set."""
         async with Transport(self.destination) as transport:
-            await self._prepare(transport)
+            if any(self.spool.rows(operation) for operation in OPERATIONS):
+                await self._prepare(transport)
             for operation in OPERATIONS:
                 # All removes are acknowledged before the first update goes out, and so on.
                 await self._deliver(transport, operation)

@@ -1,0 +1,30 @@
+"""Asking a destination something harmless, to know that it is there and takes the credentials."""
+
+from __future__ import annotations
+
+import httpx
+
+from revetl.destinations.base import Destination, Refused
+from revetl.errors import DestinationRefused
+from revetl.sync.loop import run_to_end
+from revetl.transport import NotAccepted, Transport
+
+
+def probed(destination: Destination) -> str:
+    """What the destination says of a harmless request, in a few words. Raises DestinationRefused when it
+    cannot be reached or does not take the credentials."""
+    if not destination.can_probe:
+        return "not asked, as it has no call that changes nothing"
+    request = destination.probe()
+    response = run_to_end(lambda: _ask(destination, request))
+    return f"{request.url.host} answers {response.status_code}"
+
+
+async def _ask(destination: Destination, request: httpx.Request) -> httpx.Response:
+    # Whoever waits for it wants to know now.
+    async with Transport(destination.model_copy(update={"retries": 1})) as transport:
+        try:
+            return await transport.send(request)
+        except (NotAccepted, Refused) as error:
+            said = transport.redact(str(error))
+            raise DestinationRefused(f"{request.url.host} refused a harmless call: {said}") from None
