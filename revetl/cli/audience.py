@@ -1,4 +1,4 @@
-"""`revetl audience`: import, overlap and preview."""
+"""`revetl audience`: import, overlap, preview and matched."""
 
 from __future__ import annotations
 
@@ -118,6 +118,37 @@ def preview_command(name: str, sample: int, output: str, quiet: bool, no_color: 
         out.print_json(asdict(found))
         return
     _print_preview(out, found)
+
+
+@audience_command.command("matched")
+@click.argument("name", metavar="AUDIENCE")
+@output_options
+@project_options
+def matched_command(name: str, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
+    """How many of AUDIENCE's people its ad platforms have found, as they say, and whether that is enough."""
+    from revetl.audiences import match_rates
+
+    out = Output(output, quiet, no_color)
+    found = match_rates(open_project(out, **options).workspace, name)
+    if out.json:
+        out.print_json([{**asdict(each), "share": each.share, "usable": each.is_usable} for each in found])
+        return
+    words = {None: "", True: "yes", False: "too few"}
+    out.print_table(
+        ("sync", "held", "at least", "at most", "share", "smallest", "usable"),
+        [
+            (
+                each.sync,
+                each.held,
+                each.at_least,
+                each.at_most,
+                _percent(each.share),
+                each.smallest,
+                words[each.is_usable],
+            )
+            for each in found
+        ],
+    )
 
 
 def _print_preview(out: Output, found: AudiencePreview) -> None:

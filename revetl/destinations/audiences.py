@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from revetl.destinations.base import Asking, Destination, Flow, Records
+
+
+@dataclass(frozen=True)
+class Matched:
+    """How many people a destination has found of an audience: at least, and at most. None where it does not
+    say, as of audiences that are too small or too new."""
+
+    at_least: int | None = None
+    at_most: int | None = None
 
 
 class HasAudiences(Destination):
@@ -44,6 +53,17 @@ class AdAudience(HasAudiences):
 
     matches_by_all: ClassVar[bool] = True
     takes_other_fields: ClassVar[bool] = False
+    smallest: ClassVar[int | None] = None
+    """The fewest matched people with whom it uses an audience."""
+
+    @classmethod
+    def tells_matched(cls) -> bool:
+        """Whether it can be asked how many people it has found."""
+        return cls.matched is not AdAudience.matched
+
+    def matched(self, audience_id: str) -> Asking[Matched]:
+        """How many people it has found of those who were sent."""
+        raise NotImplementedError  # where it is not overridden, `tells_matched` is false
 
     def upsert(self, records: Records) -> Flow:
         return self.add(records)

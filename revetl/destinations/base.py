@@ -242,6 +242,8 @@ class Destination(Checked):
             "events": "track",
             "audience_events": "track",
         }
+        if not (cls.takes_other_fields or cls.known_fields):
+            del needed["archive"]
         return tuple(
             mode for mode, name in needed.items() if getattr(cls, name) is not getattr(Destination, name)
         )

@@ -11,7 +11,7 @@ import httpx
 import orjson
 from pydantic import BeforeValidator, Field, SecretStr
 
-from revetl.destinations.audiences import AdAudience
+from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Records, Result, Verdict, object_of
 
 LIMITED = frozenset({4, 17, 32, 613, *range(80_000, 80_015)})
@@ -24,6 +24,7 @@ class FacebookAds(AdAudience):
     """People of a Custom Audience of an ad account, by as many keys as there are of each, hashed."""
 
     batch: ClassVar[Batch] = Batch(records=10_000)
+    smallest: ClassVar[int | None] = 100
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("EXTERN_ID", column="user_id"),
         Identifier("EMAIL", column="email", hashed="email"),
@@ -74,17 +75,15 @@ class FacebookAds(AdAudience):
 
     def users(self, method: str, records: Records) -> Flow:
         """Add or remove a batch: one row a person, an empty text where a key is not known."""
-        used = {name for record in records for name in record.identifiers}
+        used = frozenset[str]().union(*(record.identifiers for record in records))
         keys = [each.name for each in self.identifiers if each.name in used]
         data: list[list[Any]] = [[record.identifiers.get(key, "") for key in keys] for record in records]
         payload: dict[str, Any] = {"schema": keys, "data": data}
         if self.limited_data_use:
             # Country and state 0: Meta finds out whether a person's state is one where it applies.
             payload = {"schema": [*keys, *LIMITED_DATA_USE], "data": [[*row, ["LDU"], 0, 0] for row in data]}
-        if "APPUID" in used:
-            payload["app_ids"] = self.app_ids
-        if "PAGEUID" in used:
-            payload["page_ids"] = self.page_ids
+        scopes = (("APPUID", "app_ids", self.app_ids), ("PAGEUID", "page_ids", self.page_ids))
+        payload |= {name: ids for key, name, ids in scopes if key in used}
         answer = yield self.call(method, f"{records.audience_id}/users", json={"payload": payload})
         return _read(answer.json(), records)
 
@@ -105,6 +104,13 @@ class FacebookAds(AdAudience):
         answer = yield self.call("POST", f"act_{self.ad_account_id}/customaudiences", json=about)
         return str(answer.json()["id"])
 
+    def matched(self, audience_id: str) -> Asking[Matched]:
+        names = [f"approximate_count_{bound}_bound" for bound in ("lower", "upper")]
+        answer = yield self.call("GET", audience_id, asked={"fields": ",".join(names)})
+        # -1 is an audience that is not ready, or that this account may not count.
+        low, high = (count if (count := answer.json().get(name, -1)) >= 0 else None for name in names)
+        return Matched(low, high)
+
     def probe(self) -> httpx.Request:
         return self.call("GET", f"act_{self.ad_account_id}", asked={"fields": "id,name,account_status"})
 
@@ -122,11 +128,9 @@ class FacebookAds(AdAudience):
         return super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:
-        usage = response.headers.get("x-business-use-case-usage")
-        if usage is None:
-            return None
         # By account, a list of limits; each says the minutes until there is access again.
-        limits = [limit for account in orjson.loads(usage).values() for limit in account]
+        usage = orjson.loads(response.headers.get("x-business-use-case-usage", "{}"))
+        limits = [limit for account in usage.values() for limit in account]
         minutes = max((limit.get("estimated_time_to_regain_access", 0) for limit in limits), default=0)
         return 60.0 * minutes or None
 

@@ -1,4 +1,4 @@
-"""docs/destinations/index.md is what the connectors say of themselves. REVETL_WRITE_GOLDEN=1 writes it anew."""
+"""docs/destinations/index.md: what connectors say of themselves. REVETL_WRITE_GOLDEN=1 writes it anew."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from tests.support.gate import Answer, Seen, gate
 from tests.support.project import ProjectFolder
 
 META = {"key": "user_id", "sync": [{"to": "ads", "max_change": 2}]}
+EMAILS = ("null", "'p{}@example.com'")
 COLUMNS = "as t (user_id, email, phone, first_name, churn_risk)"
 ANN, BOB = (
     "('u1', 'Shared@example.com', '020 7946 0958', 'Ann', 1)",
@@ -98,6 +99,33 @@ def test_debug_asks_a_destination_whether_it_takes_the_credentials(
     assert done.returncode == 4
     assert "FAILED  destination ads: 127.0.0.1 refused us: 401" in done.stdout
     assert "TOKEN" not in done.stdout
+
+
+def test_how_many_of_them_were_found(shop: ProjectFolder, sandbox: SandboxClient, cli: Cli) -> None:
+    ask = ("audience", "matched", "vips", "-o", "json")
+    (before,) = json.loads(cli(shop, *ask).stdout)
+    assert (before["held"], before["at_least"], before["usable"]) == (0, None, None)
+    more = [f"('p{i}', {EMAILS[i % 4 > 0].format(i)}, null, null, 1)" for i in range(200)]
+    shop.audience("vips", people(*more))
+    assert cli(shop, "sync", "audience", "vips").returncode == 0
+    (after,) = json.loads(cli(shop, *ask).stdout)
+    assert after == {
+        "sync": "vips.ads",
+        "held": 200,
+        "at_least": 150,
+        "at_most": 150,
+        "smallest": 100,
+        "share": 0.75,
+        "usable": True,
+    }
+    assert "75.0%" in cli(shop, "audience", "matched", "vips").stdout
+
+
+def test_nobody_tells_whom_a_webhook_has_found(shop: ProjectFolder, cli: Cli) -> None:
+    shop.destinations({"ads": {"type": "webhook", "url": "http://127.0.0.1:9"}})
+    done = cli(shop, "audience", "matched", "vips")
+    assert done.returncode == 2
+    assert "vips: none of its syncs is to a destination that tells whom it has found." in done.stderr
 
 
 class Jobs(Destination):

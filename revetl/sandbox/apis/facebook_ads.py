@@ -28,6 +28,8 @@ class FacebookAdsApi:
         match sent.method, sent.parts[1:]:
             case "GET", [account] if account.startswith("act_"):
                 return Call({"id": account, "name": "sandbox", "account_status": 1}, [], "probe")
+            case "GET", [audience] if audience in held.lists:
+                return Call(audience, [], "count")
             case "GET", [_, "customaudiences"]:
                 return Call(None, [], "find")
             case "POST", [_, "customaudiences"]:
@@ -46,6 +48,12 @@ class FacebookAdsApi:
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
         if call.operation == "probe":
             return Answer(200, call.body)
+        if call.operation == "count":
+            # Who has no email is found nowhere.
+            people = held.audiences[held.lists[call.body]]
+            count = sum("EMAIL" in held.profiles[person] for person in people)
+            names = ("approximate_count_lower_bound", "approximate_count_upper_bound")
+            return Answer(200, dict.fromkeys(names, count if count >= 100 else -1))
         if call.operation == "find":
             return Answer(200, {"data": [{"id": made, "name": name} for made, name in held.lists.items()]})
         if call.operation == "create":
