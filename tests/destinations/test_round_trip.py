@@ -4,7 +4,7 @@ can go wrong does."""
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import orjson
 import pytest
 
 from revetl.destinations import destination_class
+from revetl.sandbox.setups import setups
 from tests.conftest import SandboxClient
 from tests.support.project import ProjectFolder
 
-SETUPS = {file.stem: file for file in sorted((Path(__file__).parent / "sandbox").glob("*.json"))}
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "2 % of requests fail": [
         {"kind": "drop", "when": "before", "probability": 0.005},
@@ -32,16 +32,12 @@ pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
-class Setup:
-    """A file of tests/destinations/sandbox/: how a destination is configured, and how it shows what it holds.
-    `path` follows the sandbox's address. `person` is what the sandbox calls person `i`, hashed where `hashed`
-    is set, and `score` the field in which a change shows. `rejects`: it can refuse one record of many."""
+class Shown:
+    """A file of tests/destinations/sandbox/: how the sandbox shows what a destination holds. `person` is what
+    it calls person `i`, hashed where `hashed` is set, and `score` the field in which a change shows.
+    `rejects`: it can refuse one record of many."""
 
-    kind: str
-    config: dict[str, Any]
-    sync: dict[str, Any] = field(default_factory=dict)
     key: str = "user_id"
-    path: str = ""
     person: str = "u{i}"
     hashed: bool = False
     score: str | None = None
@@ -51,6 +47,11 @@ class Setup:
         """What the sandbox calls a person."""
         name = self.person.format(i=i)
         return hashlib.sha256(name.encode()).hexdigest() if self.hashed else name
+
+
+def _shown(kind: str) -> Shown:
+    file = Path(__file__).parent / "sandbox" / f"{kind}.json"
+    return Shown(**orjson.loads(file.read_bytes()))
 
 
 def people(first: int, last: int, score: str) -> str:
@@ -65,30 +66,28 @@ def people(first: int, last: int, score: str) -> str:
 
 
 @pytest.mark.parametrize("faults", FAULTS)
-@pytest.mark.parametrize("kind", SETUPS)
+@pytest.mark.parametrize("kind", sorted(setups()))
 def test_what_is_held_is_the_audience(
     kind: str, faults: str, tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup = Setup(kind, **orjson.loads(SETUPS[kind].read_bytes()))
+    setup, shown = setups()[kind], _shown(kind)
     # Small batches, for faults come by the request.
     made = destination_class(kind, kind)
     monkeypatch.setattr(made, "batch", replace(made.batch, records=min(50, made.batch.records)))
-    address = f"{sandbox.url}/{kind}{setup.path}"
-    config = {"base_url": address, "retries": 12, **setup.config, "type": kind}
-    project = ProjectFolder(tmp_path / "shop", {kind: config})
-    meta = {"key": setup.key, "sync": [{"to": kind, "max_change": 2, **setup.sync}]}
+    project = ProjectFolder(tmp_path / "shop", {kind: {"retries": 12, **setup.destination(sandbox.url)}})
+    meta = {"key": shown.key, "sync": [{"to": kind, "max_change": 2, **setup.sync}]}
     project.audience("vips", people(0, 1_200, "7"), meta)
-    refused = [i for i in range(1_200) if setup.rejects and i % 50 == 33]
-    names = "|".join(setup.called(i) for i in refused)
+    refused = [i for i in range(1_200) if shown.rejects and i % 50 == 33]
+    names = "|".join(shown.called(i) for i in refused)
     sandbox.misbehave(*FAULTS[faults], *([{"kind": "reject", "pattern": f"^({names})$"}] if refused else []))
     _deliver(project)
-    _compare(sandbox, setup, {i: 7 for i in range(1_200) if i not in refused})
+    _compare(sandbox, kind, shown, {i: 7 for i in range(1_200) if i not in refused})
     sandbox.misbehave(*FAULTS[faults])
     project.audience("vips", people(300, 1_200, "case when i < 400 then 9 else 7 end"))
     _deliver(project)
     sandbox.behave()
     _deliver(project, retry=True)
-    _compare(sandbox, setup, {i: 9 if i < 400 else 7 for i in range(300, 1_200)})
+    _compare(sandbox, kind, shown, {i: 9 if i < 400 else 7 for i in range(300, 1_200)})
     (plan,) = project.open().plan("vips")
     assert plan.changes == 0
 
@@ -102,9 +101,9 @@ def _deliver(project: ProjectFolder, *, retry: bool = False) -> None:
     raise AssertionError(f"it never ended: {run}")
 
 
-def _compare(sandbox: SandboxClient, setup: Setup, scores: dict[int, int]) -> None:
-    held = sandbox.members(setup.kind, "vips")
-    assert set(held) == {setup.called(i) for i in scores}
-    if setup.score is not None:
-        found = {person: fields[setup.score] for person, fields in held.items()}
-        assert found == {setup.called(i): score for i, score in scores.items()}
+def _compare(sandbox: SandboxClient, kind: str, shown: Shown, scores: dict[int, int]) -> None:
+    held = sandbox.members(kind, "vips")
+    assert set(held) == {shown.called(i) for i in scores}
+    if shown.score is not None:
+        found = {person: fields[shown.score] for person, fields in held.items()}
+        assert found == {shown.called(i): score for i, score in scores.items()}
