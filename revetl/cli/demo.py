@@ -10,11 +10,41 @@ from pathlib import Path
 
 import click
 import orjson
+import yaml
 
 from revetl.errors import RevetlError
 
 FIRST, SECOND = "2011-06-01", "2011-07-01"
 """The days the demo is built as of. The events end on the second."""
+
+_EVERYWHERE = """\
+-- The people of high_churn with the columns that destinations know people by. What the shop's events do not
+-- tell of them is made of their ids.
+with members as (
+
+    select * from {{ ref('revetl', 'high_churn') }}
+
+),
+
+named as (
+
+    select
+        user_id,
+        email,
+        concat('+4479000', substr(user_id, 2, 5)) as phone,
+        'Customer' as first_name,
+        user_id as last_name,
+        'London' as city,
+        'GB' as country,
+        'N1C4AG' as postal_code,
+        concat('Company of ', user_id) as company,
+        cast(order_count as integer) as score
+    from members
+
+)
+
+select * from named
+"""
 
 
 @click.command("demo")
@@ -25,16 +55,17 @@ FIRST, SECOND = "2011-06-01", "2011-07-01"
     show_default=True,
     help="The warehouse; docs/warehouses.md says where it is.",
 )
-def demo_command(folder: Path | None, target: str) -> None:
+@click.option("--everywhere", is_flag=True, help="Then sync to every destination that the sandbox plays.")
+def demo_command(folder: Path | None, target: str, everywhere: bool) -> None:
     """Load seven months of a shop's events, and sync an audience to the sandbox as of two days."""
     if folder is not None:
-        _demo(folder, target)
+        _demo(folder, target, everywhere=everywhere)
         return
     with tempfile.TemporaryDirectory() as temporary:
-        _demo(Path(temporary) / "demo", target)
+        _demo(Path(temporary) / "demo", target, everywhere=everywhere)
 
 
-def _demo(folder: Path, target: str) -> None:
+def _demo(folder: Path, target: str, *, everywhere: bool) -> None:
     import httpx
 
     from revetl.paths import examples_dir
@@ -57,6 +88,7 @@ def _demo(folder: Path, target: str) -> None:
         shell.run("revetl", "status")
         held = httpx.get(f"{url}/_/members/crm").json()["audiences"]["high_churn"]
         log = httpx.get(f"{url}/_/requests/crm").json()
+        counts = _everywhere(folder, shell, url) if everywhere else {}
     click.secho("What the destination was sent, in order:", bold=True)
     for entry in log:
         click.echo(f"  {entry['operation']:<7} {len(entry['ids']):>5,} records")
@@ -65,6 +97,30 @@ def _demo(folder: Path, target: str) -> None:
     )
     for person, fields in sorted(held["members"].items())[:3]:
         click.echo(f"  {person}: {orjson.dumps(fields).decode()}")
+    if counts:
+        click.secho("\nWhat each destination holds of the audience everywhere:", bold=True)
+    for name, count in counts.items():
+        click.echo(f"  {name:<18} {count:>5,} members")
+
+
+def _everywhere(folder: Path, shell: _Shell, url: str) -> dict[str, int]:
+    """Sync one more audience to every destination that is played, and count its members in each."""
+    import httpx
+
+    from revetl.sandbox.setups import setups
+
+    syncs = [{"to": kind, **setup.sync} for kind, setup in setups().items()]
+    about = {"name": "everywhere", "config": {"meta": {"revetl": {"key": "user_id", "sync": syncs}}}}
+    models = folder / "models" / "audiences"
+    (models / "everywhere.sql").write_text(_EVERYWHERE, encoding="utf-8")
+    (models / "everywhere.yml").write_text(yaml.safe_dump({"models": [about]}), encoding="utf-8")
+    destinations = {kind: setup.destination(url) for kind, setup in setups().items()}
+    (folder / "revetl.yml").write_text(yaml.safe_dump({"destinations": destinations}), encoding="utf-8")
+    click.secho("The same people, to every destination that the sandbox plays:", bold=True)
+    shell.run("dbt", "build", "--quiet", "--select", "everywhere", "--vars", f"{{as_of: {SECOND}}}")
+    shell.run("revetl", "sync", "audience", "everywhere")
+    held = {kind: httpx.get(f"{url}/_/members/{kind}").json()["audiences"] for kind in destinations}
+    return {kind: audiences["everywhere"]["count"] for kind, audiences in held.items()}
 
 
 class _Shell:
