@@ -49,8 +49,8 @@ class Shown:
         return hashlib.sha256(name.encode()).hexdigest() if self.hashed else name
 
 
-def _shown(kind: str) -> Shown:
-    file = Path(__file__).parent / "sandbox" / f"{kind}.json"
+def _shown(name: str) -> Shown:
+    file = Path(__file__).parent / "sandbox" / f"{name}.json"
     return Shown(**orjson.loads(file.read_bytes()))
 
 
@@ -66,28 +66,28 @@ def people(first: int, last: int, score: str) -> str:
 
 
 @pytest.mark.parametrize("faults", FAULTS)
-@pytest.mark.parametrize("kind", sorted(setups()))
+@pytest.mark.parametrize("name", sorted(setups()))
 def test_what_is_held_is_the_audience(
-    kind: str, faults: str, tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
+    name: str, faults: str, tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup, shown = setups()[kind], _shown(kind)
+    setup, shown = setups()[name], _shown(name)
     # Small batches, for faults come by the request.
-    made = destination_class(kind, kind)
+    made = destination_class(setup.type, name)
     monkeypatch.setattr(made, "batch", replace(made.batch, records=min(50, made.batch.records)))
-    project = ProjectFolder(tmp_path / "shop", {kind: {"retries": 12, **setup.destination(sandbox.url)}})
-    meta = {"key": shown.key, "sync": [{"to": kind, "max_change": 2, **setup.sync}]}
+    project = ProjectFolder(tmp_path / "shop", {name: {"retries": 12, **setup.destination(sandbox.url)}})
+    meta = {"key": shown.key, "sync": [{"to": name, "max_change": 2, **setup.sync}]}
     project.audience("vips", people(0, 1_200, "7"), meta)
     refused = [i for i in range(1_200) if shown.rejects and i % 50 == 33]
     names = "|".join(shown.called(i) for i in refused)
     sandbox.misbehave(*FAULTS[faults], *([{"kind": "reject", "pattern": f"^({names})$"}] if refused else []))
     _deliver(project)
-    _compare(sandbox, kind, shown, {i: 7 for i in range(1_200) if i not in refused})
+    _compare(sandbox, name, shown, {i: 7 for i in range(1_200) if i not in refused})
     sandbox.misbehave(*FAULTS[faults])
     project.audience("vips", people(300, 1_200, "case when i < 400 then 9 else 7 end"))
     _deliver(project)
     sandbox.behave()
     _deliver(project, retry=True)
-    _compare(sandbox, kind, shown, {i: 9 if i < 400 else 7 for i in range(300, 1_200)})
+    _compare(sandbox, name, shown, {i: 9 if i < 400 else 7 for i in range(300, 1_200)})
     (plan,) = project.open().plan("vips")
     assert plan.changes == 0
 
@@ -101,8 +101,8 @@ def _deliver(project: ProjectFolder, *, retry: bool = False) -> None:
     raise AssertionError(f"it never ended: {run}")
 
 
-def _compare(sandbox: SandboxClient, kind: str, shown: Shown, scores: dict[int, int]) -> None:
-    held = sandbox.members(kind, "vips")
+def _compare(sandbox: SandboxClient, name: str, shown: Shown, scores: dict[int, int]) -> None:
+    held = sandbox.members(name, "vips")
     assert set(held) == {shown.called(i) for i in scores}
     if shown.score is not None:
         found = {person: fields[shown.score] for person, fields in held.items()}
