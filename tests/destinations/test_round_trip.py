@@ -34,8 +34,9 @@ pytestmark = pytest.mark.slow
 @dataclass(frozen=True)
 class Setup:
     """A file of tests/destinations/sandbox/: how a destination is configured, and how it shows what it holds.
-    `path` follows the sandbox's address. `person` is what the sandbox calls person `i`, hashed where `hashed`
-    is set, and `score` the field in which a change shows. `rejects`: it can refuse one record of many."""
+    Its name begins with the type; what follows a dot is another way to configure it. `path` follows the
+    sandbox's address. `person` is what the sandbox calls person `i`, hashed where `hashed` is set, and
+    `score` the field in which a change shows. `rejects`: it can refuse one record of many."""
 
     kind: str
     config: dict[str, Any]
@@ -71,12 +72,12 @@ def test_what_is_held_is_the_audience(
 ) -> None:
     setup = Setup(kind, **orjson.loads(SETUPS[kind].read_bytes()))
     # Small batches, for faults come by the request.
-    made = destination_class(kind, kind)
+    made = destination_class(kind.partition(".")[0], kind)
     monkeypatch.setattr(made, "batch", replace(made.batch, records=min(50, made.batch.records)))
     address = f"{sandbox.url}/{kind}{setup.path}"
-    config = {"base_url": address, "retries": 12, **setup.config, "type": kind}
-    project = ProjectFolder(tmp_path / "shop", {kind: config})
-    meta = {"key": setup.key, "sync": [{"to": kind, "max_change": 2, **setup.sync}]}
+    config = {"base_url": address, "retries": 12, **setup.config, "type": kind.partition(".")[0]}
+    project = ProjectFolder(tmp_path / "shop", {config["type"]: config})
+    meta = {"key": setup.key, "sync": [{"to": config["type"], "max_change": 2, **setup.sync}]}
     project.audience("vips", people(0, 1_200, "7"), meta)
     refused = [i for i in range(1_200) if setup.rejects and i % 50 == 33]
     names = "|".join(setup.called(i) for i in refused)
