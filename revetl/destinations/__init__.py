@@ -13,6 +13,7 @@ TYPES = {
     "braze": "Braze",
     "facebook_ads": "FacebookAds",
     "google_ads": "GoogleAds",
+    "linkedin_ads": "LinkedinAds",
     "segment": "Segment",
     "webhook": "Webhook",
 }
