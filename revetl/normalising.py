@@ -70,9 +70,9 @@ RULES = {
     "email": Rule("lower(trim(:value))", "trimmed, lower case"),
     "gmail": Rule(
         "case when regexp_like(lower(trim(:value)), '@(gmail|googlemail)[.]com$') then concat("
-        "replace(regexp_replace(lower(trim(:value)), '@.*$', ''), '.', ''), "
+        "replace(regexp_replace(lower(trim(:value)), '[+@].*$', ''), '.', ''), "
         "regexp_replace(lower(trim(:value)), '^.*@', '@')) else lower(trim(:value)) end",
-        "trimmed, lower case, without the dots before @gmail.com",
+        "trimmed, lower case, without the dots and the +suffix before @gmail.com",
     ),
     "phone": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only"),
     "e164": Rule("trim(:value)", "E.164 with its +", _e164),

@@ -12,6 +12,8 @@ from revetl.errors import UsageError, nearest
 TYPES = {
     "braze": "Braze",
     "facebook_ads": "FacebookAds",
+    "google_ads": "GoogleAds",
+    "linkedin_ads": "LinkedinAds",
     "segment": "Segment",
     "webhook": "Webhook",
 }

@@ -11,6 +11,8 @@ from revetl.sandbox.apis.base import Api, Sent
 
 PLAYED: dict[str, str] = {
     "facebook_ads": "FacebookAdsApi",
+    "google_ads": "GoogleAdsApi",
+    "linkedin_ads": "LinkedinAdsApi",
 }
 """Module name to class name: those that are told by the name of the destination."""
 

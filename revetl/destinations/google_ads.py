@@ -1,0 +1,143 @@
+"""Google Ads' Customer Match: docs/destinations/google_ads.md."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import httpx
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+
+from revetl.destinations import google_data_manager, google_jobs
+from revetl.destinations.audiences import AdAudience
+from revetl.destinations.base import (
+    Asking,
+    Batch,
+    Flow,
+    Identifier,
+    Rate,
+    Record,
+    Records,
+    Verdict,
+    object_of,
+)
+from revetl.destinations.google import ADDRESS, AGAIN, IDENTIFIERS, WAYS_OUT, Api, errors_in
+from revetl.destinations.refreshing import RefreshesToken
+
+AccountId = Annotated[
+    str, BeforeValidator(lambda given: str(given).replace("-", "")), Field(pattern="^[0-9]+$")
+]
+Url = Annotated[str, Field(pattern="^https?://")]
+Consent = Literal["GRANTED", "DENIED"]
+
+
+class GoogleAds(RefreshesToken, AdAudience):
+    """People of a Customer Match list of Google Ads: by hashed email, phone and address, or by ids of your
+    own, or by mobile advertising ids."""
+
+    batch: ClassVar[Batch] = Batch(records=50_000)
+    identifiers: ClassVar[tuple[Identifier, ...]] = IDENTIFIERS["CONTACT_INFO"]
+
+    type: Literal["google_ads"]
+    api: Literal["google_ads", "data_manager"] = "google_ads"
+    developer_token: SecretStr | None = None
+    customer_id: AccountId
+    login_customer_id: AccountId | None = None
+    upload_key_type: Literal["CONTACT_INFO", "CRM_ID", "MOBILE_ADVERTISING_ID"] = "CONTACT_INFO"
+    app_id: str | None = None
+    ad_user_data: Consent | None = None
+    ad_personalization: Consent | None = None
+    membership_life_span: Annotated[int, Field(ge=1, le=540)] = 540
+    job_timeout: Annotated[float, Field(ge=0)] = 3_600.0
+    version: Annotated[str, Field(pattern=r"^v\d+$")] = "v26"
+    base_url: Url = "https://googleads.googleapis.com"
+    token_url: Url = "https://oauth2.googleapis.com/token"  # noqa: S105
+    max_in_flight: Annotated[int, Field(ge=1, le=256)] = 2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _endpoint(cls, data: Any) -> Any:
+        """Each of the two APIs has its host."""
+        is_other = data.get("api") == "data_manager"
+        return {"base_url": google_data_manager.BASE_URL, **data} if is_other else data
+
+    @model_validator(mode="after")
+    def _has_developer_token(self) -> GoogleAds:
+        if self.api == "google_ads" and self.developer_token is None:
+            raise ValueError(
+                "developer_token is missing. Add it, or set api: data_manager, which needs none."
+            )
+        return self
+
+    @property
+    def through(self) -> Api:
+        """The API that is used."""
+        return google_data_manager if self.api == "data_manager" else google_jobs
+
+    @property
+    def known_by(self) -> tuple[Identifier, ...]:
+        return IDENTIFIERS[self.upload_key_type]
+
+    @property
+    def consent(self) -> dict[str, str]:
+        """What people agreed to, where the configuration says so."""
+        said = {"adUserData": self.ad_user_data, "adPersonalization": self.ad_personalization}
+        return {name: value for name, value in said.items() if value is not None}
+
+    @property
+    def limits(self) -> Batch:
+        if self.api == "google_ads":
+            return self.batch
+        return Batch(min(self.batch.records, google_data_manager.BATCH.records))
+
+    @property
+    def pace(self) -> Rate | None:
+        return super().pace or (google_data_manager.RATE if self.api == "data_manager" else None)
+
+    def headers(self) -> dict[str, str]:
+        headers = super().headers()
+        if self.api == "google_ads" and self.developer_token is not None:
+            headers["developer-token"] = self.developer_token.get_secret_value()
+            if self.login_customer_id is not None:
+                headers["login-customer-id"] = self.login_customer_id
+        return headers
+
+    def add(self, records: Records) -> Flow:
+        return self.through.add(self, records)
+
+    def remove(self, records: Records) -> Flow:
+        return self.through.remove(self, records)
+
+    def find_audience(self, audience: str) -> Asking[str | None]:
+        return self.through.find_audience(self, audience)
+
+    def create_audience(self, audience: str) -> Asking[str]:
+        return self.through.create_audience(self, audience)
+
+    def probe(self) -> httpx.Request:
+        return self.through.probe(self)
+
+    def unusable(self, record: Record) -> str | None:
+        """A whole address identifies as an email does."""
+        return None if record.identifiers.keys() >= {*ADDRESS} else super().unusable(record)
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        """An error that Google explains is read, for the sentence that it is refused with."""
+        error = object_of(response, "error")
+        codes = {code for code, _ in errors_in(error)}
+        if codes & AGAIN:
+            return Verdict.RETRY
+        judged = super().judge(response)
+        path = response.request.url.path
+        if path.endswith((":ingest", ":remove")) and judged is Verdict.BISECT:
+            return Verdict.PASS if codes else judged
+        blames_records = path.endswith(":addOperations") and codes.isdisjoint(WAYS_OUT)
+        if judged is Verdict.FATAL or (judged is Verdict.BISECT and not blames_records):
+            return Verdict.PASS if error else Verdict.FATAL
+        return judged
+
+    def pause(self, response: httpx.Response) -> float | None:
+        details = object_of(response, "error").get("details", [])
+        errors = [error for detail in details for error in detail.get("errors", [])]
+        quotas = [error.get("details", {}).get("quotaErrorDetails", {}) for error in errors]
+        waits = [str(each["retryDelay"]) for each in (*details, *quotas) if "retryDelay" in each]
+        return float(waits[0].removesuffix("s")) if waits else None

@@ -1,0 +1,117 @@
+"""Customer Match by Google's Data Manager API: docs/destinations/google_ads.md."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+
+from revetl.destinations.base import Asking, Batch, Flow, Rate, Record, Records, Rejection, Result, object_of
+from revetl.destinations.google import ADDRESS, answer_of, errors_in, refusal, said
+
+if TYPE_CHECKING:
+    from revetl.destinations.google_ads import GoogleAds
+
+BATCH = Batch(records=10_000)
+RATE = Rate(requests=300, per_seconds=60)
+BASE_URL = "https://datamanager.googleapis.com"
+KEY_TYPES = {"CONTACT_INFO": "CONTACT_ID", "CRM_ID": "USER_ID", "MOBILE_ADVERTISING_ID": "MOBILE_ID"}
+SINGLE = {"hashedEmail": "emailAddress", "hashedPhoneNumber": "phoneNumber"}
+PARTS = dict(zip(ADDRESS, ("givenName", "familyName", "regionCode", "postalCode"), strict=True))
+_PLACE = re.compile(r"(?:audience_members|audienceMembers)\[([0-9]+)\]")
+
+
+def add(ads: GoogleAds, records: Records) -> Flow:
+    """Put a batch into the list."""
+    return change(ads, "ingest", records)
+
+
+def remove(ads: GoogleAds, records: Records) -> Flow:
+    """Take a batch out of the list."""
+    return change(ads, "remove", records)
+
+
+def change(ads: GoogleAds, verb: str, records: Records) -> Flow:
+    """Ingest or remove a batch. One bad member has all refused, and the members that are bad are named: the
+    others are sent again without them."""
+    rejected: dict[int, Rejection] = {}
+    while left := [at for at in range(len(records)) if at not in rejected]:
+        answer = yield request(ads, verb, records, left)
+        error = object_of(answer, "error")
+        if not error:
+            break
+        found = {
+            left[int(place[1])]: Rejection(said(code, violation), violation["field"])
+            for code, violation in errors_in(error)
+            if (place := _PLACE.search(violation.get("field", "")))
+        }
+        if not found:
+            raise refusal(error)
+        rejected |= found
+    return Result(rejected=rejected)
+
+
+def request(ads: GoogleAds, verb: str, records: Records, places: list[int]) -> httpx.Request:
+    """The request for some records of a batch."""
+    target = {"operatingAccount": account(ads.customer_id), "productDestinationId": records.audience_id}
+    if ads.login_customer_id is not None:
+        target["loginAccount"] = account(ads.login_customer_id)
+    body: dict[str, Any] = {
+        "destinations": [target],
+        "audienceMembers": [member(records.records[at]) for at in places],
+        "encoding": "HEX",
+    }
+    if verb == "ingest":
+        body["termsOfService"] = {"customerMatchTermsOfServiceStatus": "ACCEPTED"}
+        if ads.consent:
+            body["consent"] = {name: f"CONSENT_{value}" for name, value in ads.consent.items()}
+    return ads.post(f"/v1/audienceMembers:{verb}", json=body)
+
+
+def member(record: Record) -> dict[str, Any]:
+    """A record as an AudienceMember."""
+    known = record.identifiers
+    if "thirdPartyUserId" in known:
+        return {"userIdData": {"userId": known["thirdPartyUserId"]}}
+    if "mobileId" in known:
+        return {"mobileData": {"mobileIds": [known["mobileId"]]}}
+    found: list[dict[str, Any]] = [{theirs: known[ours]} for ours, theirs in SINGLE.items() if ours in known]
+    if known.keys() >= {*ADDRESS}:
+        found.append({"address": {theirs: known[ours] for ours, theirs in PARTS.items()}})
+    return {"userData": {"userIdentifiers": found}}
+
+
+def account(customer_id: str) -> dict[str, str]:
+    """A Google Ads account, as this API names it."""
+    return {"accountType": "GOOGLE_ADS", "accountId": customer_id}
+
+
+def lists(ads: GoogleAds, method: str, *, json: Any = None, asked: dict[str, str]) -> httpx.Request:
+    """A call of the account's user lists."""
+    by = {"login-account": f"accountTypes/GOOGLE_ADS/accounts/{ads.login_customer_id or ads.customer_id}"}
+    path = f"/v1/accountTypes/GOOGLE_ADS/accounts/{ads.customer_id}/userLists"
+    return ads.request(method, path, json=json, params=asked, headers=by)
+
+
+def find_audience(ads: GoogleAds, audience: str) -> Asking[str | None]:
+    """The id of the list of that name; None where there is none."""
+    asked = {"filter": f"display_name = {orjson.dumps(audience).decode()}"}
+    found = answer_of((yield lists(ads, "GET", asked=asked))).get("userLists", [])
+    return next((str(each["id"]) for each in found), None)
+
+
+def create_audience(ads: GoogleAds, audience: str) -> Asking[str]:
+    """Make a list of that name, and give its id."""
+    about = {
+        "displayName": audience,
+        "membershipDuration": f"{86_400 * ads.membership_life_span}s",
+        "ingestedUserListInfo": {"uploadKeyTypes": [KEY_TYPES[ads.upload_key_type]]},
+    }
+    return str(answer_of((yield lists(ads, "POST", json=about, asked={})))["id"])
+
+
+def probe(ads: GoogleAds) -> httpx.Request:
+    """A harmless request that needs the credentials."""
+    return lists(ads, "GET", asked={"pageSize": "1"})

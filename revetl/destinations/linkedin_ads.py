@@ -1,0 +1,148 @@
+"""LinkedIn's Matched Audiences, as DMP segments: docs/destinations/linkedin_ads.md."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Annotated, Any, ClassVar, Literal
+
+import httpx
+from pydantic import BeforeValidator, Field
+
+from revetl.destinations.audiences import AdAudience
+from revetl.destinations.base import Asking, Batch, Flow, Rate, Refused, Verdict, Wait
+from revetl.destinations.records import Identifier, Record, Records, Result
+from revetl.destinations.refreshing import RefreshesToken
+
+ACCOUNT, ORGANIZATION = "urn:li:sponsoredAccount:", "urn:li:organization:"
+PEOPLE = (
+    Identifier("SHA256_EMAIL", column="email", hashed="email"),
+    Identifier("SHA512_EMAIL", column="email_sha512", normalised="lower"),
+    Identifier("GOOGLE_AID", column="google_advertising_id", normalised="text"),
+    Identifier("firstName", column="first_name", normalised="text", alone=False),
+    Identifier("lastName", column="last_name", normalised="text", alone=False),
+    Identifier("title", column="title", normalised="text", alone=False),
+    Identifier("company", column="company", normalised="text", alone=False),
+    Identifier("country", column="country", normalised="COUNTRY", alone=False),
+)
+COMPANIES = (
+    Identifier("companyWebsiteDomain", column="company_domain", normalised="lower"),
+    Identifier("organizationUrn", column="linkedin_company_id", normalised="text"),
+    Identifier("companyName", column="company", normalised="text"),
+    Identifier("companyEmailDomain", column="company_email_domain", normalised="lower"),
+    Identifier("companyPageUrl", column="linkedin_company_url", normalised="text"),
+)
+IDS = ("SHA256_EMAIL", "SHA512_EMAIL", "GOOGLE_AID")
+ENDED = frozenset({"EXPIRED", "FAILED", "ERROR"})
+A_PAGE = 100
+Url = Annotated[str, Field(pattern="^https?://")]
+
+
+class LinkedinAds(RefreshesToken, AdAudience):
+    """People of a DMP segment of an ad account, by hashed email or by name; or companies."""
+
+    batch: ClassVar[Batch] = Batch(records=5_000)
+    identifiers: ClassVar[tuple[Identifier, ...]] = PEOPLE
+
+    type: Literal["linkedin_ads"]
+    ad_account_id: Annotated[str, BeforeValidator(lambda given: str(given).removeprefix(ACCOUNT))]
+    segment_type: Literal["USER", "COMPANY"] = "USER"
+    source_platform: str | None = None
+    version: Annotated[str, Field(pattern="^[0-9]{6}(\\.[0-9]{2})?$")] = "202607"
+    base_url: Url = "https://api.linkedin.com"
+    token_url: Url = "https://www.linkedin.com/oauth/v2/accessToken"  # noqa: S105
+
+    @property
+    def known_by(self) -> tuple[Identifier, ...]:
+        return PEOPLE if self.segment_type == "USER" else COMPANIES
+
+    @property
+    def pace(self) -> Rate | None:
+        return super().pace or Rate(600 if self.segment_type == "USER" else 300, per_seconds=60)
+
+    def headers(self) -> dict[str, str]:
+        versions = {"LinkedIn-Version": self.version, "X-Restli-Protocol-Version": "2.0.0"}
+        return {**super().headers(), **versions}
+
+    def add(self, records: Records) -> Flow:
+        return self.stream("ADD", records)
+
+    def remove(self, records: Records) -> Flow:
+        return self.stream("REMOVE", records)
+
+    def stream(self, action: str, records: Records) -> Flow:
+        """Send a batch; each element of it gets a status of its own."""
+        kind = "users" if self.segment_type == "USER" else "companies"
+        answer = yield self.post(
+            f"/rest/dmpSegments/{records.audience_id}/{kind}",
+            json={"elements": [{"action": action, **self.element(record)} for record in records]},
+            headers={"X-RestLi-Method": "BATCH_CREATE"},
+        )
+        said = answer.json()["elements"]
+        found = {at: _why(said[at] if at < len(said) else {"status": 500}) for at in range(len(records))}
+        retry = {at: why for at, (status, why) in found.items() if status == 429 or status >= 500}
+        rejected = {at: why for at, (status, why) in found.items() if status >= 300 and at not in retry}
+        return Result(rejected=rejected, retry=retry)
+
+    def element(self, record: Record) -> dict[str, Any]:
+        """A record in LinkedIn's words."""
+        known = dict(record.identifiers)
+        if "organizationUrn" in known:
+            known["organizationUrn"] = ORGANIZATION + str(known["organizationUrn"]).removeprefix(ORGANIZATION)
+        ids = [{"idType": name, "idValue": known.pop(name)} for name in IDS if name in known]
+        return {"userIds": ids, **known} if ids else known
+
+    def unusable(self, record: Record) -> str | None:
+        """LinkedIn looks for people by their whole name, too."""
+        return None if record.identifiers.keys() >= {"firstName", "lastName"} else super().unusable(record)
+
+    def find_audience(self, audience: str) -> Asking[str | None]:
+        asked = {"q": "account", "account": ACCOUNT + self.ad_account_id, "count": str(A_PAGE)}
+        for start in count(0, A_PAGE):
+            answer = yield self.request("GET", "/rest/dmpSegments", params={**asked, "start": str(start)})
+            page = answer.json()["elements"]
+            for each in page:
+                if each["name"] == audience and each["type"] == self.segment_type:
+                    return _usable(each)
+            if len(page) < A_PAGE:
+                break
+        return None
+
+    def create_audience(self, audience: str) -> Asking[str]:
+        about: dict[str, Any] = {
+            "name": audience,
+            "account": ACCOUNT + self.ad_account_id,
+            "type": self.segment_type,
+            "destinations": [{"destination": "LINKEDIN"}],
+        }
+        if self.source_platform is not None:
+            about["sourcePlatform"] = self.source_platform
+        answer = yield self.post("/rest/dmpSegments", json=about)
+        made = answer.headers.get("x-restli-id") or answer.headers["x-linkedin-id"]
+        yield Wait(5.0)  # It takes nobody before.
+        return str(made)
+
+    def probe(self) -> httpx.Request:
+        return self.request("GET", f"/rest/adAccounts/{self.ad_account_id}")
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        """A segment that was just made is not found for a minute or two, or in use."""
+        if response.status_code in {404, 409, 423} and "/dmpSegments/" in response.request.url.path:
+            return Verdict.RETRY
+        return super().judge(response)
+
+
+def _why(element: dict[str, Any]) -> tuple[int, str]:
+    """The status of an element, and what is said about it."""
+    status = int(element["status"])
+    return status, str(element.get("error", {}).get("message") or f"status {status}")
+
+
+def _usable(segment: dict[str, Any]) -> str:
+    """The id of a segment. Raises Refused where it ended."""
+    for each in segment.get("destinations", []):
+        if each.get("status") in ENDED:
+            raise Refused(
+                f"LinkedIn's segment '{segment['name']}' is {each['status']}, and no campaign can use it. "
+                "Set audiences to the id of another, or rename or delete this one to have it made anew."
+            )
+    return str(segment["id"])

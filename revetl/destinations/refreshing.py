@@ -1,0 +1,61 @@
+"""What destinations share that take an access token that ends, or the refresh token that gives new ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlencode
+
+import httpx
+from pydantic import Field, SecretStr, model_validator
+
+from revetl.destinations.base import Destination
+from revetl.destinations.oauth import OAuth
+
+
+class RefreshesToken(Destination):
+    """A destination of bearer tokens: `refresh_token` with the client's id and secret, by which there is
+    always one (RFC 6749, section 6), or an `access_token` of one's own, which is sent until it ends."""
+
+    access_token: SecretStr | None = None
+    refresh_token: SecretStr | None = None
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    token_url: Annotated[str, Field(pattern="^https?://")]
+    token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _has_token(self) -> RefreshesToken:
+        if self.access_token is None and None in (self.refresh_token, self.client_id, self.client_secret):
+            raise ValueError("Give refresh_token, client_id and client_secret, or an access_token.")
+        return self
+
+    def headers(self) -> dict[str, str]:
+        if self.access_token is None or self.refresh_token is not None:
+            return {}
+        return {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}
+
+    def auth(self) -> httpx.Auth | None:
+        if self.refresh_token is None:
+            return None
+        return OAuth(
+            self.token_request,
+            refresh_token=self.refresh_token.get_secret_value(),
+            token_file=self.token_file,
+        )
+
+    def token_request(self, refresh_token: str | None) -> httpx.Request:
+        """The request that gives an access token for a refresh token."""
+        secret = self.client_secret.get_secret_value() if self.client_secret else ""
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": refresh_token or "",
+            "client_id": self.client_id or "",
+            "client_secret": secret,
+        }
+        return httpx.Request(
+            "POST",
+            self.token_url,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            content=urlencode(form).encode(),
+        )

@@ -1,0 +1,100 @@
+"""LinkedIn's DMP segments: docs/destinations/linkedin_ads.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
+from revetl.sandbox.rules import Rule
+from revetl.sandbox.store import Held
+
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class LinkedinAdsApi:
+    """Segments of an account, and what is streamed to them. A segment that was just made is not found once;
+    somebody is their first id, a company its first value."""
+
+    max_elements: int = 5_000
+    name: str = "linkedin_ads"
+
+    def read(self, sent: Sent, held: Held) -> Call | Answer:
+        if not sent.bearer:
+            return _error(401, "Empty oauth2 access token")
+        if "linkedin-version" not in sent.headers:
+            return _error(400, "A version must be present")
+        match sent.method, sent.parts[1:]:
+            case "GET", ["adAccounts", account]:
+                return Call({"id": account, "status": "ACTIVE"}, [], "probe")
+            case "GET", ["dmpSegments"]:
+                return Call(int(sent.asked.get("start", 0)), [], "find")
+            case "POST", ["dmpSegments"]:
+                return Call(sent.json()["name"], [], "create")
+            case "POST", ["dmpSegments", segment, "users" | "companies"]:
+                return self._elements(sent, held, segment)
+        return _error(404, f"No virtual resource found for {sent.path}")
+
+    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+        match call.operation:
+            case "probe":
+                return Answer(200, call.body)
+            case "find":
+                found = [
+                    {"id": made, "name": name, "type": "USER", "destinations": [{"status": "READY"}]}
+                    for made, name in held.lists.items()
+                ]
+                return Answer(200, {"elements": found[call.body : call.body + 100]})
+            case "create":
+                made = held.new_list(call.body)
+                held.jobs[made] = {"found": False}
+                return Answer(201, {}, {"x-restli-id": made}, applied=True)
+        segment, elements = call.body
+        if not held.jobs[segment]["found"]:
+            held.jobs[segment]["found"] = True
+            return _error(404, f"Could not find DMP segment with ID {segment}")
+        answers = [
+            _applied(held, held.lists[segment], element, person, rejecting)
+            for element, person in zip(elements, call.ids, strict=True)
+        ]
+        return Answer(200, {"elements": answers}, applied=True)
+
+    def _elements(self, sent: Sent, held: Held, segment: str) -> Call | Answer:
+        if segment not in held.lists:
+            return _error(404, f"Could not find DMP segment with ID {segment}")
+        if sent.headers.get("x-restli-method", "").upper() != "BATCH_CREATE":
+            return _error(400, "X-RestLi-Method is not BATCH_CREATE")
+        elements = sent.json()["elements"]
+        if len(elements) > self.max_elements:
+            return _error(400, f"more than {self.max_elements} elements")
+        actions = ",".join(sorted({str(each["action"]) for each in elements}))
+        return Call((segment, elements), [_person(each) for each in elements], actions)
+
+
+def _person(element: dict[str, Any]) -> str:
+    if ids := element.get("userIds"):
+        return str(ids[0]["idValue"])
+    return str(next((value for name, value in element.items() if name != "action"), ""))
+
+
+def _applied(
+    held: Held, audience: str, element: dict[str, Any], person: str, rejecting: list[Rule]
+) -> dict[str, Any]:
+    """The answer to an element."""
+    reason = refusing(rejecting, person)
+    for each in element.get("userIds", []):
+        if each["idType"] == "SHA256_EMAIL" and not _SHA256.fullmatch(each["idValue"]):
+            reason = "idValue is not a SHA-256"
+    if reason is not None:
+        return {"status": 400, "error": {"status": 400, "message": reason}}
+    if element["action"] == "ADD":
+        held.put(audience, person, {name: value for name, value in element.items() if name != "action"})
+    else:
+        held.take_out(audience, person)
+    return {"status": 201}
+
+
+def _error(status: int, message: str) -> Answer:
+    return Answer(status, {"status": status, "code": "SANDBOX", "message": message})
