@@ -13,6 +13,7 @@ TYPES = {
     "braze": "Braze",
     "facebook_ads": "FacebookAds",
     "segment": "Segment",
+    "tiktok_ads": "TikTokAds",
     "webhook": "Webhook",
 }
 """Module name to class name."""
