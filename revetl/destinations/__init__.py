@@ -13,6 +13,7 @@ TYPES = {
     "braze": "Braze",
     "facebook_ads": "FacebookAds",
     "segment": "Segment",
+    "snap_ads": "SnapAds",
     "tiktok_ads": "TikTokAds",
     "webhook": "Webhook",
 }

@@ -34,8 +34,9 @@ pytestmark = pytest.mark.slow
 @dataclass(frozen=True)
 class Setup:
     """A file of tests/destinations/sandbox/: how a destination is configured, and how it shows what it holds.
-    `path` follows the sandbox's address. `person` is what the sandbox calls person `i`, hashed where `hashed`
-    is set, and `score` the field in which a change shows. `rejects`: it can refuse one record of many."""
+    `path` follows the sandbox's address, and `{address}` in the configuration stands for both. `person` is
+    what the sandbox calls person `i`, hashed where `hashed` is set, and `score` the field in which a change
+    shows. `rejects`: it can refuse one record of many."""
 
     kind: str
     config: dict[str, Any]
@@ -74,7 +75,11 @@ def test_what_is_held_is_the_audience(
     made = destination_class(kind, kind)
     monkeypatch.setattr(made, "batch", replace(made.batch, records=min(50, made.batch.records)))
     address = f"{sandbox.url}/{kind}{setup.path}"
-    config = {"base_url": address, "retries": 12, **setup.config, "type": kind}
+    told = {
+        key: value.replace("{address}", address) if isinstance(value, str) else value
+        for key, value in setup.config.items()
+    }
+    config = {"base_url": address, "retries": 12, **told, "type": kind}
     project = ProjectFolder(tmp_path / "shop", {kind: config})
     meta = {"key": setup.key, "sync": [{"to": kind, "max_change": 2, **setup.sync}]}
     project.audience("vips", people(0, 1_200, "7"), meta)
