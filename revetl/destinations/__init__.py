@@ -15,6 +15,7 @@ TYPES = {
     "segment": "Segment",
     "snap_ads": "SnapAds",
     "tiktok_ads": "TikTokAds",
+    "twitter_ads": "TwitterAds",
     "webhook": "Webhook",
 }
 """Module name to class name."""

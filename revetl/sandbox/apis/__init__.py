@@ -13,6 +13,7 @@ PLAYED: dict[str, str] = {
     "facebook_ads": "FacebookAdsApi",
     "snap_ads": "SnapAdsApi",
     "tiktok_ads": "TikTokAdsApi",
+    "twitter_ads": "TwitterAdsApi",
 }
 """Module name to class name: those that are told by the name of the destination."""
 
