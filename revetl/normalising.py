@@ -80,6 +80,9 @@ RULES = {
     "text": Rule("trim(:value)", "trimmed"),
     "lower": Rule("lower(trim(:value))", "trimmed, lower case"),
     "upper": Rule("upper(trim(:value))", "trimmed, upper case"),
+    "handle": Rule(
+        "regexp_replace(lower(trim(:value)), '^@', '', 'g')", "trimmed, lower case, without its @"
+    ),
     "name": Rule(_NAME, "trimmed, lower case, without punctuation"),
     "letters": Rule(_LETTERS, "lower case, without spaces and punctuation"),
     "initial": Rule(f"substr({_LETTERS}, 1, 1)", "the first letter, lower case"),

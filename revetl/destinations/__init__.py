@@ -15,6 +15,9 @@ TYPES = {
     "google_ads": "GoogleAds",
     "linkedin_ads": "LinkedinAds",
     "segment": "Segment",
+    "snap_ads": "SnapAds",
+    "tiktok_ads": "TikTokAds",
+    "twitter_ads": "TwitterAds",
     "webhook": "Webhook",
 }
 """Module name to class name."""

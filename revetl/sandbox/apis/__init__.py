@@ -13,6 +13,9 @@ PLAYED: dict[str, str] = {
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
     "linkedin_ads": "LinkedinAdsApi",
+    "snap_ads": "SnapAdsApi",
+    "tiktok_ads": "TikTokAdsApi",
+    "twitter_ads": "TwitterAdsApi",
 }
 """Module name to class name: those that are told by the name of the destination."""
 

@@ -1,0 +1,140 @@
+"""Snapchat's customer lists (Snap Audience Match): docs/destinations/snap_ads.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import httpx
+from pydantic import Field, SecretStr, model_validator
+
+from revetl.destinations.audiences import AdAudience
+from revetl.destinations.base import (
+    Asking,
+    Batch,
+    Flow,
+    Identifier,
+    Rate,
+    Records,
+    Result,
+    Verdict,
+    object_of,
+)
+from revetl.destinations.oauth import OAuth
+
+ACCOUNTS = "https://accounts.snapchat.com"
+FOR_EVER = 9_999
+
+
+class SnapAds(AdAudience):
+    """People of a segment of an ad account, by the hash of each of their ids; one kind of id a request."""
+
+    batch: ClassVar[Batch] = Batch(records=100_000)
+    rate: ClassVar[Rate | None] = Rate(requests=10)
+    identifiers: ClassVar[tuple[Identifier, ...]] = (
+        Identifier("EMAIL_SHA256", column="email", hashed="email"),
+        Identifier("PHONE_SHA256", column="phone", hashed="e164_digits"),
+        Identifier("MOBILE_AD_ID_SHA256", column="mobile_ad_id", hashed="lower"),
+    )
+
+    type: Literal["snap_ads"]
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    refresh_token: SecretStr | None = None
+    token_file: Path | None = None
+    access_token: SecretStr | None = None
+    ad_account_id: str
+    retention_in_days: Annotated[int, Field(ge=1, le=FOR_EVER)] = FOR_EVER
+    version: Annotated[str, Field(pattern=r"^v\d+$")] = "v1"
+    base_url: Annotated[str, Field(pattern="^https?://")] = "https://adsapi.snapchat.com"
+    token_url: Annotated[str, Field(pattern="^https?://")] = f"{ACCOUNTS}/login/oauth2/access_token"
+
+    @model_validator(mode="after")
+    def _has_credentials(self) -> Self:
+        if self.access_token is None and None in (self.client_id, self.client_secret, self.refresh_token):
+            raise ValueError("Set client_id, client_secret and refresh_token, or an access_token.")
+        return self
+
+    def headers(self) -> dict[str, str]:
+        if self.access_token is None:
+            return {}
+        return {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}
+
+    def auth(self) -> httpx.Auth | None:
+        client_secret, refresh_token = self.client_secret, self.refresh_token
+        if self.access_token is not None or client_secret is None or refresh_token is None:
+            return None
+
+        def renewal(current: str | None) -> httpx.Request:
+            form = {
+                "grant_type": "refresh_token",
+                "client_id": self.client_id,
+                "client_secret": client_secret.get_secret_value(),
+                "refresh_token": current,
+            }
+            return httpx.Request("POST", self.token_url, data=form)
+
+        return OAuth(renewal, refresh_token=refresh_token.get_secret_value(), token_file=self.token_file)
+
+    def add(self, records: Records) -> Flow:
+        return self.users("POST", records)
+
+    def remove(self, records: Records) -> Flow:
+        return self.users("DELETE", records)
+
+    def users(self, method: str, records: Records) -> Flow:
+        """Add or remove a batch: a request for each kind of id that anybody in it has."""
+        for each in self.identifiers:
+            known = (record.identifiers.get(each.name) for record in records)
+            # Once each: what two people share is in the list once.
+            values = dict.fromkeys(value for value in known if value is not None)
+            if not values:
+                continue
+            users: dict[str, Any] = {"schema": [each.name], "data": [[value] for value in values]}
+            if method == "DELETE":
+                users["id"] = records.audience_id
+            path = f"/{self.version}/segments/{records.audience_id}/users"
+            yield self.request(method, path, json={"users": [users]})
+        return Result()
+
+    @property
+    def segments(self) -> str:
+        """The path of the account's segments."""
+        return f"/{self.version}/adaccounts/{self.ad_account_id}/segments"
+
+    def find_audience(self, audience: str) -> Asking[str | None]:
+        asked: dict[str, str] | None = None
+        while True:
+            answer = yield self.request("GET", self.segments, params=asked)
+            page = answer.json()
+            for each in page["segments"]:
+                segment = each["segment"]
+                # What Snap makes itself, such as people like others, takes no users.
+                if segment["name"] == audience and segment.get("source_type") in (None, "FIRST_PARTY"):
+                    return str(segment["id"])
+            following = (page.get("paging") or {}).get("next_link")
+            if not following:
+                return None
+            asked = dict(httpx.URL(following).params)
+
+    def create_audience(self, audience: str) -> Asking[str]:
+        about = {
+            "name": audience,
+            "source_type": "FIRST_PARTY",
+            "ad_account_id": self.ad_account_id,
+            "retention_in_days": self.retention_in_days,
+        }
+        answer = yield self.post(self.segments, json={"segments": [about]})
+        return str(answer.json()["segments"][0]["segment"]["id"])
+
+    def probe(self) -> httpx.Request:
+        return self.request("GET", f"/{self.version}/adaccounts/{self.ad_account_id}")
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        """A request may have gone well, and what was in it not."""
+        said = object_of(response)
+        parts = [part for key in ("users", "segments") for part in said.get(key) or ()]
+        states = {said.get("request_status"), *(part.get("sub_request_status") for part in parts)} - {None}
+        if response.is_success and any(str(state).upper() != "SUCCESS" for state in states):
+            return Verdict.BISECT
+        return super().judge(response)
