@@ -99,6 +99,16 @@ class Records:
             return digest(self.sync, self.event, record.key)
         return digest(self.sync, self.operation, record.key, record.origin)
 
+    def fields_over(self, record: Record, held: Mapping[str, Any]) -> dict[str, Any]:
+        """A record's fields by the destination's names, but for those of `set_if_empty` that have a value
+        among what is `held` of the person there, by the destination's names."""
+        named = {name: self.fields.get(name, name) for name in record.fields}
+        return {
+            named[name]: value
+            for name, value in record.fields.items()
+            if name not in self.set_if_empty or held.get(named[name]) in (None, "", [])
+        }
+
     @property
     def batch_id(self) -> str:
         """Names the batch by its changes: the same batch sent again has the id it had."""
