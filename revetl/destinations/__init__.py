@@ -13,6 +13,7 @@ TYPES = {
     "braze": "Braze",
     "facebook_ads": "FacebookAds",
     "marketo": "Marketo",
+    "pipedrive": "Pipedrive",
     "segment": "Segment",
     "webhook": "Webhook",
 }

@@ -13,6 +13,7 @@ from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Identifier, Records, Verdict, object_of
 from revetl.destinations.metadata import BOOLEAN, MOMENT, NUMBER
 from revetl.destinations.oauth import OAuth
+from revetl.destinations.records import looked_up_by
 
 RENEW = frozenset({"601", "602"})
 VERDICTS = {
@@ -55,8 +56,7 @@ class MarketoApi(HasAudiences):
 
     @property
     def known_by(self) -> tuple[Identifier, ...]:
-        known = (Identifier(self.lookup_field, column="user_id"),)
-        return self.identifiers if self.lookup_field == "email" else known
+        return looked_up_by(self.lookup_field, self.identifiers)
 
     def auth(self) -> httpx.Auth:
         about = {"client_id": self.client_id, "client_secret": self.client_secret.get_secret_value()}

@@ -39,6 +39,12 @@ class Identifier:
     alone: bool = True
 
 
+def looked_up_by(field: str, usual: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
+    """What people are known by where a configuration names the field that they are looked up by: the usual
+    identifiers, if it is among them, else the field, with the values of `user_id`."""
+    return tuple(each for each in usual if each.name == field) or (Identifier(field, column="user_id"),)
+
+
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """A field that the destination is known to have, and the column it is taken from unless a sync says else.

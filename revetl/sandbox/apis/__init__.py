@@ -12,6 +12,7 @@ from revetl.sandbox.apis.base import Api, Sent
 PLAYED: dict[str, str] = {
     "facebook_ads": "FacebookAdsApi",
     "marketo": "MarketoApi",
+    "pipedrive": "PipedriveApi",
 }
 """Module name to class name: those that are told by the name of the destination."""
 
