@@ -11,6 +11,7 @@ from revetl.errors import UsageError, nearest
 
 TYPES = {
     "braze": "Braze",
+    "close": "Close",
     "facebook_ads": "FacebookAds",
     "marketo": "Marketo",
     "pipedrive": "Pipedrive",

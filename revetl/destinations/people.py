@@ -30,6 +30,9 @@ class PersonByPerson(HasAudiences):
     batch: ClassVar[Batch] = Batch(records=1)
     can_set_if_empty: ClassVar[bool] = True
 
+    joins_alone: ClassVar[bool] = False
+    """Whether somebody joins and leaves an audience without their others being named."""
+
     audience_field: str
 
     def search(self, record: Record) -> Asking[list[Person]]:
@@ -61,6 +64,18 @@ class PersonByPerson(HasAudiences):
         """What stands for the audience in `audience_field`."""
         return records.audience_id
 
+    def joining(self, person: Person, records: Records) -> dict[str, Any]:
+        """The fields to change for somebody to be in the audience."""
+        lists = person.get(self.audience_field) or []
+        name = self.listed(records)
+        return {} if name in lists else {self.audience_field: [*lists, name]}
+
+    def leaving(self, person: Person, records: Records) -> dict[str, Any]:
+        """The fields to change for somebody to be in the audience no more."""
+        lists = person.get(self.audience_field) or []
+        others = [name for name in lists if name != self.listed(records)]
+        return {} if others == lists else {self.audience_field: others}
+
     def upsert(self, records: Records) -> Flow:
         return self.save(records)
 
@@ -88,13 +103,10 @@ class PersonByPerson(HasAudiences):
             yield self.created(record, fields)
         elif changes:
             person = found[0]
-            if joins or records.set_if_empty:
+            if records.set_if_empty or (joins and not self.joins_alone):
                 person = yield from self.whole(person)
             fields = records.fields_over(record, person)
-            lists = person.get(self.audience_field) or []
-            if joins and self.listed(records) not in lists:
-                fields[self.audience_field] = [*lists, self.listed(records)]
-            if fields:
+            if fields := {**fields, **(self.joining(person, records) if joins else {})}:
                 yield self.changed(person, fields)
         return Result()
 
@@ -102,11 +114,11 @@ class PersonByPerson(HasAudiences):
         (record,) = records.records
         found = yield from self.search(record)
         for each in found:
-            person = yield from self.whole(each)
-            lists = person.get(self.audience_field) or []
-            others = [name for name in lists if name != self.listed(records)]
-            if others != lists:
-                yield self.changed(person, {self.audience_field: others})
+            person = each
+            if not self.joins_alone:
+                person = yield from self.whole(each)
+            if fields := self.leaving(person, records):
+                yield self.changed(person, fields)
         return Result()
 
     def track(self, records: Records) -> Flow:

@@ -10,6 +10,7 @@ from importlib import import_module
 from revetl.sandbox.apis.base import Api, Sent
 
 PLAYED: dict[str, str] = {
+    "close": "CloseApi",
     "facebook_ads": "FacebookAdsApi",
     "marketo": "MarketoApi",
     "pipedrive": "PipedriveApi",
