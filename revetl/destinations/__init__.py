@@ -12,6 +12,7 @@ from revetl.errors import UsageError, nearest
 TYPES = {
     "braze": "Braze",
     "close": "Close",
+    "copper": "Copper",
     "facebook_ads": "FacebookAds",
     "marketo": "Marketo",
     "pipedrive": "Pipedrive",

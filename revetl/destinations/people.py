@@ -73,7 +73,8 @@ class PersonByPerson(HasAudiences):
     def leaving(self, person: Person, records: Records) -> dict[str, Any]:
         """The fields to change for somebody to be in the audience no more."""
         lists = person.get(self.audience_field) or []
-        others = [name for name in lists if name != self.listed(records)]
+        name = str(self.listed(records)).lower()
+        others = [each for each in lists if str(each).lower() != name]
         return {} if others == lists else {self.audience_field: others}
 
     def upsert(self, records: Records) -> Flow:

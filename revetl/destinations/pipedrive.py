@@ -94,8 +94,9 @@ class Pipedrive(PipedriveApi):
         }
         return self.post("/api/v2/activities", json=about)
 
-    def listed(self, records: Records) -> int:
-        return int(records.audience_id)
+    def listed(self, records: Records) -> int | str:
+        made = records.audience_id
+        return int(made) if made.isdecimal() else made
 
     def described(self) -> Asking[list[dict[str, Any]]]:
         """All fields that a person has in this account."""

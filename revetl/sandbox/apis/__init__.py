@@ -11,6 +11,7 @@ from revetl.sandbox.apis.base import Api, Sent
 
 PLAYED: dict[str, str] = {
     "close": "CloseApi",
+    "copper": "CopperApi",
     "facebook_ads": "FacebookAdsApi",
     "marketo": "MarketoApi",
     "pipedrive": "PipedriveApi",
