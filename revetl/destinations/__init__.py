@@ -11,9 +11,13 @@ from revetl.errors import UsageError, nearest
 
 TYPES = {
     "braze": "Braze",
+    "close": "Close",
+    "copper": "Copper",
     "facebook_ads": "FacebookAds",
     "google_ads": "GoogleAds",
     "linkedin_ads": "LinkedinAds",
+    "marketo": "Marketo",
+    "pipedrive": "Pipedrive",
     "segment": "Segment",
     "snap_ads": "SnapAds",
     "tiktok_ads": "TikTokAds",

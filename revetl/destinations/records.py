@@ -39,6 +39,12 @@ class Identifier:
     alone: bool = True
 
 
+def looked_up_by(field: str, usual: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
+    """What people are known by where a configuration names the field that they are looked up by: the usual
+    identifiers, if it is among them, else the field, with the values of `user_id`."""
+    return tuple(each for each in usual if each.name == field) or (Identifier(field, column="user_id"),)
+
+
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """A field that the destination is known to have, and the column it is taken from unless a sync says else.
@@ -98,6 +104,16 @@ class Records:
         if self.event is not None and not self.happens_again:
             return digest(self.sync, self.event, record.key)
         return digest(self.sync, self.operation, record.key, record.origin)
+
+    def fields_over(self, record: Record, held: Mapping[str, Any]) -> dict[str, Any]:
+        """A record's fields by the destination's names, but for those of `set_if_empty` that have a value
+        among what is `held` of the person there, by the destination's names."""
+        named = {name: self.fields.get(name, name) for name in record.fields}
+        return {
+            named[name]: value
+            for name, value in record.fields.items()
+            if name not in self.set_if_empty or held.get(named[name]) in (None, "", [])
+        }
 
     @property
     def batch_id(self) -> str:

@@ -10,12 +10,16 @@ from importlib import import_module
 from revetl.sandbox.apis.base import Api, Sent
 
 PLAYED: dict[str, str] = {
+    "close": "CloseApi",
+    "copper": "CopperApi",
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
     "linkedin_ads": "LinkedinAdsApi",
     "snap_ads": "SnapAdsApi",
     "tiktok_ads": "TikTokAdsApi",
     "twitter_ads": "TwitterAdsApi",
+    "marketo": "MarketoApi",
+    "pipedrive": "PipedriveApi",
 }
 """Module name to class name: those that are told by the name of the destination."""
 
