@@ -15,11 +15,11 @@ PLAYED: dict[str, str] = {
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
     "linkedin_ads": "LinkedinAdsApi",
+    "marketo": "MarketoApi",
+    "pipedrive": "PipedriveApi",
     "snap_ads": "SnapAdsApi",
     "tiktok_ads": "TikTokAdsApi",
     "twitter_ads": "TwitterAdsApi",
-    "marketo": "MarketoApi",
-    "pipedrive": "PipedriveApi",
 }
 """Module name to class name: those that are told by the name of the destination."""
 
