@@ -215,17 +215,19 @@ def _records(
         made_alike(Mapped(name, parse_expression(text, columns, "case"), ""), known[name])
         for name, text in identifiers.items()
     ]
-    return [
-        record_of(
-            shaping,
-            operation,
-            str(next(iter(row.values()))),
-            orjson.dumps({item.name: _value(item, row) for item in mapped}).decode(),
-            orjson.dumps({name: row.get(text) for name, text in mapping.items()}).decode(),
-            "run",
-        )._replace(timestamp=row.get(case.get("timestamp", "")))
-        for row in rows
-    ]
+    made: dict[bytes, Record] = {}
+    for row in rows:
+        # What is repeated is made once.
+        if (text := orjson.dumps(row)) not in made:
+            made[text] = record_of(
+                shaping,
+                operation,
+                str(next(iter(row.values()))),
+                orjson.dumps({item.name: _value(item, row) for item in mapped}).decode(),
+                orjson.dumps({name: row.get(text) for name, text in mapping.items()}).decode(),
+                "run",
+            )._replace(timestamp=row.get(case.get("timestamp", "")))
+    return [made[orjson.dumps(row)] for row in rows]
 
 
 def _key(destination: Destination, columns: dict[str, str]) -> str:

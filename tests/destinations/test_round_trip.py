@@ -33,7 +33,8 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Setup:
-    """A file of tests/destinations/sandbox/: how a destination is configured, and how it shows what it holds.
+    """A file of tests/destinations/sandbox/, `KIND.json` or `KIND.VARIANT.json`: how a destination is
+    configured, and how it shows what it holds. `kind` is the file's name, by which the sandbox plays it.
     `path` follows the sandbox's address. `person` is what the sandbox calls person `i`, hashed where `hashed`
     is set, and `score` the field in which a change shows. `rejects`: it can refuse one record of many."""
 
@@ -65,15 +66,16 @@ def people(first: int, last: int, score: str) -> str:
 
 
 @pytest.mark.parametrize("faults", FAULTS)
-@pytest.mark.parametrize("kind", SETUPS)
+@pytest.mark.parametrize("name", SETUPS)
 def test_what_is_held_is_the_audience(
-    kind: str, faults: str, tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
+    name: str, faults: str, tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup = Setup(kind, **orjson.loads(SETUPS[kind].read_bytes()))
+    setup = Setup(name, **orjson.loads(SETUPS[name].read_bytes()))
+    kind = name.partition(".")[0]
     # Small batches, for faults come by the request.
     made = destination_class(kind, kind)
     monkeypatch.setattr(made, "batch", replace(made.batch, records=min(50, made.batch.records)))
-    address = f"{sandbox.url}/{kind}{setup.path}"
+    address = f"{sandbox.url}/{name}{setup.path}"
     config = {"base_url": address, "retries": 12, **setup.config, "type": kind}
     project = ProjectFolder(tmp_path / "shop", {kind: config})
     meta = {"key": setup.key, "sync": [{"to": kind, "max_change": 2, **setup.sync}]}
