@@ -12,6 +12,7 @@ from revetl.errors import UsageError, nearest
 TYPES = {
     "braze": "Braze",
     "facebook_ads": "FacebookAds",
+    "hubspot": "HubSpot",
     "salesforce": "Salesforce",
     "segment": "Segment",
     "webhook": "Webhook",

@@ -11,6 +11,7 @@ from revetl.sandbox.apis.base import Api, Sent
 
 PLAYED: dict[str, str] = {
     "facebook_ads": "FacebookAdsApi",
+    "hubspot": "HubSpotApi",
     "salesforce": "SalesforceApi",
 }
 """Module name to class name: those that are told by the name of the destination."""
