@@ -18,6 +18,8 @@ TYPES = {
     "linkedin_ads": "LinkedinAds",
     "marketo": "Marketo",
     "pipedrive": "Pipedrive",
+    "hubspot": "HubSpot",
+    "salesforce": "Salesforce",
     "segment": "Segment",
     "snap_ads": "SnapAds",
     "tiktok_ads": "TikTokAds",

@@ -20,6 +20,8 @@ PLAYED: dict[str, str] = {
     "snap_ads": "SnapAdsApi",
     "tiktok_ads": "TikTokAdsApi",
     "twitter_ads": "TwitterAdsApi",
+    "hubspot": "HubSpotApi",
+    "salesforce": "SalesforceApi",
 }
 """Module name to class name: those that are told by the name of the destination."""
 

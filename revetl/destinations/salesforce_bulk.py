@@ -1,0 +1,130 @@
+"""How Salesforce takes rows and answers for each: collections, and the jobs of Bulk API 2.0."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import httpx
+import orjson
+
+from revetl.destinations.base import Asking, Refused, Rejection, Result, Unfinished, poll
+
+Row = dict[str, Any]
+"""A record's fields by their names; of a lookup the name is `Account.Ext_Id__c`."""
+
+AGAIN = frozenset({"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG", "UNPROCESSED"})
+_ENDED = frozenset({"JobComplete", "Failed", "Aborted"})
+_UPLOADS = 5
+
+
+class Outcome(NamedTuple):
+    """What became of a row: its record's id, or the code of the error and why."""
+
+    id: str | None = None
+    code: str = ""
+    why: Rejection | None = None
+
+
+def error_of(response: httpx.Response) -> tuple[str, str]:
+    """The code and the message of an answer that is an error; empty for any other."""
+    try:
+        told = orjson.loads(response.content)[0]
+        return str(told["errorCode"]), str(told["message"])
+    except (orjson.JSONDecodeError, LookupError, TypeError):
+        return "", ""
+
+
+def outcome_of(answer: Mapping[str, Any]) -> Outcome:
+    """The outcome of a row by its object in the answer of a collection."""
+    if answer["success"]:
+        return Outcome(answer["id"])
+    error = answer["errors"][0]
+    code, fields = error["statusCode"], error.get("fields") or [None]
+    return Outcome(None, code, Rejection(f"{code}: {error['message']}", fields[0]))
+
+
+def result_of(outcomes: Iterable[tuple[int, Outcome]], fine: Collection[str] = ()) -> Result:
+    """The result of a batch, by the place of each record; errors whose codes are `fine` are none."""
+    failed = {at: each for at, each in outcomes if each.why is not None and each.code not in fine}
+    return Result(
+        rejected={at: each.why for at, each in failed.items() if each.why and each.code not in AGAIN},
+        retry={at: each.why for at, each in failed.items() if each.why and each.code in AGAIN},
+    )
+
+
+def nested(row: Row) -> Row:
+    """A row as JSON has it: a lookup is an object of the relation; one of nothing is the field, empty."""
+    made: Row = {}
+    for name, value in row.items():
+        relation, _, field = name.partition(".")
+        if field and value is None:
+            field = relation.removesuffix("__r") + "__c" if relation.endswith("__r") else f"{relation}Id"
+            made[field] = None
+        else:
+            made["id" if name == "Id" else relation] = {field: value} if field else value
+    return made
+
+
+def run_job(
+    call: Callable[..., httpx.Request], about: Row, key: str, rows: list[Row]
+) -> Asking[list[Outcome]]:
+    """Have rows processed by a job, and give the outcome of each; `key` is the column that tells them
+    apart. Raises Refused for a job that did nothing, Unfinished for one whose end is not known."""
+    content = _csv(rows)
+    for _ in range(_UPLOADS):
+        job = (yield call("POST", "jobs/ingest", json=about)).json()["id"]
+        yield call("PUT", f"jobs/ingest/{job}/batches", csv=content)
+        closed = yield call("PATCH", f"jobs/ingest/{job}", json={"state": "UploadComplete"})
+        # Data that was sent again, for want of an answer, spoils a job that had it: it does nothing.
+        if error_of(closed)[0] != "INVALIDJOB":
+            break
+    else:
+        raise Unfinished("its job could not be closed")
+    ended = (
+        yield from poll(
+            lambda: call("GET", f"jobs/ingest/{job}"), lambda response: response.json()["state"] in _ENDED
+        )
+    ).json()
+    if ended["state"] != "JobComplete" and not ended.get("numberRecordsProcessed"):
+        why = ended.get("errorMessage") or "no reason is given"
+        raise Refused(f"Salesforce ended the job {job} as {ended['state']}: {why}. Nothing of it was done.")
+    found: dict[str, Outcome] = {}
+    for kind in ("successfulResults", "failedResults"):
+        answer = yield call("GET", f"jobs/ingest/{job}/{kind}")
+        for line in csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")):
+            found[line[key]] = _told(line)
+    left = Outcome(None, "UNPROCESSED", Rejection(ended.get("errorMessage") or "the job left it out"))
+    return [found.get(_cell(row[key]), left) for row in rows]
+
+
+def _told(line: Mapping[str, str]) -> Outcome:
+    """`CODE:message:fields --` of a row that failed; the message may have colons of its own."""
+    error = line.get("sf__Error")
+    if not error:
+        return Outcome(line["sf__Id"])
+    code, _, rest = error.partition(":")
+    message, _, fields = rest.rpartition(":")
+    field = re.match(r"\w+", fields)
+    return Outcome(None, code, Rejection(f"{code}: {message or rest}", field and field[0]))
+
+
+def _csv(rows: list[Row]) -> str:
+    """The rows, with each column that any of them has. An empty cell leaves a field as it is."""
+    columns = {name: None for row in rows for name in row}
+    made = io.StringIO(newline="")
+    writer = csv.DictWriter(made, list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return made.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "":
+        return "#N/A"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
