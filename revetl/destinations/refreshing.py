@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlencode
 
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.base import Destination
+from revetl.destinations.grants import refreshing
 from revetl.destinations.oauth import OAuth
 
 
@@ -36,26 +36,11 @@ class RefreshesToken(Destination):
         return {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}
 
     def auth(self) -> httpx.Auth | None:
-        if self.refresh_token is None:
+        if self.refresh_token is None or self.client_id is None:
             return None
+        secret = None if self.client_secret is None else self.client_secret.get_secret_value()
         return OAuth(
-            self.token_request,
+            refreshing(self.token_url, self.client_id, secret),
             refresh_token=self.refresh_token.get_secret_value(),
             token_file=self.token_file,
-        )
-
-    def token_request(self, refresh_token: str | None) -> httpx.Request:
-        """The request that gives an access token for a refresh token."""
-        secret = self.client_secret.get_secret_value() if self.client_secret else ""
-        form = {
-            "grant_type": "refresh_token",
-            "refresh_token": refresh_token or "",
-            "client_id": self.client_id or "",
-            "client_secret": secret,
-        }
-        return httpx.Request(
-            "POST",
-            self.token_url,
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            content=urlencode(form).encode(),
         )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field
 
 from revetl.destinations.audiences import AdAudience
 from revetl.destinations.base import (
@@ -20,13 +19,13 @@ from revetl.destinations.base import (
     Verdict,
     object_of,
 )
-from revetl.destinations.oauth import OAuth
+from revetl.destinations.refreshing import RefreshesToken
 
 ACCOUNTS = "https://accounts.snapchat.com"
 FOR_EVER = 9_999
 
 
-class SnapAds(AdAudience):
+class SnapAds(RefreshesToken, AdAudience):
     """People of a segment of an ad account, by the hash of each of their ids; one kind of id a request."""
 
     batch: ClassVar[Batch] = Batch(records=100_000)
@@ -38,43 +37,11 @@ class SnapAds(AdAudience):
     )
 
     type: Literal["snap_ads"]
-    client_id: str | None = None
-    client_secret: SecretStr | None = None
-    refresh_token: SecretStr | None = None
-    token_file: Path | None = None
-    access_token: SecretStr | None = None
     ad_account_id: str
     retention_in_days: Annotated[int, Field(ge=1, le=FOR_EVER)] = FOR_EVER
     version: Annotated[str, Field(pattern=r"^v\d+$")] = "v1"
     base_url: Annotated[str, Field(pattern="^https?://")] = "https://adsapi.snapchat.com"
     token_url: Annotated[str, Field(pattern="^https?://")] = f"{ACCOUNTS}/login/oauth2/access_token"
-
-    @model_validator(mode="after")
-    def _has_credentials(self) -> Self:
-        if self.access_token is None and None in (self.client_id, self.client_secret, self.refresh_token):
-            raise ValueError("Set client_id, client_secret and refresh_token, or an access_token.")
-        return self
-
-    def headers(self) -> dict[str, str]:
-        if self.access_token is None:
-            return {}
-        return {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}
-
-    def auth(self) -> httpx.Auth | None:
-        client_secret, refresh_token = self.client_secret, self.refresh_token
-        if self.access_token is not None or client_secret is None or refresh_token is None:
-            return None
-
-        def renewal(current: str | None) -> httpx.Request:
-            form = {
-                "grant_type": "refresh_token",
-                "client_id": self.client_id,
-                "client_secret": client_secret.get_secret_value(),
-                "refresh_token": current,
-            }
-            return httpx.Request("POST", self.token_url, data=form)
-
-        return OAuth(renewal, refresh_token=refresh_token.get_secret_value(), token_file=self.token_file)
 
     def add(self, records: Records) -> Flow:
         return self.users("POST", records)

@@ -14,14 +14,14 @@ PLAYED: dict[str, str] = {
     "copper": "CopperApi",
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
+    "hubspot": "HubSpotApi",
     "linkedin_ads": "LinkedinAdsApi",
     "marketo": "MarketoApi",
     "pipedrive": "PipedriveApi",
+    "salesforce": "SalesforceApi",
     "snap_ads": "SnapAdsApi",
     "tiktok_ads": "TikTokAdsApi",
     "twitter_ads": "TwitterAdsApi",
-    "hubspot": "HubSpotApi",
-    "salesforce": "SalesforceApi",
 }
 """Module name to class name: those that are told by the name of the destination."""
 
