@@ -6,9 +6,10 @@ of Parquet tables such a statement makes a new table, which takes the place of t
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -55,18 +56,26 @@ def open_engine(target: Target, opening: Opening) -> Spark:
             f"profiles.yml: target '{target.name}' has method '{method}'; revetl opens Spark by method "
             "'session', with SPARK_REMOTE where there is a server."
         )
-    from pyspark.sql import SparkSession
-
-    builder: Any = SparkSession.builder
-    for name, value in (target.config.get("server_side_parameters") or {}).items():
-        builder = builder.config(name, value)
     try:
-        session = builder.enableHiveSupport().getOrCreate()
+        session = _new_session(target.config.get("server_side_parameters") or {})
     except Exception as error:
         raise WarehouseError(f"Spark cannot be opened: {first_sentence(error)}") from None
     warehouse = Spark(session, target, opening)
     warehouse.prepare()
     return warehouse
+
+
+def _new_session(parameters: Mapping[str, str]) -> Any:
+    """A session that has seen no table yet: one keeps which files those have that it has seen, and would go
+    on reading them, or none, when dbt has put others in their place."""
+    from pyspark.sql import SparkSession
+
+    builder: Any = SparkSession.builder
+    for name, value in parameters.items():
+        builder = builder.config(name, value)
+    if remote := os.environ.get("SPARK_REMOTE"):
+        return builder.remote(remote).create()
+    return builder.enableHiveSupport().getOrCreate().newSession()
 
 
 def first_sentence(error: Exception) -> str:
@@ -323,6 +332,9 @@ class Spark(Engine):
             with suppress(WarehouseError):
                 self.run(statement("drop table if exists :made", made=table(name)))
         self._made.clear()
+        if os.environ.get("SPARK_REMOTE"):
+            # Elsewhere it would be the end of all sessions of the process.
+            self.connection.stop()
 
 
 def _json(value: exp.Expr) -> exp.Expr:

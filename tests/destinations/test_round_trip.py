@@ -65,7 +65,9 @@ def people(first: int, last: int, score: str) -> str:
     """
 
 
-@pytest.mark.parametrize("faults", FAULTS)
+@pytest.mark.parametrize(
+    "faults", [pytest.param(name, marks=[pytest.mark.long] if "20 %" in name else []) for name in FAULTS]
+)
 @pytest.mark.parametrize("name", sorted(setups()))
 def test_what_is_held_is_the_audience(
     name: str, faults: str, tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
