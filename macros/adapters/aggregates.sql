@@ -119,38 +119,39 @@
     approx_percentile_cont({{ part }}) within group (order by cast({{ value }} as float))
 {%- endmacro %}
 
-{# In an aggregate: the different texts in the order of their code points, as a JSON array; null where there are none. #}
+{# In an aggregate of texts that are all different: they in the order of their code points, as a JSON array; null where
+   there are none. #}
 {% macro unique_list(value) -%}
     {{ return(adapter.dispatch('unique_list', 'revetl')(value)) }}
 {%- endmacro %}
 
 {% macro default__unique_list(value) -%}
-    jsonb_agg(distinct {{ revetl.by_code_point(value) }}) filter (where {{ value }} is not null)
+    jsonb_agg({{ value }} order by {{ revetl.by_code_point(value) }}) filter (where {{ value }} is not null)
 {%- endmacro %}
 
 {% macro duckdb__unique_list(value) -%}
-    to_json(list_sort(list(distinct {{ value }}) filter (where {{ value }} is not null)))
+    to_json(list_sort(list({{ value }}) filter (where {{ value }} is not null)))
 {%- endmacro %}
 
 {% macro snowflake__unique_list(value) -%}
-    case when count({{ value }}) > 0 then to_variant(array_sort(array_unique_agg({{ value }}))) end
+    case when count({{ value }}) > 0 then to_variant(array_sort(array_agg({{ value }}))) end
 {%- endmacro %}
 
 {% macro bigquery__unique_list(value) -%}
-    case when count({{ value }}) > 0 then to_json(array_agg(distinct {{ value }} ignore nulls order by {{ value }})) end
+    case when count({{ value }}) > 0 then to_json(array_agg({{ value }} ignore nulls order by {{ value }})) end
 {%- endmacro %}
 
 {% macro spark__unique_list(value) -%}
-    case when count({{ value }}) > 0 then to_json(array_sort(collect_set({{ value }}))) end
+    case when count({{ value }}) > 0 then to_json(array_sort(collect_list({{ value }}))) end
 {%- endmacro %}
 
 {# As the text of one, which has 64 KB. #}
 {% macro redshift__unique_list(value) -%}
-    json_parse('[' || listagg(distinct json_serialize(cast({{ value }} as super)), ',')
+    json_parse('[' || listagg(json_serialize(cast({{ value }} as super)), ',')
         within group (order by json_serialize(cast({{ value }} as super))) || ']')
 {%- endmacro %}
 
-{# It has no distinct texts there: each is named as often as it is there. #}
 {% macro fabric__unique_list(value) -%}
-    '[' + string_agg('"' + string_escape({{ value }}, 'json') + '"', ',') within group (order by {{ value }}) + ']'
+    '[' + string_agg('"' + string_escape({{ value }}, 'json') + '"', ',')
+        within group (order by {{ revetl.by_code_point(value) }}) + ']'
 {%- endmacro %}
