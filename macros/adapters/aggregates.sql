@@ -13,8 +13,13 @@
     ) filter (where {{ value }} is not null))[1]
 {%- endmacro %}
 
+{# By a key of both that compares byte by byte, which all aggregates of the two share: a row would be made one for each. #}
 {% macro duckdb__last_value_by(value, moment, tie_breaker) -%}
-    arg_max({{ value }}, row({{ moment }}, {{ tie_breaker }})) filter (where {{ value }} is not null)
+    arg_max({{ value }}, {{ revetl.duckdb_place(moment, tie_breaker) }}) filter (where {{ value }} is not null)
+{%- endmacro %}
+
+{% macro duckdb_place(moment, tie_breaker) -%}
+    create_sort_key({{ moment }}, 'asc nulls last', {{ tie_breaker }}, 'asc nulls last')
 {%- endmacro %}
 
 {# The moment and the tie-breaker as one text, of the order that the two have. #}
@@ -65,7 +70,7 @@
 {%- endmacro %}
 
 {% macro duckdb__first_value_by(value, moment, tie_breaker) -%}
-    arg_min({{ value }}, row({{ moment }}, {{ tie_breaker }})) filter (where {{ value }} is not null)
+    arg_min({{ value }}, {{ revetl.duckdb_place(moment, tie_breaker) }}) filter (where {{ value }} is not null)
 {%- endmacro %}
 
 {% macro snowflake__first_value_by(value, moment, tie_breaker) -%}

@@ -1,7 +1,7 @@
-{# Traits of messages as a query, one row of `key` (and of `further`, its other columns): over the CTE `events`, which has
-   them beside the columns of `trait_events`. What most of them need is one aggregate of these; only elements of arrays,
-   values and how often they are there, and funnels, go over them again. #}
-{% macro trait_query(traits, key, further=[]) %}
+{# Traits of messages as a query, one row of `key`: over the CTE `events`, which has it beside the columns of
+   `trait_events`. What most of them need is one aggregate of these; only elements of arrays, values and how often they are
+   there, and funnels, go over them again. #}
+{% macro trait_query(traits, key) %}
     {% set plain, of_elements = [], {} %}
     {% for trait in traits if trait.type not in revetl.value_trait_types() + ['funnel'] %}
         {% if trait.value and trait.value.element %}
@@ -35,9 +35,6 @@ people as (
 
     select
         {{ key }}
-        {%- for column in further %},
-        min({{ column }}) as {{ column }}
-        {%- endfor %}
         {%- for trait in plain %},
         {{ revetl.trait_aggregate(trait, 'events') }} as {{ trait.name }}
         {%- endfor %}
@@ -87,9 +84,6 @@ together as (
 
     select
         people.{{ key }}
-        {%- for column in further %},
-        people.{{ column }}
-        {%- endfor %}
         {%- for trait in traits %},
         {%- set column = places[trait.name] ~ '.' ~ trait.name %}
         {{ column if trait in plain else revetl.trait_default(trait, column) ~ ' as ' ~ trait.name }}
