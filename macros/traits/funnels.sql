@@ -25,14 +25,14 @@
         reached.{{ key }}
     from events as reached
         {%- if number > 1 %}
-    inner join {{ trait.name }}_step_{{ number - 1 }} as before
+    inner join {{ trait.name }}_step_{{ number - 1 }} as earlier
         on
-            reached.{{ key }} = before.{{ key }}
+            reached.{{ key }} = earlier.{{ key }}
             and (
-                reached.timestamp > before.reached_at
+                reached.timestamp > earlier.reached_at
                 or (
-                    reached.timestamp = before.reached_at
-                    and {{ revetl.by_code_point('reached.message_id') }} > before.reached_by
+                    reached.timestamp = earlier.reached_at
+                    and {{ revetl.by_code_point('reached.message_id') }} > earlier.reached_by
                 )
             )
         {%- endif %}

@@ -17,7 +17,7 @@ FIRST, SECOND = "2011-06-01", "2011-07-01"
 """The days the demo is built as of. The events end on the second."""
 
 WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
-"""Each model is built, and none is tested: the tests are six in seven of a build's nodes, and most of its time."""
+"""Every model is built, none tested: tests are six in seven of a build's nodes and most of its time."""
 
 
 @click.command("demo")
