@@ -13,8 +13,13 @@
     ) filter (where {{ value }} is not null))[1]
 {%- endmacro %}
 
+{# By a key of both that compares byte by byte, which all aggregates of the two share: a row would be made one for each. #}
 {% macro duckdb__last_value_by(value, moment, tie_breaker) -%}
-    arg_max({{ value }}, row({{ moment }}, {{ tie_breaker }})) filter (where {{ value }} is not null)
+    arg_max({{ value }}, {{ revetl.duckdb_place(moment, tie_breaker) }}) filter (where {{ value }} is not null)
+{%- endmacro %}
+
+{% macro duckdb_place(moment, tie_breaker) -%}
+    create_sort_key({{ moment }}, 'asc nulls last', {{ tie_breaker }}, 'asc nulls last')
 {%- endmacro %}
 
 {# The moment and the tie-breaker as one text, of the order that the two have. #}
@@ -65,7 +70,7 @@
 {%- endmacro %}
 
 {% macro duckdb__first_value_by(value, moment, tie_breaker) -%}
-    arg_min({{ value }}, row({{ moment }}, {{ tie_breaker }})) filter (where {{ value }} is not null)
+    arg_min({{ value }}, {{ revetl.duckdb_place(moment, tie_breaker) }}) filter (where {{ value }} is not null)
 {%- endmacro %}
 
 {% macro snowflake__first_value_by(value, moment, tie_breaker) -%}
@@ -119,38 +124,39 @@
     approx_percentile_cont({{ part }}) within group (order by cast({{ value }} as float))
 {%- endmacro %}
 
-{# In an aggregate: the different texts in the order of their code points, as a JSON array; null where there are none. #}
+{# In an aggregate of texts that are all different: they in the order of their code points, as a JSON array; null where
+   there are none. #}
 {% macro unique_list(value) -%}
     {{ return(adapter.dispatch('unique_list', 'revetl')(value)) }}
 {%- endmacro %}
 
 {% macro default__unique_list(value) -%}
-    jsonb_agg(distinct {{ revetl.by_code_point(value) }}) filter (where {{ value }} is not null)
+    jsonb_agg({{ value }} order by {{ revetl.by_code_point(value) }}) filter (where {{ value }} is not null)
 {%- endmacro %}
 
 {% macro duckdb__unique_list(value) -%}
-    to_json(list_sort(list(distinct {{ value }}) filter (where {{ value }} is not null)))
+    to_json(list_sort(list({{ value }}) filter (where {{ value }} is not null)))
 {%- endmacro %}
 
 {% macro snowflake__unique_list(value) -%}
-    case when count({{ value }}) > 0 then to_variant(array_sort(array_unique_agg({{ value }}))) end
+    case when count({{ value }}) > 0 then to_variant(array_sort(array_agg({{ value }}))) end
 {%- endmacro %}
 
 {% macro bigquery__unique_list(value) -%}
-    case when count({{ value }}) > 0 then to_json(array_agg(distinct {{ value }} ignore nulls order by {{ value }})) end
+    case when count({{ value }}) > 0 then to_json(array_agg({{ value }} ignore nulls order by {{ value }})) end
 {%- endmacro %}
 
 {% macro spark__unique_list(value) -%}
-    case when count({{ value }}) > 0 then to_json(array_sort(collect_set({{ value }}))) end
+    case when count({{ value }}) > 0 then to_json(array_sort(collect_list({{ value }}))) end
 {%- endmacro %}
 
 {# As the text of one, which has 64 KB. #}
 {% macro redshift__unique_list(value) -%}
-    json_parse('[' || listagg(distinct json_serialize(cast({{ value }} as super)), ',')
+    json_parse('[' || listagg(json_serialize(cast({{ value }} as super)), ',')
         within group (order by json_serialize(cast({{ value }} as super))) || ']')
 {%- endmacro %}
 
-{# It has no distinct texts there: each is named as often as it is there. #}
 {% macro fabric__unique_list(value) -%}
-    '[' + string_agg('"' + string_escape({{ value }}, 'json') + '"', ',') within group (order by {{ value }}) + ']'
+    '[' + string_agg('"' + string_escape({{ value }}, 'json') + '"', ',')
+        within group (order by {{ revetl.by_code_point(value) }}) + ']'
 {%- endmacro %}

@@ -224,3 +224,16 @@
 {% macro postgres__max_text(text) -%}
     (max({{ text }} collate "C") collate "default")
 {%- endmacro %}
+
+{# A text from its character of some number, from 1, to its end. #}
+{% macro text_from(text, place) -%}
+    {{ return(adapter.dispatch('text_from', 'revetl')(text, place)) }}
+{%- endmacro %}
+
+{% macro default__text_from(text, place) -%}
+    substring({{ text }}, {{ place }})
+{%- endmacro %}
+
+{% macro fabric__text_from(text, place) -%}
+    substring({{ text }}, {{ place }}, 8000)
+{%- endmacro %}

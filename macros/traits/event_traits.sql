@@ -1,25 +1,40 @@
-{# Traits of messages as a query, one row of `key` (and of `further`, its other columns): over the CTE `events`, which has
-   them beside the columns of `trait_events`. What most of them need is one aggregate of these; only elements of arrays,
-   the most frequent values, and funnels, go over them again. #}
-{% macro trait_query(traits, key, further=[]) %}
+{# Traits of messages as a query, one row of `key`: over the CTE `events`, which has it beside the columns of
+   `trait_events`. What most of them need is one aggregate of these; only elements of arrays, values and how often they are
+   there, and funnels, go over them again. #}
+{% macro trait_query(traits, key) %}
     {% set plain, of_elements = [], {} %}
-    {% for trait in traits if trait.type not in ['most_frequent', 'funnel'] %}
+    {% for trait in traits if trait.type not in revetl.value_trait_types() + ['funnel'] %}
         {% if trait.value and trait.value.element %}
             {% do of_elements.setdefault(trait.value.name, []).append(trait) %}
         {% else %}
             {% do plain.append(trait) %}
         {% endif %}
     {% endfor %}
-    {% set frequent = traits | selectattr('type', 'equalto', 'most_frequent') | list %}
+    {% set valued = revetl.trait_values(traits) %}
     {% set funnels = traits | selectattr('type', 'equalto', 'funnel') | list %}
     {% set arrays = revetl.trait_arrays(traits) %}
+    {# The CTEs that traits are columns of, by the traits' names. #}
+    {% set places = {} %}
+    {% for trait in plain %}
+        {% do places.update({trait.name: 'people'}) %}
+    {% endfor %}
+    {% for array, found in of_elements.items() %}
+        {% for trait in found %}
+            {% do places.update({trait.name: array ~ '_people'}) %}
+        {% endfor %}
+    {% endfor %}
+    {% for values in valued %}
+        {% for trait in values.traits %}
+            {% do places.update({trait.name: 'people_of_' ~ values.name}) %}
+        {% endfor %}
+    {% endfor %}
+    {% for trait in funnels %}
+        {% do places.update({trait.name: trait.name ~ '_people'}) %}
+    {% endfor %}
 people as (
 
     select
         {{ key }}
-        {%- for column in further %},
-        min({{ column }}) as {{ column }}
-        {%- endfor %}
         {%- for trait in plain %},
         {{ revetl.trait_aggregate(trait, 'events') }} as {{ trait.name }}
         {%- endfor %}
@@ -56,9 +71,9 @@ people as (
 )
         {%- endif %}
     {%- endfor %}
-    {%- for trait in frequent %},
+    {%- for values in valued %},
 
-{{ revetl.most_frequent_query(trait, key) }}
+{{ revetl.value_traits_query(values, key) }}
     {%- endfor %}
     {%- for trait in funnels %},
 
@@ -69,22 +84,14 @@ together as (
 
     select
         people.{{ key }}
-        {%- for column in further %},
-        people.{{ column }}
-        {%- endfor %}
         {%- for trait in traits %},
-        {%- if trait in plain %}
-        people.{{ trait.name }}
-        {%- elif trait in frequent or trait in funnels %}
-        {{ revetl.trait_default(trait, trait.name ~ '_people.value') }} as {{ trait.name }}
-        {%- else %}
-        {{ revetl.trait_default(trait, trait.value.name ~ '_people.' ~ trait.name) }} as {{ trait.name }}
-        {%- endif %}
+        {%- set column = places[trait.name] ~ '.' ~ trait.name %}
+        {{ column if trait in plain else revetl.trait_default(trait, column) ~ ' as ' ~ trait.name }}
         {%- endfor %}
     from people
-    {%- for name in (of_elements | list) + frequent | map(attribute='name') | list + funnels | map(attribute='name') | list %}
-    left join {{ name }}_people
-        on people.{{ key }} = {{ name }}_people.{{ key }}
+    {%- for place in places.values() | unique if place != 'people' %}
+    left join {{ place }}
+        on people.{{ key }} = {{ place }}.{{ key }}
     {%- endfor %}
 
 )
@@ -135,10 +142,6 @@ together as (
     {% elif type in ['first', 'last'] %}
         {% set by = revetl.first_value_by if type == 'first' else revetl.last_value_by %}
         {{ return(revetl.trait_cast(trait, by(value, rows ~ '.timestamp', rows ~ '.message_id') | trim, 'text')) }}
-    {% elif type == 'unique_list' %}
-        {{ return(revetl.unique_list(value)) }}
-    {% elif type == 'unique_list_count' %}
-        {{ return('count(distinct ' ~ value ~ ')') }}
     {% elif type == 'first_at' %}
         {{ return('min(' ~ moment ~ ')') }}
     {% elif type in ['last_at', 'days_since'] %}

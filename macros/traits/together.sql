@@ -15,6 +15,7 @@
 ),
 {% endfor %}
 
+{% if models %}
 known as (
 
     select {{ key }} from event_traits
@@ -24,11 +25,13 @@ known as (
     {%- endfor %}
 
 ),
+{% endif %}
 
+{% set people = 'known' if models else 'event_traits' %}
 gathered as (
 
     select
-        known.{{ key }}
+        {{ people }}.{{ key }}
         {%- for trait in of_messages %},
         {%- if trait.type == 'days_since' %}
         cast(
@@ -41,9 +44,11 @@ gathered as (
         {%- for trait in traits if trait.type == 'sql' %},
         cast({{ trait.model }}.{{ revetl.quoted(trait.column) }} as {{ revetl.type_of(trait.data_type) }}) as {{ trait.name }}
         {%- endfor %}
-    from known
+    from {{ people }}
+    {%- if models %}
     left join event_traits
         on known.{{ key }} = event_traits.{{ key }}
+    {%- endif %}
     {%- for model, model_key in models.items() %}
     left join {{ model }}
         on known.{{ key }} = {{ model }}.{{ revetl.quoted(model_key) }}

@@ -34,7 +34,6 @@ people_made_anew as (
 events as (
 
     select
-        people_made_anew.canonical_id,
         people_made_anew.profile_node,
         trait_events.*
     from {{ ref('trait_events') }} as trait_events
@@ -43,15 +42,19 @@ events as (
 
 ),
 
-{{ revetl.trait_query(traits, 'profile_node', further=['canonical_id']) }},
+{{ revetl.trait_query(traits, 'profile_node') }},
 
+-- The node that names a profile is one of its own.
 event_traits as (
 
     select
+        people_made_anew.canonical_id,
         together.*,
         {{ revetl.as_of() }} as as_of,
         '{{ revetl.traits_hash() }}' as made_by
     from together
+    inner join people_made_anew
+        on together.profile_node = people_made_anew.node_id
 
 )
 

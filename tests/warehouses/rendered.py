@@ -73,6 +73,7 @@ TRAITS: dict[str, dict[str, Any]] = {
     },
     "ended": {"type": "count", **ORDER, "where": {"property": "ends", "within_last": "3 days"}},
     "steps": {"type": "funnel", "steps": ["Product Viewed", "Order Completed"], "within": "7 days"},
+    "reached": {"type": "funnel", "steps": ["Product Viewed", "Product Added", "Order Completed"]},
     "is_big": {"type": "expression", "sql": "total_max > 100", "data_type": "boolean"},
     "account_orders": {"type": "count", **ORDER, "of": "account"},
 }
