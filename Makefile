@@ -38,9 +38,9 @@ $(ALL_READY): $(READY) requirements-warehouses.lock
 	$(BIN)/uv pip install --quiet --python $(ALL)/python --no-deps --editable .
 	@touch $@
 
-# TARGET=postgres and TARGET=spark start a server of their own for it.
+# TARGET=postgres and TARGET=spark start a server of their own for it; EVERYWHERE=--everywhere syncs to all destinations.
 demo: $(DEMO_READY)
-	$(DEMO)/python -W ignore -m tests.warehouses $(TARGET) $(DEMO)/revetl demo --target $(TARGET)
+	$(DEMO)/python -W ignore -m tests.warehouses $(TARGET) $(DEMO)/revetl demo --target $(TARGET) $(EVERYWHERE)
 
 # Three workers on two cores: tests wait for clocks and servers a good part of their time.
 test: $(READY)

@@ -106,7 +106,7 @@ def _demo(folder: Path, target: str, *, everywhere: bool) -> None:
     if counts:
         click.secho("\nWhat each destination holds of the audience everywhere:", bold=True)
     for name, count in counts.items():
-        click.echo(f"  {name:<18} {count:>5,} members")
+        click.echo(f"  {name:<24} {count:>5,} members")
 
 
 def _everywhere(folder: Path, shell: _Shell, url: str) -> dict[str, int]:
