@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 
+from revetl.destinations.audiences import Matched
 from revetl.destinations.base import Asking, Flow, Identifier, Records, Refused, object_of
 
 if TYPE_CHECKING:
@@ -59,8 +60,21 @@ class Api(Protocol):
     def create_audience(self, ads: GoogleAds, audience: str) -> Asking[str]:
         """Make a list of that name, and give its id."""
 
+    def matched(self, ads: GoogleAds, audience_id: str) -> Asking[Matched]:
+        """How many people of the list Google has found, for its display network."""
+
     def probe(self, ads: GoogleAds) -> httpx.Request:
         """A harmless request that needs the credentials."""
+
+
+def search(ads: GoogleAds, query: str) -> httpx.Request:
+    """A query of the account, in the Google Ads Query Language."""
+    return call(ads, "googleAds:search", {"query": " ".join(query.split())})
+
+
+def call(ads: GoogleAds, path: str, json: Any) -> httpx.Request:
+    """A call of the account."""
+    return ads.post(f"/{ads.version}/customers/{ads.customer_id}/{path}", json=json)
 
 
 def errors_in(status: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -8,7 +8,7 @@ import httpx
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from revetl.destinations import google_data_manager, google_jobs
-from revetl.destinations.audiences import AdAudience
+from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import (
     Asking,
     Batch,
@@ -35,6 +35,7 @@ class GoogleAds(RefreshesToken, AdAudience):
     own, or by mobile advertising ids."""
 
     batch: ClassVar[Batch] = Batch(records=50_000)
+    smallest: ClassVar[int | None] = 100
     identifiers: ClassVar[tuple[Identifier, ...]] = IDENTIFIERS["CONTACT_INFO"]
 
     type: Literal["google_ads"]
@@ -112,6 +113,9 @@ class GoogleAds(RefreshesToken, AdAudience):
 
     def create_audience(self, audience: str) -> Asking[str]:
         return self.through.create_audience(self, audience)
+
+    def matched(self, audience_id: str) -> Asking[Matched]:
+        return self.through.matched(self, audience_id)
 
     def probe(self) -> httpx.Request:
         return self.through.probe(self)

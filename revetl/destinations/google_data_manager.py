@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import orjson
 
+from revetl.destinations.audiences import Matched
 from revetl.destinations.base import Asking, Batch, Flow, Rate, Record, Records, Rejection, Result, object_of
 from revetl.destinations.google import ADDRESS, answer_of, errors_in, refusal, said
 
@@ -88,10 +89,13 @@ def account(customer_id: str) -> dict[str, str]:
     return {"accountType": "GOOGLE_ADS", "accountId": customer_id}
 
 
-def lists(ads: GoogleAds, method: str, *, json: Any = None, asked: dict[str, str]) -> httpx.Request:
-    """A call of the account's user lists."""
+def lists(
+    ads: GoogleAds, method: str, *, json: Any = None, asked: dict[str, str], name: str | None = None
+) -> httpx.Request:
+    """A call of the account's user lists, or of the one of that id."""
     by = {"login-account": f"accountTypes/GOOGLE_ADS/accounts/{ads.login_customer_id or ads.customer_id}"}
     path = f"/v1/accountTypes/GOOGLE_ADS/accounts/{ads.customer_id}/userLists"
+    path += "" if name is None else f"/{name}"
     return ads.request(method, path, json=json, params=asked, headers=by)
 
 
@@ -110,6 +114,13 @@ def create_audience(ads: GoogleAds, audience: str) -> Asking[str]:
         "ingestedUserListInfo": {"uploadKeyTypes": [KEY_TYPES[ads.upload_key_type]]},
     }
     return str(answer_of((yield lists(ads, "POST", json=about, asked={})))["id"])
+
+
+def matched(ads: GoogleAds, audience_id: str) -> Asking[Matched]:
+    """How many people of the list Google has found, for its display network."""
+    found = answer_of((yield lists(ads, "GET", asked={}, name=audience_id))).get("sizeInfo", {})
+    size = int(found.get("displayNetworkMembersCount", -1))
+    return Matched(size if size >= 0 else None)
 
 
 def probe(ads: GoogleAds) -> httpx.Request:

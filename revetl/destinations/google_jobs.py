@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from revetl.destinations.base import Asking, Flow, Record, Records, Refused, Rejection, Result, poll
-from revetl.destinations.google import ADDRESS, SINGLE, WAYS_OUT, answer_of, errors_in, refusal, said
+from revetl.destinations.base import Asking, Flow, Record, Records, Rejection, Result, poll
+from revetl.destinations.google import (
+    ADDRESS,
+    SINGLE,
+    WAYS_OUT,
+    answer_of,
+    call,
+    errors_in,
+    refusal,
+    said,
+    search,
+)
+from revetl.destinations.google_lists import create_audience, find_audience, matched, probe
 
 if TYPE_CHECKING:
     from revetl.destinations.google_ads import GoogleAds
+
+__all__ = ["add", "create_audience", "find_audience", "matched", "probe", "remove"]
 
 IDENTIFIERS_A_REQUEST = 10_000
 """What Google recommends; it takes 100,000."""
@@ -20,11 +33,6 @@ JOB = """
     FROM offline_user_data_job
     WHERE offline_user_data_job.resource_name = '{}'
     LIMIT 1
-"""
-LIST = """
-    SELECT user_list.id, user_list.crm_based_user_list.upload_key_type
-    FROM user_list
-    WHERE user_list.type = 'CRM_BASED' AND user_list.name = '{}'
 """
 
 
@@ -73,42 +81,6 @@ def failure(ads: GoogleAds, name: str) -> Asking[str | None]:
         limit=ads.job_timeout,
     )
     return str(state(last).get("failureReason", "UNKNOWN")) if state(last)["status"] == "FAILED" else None
-
-
-def find_audience(ads: GoogleAds, audience: str) -> Asking[str | None]:
-    """The id of the list of that name; None where there is none. Raises Refused when it takes other keys."""
-    name = audience.replace("\\", "\\\\").replace("'", "\\'")
-    for each in answer_of((yield search(ads, LIST.format(name)))).get("results", []):
-        there = each["userList"].get("crmBasedUserList", {}).get("uploadKeyType", ads.upload_key_type)
-        if there != ads.upload_key_type:
-            raise Refused(f"The list '{audience}' takes {there}. Set upload_key_type: {there}.")
-        return str(each["userList"]["id"])
-    return None
-
-
-def create_audience(ads: GoogleAds, audience: str) -> Asking[str]:
-    """Make a list of that name, and give its id."""
-    about: dict[str, Any] = {"uploadKeyType": ads.upload_key_type}
-    if ads.app_id is not None:
-        about["appId"] = ads.app_id
-    made = {"name": audience, "membershipLifeSpan": ads.membership_life_span, "crmBasedUserList": about}
-    answer = answer_of((yield call(ads, "userLists:mutate", {"operations": [{"create": made}]})))
-    return str(answer["results"][0]["resourceName"]).rpartition("/")[2]
-
-
-def probe(ads: GoogleAds) -> httpx.Request:
-    """A harmless request that needs the credentials."""
-    return search(ads, "SELECT customer.id FROM customer LIMIT 1")
-
-
-def search(ads: GoogleAds, query: str) -> httpx.Request:
-    """A query of the account, in the Google Ads Query Language."""
-    return call(ads, "googleAds:search", {"query": " ".join(query.split())})
-
-
-def call(ads: GoogleAds, path: str, json: Any) -> httpx.Request:
-    """A call of the account."""
-    return ads.post(f"/{ads.version}/customers/{ads.customer_id}/{path}", json=json)
 
 
 def _user(record: Record) -> list[dict[str, Any]]:

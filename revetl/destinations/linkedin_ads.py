@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import BeforeValidator, Field
 
-from revetl.destinations.audiences import AdAudience
+from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import Asking, Batch, Flow, Rate, Refused, Verdict, Wait
 from revetl.destinations.records import Identifier, Record, Records, Result
 from revetl.destinations.refreshing import RefreshesToken
@@ -42,6 +42,7 @@ class LinkedinAds(RefreshesToken, AdAudience):
 
     batch: ClassVar[Batch] = Batch(records=5_000)
     identifiers: ClassVar[tuple[Identifier, ...]] = PEOPLE
+    smallest: ClassVar[int | None] = 300
 
     type: Literal["linkedin_ads"]
     ad_account_id: Annotated[str, BeforeValidator(lambda given: str(given).removeprefix(ACCOUNT))]
@@ -108,18 +109,18 @@ class LinkedinAds(RefreshesToken, AdAudience):
         return None
 
     def create_audience(self, audience: str) -> Asking[str]:
-        about: dict[str, Any] = {
-            "name": audience,
-            "account": ACCOUNT + self.ad_account_id,
-            "type": self.segment_type,
-            "destinations": [{"destination": "LINKEDIN"}],
-        }
+        account = ACCOUNT + self.ad_account_id
+        about: dict[str, Any] = {"name": audience, "account": account, "type": self.segment_type}
+        about["destinations"] = [{"destination": "LINKEDIN"}]
         if self.source_platform is not None:
             about["sourcePlatform"] = self.source_platform
         answer = yield self.post("/rest/dmpSegments", json=about)
-        made = answer.headers.get("x-restli-id") or answer.headers["x-linkedin-id"]
         yield Wait(5.0)  # It takes nobody before.
-        return str(made)
+        return answer.headers.get("x-restli-id") or str(answer.headers["x-linkedin-id"])
+
+    def matched(self, audience_id: str) -> Asking[Matched]:
+        answer = yield self.request("GET", f"/rest/dmpSegments/{audience_id}/destinations/LINKEDIN")
+        return Matched(answer.json().get("audienceSize"))
 
     def probe(self) -> httpx.Request:
         return self.request("GET", f"/rest/adAccounts/{self.ad_account_id}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import Field
 
-from revetl.destinations.audiences import AdAudience
+from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import (
     Asking,
     Batch,
@@ -93,6 +93,13 @@ class SnapAds(RefreshesToken, AdAudience):
         }
         answer = yield self.post(self.segments, json={"segments": [about]})
         return str(answer.json()["segments"][0]["segment"]["id"])
+
+    def matched(self, audience_id: str) -> Asking[Matched]:
+        answer = yield self.request("GET", f"/{self.version}/segments/{audience_id}")
+        found = answer.json()["segments"][0]["segment"]
+        # Until it is ready the number is none of people who were looked for.
+        is_known = found.get("targetable_status", "READY") != "NOT_READY"
+        return Matched(found.get("approximate_number_users")) if is_known else Matched()
 
     def probe(self) -> httpx.Request:
         return self.request("GET", f"/{self.version}/adaccounts/{self.ad_account_id}")

@@ -10,7 +10,7 @@ import httpx
 import orjson
 from pydantic import BeforeValidator, Field, SecretStr
 
-from revetl.destinations.audiences import AdAudience
+from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import (
     Asking,
     Batch,
@@ -35,6 +35,7 @@ class TikTokAds(AdAudience):
     """People of an audience segment of an advertiser, by the hash of each of their ids."""
 
     batch: ClassVar[Batch] = Batch(records=10_000)
+    smallest: ClassVar[int | None] = 1_000
     rate: ClassVar[Rate | None] = Rate(requests=10)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("EMAIL_SHA256", column="email", hashed="email"),
@@ -106,6 +107,11 @@ class TikTokAds(AdAudience):
         about = {"advertiser_id": self.advertiser_id, "custom_audience_name": audience, "action": "create"}
         answer = yield self.call("POST", "segment/audience", json=about)
         return str(answer.json()["data"]["audience_id"])
+
+    def matched(self, audience_id: str) -> Asking[Matched]:
+        asked = {"advertiser_id": self.advertiser_id, "custom_audience_ids": f'["{audience_id}"]'}
+        answer = yield self.call("GET", "dmp/custom_audience/get", asked=asked)
+        return Matched(answer.json()["data"]["list"][0]["audience_details"].get("cover_num"))
 
     def probe(self) -> httpx.Request:
         advertisers = orjson.dumps([self.advertiser_id]).decode()

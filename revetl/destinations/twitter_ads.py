@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import Field, SecretStr
 
-from revetl.destinations.audiences import AdAudience
+from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import (
     Asking,
     Batch,
@@ -29,6 +29,7 @@ class TwitterAds(AdAudience):
 
     batch: ClassVar[Batch] = Batch(records=2_500, bytes=5_000_000)
     rate: ClassVar[Rate | None] = Rate(requests=1_500, per_seconds=60)
+    smallest: ClassVar[int | None] = 100
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("email", column="email", hashed="email"),
         Identifier("phone_number", column="phone", hashed="e164"),
@@ -95,6 +96,11 @@ class TwitterAds(AdAudience):
     def create_audience(self, audience: str) -> Asking[str]:
         answer = yield self.call("POST", "/custom_audiences", asked={"name": audience})
         return str(answer.json()["data"]["id"])
+
+    def matched(self, audience_id: str) -> Asking[Matched]:
+        answer = yield self.call("GET", f"/custom_audiences/{audience_id}")
+        size = answer.json()["data"].get("audience_size")
+        return Matched(None if size is None else int(size))
 
     def probe(self) -> httpx.Request:
         return self.call("GET")

@@ -11,7 +11,9 @@ from typing import Any
 import orjson
 import pytest
 
+from revetl.audiences import match_rates
 from revetl.destinations import destination_class
+from revetl.destinations.audiences import AdAudience
 from revetl.sandbox.setups import setups
 from tests.conftest import SandboxClient
 from tests.support.project import ProjectFolder
@@ -92,6 +94,9 @@ def test_what_is_held_is_the_audience(
     _compare(sandbox, name, shown, {i: 9 if i < 400 else 7 for i in range(300, 1_200)})
     (plan,) = project.open().plan("vips")
     assert plan.changes == 0
+    if issubclass(made, AdAudience):
+        (found,) = match_rates(project.open().workspace, "vips")
+        assert (found.held, found.at_least) == (900, 900)
 
 
 def _deliver(project: ProjectFolder, *, retry: bool = False) -> None:

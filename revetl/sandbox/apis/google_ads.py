@@ -45,6 +45,8 @@ class GoogleAdsApi:
                 return Call((customer, about), [], "new job")
             case "POST", ["customers", _, "offlineUserDataJobs", step]:
                 return self._job(sent, held, *step.split(":"))
+            case "GET", ["accountTypes", "GOOGLE_ADS", "accounts", _, "userLists", made]:
+                return Call(str(_size(made, held)), [], "count")
             case _, ["accountTypes", "GOOGLE_ADS", "accounts", _, "userLists"]:
                 return Call(
                     sent.json() if sent.raw else None, [], "list lists" if not sent.raw else "new list"
@@ -61,6 +63,8 @@ class GoogleAdsApi:
                 customer, name = call.body
                 made = f"customers/{customer}/userLists/{held.new_list(name)}"
                 return Answer(200, {"results": [{"resourceName": made}]}, applied=True)
+            case "count":
+                return Answer(200, {"sizeInfo": {"displayNetworkMembersCount": call.body}})
             case "list lists":
                 found = [{"id": each, "displayName": name} for each, name in held.lists.items()]
                 return Answer(200, {"userLists": found})
@@ -154,7 +158,13 @@ def _found(query: str, held: Held) -> list[dict[str, Any]]:
     if named := _NAMED.search(query):
         name = re.sub(r"\\(.)", r"\1", named[1])
         return [{"userList": {"id": each}} for each, there in held.lists.items() if there == name]
+    if "size_for_display" in query:
+        return [{"userList": {"sizeForDisplay": str(_size(query.rpartition(" ")[2], held))}}]
     return [{"customer": {"id": "1"}}]
+
+
+def _size(made: str, held: Held) -> int:
+    return len(held.audiences[held.lists[made]])
 
 
 def _person(user: list[dict[str, Any]]) -> str:

@@ -31,6 +31,9 @@ class LinkedinAdsApi:
                 return Call({"id": account, "status": "ACTIVE"}, [], "probe")
             case "GET", ["dmpSegments"]:
                 return Call(int(sent.asked.get("start", 0)), [], "find")
+            case "GET", ["dmpSegments", segment, "destinations", "LINKEDIN"] if segment in held.lists:
+                size = len(held.audiences[held.lists[segment]])
+                return Call({"status": "READY", "audienceSize": size}, [], "probe")
             case "POST", ["dmpSegments"]:
                 return Call(sent.json()["name"], [], "create")
             case "POST", ["dmpSegments", segment, "users" | "companies"]:

@@ -39,6 +39,10 @@ class SnapAdsApi:
                 return Call(None, [], "find")
             case "POST", ["adaccounts", _, "segments"]:
                 return Call(sent.json()["segments"][0]["name"], [], "create")
+            case "GET", ["segments", segment] if segment in held.lists:
+                size = len(held.audiences[held.lists[segment]])
+                told = {"id": segment, "targetable_status": "READY", "approximate_number_users": size}
+                return Call({"segments": [{"sub_request_status": "SUCCESS", "segment": told}]}, [], "probe")
             case (("POST" | "DELETE"), ["segments", segment, "users"]):
                 return self._users(sent, segment, held)
         return _error(404, "E1002", f"Unknown path: {sent.path}")

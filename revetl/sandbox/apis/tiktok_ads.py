@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
 from revetl.sandbox.rules import Rule
 from revetl.sandbox.store import Held
@@ -30,6 +32,10 @@ class TikTokAdsApi:
                 return Call({"list": [{"name": "sandbox"}]}, [], "probe")
             case "GET", ["dmp", "custom_audience", "list"]:
                 return Call(None, [], "find")
+            case "GET", ["dmp", "custom_audience", "get"]:
+                (audience,) = orjson.loads(sent.asked["custom_audience_ids"])
+                size = len(held.audiences[held.lists[audience]])
+                return Call({"list": [{"audience_details": {"cover_num": size}}]}, [], "probe")
             case "POST", ["segment", "audience"]:
                 return Call(sent.json()["custom_audience_name"], [], "create")
             case "POST", ["segment", "mapping"]:

@@ -37,7 +37,9 @@ class TwitterAdsApi:
             case "GET", [_, "custom_audiences"]:
                 return Call(None, [], "find")
             case "GET", [_, "custom_audiences", audience] if audience in held.lists:
-                return Call({"id": audience, "name": held.lists[audience]}, [], "probe")
+                size = len(held.audiences[held.lists[audience]])
+                about = {"id": audience, "name": held.lists[audience], "audience_size": size}
+                return Call(about, [], "probe")
             case "POST", [_, "custom_audiences"]:
                 return Call(sent.asked["name"], [], "create")
             case "POST", [_, "custom_audiences", audience, "users"] if audience in held.lists:
