@@ -24,7 +24,7 @@ from pydantic import (
 
 from revetl.errors import UsageError, nearest
 
-Mode = Literal["mirror", "upsert", "insert", "update", "archive", "events", "audience_events"]
+Mode = Literal["mirror", "upsert", "insert", "update", "archive", "events", "audience_events", "delete"]
 MODES: tuple[str, ...] = get_args(Mode)
 AlertKind = Literal["failed", "guard", "rejection_rate", "recovered"]
 ALERT_KINDS: tuple[AlertKind, ...] = get_args(AlertKind)

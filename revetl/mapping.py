@@ -117,7 +117,11 @@ def make_mapping(
     known = {identifier.name: identifier for identifier in destination.known_by}
     check_names(sync, destination, place)
     identifiers = sync.identifiers or default_identifiers(destination, key, columns)
-    fields = default_fields(destination, key, columns, identifiers) if sync.fields is None else sync.fields
+    fields = sync.fields
+    if fields is None:
+        # Whom to erase is all that is told of them.
+        told = sync.mode != "delete"
+        fields = default_fields(destination, key, columns, identifiers) if told else {}
     fields = {
         name: text for name, text in fields.items() if sync.fields is not None or name not in sync.constants
     }

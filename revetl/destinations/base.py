@@ -169,6 +169,10 @@ class Destination(Checked):
         """Send an event of each person, `records.event`, with the fields as its properties."""
         raise NotImplementedError  # where it is not overridden, `modes` has no events
 
+    def delete(self, records: Records) -> Flow:
+        """Erase people there, with all that is held of them; who is not there is done."""
+        raise NotImplementedError  # where it is not overridden, `modes` has no delete
+
     def read(self, audience: str, cursor: str | None = None) -> Reading:
         """One page of the people whom it holds in the audience: the first, or the one that `next` of the page
         before named."""
@@ -241,6 +245,7 @@ class Destination(Checked):
             "archive": "upsert",
             "events": "track",
             "audience_events": "track",
+            "delete": "delete",
         }
         if not (cls.takes_other_fields or cls.known_fields):
             del needed["archive"]
@@ -256,6 +261,7 @@ class Destination(Checked):
             "update": self.change,
             "archive": self.upsert,
             "events": self.track,
+            "delete": self.delete,
         }
         if mode == "audience_events":
             return self.track(entered_or_left(records))

@@ -11,19 +11,8 @@ import httpx
 import orjson
 from pydantic import AliasChoices, Field, SecretStr
 
-from revetl.destinations.base import (
-    Batch,
-    Destination,
-    Flow,
-    Identifier,
-    Member,
-    Page,
-    Reading,
-    Records,
-    Refused,
-    Rejection,
-    Result,
-)
+from revetl.destinations.base import Batch, Destination, Flow, Identifier, Member, Page, Reading, Refused
+from revetl.destinations.records import Records, Rejection, Result
 
 
 class Webhook(Destination):
@@ -67,6 +56,9 @@ class Webhook(Destination):
 
     def track(self, records: Records) -> Flow:
         return self.send(records, "track")
+
+    def delete(self, records: Records) -> Flow:
+        return self.send(records, "delete")
 
     def send(self, records: Records, operation: str, *, create: bool = True) -> Flow:
         """One signed batch; without `create`, of people who are there already."""

@@ -59,6 +59,12 @@ class Held:
         """Have a person in an audience no longer."""
         self.audiences[audience].pop(person, None)
 
+    def erase(self, person: str) -> None:
+        """Hold nothing of a person."""
+        self.profiles.pop(person, None)
+        for people in self.audiences.values():
+            people.pop(person, None)
+
     def merge(self, person: str, fields: dict[str, Any]) -> None:
         """Hold a person's attributes: null unsets one, true and false are membership of an audience of the
         attribute's name."""

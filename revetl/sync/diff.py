@@ -76,7 +76,7 @@ class Diff:
     @property
     def once(self) -> bool:
         """Whether a key is sent once and never again."""
-        return self.mode in ("insert", "events", "audience_events")
+        return self.mode in ("insert", "events", "audience_events", "delete")
 
     @property
     def hashed(self) -> list[tuple[exp.Expr, str]]:

@@ -45,6 +45,7 @@ MODES = {
     "insert": ("insert", "add"),
     "change": ("update", "update"),
     "track": ("events", "add"),
+    "delete": ("delete", "add"),
 }
 """What a case calls an operation, where it is no mirror's: the mode, and what is planned."""
 

@@ -56,6 +56,23 @@ def test_what_a_mode_sends_of_a_leave_a_change_and_an_entry(
     assert sum(synced(project).planned.values()) == 0
 
 
+def test_delete_erases_each_once_and_tells_nothing_else(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    project.audience("vips", people(("u1", 1), ("u2", 2), ("u3", 3)), meta())
+    synced(project)
+    project.audience("erased", people(("u1", 1), ("u4", 4)), meta(mode="delete"))
+    before = len(sandbox.requests("crm"))
+    (run,) = project.open().sync("erased")
+    assert run.status == "success"
+    assert sent(sandbox)[before:] == [("delete", ["u1", "u4"])]
+    assert set(profiles(sandbox)) == {"u2", "u3"}
+    assert set(sandbox.members("crm", "vips")) == {"u2", "u3"}
+    project.audience("erased", people(("u1", 2)))
+    (again,) = project.open().sync("erased")
+    assert sum(again.planned.values()) == 0
+
+
 def test_insert_creates_whom_it_finds_missing_and_leaves_the_others_alone(
     project: ProjectFolder, sandbox: SandboxClient
 ) -> None:

@@ -10,7 +10,7 @@ from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
 from revetl.sandbox.rules import Rule
 from revetl.sandbox.store import Held
 
-_OPERATIONS = frozenset({"add", "update", "remove", "insert", "track"})
+_OPERATIONS = frozenset({"add", "update", "remove", "insert", "track", "delete"})
 
 
 def _is_signed(secret: str | None, content: bytes, headers: Mapping[str, str]) -> bool:
@@ -54,6 +54,8 @@ class WebhookApi:
                 rejected.append({"id": record["id"], "reason": reason})
             elif call.operation == "track":
                 held.track(record["message_id"], record_id, call.body["event"], record["fields"])
+            elif call.operation == "delete":
+                held.erase(record_id)
             elif call.operation == "remove":
                 held.take_out(call.body["audience"], record_id)
             elif call.body.get("create") is False and record_id not in held.profiles:
