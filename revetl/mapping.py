@@ -127,7 +127,7 @@ def make_mapping(
     }
     named = [*fields, *sync.constants]
     if sync.mode in _CREATING:
-        for each in destination.known_fields:
+        for each in destination.declared:
             if each.required and each.name not in (*named, *identifiers):
                 raise UsageError(
                     f"{place}: '{sync.to}' creates nobody without '{each.name}'. Map a column or an "
@@ -191,7 +191,7 @@ def default_fields(
 ) -> dict[str, str]:
     """Fields of a sync that names none: every column but the key, by the name that the destination has for
     it. One that takes no fields but its own gets those, one that matches by all none of its identifiers."""
-    named = {each.column: each.name for each in destination.known_fields}
+    named = {each.column: each.name for each in destination.declared}
     used = {key, *(identifiers.values() if destination.matches_by_all else ())}
     return {
         named.get(name, name): name

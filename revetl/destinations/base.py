@@ -225,6 +225,11 @@ class Destination(Checked):
         return self.identifiers
 
     @property
+    def declared(self) -> tuple[Attribute, ...]:
+        """The fields that this configuration is known to have."""
+        return self.known_fields
+
+    @property
     def limits(self) -> Batch:
         """The batch limits of this configuration."""
         return self.batch

@@ -9,10 +9,11 @@ from urllib.parse import quote
 
 import httpx
 
-from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Records, Refused, Result, Verdict
+from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Refused, Verdict
 from revetl.destinations.hubspot_batch import same, value_of
-from revetl.destinations.hubspot_object import HubSpotObject, kinds_of
+from revetl.destinations.hubspot_object import STANDARD, HubSpotObject, kinds_of
 from revetl.destinations.metadata import check_fields
+from revetl.destinations.records import Attribute, Records, Result
 
 TYPE_IDS = {"contacts": "0-1", "companies": "0-2"}
 
@@ -30,6 +31,7 @@ class HubSpot(HubSpotObject):
     }
     cleared: ClassVar[Any] = ""
     can_set_if_empty: ClassVar[bool] = True
+    known_fields: ClassVar[tuple[Attribute, ...]] = STANDARD["contacts"]
 
     type: Literal["hubspot"]
     event_names: Mapping[str, str] = {}

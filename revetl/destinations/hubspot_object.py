@@ -9,12 +9,24 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.audiences import HasAudiences
-from revetl.destinations.base import Asking, Identifier, Records, Verdict, object_of
+from revetl.destinations.base import Asking, Attribute, Identifier, Records, Verdict, object_of
 from revetl.destinations.hubspot_batch import ADDITIONAL, Answered, answered, records_by, same, value_of
 from revetl.destinations.metadata import BOOLEAN, MOMENT, NUMBER, TEXT
 
 _DAY = 86_400.0
 _KINDS = {"number": NUMBER, "bool": BOOLEAN, "date": MOMENT, "datetime": MOMENT}
+
+STANDARD = {
+    "contacts": (
+        Attribute("email", "email"),
+        Attribute("firstname", "first_name"),
+        Attribute("lastname", "last_name"),
+        *(Attribute(name, name) for name in ("phone", "company", "city", "state", "country")),
+        Attribute("zip", "postal_code"),
+    ),
+    "companies": (Attribute("name", "company"), Attribute("domain", "company_domain")),
+}
+"""HubSpot's own properties of its own objects; those of one's own are in the account alone."""
 
 
 class HubSpotObject(HasAudiences):
@@ -36,6 +48,10 @@ class HubSpotObject(HasAudiences):
         if self.id_property == "email":
             return self.identifiers
         return (Identifier(self.id_property, column="user_id"),)
+
+    @property
+    def declared(self) -> tuple[Attribute, ...]:
+        return STANDARD.get(self.object_type, ())
 
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from revetl.destinations.base import Asking, Batch, Flow, Identifier, Records, Refused
+from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier, Records, Refused
 from revetl.destinations.salesforce_bulk import result_of
-from revetl.destinations.salesforce_object import Name, SalesforceObject, unless_set
+from revetl.destinations.salesforce_object import STANDARD, Name, SalesforceObject, unless_set
 from revetl.destinations.salesforce_soql import check_described, literal, rows_by, same, select
 
 MEMBERS = ("Lead", "Contact", "Account")
@@ -21,6 +21,7 @@ class Salesforce(SalesforceObject):
     batch: ClassVar[Batch] = Batch(records=200)
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("external_id_field", column="user_id"),)
     can_set_if_empty: ClassVar[bool] = True
+    known_fields: ClassVar[tuple[Attribute, ...]] = STANDARD["Contact"]
 
     type: Literal["salesforce"]
     member_status: str | None = None

@@ -9,12 +9,35 @@ from typing import Annotated, Any
 import httpx
 from pydantic import AliasChoices, Field
 
-from revetl.destinations.base import Asking, Batch, Identifier, Record, Records, Rejection
+from revetl.destinations.base import Asking, Attribute, Batch, Identifier, Record, Records, Rejection
 from revetl.destinations.salesforce_bulk import Outcome, Row, nested, outcome_of, run_job
 from revetl.destinations.salesforce_org import SalesforceOrg
 from revetl.destinations.salesforce_soql import at, rows_by, same
 
 Name = Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+def _address(kind: str) -> tuple[Attribute, ...]:
+    columns = ("street", "city", "state", "postal_code", "country")
+    return tuple(Attribute(kind + column.title().replace("_", ""), column) for column in columns)
+
+
+_PERSON = (
+    Attribute("FirstName", "first_name"),
+    Attribute("LastName", "last_name", required=True),
+    Attribute("Email", "email"),
+    Attribute("Phone", "phone"),
+)
+STANDARD = {
+    "Contact": (*_PERSON, *_address("Mailing")),
+    "Lead": (
+        *_PERSON,
+        Attribute("Company", "company", required=True),
+        *_address(""),
+    ),
+    "Account": (Attribute("Name", "company", required=True), Attribute("Phone", "phone")),
+}
+"""Standard fields of standard objects; those of one's own are in the org's describe alone."""
 
 
 class SalesforceObject(SalesforceOrg):
@@ -33,6 +56,10 @@ class SalesforceObject(SalesforceOrg):
     def known_by(self) -> tuple[Identifier, ...]:
         column, rule = ("email", "email") if self.external_id_field == "Email" else ("user_id", None)
         return (Identifier(self.external_id_field, column=column, normalised=rule),)
+
+    @property
+    def declared(self) -> tuple[Attribute, ...]:
+        return STANDARD.get(self.object, ())
 
     @property
     def limits(self) -> Batch:

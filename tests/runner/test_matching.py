@@ -121,6 +121,29 @@ def test_how_many_of_them_were_found(shop: ProjectFolder, sandbox: SandboxClient
     assert "75.0%" in cli(shop, "audience", "matched", "vips").stdout
 
 
+def test_what_nobody_is_created_without_has_to_be_mapped(
+    shop: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    crm = {
+        "type": "salesforce",
+        "object": "Contact",
+        "external_id_field": "External_Id__c",
+        "access_token": "TOKEN",
+        "instance_url": f"{sandbox.url}/salesforce",
+    }
+    shop.destinations({"ads": crm})
+    done = cli(shop, "plan", "audience", "vips")
+    assert done.returncode == 2
+    assert "'ads' creates nobody without 'LastName'. Map a column or an expression onto it" in done.stderr
+    fields = {"LastName": "first_name", "Nickname": "churn_risk"}
+    shop.declare("vips", {"key": "user_id", "sync": [{"to": "ads", "mode": "upsert", "fields": fields}]})
+    done = cli(shop, "sync", "audience", "vips")
+    assert done.returncode == 4
+    assert "'Nickname'" in done.stderr
+    assert [each["operation"] for each in sandbox.requests("salesforce") if each["ids"]] == []
+    assert shop.sql("select count(*) from revetl.revetl.sync_rejections") == [(0,)]
+
+
 def test_nobody_tells_whom_a_webhook_has_found(shop: ProjectFolder, cli: Cli) -> None:
     shop.destinations({"ads": {"type": "webhook", "url": "http://127.0.0.1:9"}})
     done = cli(shop, "audience", "matched", "vips")
