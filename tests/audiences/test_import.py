@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from revetl.audiences import import_audience
@@ -9,21 +11,26 @@ from revetl.dbt import Options
 from revetl.project import Workspace
 from tests.audiences.cases import CASES
 from tests.audiences.world import AS_OF, make_world
+from tests.support.backends import make_backend
 from tests.traits.world import World
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """All cases, imported and built at once."""
-    made = make_world(tmp_path_factory.mktemp("imported"))
+def _import_all(made: World) -> None:
+    """Import all cases, and build them at once."""
     workspace = Workspace(Options(project_dir=made.folder, profiles_dir=made.folder))
     for name, case in CASES.items():
         file = made.folder / f"{name}.sql"
         file.write_text(case.sql)
         import_audience(workspace, file, f"imported_{name}", dialect=case.dialect)
     made.build("--full-refresh", as_of=AS_OF)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    made = make_world(tmp_path_factory.mktemp("imported"))
+    _import_all(made)
     return made
 
 
@@ -33,3 +40,14 @@ def test_members(world: World, name: str) -> None:
     people = sorted(str(row["user_id"]) for row in found)
     assert people == sorted(CASES[name].members.split())
     assert all(row["email"] == f"{row['user_id']}@example.com" for row in found)
+
+
+@pytest.mark.long
+def test_members_on_postgres(tmp_path: Path) -> None:
+    backend = make_backend("postgres", tmp_path)
+    _import_all(make_world(tmp_path, backend.output))
+    found = {
+        name: sorted(str(person) for (person,) in backend.sql(f"select user_id from imported_{name}"))
+        for name in CASES
+    }
+    assert found == {name: sorted(case.members.split()) for name, case in CASES.items()}

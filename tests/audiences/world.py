@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,9 @@ def messages() -> Iterator[dict[str, Any]]:
     yield _view("a-nobody", "03-05", 999)
 
 
-def make_world(folder: Path) -> World:
-    """The project, with its messages landed and nothing built."""
-    world = World(folder, {"vip": VIP})
+def make_world(folder: Path, output: Mapping[str, Any] | None = None) -> World:
+    """The project, with its messages landed and nothing built; in the warehouse of a target."""
+    world = World(folder, {"vip": VIP}, output=output)
     (folder / "tracking_plan.yaml").write_text(PLAN)
     world.load(lines=[json.dumps(message) for message in messages()])
     return world

@@ -25,9 +25,15 @@ class World:
     """A folder with the project; its DuckDB file is `database`."""
 
     def __init__(
-        self, folder: Path, models: Mapping[str, str] | None = None, *, like: World | None = None
+        self,
+        folder: Path,
+        models: Mapping[str, str] | None = None,
+        *,
+        like: World | None = None,
+        output: Mapping[str, Any] | None = None,
     ) -> None:
-        """With `like`, begins as a copy of another, which spares the seconds of making it."""
+        """With `like`, begins as a copy of another, which spares the seconds of making it; `output` is the
+        target of another warehouse, which `ask` does not read."""
         self.folder = folder
         self.database = folder / "world.duckdb"
         self._loads = 0
@@ -36,8 +42,8 @@ class World:
             shutil.copytree(like.folder, folder, dirs_exist_ok=True, symlinks=True)
         else:
             (folder / "models").mkdir()
-        output = {"type": "duckdb", "path": str(self.database), "threads": 2}
-        profiles = {"world": {"target": "t", "outputs": {"t": output}}}
+        made = output or {"type": "duckdb", "path": str(self.database)}
+        profiles = {"world": {"target": "t", "outputs": {"t": {**made, "threads": 2}}}}
         (folder / "profiles.yml").write_text(json.dumps(profiles))
         for name, statement in (models or {}).items():
             (folder / "models" / f"{name}.sql").write_text(statement)
