@@ -13,11 +13,16 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import settings
 
 import revetl.cli
 from revetl import logs
 from revetl.sandbox import running_sandbox
 from tests.support.project import ProjectFolder
+
+# How long an example takes is the machine's, and no property of what is tested.
+settings.register_profile("revetl", deadline=None)
+settings.load_profile("revetl")
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -19,7 +19,7 @@ Name = Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]*$")]
 
 def _address(kind: str) -> tuple[Attribute, ...]:
     columns = ("street", "city", "state", "postal_code", "country")
-    return tuple(Attribute(kind + column.title().replace("_", ""), column) for column in columns)
+    return tuple(Attribute(kind + each.title().replace("_", ""), each) for each in columns)
 
 
 _PERSON = (
@@ -63,9 +63,8 @@ class SalesforceObject(SalesforceOrg):
 
     @property
     def limits(self) -> Batch:
-        return (
-            self.batch if self.bulk_threshold is None else replace(self.batch, records=self.bulk_batch_size)
-        )
+        by_job = self.bulk_threshold is not None
+        return replace(self.batch, records=self.bulk_batch_size) if by_job else self.batch
 
     def names(self, records: Records) -> list[Any]:
         """The external id of each record."""

@@ -86,7 +86,7 @@ IDS = st.sets(st.sampled_from("abcdefgh"))
 
 
 @given(sets=st.lists(IDS, min_size=2, max_size=4))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_as_sets_have_it(project: ProjectFolder, sets: list[set[str]]) -> None:
     for place, members in enumerate(sets):
         rows = ", ".join(f"('{each}')" for each in sorted(members)) or "(null)"

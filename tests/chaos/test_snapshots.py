@@ -62,14 +62,14 @@ ANY = given(
 )
 
 
-@settings(max_examples=5, deadline=None, derandomize=True)
+@settings(max_examples=5, derandomize=True)
 @ANY
 def test_the_destination_comes_to_hold_the_new_snapshot_less_the_rejected(**drawn: Any) -> None:
     live_through(**drawn)
 
 
 @pytest.mark.long
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 @ANY
 def test_so_it_does_in_sixty_more_cases(**drawn: Any) -> None:
     live_through(**drawn)

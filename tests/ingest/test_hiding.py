@@ -140,7 +140,7 @@ documents = st.dictionaries(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(some=st.lists(documents, min_size=1, max_size=5))
 def test_every_message_is_hidden_as_a_document_is(
     tmp_path_factory: pytest.TempPathFactory, some: list[Any]

@@ -72,7 +72,7 @@ def test_what_is_done_about_violations_is_lost_by_name() -> None:
         assert losses == told if kind == "json-schema" else ["unplanned_events: block", *told]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(plan=plans())
 def test_a_schema_is_one(plan: TrackingPlan) -> None:
     Draft7Validator.check_schema(plan_schema(plan))

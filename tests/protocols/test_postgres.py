@@ -38,7 +38,7 @@ def land(cursor: Any, some: list[Message]) -> None:
     cursor.executemany(f"insert into landed values ({marks})", rows_of(some))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(world=worlds())
 def test_sql_and_schema_agree(
     postgres: Renderer, cursor: Any, world: tuple[TrackingPlan, list[Message]]
@@ -51,7 +51,7 @@ def test_sql_and_schema_agree(
     assert set(found) == violations_in(Checker(plan), some)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(world=worlds())
 def test_what_a_plan_omits_is_taken_away_and_nothing_else(
     postgres: Renderer, cursor: Any, world: tuple[TrackingPlan, list[Message]]

@@ -40,7 +40,7 @@ def connection() -> duckdb.DuckDBPyConnection:
     return opened
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(world=worlds())
 def test_sql_and_schema_agree(
     renderer: Renderer, connection: duckdb.DuckDBPyConnection, world: World
@@ -50,7 +50,7 @@ def test_sql_and_schema_agree(
     assert asked(connection, query, some) == violations_in(Checker(plan), some)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(world=worlds())
 def test_what_a_plan_omits_is_taken_away_and_nothing_else(
     renderer: Renderer, connection: duckdb.DuckDBPyConnection, world: World

@@ -226,7 +226,7 @@ def land(some: list[Any]) -> duckdb.DuckDBPyConnection:
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(entry=entries(), some=st.lists(documents, min_size=1, max_size=8))
 def test_sql_does_as_python_does(renderer: Renderer, entry: dict[str, Any], some: list[Any]) -> None:
     file = file_of(entry)
@@ -282,7 +282,7 @@ def land_in(cursor: Any, some: list[Any]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(entry=entries(), some=st.lists(documents, min_size=1, max_size=8))
 def test_postgres_does_as_python_does(
     postgres: Renderer, cursor: Any, entry: dict[str, Any], some: list[Any]

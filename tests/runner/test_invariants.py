@@ -30,7 +30,7 @@ META = {
 }
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(history=st.lists(AUDIENCES, min_size=1, max_size=4))
 def test_after_every_sync_the_destination_holds_the_audience(
     history: list[dict[str, tuple[str, int]]],
@@ -57,7 +57,7 @@ def test_after_every_sync_the_destination_holds_the_audience(
 ANSWERS = st.lists(st.tuples(st.integers(1, 20), st.sampled_from([DELIVERED, UNSENT, None])), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(answers=ANSWERS, halved=st.booleans())
 def test_every_row_that_was_sent_is_delivered_unsent_or_unknown(
     answers: list[tuple[int, str | None]], halved: bool
@@ -90,7 +90,7 @@ def test_every_row_that_was_sent_is_delivered_unsent_or_unknown(
         reopened.close()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(0, 33_000), max_size=120),
     nameless=st.sets(st.integers(0, 119)),
