@@ -38,7 +38,10 @@ def api_of(destination: str, sent: Sent, secret: str | None) -> Api | None:
             from revetl.sandbox.apis.segment import SegmentApi
 
             return SegmentApi()
-        case "POST", "/users/track":
+        case ("POST", "/users/track" | "/users/delete" | "/v2/subscription/status/set") | (
+            "GET",
+            "/subscription/status/get",
+        ):
             from revetl.sandbox.apis.braze import BrazeApi
 
             return BrazeApi()
