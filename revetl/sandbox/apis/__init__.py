@@ -15,6 +15,7 @@ PLAYED: dict[str, str] = {
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
     "hubspot": "HubSpotApi",
+    "iterable": "IterableApi",
     "linkedin_ads": "LinkedinAdsApi",
     "marketo": "MarketoApi",
     "pipedrive": "PipedriveApi",
