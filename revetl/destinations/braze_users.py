@@ -73,7 +73,7 @@ def refused(response: httpx.Response, objects: Sequence[Mapping[str, Any]]) -> R
     """Whom an answer refuses. An error has the index of its object, and may name a field; when nothing was
     taken, those without an error are sent again."""
     answer = response.json()
-    rejected = {}
+    rejected: dict[int, str | Rejection] = {}
     for error in answer.get("errors") or []:
         if "index" in error:
             quoted = _QUOTED.findall(error["type"])

@@ -69,8 +69,8 @@ def failed(said: Mapping[str, Any], users: Sequence[Mapping[str, Any]], *, done:
     lists = {**(said.get("failedUpdates") or {})}
     for name in ("invalidEmails", "invalidUserIds"):
         # The older place of the same.
-        named = {_same(each) for each in (value for values in lists.values() for value in values or ())}
-        older = [each for each in said.get(name) or () if _same(each) not in named]
+        newer = {_same(value) for values in lists.values() for value in values or ()}
+        older = [value for value in said.get(name) or () if _same(value) not in newer]
         lists[name] = [*(lists.get(name) or ()), *older]
     rejected: dict[int, str | Rejection] = {}
     named = 0

@@ -15,6 +15,7 @@ PLAYED: dict[str, str] = {
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
     "hubspot": "HubSpotApi",
+    "intercom": "IntercomApi",
     "iterable": "IterableApi",
     "linkedin_ads": "LinkedinAdsApi",
     "marketo": "MarketoApi",
