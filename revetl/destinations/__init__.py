@@ -16,6 +16,8 @@ TYPES = {
     "facebook_ads": "FacebookAds",
     "google_ads": "GoogleAds",
     "hubspot": "HubSpot",
+    "intercom": "Intercom",
+    "iterable": "IterableProject",
     "linkedin_ads": "LinkedinAds",
     "marketo": "Marketo",
     "pipedrive": "Pipedrive",

@@ -1,17 +1,24 @@
-"""Braze's `/users/track`: docs/destinations/braze.md."""
+"""Braze's users, events, purchases and subscription groups: docs/destinations/braze.md."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlencode
 
-from pydantic import Field, SecretStr, model_validator
+import httpx
 
-from revetl.destinations.base import Batch, Destination, Flow, Identifier, Rate, Record, Records, Result
+from revetl.destinations.base import Batch, Flow, Identifier, Rate, Records, Result
+from revetl.destinations.braze_users import Kind, by_kind, purchased, refused
+from revetl.destinations.braze_workspace import BrazeWorkspace
+from revetl.destinations.consent import towards_less
+
+LESS = {"email_subscribe": ("unsubscribed",), "push_subscribe": ("unsubscribed",), "subscription_groups": ()}
 
 
-class Braze(Destination):
+class Braze(BrazeWorkspace):
     """Attributes of Braze users by external id; a mirrored audience is a boolean custom attribute of its
-    name."""
+    name, or a subscription group, which nobody is put into who has left it."""
 
     batch: ClassVar[Batch] = Batch(records=75)
     rate: ClassVar[Rate | None] = Rate(requests=3_000, per_seconds=3)
@@ -19,82 +26,101 @@ class Braze(Destination):
         Identifier("external_id", column="user_id"),
         Identifier("email", column="email"),
         Identifier("phone", column="phone"),
+        Identifier("braze_id", column="braze_id"),
+        Identifier("alias_name", column="alias_name"),
+        Identifier("alias_label", column="alias_label", alone=False),
     )
 
     type: Literal["braze"]
-    api_key: SecretStr
-    region: str | None = None
-    base_url: Annotated[str, Field(pattern="^https?://")]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _endpoint(cls, data: Any) -> Any:
-        """`endpoint` as Braze's dashboard names it, or the cluster, such as `us-05`, as `region`."""
-        given = dict(data)
-        endpoint = given.pop("endpoint", None)
-        if "base_url" not in given:
-            if endpoint:
-                given["base_url"] = endpoint if "://" in endpoint else f"https://{endpoint}"
-            elif region := given.get("region"):
-                given["base_url"] = host_of(str(region))
-        return given
-
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
 
     def upsert(self, records: Records) -> Flow:
         return self.attributes(records, {})
 
     def add(self, records: Records) -> Flow:
-        return self.attributes(records, {records.audience: True})
+        return self.subscribe(records) if self.in_groups else self.update(records)
 
     def update(self, records: Records) -> Flow:
-        return self.attributes(records, {records.audience: True})
+        return self.attributes(records, {} if self.in_groups else {self.called(records): True})
 
     def remove(self, records: Records) -> Flow:
-        return self.attributes(records, {records.audience: False}, with_fields=False)
+        if self.in_groups:
+            return self.unsubscribe(records)
+        return self.attributes(records, {self.called(records): False}, with_fields=False)
 
     def change(self, records: Records) -> Flow:
         return self.attributes(records, {"_update_existing_only": True})
 
+    def delete(self, records: Records) -> Flow:
+        for users in by_kind(dict(enumerate(self.known(records)))):
+            names: list[Any] = list(users.names)
+            if users.kind.name == "email":
+                names = [{"email": name, "prioritization": ["most_recently_updated"]} for name in names]
+            yield self.post("/users/delete", json={users.kind.erased: names})
+        return Result()
+
     def track(self, records: Records) -> Flow:
-        """One events object a person, with the fields as its properties."""
-        return self.send(
-            "events",
-            [
-                {
-                    **record.identifiers,
-                    "name": records.event,
-                    "time": record.timestamp,
-                    "properties": record.fields,
-                }
-                for record in records
-            ],
-        )
+        """One events object a person, with the fields as its properties; or one of purchases."""
+        kind = "purchases" if records.event in self.purchase_events else "events"
+        objects = []
+        for known, record in zip(self.known(records), records, strict=True):
+            about = {"time": record.timestamp or records.at}
+            if self.app_id is not None:
+                about["app_id"] = self.app_id
+            if kind == "purchases":
+                objects.append({**known, **about, **purchased(record.fields)})
+            else:
+                objects.append({**known, **about, "name": records.event, "properties": record.fields})
+        return self.send(kind, objects)
 
-    def attributes(self, records: Records, more: dict[str, bool], *, with_fields: bool = True) -> Flow:
+    def attributes(self, records: Records, more: Mapping[str, bool], *, with_fields: bool = True) -> Flow:
         """One attributes object a person, with `more` in each."""
-
-        def attributes_of(record: Record) -> dict[str, Any]:
-            fields = record.fields if with_fields else {}
-            return {**record.identifiers, **fields, **more}
-
-        return self.send("attributes", [attributes_of(record) for record in records])
+        objects = []
+        for known, record in zip(self.known(records), records, strict=True):
+            fields = towards_less(record.fields, LESS) if with_fields else {}
+            # Of an alias alone Braze makes nobody, unless it is told to.
+            made = {"_update_existing_only": False} if with_fields and [*known] == ["user_alias"] else {}
+            objects.append({**known, **fields, **made, **more})
+        return self.send("attributes", objects)
 
     def send(self, kind: str, objects: list[dict[str, Any]]) -> Flow:
         """Send objects of a kind. A non-fatal error carries the index of its object."""
         response = yield self.post("/users/track", json={kind: objects})
-        errors = response.json().get("errors") or []
-        return Result(rejected={error["index"]: str(error["type"]) for error in errors if "index" in error})
+        return refused(response, objects)
 
+    def subscribe(self, records: Records) -> Flow:
+        """The attributes, and then into the group, but for those who have left it."""
+        result = yield from self.attributes(records, {})
+        rejected, retry = dict(result.rejected), dict(result.retry)
+        known = self.known(records)
+        taken = {place: known[place] for place in range(len(known)) if place not in {*rejected, *retry}}
+        for users in by_kind(taken, in_groups=True):
+            asked = {"subscription_group_id": records.audience_id, f"{users.kind.name}[]": users.names}
+            answer = yield self.request("GET", f"/subscription/status/get?{urlencode(asked, doseq=True)}")
+            states = answer.json()["status"]
+            new = []
+            for place, name in zip(users.places, users.names, strict=True):
+                state = str(states.get(str(name))).lower()
+                if state == "unknown":
+                    new.append(name)
+                elif state == "unsubscribed":
+                    rejected[place] = "they have left the subscription group, and are not put back"
+                elif state != "subscribed":
+                    retry[place] = "Braze does not tell whether they have left the subscription group"
+            if new:
+                yield self.grouped(records, "subscribed", users.kind, new)
+        return Result(rejected, retry)
 
-def host_of(region: str) -> str:
-    """The REST host of a Braze cluster: `us-05` is rest.iad-05.braze.com, `eu-01` rest.fra-01.braze.eu."""
-    area, _, number = region.lower().partition("-")
-    host = {
-        "us": "iad-{}.braze.com",
-        "eu": "fra-{}.braze.eu",
-        "au": "au-{}.braze.com",
-        "id": "id-{}.braze.com",
-    }
-    return "https://rest." + host.get(area, f"{area}-{{}}.braze.com").format(number)
+    def unsubscribe(self, records: Records) -> Flow:
+        """Out of the group; the attributes stay as they are."""
+        for users in by_kind(dict(enumerate(self.known(records))), in_groups=True):
+            yield self.grouped(records, "unsubscribed", users.kind, users.names)
+        return Result()
+
+    def grouped(self, records: Records, state: str, kind: Kind, names: Sequence[Any]) -> httpx.Request:
+        """Users into the audience's subscription group, or out of it."""
+        group = {
+            "subscription_group_id": records.audience_id,
+            "subscription_state": state,
+            f"{kind.name}s": names,
+        }
+        return self.post("/v2/subscription/status/set", json={"subscription_groups": [group]})

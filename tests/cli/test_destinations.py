@@ -17,7 +17,7 @@ def test_all_types_are_listed(tmp_path: Path, cli: Cli) -> None:
     listed = {each["type"]: each for each in json.loads(done.stdout)}
     assert set(listed) == set(TYPES)
     braze = listed["braze"]
-    assert braze["modes"] == ["mirror", "upsert", "update", "archive", "events", "audience_events"]
+    assert braze["modes"] == ["mirror", "upsert", "update", "archive", "events", "audience_events", "delete"]
     assert braze["batch"]["records"] == 75
     assert braze["rate"] == {"requests": 3_000, "per_seconds": 3}
     assert {each["name"]: each["column"] for each in braze["identifiers"]}["external_id"] == "user_id"

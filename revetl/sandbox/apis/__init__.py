@@ -15,6 +15,8 @@ PLAYED: dict[str, str] = {
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
     "hubspot": "HubSpotApi",
+    "intercom": "IntercomApi",
+    "iterable": "IterableApi",
     "linkedin_ads": "LinkedinAdsApi",
     "marketo": "MarketoApi",
     "pipedrive": "PipedriveApi",
@@ -38,7 +40,10 @@ def api_of(destination: str, sent: Sent, secret: str | None) -> Api | None:
             from revetl.sandbox.apis.segment import SegmentApi
 
             return SegmentApi()
-        case "POST", "/users/track":
+        case ("POST", "/users/track" | "/users/delete" | "/v2/subscription/status/set") | (
+            "GET",
+            "/subscription/status/get",
+        ):
             from revetl.sandbox.apis.braze import BrazeApi
 
             return BrazeApi()

@@ -1,0 +1,100 @@
+"""A workspace of Braze: how it is reached, who is known there, and what its audiences are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import httpx
+from pydantic import Field, SecretStr, model_validator
+
+from revetl.destinations.audiences import HasAudiences
+from revetl.destinations.base import Asking, Record, Records, Refused, Verdict, object_of
+from revetl.destinations.braze_users import KINDS, known_as
+
+_NOBODY: dict[str, Any] = {"attributes": []}
+
+
+class BrazeWorkspace(HasAudiences):
+    """What is configured of a workspace, and the calls that are about no person."""
+
+    api_key: SecretStr
+    region: str | None = None
+    base_url: Annotated[str, Field(pattern="^https?://")]
+    alias_label: str | None = None
+    audiences_as: Literal["attribute", "subscription_group"] = "attribute"
+    purchase_events: tuple[str, ...] = ()
+    app_id: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _endpoint(cls, data: Any) -> Any:
+        """`endpoint` as Braze's dashboard names it, or the cluster, such as `us-05`, as `region`."""
+        given = dict(data)
+        endpoint = given.pop("endpoint", None)
+        if "base_url" not in given:
+            if endpoint:
+                given["base_url"] = endpoint if "://" in endpoint else f"https://{endpoint}"
+            elif region := given.get("region"):
+                given["base_url"] = host_of(str(region))
+        return given
+
+    @property
+    def in_groups(self) -> bool:
+        """Whether an audience is a subscription group."""
+        return self.audiences_as == "subscription_group"
+
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
+
+    def called(self, records: Records) -> str:
+        """The attribute that an audience is."""
+        return self.audience_of(records.audience) or records.audience
+
+    def known(self, records: Records) -> list[dict[str, Any]]:
+        """What each object names its user by."""
+        return [known_as(record, self.alias_label) for record in records]
+
+    def unusable(self, record: Record) -> str | None:
+        known = known_as(record, self.alias_label)
+        if "user_alias" in known and known["user_alias"]["alias_label"] is None:
+            return "its alias has no label: set alias_label, or map one"
+        if known and self.in_groups and not any(kind.in_groups and kind.name in known for kind in KINDS):
+            return "subscription groups know nobody by that: map external_id, email or phone"
+        return super().unusable(record)
+
+    def find_audience(self, audience: str) -> Asking[str | None]:
+        # An attribute is there as soon as somebody has it.
+        return None if self.in_groups else audience
+        yield
+
+    def create_audience(self, audience: str) -> Asking[str]:
+        if self.in_groups:
+            raise Refused(
+                f"Braze's API makes no subscription groups: make one in its dashboard, and set its id as "
+                f"audiences: {{{audience}: ID}}."
+            )
+        return audience
+        yield
+
+    def probe(self) -> httpx.Request:
+        """About nobody: a key that is taken gets as far as being told so."""
+        return self.post("/users/track", json=_NOBODY)
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        """A bad request that says which objects are bad, or that there are none, is read."""
+        if response.status_code == 400:
+            errors = object_of(response).get("errors") or []
+            named = [error for error in errors if isinstance(error, dict) and "index" in error]
+            if named or response.request.content == self.probe().content:
+                return Verdict.PASS
+        return super().judge(response)
+
+
+def host_of(region: str) -> str:
+    """The REST host of a Braze cluster: `us-05` is rest.iad-05.braze.com, `eu-01` rest.fra-01.braze.eu, and
+    `us-10` rest.us-10.braze.com, as are those of other countries."""
+    area, _, number = region.lower().partition("-")
+    host = {"us": "iad-{}.braze.com", "eu": "fra-{}.braze.eu"}
+    if area == "us" and number >= "10":
+        host = {}
+    return "https://rest." + host.get(area, f"{area}-{{}}.braze.com").format(number)
