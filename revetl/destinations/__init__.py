@@ -21,6 +21,7 @@ TYPES = {
     "pipedrive": "Pipedrive",
     "salesforce": "Salesforce",
     "segment": "Segment",
+    "sendgrid": "SendGrid",
     "snap_ads": "SnapAds",
     "tiktok_ads": "TikTokAds",
     "twitter_ads": "TwitterAds",

@@ -19,6 +19,7 @@ PLAYED: dict[str, str] = {
     "marketo": "MarketoApi",
     "pipedrive": "PipedriveApi",
     "salesforce": "SalesforceApi",
+    "sendgrid": "SendGridApi",
     "snap_ads": "SnapAdsApi",
     "tiktok_ads": "TikTokAdsApi",
     "twitter_ads": "TwitterAdsApi",
