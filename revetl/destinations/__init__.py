@@ -17,6 +17,7 @@ TYPES = {
     "google_ads": "GoogleAds",
     "hubspot": "HubSpot",
     "linkedin_ads": "LinkedinAds",
+    "mailchimp": "Mailchimp",
     "marketo": "Marketo",
     "pipedrive": "Pipedrive",
     "salesforce": "Salesforce",

@@ -16,6 +16,7 @@ PLAYED: dict[str, str] = {
     "google_ads": "GoogleAdsApi",
     "hubspot": "HubSpotApi",
     "linkedin_ads": "LinkedinAdsApi",
+    "mailchimp": "MailchimpApi",
     "marketo": "MarketoApi",
     "pipedrive": "PipedriveApi",
     "salesforce": "SalesforceApi",
