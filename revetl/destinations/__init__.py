@@ -13,6 +13,7 @@ TYPES = {
     "braze": "Braze",
     "close": "Close",
     "copper": "Copper",
+    "customer_io": "CustomerIo",
     "facebook_ads": "FacebookAds",
     "google_ads": "GoogleAds",
     "hubspot": "HubSpot",

@@ -12,6 +12,7 @@ from revetl.sandbox.apis.base import Api, Sent
 PLAYED: dict[str, str] = {
     "close": "CloseApi",
     "copper": "CopperApi",
+    "customer_io": "CustomerIoApi",
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
     "hubspot": "HubSpotApi",
