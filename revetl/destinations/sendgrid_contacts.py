@@ -65,7 +65,7 @@ def named_in(told: Iterable[str], contacts: Mapping[int, Contact]) -> dict[int, 
         for name, value in contact.items()
         if name in KNOWN_BY
     }
-    named = {}
+    named: dict[int, str] = {}
     for line in told:
         words = (word.strip("'\"()[]<>.:") for word in re.split(r'[\s",;]+', line.lower()))
         named |= {places[word]: line[:200] for word in words if word in places}
