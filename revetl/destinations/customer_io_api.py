@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from typing import Annotated, Any, Literal
 
 import httpx
@@ -11,6 +10,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Records, Refused, Rejection, object_of
+from revetl.destinations.basic import basic
 
 HOSTS = {
     "us": ("https://track.customer.io", "https://api.customer.io"),
@@ -38,8 +38,7 @@ class CustomerIoApi(HasAudiences):
         return {"base_url": track, "app_url": app, **given}
 
     def headers(self) -> dict[str, str]:
-        signed = b64encode(f"{self.site_id}:{self.api_key.get_secret_value()}".encode()).decode()
-        return {"Authorization": f"Basic {signed}"}
+        return {"Authorization": basic(self.site_id, self.api_key.get_secret_value())}
 
     def app(self, method: str, path: str, json: Any = None) -> httpx.Request:
         """A call of the App API, which has a key and a host of its own."""

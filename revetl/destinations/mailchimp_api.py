@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -12,6 +11,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Identifier, Record, Records, Verdict, object_of
+from revetl.destinations.basic import basic
 
 LESS = frozenset({"unsubscribed", "cleaned"})
 """The statuses that may be written of somebody who is there."""
@@ -51,8 +51,7 @@ class MailchimpApi(HasAudiences):
         if self.api_key is None:
             assert self.access_token is not None
             return {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}
-        signed = b64encode(f"anystring:{self.api_key.get_secret_value()}".encode()).decode()
-        return {"Authorization": f"Basic {signed}"}
+        return {"Authorization": basic("anystring", self.api_key.get_secret_value())}
 
     @property
     def list_path(self) -> str:
