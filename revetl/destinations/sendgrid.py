@@ -1,0 +1,134 @@
+"""SendGrid's marketing contacts and lists: docs/destinations/sendgrid.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+from revetl.destinations.base import Asking, Attribute, Batch, Flow, Records, Refused, Result
+from revetl.destinations.metadata import check_fields
+from revetl.destinations.sendgrid_api import AT_ONCE, CONTACTS, SendGridApi
+from revetl.destinations.sendgrid_contacts import Contact, contact_of, named_in, pieces
+
+
+class SendGrid(SendGridApi):
+    """Contacts of SendGrid by email, or another of their identifiers; an audience is a list of its name.
+    Unsubscribes are kept elsewhere there, and are not touched."""
+
+    batch: ClassVar[Batch] = Batch(records=30_000, bytes=6_000_000)
+    cleared: ClassVar[Any] = ""
+    can_set_if_empty: ClassVar[bool] = True
+    known_fields: ClassVar[tuple[Attribute, ...]] = (
+        Attribute("first_name", "first_name"),
+        Attribute("last_name", "last_name"),
+        Attribute("city", "city"),
+        Attribute("state_province_region", "state"),
+        Attribute("postal_code", "postal_code"),
+        Attribute("country", "country"),
+    )
+
+    type: Literal["sendgrid"]
+
+    def upsert(self, records: Records) -> Flow:
+        return self.save(records)
+
+    def add(self, records: Records) -> Flow:
+        return self.save(records, listed={"list_ids": [records.audience_id]})
+
+    def insert(self, records: Records) -> Flow:
+        return self.save(records, changes=False)
+
+    def change(self, records: Records) -> Flow:
+        return self.save(records, creates=False)
+
+    def remove(self, records: Records) -> Flow:
+        there = yield from self.there(records)
+        for ids in pieces([contact["id"] for contact in there.values()], AT_ONCE):
+            path = f"/v3/marketing/lists/{records.audience_id}/contacts"
+            yield self.request("DELETE", f"{path}?contact_ids={','.join(ids)}")
+        return Result()
+
+    def delete(self, records: Records) -> Flow:
+        there = yield from self.there(records)
+        for ids in pieces([contact["id"] for contact in there.values()], AT_ONCE):
+            answer = yield self.request("DELETE", f"{CONTACTS}?ids={','.join(ids)}")
+            job = yield from self.job(answer.json()["job_id"])
+            if job["status"] != "completed":
+                return Result(retry=dict.fromkeys(there, f"the job that erases it is {job['status']}"))
+        return Result()
+
+    def save(
+        self,
+        records: Records,
+        *,
+        listed: Mapping[str, Any] | None = None,
+        creates: bool = True,
+        changes: bool = True,
+    ) -> Flow:
+        """Send contacts, `listed` or not; look first for who is there, where that matters."""
+        there: dict[int, Contact] = {}
+        if records.set_if_empty or not (creates and changes):
+            there = yield from self.there(records)
+        contacts = {
+            at: contact_of(record, records.fields_over(record, there.get(at, {})))
+            for at, record in enumerate(records)
+            if (creates or at in there) and (changes or at not in there)
+        }
+        rejected = {}
+        if not creates:
+            unknown = (at for at in range(len(records)) if at not in there)
+            rejected = dict.fromkeys(unknown, "no contact is known by that")
+        if contacts:
+            rejected |= yield from self.put(contacts, listed or {})
+        return Result(rejected)
+
+    def put(self, contacts: Mapping[int, Contact], listed: Mapping[str, Any]) -> Asking[dict[int, str]]:
+        """Send contacts, by their places, and wait for the job. Gives those refused, and why."""
+        answer = yield self.request("PUT", CONTACTS, json={**listed, "contacts": [*contacts.values()]})
+        if answer.status_code == 400:
+            errors = answer.json()["errors"]
+            if any(str(error.get("field")).startswith("list_ids") for error in errors):
+                raise Refused(f"SendGrid has no such list: {errors}. Set audience_id to the id of one.")
+            refused = named_in((str(error["message"]) for error in errors), contacts)
+            # Nobody was taken: who is well goes again, without the others.
+            well = {at: contact for at, contact in contacts.items() if at not in refused}
+            if not refused:
+                return (yield from self.halves(contacts, listed, str(errors)))
+            return refused | ((yield from self.put(well, listed)) if well else {})
+        job = yield from self.job(answer.json()["job_id"])
+        told = job.get("results") or {}
+        count = int(told.get("errored_count") or 0)
+        if job["status"] == "completed" and count == 0:
+            return {}
+        file = yield from self.errors(told.get("errors_url"))
+        refused = named_in(file.splitlines(), contacts)
+        if job["status"] == "failed":
+            return {**dict.fromkeys(contacts, "the job of its batch failed"), **refused}
+        if len(refused) >= max(count, 1):
+            return refused
+        return (yield from self.halves(contacts, listed, f"its job is {job['status']} {file}".strip()))
+
+    def halves(
+        self, contacts: Mapping[int, Contact], listed: Mapping[str, Any], why: str
+    ) -> Asking[dict[int, str]]:
+        """Send each half by itself, as it was not said who was refused: what was taken can be sent twice."""
+        if len(contacts) == 1:
+            return dict.fromkeys(contacts, why)
+        refused: dict[int, str] = {}
+        for half in pieces([*contacts.items()], (len(contacts) + 1) // 2):
+            refused |= yield from self.put(dict(half), listed)
+        return refused
+
+    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+        whole = yield from super().prepare(mode, whole, fields)
+        if not fields:
+            return whole
+        answer = yield self.probe()
+        told = answer.json()
+        own = told.get("custom_fields") or []
+        ids = {str(each[key]): str(each["id"]) for each in own for key in ("name", "id")}
+        there = [each["name"] for each in told["reserved_fields"] if not each.get("read_only")]
+        # Any type will do: values are made what their field takes.
+        check_fields("SendGrid", fields, dict.fromkeys([*there, *ids]))
+        return replace(whole, fields={name: ids[name] for name in fields if name in ids})

@@ -1,0 +1,170 @@
+"""SendGrid's marketing contacts, lists and jobs: docs/destinations/sendgrid.md."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
+from revetl.sandbox.rules import Rule
+from revetl.sandbox.store import Held
+
+_KNOWN_BY = ("email", "phone_number_id", "external_id", "anonymous_id")
+_RESERVED = ("first_name", "last_name", "city", "state_province_region", "postal_code", "country")
+_CUSTOM = {"e1_N": "score", "e2_T": "company", "e3_D": "seen_on"}
+_KINDS = {"N": "Number", "T": "Text", "D": "Date"}
+_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class SendGridApi:
+    """Contacts by an identifier of theirs, and lists. What is changed is a job, which is pending when it is
+    first asked for; an address that is none is refused at once, what a rule rejects with the job."""
+
+    max_contacts: int = 30_000
+    max_bytes: int = 6_000_000
+    name: str = "sendgrid"
+
+    def read(self, sent: Sent, held: Held) -> Call | Answer:
+        match sent.method, sent.parts[1:]:
+            case "GET", ["files", job]:
+                return Call(job, [], "file")
+            case _ if not sent.bearer:
+                return _error(401, "authorization required")
+            case "GET", ["marketing", "field_definitions"]:
+                return Call(None, [], "fields")
+            case (("GET" | "POST"), ["marketing", "lists"]):
+                return Call(sent.json()["name"] if sent.raw else None, [], "create" if sent.raw else "find")
+            case "GET", ["marketing", "contacts", "imports", job] if job in held.jobs:
+                return Call(
+                    {"job": job, "files": f"http://{sent.headers['host']}/{held.name}/v3/files"}, [], "job"
+                )
+            case "POST", ["marketing", "contacts", "search", *kind]:
+                asked = sent.json()
+                names = asked["emails"] if kind == ["emails"] else asked["identifiers"]
+                if len(names) > _AT_ONCE:
+                    return _error(400, f"no more than {_AT_ONCE} at once")
+                return Call((kind[-1].removesuffix("s"), names), [], "search")
+            case "PUT", ["marketing", "contacts"]:
+                return self._put(sent, held)
+            case "DELETE", ["marketing", "lists", listed, "contacts"]:
+                if listed not in held.lists:
+                    return _error(404, "list not found")
+                ids = sent.asked["contact_ids"].split(",")
+                return Call(held.lists[listed], [_whose(each, held) for each in ids], "remove")
+            case "DELETE", ["marketing", "contacts"]:
+                ids = sent.asked["ids"].split(",")
+                return Call(None, [_whose(each, held) for each in ids], "delete")
+        return _error(404, "not found")
+
+    def _put(self, sent: Sent, held: Held) -> Call | Answer:
+        body = sent.json()
+        contacts = body["contacts"]
+        if len(contacts) > self.max_contacts or len(sent.raw) > self.max_bytes:
+            return _error(413, "the request is too large")
+        if not set(body.get("list_ids", ())).issubset(held.lists):
+            return _error(404, "one or more lists do not exist")
+        for at, contact in enumerate(contacts):
+            own = contact.get("custom_fields", {})
+            if unknown := set(own).difference(_CUSTOM):
+                return _error(400, f"invalid custom field ids supplied - {','.join(unknown)}")
+            for name, value in own.items():
+                if value is None:
+                    return _error(400, f'custom field "{name}" cannot be null', f"contacts[{at}]")
+                if name.endswith("_N") is isinstance(value, str):
+                    return _error(400, f'custom field "{name}" has an invalid type', f"contacts[{at}]")
+            if "email" in contact and "@" not in contact["email"]:
+                return _error(400, f"email '{contact['email']}' is not valid", f"contacts[{at}].email")
+            if not any(contact.get(name) for name in _KNOWN_BY):
+                return _error(400, "at least one identifier is required", f"contacts[{at}]")
+        return Call(body, [_called(contact) for contact in contacts], "add")
+
+    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+        match call.operation:
+            case "fields":
+                own = [
+                    {"id": made, "name": name, "field_type": _KINDS[made[-1]]}
+                    for made, name in _CUSTOM.items()
+                ]
+                reserved: list[dict[str, Any]] = [
+                    {"name": name, "field_type": "Text"} for name in (*_RESERVED, "email")
+                ]
+                read_only = {"name": "created_at", "field_type": "Date", "read_only": True}
+                return Answer(200, {"custom_fields": own, "reserved_fields": [*reserved, read_only]})
+            case "find":
+                lists = [{"id": made, "name": name} for made, name in held.lists.items()]
+                return Answer(200, {"result": lists, "_metadata": {"count": len(lists)}})
+            case "create":
+                if call.body in held.lists.values():
+                    return _error(400, "a list of that name exists")
+                made = held.new_list(call.body)
+                return Answer(201, {"id": made, "name": call.body, "contact_count": 0}, applied=True)
+            case "job":
+                return _state(call.body, held.jobs[call.body["job"]])
+            case "file":
+                return Answer(200, "email,error\n" + "\n".join(held.jobs[call.body]["errors"]))
+            case "search":
+                kind, names = call.body
+                return _search(kind, names, held)
+            case "remove":
+                for person in call.ids:
+                    held.take_out(call.body, person)
+                return Answer(202, {"job_id": held.new_job(kind="remove", errors=[], count=0)}, applied=True)
+            case "delete":
+                for person in call.ids:
+                    held.erase(person)
+                return Answer(202, {"job_id": held.new_job(kind="delete", errors=[], count=0)}, applied=True)
+        errors = []
+        for contact, person in zip(call.body["contacts"], call.ids, strict=True):
+            if (reason := refusing(rejecting, person)) is not None:
+                errors.append(f"{person},{reason}")
+                continue
+            named = {_CUSTOM[name]: value for name, value in contact.get("custom_fields", {}).items()}
+            given = {name: value for name, value in contact.items() if name != "custom_fields"}
+            held.put(None, person, {**given, **named, "id": str(uuid.uuid5(uuid.NAMESPACE_URL, person))})
+            for listed in call.body.get("list_ids", ()):
+                held.put(held.lists[listed], person, {})
+        made = held.new_job(kind="upsert", errors=errors, count=len(call.ids), asked=0)
+        return Answer(202, {"job_id": made}, applied=True)
+
+
+def _state(asked: dict[str, str], job: dict[str, Any]) -> Answer:
+    """A job as it is told: pending the first time."""
+    job["asked"] = job.get("asked", 0) + 1
+    if job["asked"] == 1:
+        return Answer(200, {"id": asked["job"], "status": "pending", "job_type": job["kind"], "results": {}})
+    errors = job["errors"]
+    status = "completed" if not errors else "failed" if len(errors) == job["count"] else "errored"
+    results: dict[str, Any] = {"requested_count": job["count"], "errored_count": len(errors)}
+    if errors:
+        results["errors_url"] = f"{asked['files']}/{asked['job']}"
+    return Answer(200, {"id": asked["job"], "status": status, "job_type": job["kind"], "results": results})
+
+
+def _search(kind: str, names: list[str], held: Held) -> Answer:
+    result: dict[str, Any] = {}
+    for name in names:
+        found = next((each for each in held.profiles.values() if each.get(kind) == name), None)
+        if found is None:
+            result[name] = {"error": "contact not found"}
+            continue
+        own = {key: value for key, value in found.items() if key in _CUSTOM.values()}
+        rest = {key: value for key, value in found.items() if key not in own}
+        lists = [i for i, audience in held.lists.items() if _called(found) in held.audiences[audience]]
+        result[name] = {"contact": {**rest, "custom_fields": own, "list_ids": lists}}
+    if not any("contact" in each for each in result.values()):
+        return _error(404, "no contacts found")
+    return Answer(200, {"result": result})
+
+
+def _called(contact: dict[str, Any]) -> str:
+    return str(next((contact[name] for name in _KNOWN_BY if contact.get(name)), ""))
+
+
+def _whose(made: str, held: Held) -> str:
+    return next((person for person, each in held.profiles.items() if each["id"] == made), "")
+
+
+def _error(status: int, message: str, field: str | None = None) -> Answer:
+    return Answer(status, {"errors": [{"field": field, "message": message}]})

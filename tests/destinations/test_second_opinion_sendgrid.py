@@ -1,0 +1,61 @@
+"""What we say to SendGrid against what its own client says: the sandbox holds the same after both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import SandboxClient
+from tests.support.holding import held
+from tests.support.project import ProjectFolder
+
+sendgrid = pytest.importorskip("sendgrid")
+
+PEOPLE = """
+    select * from (values
+        ('u1', 'Ada@example.com', 'Ada "🎯"', 1.5), ('u2', 'marie@example.com', 'Marie', 7),
+        ('u3', 'no address', 'Nobody', 3)
+    ) as t (user_id, email, first_name, score)
+"""
+CONTACTS: list[dict[str, Any]] = [
+    {"email": "ada@example.com", "first_name": 'Ada "🎯"', "custom_fields": {"e1_N": 1.5}},
+    {"email": "marie@example.com", "first_name": "Marie", "custom_fields": {"e1_N": 7}},
+]
+
+
+@pytest.mark.slow
+def test_contacts_and_lists(tmp_path: Path, sandbox: SandboxClient) -> None:
+    ours = {"type": "sendgrid", "api_key": "SG.KEY", "base_url": f"{sandbox.url}/sendgrid.ours"}
+    project = ProjectFolder(tmp_path / "shop", {"ours": ours})
+    sync = {
+        "to": "ours",
+        "max_change": 2,
+        "identifiers": {"email": "email"},
+        "fields": {"first_name": "first_name", "score": "score"},
+    }
+    project.audience("vips", PEOPLE, {"key": "user_id", "sync": [sync]})
+    (run,) = project.open().sync("vips")
+    assert run.rejected["add"] == 1
+
+    client = sendgrid.SendGridAPIClient("SG.KEY", host=f"{sandbox.url}/sendgrid.theirs").client.marketing
+    told = json.loads(client.field_definitions.get().body)
+    assert {each["id"]: each["name"] for each in told["custom_fields"]}["e1_N"] == "score"
+    made = json.loads(client.lists.post(request_body={"name": "vips"}).body)["id"]
+    answer = client.contacts.put(request_body={"list_ids": [made], "contacts": CONTACTS})
+    assert answer.status_code == 202
+    job = client.contacts.imports._(json.loads(answer.body)["job_id"])
+    assert [json.loads(job.get().body)["status"] for _ in range(2)] == ["pending", "completed"]
+    assert held(sandbox, "sendgrid.ours") == held(sandbox, "sendgrid.theirs")
+
+    project.audience("vips", f"select * from ({PEOPLE}) where user_id = 'u1'")
+    project.open().sync("vips")
+    found = json.loads(
+        client.contacts.search.emails.post(request_body={"emails": ["marie@example.com"]}).body
+    )
+    ids = found["result"]["marie@example.com"]["contact"]["id"]
+    client.lists._(made).contacts.delete(query_params={"contact_ids": ids})
+    assert held(sandbox, "sendgrid.ours") == held(sandbox, "sendgrid.theirs")
+    assert held(sandbox, "sendgrid.ours")["members"] == {"vips": ["ada@example.com"]}
