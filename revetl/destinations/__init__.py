@@ -15,6 +15,7 @@ TYPES = {
     "copper": "Copper",
     "facebook_ads": "FacebookAds",
     "google_ads": "GoogleAds",
+    "google_analytics": "GoogleAnalytics",
     "hubspot": "HubSpot",
     "linkedin_ads": "LinkedinAds",
     "marketo": "Marketo",

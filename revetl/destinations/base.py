@@ -209,6 +209,11 @@ class Destination(Checked):
             return "it has no identifier the destination knows people by"
         return None
 
+    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+        """Why a record cannot be sent in a mode, as a part of `whole`; None when it can. For tools that say
+        nothing of what they drop."""
+        return self.unusable(record)
+
     @property
     def can_read(self) -> bool:
         """Whether this configuration can be asked whom it holds in an audience."""

@@ -168,7 +168,7 @@ def cut_batches(
         if not waiting:
             place = first
         for record in records:
-            refused = record.problem or destination.unusable(record)
+            refused = record.problem or destination.unfit(mode, whole, record)
             if refused is not None:
                 while waiting:
                     yield next_cut()

@@ -14,6 +14,7 @@ PLAYED: dict[str, str] = {
     "copper": "CopperApi",
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
+    "google_analytics": "GoogleAnalyticsApi",
     "hubspot": "HubSpotApi",
     "linkedin_ads": "LinkedinAdsApi",
     "marketo": "MarketoApi",
