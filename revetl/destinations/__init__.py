@@ -19,6 +19,7 @@ TYPES = {
     "hubspot": "HubSpot",
     "linkedin_ads": "LinkedinAds",
     "marketo": "Marketo",
+    "mixpanel": "Mixpanel",
     "pipedrive": "Pipedrive",
     "salesforce": "Salesforce",
     "segment": "Segment",

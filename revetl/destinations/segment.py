@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.base import Batch, Destination, Flow, Identifier, Rate, Record, Records, Result
+from revetl.destinations.basic import basic
 
 REGIONS = {"us": "https://api.segment.io", "eu": "https://events.eu1.segmentapis.com"}
 
@@ -77,10 +78,3 @@ class Segment(Destination):
         ]
         yield self.post("/v1/batch", json={"batch": batch})
         return Result()
-
-
-def basic(username: str) -> str:
-    """HTTP Basic credentials with an empty password."""
-    from base64 import b64encode
-
-    return "Basic " + b64encode(f"{username}:".encode()).decode()

@@ -18,6 +18,7 @@ PLAYED: dict[str, str] = {
     "hubspot": "HubSpotApi",
     "linkedin_ads": "LinkedinAdsApi",
     "marketo": "MarketoApi",
+    "mixpanel": "MixpanelApi",
     "pipedrive": "PipedriveApi",
     "salesforce": "SalesforceApi",
     "snap_ads": "SnapAdsApi",

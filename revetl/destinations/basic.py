@@ -1,0 +1,10 @@
+"""HTTP Basic credentials."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+
+def basic(username: str, password: str = "") -> str:
+    """The value of `Authorization` (RFC 7617)."""
+    return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
