@@ -53,11 +53,12 @@ class MixpanelApi:
         if len(records) > self.max_records or len(sent.raw) > self.max_bytes:
             said = {"code": 413, "error": "request exceeds max limit", "status": "Request Entity Too Large"}
             return Answer(413, said)
+        is_strict = sent.asked.get("strict") == "1"
         if kind == "import":
             about = [record["properties"] for record in records]
             ids = [str(each.get("distinct_id", "")) for each in about]
-            return Call(records, ids, kind, [str(each.get("$insert_id")) for each in about])
-        return Call(records, [str(record.get("$distinct_id", "")) for record in records], kind)
+            return Call((records, is_strict), ids, kind, [str(each.get("$insert_id")) for each in about])
+        return Call((records, is_strict), [str(record.get("$distinct_id", "")) for record in records], kind)
 
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
         if call.operation == "probe":
@@ -67,7 +68,8 @@ class MixpanelApi:
                 held.erase(person)
             return Answer(201, {"status": "ok", "results": {"task_id": "1"}}, applied=True)
         failed = []
-        for at, (record, person) in enumerate(zip(call.body, call.ids, strict=True)):
+        records, is_strict = call.body
+        for at, (record, person) in enumerate(zip(records, call.ids, strict=True)):
             wrong = _wrong(record, person, call.operation) or refusing(rejecting, person)
             if wrong is not None:
                 failed.append({"index": at, "field": "", "message": wrong})
@@ -78,6 +80,9 @@ class MixpanelApi:
                 held.track(record["properties"]["$insert_id"], person, record["event"], properties)
             else:
                 _update(held, person, record)
+        if not is_strict:
+            first = failed[0]["message"] if failed else None
+            return Answer(200, {"status": 0 if failed else 1, "error": first}, applied=True)
         taken = {"num_records_imported": len(call.ids) - len(failed)}
         if failed:
             error = "some data points in the request failed validation"
