@@ -10,6 +10,7 @@ from revetl.destinations.base import Destination
 from revetl.errors import UsageError, nearest
 
 TYPES = {
+    "amplitude": "Amplitude",
     "braze": "Braze",
     "close": "Close",
     "copper": "Copper",

@@ -234,6 +234,10 @@ class Destination(Checked):
         """The batch limits of this configuration."""
         return self.batch
 
+    def limits_of(self, mode: str) -> Batch:
+        """The batch limits of a mode, where its calls have their own."""
+        return self.limits
+
     @property
     def pace(self) -> Rate | None:
         """The request rate of this configuration."""

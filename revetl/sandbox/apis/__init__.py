@@ -10,6 +10,7 @@ from importlib import import_module
 from revetl.sandbox.apis.base import Api, Sent
 
 PLAYED: dict[str, str] = {
+    "amplitude": "AmplitudeApi",
     "close": "CloseApi",
     "copper": "CopperApi",
     "facebook_ads": "FacebookAdsApi",
