@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from datetime import timedelta
 from types import TracebackType
@@ -21,6 +22,8 @@ _LONGEST_PAUSE = 3_600.0
 _RATE_LIMITED_ATTEMPTS = 50
 _DRY_REQUESTS = 5
 _AGAIN = (Verdict.RETRY, Verdict.LIMITED)
+# It tells whole addresses to a program that logs at `info`, and some have a secret in their query.
+logging.getLogger("httpx").addFilter(logs.Redaction())
 _DRY_SECONDS = 60.0
 _EXCERPT = 300
 
@@ -70,6 +73,7 @@ class Transport:
     """
 
     def __init__(self, destination: Destination) -> None:
+        logs.hide(*destination.secrets())
         self._destination = destination
         self._auth = destination.auth()
         self._answered = 0

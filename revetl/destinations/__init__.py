@@ -10,18 +10,21 @@ from revetl.destinations.base import Destination
 from revetl.errors import UsageError, nearest
 
 TYPES = {
+    "amplitude": "Amplitude",
     "braze": "Braze",
     "close": "Close",
     "copper": "Copper",
     "customer_io": "CustomerIo",
     "facebook_ads": "FacebookAds",
     "google_ads": "GoogleAds",
+    "google_analytics": "GoogleAnalytics",
     "hubspot": "HubSpot",
     "intercom": "Intercom",
     "iterable": "IterableProject",
     "linkedin_ads": "LinkedinAds",
     "mailchimp": "Mailchimp",
     "marketo": "Marketo",
+    "mixpanel": "Mixpanel",
     "pipedrive": "Pipedrive",
     "salesforce": "Salesforce",
     "segment": "Segment",

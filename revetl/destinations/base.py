@@ -209,6 +209,11 @@ class Destination(Checked):
             return "it has no identifier the destination knows people by"
         return None
 
+    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+        """Why a record cannot be sent in a mode, as a part of `whole`; None when it can. For tools that say
+        nothing of what they drop."""
+        return self.unusable(record)
+
     @property
     def can_read(self) -> bool:
         """Whether this configuration can be asked whom it holds in an audience."""
@@ -233,6 +238,10 @@ class Destination(Checked):
     def limits(self) -> Batch:
         """The batch limits of this configuration."""
         return self.batch
+
+    def limits_of(self, mode: str) -> Batch:
+        """The batch limits of a mode, where its calls have their own."""
+        return self.limits
 
     @property
     def pace(self) -> Rate | None:

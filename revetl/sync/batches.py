@@ -152,7 +152,7 @@ def cut_batches(
 ) -> Iterator[Cut]:
     """Batches of `source` (place of the first record, records) that are within the destination's limits, in
     order. `whole` says what they are part of; its records are not read."""
-    limits = destination.limits
+    limits = destination.limits_of(mode)
     waiting: deque[Record] = deque()
     place = 0
 
@@ -168,7 +168,7 @@ def cut_batches(
         if not waiting:
             place = first
         for record in records:
-            refused = record.problem or destination.unusable(record)
+            refused = record.problem or destination.unfit(mode, whole, record)
             if refused is not None:
                 while waiting:
                     yield next_cut()
@@ -191,7 +191,7 @@ def opening(flow: Flow) -> httpx.Request:
 
 def _fitting(destination: Destination, mode: str, records: Records, place: int) -> Cut:
     """The longest start of `records`, near enough, whose request is within the limits of bytes."""
-    limits = destination.limits
+    limits = destination.limits_of(mode)
     while True:
         flow = destination.flow(mode, records)
         request = opening(flow)

@@ -152,8 +152,9 @@ def _requests(
     whole = replace(whole_of(sync, "plan", operation), audience_id=audience_id)
     cuts = list(cut_batches(destination, sync.config.mode, whole, [(0, records)]))
     made = [cut.request for cut in cuts if cut.request is not None]
-    each = max(1, destination.limits.records)
-    if (most := destination.limits.bytes) is not None and made:
+    limits = destination.limits_of(sync.config.mode)
+    each = max(1, limits.records)
+    if (most := limits.bytes) is not None and made:
         mean = sum(len(request.content) for request in made) / len(records)
         each = max(1, min(each, int(most / mean)))
     shown = [show(operation, request, destination) for request in made] if size else []

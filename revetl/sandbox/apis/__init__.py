@@ -10,17 +10,20 @@ from importlib import import_module
 from revetl.sandbox.apis.base import Api, Sent
 
 PLAYED: dict[str, str] = {
+    "amplitude": "AmplitudeApi",
     "close": "CloseApi",
     "copper": "CopperApi",
     "customer_io": "CustomerIoApi",
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
+    "google_analytics": "GoogleAnalyticsApi",
     "hubspot": "HubSpotApi",
     "intercom": "IntercomApi",
     "iterable": "IterableApi",
     "linkedin_ads": "LinkedinAdsApi",
     "mailchimp": "MailchimpApi",
     "marketo": "MarketoApi",
+    "mixpanel": "MixpanelApi",
     "pipedrive": "PipedriveApi",
     "salesforce": "SalesforceApi",
     "sendgrid": "SendGridApi",

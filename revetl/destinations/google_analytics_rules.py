@@ -1,0 +1,127 @@
+"""What GA4 drops without a word: names and values that are too long, reserved, or of a wrong kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from revetl.destinations.flows import Refused
+
+_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
+_PREFIXES = ("_", "firebase_", "ga_", "google_", "gtag.")
+
+
+class Rule(NamedTuple):
+    """How long a name and a text may be, how many there may be, and which names are Google's own."""
+
+    name: int
+    value: int = 0
+    most: int = 25
+    reserved: frozenset[str] = frozenset()
+
+
+RULES = {
+    "event": Rule(
+        name=40,
+        reserved=frozenset(
+            [
+                "ad_activeview",
+                "ad_click",
+                "ad_exposure",
+                "ad_query",
+                "ad_reward",
+                "adunit_exposure",
+                "app_background",
+                "app_clear_data",
+                "app_exception",
+                "app_install",
+                "app_remove",
+                "app_store_refund",
+                "app_store_subscription_cancel",
+                "app_store_subscription_convert",
+                "app_store_subscription_renew",
+                "app_update",
+                "app_upgrade",
+                "dynamic_link_app_open",
+                "dynamic_link_app_update",
+                "dynamic_link_first_open",
+                "error",
+                "firebase_campaign",
+                "firebase_in_app_message_action",
+                "firebase_in_app_message_dismiss",
+                "firebase_in_app_message_impression",
+                "first_open",
+                "first_visit",
+                "in_app_purchase",
+                "notification_dismiss",
+                "notification_foreground",
+                "notification_open",
+                "notification_receive",
+                "notification_send",
+                "os_update",
+                "session_start",
+                "user_engagement",
+            ]
+        ),
+    ),
+    "parameter": Rule(name=40, value=100, reserved=frozenset({"firebase_conversion"})),
+    "user property": Rule(
+        name=24,
+        value=36,
+        reserved=frozenset(
+            [
+                "first_open_time",
+                "first_visit_time",
+                "last_deep_link_referrer",
+                "user_id",
+                "first_open_after_install",
+            ]
+        ),
+    ),
+}
+_LONGER = {"page_title": 300, "page_referrer": 420, "page_location": 1_000}
+_LISTS = ("items",)
+
+
+def event_name(name: object) -> str:
+    """An event's name as GA4 takes it: it has no spaces."""
+    return re.sub("[ \t]+", "_", str(name).strip())
+
+
+def kind_of(mode: str) -> str:
+    """What the fields of a sync mode are there."""
+    return "parameter" if mode in ("events", "audience_events") else "user property"
+
+
+def check_names(names: Mapping[str, Sequence[str]]) -> None:
+    """Raise Refused for a name that is none of its kind (RULES)."""
+    for kind, given in names.items():
+        if wrong := _refused_name(kind, given):
+            raise Refused(f"google_analytics: {wrong}. Give it another name.")
+
+
+def _refused_name(kind: str, names: Sequence[str]) -> str | None:
+    rule = RULES[kind]
+    if len(names) > rule.most:
+        return f"{len(names)} of the kind {kind} are too many ({rule.most} are the most there)"
+    for name in names:
+        if not _NAME.fullmatch(name):
+            return f"{kind} '{name}' is to begin with a letter, and to be of letters, digits and _"
+        if len(name) > rule.name:
+            return f"{kind} '{name}' has {len(name)} characters, and {rule.name} are the most there"
+        if name in rule.reserved or name.startswith(_PREFIXES):
+            return f"{kind} '{name}' is a name that Google keeps to itself"
+    return None
+
+
+def refused_value(kind: str, values: Mapping[str, Any], times: int) -> str | None:
+    """What is wrong with the values of a kind (RULES), of which texts may be so many `times` longer; None
+    when nothing is."""
+    for name, value in values.items():
+        if isinstance(value, list | dict) and name not in _LISTS:
+            return f"{kind} '{name}' is a list or an object, which it does not take"
+        most = _LONGER.get(name, RULES[kind].value * times) if kind == "parameter" else RULES[kind].value
+        if isinstance(value, str) and len(value) > most:
+            return f"{kind} '{name}' has {len(value)} characters, and {most} are the most there"
+    return None

@@ -1,0 +1,84 @@
+"""What google_analytics keeps to itself, and what it is told by Google's validation."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from revetl.destinations import make_destination
+from revetl.destinations.google_analytics import GoogleAnalytics
+from revetl.destinations.google_analytics_rules import event_name
+from revetl.destinations.query_secret import QuerySecret
+from revetl.errors import DestinationRefused
+from revetl.sync.probing import probed
+from tests.conftest import SandboxClient
+from tests.support.project import ProjectFolder
+
+SECRET = "sh/hh+secret"
+
+
+def own(url: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "google_analytics",
+        "measurement_id": "G-1",
+        "api_secret": SECRET,
+        "base_url": f"{url}/google_analytics",
+        **more,
+    }
+
+
+def test_validation_is_asked(sandbox: SandboxClient) -> None:
+    assert probed(make_destination(own(sandbox.url), "ga")).endswith("answers 200")
+    with pytest.raises(DestinationRefused, match=r"\[no name\] is no name") as refused:
+        probed(make_destination(own(sandbox.url, event_name="no name"), "ga"))
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("both", [{}, {"measurement_id": "G-1", "firebase_app_id": "1:2:web:3"}])
+def test_there_is_one_stream(both: dict[str, str]) -> None:
+    config = {"type": "google_analytics", "api_secret": "S", **both}
+    with pytest.raises(Exception, match="measurement_id"):
+        make_destination(config, "destinations.ga")
+
+
+def test_the_secret_is_in_no_request_that_is_shown(
+    tmp_path: Path, sandbox: SandboxClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    project = ProjectFolder(tmp_path / "shop", {"ga": own(sandbox.url)})
+    rows = "select 'u1' as user_id, '1.2' as client_id, 7 as score"
+    project.audience("vips", rows, {"key": "user_id", "sync": [{"to": "ga", "fields": {"score": "score"}}]})
+    (plan,) = project.open().plan("vips")
+    assert "measurement_id" in repr(plan.preview)
+    assert "secret" not in repr(plan.preview)
+    with caplog.at_level(logging.DEBUG):
+        (run,) = project.open().sync("vips")
+    assert run.status == "success"
+    assert "mp/collect?measurement_id=G-1&api_secret=***" in caplog.text
+    assert SECRET not in caplog.text
+    assert "sh%2Fhh" not in caplog.text
+    assert sandbox.members("google_analytics", "vips") == {"1.2": {"score": 7, "vips": True}}
+
+
+def test_a_request_that_is_sent_again_has_it_once() -> None:
+    request = httpx.Request("POST", "https://example.com/mp/collect?measurement_id=G-1")
+    for _ in range(2):
+        next(QuerySecret("api_secret", SECRET).auth_flow(request))
+    assert str(request.url) == "https://example.com/mp/collect?measurement_id=G-1&api_secret=sh%2Fhh%2Bsecret"
+
+
+@given(st.text())
+def test_names_have_no_spaces(name: str) -> None:
+    assert " " not in event_name(name)
+    assert event_name(event_name(name)) == event_name(name)
+
+
+def test_what_a_stream_is_known_by() -> None:
+    app = make_destination({"type": "google_analytics", "api_secret": "S", "firebase_app_id": "1"}, "ga")
+    assert isinstance(app, GoogleAnalytics)
+    assert [each.name for each in app.known_by] == ["app_instance_id", "user_id"]
