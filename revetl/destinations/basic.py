@@ -1,5 +1,4 @@
 """HTTP Basic credentials as a header (RFC 7617)."""
-"""HTTP Basic credentials."""
 
 from __future__ import annotations
 
@@ -8,5 +7,4 @@ from base64 import b64encode
 
 def basic(username: str, password: str = "") -> str:
     """The value of `Authorization`."""
-    """The value of `Authorization` (RFC 7617)."""
     return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
