@@ -30,6 +30,19 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 
+MANY = {
+    "amplitude",
+    "close",
+    "copper",
+    "google_ads",
+    "google_ads.data_manager",
+    "intercom",
+    "mailchimp",
+    "pipedrive",
+    "salesforce.bulk",
+}
+"""Those that take thousands of requests, or of waits, for it."""
+
 pytestmark = pytest.mark.slow
 
 
@@ -70,7 +83,10 @@ def people(first: int, last: int, score: str) -> str:
 @pytest.mark.parametrize(
     "faults", [pytest.param(name, marks=[pytest.mark.long] if "20 %" in name else []) for name in FAULTS]
 )
-@pytest.mark.parametrize("name", sorted(setups()))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.long] if name in MANY else []) for name in sorted(setups())],
+)
 def test_what_is_held_is_the_audience(
     name: str, faults: str, tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
