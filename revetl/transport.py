@@ -22,10 +22,11 @@ _LONGEST_PAUSE = 3_600.0
 _RATE_LIMITED_ATTEMPTS = 50
 _DRY_REQUESTS = 5
 _AGAIN = (Verdict.RETRY, Verdict.LIMITED)
-# It tells whole addresses to a program that logs at `info`, and some have a secret in their query.
-logging.getLogger("httpx").addFilter(logs.Redaction())
 _DRY_SECONDS = 60.0
 _EXCERPT = 300
+
+# It tells whole addresses to a program that logs at `info`, and some have a secret in their query.
+logging.getLogger("httpx").addFilter(logs.Redaction())
 
 
 class NotAccepted(Exception):

@@ -56,6 +56,8 @@ def test_the_secret_is_in_no_request_that_is_shown(
     (plan,) = project.open().plan("vips")
     assert "measurement_id" in repr(plan.preview)
     assert "secret" not in repr(plan.preview)
+    # The library's own logger, which others may have hushed.
+    caplog.set_level(logging.INFO, logger="httpx")
     with caplog.at_level(logging.DEBUG):
         (run,) = project.open().sync("vips")
     assert run.status == "success"
