@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from revetl.config import read_yaml
+from revetl.checking import read_yaml
 from revetl.errors import UsageError, nearest
 from revetl.rendering import render
 

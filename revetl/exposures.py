@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from revetl.config import read_yaml
+from revetl.checking import read_yaml
 from revetl.errors import UsageError
 from revetl.project import Sync, Workspace
 

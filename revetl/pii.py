@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from revetl.config import line_of
+from revetl.checking import line_of
 from revetl.errors import UsageError, nearest
 from revetl.rendering import render
 from revetl.transformations import TRANSFORMATIONS_FILE, PiiRule, read_transformations

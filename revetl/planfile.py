@@ -12,7 +12,7 @@ from typing import Literal
 
 import orjson
 
-from revetl.config import Checked, check
+from revetl.checking import Checked, check
 from revetl.errors import UsageError
 from revetl.sync.plan import Plan
 from revetl.version import __version__

@@ -12,7 +12,8 @@ from typing import Any
 from sqlglot import exp
 
 from revetl import dbt
-from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, check, read_revetl_yml
+from revetl.checking import check
+from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, read_revetl_yml
 from revetl.destinations import destination_class, make_destination
 from revetl.destinations.base import Destination
 from revetl.errors import UsageError, WarehouseError, nearest

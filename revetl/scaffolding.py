@@ -9,7 +9,7 @@ from string import Template
 
 import yaml
 
-from revetl.config import read_yaml
+from revetl.checking import read_yaml
 from revetl.errors import UsageError, nearest
 from revetl.paths import dbt_project_dir
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, StrictStr, model_validator
 
-from revetl.config import Checked, read_checked
+from revetl.checking import Checked, read_checked
 from revetl.errors import UsageError
 from revetl.sql import parse_scalar
 

@@ -17,8 +17,9 @@ from sqlglot import exp
 
 from revetl import dbt
 from revetl.alerts import check_alerts
+from revetl.checking import problems, read_yaml
 from revetl.columns import CompiledColumns
-from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, problems, read_yaml
+from revetl.config import AudienceConfig, RevetlConfig, SyncConfig
 from revetl.destinations import destination_class
 from revetl.destinations.base import Destination
 from revetl.errors import UsageError

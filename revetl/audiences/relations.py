@@ -13,7 +13,7 @@ from sqlglot import exp
 from revetl.audiences.jinja import quoted
 from revetl.audiences.names import EVENT, IDENTITIES, MESSAGES, PERSON, SPEC_EVENTS, Messages, snake_case
 from revetl.audiences.refusal import Source
-from revetl.config import read_yaml
+from revetl.checking import read_yaml
 from revetl.errors import RevetlError, nearest
 from revetl.paths import dbt_project_dir
 from revetl.project import Workspace

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from revetl.config import check
+from revetl.checking import check
 from revetl.destinations.base import Destination
 from revetl.errors import UsageError, nearest
 

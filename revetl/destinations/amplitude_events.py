@@ -39,7 +39,7 @@ def event(records: Records, record: Record) -> dict[str, Any]:
     moment = record.timestamp
     return {
         **known(record),
-        "event_type": records.event,
+        "event_type": records.event_of(record),
         **({"time": since_epoch(moment, MILLISECONDS)} if moment is not None else {}),
         "event_properties": given_fields(record),
         "insert_id": records.change_id(record),

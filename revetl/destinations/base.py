@@ -17,7 +17,7 @@ import httpx
 import orjson
 from pydantic import Field, SecretStr
 
-from revetl.config import Checked
+from revetl.checking import Checked
 from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, object_of, poll
 from revetl.destinations.records import Attribute, Batch, Identifier, Rate, Record, Records, Rejection, Result
 

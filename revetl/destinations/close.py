@@ -106,7 +106,7 @@ class Close(PersonByPerson):
 
     def happened(self, person: Person, records: Records, record: Record) -> httpx.Request:
         """A custom activity where the event has a type of one, else a note."""
-        event, moment = str(records.event), record.timestamp or records.at
+        event, moment = records.event_of(record), record.timestamp or records.at
         about = {"lead_id": person["lead_id"]}
         if event in self.activity_types:
             kind = {"custom_activity_type_id": self.activity_types[event], "contact_id": person["id"]}

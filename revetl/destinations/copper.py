@@ -96,7 +96,7 @@ class Copper(PersonByPerson):
         about = {
             "parent": {"type": "person", "id": person["id"]},
             "type": {"category": "user", "id": self.activity_type_id},
-            "details": "\n".join((str(records.event), *told)),
+            "details": "\n".join((records.event_of(record), *told)),
             "activity_date": int(moment.timestamp()),
         }
         return self.post("/activities", json=about)

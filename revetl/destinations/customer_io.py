@@ -71,7 +71,10 @@ class CustomerIo(CustomerIoApi):
             (
                 at,
                 person(record, "event")
-                | {"name": records.event, "id": event_id(records.change_id(record), record.timestamp)}
+                | {
+                    "name": records.event_of(record),
+                    "id": event_id(records.change_id(record), record.timestamp),
+                }
                 | ({"timestamp": seconds(record.timestamp)} if record.timestamp else {})
                 | {"attributes": dict(record.fields)},
             )

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
+from revetl.destinations import google_analytics_rules as rules
 from revetl.destinations.base import Asking, Batch, Destination, Flow, Identifier, Verdict, object_of
-from revetl.destinations.google_analytics_rules import check_names, event_name, kind_of, refused_value
 from revetl.destinations.moments import MICROSECONDS, moment_of, since_epoch
 from revetl.destinations.query_secret import QuerySecret
 from revetl.destinations.records import Record, Records, Result
@@ -103,7 +103,7 @@ class GoogleAnalytics(Destination):
     def event(records: Records, record: Record) -> dict[str, Any]:
         """An event with the fields as its parameters, which are never null."""
         params = {name: value for name, value in record.fields.items() if value is not None}
-        event: dict[str, Any] = {"name": event_name(records.event), "params": params}
+        event: dict[str, Any] = {"name": rules.event_name(records.event_of(record)), "params": params}
         if record.timestamp is not None:
             event["timestamp_micros"] = since_epoch(record.timestamp, MICROSECONDS)
         return event
@@ -116,9 +116,9 @@ class GoogleAnalytics(Destination):
         return self.post(f"{path}?{stream}", json={**known, **consent, **more})
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
-        event = event_name(whole.event) if mode == "events" else self.event_name
+        events = [rules.event_name(whole.event)] if whole.event else []
         own = [whole.audience] if mode in ("mirror", "audience_events") else []
-        check_names({"event": [event], kind_of(mode): [*fields, *own]})
+        rules.check_names({"event": events or [self.event_name], rules.kind_of(mode): [*fields, *own]})
         return whole
         yield
 
@@ -127,7 +127,8 @@ class GoogleAnalytics(Destination):
             return f"it happened at {record.timestamp}, and GA4 takes what is 72 hours old at most"
         # Who leaves is sent without fields.
         fields = {} if mode == "mirror" and whole.operation == "remove" else record.fields
-        return self.unusable(record) or refused_value(kind_of(mode), fields, 5 if self.analytics_360 else 1)
+        wrong = rules.refused_value(rules.kind_of(mode), fields, 5 if self.analytics_360 else 1)
+        return self.unusable(record) or rules.refused_event(record) or wrong
 
     def probe(self) -> httpx.Request:
         nobody = Record("", {STREAMS[self.stream]: "0" * 32}, {}, "")

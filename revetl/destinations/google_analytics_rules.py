@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from revetl.destinations.flows import Refused
+from revetl.destinations.records import Record
 
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _PREFIXES = ("_", "firebase_", "ga_", "google_", "gtag.")
@@ -99,6 +100,13 @@ def check_names(names: Mapping[str, Sequence[str]]) -> None:
     for kind, given in names.items():
         if wrong := _refused_name(kind, given):
             raise Refused(f"google_analytics: {wrong}. Give it another name.")
+
+
+def refused_event(record: Record) -> str | None:
+    """What is wrong with the names of a record that is tracked by a name of its own; None when nothing is."""
+    if record.event is None:
+        return None
+    return _refused_name("event", [event_name(record.event)]) or _refused_name("parameter", [*record.fields])
 
 
 def _refused_name(kind: str, names: Sequence[str]) -> str | None:

@@ -38,12 +38,12 @@ class HubSpot(HubSpotObject):
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         """Compare the fields with the properties of the object, or of the event."""
-        if fields and mode == "events":
-            named = self.event_name(whole)
+        if fields and whole.event and mode == "events":
+            named = self.event_name(whole.event)
             path = f"/events/v3/event-definitions/{quote(named, safe='')}"
             told = yield self.request("GET", path, params={"includeProperties": "true"})
             check_fields(f"HubSpot: event {named}", fields, kinds_of(told.json()["properties"]))
-        elif fields and mode != "audience_events":
+        elif fields and mode not in ("events", "audience_events"):
             told = yield self.request("GET", f"/crm/v3/properties/{self.object_type}")
             properties = told.json()["results"]
             unique = {each["name"] for each in properties if each.get("hasUniqueValue")}
@@ -106,7 +106,7 @@ class HubSpot(HubSpotObject):
             fields = {field: value_of(value) for field, value in record.fields.items() if value is not None}
             inputs.append(
                 {
-                    "eventName": self.event_name(records),
+                    "eventName": self.event_name(records.event_of(record)),
                     **({"email": name} if found is None else {"objectId": str(found["id"])}),
                     "occurredAt": record.timestamp or records.at,
                     "uuid": str(uuid.UUID(hex=records.change_id(record))),
@@ -117,9 +117,9 @@ class HubSpot(HubSpotObject):
             yield self.post("/events/v3/send/batch", json={"inputs": inputs})
         return Result(rejected)
 
-    def event_name(self, records: Records) -> str:
+    def event_name(self, event: str) -> str:
         """The full name that HubSpot has for an event, such as `pe1234_churned`."""
-        return self.event_names.get(records.event or "", records.event or "")
+        return self.event_names.get(event, event)
 
     def listed(self, verb: str, records: Records, ids: Iterable[str]) -> httpx.Request:
         """Put records into the audience's list, or take them out."""

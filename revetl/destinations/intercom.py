@@ -109,7 +109,7 @@ class Intercom(IntercomWorkspace):
 
     def happened(self, person: Person, records: Records, record: Record) -> httpx.Request:
         who = {name: person[name] for name in ("user_id", "id") if name in person}
-        about = {"event_name": records.event, "created_at": unix(record.timestamp or records.at)}
+        about = {"event_name": records.event_of(record), "created_at": unix(record.timestamp or records.at)}
         return self.post("/events", json={**who, **about, "metadata": record.fields})
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:

@@ -72,7 +72,7 @@ class IterableProject(HasAudiences):
         events = [
             {
                 **self.known(record),
-                "eventName": records.event,
+                "eventName": records.event_of(record),
                 "id": records.change_id(record),
                 "createdAt": int(datetime.fromisoformat(str(record.timestamp or records.at)).timestamp()),
                 "dataFields": data_fields(record.fields),

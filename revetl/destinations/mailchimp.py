@@ -70,7 +70,7 @@ class Mailchimp(MailchimpApi):
         rejected = {}
         for at, record in enumerate(records):
             fields = {name: str(value) for name, value in record.fields.items() if value is not None}
-            event: dict[str, Any] = {"name": "_".join(str(records.event).split()), "properties": fields}
+            event: dict[str, Any] = {"name": "_".join(records.event_of(record).split()), "properties": fields}
             event["occurred_at"] = record.timestamp or records.at
             answer = yield self.member("POST", record, event, action="/events")
             if answer.status_code >= 400:

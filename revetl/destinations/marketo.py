@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from revetl.config import Checked
+from revetl.checking import Checked
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Rate, Records, Refused, Result
 from revetl.destinations.marketo_api import KINDS, MarketoApi, refusals
 from revetl.destinations.metadata import TEXT, check_fields
@@ -61,9 +61,11 @@ class Marketo(MarketoApi):
     def track(self, records: Records) -> Flow:
         found = yield from self.leads(records)
         leads = {self.called(lead): lead["id"] for lead in found}
-        kind = self.activity_types[str(records.event)]
         sent, rejected = {}, {}
         for at, record in enumerate(records):
+            if (kind := self.activity_types.get(event := records.event_of(record))) is None:
+                rejected[at] = f"no custom activity is named for '{event}': set activity_types"
+                continue
             primary, lead = record.fields.get(kind.primary), leads.get(self.called(record.identifiers))
             if lead is None or primary is None:
                 rejected[at] = "Lead not found" if lead is None else f"it has no '{kind.primary}'"
@@ -134,7 +136,8 @@ class Marketo(MarketoApi):
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         whole = yield from super().prepare(mode, whole, fields)
         if mode in ("events", "audience_events"):
-            for event in (whole.event,) if whole.event else ("Audience Entered", "Audience Exited"):
+            entering = ("Audience Entered", "Audience Exited") if mode == "audience_events" else ()
+            for event in filter(None, (whole.event, *entering)):
                 if event not in self.activity_types:
                     raise Refused(f"Marketo: no custom activity is named for '{event}'. Set activity_types.")
         elif fields:

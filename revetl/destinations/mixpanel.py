@@ -109,7 +109,7 @@ class Mixpanel(Destination):
             own = {"time": moment, "distinct_id": known(record), "$insert_id": records.change_id(record)}
             return {**given_fields(record), **own}
 
-        events = [{"event": records.event, "properties": properties(record)} for record in records]
+        events = [{"event": records.event_of(record), "properties": properties(record)} for record in records]
         asked = {"strict": "1"} | ({"project_id": self.project_id} if self.project_id else {})
         answer = yield self.request("POST", "/import", params=asked, headers=self.account(), json=events)
         return Result(_rejected(answer, range(len(records))))

@@ -84,7 +84,7 @@ class Pipedrive(PipedriveApi):
         told = [f"{name}: {value}" for name, value in record.fields.items() if value is not None]
         moment = str(record.timestamp or records.at)
         about = {
-            "subject": records.event,
+            "subject": records.event_of(record),
             "type": self.activity_type,
             "done": True,
             "due_date": moment[:10],

@@ -59,7 +59,8 @@ class Attribute:
 class Record(NamedTuple):
     """One person of a batch: the audience's key, what the destination knows them by, and the mapped fields.
     `origin` is the run in which the change was first attempted; `timestamp` is when an event happened, ISO
-    8601 in UTC; `problem` is why the record cannot be put into any request."""
+    8601 in UTC; `problem` is why the record cannot be put into any request; `event` is what it is tracked as,
+    where each record of its sync has a name of its own for it."""
 
     key: str
     identifiers: Mapping[str, Any]
@@ -67,6 +68,7 @@ class Record(NamedTuple):
     origin: str
     timestamp: str | None = None
     problem: str | None = None
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +103,14 @@ class Records:
     def change_id(self, record: Record) -> str:
         """Names a change and not its attempt: it is the same whenever the change is sent again. An event
         that happens once has an id that is made of its key alone."""
-        if self.event is not None and not self.happens_again:
-            return digest(self.sync, self.event, record.key)
+        event = self.event_of(record)
+        if event and not self.happens_again:
+            return digest(self.sync, event, record.key)
         return digest(self.sync, self.operation, record.key, record.origin)
+
+    def event_of(self, record: Record) -> str:
+        """What a record is tracked as; empty where it is not."""
+        return record.event or self.event or ""
 
     def fields_over(self, record: Record, held: Mapping[str, Any]) -> dict[str, Any]:
         """A record's fields by the destination's names, but for those of `set_if_empty` that have a value

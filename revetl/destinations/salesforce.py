@@ -106,12 +106,13 @@ class Salesforce(SalesforceObject):
         for place, row in found.items():
             record = records.records[place]
             day = (record.timestamp or records.at or "")[:10]
-            about = {"Subject": records.event, "Status": "Completed", "ActivityDate": day, whose: row["Id"]}
+            event = records.event_of(record)
+            about = {"Subject": event, "Status": "Completed", "ActivityDate": day, whose: row["Id"]}
             fields = {**record.fields}
             if fields.pop("audience_key", None) is not None:
                 # Entering and leaving are told in the subject: a task has no field of the audience's name.
                 del fields[records.audience]
-                about["Subject"] = f"{records.event}: {records.audience}"
+                about["Subject"] = f"{event}: {records.audience}"
             rows[place] = {**about, **fields, **({own: records.change_id(record)} if own else {})}
         operation = "upsert" if own else "insert"
         outcomes = yield from self.write(operation, "Task", [*rows.values()], own)

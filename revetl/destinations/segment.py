@@ -70,7 +70,7 @@ class Segment(Destination):
                 "type": "track",
                 **record.identifiers,
                 "messageId": f"revetl-{records.change_id(record)}",
-                "event": records.event,
+                "event": records.event_of(record),
                 "properties": record.fields,
                 "timestamp": record.timestamp,
             }

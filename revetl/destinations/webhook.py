@@ -72,9 +72,12 @@ class Webhook(Destination):
         }
         if not create:
             body["create"] = False
-        if records.event is not None:
-            body["event"] = records.event
+        if operation == "track":
+            if records.event is not None:
+                body["event"] = records.event
             for each, record in zip(body["records"], records, strict=True):
+                if record.event is not None:
+                    each["event"] = record.event
                 each |= {"message_id": records.change_id(record), "timestamp": record.timestamp}
         if records.set_if_empty:
             body["set_if_empty"] = records.set_if_empty

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from revetl.config import read_yaml
+from revetl.checking import read_yaml
 from revetl.errors import UsageError
 from revetl.identity.find import Identifier, identifiers_by_id, identifiers_called, listed
 from revetl.project import Workspace

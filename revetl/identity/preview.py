@@ -15,7 +15,7 @@ import yaml
 from sqlglot import exp
 
 from revetl import dbt
-from revetl.config import read_yaml
+from revetl.checking import read_yaml
 from revetl.errors import UsageError, WarehouseError
 from revetl.project import Workspace
 from revetl.sql import statement, table

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from revetl.config import check
+from revetl.checking import check
 from revetl.errors import UsageError
 from revetl.protocols import rudderstack, segment
 from revetl.protocols.plan import TrackingPlan

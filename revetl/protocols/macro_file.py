@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from revetl.config import read_yaml
+from revetl.checking import read_yaml
 from revetl.errors import UsageError
 
 

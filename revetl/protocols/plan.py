@@ -14,7 +14,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 
-from revetl.config import Checked, read_checked
+from revetl.checking import Checked, read_checked
 from revetl.errors import UsageError, nearest
 from revetl.protocols.patterns import portable
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from revetl.config import check
+from revetl.checking import check
 from revetl.errors import UsageError
 from revetl.sandbox.apis import api_of
 from revetl.sandbox.apis.base import Answer, Call, Sent

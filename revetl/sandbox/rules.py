@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from revetl.config import Checked
+from revetl.checking import Checked
 
 
 class Rule(Checked):

@@ -5,146 +5,30 @@ A flow's first request is made without I/O, so a batch is cut by the size its re
 
 from __future__ import annotations
 
-import json
-import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
-from functools import partial
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import httpx
-import orjson
-import pyarrow as pa
 
-from revetl.config import SyncConfig
-from revetl.destinations.base import Destination, Flow, Record, Records
-from revetl.mapping import TIMESTAMP
-from revetl.normalising import RULES, finish
-from revetl.warehouse.base import NONFINITE
-
-_LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
-"""What may be a number that a 64-bit float does not hold."""
+from revetl.destinations.base import Destination, Flow, Record, Records, Result
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A batch, the place of its first record in the spool, its flow, and that flow's first request.
-    `refused` is why it cannot be sent at all; it is then one record, without flow and request."""
+    """A batch, the place of its first record in the spool, and its flow with that flow's first request; or
+    the result of what needs no request."""
 
     place: int
     records: Records
     flow: Flow | None = None
     request: httpx.Request | None = None
-    refused: str | None = None
+    result: Result | None = None
 
     @property
     def end(self) -> int:
         """The place after its last record."""
         return self.place + len(self.records)
-
-
-@dataclass(frozen=True)
-class Shaping:
-    """How a sync words its records: what becomes of nulls, what an archived record's fields are, what makes
-    identifiers alike that the warehouse could not, by name."""
-
-    nulls: str = "send"
-    cleared: Any = None
-    archive: Mapping[str, Any] | None = None
-    late: Mapping[str, Callable[[str], str | None]] = field(default_factory=dict)
-
-    def identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """The identifiers as they are sent: without those that are null, or cannot be made alike."""
-        made = {
-            name: self.late[name](str(value)) if name in self.late and value is not None else value
-            for name, value in known.items()
-        }
-        return {name: value for name, value in made.items() if value is not None}
-
-    def fields(self, operation: str, fields: dict[str, Any]) -> Mapping[str, Any]:
-        """The fields as they are sent."""
-        if operation == "remove" and self.archive:
-            return self.archive
-        if self.nulls == "skip":
-            return {name: value for name, value in fields.items() if value is not None}
-        if self.nulls == "clear" and self.cleared is not None:
-            return {name: self.cleared if value is None else value for name, value in fields.items()}
-        return fields
-
-
-def shaping_of(sync: SyncConfig, destination: Destination) -> Shaping:
-    """The shaping that a sync asks for."""
-    late = {}
-    for identifier in destination.known_by:
-        rule = identifier.hashed or identifier.normalised
-        if rule is not None and RULES[rule].late is not None:
-            hashed = identifier.hashed is not None
-            late[identifier.name] = partial(finish, rule, region=destination.phone_region, hashed=hashed)
-    return Shaping(sync.nulls, destination.cleared, sync.archive or None, late)
-
-
-def record_of(
-    shaping: Shaping, operation: str, key: str, identifiers: str, fields: str, origin: str
-) -> Record:
-    """A record of its spooled texts."""
-    try:
-        known: dict[str, Any] = orjson.loads(identifiers)
-        values: dict[str, Any] = orjson.loads(fields)
-        if _LONG_NUMBER.search(fields):
-            values = json.loads(fields, parse_int=_integer, parse_float=_fraction)
-    except orjson.JSONDecodeError as error:
-        # JSON columns can hold what no JSON reader takes: half of a surrogate pair, bare NaN.
-        return Record(key, {}, {}, origin, problem=_unreadable((identifiers, fields), error))
-    problem = _nonfinite(values) if NONFINITE in fields else None
-    moment = values.pop(TIMESTAMP, None)
-    sent = shaping.fields(operation, values)
-    alike = shaping.identifiers(known)
-    if not alike and (lost := [name for name in shaping.late if known.get(name)]):
-        problem = (
-            f"its identifiers are none the destination knows people by: {', '.join(lost)} cannot be read"
-        )
-    return Record(key, alike, sent, origin, moment, problem)
-
-
-def _integer(digits: str) -> int | str:
-    number = int(digits)
-    return number if -(2**63) <= number < 2**64 else digits
-
-
-def _fraction(digits: str) -> float | str:
-    """A number of a document, as text when a 64-bit float would round it."""
-    number = float(digits)
-    return number if Decimal(repr(number)) == Decimal(digits) else digits
-
-
-def _nonfinite(values: dict[str, Any]) -> str | None:
-    for name, value in values.items():
-        if isinstance(value, dict) and NONFINITE in value:
-            return f"field '{name}' is {value[NONFINITE]}, which JSON has no number for"
-    return None
-
-
-def _unreadable(texts: tuple[str, str], error: Exception) -> str:
-    """Which field it is that cannot be sent: Python's own reader takes more than JSON has."""
-    for kind, text in zip(("identifier", "field"), texts, strict=True):
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError:
-            break
-        for name, value in values.items():
-            try:
-                orjson.loads(json.dumps(value))
-            except orjson.JSONDecodeError as found:
-                return f"{kind} '{name}' cannot be sent as JSON ({found})"
-    return f"a value in it cannot be sent as JSON ({error})"
-
-
-def records_of(batch: pa.RecordBatch, shaping: Shaping, operation: str) -> Iterator[Record]:
-    """The records of a spooled batch, in order."""
-    columns = (batch.column(name).to_pylist() for name in ("key", "identifiers", "fields", "origin"))
-    return (record_of(shaping, operation, *texts) for texts in zip(*columns, strict=True))
 
 
 def cut_batches(
@@ -172,7 +56,7 @@ def cut_batches(
             if refused is not None:
                 while waiting:
                     yield next_cut()
-                yield Cut(place, replace(whole, records=(record,)), refused=refused)
+                yield _refused(place, replace(whole, records=(record,)), refused)
                 place += 1
                 continue
             waiting.append(record)
@@ -182,25 +66,34 @@ def cut_batches(
         yield next_cut()
 
 
-def opening(flow: Flow) -> httpx.Request:
-    """A flow's first step, which makes no connection and is always a request."""
-    step = next(flow)
+def begun(destination: Destination, mode: str, records: Records, place: int) -> Cut:
+    """A batch with its flow's first step, which makes no connection, and is a request where there is one."""
+    flow = destination.flow(mode, records)
+    try:
+        step = next(flow)
+    except StopIteration as end:
+        return Cut(place, records, result=end.value)
     assert isinstance(step, httpx.Request)
-    return step
+    return Cut(place, records, flow, step)
+
+
+def _refused(place: int, records: Records, reason: str) -> Cut:
+    return Cut(place, records, result=Result(rejected={0: reason}))
 
 
 def _fitting(destination: Destination, mode: str, records: Records, place: int) -> Cut:
     """The longest start of `records`, near enough, whose request is within the limits of bytes."""
     limits = destination.limits_of(mode)
     while True:
-        flow = destination.flow(mode, records)
-        request = opening(flow)
-        size, count = len(request.content), len(records)
+        cut = begun(destination, mode, records, place)
+        if cut.flow is None or cut.request is None:
+            return cut
+        size, count = len(cut.request.content), len(records)
         most = limits.record_bytes if count == 1 and limits.record_bytes else limits.bytes
         if most is None or size <= most:
-            return Cut(place, records, flow, request)
-        flow.close()
+            return cut
+        cut.flow.close()
         if count == 1:
-            return Cut(place, records, refused=f"its request has {size} bytes, and {most} are the most there")
+            return _refused(place, records, f"its request has {size} bytes, and {most} are the most there")
         assert limits.bytes is not None
         records = records[: max(1, min(count - 1, count * limits.bytes // size))]

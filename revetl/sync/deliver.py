@@ -9,9 +9,10 @@ from itertools import pairwise
 
 from revetl.destinations.base import Destination, Records, Refused, Rejection, Result, Verdict
 from revetl.errors import DestinationRefused, Locked
-from revetl.sync.batches import Cut, Shaping, cut_batches, opening, records_of
+from revetl.sync.batches import Cut, begun, cut_batches
 from revetl.sync.conversing import converse
 from revetl.sync.journal import DELIVERED, UNSENT, Answer, Journal, Range
+from revetl.sync.shaping import Shaping, records_of
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.transport import GaveUp, NotAccepted, Transport
 
@@ -119,7 +120,7 @@ class Delivery:
                 return
             sent = Range(cut.records.operation, cut.place, cut.end)
             try:
-                if cut.refused is None:
+                if cut.request is not None:
                     await self.journal.write(sent)
                 await self._send(transport, cut, 1)
             except GaveUp as error:
@@ -165,10 +166,9 @@ class Delivery:
 
     async def _converse(self, transport: Transport, cut: Cut) -> Said:
         """Run a flow: its requests out, the responses in."""
-        if cut.refused is not None:
-            return Said(Result(rejected={0: cut.refused}))
+        if cut.result is not None:
+            return Said(cut.result)
         assert cut.flow is not None
-        assert cut.request is not None
         try:
             ended = await converse(transport, cut.flow, cut.request)
         except Refused as error:
@@ -193,9 +193,7 @@ class Delivery:
             await self._send(transport, self._piece(cut, first, last), attempt, unsure=unsure)
 
     def _piece(self, cut: Cut, first: int, last: int) -> Cut:
-        records = cut.records[first:last]
-        flow = self.destination.flow(self.mode, records)
-        return Cut(cut.place + first, records, flow, opening(flow))
+        return begun(self.destination, self.mode, cut.records[first:last], cut.place + first)
 
     async def _answer(self, cut: Cut, said: Said, attempts: int, *, outcome: str = DELIVERED) -> None:
         rejected = {

@@ -16,10 +16,11 @@ from revetl.mapping import Mapped
 from revetl.normalising import RULES, finish
 from revetl.project import Sync
 from revetl.sql import select, statement
-from revetl.sync.batches import cut_batches, record_of, shaping_of
+from revetl.sync.batches import cut_batches
 from revetl.sync.changed import leaving, sending
 from revetl.sync.diff import Diff
 from revetl.sync.plan import Identified, Plan, Preview, Request
+from revetl.sync.shaping import record_of, shaping_of
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
 from revetl.transport import redact

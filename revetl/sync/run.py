@@ -22,7 +22,6 @@ from revetl.destinations.base import Destination
 from revetl.errors import GuardStopped, RevetlError, WarehouseError
 from revetl.project import Sync, Workspace
 from revetl.sync import guard, intents, lock
-from revetl.sync.batches import shaping_of
 from revetl.sync.deliver import Delivery
 from revetl.sync.facts import Build
 from revetl.sync.journal import Journal
@@ -39,6 +38,7 @@ from revetl.sync.record import (
     write_run,
 )
 from revetl.sync.recover import recover, runs_folder
+from revetl.sync.shaping import shaping_of
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.sync.state import Folder
 from revetl.sync.tables import Tables

@@ -31,7 +31,8 @@ from revetl.destinations.base import (
     Wait,
 )
 from revetl.mapping import Mapped, default_identifiers, made_alike, parse_expression
-from revetl.sync.batches import Cut, Shaping, cut_batches, opening, record_of, shaping_of
+from revetl.sync.batches import Cut, begun, cut_batches
+from revetl.sync.shaping import Shaping, record_of, shaping_of
 
 T = TypeVar("T")
 
@@ -153,12 +154,10 @@ class Player:
     async def _deliver(self, cut: Cut) -> None:
         places = list(range(cut.place, cut.end))
         outcome = self.outcome
-        if cut.refused is not None:
-            outcome.rejected[cut.place] = cut.refused
-            return
-        assert cut.flow is not None
         try:
-            result = await self._run(cut.flow, cut.request)
+            if (result := cut.result) is None:
+                assert cut.flow is not None
+                result = await self._run(cut.flow, cut.request)
         except _Judged as judged:
             if judged.verdict in (Verdict.RETRY, Verdict.LIMITED):
                 outcome.retry += places
@@ -170,9 +169,8 @@ class Player:
                 # They are halved, and the case's next answers are for the halves.
                 middle = len(places) // 2
                 for first, last in ((0, middle), (middle, len(places))):
-                    piece = cut.records[first:last]
-                    flow = self.destination.flow(self._mode, piece)
-                    await self._deliver(Cut(cut.place + first, piece, flow, opening(flow)))
+                    piece = begun(self.destination, self._mode, cut.records[first:last], cut.place + first)
+                    await self._deliver(piece)
             return
         except Unfinished:
             outcome.retry += places

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from revetl.alerts import Alerts, check_alerts
-from revetl.config import AlertConfig, RevetlConfig, check, read_revetl_yml
+from revetl.checking import check
+from revetl.config import AlertConfig, RevetlConfig, read_revetl_yml
 from revetl.errors import UsageError
 from tests.observability.support import FEW, GUARD, MANY, OK, REFUSED, FakeRun, Receiver, receiving
 

@@ -218,11 +218,11 @@ def test_the_webhook_contract_to_the_letter(project: ProjectFolder) -> None:
 def test_the_signature_is_the_hmac_of_the_raw_body() -> None:
     from revetl.destinations.base import Record, Records
     from revetl.destinations.webhook import Webhook
-    from revetl.sync.batches import opening
 
     webhook = Webhook.model_validate({"type": "webhook", "url": "https://x.example", "secret": "k"})
     record = Record("u1", {"id": "u1"}, {"n": 1}, "r")
-    request = opening(webhook.add(Records("a.crm", "a", "r", "add", (record,))))
+    request = next(webhook.add(Records("a.crm", "a", "r", "add", (record,))))
+    assert isinstance(request, httpx.Request)
     expected = hmac.new(b"k", request.content, hashlib.sha256).hexdigest()
     assert request.headers["X-Revetl-Signature"] == f"sha256={expected}"
 

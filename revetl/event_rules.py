@@ -1,0 +1,200 @@
+"""What a sync makes of each event: its name at the destination, and its fields, by small paths into its row.
+
+A path names a column, then members of the JSON in it: `properties.category`, `properties.products[0].sku`. It
+is looked up as the record is made; what it finds keeps its type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
+
+from revetl.checking import Checked
+
+Constant = str | int | float | bool | None
+Case = Literal["snake_case", "camelCase", "PascalCase", "Title Case", "lower case"]
+ROW = "$"
+"""What begins a path of the row where others are of an item."""
+
+_STEP = re.compile(r'"([^"]+)"|\[([0-9]+)\]|([^."\[\]]+)')
+_PATH = re.compile(r'(?:\$\.)?(?:"[^"]+"|[^."\[\]\s][^."\[\]]*)(?:\.(?:"[^"]+"|[^."\[\]]+)|\[[0-9]+\])*')
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W_A-Z]+|[A-Z]+")
+
+
+def _a_path(text: str) -> str:
+    if not _PATH.fullmatch(text):
+        raise ValueError(
+            f"'{text}' is no path; write such as properties.category or properties.products[0].sku"
+        )
+    return text
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Path = Annotated[str, BeforeValidator(_a_path)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+
+
+class FieldRule(Checked):
+    """A field's value: what the first of `from` finds, or `default`; multiplied by `times`, in `case`, as a
+    `type`. With `each`, a list: an object of `fields` for every item of the list there (an object is a list
+    of one), whose paths are of the item, and of the row when they begin with `$.`."""
+
+    paths: Annotated[Paths | None, Field(validation_alias=AliasChoices("from"))] = None
+    each: Path | None = None
+    fields: Annotated[Mapping[str, FieldRule], BeforeValidator(lambda value: rules_of(value))] = {}
+    default: Constant = None
+    times: float | None = None
+    case: Literal["lower", "upper"] | None = None
+    type: Literal["string", "number", "integer"] | None = None
+
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> FieldRule:
+        if (self.paths is None) == (self.each is None):
+            raise ValueError("from: PATH, or each: PATH with fields:, says what the value is")
+        if (self.each is None) != (not self.fields):
+            raise ValueError("each: PATH and fields: go together: a list, and what becomes of an item")
+        return self
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Its paths of the row, but for those inside `each`."""
+        return self.paths or tuple(filter(None, [self.each]))
+
+    def columns(self) -> Iterator[str]:
+        """The columns of the row that it reads."""
+        for path in self.own:
+            yield steps_of(path)[0]
+        for rule in self.fields.values():
+            yield from (steps_of(path)[1] for path in rule.paths or () if path.startswith(f"{ROW}."))
+
+    def value_of(self, row: Mapping[str, Any], scope: Mapping[str, Any]) -> Any:
+        """The value in a row, its paths taken from `scope`; None where there is none."""
+        if self.each is not None:
+            items = found_at(row, scope, self.each)
+            listed = items if isinstance(items, list) else [items] if isinstance(items, dict) else []
+            return [values_of(self.fields, row, item) for item in listed if isinstance(item, dict)] or None
+        found = next(
+            (value for path in self.paths or () if (value := found_at(row, scope, path)) is not None),
+            self.default,
+        )
+        return self._worded(found)
+
+    def _worded(self, value: Any) -> Any:
+        if self.type == "string" and value is not None and not isinstance(value, str):
+            value = orjson.dumps(value).decode()
+        if (self.type in ("number", "integer") or self.times is not None) and value is not None:
+            try:
+                value = float(value) * (1 if self.times is None else self.times)
+            except (TypeError, ValueError):
+                # What is no number is for the destination to refuse, with its own words.
+                return value
+            value = int(value) if self.type == "integer" or value.is_integer() else round(value, 10)
+        if self.case is not None and isinstance(value, str):
+            value = value.lower() if self.case == "lower" else value.upper()
+        return value
+
+
+def rules_of(value: object) -> object:
+    """Rules of fields, of which the short form is a path."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: {"from": rule} if isinstance(rule, str | list) else rule for name, rule in value.items()}
+
+
+class EventRule(Checked):
+    """What becomes of an event: its name there, the fields by paths, constants; `others: send` adds the
+    properties that no path has read."""
+
+    event: Annotated[str | None, Field(min_length=1)] = None
+    fields: Annotated[Mapping[str, FieldRule], BeforeValidator(rules_of)] = {}
+    constants: Mapping[str, Constant] = {}
+    others: Literal["send", "skip"] = "skip"
+
+    def columns(self) -> set[str]:
+        """The columns of the row that its fields read."""
+        return {name for rule in self.fields.values() for name in rule.columns()}
+
+    def made(
+        self, row: Mapping[str, Any], others: Mapping[str, Any], properties: str | None
+    ) -> dict[str, Any]:
+        """The fields of an event in its row. `others` are its properties, and `properties` the column they
+        are in."""
+        fields = {**self.constants, **values_of(self.fields, row, row)}
+        if self.others == "skip":
+            return fields
+        paths = [
+            path
+            for rule in self.fields.values()
+            for path in (*(rule.paths or ()), *filter(None, [rule.each]))
+        ]
+        read = {steps[1] for path in paths if len(steps := steps_of(path)) == 2 and steps[0] == properties}
+        return {name: value for name, value in others.items() if name not in read} | fields
+
+
+class Casing(Checked):
+    """How names are spelled that no mapping spells: those of events, and those of fields."""
+
+    events: Case | None = None
+    fields: Case | None = None
+
+
+def values_of(
+    rules: Mapping[str, FieldRule], row: Mapping[str, Any], scope: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The values of rules, without those that are not there."""
+    made = {name: rule.value_of(row, scope) for name, rule in rules.items()}
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def steps_of(path: str) -> list[str]:
+    """The steps of a path: names, and the numbers of items."""
+    return ["".join(found) for found in _STEP.findall(path)]
+
+
+def found_at(row: Mapping[str, Any], scope: Mapping[str, Any], path: str) -> Any:
+    """What is at a path of `scope`, or of the row where it begins with `$.`; None where there is nothing.
+    JSON that an engine keeps as text is read."""
+    steps: Sequence[str] = steps_of(path)
+    value: Any = scope
+    if steps[0] == ROW:
+        value, steps = row, steps[1:]
+    for step in steps:
+        value = read(value)
+        if isinstance(value, list):
+            value = value[int(step)] if step.isdecimal() and int(step) < len(value) else None
+        else:
+            value = value.get(step) if isinstance(value, Mapping) else None
+    return read(value)
+
+
+def read(value: Any) -> Any:
+    """A value; the document in it, where it is the text of one."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return value
+    return value
+
+
+def cased(name: str, case: Case | None) -> str:
+    """A name spelled in a case: `Order Completed` is order_completed, orderCompleted, OrderCompleted."""
+    words = _WORD.findall(name)
+    if case is None or not words:
+        return name
+    lower = [word.lower() for word in words]
+    titled = [word.capitalize() for word in lower]
+    return {
+        "snake_case": "_".join(lower),
+        "camelCase": "".join((lower[0], *titled[1:])),
+        "PascalCase": "".join(titled),
+        "Title Case": " ".join(titled),
+        "lower case": " ".join(lower),
+    }[case]
