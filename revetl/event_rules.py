@@ -72,7 +72,7 @@ class FieldRule(Checked):
         for path in self.own:
             yield steps_of(path)[0]
         for rule in self.fields.values():
-            yield from (steps_of(path)[1] for path in rule.paths or () if path.startswith(f"{ROW}."))
+            yield from (in_row(path)[0] for path in rule.own if path.startswith(f"{ROW}."))
 
     def value_of(self, row: Mapping[str, Any], scope: Mapping[str, Any]) -> Any:
         """The value in a row, its paths taken from `scope`; None where there is none."""
@@ -109,33 +109,22 @@ def rules_of(value: object) -> object:
 
 
 class EventRule(Checked):
-    """What becomes of an event: its name there, the fields by paths, constants; `others: send` adds the
-    properties that no path has read."""
+    """What becomes of an event: its name there, fields by paths, constants; with `all_properties`, its
+    properties go along under their own names."""
 
     event: Annotated[str | None, Field(min_length=1)] = None
     fields: Annotated[Mapping[str, FieldRule], BeforeValidator(rules_of)] = {}
     constants: Mapping[str, Constant] = {}
-    others: Literal["send", "skip"] = "skip"
+    all_properties: bool = False
 
     def columns(self) -> set[str]:
         """The columns of the row that its fields read."""
         return {name for rule in self.fields.values() for name in rule.columns()}
 
-    def made(
-        self, row: Mapping[str, Any], others: Mapping[str, Any], properties: str | None
-    ) -> dict[str, Any]:
-        """The fields of an event in its row. `others` are its properties, and `properties` the column they
-        are in."""
+    def made(self, row: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of an event in its row, of the properties that it has."""
         fields = {**self.constants, **values_of(self.fields, row, row)}
-        if self.others == "skip":
-            return fields
-        paths = [
-            path
-            for rule in self.fields.values()
-            for path in (*(rule.paths or ()), *filter(None, [rule.each]))
-        ]
-        read = {steps[1] for path in paths if len(steps := steps_of(path)) == 2 and steps[0] == properties}
-        return {name: value for name, value in others.items() if name not in read} | fields
+        return {**properties, **fields} if self.all_properties else fields
 
 
 class Casing(Checked):
@@ -156,6 +145,11 @@ def values_of(
 def steps_of(path: str) -> list[str]:
     """The steps of a path: names, and the numbers of items."""
     return ["".join(found) for found in _STEP.findall(path)]
+
+
+def in_row(path: str) -> list[str]:
+    """The steps of a path of the row."""
+    return steps_of(path.removeprefix(f"{ROW}."))
 
 
 def found_at(row: Mapping[str, Any], scope: Mapping[str, Any], path: str) -> Any:

@@ -12,8 +12,14 @@ from revetl.config import SyncConfig
 from revetl.destinations.base import Destination, Identifier
 from revetl.destinations.records import digest
 from revetl.errors import UsageError, nearest
+from revetl.event_mapping import PROPERTIES, ROW, event_mapping_of
+from revetl.event_rules import cased
+from revetl.members import with_members
 from revetl.normalising import RULES
 from revetl.sql import column, parse_scalar, statement
+
+ALONG = "$"
+"""What begins the names of all that goes along with the fields of a spooled record."""
 
 TIMESTAMP = "$timestamp"
 """What the time of an event is called among the fields of a spooled record."""
@@ -57,13 +63,14 @@ class Mapped:
 @dataclass(frozen=True)
 class FieldMapping:
     """What a sync sends of a row. `identifiers` and `fields` are in the order of their names, so that
-    writing them in another order is no change. `timestamp` is the time of an event; it goes along with the
-    fields and is no part of the row hash. `dropped` are fields that are hidden from the destination."""
+    writing them in another order is no change. `along` goes with the fields and is no part of the row hash:
+    the time of an event, and the columns that are read to make it. `dropped` are fields that are hidden from
+    the destination."""
 
     key: str
     identifiers: tuple[Mapped, ...]
     fields: tuple[Mapped, ...]
-    timestamp: Mapped | None = None
+    along: tuple[Mapped, ...] = ()
     dropped: tuple[str, ...] = ()
 
     @property
@@ -122,6 +129,13 @@ def make_mapping(
         # Whom to erase is all that is told of them.
         told = sync.mode != "delete"
         fields = default_fields(destination, key, columns, identifiers) if told else {}
+        if sync.event_column is not None:
+            # The properties are the fields; without a column of them, all columns are but those that tell
+            # whom it is of, what happened, and when.
+            told_else = {sync.event_column, sync.timestamp, *identifiers.values()}
+            flat = PROPERTIES not in {name.lower() for name in columns}
+            fields = {name: text for name, text in fields.items() if flat and text not in told_else}
+        fields = {cased(name, sync.casing.fields): text for name, text in fields.items()}
     fields = {
         name: text for name, text in fields.items() if sync.fields is not None or name not in sync.constants
     }
@@ -147,7 +161,7 @@ def make_mapping(
         fields=tuple(
             sorted((*_mapped(fields, columns, f"{place}: fields"), *constants), key=lambda item: item.name)
         ),
-        timestamp=_timestamp(sync, columns, place),
+        along=_along(sync, destination, columns, place),
     )
 
 
@@ -208,12 +222,13 @@ def parse_typed(text: str, columns: Mapping[str, str], place: str) -> tuple[exp.
 
 
 def parse_expression(text: str, columns: Mapping[str, str], place: str) -> exp.Expr:
-    """A SQL expression over columns, checked: it reads one row and nothing else. Raises UsageError, and
-    MissingColumn naming `place` and the nearest column."""
+    """A SQL expression over columns, checked: it reads one row and nothing else. `properties.category` is the
+    member of a column's JSON: as it is there when it stands alone, as text inside of an expression. Raises
+    UsageError, and MissingColumn naming `place` and the nearest column."""
     if text in columns:
         return column(text)
-    parsed = parse_scalar(text, place)
     folded = {name.lower(): name for name in columns}
+    parsed = with_members(parse_scalar(text, place), folded)
     for used in parsed.find_all(exp.Column):
         if used.name.lower() not in folded:
             raise MissingColumn(
@@ -265,10 +280,17 @@ def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
     )
 
 
-def _timestamp(sync: SyncConfig, columns: Mapping[str, str], place: str) -> Mapped | None:
-    if sync.timestamp is None:
-        return None
-    return Mapped(TIMESTAMP, *parse_typed(sync.timestamp, columns, f"{place}: timestamp"))
+def _along(
+    sync: SyncConfig, destination: Destination, columns: Mapping[str, str], place: str
+) -> tuple[Mapped, ...]:
+    """The time of an event, and the columns of its row that its name and its fields are made of."""
+    texts = {} if sync.timestamp is None else {TIMESTAMP: (sync.timestamp, f"{place}: timestamp")}
+    if (events := event_mapping_of(sync, destination.type)) is not None:
+        texts[ROW + events.column] = (events.column, f"{place}: event_column")
+        texts |= {ROW + name: (name, place) for name in events.named(columns)}
+        for event, rule in sync.events.items():
+            texts |= {ROW + name: (name, f"{place}: events.{event}") for name in rule.columns()}
+    return tuple(Mapped(name, *parse_typed(text, columns, at)) for name, (text, at) in texts.items())
 
 
 def _type_of(value: object) -> str:

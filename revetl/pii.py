@@ -72,6 +72,10 @@ class Hider:
         made = _hidden(value, (), self._of(place), self)
         return text if made == value else json.dumps(made, ensure_ascii=False, separators=(",", ":"))
 
+    def value(self, place: str, value: Any) -> Any:
+        """What is in a JSON column of the name `place`, with what is hidden hidden."""
+        return _hidden(value, (), self._of(place), self)
+
     def text(self, action: str, text: str) -> str | None:
         """What takes the place of a text; None where it is dropped."""
         match action:

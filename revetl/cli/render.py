@@ -17,6 +17,7 @@ _DONE = {"add": "added", "update": "updated", "remove": "removed"}
 CAUSES = {
     "claimed": "claimed by another audience",
     "held_out": "held out",
+    "other_event": "of another event",
     "over_limit": "over the limit",
     "rekeyed": "under another identifier now",
     "resent": "sent anew",

@@ -13,6 +13,16 @@ from revetl.destinations.properties import changes, given_fields
 from revetl.destinations.records import Record, Records, Rejection
 
 _BY_FIELD = ("events_with_missing_fields", "events_with_invalid_fields", "events_with_invalid_id_lengths")
+_OWN = {
+    "$currency": "currency",
+    "$price": "price",
+    "$productId": "productId",
+    "$quantity": "quantity",
+    "$revenue": "revenue",
+    "$revenueType": "revenueType",
+}
+"""Fields of the event itself, which its properties may have too."""
+
 _QUOTA = {"user_id": "exceeded_daily_quota_users", "device_id": "exceeded_daily_quota_devices"}
 
 
@@ -36,12 +46,13 @@ def properties(records: Records, record: Record) -> dict[str, Any]:
 
 def event(records: Records, record: Record) -> dict[str, Any]:
     """An event with the fields as its properties; without a time it is that of its arrival."""
-    moment = record.timestamp
+    moment, given = record.timestamp, given_fields(record)
     return {
         **known(record),
+        **{_OWN[name]: given.pop(name) for name in sorted(_OWN.keys() & given.keys())},
         "event_type": records.event_of(record),
         **({"time": since_epoch(moment, MILLISECONDS)} if moment is not None else {}),
-        "event_properties": given_fields(record),
+        "event_properties": given,
         "insert_id": records.change_id(record),
     }
 

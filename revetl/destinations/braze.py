@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 
 import httpx
 
-from revetl.destinations.base import Batch, Flow, Identifier, Rate, Records, Result
-from revetl.destinations.braze_users import Kind, by_kind, purchased, refused
+from revetl.destinations.base import Batch, Flow, Identifier, Rate, Records, Rejection, Result
+from revetl.destinations.braze_users import MOST_OBJECTS, Kind, Told, arrays, by_kind, happenings, refused
 from revetl.destinations.braze_workspace import BrazeWorkspace
 from revetl.destinations.consent import towards_less
 
@@ -20,7 +20,7 @@ class Braze(BrazeWorkspace):
     """Attributes of Braze users by external id; a mirrored audience is a boolean custom attribute of its
     name, or a subscription group, which nobody is put into who has left it."""
 
-    batch: ClassVar[Batch] = Batch(records=75)
+    batch: ClassVar[Batch] = Batch(records=MOST_OBJECTS)
     rate: ClassVar[Rate | None] = Rate(requests=3_000, per_seconds=3)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("external_id", column="user_id"),
@@ -59,33 +59,35 @@ class Braze(BrazeWorkspace):
         return Result()
 
     def track(self, records: Records) -> Flow:
-        """One events object a person, with the fields as its properties; or one of purchases."""
-        kind = "purchases" if records.event in self.purchase_events else "events"
-        objects = []
-        for known, record in zip(self.known(records), records, strict=True):
-            about = {"time": record.timestamp or records.at}
+        """An event of each person, with the fields as its properties; of a purchase, an object a product."""
+        told = []
+        for place, (known, record) in enumerate(zip(self.known(records), records, strict=True)):
+            about = {**known, "time": record.timestamp or records.at}
             if self.app_id is not None:
                 about["app_id"] = self.app_id
-            if kind == "purchases":
-                objects.append({**known, **about, **purchased(record.fields)})
-            else:
-                objects.append({**known, **about, "name": records.event, "properties": record.fields})
-        return self.send(kind, objects)
+            happened = happenings(records.event_of(record), record.fields, self.purchase_events)
+            told += [Told(place, kind, {**about, **what}) for kind, what in happened]
+        return self.send(told)
 
     def attributes(self, records: Records, more: Mapping[str, bool], *, with_fields: bool = True) -> Flow:
         """One attributes object a person, with `more` in each."""
-        objects = []
-        for known, record in zip(self.known(records), records, strict=True):
+        told = []
+        for place, (known, record) in enumerate(zip(self.known(records), records, strict=True)):
             fields = towards_less(record.fields, LESS) if with_fields else {}
             # Of an alias alone Braze makes nobody, unless it is told to.
             made = {"_update_existing_only": False} if with_fields and [*known] == ["user_alias"] else {}
-            objects.append({**known, **fields, **made, **more})
-        return self.send("attributes", objects)
+            told.append(Told(place, "attributes", {**known, **fields, **made, **more}))
+        return self.send(told)
 
-    def send(self, kind: str, objects: list[dict[str, Any]]) -> Flow:
-        """Send objects of a kind. A non-fatal error carries the index of its object."""
-        response = yield self.post("/users/track", json={kind: objects})
-        return refused(response, objects)
+    def send(self, told: Sequence[Told]) -> Flow:
+        """Send objects, as many a request as one takes."""
+        rejected: dict[int, str | Rejection] = {}
+        retry: dict[int, str | Rejection] = {}
+        for start in range(0, len(told), MOST_OBJECTS):
+            some = told[start : start + MOST_OBJECTS]
+            result = refused((yield self.post("/users/track", json=arrays(some))), some)
+            rejected, retry = {**result.rejected, **rejected}, {**retry, **result.retry}
+        return Result(rejected, {place: why for place, why in retry.items() if place not in rejected})
 
     def subscribe(self, records: Records) -> Flow:
         """The attributes, and then into the group, but for those who have left it."""

@@ -16,6 +16,18 @@ _AT_ONCE = 50
 """The most users that erasure and subscription groups take in a request."""
 
 
+MOST_OBJECTS = 75
+"""The most objects of a request to /users/track, of all kinds together."""
+
+
+class Told(NamedTuple):
+    """An object of a request, of a kind (attributes, events, purchases), and the place of its record."""
+
+    place: int
+    kind: str
+    object: Mapping[str, Any]
+
+
 class Kind(NamedTuple):
     """Something that users are known by, and what erasure calls a list of it. `in_groups`: so are they known
     in subscription groups."""
@@ -63,21 +75,43 @@ def by_kind(known: Mapping[int, Mapping[str, Any]], *, in_groups: bool = False) 
             yield Users(kind, some, tuple(left.pop(place)[kind.name] for place in some))
 
 
-def purchased(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields as a purchase has them: what is none of its own is a property."""
-    own = {name: value for name, value in fields.items() if name in _PURCHASE}
-    return {**own, "properties": {name: value for name, value in fields.items() if name not in own}}
+def happenings(
+    event: str, fields: Mapping[str, Any], purchase_events: Sequence[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """What is told of an event, each with its kind: itself, or the purchases that it is. What is none of a
+    purchase's own fields is a property of it."""
+    bought = fields.get("purchases") if isinstance(fields.get("purchases"), list) else None
+    if bought is None and event not in purchase_events:
+        return [("events", {"name": event, "properties": fields})]
+    made = []
+    for each in bought or [fields]:
+        own = {name: value for name, value in each.items() if name in _PURCHASE}
+        others = {name: value for name, value in each.items() if name not in own}
+        made.append(("purchases", {**own, "properties": others}))
+    return made
 
 
-def refused(response: httpx.Response, objects: Sequence[Mapping[str, Any]]) -> Result:
-    """Whom an answer refuses. An error has the index of its object, and may name a field; when nothing was
-    taken, those without an error are sent again."""
+def arrays(told: Sequence[Told]) -> dict[str, list[Mapping[str, Any]]]:
+    """The arrays of a request, each of the objects of a kind."""
+    made: dict[str, list[Mapping[str, Any]]] = {}
+    for each in told:
+        made.setdefault(each.kind, []).append(each.object)
+    return made
+
+
+def refused(response: httpx.Response, told: Sequence[Told]) -> Result:
+    """Whom an answer refuses. An error has the index of its object in its array, and may name a field; when
+    nothing was taken, those without an error are sent again."""
     answer = response.json()
+    of_kind: dict[str, list[Told]] = {}
+    for each in told:
+        of_kind.setdefault(each.kind, []).append(each)
     rejected: dict[int, str | Rejection] = {}
     for error in answer.get("errors") or []:
         if "index" in error:
+            found = of_kind.get(error.get("input_array") or told[0].kind, told)[error["index"]]
             quoted = _QUOTED.findall(error["type"])
-            field = next((name for name in quoted if name in objects[error["index"]]), None)
-            rejected.setdefault(error["index"], Rejection(str(error["type"]), field))
-    others = range(len(objects)) if response.status_code == 400 else ()
-    return Result(rejected, {place: str(answer["message"]) for place in others if place not in rejected})
+            field = next((name for name in quoted if name in found.object), None)
+            rejected.setdefault(found.place, Rejection(str(error["type"]), field))
+    others = {each.place for each in told} - rejected.keys() if response.status_code == 400 else ()
+    return Result(rejected, dict.fromkeys(sorted(others), str(answer.get("message"))))

@@ -102,8 +102,8 @@ class GoogleAnalytics(Destination):
     @staticmethod
     def event(records: Records, record: Record) -> dict[str, Any]:
         """An event with the fields as its parameters, which are never null."""
-        params = {name: value for name, value in record.fields.items() if value is not None}
-        event: dict[str, Any] = {"name": rules.event_name(records.event_of(record)), "params": params}
+        name, params = rules.worded(records.event_of(record), record.fields)
+        event: dict[str, Any] = {"name": name, "params": params}
         if record.timestamp is not None:
             event["timestamp_micros"] = since_epoch(record.timestamp, MICROSECONDS)
         return event

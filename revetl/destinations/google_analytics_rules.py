@@ -83,11 +83,22 @@ RULES = {
 }
 _LONGER = {"page_title": 300, "page_referrer": 420, "page_location": 1_000}
 _LISTS = ("items",)
+_LEGACY = {"category": "event_category", "label": "event_label"}
 
 
 def event_name(name: object) -> str:
     """An event's name as GA4 takes it: it has no spaces."""
     return re.sub("[ \t]+", "_", str(name).strip())
+
+
+def worded(event: str, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """An event's name and parameters, which are never null. The category, action and label of Universal
+    Analytics are worded as its migration to GA4 has them: the action is the event's name."""
+    params = {name: value for name, value in fields.items() if value is not None}
+    if {"category", "action"} <= params.keys():
+        event = str(params.pop("action"))
+        params = {_LEGACY.get(name, name): value for name, value in params.items()}
+    return event_name(event), params
 
 
 def kind_of(mode: str) -> str:
@@ -106,7 +117,8 @@ def refused_event(record: Record) -> str | None:
     """What is wrong with the names of a record that is tracked by a name of its own; None when nothing is."""
     if record.event is None:
         return None
-    return _refused_name("event", [event_name(record.event)]) or _refused_name("parameter", [*record.fields])
+    name, params = worded(record.event, record.fields)
+    return _refused_name("event", [name]) or _refused_name("parameter", [*params])
 
 
 def _refused_name(kind: str, names: Sequence[str]) -> str | None:

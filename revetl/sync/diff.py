@@ -261,11 +261,10 @@ class Diff:
         )
 
     def json_of_fields(self) -> exp.Expr:
-        """The fields of the member `a`, and the time of its event, as the text of a JSON object."""
-        items = {item.name: (item.of("a"), item.type) for item in self.mapping.fields}
-        if (moment := self.mapping.timestamp) is not None:
-            items[moment.name] = (moment.of("a"), moment.type)
-        return self.warehouse.json_object(items)
+        """The fields of the member `a`, and what goes along with them, as the text of a JSON object."""
+        return self.warehouse.json_object(
+            {item.name: (item.of("a"), item.type) for item in (*self.mapping.fields, *self.mapping.along)}
+        )
 
     def holders(self) -> list[tuple[exp.Expr, exp.Select]]:
         """The recorded text in the state row `s` of each identifier by which somebody is found without any

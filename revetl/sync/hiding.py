@@ -58,7 +58,12 @@ def hidden(mapping: FieldMapping, hider: Hider, place: str) -> FieldMapping:
             dropped.append(item.name)
         else:
             fields.append(_hidden(item, rule))
-    return replace(mapping, identifiers=tuple(identifiers), fields=tuple(fields), dropped=tuple(dropped))
+    # A column that an event is made of is hidden as a field would be; what is in its JSON, as it is read.
+    judged = [(item, hider.rule_of(*item.columns)) for item in mapping.along]
+    along = tuple(_hidden(item, rule) for item, rule in judged if rule is None or rule.action != "drop")
+    return replace(
+        mapping, identifiers=tuple(identifiers), fields=tuple(fields), along=along, dropped=tuple(dropped)
+    )
 
 
 def give_salt(warehouse: Warehouse, hider: Hider) -> None:

@@ -23,7 +23,7 @@ from revetl.warehouse import Warehouse
 
 LEFT_OUT = table("revetl_left_out")
 SUPPRESSED, EXCLUDED, CLAIMED = "suppressed", "excluded", "claimed"
-HELD_OUT, OVER_LIMIT = "held_out", "over_limit"
+HELD_OUT, OVER_LIMIT, OTHER_EVENT = "held_out", "over_limit", "other_event"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def members_of(
         (CLAIMED, _claimed(workspace, sync, warehouse)),
         (HELD_OUT, _held_out(sync, warehouse)),
         (EXCLUDED, _other_variants(sync, warehouse)),
+        (OTHER_EVENT, _other_event(sync, columns)),
     ]
     named = [(cause, condition) for cause, condition in causes if condition is not None]
     limit = sync.config.limit
@@ -252,6 +253,17 @@ def _other_variants(sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
         for start, end in variants
     ]
     return exp.Not(this=exp.paren(exp.or_(*tests)))
+
+
+def _other_event(sync: Sync, columns: dict[str, str]) -> exp.Expr | None:
+    """Whether an event is none that the sync is of."""
+    config = sync.config
+    if config.event_column is None or config.other_events == "send":
+        return None
+    name = parse_expression(config.event_column, columns, f"{sync.place}.event_column")
+    events = [exp.convert(event) for event in config.events]
+    named = exp.In(this=column(name.name, of="a"), expressions=events) if events else exp.false()
+    return statement("coalesce(not (:named), true)", named=named)
 
 
 def _bucket(sync: Sync, warehouse: Warehouse) -> exp.Expr:

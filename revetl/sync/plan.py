@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from revetl.destinations.base import Destination
 from revetl.destinations.records import digest
-from revetl.mapping import TIMESTAMP, FieldMapping, MissingColumn, make_mapping
+from revetl.mapping import ALONG, FieldMapping, MissingColumn, make_mapping
 from revetl.pii import hider_of
 from revetl.project import Sync, Workspace, not_built
 from revetl.sync import guard
@@ -236,7 +236,7 @@ def _changed_names(diff: Diff) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The fields that a changed mapping brought, and those that it dropped, by what was sent before."""
     text = diff.facts.fields_before
     try:
-        before = [] if text is None else [name for name in orjson.loads(text) if name != TIMESTAMP]
+        before = [] if text is None else [name for name in orjson.loads(text) if not name.startswith(ALONG)]
     except orjson.JSONDecodeError:
         # A value that no reader takes; its names are not worth a failure.
         return (), ()

@@ -11,7 +11,7 @@ import httpx
 import orjson
 from sqlglot import exp
 
-from revetl.destinations.base import SENSITIVE, Destination, Records
+from revetl.destinations.base import SENSITIVE, Destination, Record, Records
 from revetl.mapping import Mapped
 from revetl.normalising import RULES, finish
 from revetl.project import Sync
@@ -20,7 +20,7 @@ from revetl.sync.batches import cut_batches
 from revetl.sync.changed import leaving, sending
 from revetl.sync.diff import Diff
 from revetl.sync.plan import Identified, Plan, Preview, Request
-from revetl.sync.shaping import record_of, shaping_of
+from revetl.sync.shaping import Shaping, record_of
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
 from revetl.transport import redact
@@ -48,14 +48,21 @@ def previewed(diff: Diff, *, full_refresh: bool, retry: bool) -> Summary:
 
 
 def preview(
-    plan: Plan, summary: Summary, sync: Sync, diff: Diff, destination: Destination, size: int
+    plan: Plan,
+    summary: Summary,
+    sync: Sync,
+    diff: Diff,
+    destination: Destination,
+    shaping: Shaping,
+    size: int,
 ) -> Preview:
     """The preview of a plan, with the exact requests for up to `size` records of each operation."""
     samples = _samples(plan, diff, size)
     requests: list[Request] = []
     request_count = 0
     for operation in OPERATIONS:
-        shown, count = _requests(plan, sync, destination, operation, samples.get(operation, []), size)
+        records = [record_of(shaping, operation, *texts) for texts in samples.get(operation, [])]
+        shown, count = _requests(plan, sync, destination, operation, records, size)
         requests += shown
         request_count += count
     pace = destination.pace
@@ -140,15 +147,13 @@ def _requests(
     sync: Sync,
     destination: Destination,
     operation: str,
-    samples: list[tuple[str, str, str, str]],
+    records: list[Record],
     size: int,
 ) -> tuple[list[Request], int]:
     """The requests of a few records of an operation, and about how many all of them will take."""
     planned = plan.counts[operation]
     if not planned:
         return [], 0
-    shaping = shaping_of(sync.config, destination)
-    records = [record_of(shaping, operation, *texts) for texts in samples]
     audience_id = destination.audience_of(sync.audience.name) or _AUDIENCE_ID
     whole = replace(whole_of(sync, "plan", operation), audience_id=audience_id)
     cuts = list(cut_batches(destination, sync.config.mode, whole, [(0, records)]))

@@ -38,7 +38,7 @@ from revetl.sync.record import (
     write_run,
 )
 from revetl.sync.recover import recover, runs_folder
-from revetl.sync.shaping import shaping_of
+from revetl.sync.shaping import shaping_in
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.sync.state import Folder
 from revetl.sync.tables import Tables
@@ -103,7 +103,8 @@ def plan_sync(
         plan = judged(workspace, sync, diff, summary)
         if any(stop.guard == "keys" for stop in plan.stops):
             return replace(plan, digest=None)
-        return replace(plan, preview=preview(plan, summary, sync, diff, destination, size))
+        shaping = shaping_in(workspace.root, sync, destination)
+        return replace(plan, preview=preview(plan, summary, sync, diff, destination, shaping, size))
     finally:
         warehouse.close()
 
@@ -324,7 +325,7 @@ class Runner:
             whole=whole_of(self.sync, self.run_id),
             spool=ready.spool,
             journal=journal,
-            shaping=shaping_of(self.sync.config, self.destination),
+            shaping=shaping_in(self.workspace.root, self.sync, self.destination),
             fields=ready.fields,
             on_progress=self.progress.on_records,
             on_tick=follow,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,8 +16,11 @@ import pyarrow as pa
 
 from revetl.config import SyncConfig
 from revetl.destinations.base import Destination, Record
+from revetl.event_mapping import ROW, EventMapping, event_mapping_of
 from revetl.mapping import TIMESTAMP
 from revetl.normalising import RULES, finish
+from revetl.pii import Hider, hider_of
+from revetl.project import Sync
 from revetl.warehouse.base import NONFINITE
 
 _LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
@@ -26,12 +30,14 @@ _LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
 @dataclass(frozen=True)
 class Shaping:
     """How a sync words its records: what becomes of nulls, what an archived record's fields are, what makes
-    identifiers alike that the warehouse could not, by name."""
+    identifiers alike that the warehouse could not, by name, and what is made of events that have names of
+    their own."""
 
     nulls: str = "send"
     cleared: Any = None
     archive: Mapping[str, Any] | None = None
     late: Mapping[str, Callable[[str], str | None]] = field(default_factory=dict)
+    events: EventMapping | None = None
 
     def identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """The identifiers as they are sent: without those that are null, or cannot be made alike."""
@@ -52,15 +58,21 @@ class Shaping:
         return fields
 
 
-def shaping_of(sync: SyncConfig, destination: Destination) -> Shaping:
-    """The shaping that a sync asks for."""
+def shaping_of(sync: SyncConfig, destination: Destination, hider: Hider | None = None) -> Shaping:
+    """The shaping that a sync asks for; `hider` is what is hidden from its destination."""
     late = {}
     for identifier in destination.known_by:
         rule = identifier.hashed or identifier.normalised
         if rule is not None and RULES[rule].late is not None:
             hashed = identifier.hashed is not None
             late[identifier.name] = partial(finish, rule, region=destination.phone_region, hashed=hashed)
-    return Shaping(sync.nulls, destination.cleared, sync.archive or None, late)
+    events = event_mapping_of(sync, destination.type, None if hider is None else hider.value)
+    return Shaping(sync.nulls, destination.cleared, sync.archive or None, late, events)
+
+
+def shaping_in(root: Path, sync: Sync, destination: Destination) -> Shaping:
+    """The shaping of a sync in a project."""
+    return shaping_of(sync.config, destination, hider_of(root, sync.config.to))
 
 
 def record_of(
@@ -76,14 +88,18 @@ def record_of(
         # JSON columns can hold what no JSON reader takes: half of a surrogate pair, bare NaN.
         return Record(key, {}, {}, origin, problem=_unreadable((identifiers, fields), error))
     problem = _nonfinite(values) if NONFINITE in fields else None
-    moment = values.pop(TIMESTAMP, None)
+    moment, event = values.pop(TIMESTAMP, None), None
+    if (events := shaping.events) is not None:
+        row = {name.removeprefix(ROW): values.pop(name) for name in [*values] if name.startswith(ROW)}
+        event, values = events.made(row, values)
+        problem = problem or (None if event else f"its column '{events.column}' has no name of an event")
     sent = shaping.fields(operation, values)
     alike = shaping.identifiers(known)
     if not alike and (lost := [name for name in shaping.late if known.get(name)]):
         problem = (
             f"its identifiers are none the destination knows people by: {', '.join(lost)} cannot be read"
         )
-    return Record(key, alike, sent, origin, moment, problem)
+    return Record(key, alike, sent, origin, moment, problem, event)
 
 
 def _integer(digits: str) -> int | str:

@@ -155,7 +155,7 @@ class Postgres(Engine):
         return super().document(call("replace", text, "\\u0000", "\\ufffd"))
 
     def adapted(self, sql: exp.Expr) -> exp.Expr:
-        return sql.transform(_adapt) if sql.find(exp.SHA2) else sql
+        return sql.transform(_adapt) if sql.find(exp.SHA2, exp.JSONExtract, exp.JSONExtractScalar) else sql
 
     def lock(self, name: exp.Table) -> None:
         self.execute(f"lock table {name.sql(self.dialect)} in share row exclusive mode").close()
@@ -220,7 +220,10 @@ class Postgres(Engine):
 
 
 def _adapt(node: exp.Expr) -> exp.Expr:
-    """SHA-256 is of bytes."""
+    """SHA-256 is of bytes, and members are of documents."""
+    if isinstance(node, exp.JSONExtract | exp.JSONExtractScalar):
+        # One that is text, or JSONB, is cast to what the functions are for.
+        node.set("this", exp.cast(node.this, "json"))
     if isinstance(node, exp.SHA2):
         hashed = call("sha256", call("convert_to", node.this, "UTF8"))
         return call("encode", hashed, "hex")

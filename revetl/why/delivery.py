@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from revetl.mapping import TIMESTAMP
+from revetl.mapping import ALONG
 from revetl.project import Sync, Workspace
 from revetl.sync.plan import Plan, make_diff
 from revetl.sync.tables import Tables
@@ -24,6 +24,7 @@ _LEFT_OUT = {
     "excluded": "is left out by exclude:",
     "claimed": "belongs to an audience that comes before this one in its priority list",
     "held_out": "is held out, to measure what the audience is worth",
+    "other_event": "is an event that the sync's `events:` do not name",
     "over_limit": "is over the sync's limit:",
 }
 _SENT = {
@@ -226,7 +227,7 @@ class _AtSync:
             (_json(self.held["identifiers"]), _json(self.member[0])),
             (_json(self.held["fields"]), _json(self.member[1])),
         ):
-            for name in sorted({*before, *after} - {TIMESTAMP}):
+            for name in sorted(each for each in {*before, *after} if not each.startswith(ALONG)):
                 if before.get(name) != after.get(name) or (name in before) != (name in after):
                     found[name] = (before.get(name), after.get(name))
         return found

@@ -53,7 +53,12 @@ class WebhookApi:
             if (reason := refusing(rejecting, record_id)) is not None:
                 rejected.append({"id": record["id"], "reason": reason})
             elif call.operation == "track":
-                held.track(record["message_id"], record_id, call.body["event"], record["fields"])
+                held.track(
+                    record["message_id"],
+                    record_id,
+                    record.get("event") or call.body["event"],
+                    record["fields"],
+                )
             elif call.operation == "delete":
                 held.erase(record_id)
             elif call.operation == "remove":

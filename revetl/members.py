@@ -1,0 +1,33 @@
+"""Members of JSON columns in SQL expressions: `properties.category` of a column `properties`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlglot import exp
+
+
+def with_members(parsed: exp.Expr, columns: Mapping[str, str]) -> exp.Expr:
+    """An expression with each dotted name that begins with a column (lower case to its name) as the member of
+    the JSON in it: as it is there when it is all of the expression, else as text."""
+
+    def member(node: exp.Expr) -> exp.Expr:
+        names = _names(node)
+        if len(names) < 2 or names[0].lower() not in columns:
+            return node
+        alone = node.parent is None
+        kind = exp.JSONExtract if alone else exp.JSONExtractScalar
+        keys = [exp.JSONPathKey(this=name) for name in names[1:]]
+        path = exp.JSONPath(expressions=[exp.JSONPathRoot(), *keys])
+        return kind(this=exp.column(columns[names[0].lower()], quoted=True), expression=path)
+
+    return parsed.transform(member)
+
+
+def _names(node: exp.Expr) -> list[str]:
+    """The names of a dotted name, in order; none of another expression."""
+    if isinstance(node, exp.Column):
+        return [part.name for part in node.parts]
+    if isinstance(node, exp.Dot) and (inner := _names(node.this)):
+        return [*inner, node.expression.name]
+    return []
