@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 import revetl  # noqa: E402
 from revetl.sync.record import Run  # noqa: E402
 from revetl.sync.run import Progress, Runner, Spooled, SyncOptions  # noqa: E402
+from revetl.sync.shaping import shaping_in  # noqa: E402
 from tests.support.project import ProjectFolder  # noqa: E402
 
 BATCH = 1_000
@@ -64,7 +65,10 @@ def runner(folder: Path) -> Runner:
     project = revetl.Project(folder)
     (sync,) = project.select("everybody")
     destination = project.workspace.destination(sync)
-    return Runner(project.workspace, sync, SyncOptions(), Progress(), destination, run_id="benchmark")
+    shaping = shaping_in(project.workspace.root, sync, destination)
+    return Runner(
+        project.workspace, sync, SyncOptions(), Progress(), destination, shaping, run_id="benchmark"
+    )
 
 
 def spool(folder: Path) -> Spooled:

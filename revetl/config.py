@@ -48,6 +48,14 @@ class ExcludeConfig(Checked):
     on: str | None = None
 
 
+class FunctionConfig(Checked):
+    """A function of the project, in `functions/NAME.py`: seconds it may take of a record, and megabytes."""
+
+    name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
+    timeout: Annotated[float, Field(gt=0)] = 1.0
+    memory: Annotated[int, Field(ge=64)] = 256
+
+
 class SyncConfig(Checked):
     """One entry of `sync:` on a model; docs/audiences.md says what each key means.
 
@@ -70,6 +78,7 @@ class SyncConfig(Checked):
     other_events: Literal["send", "skip"] = "send"
     standard_events: bool = True
     casing: Casing = Casing()
+    function: FunctionConfig | None = None
     timestamp: str | None = None
     exclude: tuple[ExcludeConfig, ...] = ()
     holdout: Annotated[float, BeforeValidator(share), Field(gt=0, lt=1)] | None = None
@@ -86,6 +95,11 @@ class SyncConfig(Checked):
     @classmethod
     def _list_of_columns(cls, value: object) -> object:
         return {name: name for name in value} if isinstance(value, list) else value
+
+    @field_validator("function", mode="before")
+    @classmethod
+    def _name_of_function(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
 
     @field_validator("variants", mode="before")
     @classmethod

@@ -23,6 +23,7 @@ from revetl.config import AudienceConfig, RevetlConfig, SyncConfig
 from revetl.destinations import destination_class
 from revetl.destinations.base import Destination
 from revetl.errors import UsageError
+from revetl.functions.process import Function
 from revetl.mapping import make_mapping, parse_expression
 from revetl.project import AudienceModel, Sync, Workspace
 from revetl.rendering import render
@@ -212,7 +213,9 @@ class _Checker:
             return None, False
 
     def _check_mapping(self, sync: Sync, destination: Destination) -> None:
-        """Each mapped name by itself, and then all of them."""
+        """Each mapped name by itself, and then all of them; and the function, if there is one."""
+        if sync.config.function is not None:
+            self._errors.of(Function(self._workspace.root, sync.config.function).check_file)
         key, columns = sync.audience.key, self._columns_of(sync)
         for config in _pieces(key, sync.config):
             self._errors.of(make_mapping, key, config, destination, columns, sync.place)
@@ -228,9 +231,11 @@ class _Checker:
             *(config.fields or {}).values(),
             *config.identifiers.values(),
             config.timestamp,
+            config.event_column,
             config.order[0],
         ]
-        named = {sync.audience.key: ""}
+        named = dict.fromkeys((name for rule in config.events.values() for name in rule.columns()), "")
+        named[sync.audience.key] = ""
         if config.fields is None:
             # Every column is sent; whether these are among them, nobody knows.
             named |= dict.fromkeys((*config.set_if_empty, *config.archive), "")

@@ -29,6 +29,7 @@ _COMMANDS = {
     "validate": "validate",
     "exposures": "exposures",
     "why": "why",
+    "test": "test",
     "audience": "audience",
     "destinations": "destinations",
     "identity": "identity",

@@ -60,7 +60,9 @@ class Record(NamedTuple):
     """One person of a batch: the audience's key, what the destination knows them by, and the mapped fields.
     `origin` is the run in which the change was first attempted; `timestamp` is when an event happened, ISO
     8601 in UTC; `problem` is why the record cannot be put into any request; `event` is what it is tracked as,
-    where each record of its sync has a name of its own for it."""
+    where each record of its sync has a name of its own for it. `instead` are the records that a function made
+    of it, which are sent in its place, each but the first with a number of its own (`part`); `later` is why
+    it is left to the next run."""
 
     key: str
     identifiers: Mapping[str, Any]
@@ -69,6 +71,9 @@ class Record(NamedTuple):
     timestamp: str | None = None
     problem: str | None = None
     event: str | None = None
+    part: int = 0
+    instead: tuple[Record, ...] | None = None
+    later: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +108,10 @@ class Records:
     def change_id(self, record: Record) -> str:
         """Names a change and not its attempt: it is the same whenever the change is sent again. An event
         that happens once has an id that is made of its key alone."""
-        event = self.event_of(record)
+        event, part = self.event_of(record), [str(record.part)] if record.part else []
         if event and not self.happens_again:
-            return digest(self.sync, event, record.key)
-        return digest(self.sync, self.operation, record.key, record.origin)
+            return digest(self.sync, event, record.key, *part)
+        return digest(self.sync, self.operation, record.key, record.origin, *part)
 
     def event_of(self, record: Record) -> str:
         """What a record is tracked as; empty where it is not."""

@@ -50,6 +50,7 @@ class Delivery:
     may_send: Callable[[], bool]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     error: DestinationRefused | Locked | None = None
+    _cutting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
         """Deliver every operation in turn. Raises DestinationRefused when the destination ended it, Locked
@@ -113,13 +114,16 @@ class Delivery:
         return cut_batches(self.destination, self.mode, replace(self.whole, operation=operation), source)
 
     async def _work(self, transport: Transport, cuts: Iterator[Cut]) -> None:
-        for cut in cuts:
+        while (cut := await self._next(cuts)) is not None:
             while not self.may_send() and not self.stop.is_set():  # noqa: ASYNC110  a clock has no event
                 await asyncio.sleep(_TICK_SECONDS)
             if self.stop.is_set():
                 return
             sent = Range(cut.records.operation, cut.place, cut.end)
             try:
+                if cut.later is not None:
+                    await self._answer(cut, Said(), 1, outcome=UNSENT)
+                    continue
                 if cut.request is not None:
                     await self.journal.write(sent)
                 await self._send(transport, cut, 1)
@@ -132,6 +136,13 @@ class Delivery:
                     self._end(error)
             except DestinationRefused as error:
                 self._end(error)
+
+    async def _next(self, cuts: Iterator[Cut]) -> Cut | None:
+        if self.shaping.function is None:
+            return next(cuts, None)
+        # A function takes its time, in which answers come in.
+        async with self._cutting:
+            return await asyncio.to_thread(next, cuts, None)
 
     async def _send(self, transport: Transport, cut: Cut, attempt: int, *, unsure: bool = False) -> None:
         """Send a batch, or its parts, until every record has an answer in the journal. `unsure`: an earlier
@@ -156,10 +167,10 @@ class Delivery:
             rejected = Result(rejected={**result.rejected, **result.retry})
             await self._answer(cut, replace(said, result=rejected), attempt)
             return
-        for first, last in _runs(len(cut.records), again):
-            piece = self._piece(cut, first, last)
+        for first, last in _runs(cut.size, again):
+            piece = cut.part(first, last)
             if first in result.retry:
-                await self._send(transport, piece, attempt + 1, unsure=said.unsure)
+                await self._send(transport, self._begun(piece), attempt + 1, unsure=said.unsure)
             else:
                 part = Result({i - first: why for i, why in result.rejected.items() if first <= i < last})
                 await self._answer(piece, replace(said, result=part), attempt)
@@ -167,7 +178,7 @@ class Delivery:
     async def _converse(self, transport: Transport, cut: Cut) -> Said:
         """Run a flow: its requests out, the responses in."""
         if cut.result is not None:
-            return Said(cut.result)
+            return Said(cut.by_place(cut.result))
         assert cut.flow is not None
         try:
             ended = await converse(transport, cut.flow, cut.request)
@@ -176,24 +187,26 @@ class Delivery:
         refused = ended.value.rejected or ended.value.retry
         answer = ended.response.text if refused and ended.response is not None else None
         text = None if answer is None else transport.redact(answer)[:_ANSWER_EXCERPT]
-        return Said(ended.value, text, ended.unsure)
+        return Said(cut.by_place(ended.value), text, ended.unsure)
 
     async def _divide(
         self, transport: Transport, cut: Cut, refusal: NotAccepted, attempt: int, *, unsure: bool
     ) -> None:
-        count = len(cut.records)
-        if count == 1:
+        if not cut.divisible:
             reason = refusal.reason
             if refusal.verdict is Verdict.SPLIT:
                 reason = f"too large even alone: {reason}"
-            said = Said(Result(rejected={0: reason}), refusal.reason[:_ANSWER_EXCERPT], unsure)
-            await self._answer(cut, said, attempt)
+            refused = cut.by_place(Result(rejected={0: reason}))
+            await self._answer(cut, Said(refused, refusal.reason[:_ANSWER_EXCERPT], unsure), attempt)
             return
-        for first, last in ((0, count // 2), (count // 2, count)):
-            await self._send(transport, self._piece(cut, first, last), attempt, unsure=unsure)
+        middle = cut.of[len(cut.of) // 2]
+        # Between two places: not before the first that has a record.
+        middle = middle if middle > cut.of[0] else next(place for place in cut.of if place > middle)
+        for first, last in ((0, middle), (middle, cut.size)):
+            await self._send(transport, self._begun(cut.part(first, last)), attempt, unsure=unsure)
 
-    def _piece(self, cut: Cut, first: int, last: int) -> Cut:
-        return begun(self.destination, self.mode, cut.records[first:last], cut.place + first)
+    def _begun(self, piece: Cut) -> Cut:
+        return begun(self.destination, self.mode, piece)
 
     async def _answer(self, cut: Cut, said: Said, attempts: int, *, outcome: str = DELIVERED) -> None:
         rejected = {
@@ -210,7 +223,7 @@ class Delivery:
             await writing
             raise
         if outcome == DELIVERED:
-            self.on_progress(len(cut.records))
+            self.on_progress(cut.size)
 
 
 def _runs(size: int, marked: list[int]) -> list[tuple[int, int]]:

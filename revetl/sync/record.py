@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlglot import exp
 
@@ -184,3 +186,19 @@ def forget_old_changes(warehouse: Warehouse, tables: Tables, days: int) -> None:
             since=lock.now() - timedelta(days=days),
         )
     )
+
+
+def git_sha(root: Path) -> str | None:
+    """The commit of the project's repository; None where there is none, or no git."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -32,13 +30,14 @@ from revetl.sync.preview import preview, previewed, whole_of
 from revetl.sync.record import (
     Run,
     forget_old_changes,
+    git_sha,
     outcomes,
     past_runs,
     status_of,
     write_run,
 )
 from revetl.sync.recover import recover, runs_folder
-from revetl.sync.shaping import shaping_in
+from revetl.sync.shaping import Shaping, shaping_in
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.sync.state import Folder
 from revetl.sync.tables import Tables
@@ -123,9 +122,9 @@ def run_sync(
     guard.check_forced(options.force)
     destination = workspace.destination(sync)
     logs.hide(*destination.secrets())
-    runner = Runner(
-        workspace, sync, options, progress, destination, stopper=stopper or Stopper(), alerts=alerts
-    )
+    shaping = shaping_in(workspace.root, sync, destination)
+    stopper = stopper or Stopper()
+    runner = Runner(workspace, sync, options, progress, destination, shaping, stopper=stopper, alerts=alerts)
     about = {"sync": sync.name, "run_id": runner.run_id}
     logs.event("run_started", **about, mode=sync.config.mode)
     with telemetry.span("revetl.sync", {f"revetl.{name}": value for name, value in about.items()}) as span:
@@ -149,6 +148,7 @@ class Runner:
     options: SyncOptions
     progress: Progress
     destination: Destination
+    shaping: Shaping
     run_id: str = field(default_factory=lambda: f"{lock.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}")
     started_at: datetime = field(default_factory=lock.now)
     stopper: Stopper = field(default_factory=Stopper)
@@ -325,7 +325,7 @@ class Runner:
             whole=whole_of(self.sync, self.run_id),
             spool=ready.spool,
             journal=journal,
-            shaping=shaping_in(self.workspace.root, self.sync, self.destination),
+            shaping=self.shaping,
             fields=ready.fields,
             on_progress=self.progress.on_records,
             on_tick=follow,
@@ -370,7 +370,7 @@ class Runner:
             planned=plan.counts,
             recovered=self.recovered,
             forced=self.options.force,
-            git_sha=_git_sha(self.workspace.root),
+            git_sha=git_sha(self.workspace.root),
             dbt_invocation_id=build.invocation_id,
             **rest,  # type: ignore[arg-type]
         )
@@ -382,19 +382,3 @@ def _moved(plan: Plan) -> GuardStopped:
         f"{plan.sync}: the audience or the state has moved since the plan was made: it is add {plan.add:,}, "
         f"update {plan.update:,}, remove {plan.remove:,} now. Make the plan anew.",
     )
-
-
-def _git_sha(root: Path) -> str | None:
-    """The commit of the project's repository; None where there is none, or no git."""
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from revetl.mapping import TIMESTAMP
 from revetl.normalising import RULES, finish
 from revetl.pii import Hider, hider_of
 from revetl.project import Sync
+from revetl.sync.functioning import Own, function_of
 from revetl.warehouse.base import NONFINITE
 
 _LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
@@ -31,13 +32,14 @@ _LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
 class Shaping:
     """How a sync words its records: what becomes of nulls, what an archived record's fields are, what makes
     identifiers alike that the warehouse could not, by name, and what is made of events that have names of
-    their own."""
+    their own, and by the project's own function."""
 
     nulls: str = "send"
     cleared: Any = None
     archive: Mapping[str, Any] | None = None
     late: Mapping[str, Callable[[str], str | None]] = field(default_factory=dict)
     events: EventMapping | None = None
+    function: Own | None = None
 
     def identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """The identifiers as they are sent: without those that are null, or cannot be made alike."""
@@ -47,7 +49,7 @@ class Shaping:
         }
         return {name: value for name, value in made.items() if value is not None}
 
-    def fields(self, operation: str, fields: dict[str, Any]) -> Mapping[str, Any]:
+    def fields(self, operation: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """The fields as they are sent."""
         if operation == "remove" and self.archive:
             return self.archive
@@ -59,7 +61,7 @@ class Shaping:
 
 
 def shaping_of(sync: SyncConfig, destination: Destination, hider: Hider | None = None) -> Shaping:
-    """The shaping that a sync asks for; `hider` is what is hidden from its destination."""
+    """The shaping that a sync asks for, but for its function; `hider` is what is hidden from it."""
     late = {}
     for identifier in destination.known_by:
         rule = identifier.hashed or identifier.normalised
@@ -71,8 +73,9 @@ def shaping_of(sync: SyncConfig, destination: Destination, hider: Hider | None =
 
 
 def shaping_in(root: Path, sync: Sync, destination: Destination) -> Shaping:
-    """The shaping of a sync in a project."""
-    return shaping_of(sync.config, destination, hider_of(root, sync.config.to))
+    """The shaping of a sync in a project. Raises UsageError for a function that is wrong."""
+    shaping = shaping_of(sync.config, destination, hider_of(root, sync.config.to))
+    return replace(shaping, function=function_of(root, sync, destination))
 
 
 def record_of(
@@ -93,13 +96,18 @@ def record_of(
         row = {name.removeprefix(ROW): values.pop(name) for name in [*values] if name.startswith(ROW)}
         event, values = events.made(row, values)
         problem = problem or (None if event else f"its column '{events.column}' has no name of an event")
-    sent = shaping.fields(operation, values)
     alike = shaping.identifiers(known)
     if not alike and (lost := [name for name in shaping.late if known.get(name)]):
         problem = (
             f"its identifiers are none the destination knows people by: {', '.join(lost)} cannot be read"
         )
-    return Record(key, alike, sent, origin, moment, problem, event)
+    record = Record(key, alike, values, origin, moment, problem, event)
+    if shaping.function is not None and problem is None:
+        record = shaping.function(record, operation)
+    if record.instead is not None:
+        parts = (each._replace(fields=shaping.fields(operation, each.fields)) for each in record.instead)
+        return record._replace(instead=tuple(parts))
+    return record._replace(fields=shaping.fields(operation, record.fields))
 
 
 def _integer(digits: str) -> int | str:

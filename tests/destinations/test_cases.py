@@ -169,8 +169,7 @@ class Player:
                 # They are halved, and the case's next answers are for the halves.
                 middle = len(places) // 2
                 for first, last in ((0, middle), (middle, len(places))):
-                    piece = begun(self.destination, self._mode, cut.records[first:last], cut.place + first)
-                    await self._deliver(piece)
+                    await self._deliver(begun(self.destination, self._mode, cut.part(first, last)))
             return
         except Unfinished:
             outcome.retry += places
@@ -178,6 +177,7 @@ class Player:
         except Refused:
             outcome.fatal = True
             return
+        result = cut.by_place(result)
         outcome.rejected |= {
             places[index]: why.reason if isinstance(why, Rejection) else why
             for index, why in result.rejected.items()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revetl.destinations.base import Record, Records
+from revetl.destinations.base import Batch, Record, Records, Result
 from revetl.destinations.segment import Segment
 from revetl.destinations.webhook import Webhook
 from revetl.sandbox import running_sandbox
-from revetl.sync.batches import cut_batches
+from revetl.sync.batches import Cut, cut_batches
 from revetl.sync.journal import DELIVERED, UNSENT, Answer, Journal, Range
 from tests.support.project import ProjectFolder
 
@@ -90,30 +91,76 @@ def test_every_row_that_was_sent_is_delivered_unsent_or_unknown(
         reopened.close()
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(
     sizes=st.lists(st.integers(0, 33_000), max_size=120),
-    nameless=st.sets(st.integers(0, 119)),
+    kinds=st.lists(
+        st.sampled_from(["one", "nameless", "none", "three", "later"]), min_size=120, max_size=120
+    ),
     pieces=st.integers(1, 50),
+    most=st.sampled_from([1, 2, 7, 2_500]),
 )
-def test_batches_cover_all_records_in_order_within_the_limits(
-    sizes: list[int], nameless: set[int], pieces: int
+def test_batches_settle_every_place_once_within_the_limits(
+    sizes: list[int], kinds: list[str], pieces: int, most: int
 ) -> None:
-    segment = Segment.model_validate({"type": "segment", "write_key": "k"})
+    class Small(Segment):
+        batch: ClassVar[Batch] = replace(Segment.batch, records=most)
+
+    segment = Small.model_validate({"type": "segment", "write_key": "k"})
+
+    def record(place: int, kind: str, size: int) -> Record:
+        known = {} if kind == "nameless" else {"userId": f"u{place}"}
+        made = Record(f"u{place}", known, {"note": "x" * size}, "r")
+        instead = {"none": (), "three": tuple(made._replace(part=part) for part in range(3))}.get(kind)
+        return made._replace(instead=instead, later="not now" if kind == "later" else None)
+
     records = [
-        Record(f"u{i}", {} if i in nameless else {"userId": f"u{i}"}, {"note": "x" * size}, "r")
-        for i, size in enumerate(sizes)
+        record(place, kind, size) for place, (kind, size) in enumerate(zip(kinds, sizes, strict=False))
     ]
     source = [(first, records[first : first + pieces]) for first in range(0, len(records), pieces)]
     cuts = list(cut_batches(segment, "mirror", Records("a.s", "a", "r", "add", ()), source))
-    assert [record for cut in cuts for record in cut.records] == records
-    assert [cut.place for cut in cuts] == [sum(len(c.records) for c in cuts[:i]) for i in range(len(cuts))]
+    assert [place for cut in cuts for place in range(cut.place, cut.end)] == [*range(len(records))]
+    each_of = [(cut, *each) for cut in cuts for each in zip(cut.of, cut.records, strict=True)]
+    sent = [(cut.place + at, each.part) for cut, at, each in each_of]
+    parts = {"one": [0], "three": [0, 1, 2]}
+    assert sent == [(at, part) for at, kind in enumerate(kinds[: len(sizes)]) for part in parts.get(kind, [])]
+    assert [cut.place for cut in cuts if cut.later] == [at for at, each in enumerate(records) if each.later]
+    refused = {cut.place + at: str(why) for cut in cuts for at, why in cut.refused.items()}
+    assert {at for at, why in refused.items() if "no identifier" in why} == {
+        at for at, kind in enumerate(kinds[: len(sizes)]) if kind == "nameless"
+    }
     for cut in cuts:
         if cut.request is not None:
-            assert len(cut.request.content) <= 500_000
-        else:
-            (record,) = cut.records
-            assert not record.identifiers or len(record.fields["note"]) > 31_000
+            assert len(cut.request.content) <= (500_000 if cut.divisible else 32_000)
+            assert len(cut.records) <= most or not cut.divisible
+        for at in cut.of:
+            assert at not in cut.refused or sizes[cut.place + at] * parts_of(kinds[cut.place + at]) > 31_000
+
+
+def parts_of(kind: str) -> int:
+    """How many records of a place."""
+    return 3 if kind == "three" else 1
+
+
+@given(
+    st.lists(st.integers(0, 2), min_size=1, max_size=12),
+    st.dictionaries(st.integers(0, 30), st.just("no"), max_size=6),
+    st.data(),
+)
+def test_parts_of_a_batch_say_of_places_what_the_whole_says(
+    counts: list[int], rejected: dict[int, str], data: st.DataObject
+) -> None:
+    of = tuple(place for place, count in enumerate(counts) for _ in range(count))
+    records = tuple(Record(f"u{place}", {}, {}, "r") for place in of)
+    cut = Cut(5, len(counts), Records("a.s", "a", "r", "add", records), of)
+    rejected = {at: why for at, why in rejected.items() if at < len(of)}
+    middle = data.draw(st.integers(0, len(counts)))
+    told: dict[int, str] = {}
+    for part in (cut.part(0, middle), cut.part(middle, len(counts))):
+        before = sum(1 for place in of if place < part.place - 5)
+        own = {at - before: why for at, why in rejected.items() if before <= at < before + len(part.records)}
+        told |= {part.place + at: str(why) for at, why in part.by_place(Result(own)).rejected.items()}
+    assert told == {5 + at: why for at, why in cut.by_place(Result(rejected)).rejected.items()}
 
 
 @given(st.lists(st.text(max_size=5), unique=True, max_size=30), st.integers(1, 7))

@@ -1,0 +1,39 @@
+"""`revetl test`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from revetl.cli.common import Output, output_options, project_options
+
+
+@click.command("test")
+@click.argument("names", nargs=-1, metavar="[FUNCTION]...")
+@output_options
+@project_options
+def test_command(names: tuple[str, ...], output: str, quiet: bool, no_color: bool, **options: Any) -> int:
+    """Run the tests of the project's functions: `given` and `expect` in functions/NAME.yml.
+
+    Ends with 1 where a test fails."""
+    from revetl.dbt import Options, read_project
+    from revetl.functions.testing import run_tests
+
+    out = Output(output, quiet, no_color)
+    options.pop("lock_timeout")
+    results = []
+    for result in run_tests(read_project(Options(**options)).root, names):
+        results.append(result)
+        if not out.json:
+            verdict = "PASS" if result.problem is None else "FAIL"
+            about = "" if result.problem is None else f"\n      {result.problem}"
+            click.echo(f"{verdict}  {result.function}: {result.name}{about}")
+    failed = sum(result.problem is not None for result in results)
+    if out.json:
+        out.print_json([{**vars(result), "passed": result.problem is None} for result in results])
+    elif not results:
+        out.say("There are no tests: write functions/NAME.yml (docs/functions.md).")
+    else:
+        out.say(f"{len(results)} tests, {failed} failed.")
+    return 1 if failed else 0
