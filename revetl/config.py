@@ -128,7 +128,7 @@ class SyncConfig(Checked):
         tracked = [self.event, self.event_column]
         if (self.mode == "events") != any(name is not None for name in tracked):
             wrong.append(
-                "event: NAME (or event_column: COLUMN) and mode 'events' go together: it is what is tracked"
+                "event: NAME and mode 'events' go together: it is what is tracked (or event_column: COLUMN)"
             )
         if None not in tracked:
             wrong.append("event: and event_column: are two names for what is tracked; keep one")

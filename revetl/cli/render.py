@@ -68,7 +68,8 @@ def _notes(plan: Plan) -> Iterator[str]:
     if plan.preview is not None and plan.changes:
         preview = plan.preview
         minutes = "" if preview.minutes is None else f", {_duration(preview.minutes)} at the rate limit"
-        yield f"cost: {counted(preview.request_count, 'request')}{minutes}"
+        charge = f", about {preview.charge:,} {preview.charged_in}" if preview.charge else ""
+        yield f"cost: {counted(preview.request_count, 'request')}{minutes}{charge}"
     if plan.preview is not None and plan.audience_rows:
         yield f"identifiers: {plan.preview.share:.1%} of the audience can be identified"
     for stop in plan.stops:

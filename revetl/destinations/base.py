@@ -129,6 +129,8 @@ class Destination(Checked):
     """The fields that it is known to have; a sync without `fields` sends these columns by these names."""
     takes_other_fields: ClassVar[bool] = True
     """Whether it may have fields that are not among `known_fields`."""
+    charged_in: ClassVar[str | None] = None
+    """What it charges by, where that is not people or requests: `data points`."""
     matches_by_all: ClassVar[bool] = False
     """Whether it looks for a person by every identifier it is given; a sync without `identifiers` then sends
     each whose column the audience has."""
@@ -196,6 +198,10 @@ class Destination(Checked):
     def judge(self, response: httpx.Response) -> Verdict:
         """What a response means for its batch: by its status, unless the tool says it in the body."""
         return verdict(response.status_code, self.statuses)
+
+    def charge(self, request: httpx.Request) -> int:
+        """How much of `charged_in` a request costs."""
+        return 0
 
     def pause(self, response: httpx.Response) -> float | None:
         """Seconds that a response asks all to pause for, where the tool has headers of its own for it;

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
+import orjson
 from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Record, Records, Refused, Verdict, object_of
 from revetl.destinations.braze_users import KINDS, known_as
 
+NOT_CHARGED = {"_update_existing_only", "app_id", *(kind.name for kind in KINDS)}
+"""What of an attributes object is no attribute."""
+
 _NOBODY: dict[str, Any] = {"attributes": []}
 
 
 class BrazeWorkspace(HasAudiences):
     """What is configured of a workspace, and the calls that are about no person."""
+
+    charged_in: ClassVar[str | None] = "data points"
 
     api_key: SecretStr
     region: str | None = None
@@ -75,6 +81,12 @@ class BrazeWorkspace(HasAudiences):
             )
         return audience
         yield
+
+    def charge(self, request: httpx.Request) -> int:
+        """A data point for every attribute, event and purchase; who it is of is none."""
+        told = orjson.loads(request.content)
+        attributes = sum(len(each.keys() - NOT_CHARGED) for each in told.get("attributes", ()))
+        return attributes + len(told.get("events", ())) + len(told.get("purchases", ()))
 
     def probe(self) -> httpx.Request:
         """About nobody: a key that is taken gets as far as being told so."""

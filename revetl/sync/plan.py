@@ -52,9 +52,9 @@ class Identified:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a person wants to see of a plan before it runs: exact requests, what they cost in requests and in
-    minutes at the destination's rate limit, who can be identified (`share` of the members, by each
-    identifier), and which fields are the reason for updates."""
+    """What a person wants to see of a plan before it runs: exact requests, what they cost in requests, in
+    minutes at the destination's rate limit and, about, in what it charges by (`charged_in`), who can be
+    identified (`share` of the members, by each identifier), and which fields are the reason for updates."""
 
     requests: tuple[Request, ...]
     request_count: int
@@ -62,6 +62,8 @@ class Preview:
     share: float
     identifiers: tuple[Identified, ...]
     changed_fields: Mapping[str, int]
+    charge: int | None = None
+    charged_in: str | None = None
 
 
 @dataclass(frozen=True)

@@ -59,12 +59,13 @@ def preview(
     """The preview of a plan, with the exact requests for up to `size` records of each operation."""
     samples = _samples(plan, diff, size)
     requests: list[Request] = []
-    request_count = 0
+    request_count, charge = 0, 0.0
     for operation in OPERATIONS:
         records = [record_of(shaping, operation, *texts) for texts in samples.get(operation, [])]
-        shown, count = _requests(plan, sync, destination, operation, records, size)
+        shown, count, charged = _requests(plan, sync, destination, operation, records, size)
         requests += shown
         request_count += count
+        charge += charged
     pace = destination.pace
     share, identifiers = _identified(destination, diff, summary, samples)
     return Preview(
@@ -74,6 +75,8 @@ def preview(
         share=share,
         identifiers=identifiers,
         changed_fields=_changed_fields(diff, summary),
+        charge=None if destination.charged_in is None else round(charge),
+        charged_in=destination.charged_in,
     )
 
 
@@ -149,11 +152,11 @@ def _requests(
     operation: str,
     records: list[Record],
     size: int,
-) -> tuple[list[Request], int]:
-    """The requests of a few records of an operation, and about how many all of them will take."""
+) -> tuple[list[Request], int, float]:
+    """The requests of a few records of an operation, and about how many all of them will take, and cost."""
     planned = plan.counts[operation]
     if not planned:
-        return [], 0
+        return [], 0, 0.0
     audience_id = destination.audience_of(sync.audience.name) or _AUDIENCE_ID
     whole = replace(whole_of(sync, "plan", operation), audience_id=audience_id)
     cuts = list(cut_batches(destination, sync.config.mode, whole, [(0, records)]))
@@ -164,7 +167,8 @@ def _requests(
         mean = sum(len(request.content) for request in made) / len(records)
         each = max(1, min(each, int(most / mean)))
     shown = [show(operation, request, destination) for request in made] if size else []
-    return shown, math.ceil(planned / each)
+    charge = sum(map(destination.charge, made)) / max(len(records), 1)
+    return shown, math.ceil(planned / each), charge * planned
 
 
 def show(operation: str, request: httpx.Request, destination: Destination) -> Request:

@@ -227,28 +227,16 @@ def test_revetl_test(project: ProjectFolder, cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (
-            "tests:\n  - name: x\n    expcet: drop\n    given: {}\n",
-            "shop.yml, line 2: tests.0.expect is missing",
-        ),
-        (
-            "tests:\n  - {name: x, given: {}, expect: {trait: 1}}\n",
-            "there is no key 'trait' here. Did you mean",
-        ),
-        (
-            "tests:\n  - {name: x, given: {}, expect: dorp}\n",
-            "there is no key 'dorp' here. Did you mean 'drop'",
-        ),
-        ("tests: []\n", "shop.yml, line 1: tests"),
-        (
-            "tests:\n  - {name: x, given: {}, expect: {drop: a, reject: b}}\n",
-            "drop, reject and retry each stand alone",
-        ),
+        ("{name: x, expcet: drop, given: {}}", "shop.yml, line 2: tests.0.expect is missing"),
+        ("{name: x, given: {}, expect: {trait: 1}}", "there is no key 'trait' here. Did you mean"),
+        ("{name: x, given: {}, expect: dorp}", "there is no key 'dorp' here. Did you mean 'drop'"),
+        ("5", "shop.yml, line 2: tests.0"),
+        ("{name: x, given: {}, expect: {drop: a, reject: b}}", "drop, reject and retry each stand alone"),
     ],
 )
 def test_a_wrong_file_of_tests(project: ProjectFolder, cli: Cli, text: str, sentence: str) -> None:
     write(project.root, SHOP)
-    (project.root / "functions" / "shop.yml").write_text(text)
+    (project.root / "functions" / "shop.yml").write_text(f"tests:\n  - {text}\n")
     done = cli(project, "test")
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr
