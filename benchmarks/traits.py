@@ -4,7 +4,7 @@
 
 Track messages of a tenth as many people, whose properties have eight members. The models are trait_events,
 trait_touched, event_traits and computed_traits, by dbt's own times (run_results.json), all made anew; of the rounds
-the fastest counts. The hand-written query is one scan of stg_tracks joined to event_profiles; it must give the same
+the fastest counts. Of ten million events the hand-written query needs 12 GB. It is one scan of stg_tracks joined to event_profiles; it must give the same
 rows, the last digit of means apart. Each run is a process of its own; DuckDB is given `--memory`.
 """
 
