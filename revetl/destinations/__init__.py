@@ -18,6 +18,7 @@ TYPES = {
     "facebook_ads": "FacebookAds",
     "google_ads": "GoogleAds",
     "google_analytics": "GoogleAnalytics",
+    "heap": "Heap",
     "hubspot": "HubSpot",
     "intercom": "Intercom",
     "iterable": "IterableProject",

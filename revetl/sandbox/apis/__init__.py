@@ -17,6 +17,7 @@ PLAYED: dict[str, str] = {
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
     "google_analytics": "GoogleAnalyticsApi",
+    "heap": "HeapApi",
     "hubspot": "HubSpotApi",
     "intercom": "IntercomApi",
     "iterable": "IterableApi",
