@@ -26,6 +26,7 @@ TYPES = {
     "mailchimp": "Mailchimp",
     "marketo": "Marketo",
     "mixpanel": "Mixpanel",
+    "pendo": "Pendo",
     "pipedrive": "Pipedrive",
     "salesforce": "Salesforce",
     "segment": "Segment",

@@ -25,6 +25,7 @@ PLAYED: dict[str, str] = {
     "mailchimp": "MailchimpApi",
     "marketo": "MarketoApi",
     "mixpanel": "MixpanelApi",
+    "pendo": "PendoApi",
     "pipedrive": "PipedriveApi",
     "salesforce": "SalesforceApi",
     "sendgrid": "SendGridApi",
