@@ -16,6 +16,7 @@ TYPES = {
     "copper": "Copper",
     "customer_io": "CustomerIo",
     "facebook_ads": "FacebookAds",
+    "facebook_conversions": "FacebookConversions",
     "fullstory": "FullStory",
     "google_ads": "GoogleAds",
     "google_analytics": "GoogleAnalytics",

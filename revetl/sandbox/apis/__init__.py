@@ -15,6 +15,7 @@ PLAYED: dict[str, str] = {
     "copper": "CopperApi",
     "customer_io": "CustomerIoApi",
     "facebook_ads": "FacebookAdsApi",
+    "facebook_conversions": "FacebookConversionsApi",
     "fullstory": "FullStoryApi",
     "google_ads": "GoogleAdsApi",
     "google_analytics": "GoogleAnalyticsApi",
