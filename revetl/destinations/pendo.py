@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import httpx
-from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-from revetl.destinations.audiences import HasAudiences
-from revetl.destinations.base import Asking, Batch, Flow, Identifier, Verdict, Wait, object_of, verdict
+from revetl.destinations.base import Asking, Batch, Flow, Identifier, Wait
 from revetl.destinations.metadata import check_fields
 from revetl.destinations.moments import too_old
+from revetl.destinations.pendo_api import PendoApi
 from revetl.destinations.pendo_data import (
-    HOSTS,
-    KEY,
     LONGEST_AGO,
     PLACEHOLDER,
     check_properties,
@@ -26,12 +23,10 @@ from revetl.destinations.pendo_data import (
 from revetl.destinations.records import Record, Records, Result
 
 
-class Pendo(HasAudiences):
+class Pendo(PendoApi):
     """Metadata and track events of Pendo's visitors; a mirrored audience is a segment of its name."""
 
     batch: ClassVar[Batch] = Batch(records=1_000)
-    # A segment is written by one request at a time: 'Operation in progress'.
-    statuses: ClassVar[Mapping[int, Verdict]] = {409: Verdict.LIMITED}
     matches_by_all: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("visitorId", column="user_id"),
@@ -39,30 +34,7 @@ class Pendo(HasAudiences):
     )
 
     type: Literal["pendo"]
-    integration_key: SecretStr | None = None
-    track_event_shared_secret: Annotated[
-        SecretStr | None,
-        Field(validation_alias=AliasChoices("track_event_shared_secret", "track_event_secret")),
-    ] = None
-    region: Literal["us", "us1", "eu", "jp", "au"] = "us"
     metadata_group: Literal["custom", "agent"] = "custom"
-    base_url: Annotated[str, Field(pattern="^https?://")] = ""
-    max_in_flight: Annotated[int, Field(ge=1, le=256)] = 1
-
-    @model_validator(mode="before")
-    @classmethod
-    def _regional_host(cls, data: Any) -> Any:
-        return {"base_url": HOSTS.get(data.get("region", "us"), HOSTS["us"]), **data}
-
-    @model_validator(mode="after")
-    def _has_key(self) -> Pendo:
-        if self.integration_key is None and self.track_event_shared_secret is None:
-            raise ValueError("Give an integration_key, or for events alone a track_event_shared_secret.")
-        return self
-
-    def headers(self) -> dict[str, str]:
-        key = self.integration_key or self.track_event_shared_secret
-        return {} if key is None else {KEY: key.get_secret_value()}
 
     def upsert(self, records: Records) -> Flow:
         return self.metadata(records, creates=True)
@@ -99,9 +71,7 @@ class Pendo(HasAudiences):
     def track(self, records: Records) -> Flow:
         """Send an event, of which a request has one."""
         (record,) = records.records
-        secret = self.track_event_shared_secret
-        own = {} if secret is None else {KEY: secret.get_secret_value()}
-        yield self.post("/data/track", json=event(records, record), headers=own)
+        yield self.post("/data/track", json=event(records, record), headers=self.event_headers())
         return Result()
 
     def delete(self, records: Records) -> Flow:
@@ -130,20 +100,8 @@ class Pendo(HasAudiences):
         return whole
 
     def limits_of(self, mode: str) -> Batch:
-        if mode in ("events", "audience_events"):
-            return Batch(records=1)
-        return Batch(records=500) if mode == "delete" else self.limits
+        most = {"events": 1, "audience_events": 1, "delete": 500}
+        return Batch(records=most[mode]) if mode in most else self.limits
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         return too_old(record.timestamp, whole.at, LONGEST_AGO, "Pendo") or self.unusable(record)
-
-    def probe(self) -> httpx.Request:
-        return self.request("GET", "/api/v1/token/verify")
-
-    def judge(self, response: httpx.Response) -> Verdict:
-        said = object_of(response)
-        # What is wrong with some values is not told by visitor; who is missing is.
-        if response.is_success and (said.get("failed") or 0) > len(said.get("missing") or []):
-            return Verdict.BISECT
-        operations = [each["status"] for each in said.get("multistatus") or []]
-        return verdict(max([response.status_code, *operations]), self.statuses)

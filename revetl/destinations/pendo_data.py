@@ -1,4 +1,4 @@
-"""What Pendo takes and says: hosts, fields, events, answers."""
+"""What Pendo takes and says: fields, events, who is missing."""
 
 from __future__ import annotations
 
@@ -13,14 +13,6 @@ from revetl.destinations.moments import MILLISECONDS, since_epoch
 from revetl.destinations.properties import given_fields
 from revetl.destinations.records import Record, Records, Result
 
-HOSTS = {
-    "us": "https://app.pendo.io",
-    "us1": "https://us1.app.pendo.io",
-    "eu": "https://app.eu.pendo.io",
-    "jp": "https://app.jpn.pendo.io",
-    "au": "https://app.au.pendo.io",
-}
-KEY = "x-pendo-integration-key"
 PLACEHOLDER = "revetl-nobody"
 """Whom a new segment is made of, for Pendo makes none of nobody."""
 LONGEST_AGO = timedelta(days=7)
