@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hmac
 import re
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
-import orjson
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator
 
 from revetl.destinations.audiences import AdAudience, Matched
-from revetl.destinations.base import Asking, Batch, Flow, Identifier, Records, Result, Verdict, object_of
+from revetl.destinations.base import Asking, Batch, Flow, Identifier, Records, Result
+from revetl.destinations.facebook import FacebookGraph
 
-LIMITED = frozenset({4, 17, 32, 613, *range(80_000, 80_015)})
-REFUSED = frozenset({3, 10, 102, 190, *range(200, 300)})
 OWN = ("EXTERN_ID", "EMAIL", "PHONE", "MADID")
 LIMITED_DATA_USE = [f"DATA_PROCESSING_OPTIONS{part}" for part in ("", "_COUNTRY", "_STATE")]
 
 
-class FacebookAds(AdAudience):
+class FacebookAds(FacebookGraph, AdAudience):
     """People of a Custom Audience of an ad account, by as many keys as there are of each, hashed."""
 
     batch: ClassVar[Batch] = Batch(records=10_000)
@@ -45,27 +41,9 @@ class FacebookAds(AdAudience):
     )
 
     type: Literal["facebook_ads"]
-    access_token: SecretStr
-    app_secret: SecretStr | None = None
     ad_account_id: Annotated[str, BeforeValidator(lambda given: str(given).removeprefix("act_"))]
-    version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v23.0"
-    base_url: Annotated[str, Field(pattern="^https?://")] = "https://graph.facebook.com"
     app_ids: tuple[str, ...] = ()
     page_ids: tuple[str, ...] = ()
-    limited_data_use: bool = False
-
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}
-
-    def call(
-        self, method: str, path: str, *, json: Any = None, asked: Mapping[str, str] | None = None
-    ) -> httpx.Request:
-        """A call of the Graph API, with the app's proof where the app's secret is known."""
-        query = dict(asked or {})
-        if self.app_secret is not None:
-            key, token = self.app_secret.get_secret_value(), self.access_token.get_secret_value()
-            query["appsecret_proof"] = hmac.digest(key.encode(), token.encode(), "sha256").hex()
-        return self.request(method, f"/{self.version}/{path}", json=json, params=query)
 
     def add(self, records: Records) -> Flow:
         return self.users("POST", records)
@@ -113,26 +91,6 @@ class FacebookAds(AdAudience):
 
     def probe(self) -> httpx.Request:
         return self.call("GET", f"act_{self.ad_account_id}", asked={"fields": "id,name,account_status"})
-
-    def judge(self, response: httpx.Response) -> Verdict:
-        """Meta says 400 of nearly everything; the code tells what it is."""
-        error = object_of(response, "error")
-        code = error.get("code")
-        if code in LIMITED:
-            return Verdict.LIMITED
-        if code in {1, 2} or error.get("is_transient"):
-            return Verdict.RETRY
-        # 33 is an audience that is not there, or not ours.
-        if code in REFUSED or error.get("error_subcode") == 33:
-            return Verdict.FATAL
-        return super().judge(response)
-
-    def pause(self, response: httpx.Response) -> float | None:
-        # By account, a list of limits; each says the minutes until there is access again.
-        usage = orjson.loads(response.headers.get("x-business-use-case-usage", "{}"))
-        limits = [limit for account in usage.values() for limit in account]
-        minutes = max((limit.get("estimated_time_to_regain_access", 0) for limit in limits), default=0)
-        return 60.0 * minutes or None
 
 
 def _read(answer: dict[str, Any], records: Records) -> Result:

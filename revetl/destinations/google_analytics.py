@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations import google_analytics_rules as rules
 from revetl.destinations.base import Asking, Batch, Destination, Flow, Identifier, Verdict, object_of
-from revetl.destinations.moments import MICROSECONDS, moment_of, since_epoch
+from revetl.destinations.moments import MICROSECONDS, since_epoch, too_old
 from revetl.destinations.query_secret import QuerySecret
 from revetl.destinations.records import Record, Records, Result
 
@@ -123,8 +123,8 @@ class GoogleAnalytics(Destination):
         yield
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        if record.timestamp and whole.at and moment_of(whole.at) - moment_of(record.timestamp) > LONGEST_AGO:
-            return f"it happened at {record.timestamp}, and GA4 takes what is 72 hours old at most"
+        if old := too_old(record.timestamp, whole.at, LONGEST_AGO, "GA4"):
+            return old
         # Who leaves is sent without fields.
         fields = {} if mode == "mirror" and whole.operation == "remove" else record.fields
         wrong = rules.refused_value(rules.kind_of(mode), fields, 5 if self.analytics_360 else 1)

@@ -17,3 +17,12 @@ def moment_of(text: str) -> datetime:
 def since_epoch(text: str, unit: timedelta) -> int:
     """How many whole units a moment of ISO 8601 is after the beginning of 1970."""
     return (moment_of(text) - _EPOCH) // unit
+
+
+def too_old(moment: str | None, at: str | None, longest: timedelta, tool: str) -> str | None:
+    """Why an event of `moment` cannot be sent `at` a moment to a tool that takes none older than `longest`;
+    None when it can."""
+    if not moment or not at or moment_of(at) - moment_of(moment) <= longest:
+        return None
+    words = f"{longest.days} days" if longest.days > 3 else f"{longest // timedelta(hours=1)} hours"
+    return f"it happened at {moment}, and {tool} takes what is {words} old at most"

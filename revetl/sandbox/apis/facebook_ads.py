@@ -24,7 +24,7 @@ class FacebookAdsApi:
 
     def read(self, sent: Sent, held: Held) -> Call | Answer:
         if not sent.bearer:
-            return _error(401, 190, "Invalid OAuth access token")
+            return graph_error(401, 190, "Invalid OAuth access token")
         match sent.method, sent.parts[1:]:
             case "GET", [account] if account.startswith("act_"):
                 return Call({"id": account, "name": "sandbox", "account_status": 1}, [], "probe")
@@ -36,14 +36,14 @@ class FacebookAdsApi:
                 return Call(sent.json()["name"], [], "create")
             case (("POST" | "DELETE"), [audience, "users"]):
                 if audience not in held.lists:
-                    return _error(400, 100, "Object does not exist", error_subcode=33)
+                    return graph_error(400, 100, "Object does not exist", error_subcode=33)
                 payload = sent.json()["payload"]
                 if len(payload["data"]) > self.max_rows:
-                    return _error(400, 100, f"more than {self.max_rows} users")
+                    return graph_error(400, 100, f"more than {self.max_rows} users")
                 ids = [str(next((value for value in row if value), "")) for row in payload["data"]]
                 operation = "add" if sent.method == "POST" else "remove"
                 return Call({**payload, "audience": audience}, ids, operation)
-        return _error(400, 2500, f"Unknown path components: {sent.path}")
+        return graph_error(400, 2500, f"Unknown path components: {sent.path}")
 
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
         if call.operation == "probe":
@@ -79,5 +79,6 @@ class FacebookAdsApi:
         return Answer(200, body, applied=True)
 
 
-def _error(status: int, code: int, message: str, **more: Any) -> Answer:
+def graph_error(status: int, code: int, message: str, **more: Any) -> Answer:
+    """An error as all of the Graph API tells one."""
     return Answer(status, {"error": {"message": message, "type": "OAuthException", "code": code, **more}})

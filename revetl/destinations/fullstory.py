@@ -1,0 +1,116 @@
+"""Fullstory's users and events: docs/destinations/fullstory.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Literal
+from urllib.parse import quote
+
+import httpx
+
+from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier, Refused, Verdict
+from revetl.destinations.fullstory_jobs import ImportJobs
+from revetl.destinations.records import Record, Records, Result
+
+PROPERTY = re.compile("[A-Za-z][A-Za-z0-9_]{0,511}")
+LONGEST_UID = 256
+
+
+class FullStory(ImportJobs):
+    """Properties and events of Fullstory's users by uid, in import jobs; a mirrored audience is a boolean
+    property of its name, of which Fullstory's own segments can be made."""
+
+    batch: ClassVar[Batch] = Batch(records=50_000)
+    known_fields: ClassVar[tuple[Attribute, ...]] = (
+        Attribute("display_name", "name"),
+        Attribute("email", "email"),
+    )
+    identifiers: ClassVar[tuple[Identifier, ...]] = (
+        Identifier("uid", column="user_id"),
+        Identifier("id", column="fullstory_id"),
+    )
+
+    type: Literal["fullstory"]
+    use_most_recent: bool = False
+
+    def upsert(self, records: Records) -> Flow:
+        return self.users(records, {})
+
+    def add(self, records: Records) -> Flow:
+        return self.users(records, {records.audience: True})
+
+    update = add
+
+    def remove(self, records: Records) -> Flow:
+        return self.users(records, {records.audience: False}, with_fields=False)
+
+    def users(self, records: Records, more: Mapping[str, bool], *, with_fields: bool = True) -> Flow:
+        """Import users with their fields, and `more` as properties of each."""
+        users = []
+        for record in records:
+            fields = {**(record.fields if with_fields else {}), **more}
+            own = {each.name: fields.pop(each.name) for each in self.known_fields if each.name in fields}
+            users.append({**known(record), **own, **({"properties": fields} if fields else {})})
+        return (yield from self.imported("users", "user", records, users, ("uid", "id")))
+
+    def track(self, records: Records) -> Flow:
+        """Import events, with the fields as their properties."""
+        session = {"session": {"use_most_recent": True}} if self.use_most_recent else {}
+        events = [
+            {
+                "user": known(record),
+                **session,
+                "name": records.event_of(record),
+                "timestamp": record.timestamp or records.at,
+                "properties": record.fields,
+            }
+            for record in records
+        ]
+        return (yield from self.imported("events", "event", records, events, ("user", "name", "properties")))
+
+    def delete(self, records: Records) -> Flow:
+        (record,) = records.records
+        name, value = next(iter(known(record).items()))
+        whose = f"?uid={quote(value, safe='')}" if name == "uid" else f"/{quote(value, safe='')}"
+        yield self.request("DELETE", f"/v2/users{whose}")
+        return Result()
+
+    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+        own = [whole.audience] if mode in ("mirror", "audience_events") else []
+        _check_names([*fields, *own])
+        return whole
+        yield
+
+    def limits_of(self, mode: str) -> Batch:
+        return Batch(records=1) if mode == "delete" else self.limits
+
+    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+        if len(str(record.identifiers.get("uid", ""))) > LONGEST_UID:
+            return f"its uid has more than {LONGEST_UID} characters"
+        return self.unusable(record)
+
+    def probe(self) -> httpx.Request:
+        return self.request("GET", "/me")
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        # Who is not there need not be deleted.
+        if response.request.method == "DELETE" and response.status_code == 404:
+            return Verdict.PASS
+        return super().judge(response)
+
+
+def known(record: Record) -> dict[str, str]:
+    """The uid, else Fullstory's own id: it takes one of the two."""
+    name = "uid" if "uid" in record.identifiers else "id"
+    return {name: str(record.identifiers[name])}
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Raises Refused for the name of a property that Fullstory would drop."""
+    for name in names:
+        if PROPERTY.fullmatch(name) is None:
+            raise Refused(
+                f"Fullstory drops the property '{name}'. Give it a name of letters, digits and underscores, "
+                "that begins with a letter."
+            )
