@@ -41,8 +41,8 @@ def context_of(client: ClientCertificate | None, ca_bundle: Path | None) -> ssl.
             context.load_cert_chain(certificate, key, password)
         except (ssl.SSLError, ValueError) as error:
             raise UsageError(
-                f"client_certificate: {certificate} and {key} cannot be used ({_said(error)}). They are to be "
-                "a certificate and its own key, in PEM; a key that is encrypted needs its password."
+                f"client_certificate: {certificate} and {key} cannot be used ({_said(error)}). They are to "
+                "be a certificate and its own key, in PEM; a key that is encrypted needs its password."
             ) from None
     return context
 

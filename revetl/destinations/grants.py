@@ -36,7 +36,7 @@ def refreshing(
     more: Mapping[str, str] | None = None,
     by_header: bool = False,
 ) -> TokenRequest:
-    """Tokens of who gave the refresh token; a public client has no secret. `more` and `by_header` as above."""
+    """Tokens of who gave the refresh token; a public client has no secret. `more`, `by_header`: as above."""
     form = {"grant_type": "refresh_token", **(more or {})}
     return lambda token: _asking(
         url, {**form, "refresh_token": token or ""}, client_id, client_secret, by_header

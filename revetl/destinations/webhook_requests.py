@@ -1,4 +1,4 @@
-"""The requests of a webhook: revetl's own contract, or a template of the user's: docs/destinations/webhook.md."""
+"""A webhook's requests, by revetl's own contract or by a template: docs/destinations/webhook.md."""
 
 from __future__ import annotations
 

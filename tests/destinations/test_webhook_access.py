@@ -54,7 +54,7 @@ def serving(context: ssl.SSLContext | None = None) -> Iterator[Seen]:
             seen.requests.append((self.command, self.path, said, orjson.loads(raw) if raw else None))
             self._answer(401 if said == "Bearer token-1" and len(seen.requests) == 2 else 200, {})
 
-        do_DELETE = do_PUT = do_POST
+        do_DELETE = do_PUT = do_POST  # noqa: N815
 
         def _answer(self, status: int, answer: Any) -> None:
             content = orjson.dumps(answer)
@@ -219,7 +219,7 @@ def test_tokens_by_a_refresh_token(plain: Seen) -> None:
 
 
 def test_each_operation_has_its_method_and_url(plain: Seen) -> None:
-    config = {
+    config: dict[str, Any] = {
         "url": f"{plain.url}/people",
         "body": {"mail": "${fields.email}"},
         "methods": {"remove": "DELETE", "update": "PUT"},

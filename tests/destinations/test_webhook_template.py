@@ -17,6 +17,7 @@ from revetl.destinations.base import Record, Records, Refused
 from revetl.destinations.webhook import Webhook
 from revetl.destinations.webhook_template import NoAddress, address, filled
 from revetl.errors import UsageError
+from revetl.rendering import render
 
 URL = "https://hooks.example.com/in"
 NASTY = [
@@ -65,6 +66,22 @@ def test_no_value_breaks_out_of_its_place(person: str, email: Any, audience: str
         "admin": False,
         "person": {"id": person, "email": email, "all": {"email": email}},
         "fixed": ["a", 1, None, "${id}"],
+    }
+
+
+def test_placeholders_live_beside_what_revetl_yml_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "hush")
+    written = {
+        "key": "{{ env_var('KEY') }}",
+        "id": "${id}",
+        "n": 1,
+        "note": "{{ env_var('KEY') }}: ${fields.email}",
+    }
+    assert render(written, "revetl.yml") == {
+        "key": "hush",
+        "id": "${id}",
+        "n": 1,
+        "note": "hush: ${fields.email}",
     }
 
 
