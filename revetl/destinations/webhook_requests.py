@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import httpx
@@ -77,7 +78,7 @@ class WebhookRequests(WebhookAccess):
         """The URLs that are called, by their key."""
         return {"url": self.base_url, **{f"urls.{name}": url for name, url in self.urls.items()}}
 
-    @property
+    @cached_property
     def is_batch(self) -> bool:
         """Whether a request is of many records: as `batch` says, else as the templates do."""
         if self.in_batches is not None:

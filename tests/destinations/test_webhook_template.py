@@ -85,6 +85,11 @@ def test_placeholders_live_beside_what_revetl_yml_reads(monkeypatch: pytest.Monk
     }
 
 
+def test_who_writes_braces_of_another_kind_is_told() -> None:
+    with pytest.raises(UsageError, match=r"is written \$\{fields\.NAME\}\.$"):
+        render({"body": {"a": "{{ fields.email }}"}}, "revetl.yml: destinations.crm")
+
+
 @given(people=st.lists(st.tuples(TEXTS, st.fixed_dictionaries({"score": VALUES})), min_size=1, max_size=5))
 def test_a_batch_has_a_record_each(people: list[tuple[str, dict[str, Any]]]) -> None:
     made = webhook(
