@@ -14,7 +14,6 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from revetl.errors import UsageError
 
-
 _TEMPLATE = re.compile(r"\.(?:body|bodies|record|url|urls)\b")
 
 

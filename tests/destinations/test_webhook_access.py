@@ -23,8 +23,6 @@ from revetl.sync.conversing import converse
 from revetl.transport import Transport
 from tests.support.http import LoopbackServer
 
-trustme = pytest.importorskip("trustme")
-
 
 @dataclass
 class Seen:
@@ -113,7 +111,7 @@ class Authority:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    return Authority(trustme.CA(), tmp_path)
+    return Authority(pytest.importorskip("trustme").CA(), tmp_path)
 
 
 @pytest.fixture(params=["TLSv1_2", "TLSv1_3"])
@@ -153,7 +151,7 @@ def test_without_one_a_sentence_says_so_at_once(guarded: Seen, authority: Author
     with pytest.raises(DestinationRefused, match=r"^localhost .*client certificate.*Set client_certificate"):
         send(url=guarded.url, ca_bundle=authority.ca_bundle)
     assert time.monotonic() - began < 5
-    stranger = Authority(trustme.CA(), authority.folder).client("stranger")
+    stranger = Authority(type(authority.made)(), authority.folder).client("stranger")
     with pytest.raises(DestinationRefused, match="does not take the client certificate"):
         send(url=guarded.url, ca_bundle=authority.ca_bundle, client_certificate=stranger)
     assert guarded.requests == []
