@@ -14,6 +14,8 @@ from revetl.errors import UsageError, nearest
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
 _BRANCHES = {"str", "int", "float", "bool", "none"}
+_KEY = "[key]"
+"""What pydantic ends the location with of a key that is wrong itself."""
 
 
 class Checked(BaseModel):
@@ -76,7 +78,7 @@ def _sentences(
 
 def _sentences_of(model: type[BaseModel], data: Any, place: str, error: dict[str, Any]) -> list[str]:
     *parents, last = error["loc"] or ("",)
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) for part in error["loc"] if part != _KEY)
     match error["type"]:
         case "extra_forbidden":
             valid = _keys(model, parents)
@@ -84,7 +86,7 @@ def _sentences_of(model: type[BaseModel], data: Any, place: str, error: dict[str
         case "missing":
             return [f"{place}: {key} is missing. Add it."]
         case "literal_error":
-            wrong = _at(data, error["loc"])
+            wrong = parents[-1] if last == _KEY else _at(data, error["loc"])
             valid = [word.strip("'") for word in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
             return [f"{place}: {key}: '{wrong}' is not known. {nearest(str(wrong), valid)}"]
         case _:

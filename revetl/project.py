@@ -197,7 +197,7 @@ class Workspace:
         )
         destination = make_destination(config, place)
         for name in destination.secret_names():
-            if "{{" not in str(self._destination_config(sync).get(name, "{{")):
+            if "{{" not in str(_written(self._destination_config(sync), name)):
                 self.say(
                     f"Warning: {place}.{name} is a secret written in a file. "
                     "Write \"{{ env_var('NAME') }}\" and export it."
@@ -259,6 +259,14 @@ class Workspace:
             say=self.say,
         )
         return open_warehouse(self.target, opening)
+
+
+def _written(config: Mapping[str, Any], name: str) -> Any:
+    """The value at a dotted name, as it is written; as if it named something where there is none."""
+    found: Any = config
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return "{{" if found is None else found
 
 
 def not_built(audience: AudienceModel) -> WarehouseError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from jinja2 import TemplateError, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from revetl.errors import UsageError
+
+_TEMPLATE = re.compile(r"\.(?:body|bodies|record|url|urls)\b")
 
 
 class Missing(Exception):
@@ -69,8 +72,14 @@ def render(value: Any, place: str, *, placeholders: bool = False, way_out: str =
     except TemplateError as error:
         raise UsageError(
             f"{place}: {error.message}. Only env_var('NAME'), file('PATH') and keyring('SERVICE', 'NAME') "
-            "are known here."
+            f"are known here.{_filled_later(place)}"
         ) from None
+
+
+def _filled_later(place: str) -> str:
+    """What to write where a destination fills in what it knows of people, in the keys that it does it in."""
+    is_template = _TEMPLATE.search(place)
+    return " What is filled in for each person is written ${fields.NAME}." if is_template else ""
 
 
 def _from_keyring(service: str, name: str) -> str | None:

@@ -16,6 +16,7 @@ from revetl.budget import Budget, account
 from revetl.destinations.base import Destination, Verdict
 from revetl.errors import DestinationRefused
 from revetl.limits import quota_wait, retry_after
+from revetl.trust import distrust
 
 _BACK_OFF = wait_exponential_jitter(multiplier=0.25, max=60.0, jitter=0.25)
 _LONGEST_PAUSE = 3_600.0
@@ -98,7 +99,7 @@ class Transport:
         limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
         self._client = await self._stack.enter_async_context(
             httpx.AsyncClient(
-                transport=AiohttpTransport(limits=limits),
+                transport=AiohttpTransport(limits=limits, verify=self._destination.tls() or True),
                 timeout=self._destination.timeout,
                 auth=self._auth,
             )
@@ -167,6 +168,8 @@ class Transport:
             try:
                 response = await self._client.send(request)
             except httpx.TransportError as error:
+                if (untrusting := distrust(error)) is not None:
+                    raise DestinationRefused(f"{request.url.host} {untrusting}") from None
                 reached = not _never_connected(error)
                 attempts.reached |= reached
                 attempts.maybe_applied |= reached

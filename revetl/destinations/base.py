@@ -8,14 +8,15 @@ own `Auth.auth_flow`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import ssl
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Annotated, Any, ClassVar, NamedTuple, get_args
 
 import httpx
 import orjson
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 from revetl.checking import Checked
 from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, object_of, poll
@@ -322,16 +323,44 @@ class Destination(Checked):
             content=None if json is None else orjson.dumps(json),
         )
 
+    def tls(self) -> ssl.SSLContext | None:
+        """How connections are secured, where the usual certificates do not do. Raises UsageError for files
+        that cannot be used."""
+        return None
+
     @classmethod
     def secret_names(cls) -> list[str]:
-        """The configuration's fields that are secrets."""
-        kinds = {name: field.annotation for name, field in cls.model_fields.items()}
-        return [name for name, kind in kinds.items() if SecretStr in (kind, *get_args(kind))]
+        """The configuration's keys that are secrets; those of a part of it after its name and a dot."""
+        return _secret_names(cls)
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value of the configuration, to be kept out of whatever is shown."""
-        values = [getattr(self, name) for name in self.__class__.model_fields]
-        found = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        for headers in (value for value in values if isinstance(value, Mapping)):
-            found += [value for name, value in headers.items() if SENSITIVE.search(name)]
-        return tuple(found)
+        return tuple(_secrets_in(self))
+
+
+def _secret_names(model: type[BaseModel]) -> list[str]:
+    found = []
+    for name, field in model.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if kind is SecretStr:
+                found.append(name)
+            elif isinstance(kind, type) and issubclass(kind, BaseModel):
+                found += [f"{name}.{inner}" for inner in _secret_names(kind)]
+    return found
+
+
+def _secrets_in(value: object) -> Iterator[str]:
+    """What is declared a secret, and what has the name of one where users name things."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        for name in value.__class__.model_fields:
+            yield from _secrets_in(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            if isinstance(inner, str) and SENSITIVE.search(str(name)) and "${" not in inner:
+                yield inner
+            yield from _secrets_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _secrets_in(inner)

@@ -4,27 +4,54 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
+from urllib.parse import quote_plus
 
 import httpx
 
+from revetl.destinations.basic import basic
 from revetl.destinations.flows import Refused
 from revetl.destinations.oauth import TokenRequest
 
 _JWT_SECONDS = 180
 
 
-def client_credentials(url: str, client_id: str, client_secret: str) -> TokenRequest:
-    """Tokens of the client itself."""
-    form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": client_secret}
-    return lambda _: httpx.Request("POST", url, data=form)
+def client_credentials(
+    url: str,
+    client_id: str,
+    client_secret: str,
+    more: Mapping[str, str] | None = None,
+    by_header: bool = False,
+) -> TokenRequest:
+    """Tokens of the client itself. `more` is asked with them, such as a scope; `by_header` tells who the
+    client is in a header (RFC 6749, section 2.3.1)."""
+    form = {"grant_type": "client_credentials", **(more or {})}
+    return lambda _: _asking(url, form, client_id, client_secret, by_header)
 
 
-def refreshing(url: str, client_id: str, client_secret: str | None) -> TokenRequest:
-    """Tokens of who gave the refresh token; a public client has no secret."""
-    form = {"grant_type": "refresh_token", "client_id": client_id}
-    if client_secret is not None:
-        form["client_secret"] = client_secret
-    return lambda token: httpx.Request("POST", url, data={**form, "refresh_token": token or ""})
+def refreshing(
+    url: str,
+    client_id: str,
+    client_secret: str | None,
+    more: Mapping[str, str] | None = None,
+    by_header: bool = False,
+) -> TokenRequest:
+    """Tokens of who gave the refresh token; a public client has no secret. `more`, `by_header`: as above."""
+    form = {"grant_type": "refresh_token", **(more or {})}
+    return lambda token: _asking(
+        url, {**form, "refresh_token": token or ""}, client_id, client_secret, by_header
+    )
+
+
+def _asking(
+    url: str, form: Mapping[str, str], client_id: str, client_secret: str | None, by_header: bool
+) -> httpx.Request:
+    """The request of a grant, with who asks for it."""
+    if by_header:
+        told = {"Authorization": basic(quote_plus(client_id), quote_plus(client_secret or ""))}
+        return httpx.Request("POST", url, data=form, headers=told)
+    client = {"client_id": client_id} | ({} if client_secret is None else {"client_secret": client_secret})
+    return httpx.Request("POST", url, data={**form, **client})
 
 
 def jwt_bearer(url: str, *, issuer: str, subject: str, audience: str, key: str) -> TokenRequest:

@@ -1,80 +1,84 @@
-"""Segment's HTTP Tracking API: docs/destinations/segment.md."""
+"""People and accounts of Segment, or of RudderStack: docs/destinations/segment.md."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from revetl.destinations.base import Asking, Batch, Flow, Identifier, Record, Records, Refused, Result
+from revetl.destinations.segment_api import SegmentApi
+from revetl.destinations.segment_messages import BEFORE, Message, alias, happened, saved
 
-from revetl.destinations.base import Batch, Destination, Flow, Identifier, Rate, Record, Records, Result
-from revetl.destinations.basic import basic
-
-REGIONS = {"us": "https://api.segment.io", "eu": "https://events.eu1.segmentapis.com"}
+IDS_A_REGULATION = 5_000
 
 
-class Segment(Destination):
-    """`identify` calls with the mapped traits and, for a mirrored audience, a boolean trait of its name."""
+class Segment(SegmentApi):
+    """`identify` calls, or `group` calls of accounts, with the mapped traits and, for a mirrored audience, a
+    boolean trait of its name."""
 
-    batch: ClassVar[Batch] = Batch(records=2_500, bytes=500_000, record_bytes=32_000)
-    rate: ClassVar[Rate | None] = Rate(requests=1_000)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("userId", column="user_id"),
         Identifier("anonymousId", column="anonymous_id"),
+        Identifier("groupId", column="group_id", alone=False),
     )
 
     type: Literal["segment"]
-    write_key: SecretStr
-    region: Literal["us", "eu"] = "us"
-    base_url: Annotated[str, Field(pattern="^https?://")] = ""
+    calls: Literal["identify", "group"] = "identify"
+    events_as: Literal["track", "page", "screen"] = "track"
+    on_delete: Literal["SUPPRESS_WITH_DELETE", "DELETE_ONLY", "DELETE_INTERNAL"] = "SUPPRESS_WITH_DELETE"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _regional_host(cls, data: Any) -> Any:
-        return {"base_url": REGIONS.get(data.get("region", "us"), REGIONS["us"]), **data}
+    def limits_of(self, mode: str) -> Batch:
+        return Batch(records=IDS_A_REGULATION) if mode == "delete" else self.limits
 
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": basic(self.write_key.get_secret_value())}
+    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+        known = record.identifiers
+        if mode == "delete":
+            return None if "userId" in known else "people are erased by their userId, and it has none"
+        if mode not in ("events", "audience_events"):
+            if self.calls == "group" and "groupId" not in known:
+                return "a group call has a groupId, and it has none"
+            if record.fields.get(BEFORE) and "userId" not in known:
+                return "an alias has a userId, and it has none"
+        return self.unusable(record)
+
+    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+        if mode == "delete" and self.data_plane_url:
+            raise Refused("RudderStack's data plane erases nobody. Use its User Suppression API.")
+        if mode == "delete" and self.public_api_token is None:
+            raise Refused(
+                "Segment erases people by its Public API. Set public_api_token to a token of it "
+                "(Settings > Workspace settings > Access Management > Tokens)."
+            )
+        return (yield from super().prepare(mode, whole, fields))
 
     def upsert(self, records: Records) -> Flow:
-        return self.identify(records, {})
+        return self.save(records, {})
 
     def add(self, records: Records) -> Flow:
-        return self.identify(records, {records.audience: True})
+        return self.save(records, {records.audience: True})
 
     def update(self, records: Records) -> Flow:
-        return self.identify(records, {records.audience: True})
+        return self.save(records, {records.audience: True})
 
     def remove(self, records: Records) -> Flow:
-        return self.identify(records, {records.audience: False}, with_fields=False)
+        left = {records.audience: False}
+        return self.send([saved(records, record, left)] for record in records)
 
-    def identify(self, records: Records, membership: dict[str, bool], *, with_fields: bool = True) -> Flow:
-        """One `identify` message a person. A change that is sent again has the same messageId, which
-        Segment drops as a duplicate."""
+    def save(self, records: Records, membership: Mapping[str, bool]) -> Flow:
+        """Give people or groups their traits. Who somebody was known as before, if it is mapped, goes in
+        front."""
 
-        def message(record: Record) -> dict[str, Any]:
-            traits = {**record.fields, **membership} if with_fields else membership
-            return {
-                "type": "identify",
-                **record.identifiers,
-                "messageId": f"revetl-{records.change_id(record)}",
-                "traits": traits,
-            }
+        def told(record: Record) -> list[Message]:
+            traits = {name: value for name, value in record.fields.items() if name != BEFORE}
+            before = alias(records, record)
+            made = saved(records, record, {**traits, **membership})
+            return [made] if before is None else [before, made]
 
-        yield self.post("/v1/batch", json={"batch": [message(record) for record in records]})
-        return Result()
+        return self.send(told(record) for record in records)
 
     def track(self, records: Records) -> Flow:
-        """One `track` message a person, with the fields as its properties."""
-        batch = [
-            {
-                "type": "track",
-                **record.identifiers,
-                "messageId": f"revetl-{records.change_id(record)}",
-                "event": records.event_of(record),
-                "properties": record.fields,
-                "timestamp": record.timestamp,
-            }
-            for record in records
-        ]
-        yield self.post("/v1/batch", json={"batch": batch})
+        return self.send([happened(records, record, self.events_as)] for record in records)
+
+    def delete(self, records: Records) -> Flow:
+        yield self.regulation(self.on_delete, [str(record.identifiers["userId"]) for record in records])
         return Result()

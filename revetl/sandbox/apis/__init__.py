@@ -46,7 +46,7 @@ def api_of(destination: str, sent: Sent, secret: str | None) -> Api | None:
         made: Api = getattr(import_module(f"revetl.sandbox.apis.{kind}"), PLAYED[kind])()
         return made
     match sent.method, sent.path:
-        case "POST", "/v1/batch":
+        case "POST", "/v1/batch" | "/regulations":
             from revetl.sandbox.apis.segment import SegmentApi
 
             return SegmentApi()

@@ -1,8 +1,11 @@
-"""Segment's tracking API: docs/destinations/segment.md."""
+"""Segment's tracking API and its Public API's regulations, and RudderStack: docs/destinations/segment.md."""
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -10,39 +13,99 @@ from revetl.sandbox.apis.base import Answer, Call, Sent
 from revetl.sandbox.rules import Rule
 from revetl.sandbox.store import Held
 
+_NEEDED = {"identify": (), "track": ("event",), "page": (), "screen": (), "group": ("groupId",)}
+"""What a message has to have, by its type, besides whom it is about."""
+
 
 @dataclass(frozen=True)
 class SegmentApi:
-    """Segment's `/v1/batch`: it answers 200 to what it can read, and drops a messageId it has seen."""
+    """Segment's `/v1/batch`: it answers 200 to what it can read, and drops a messageId it has seen. Messages
+    with a channel are RudderStack's, which takes larger batches."""
 
     max_bytes: int = 500_000
+    max_rudderstack_bytes: int = 4_000_000
+    max_messages: int = 2_500
     max_message_bytes: int = 32_000
+    max_subjects: int = 5_000
     name: str = "segment"
 
     def read(self, sent: Sent, held: Held) -> Call | Answer:
+        if sent.path == "/regulations":
+            return self._regulation(sent)
         if not sent.headers.get("authorization", "").startswith("Basic "):
             return Answer(401, {"success": False, "message": "no write key"})
-        if len(sent.raw) > self.max_bytes:
-            return Answer(400, {"success": False, "message": "Exceed payload limit"})
         try:
-            body = sent.json()
+            raw = gzip.decompress(sent.raw) if _is_gzip(sent.headers) else sent.raw
+            body = orjson.loads(raw)
             batch = body["batch"]
-            ids = [str(message.get("userId") or message["anonymousId"]) for message in batch]
+            ids = [_whom(message) for message in batch]
             kinds = {str(message["type"]) for message in batch}
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return Answer(400, {"success": False, "message": "Malformed JSON"})
+        is_rudderstack = any("channel" in message for message in batch)
+        if len(raw) > (self.max_rudderstack_bytes if is_rudderstack else self.max_bytes):
+            return Answer(400, {"success": False, "message": "Exceed payload limit"})
         if any(len(orjson.dumps(message)) > self.max_message_bytes for message in batch):
             return Answer(400, {"success": False, "message": "Exceed payload limit"})
         return Call(body, ids, ",".join(sorted(kinds)), [str(m.get("messageId")) for m in batch])
 
+    def _regulation(self, sent: Sent) -> Call | Answer:
+        if not sent.bearer:
+            return Answer(401, {"errors": [{"type": "unauthorized", "message": "no token"}]})
+        asked = sent.json()
+        ids = [str(each) for each in asked["subjectIds"]]
+        if asked["subjectType"] != "USER_ID" or not 0 < len(ids) <= self.max_subjects:
+            wrong = {"type": "bad-request", "message": f"1 to {self.max_subjects} USER_IDs are taken"}
+            return Answer(400, {"errors": [wrong]})
+        return Call(asked, ids, "regulation")
+
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
-        # Segment refuses no single message of a batch, so a rule that rejects has nothing to say here.
-        for message, person, message_id in zip(call.body["batch"], call.ids, call.message_ids, strict=True):
+        if call.operation == "regulation":
+            for person in call.ids:
+                held.erase(person)
+            return Answer(200, {"data": {"regulateId": held.new_job()}}, applied=True)
+        # Segment refuses no single message of a batch, so a rule that rejects has nothing to say here. Of a
+        # batch of too many it takes the first.
+        taken = list(zip(call.body["batch"], call.ids, call.message_ids, strict=True))[: self.max_messages]
+        for message, person, message_id in taken:
             if message_id in held.seen_messages:
                 continue
             held.seen_messages.add(message_id)
-            if message["type"] == "identify":
-                held.merge(person, message.get("traits") or {})
-            elif message["type"] == "track":
-                held.track(message_id, person, message["event"], message.get("properties") or {})
+            _apply(message, person, message_id, held)
         return Answer(200, {"success": True}, applied=True)
+
+
+def _is_gzip(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-encoding", "") == "gzip"
+
+
+def _whom(message: Mapping[str, Any]) -> str:
+    return str(message.get("userId") or message["anonymousId"])
+
+
+def _apply(message: Mapping[str, Any], person: str, message_id: str, held: Held) -> None:
+    """Hold what a message says; one that lacks something is taken, and comes to nothing."""
+    kind = message["type"]
+    if kind == "alias":
+        _make_one(str(message.get("previousId", person)), person, held)
+        return
+    if kind not in _NEEDED or any(not message.get(name) for name in _NEEDED[kind]):
+        return
+    traits = message.get("traits") or (message.get("context") or {}).get("traits") or {}
+    if kind == "identify":
+        held.merge(person, traits)
+    elif kind == "group":
+        held.merge(person, {"groupId": message["groupId"]})
+        held.merge(str(message["groupId"]), traits)
+    else:
+        name = message["event"] if kind == "track" else f"{kind}: {message.get('name') or ''}"
+        held.track(message_id, person, name, message.get("properties") or {})
+
+
+def _make_one(before: str, person: str, held: Held) -> None:
+    """Who was `before` is `person` now, whose own traits stay."""
+    if before == person or before not in held.profiles:
+        return
+    traits = {**held.profiles.pop(before), **held.profiles.get(person, {})}
+    held.erase(before)
+    held.merge(person, traits)
