@@ -11,12 +11,14 @@ from revetl.sandbox.apis.base import Api, Sent
 
 PLAYED: dict[str, str] = {
     "amplitude": "AmplitudeApi",
+    "census": "CensusApi",
     "close": "CloseApi",
     "copper": "CopperApi",
     "customer_io": "CustomerIoApi",
     "facebook_ads": "FacebookAdsApi",
     "google_ads": "GoogleAdsApi",
     "google_analytics": "GoogleAnalyticsApi",
+    "hightouch": "HightouchApi",
     "hubspot": "HubSpotApi",
     "intercom": "IntercomApi",
     "iterable": "IterableApi",
@@ -25,6 +27,7 @@ PLAYED: dict[str, str] = {
     "marketo": "MarketoApi",
     "mixpanel": "MixpanelApi",
     "pipedrive": "PipedriveApi",
+    "polytomic": "PolytomicApi",
     "salesforce": "SalesforceApi",
     "sendgrid": "SendGridApi",
     "snap_ads": "SnapAdsApi",
