@@ -30,6 +30,7 @@ _COMMANDS = {
     "exposures": "exposures",
     "why": "why",
     "audience": "audience",
+    "import": "importing",
     "destinations": "destinations",
     "identity": "identity",
     "protocols": "protocols",

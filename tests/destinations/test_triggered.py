@@ -35,6 +35,7 @@ def test_it_is_triggered_once_for_all_changes_and_not_without(
 ) -> None:
     project = _project(tmp_path, kind, sandbox.url)
     (plan,) = project.open().plan("vips")
+    assert plan.preview is not None
     assert (plan.add, plan.preview.requests) == (20, ())
     (run,) = project.open().sync("vips")
     assert (run.status, run.delivered["add"], _triggers(sandbox, kind)) == ("success", 20, 1)
