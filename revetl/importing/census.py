@@ -21,11 +21,11 @@ from revetl.importing.found import (
 
 _WORDS = {"hourly", "daily", "weekly", "continuous", "quarter_hourly"}
 _SYNC_WORDS = (
-    "id label operation source_attributes destination_attributes mappings paused status mode schedule_frequency"
-    " schedule_day schedule_hour schedule_minute cron_expression created_at updated_at field_behavior"
-    " failed_run_notifications_enabled failed_record_notifications_enabled triggers match_rate_details"
-    " failed_record_notifications_threshold_percent alert_attributes resource_identifier sync_behavior_family"
-    " workspace_id last_run_at"
+    "id label operation source_attributes destination_attributes mappings paused status mode"
+    " schedule_frequency schedule_day schedule_hour schedule_minute cron_expression created_at updated_at"
+    " field_behavior failed_run_notifications_enabled failed_record_notifications_enabled triggers"
+    " match_rate_details failed_record_notifications_threshold_percent alert_attributes"
+    " resource_identifier sync_behavior_family workspace_id last_run_at"
 )
 _SYNC_KEYS = frozenset(_SYNC_WORDS.split())
 
@@ -36,7 +36,7 @@ def read_census(folder: Path) -> Found:
     syncs = list(documents(folder, "syncs"))
     if not syncs:
         raise UsageError(
-            f"{folder}: no syncs.json in there. Save the answer of GET /api/v1/syncs as that; docs/migrating.md."
+            f"{folder}: no syncs.json in there. Save the answer of GET /api/v1/syncs: docs/migrating.md"
         )
     kinds = {
         str(each.data.get("id")): (str(each.data.get("name") or each.data.get("type")), each.data.get("type"))
@@ -45,7 +45,7 @@ def read_census(folder: Path) -> Found:
     queries = {str(each.data.get("id")): each.data for each in documents(folder, "models", "datasets")}
     models: dict[str, FoundModel] = {}
     for document in syncs:
-        label = str(document.data.get("label") or document.data.get("id") or document.stem)
+        label = str(document.data.get("label") or document.data.get("id") or document.slug)
         file = f"{document.file} ({label})"
         if document.data.get("paused"):
             found.note(file, "paused", "the sync is paused there, and is left out")

@@ -92,8 +92,11 @@ class Document:
     data: Mapping[str, Any]
 
     @property
-    def stem(self) -> str:
-        return Path(self.file).stem
+    def slug(self) -> str:
+        """What other files call it: what it says, or its file's name where it has one for itself."""
+        own = Path(self.file)
+        said = self.data.get("slug") or (own.stem if own.parent.name else self.data.get("name"))
+        return str(said or own.stem)
 
 
 def documents(folder: Path, *names: str) -> Iterator[Document]:

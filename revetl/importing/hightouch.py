@@ -1,5 +1,5 @@
-"""Hightouch's Git Sync: `models/`, `syncs/`, and the manifests that list sources and destinations; or the same
-as the API gives it, saved as models.json, syncs.json and destinations.json."""
+"""Hightouch's Git Sync: `models/`, `syncs/`, and the manifests that list sources and destinations; or the
+same as the API gives it, saved as models.json, syncs.json and destinations.json."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from revetl.importing.found import (
 )
 
 _MODEL_WORDS = (
-    "id name slug description source sourceId primaryKey primary_key key rawSql sql raw dbt dbt_cloud dbtModelId"
-    " dbtModel table query queryType type syncs createdAt updatedAt workspaceId folderId lastRunSize isSchema"
-    " tags"
+    "id name slug description source sourceId primaryKey primary_key key rawSql sql raw dbt dbt_cloud"
+    " dbtModelId dbtModel table query queryType type syncs createdAt updatedAt workspaceId"
+    " folderId lastRunSize isSchema tags"
 )
 _MODEL_KEYS = frozenset(_MODEL_WORDS.split())
 _SYNC_WORDS = (
-    "id slug name description model modelId destination destinationId config configuration schedule schedulePaused"
-    " disabled paused primaryKey status lastRunAt referencedColumns externalSegment tags createdAt updatedAt"
-    " workspaceId"
+    "id slug name description model modelId destination destinationId config configuration schedule"
+    " schedulePaused disabled paused primaryKey status lastRunAt referencedColumns externalSegment tags"
+    " createdAt updatedAt workspaceId"
 )
 _SYNC_KEYS = frozenset(_SYNC_WORDS.split())
 _CONFIG_WORDS = (
-    "mode type object objectType mappings customMappings externalIdMapping configVersion eventName eventTimestamp"
-    " timestampColumn"
+    "mode type object objectType mappings customMappings externalIdMapping configVersion eventName"
+    " eventTimestamp timestampColumn"
 )
 _CONFIG_KEYS = frozenset(_CONFIG_WORDS.split())
 _MANIFESTS = ("destinations", "manifest", "manifest-destinations", "manifest_destinations")
@@ -46,13 +46,12 @@ def read_hightouch(folder: Path) -> Found:
     for document in documents(folder, "models"):
         if (model := _model(document, found)) is not None:
             found.models.append(model)
-            data = document.data
-            names = (data.get("slug"), data.get("id"), document.stem)
+            names = (document.slug, document.data.get("id"))
             models |= {str(name): model for name in names if name is not None}
     syncs = list(documents(folder, "syncs"))
     if not found.models and not syncs:
         raise UsageError(
-            f"{folder}: no models/*.yaml and no syncs/*.yaml in there. Name the folder that Git Sync writes to."
+            f"{folder}: no models/*.yaml and no syncs/*.yaml in there. Name the folder Git Sync writes to."
         )
     kinds = _kinds(folder)
     for document in syncs:
@@ -87,11 +86,10 @@ def _model(document: Document, found: Found) -> FoundModel | None:
     sql = data.get("rawSql") or data.get("sql") or raw.get("sql") or query.get("sql") or query.get("rawSql")
     dbt = next((data[key] for key in ("dbt", "dbt_cloud", "dbtModel", "dbtModelId") if data.get(key)), None)
     table = data.get("table")
-    name = str(data.get("slug") or data.get("name") or document.stem)
     key = data.get("primaryKey") or data.get("primary_key") or data.get("key")
     model = FoundModel(
         document.file,
-        named(name),
+        named(document.slug),
         None if key is None else str(key),
         sql=sql if isinstance(sql, str) else data["query"] if isinstance(data.get("query"), str) else None,
         ref=_dbt_name(dbt),

@@ -109,8 +109,8 @@ def letters(text: str) -> str:
 
 
 def type_of(kind: str | None, name: str) -> tuple[str | None, bool]:
-    """Our type for theirs, or where they say none, for the name of the destination; and whether it was guessed
-    from that."""
+    """Our type for theirs, or where they say none, for the name of the destination; and whether it was
+    guessed from that."""
     if kind is not None:
         return TYPES.get(letters(kind)), False
     plain = letters(name)

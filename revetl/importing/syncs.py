@@ -28,8 +28,8 @@ class Destinations:
         """The name of a destination with that configuration: one that is there, of which the same is written
         but for what comes from the environment, else a new one."""
         about = {key: value for key, value in config.items() if not is_template(value)}
-        kind = named("_".join(str(value) for key, value in about.items() if key in OBJECTS.values()))
-        for each in (name, f"{name}_{kind}", *(f"{name}_{number}" for number in range(2, 1_000))):
+        things = [f"{name}_{named(str(about[key]))}" for key in OBJECTS.values() if key in about]
+        for each in (name, *things, *(f"{name}_{number}" for number in range(2, 1_000))):
             there = self.taken.get(each, self.new.get(each))
             if there is None:
                 self.new[each] = config
@@ -139,7 +139,7 @@ def _identifiers(
 
 
 def _known_as(name: str, identifiers: tuple[Identifier, ...]) -> str | None:
-    """Our name of an identifier that a tool calls by it, by the column it is of, or by either in other words."""
+    """Our name of an identifier that a tool calls by it, or by the column it is of, however it is spelt."""
     plain = letters(name)
     for each in identifiers:
         if plain in (letters(each.name), letters(each.column)):

@@ -43,7 +43,10 @@ def made_of(workspace: Workspace, found: Found) -> Imported:
     made = Imported()
     destinations = Destinations(taken=dict(workspace.config.destinations))
     for model in found.models:
-        name = f"{model.name}_audience" if model.ref == model.name else model.name
+        name = model.name
+        if model.ref == name or (model.table is not None and _models_called(workspace, name)):
+            # It is what a model of the project makes, most likely; the audience is one on top of it.
+            name = f"{name}_audience"
         if model.key is None:
             found.note(model.source, "primaryKey", "the model has no key, and no audience is made of it")
             continue
@@ -71,19 +74,22 @@ def _check_free(workspace: Workspace, files: list[Path]) -> None:
     for file in files:
         if file.exists():
             raise UsageError(f"{file} is there already. Move it away, or rename the model in the export.")
+    for other in _models_called(workspace, files[0].stem):
+        raise UsageError(f"{other} is a model of the name '{files[0].stem}'. Rename the model in the export.")
+
+
+def _models_called(workspace: Workspace, name: str) -> list[Path]:
+    """The files of models of a name, of the project's and of revetl's own."""
     folders = [workspace.dbt.root / path for path in workspace.dbt.model_paths]
-    for folder in (*folders, dbt_project_dir() / "models"):
-        for other in folder.rglob(files[0].name):
-            raise UsageError(
-                f"{other} is a model of the name '{files[0].stem}'. Rename the model in the export."
-            )
+    folders.append(dbt_project_dir() / "models")
+    return [file for folder in folders for file in folder.rglob(f"{name}.sql")]
 
 
 def _sql(model: FoundModel, found: Found) -> str:
     if model.ref is not None:
-        return f"select * from {{{{ ref('{model.ref}') }}}}\n"
+        return f"select * from {{{{ ref('{model.ref}') }}}}\n"  # noqa: S608  it is a file, and theirs
     if model.sql is None:
-        return f"select * from {model.table}\n"
+        return f"select * from {model.table}\n"  # noqa: S608
     sql = model.sql.strip().rstrip(";").rstrip()
     if is_template(sql):
         found.note(model.source, "rawSql", "has a template in it, which is kept as a text; mend it by hand")
@@ -103,11 +109,15 @@ def _yaml(model: FoundModel, name: str, destinations: Destinations, found: Found
     config: dict[str, Any] = {}
     if tags := sorted({tag for sync in model.syncs for tag in sync.tags}):
         config["tags"] = tags
-    config["meta"] = {"revetl": {"key": model.key, **({"sync": syncs} if syncs else {})}}
+    if syncs:
+        config["meta"] = {"revetl": {"key": model.key, "sync": syncs}}
+    else:
+        why = "none from it is carried over, so it is a model and no audience until it has meta.revetl"
+        found.note(model.source, "syncs", why)
     about = {
         "name": name,
         "description": model.description or f"Imported from {found.tool}: {model.source}.",
-        "config": config,
+        **({"config": config} if config else {}),
         "columns": [{"name": model.key, "description": "The key.", "data_tests": ["not_null", "unique"]}],
     }
     return _dump({"version": 2, "models": [about]})
