@@ -94,6 +94,7 @@ LOOKUPS = {
 
 ALSO = {
     "google_ads": ("developer_token", "client_id", "client_secret", "refresh_token"),
+    "google_analytics": ("measurement_id",),
     "linkedin_ads": ("access_token",),
     "mailchimp": ("api_key",),
     "pipedrive": ("api_token",),

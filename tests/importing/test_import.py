@@ -144,6 +144,32 @@ def test_what_is_written_loads(tool: str, shop: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_destination_of_each_kind_loads(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TO_GOOGLEADS", "TO_GOOGLEADSCUSTOMERMATCH"):
+        # It is checked by its form.
+        monkeypatch.setenv(f"{name}_CUSTOMER_ID", "1234567890")
+    export = tmp_path / "export"
+    (export / "syncs").mkdir(parents=True)
+    model = {"slug": "people", "primaryKey": "user_id", "rawSql": "select 1 as user_id, 'x' as last_name"}
+    (export / "models.json").write_text(json.dumps([model]))
+    names = {"salesforce": "LastName", "salesforcesandbox": "LastName"}
+    for kind in THEIRS:
+        mappings = [{"from": "last_name", "to": names.get(kind, "name"), "type": "standard"}]
+        config: dict[str, Any] = {"mode": "upsert", "mappings": mappings}
+        if kind.startswith("salesforce"):
+            config["externalIdMapping"] = {"from": "user_id", "to": "Shop_Id__c"}
+        sync = {"model": "people", "destination": f"to-{kind}", "config": config}
+        (export / "syncs" / f"{kind}.yaml").write_text(yaml.safe_dump(sync))
+    manifest = {f"to-{kind}": {"type": kind} for kind in THEIRS}
+    (export / "destinations.yaml").write_text(yaml.safe_dump(manifest))
+    made = import_export(Workspace(_options(shop)), "hightouch", export, writes=True)
+    assert len(made.destinations) == len(THEIRS)
+    assert validate(_options(shop), secrets=False) == []
+
+
+@pytest.mark.slow
 def test_what_is_written_builds_and_plans(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRAZE_EU_BASE_URL", "https://rest.fra-01.braze.eu")
     _imported(shop, "hightouch", writes=True)
