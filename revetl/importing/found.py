@@ -115,7 +115,8 @@ def documents(folder: Path, *names: str) -> Iterator[Document]:
 
 
 def _resources(read: Any, name: str) -> list[Mapping[str, Any]]:
-    for key in ("data", name):
+    # A manifest lists sources, too.
+    for key in ("data", "destinations" if name.startswith("manifest") else name):
         if isinstance(read, Mapping) and isinstance(read.get(key), list | dict):
             read = read[key]
     if isinstance(read, Mapping) and read and all(isinstance(each, Mapping) for each in read.values()):

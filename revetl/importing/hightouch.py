@@ -36,7 +36,6 @@ _CONFIG_WORDS = (
     " eventTimestamp timestampColumn"
 )
 _CONFIG_KEYS = frozenset(_CONFIG_WORDS.split())
-_MANIFESTS = ("destinations", "manifest", "manifest-destinations", "manifest_destinations")
 
 
 def read_hightouch(folder: Path) -> Found:
@@ -67,13 +66,12 @@ def read_hightouch(folder: Path) -> Found:
 def _kinds(folder: Path) -> dict[str, tuple[str, str]]:
     """Slug and type of the destinations, by their slug and by their id."""
     kinds: dict[str, tuple[str, str]] = {}
-    for manifest in _MANIFESTS:
-        for document in documents(folder, manifest):
-            listed = document.data.get("destinations", document.data)
-            entries = listed if isinstance(listed, list) else [listed]
-            for each in (each for each in entries if isinstance(each, Mapping) and "type" in each):
-                slug = str(each.get("slug") or each.get("name"))
-                kinds |= {str(name): (slug, str(each["type"])) for name in (slug, each.get("id")) if name}
+    manifests = sorted({file.stem for file in folder.glob("manifest*")})
+    for document in documents(folder, "destinations", *manifests):
+        each = document.data
+        if "type" in each:
+            slug = str(each.get("slug") or each.get("name"))
+            kinds |= {str(name): (slug, str(each["type"])) for name in (slug, each.get("id")) if name}
     return kinds
 
 

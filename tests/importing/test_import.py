@@ -163,7 +163,7 @@ def test_a_destination_of_each_kind_loads(
         sync = {"model": "people", "destination": f"to-{kind}", "config": config}
         (export / "syncs" / f"{kind}.yaml").write_text(yaml.safe_dump(sync))
     manifest = {f"to-{kind}": {"type": kind} for kind in THEIRS}
-    (export / "destinations.yaml").write_text(yaml.safe_dump(manifest))
+    (export / "manifest.yaml").write_text(yaml.safe_dump({"sources": {}, "destinations": manifest}))
     made = import_export(Workspace(_options(shop)), "hightouch", export, writes=True)
     assert len(made.destinations) == len(THEIRS)
     assert validate(_options(shop), secrets=False) == []
