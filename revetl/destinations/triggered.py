@@ -114,9 +114,7 @@ class Triggered(Destination):
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         named = self.audience_of(whole.audience)
         if named is None:
-            raise Refused(
-                f"{self.type}: syncs: has no sync of audience '{whole.audience}'. Add it, or set sync_id."
-            )
+            raise Refused(f"{self.type}: syncs: names none for '{whole.audience}'. Add it, or set sync_id.")
         sync = yield from self.known_as(named)
         for attempt in range(_ROUNDS):
             response = yield self.start(sync, f"{whole.run_id}-{attempt}")

@@ -209,15 +209,18 @@ def test_destinations_that_are_there_are_used(shop: Path) -> None:
 
 def test_the_command_says_what_it_would_do(shop: Path, tmp_path: Path) -> None:
     arguments = ["import", "census", str(EXPORTS / "census"), "--project-dir", str(shop)]
-    done = CliRunner().invoke(cli, [*arguments, "--profiles-dir", str(shop), "-o", "json", "--strict"])
-    assert done.exception is None, done.output
+    arguments += ["--profiles-dir", str(shop), "-o", "json"]
+    done = CliRunner().invoke(cli, [*arguments, "--strict"], standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 1)
+    done = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 0)
     said = json.loads(done.stdout)
     assert (said["written"], len(said["not_carried_over"]) > 5) == (False, True)
     assert "Liquid" in done.stderr
     empty = tmp_path / "empty"
     empty.mkdir()
     arguments[2] = str(empty)
-    done = CliRunner().invoke(cli, [*arguments, "--profiles-dir", str(shop)])
+    done = CliRunner().invoke(cli, arguments)
     assert isinstance(done.exception, UsageError)
     assert "no syncs.json in there" in str(done.exception)
 
