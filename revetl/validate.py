@@ -7,7 +7,7 @@ sentences are the run's. At the end the whole of what passed is put to the run's
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar
@@ -217,7 +217,8 @@ class _Checker:
         if sync.config.function is not None:
             self._errors.of(Function(self._workspace.root, sync.config.function).check_file)
         key, columns = sync.audience.key, self._columns_of(sync)
-        for config in _pieces(key, sync.config):
+        required = [each.name for each in destination.declared if each.required]
+        for config in _pieces(key, sync.config, required):
             self._errors.of(make_mapping, key, config, destination, columns, sync.place)
             columns = {**columns, key: columns.get(key, "")}
 
@@ -288,15 +289,26 @@ def _readable_entries(model: dbt.Model, place: str, wrong: set[tuple[int | str, 
             yield _Entry(Sync(audience, config, f"{place}.sync.{index}"), has_key)
 
 
-def _pieces(key: str, config: SyncConfig) -> Iterator[SyncConfig]:
-    """The mapping of a sync cut up: the key alone, each name alone, and the whole."""
-    nothing: dict[str, Any] = {"fields": {}, "identifiers": {}, "constants": {}, "timestamp": None}
+def _pieces(key: str, config: SyncConfig, required: Iterable[str]) -> Iterator[SyncConfig]:
+    """The mapping of a sync cut up: the key alone, each name alone, and the whole. The fields that the
+    destination makes nobody without are in every piece, where the whole may have them."""
+    nothing: dict[str, Any] = {"identifiers": {}, "constants": {}, "timestamp": None}
     nothing |= {"set_if_empty": (), "archive": {}}
+    fields = config.fields or {}
+    there = {*fields, *config.constants, *config.identifiers}
+    needed = {name: key for name in required if config.fields is None or name in there}
 
     def only(**parts: Any) -> SyncConfig:
-        return config.model_copy(update={**nothing, **parts})
+        own = parts.get("fields", {})
+        # A name that has its constant, and no field, keeps to that.
+        kept = {
+            name: text
+            for name, text in needed.items()
+            if name in own or name not in parts.get("constants", {})
+        }
+        whole = None if own is None else {**kept, **own}
+        return config.model_copy(update={**nothing, **parts, "fields": whole})
 
-    fields = config.fields or {}
     yield only()
     for name, text in config.identifiers.items():
         yield only(identifiers={name: text})

@@ -31,6 +31,7 @@ _COMMANDS = {
     "why": "why",
     "test": "test",
     "audience": "audience",
+    "import": "importing",
     "destinations": "destinations",
     "identity": "identity",
     "protocols": "protocols",

@@ -106,11 +106,12 @@ def _demo(folder: Path, target: str, *, everywhere: bool) -> None:
     if counts:
         click.secho("\nWhat each destination holds of the audience everywhere:", bold=True)
     for name, count in counts.items():
-        click.echo(f"  {name:<24} {count:>5,} members")
+        click.echo(f"  {name:<24} {count:>5,} members" if count else f"  {name:<24} its own sync has run")
 
 
 def _everywhere(folder: Path, shell: _Shell, url: str) -> dict[str, int]:
-    """Sync one more audience to every destination that is played, and count its members in each."""
+    """Sync one more audience to every destination that is played, and count its members in each: none
+    where a sync of the tool's own was triggered."""
     import httpx
 
     from revetl.sandbox.setups import setups
@@ -126,7 +127,11 @@ def _everywhere(folder: Path, shell: _Shell, url: str) -> dict[str, int]:
     shell.run("dbt", "build", "--quiet", "--select", "everywhere", "--vars", f"{{as_of: {SECOND}}}")
     shell.run("revetl", "sync", "audience", "everywhere")
     held = {kind: httpx.get(f"{url}/_/members/{kind}").json()["audiences"] for kind in destinations}
-    return {kind: audiences["everywhere"]["count"] for kind, audiences in held.items()}
+    # A subscription group is told by its id, and holds all of them.
+    return {
+        kind: max((each["count"] for each in audiences.values()), default=0)
+        for kind, audiences in held.items()
+    }
 
 
 class _Shell:

@@ -12,6 +12,7 @@ from revetl.errors import UsageError, nearest
 TYPES = {
     "amplitude": "Amplitude",
     "braze": "Braze",
+    "census": "Census",
     "close": "Close",
     "copper": "Copper",
     "customer_io": "CustomerIo",
@@ -21,6 +22,7 @@ TYPES = {
     "google_ads": "GoogleAds",
     "google_analytics": "GoogleAnalytics",
     "heap": "Heap",
+    "hightouch": "Hightouch",
     "hubspot": "HubSpot",
     "intercom": "Intercom",
     "iterable": "IterableProject",
@@ -30,6 +32,7 @@ TYPES = {
     "mixpanel": "Mixpanel",
     "pendo": "Pendo",
     "pipedrive": "Pipedrive",
+    "polytomic": "Polytomic",
     "salesforce": "Salesforce",
     "segment": "Segment",
     "sendgrid": "SendGrid",

@@ -209,6 +209,29 @@ def test_what_is_right_is_passed_and_runs(
     assert (errors_of(project), refusal(project)) == ([], None)
 
 
+@pytest.mark.parametrize(
+    ("keys", "errors"),
+    [
+        ({"fields": {"LastName": "email"}}, 0),
+        ({"fields": {"Score__c": "score"}, "constants": {"LastName": "?"}}, 0),
+        ({"fields": {"Score__c": "score"}}, 1),
+    ],
+)
+def test_a_field_that_nobody_is_made_without(project: ProjectFolder, keys: Any, errors: int) -> None:
+    salesforce = {
+        "type": "salesforce",
+        "access_token": "x",
+        "external_id_field": "Shop_Id__c",
+        "base_url": "https://shop.my.salesforce.com",
+    }
+    meta = {**KEY, "sync": [{"to": "sf", "mode": "upsert", **keys}]}
+    crm = {"type": "webhook", "url": "https://crm.example"}
+    found = errors_of(shop(project, meta, {"destinations": {"sf": salesforce, "crm": crm}}))
+    assert (
+        len([each for each in found if "creates nobody without 'LastName'" in each]) == len(found) == errors
+    )
+
+
 def test_every_error_at_once(project: ProjectFolder, cli: Cli) -> None:
     meta = {
         **KEY,

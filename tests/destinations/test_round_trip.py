@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
@@ -50,13 +51,15 @@ pytestmark = pytest.mark.slow
 class Shown:
     """A file of tests/destinations/sandbox/: how the sandbox shows what a destination holds. `person` is what
     it calls person `i`, hashed where `hashed` is set, and `score` the field in which a change shows.
-    `rejects`: it can refuse one record of many."""
+    `rejects`: it can refuse one record of many. `triggers`: it holds nobody, and a sync of its own is
+    triggered for whatever has changed."""
 
     key: str = "user_id"
     person: str = "u{i}"
     hashed: bool = False
     score: str | None = None
     rejects: bool = True
+    triggers: bool = False
 
     def called(self, i: int) -> str:
         """What the sandbox calls a person."""
@@ -97,7 +100,7 @@ def test_what_is_held_is_the_audience(
     project = ProjectFolder(tmp_path / "shop", {name: {"retries": 12, **setup.destination(sandbox.url)}})
     meta = {"key": shown.key, "sync": [{"to": name, "max_change": 2, **setup.sync}]}
     project.audience("vips", people(0, 1_200, "7"), meta)
-    refused = [i for i in range(1_200) if shown.rejects and i % 50 == 33]
+    refused = [i for i in range(1_200) if shown.rejects and not shown.triggers and i % 50 == 33]
     names = "|".join(shown.called(i) for i in refused)
     sandbox.misbehave(*FAULTS[faults], *([{"kind": "reject", "pattern": f"^({names})$"}] if refused else []))
     _deliver(project)
@@ -125,6 +128,10 @@ def _deliver(project: ProjectFolder, *, retry: bool = False) -> None:
 
 
 def _compare(sandbox: SandboxClient, name: str, shown: Shown, scores: dict[int, int]) -> None:
+    if shown.triggers:
+        assert any(entry["operation"] == "trigger" and entry["applied"] for entry in sandbox.requests(name))
+        httpx.delete(f"{sandbox.url}/_/requests/{name}")
+        return
     held = sandbox.members(name, "vips")
     assert set(held) == {shown.called(i) for i in scores}
     if shown.score is not None:

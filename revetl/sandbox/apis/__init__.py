@@ -11,6 +11,7 @@ from revetl.sandbox.apis.base import Api, Sent
 
 PLAYED: dict[str, str] = {
     "amplitude": "AmplitudeApi",
+    "census": "CensusApi",
     "close": "CloseApi",
     "copper": "CopperApi",
     "customer_io": "CustomerIoApi",
@@ -20,6 +21,7 @@ PLAYED: dict[str, str] = {
     "google_ads": "GoogleAdsApi",
     "google_analytics": "GoogleAnalyticsApi",
     "heap": "HeapApi",
+    "hightouch": "HightouchApi",
     "hubspot": "HubSpotApi",
     "intercom": "IntercomApi",
     "iterable": "IterableApi",
@@ -29,6 +31,7 @@ PLAYED: dict[str, str] = {
     "mixpanel": "MixpanelApi",
     "pendo": "PendoApi",
     "pipedrive": "PipedriveApi",
+    "polytomic": "PolytomicApi",
     "salesforce": "SalesforceApi",
     "sendgrid": "SendGridApi",
     "snap_ads": "SnapAdsApi",

@@ -1,0 +1,151 @@
+"""What an export says, in words of its own: models, and the syncs from each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from revetl.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Note:
+    """What could not be carried over: the file (of the export), the key in it, and why."""
+
+    file: str
+    key: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.key}: {self.why}"
+
+
+@dataclass
+class FoundSync:
+    """One sync: to the destination `to`, of the kind that the tool calls `kind`. `fields`, `identifiers` and
+    `constants` have the destination's names; `source` is the file that says it."""
+
+    source: str
+    to: str
+    kind: str | None
+    mode: str
+    object: str | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+    identifiers: dict[str, str] = field(default_factory=dict)
+    constants: dict[str, Any] = field(default_factory=dict)
+    set_if_empty: list[str] = field(default_factory=list)
+    skips_nulls: bool = False
+    event: str | None = None
+    timestamp: str | None = None
+    tags: list[str] = field(default_factory=list)
+    takes_all_columns: bool = False
+
+
+@dataclass
+class FoundModel:
+    """One model: its SQL, or the dbt model that it is (`ref`), or a table; and the syncs from it."""
+
+    source: str
+    name: str
+    key: str | None
+    sql: str | None = None
+    ref: str | None = None
+    table: str | None = None
+    description: str = ""
+    syncs: list[FoundSync] = field(default_factory=list)
+
+
+@dataclass
+class Found:
+    """What an export has, and what of it could not be read."""
+
+    tool: str
+    models: list[FoundModel] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+    def note(self, file: str, key: str, why: str) -> None:
+        self.notes.append(Note(file, key, why))
+
+
+Reader = Callable[[Path], Found]
+
+
+def leave_nulls_out(sync: FoundSync, skipping: Iterable[bool | None], key: str, found: Found) -> None:
+    """Have a sync leave nulls out where all of its fields do; note it where only some do."""
+    said = [skips for skips in skipping if skips is not None]
+    sync.skips_nulls = bool(said) and all(said)
+    if any(said) and not sync.skips_nulls:
+        found.note(sync.source, key, "some leave nulls out, some do not; null: is for all of a sync")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One resource of an export, and the file that has it."""
+
+    file: str
+    data: Mapping[str, Any]
+
+    @property
+    def slug(self) -> str:
+        """What other files call it: what it says, or its file's name where it has one for itself."""
+        own = Path(self.file)
+        said = self.data.get("slug") or (own.stem if own.parent.name else self.data.get("name"))
+        return str(said or own.stem)
+
+
+def documents(folder: Path, *names: str) -> Iterator[Document]:
+    """The resources in `folder/NAME.yaml` (or .yml, .json), and in all such files below `folder/NAME/`: one a
+    file, a list of them, an API's answer with a list under `data`, or under the name itself, or resources by
+    their slug. Raises UsageError for a file that is neither YAML nor JSON."""
+    for name in names:
+        files = [folder / f"{name}{end}" for end in (".yaml", ".yml", ".json")]
+        files += sorted(
+            file for file in (folder / name).rglob("*") if file.suffix in {".yaml", ".yml", ".json"}
+        )
+        for file in files:
+            if file.is_file():
+                shown = str(file.relative_to(folder))
+                yield from (Document(shown, each) for each in _resources(_read(file), name))
+
+
+def _resources(read: Any, name: str) -> list[Mapping[str, Any]]:
+    # A manifest lists sources, too.
+    for key in ("data", "destinations" if name.startswith("manifest") else name):
+        if isinstance(read, Mapping) and isinstance(read.get(key), list | dict):
+            read = read[key]
+    if isinstance(read, Mapping) and read and all(isinstance(each, Mapping) for each in read.values()):
+        # Where every key is a resource's own: one that is a resource itself has texts among its values.
+        read = [{"slug": slug, **each} for slug, each in read.items()]
+    listed = read if isinstance(read, list) else [read]
+    return [each for each in listed if isinstance(each, Mapping)]
+
+
+def _read(file: Path) -> Any:
+    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        return orjson.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except (orjson.JSONDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{file}: cannot be read as {file.suffix[1:]} ({reason}).") from None
+
+
+def named(text: str) -> str:
+    """A name as dbt and revetl.yml take it: lower-case letters, digits and underscores."""
+    words = re.sub(r"[^a-z0-9]+", "_", str(text).lower()).strip("_") or "unnamed"
+    return f"_{words}" if words[0].isdigit() else words
+
+
+def column(name: str) -> str:
+    """A column as an expression: quoted where it is not a plain name."""
+    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
+
+
+def is_template(value: object) -> bool:
+    """Whether a text has Liquid or Jinja in it."""
+    return isinstance(value, str) and bool(re.search(r"\{\{|\{%|\{#", value))

@@ -1,0 +1,66 @@
+"""Syncs and runs of a Hightouch workspace: docs/destinations/hightouch.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from revetl.sandbox.apis import runs
+from revetl.sandbox.apis.base import Answer, Call, Sent
+from revetl.sandbox.rules import Rule
+from revetl.sandbox.store import Held
+
+
+@dataclass(frozen=True)
+class HightouchApi:
+    """Triggers, and the states of runs. A sync that is looked for by its slug has the id 1001."""
+
+    name: str = "hightouch"
+
+    def read(self, sent: Sent, held: Held) -> Call | Answer:
+        if not sent.bearer:
+            return Answer(401, "Unauthorized")
+        match sent.method, sent.parts:
+            case "GET", ["syncs"]:
+                slug = sent.asked.get("slug")
+                found = [] if slug == runs.UNKNOWN else [{"id": 1001, "slug": slug or "a-sync"}]
+                return Call({"data": found, "hasMore": False}, [], "find")
+            case "POST", ["syncs", sync, "trigger"]:
+                if sync == runs.UNKNOWN:
+                    return _not_found(sync)
+                if not isinstance(sent.json().get("fullResync", False), bool):
+                    return Answer(422, {"message": "Validation failed", "details": {}})
+                return Call(sent.json(), [sync], "trigger")
+            case "GET", ["syncs", sync, "runs"]:
+                run = sent.asked.get("runId")
+                if run is not None and runs.run_of(held, run) is None:
+                    return Call([], [], "runs")
+                return Call(
+                    [run] if run else runs.runs_of(held, sync)[: int(sent.asked["limit"])], [], "runs"
+                )
+        return _not_found(sent.path)
+
+    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+        match call.operation:
+            case "find":
+                return Answer(200, call.body)
+            case "trigger":
+                return Answer(200, {"id": runs.begin(held, call.ids[0], rejecting)}, applied=True)
+        return Answer(200, {"data": [_shown(held, run) for run in call.body], "hasMore": False})
+
+
+def _shown(held: Held, id_: str) -> dict[str, Any]:
+    run = runs.look(held, id_)
+    error = runs.failure(run)
+    if not runs.is_over(run):
+        status = "processing"
+    elif error is not None:
+        status = "failed"
+    else:
+        status = "warning" if runs.rejected(run) else "success"
+    failed = {"addedCount": runs.rejected(run), "changedCount": 0, "removedCount": 0}
+    return {"id": int(id_), "status": status, "failedRows": failed} | ({"error": error} if error else {})
+
+
+def _not_found(what: str) -> Answer:
+    return Answer(404, {"message": f"{what} was not found"})
