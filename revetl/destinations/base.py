@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Annotated, Any, ClassVar, NamedTuple, get_args
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
 
 import httpx
 import orjson
@@ -46,8 +47,10 @@ __all__ = [
     "verdict",
 ]
 
-SENSITIVE = re.compile("auth|key|token|secret|signature|cookie|password|credential", re.IGNORECASE)
-"""Names of headers whose values are not shown."""
+SENSITIVE = re.compile(
+    "auth|key|token|secret|signature|cookie|pass|pwd|credential|connection_string", re.IGNORECASE
+)
+"""Names of headers, and of options of connections, whose values are not shown."""
 
 
 class Member(NamedTuple):
@@ -189,6 +192,25 @@ class Destination(Checked):
         return whole
         yield
 
+    def finish(self, whole: Records, counts: Mapping[str, int]) -> Asking[None]:
+        """What is to be said after the last batch, once a run in which every record was answered. `counts`
+        are the records that were accepted, by operation. A run that fails here is no success."""
+        return
+        yield
+
+    def takes_whole(self, mode: str) -> bool:
+        """Whether each run that changes anything gives it the whole audience: as after a run that was not
+        finished, every member is then sent, and who left is only counted."""
+        return False
+
+    def placed(self, root: Path) -> Self:
+        """The same, with the paths in its configuration that are relative taken from `root`."""
+        return self
+
+    def connection_options(self) -> Mapping[str, Any]:
+        """What its requests are carried with, where they go to another place than a web address."""
+        return {}
+
     def probe(self) -> httpx.Request:
         """A harmless request that needs the credentials, for `revetl debug`."""
         raise NotImplementedError  # where it is not overridden, `can_probe` is false
@@ -326,6 +348,17 @@ class Destination(Checked):
         """Every secret value of the configuration, to be kept out of whatever is shown."""
         values = [getattr(self, name) for name in self.__class__.model_fields]
         found = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        for headers in (value for value in values if isinstance(value, Mapping)):
-            found += [value for name, value in headers.items() if SENSITIVE.search(name)]
+        for named in (value for value in values if isinstance(value, Mapping)):
+            found += _secrets_in(named)
         return tuple(found)
+
+
+def _secrets_in(named: Mapping[str, Any]) -> list[str]:
+    """The values of a mapping whose names say that they are secret."""
+    found: list[str] = []
+    for name, value in named.items():
+        if isinstance(value, Mapping):
+            found += _secrets_in(value)
+        elif SENSITIVE.search(str(name)) and isinstance(value, str | int) and not isinstance(value, bool):
+            found.append(str(value))
+    return found
