@@ -57,11 +57,18 @@ class Options:
 
 @dataclass(frozen=True)
 class Target:
-    """One output of a profile, rendered: where the warehouse is."""
+    """One output of a profile, rendered: where the warehouse is. `place` is where users have written it, when
+    that is not a profile."""
 
     name: str
     type: str
     config: Mapping[str, Any]
+    place: str = ""
+
+    @property
+    def called(self) -> str:
+        """What users call it."""
+        return self.place or f"profiles.yml: target '{self.name}'"
 
 
 @dataclass(frozen=True)

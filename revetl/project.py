@@ -195,7 +195,7 @@ class Workspace:
             placeholders=placeholders,
             way_out=f", or use --to to leave {sync.config.to} out",
         )
-        destination = make_destination(config, place)
+        destination = make_destination(config, place).placed(self.root)
         for name in destination.secret_names():
             if "{{" not in str(_written(self._destination_config(sync), name)):
                 self.say(

@@ -13,6 +13,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from revetl import logs, telemetry
 from revetl.budget import Budget, account
+from revetl.carriers import carrier_of, place_of
 from revetl.destinations.base import Destination, Verdict
 from revetl.errors import DestinationRefused
 from revetl.limits import quota_wait, retry_after
@@ -86,8 +87,6 @@ class Transport:
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Transport:
-        from httpx_aiohttp import AiohttpTransport
-
         in_flight = self._destination.max_in_flight
         self._budget = Budget(
             account(self._destination.base_url, self._destination.secrets()),
@@ -99,7 +98,7 @@ class Transport:
         limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
         self._client = await self._stack.enter_async_context(
             httpx.AsyncClient(
-                transport=AiohttpTransport(limits=limits, verify=self._destination.tls() or True),
+                transport=carrier_of(self._destination, limits),
                 timeout=self._destination.timeout,
                 auth=self._auth,
             )
@@ -187,7 +186,7 @@ class Transport:
             attempts.maybe_applied |= response.status_code >= 500
             raise _TryAgain(self._said(response), after=after, limited=limited)
         if what is Verdict.FATAL:
-            raise DestinationRefused(f"{request.url.host} refused us: {self._said(response)}.")
+            raise DestinationRefused(f"{place_of(request.url)} refused us: {self._said(response)}.")
         self._answered += 1
         self._dry_requests = 0
         self._dry_since = None
@@ -225,13 +224,13 @@ class Transport:
         why = self._open_for or self.redact(str(error))
         if self._open_for is None and (unreachable or self._dry_requests >= in_a_row):
             self._open_for = why
-            logs.event("circuit_open", host=request.url.host, why=why)
+            logs.event("circuit_open", host=place_of(request.url), why=why)
         return self._error(request, why, attempts, CircuitOpen if self._open_for else GaveUp)
 
     def _error(self, request: httpx.Request, why: str, attempts: _Attempts, kind: type[GaveUp]) -> GaveUp:
         return kind(
-            f"{request.url.host} could not be delivered to: {why}. What it did not acknowledge is not taken "
-            "for delivered; run the sync again when it is up.",
+            f"{place_of(request.url)} could not be delivered to: {why}. What it did not acknowledge is not "
+            "taken for delivered; run the sync again when it is up.",
             surely_unsent=not attempts.reached,
         )
 

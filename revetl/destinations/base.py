@@ -12,7 +12,8 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Annotated, Any, ClassVar, NamedTuple, get_args
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
 
 import httpx
 import orjson
@@ -47,8 +48,10 @@ __all__ = [
     "verdict",
 ]
 
-SENSITIVE = re.compile("auth|key|token|secret|signature|cookie|password|credential", re.IGNORECASE)
-"""Names of headers whose values are not shown."""
+SENSITIVE = re.compile(
+    "auth|key|token|secret|signature|cookie|pass|pwd|credential|connection_string", re.IGNORECASE
+)
+"""Names of headers, and of options of connections, whose values are not shown."""
 
 
 class Member(NamedTuple):
@@ -191,6 +194,25 @@ class Destination(Checked):
         sentence that says what to set, when they or the audience are not there."""
         return whole
         yield
+
+    def finish(self, whole: Records, counts: Mapping[str, int]) -> Asking[None]:
+        """What is to be said after the last batch, once a run in which every record was answered. `counts`
+        are the records that were accepted, by operation. A run that fails here is no success."""
+        return
+        yield
+
+    def takes_whole(self, mode: str) -> bool:
+        """Whether each run that changes anything gives it the whole audience: as after a run that was not
+        finished, every member is then sent, and who left is only counted."""
+        return False
+
+    def placed(self, root: Path) -> Self:
+        """The same, with the paths in its configuration that are relative taken from `root`."""
+        return self
+
+    def connection_options(self) -> Mapping[str, Any]:
+        """What its requests are carried with, where they go to another place than a web address."""
+        return {}
 
     def probe(self) -> httpx.Request:
         """A harmless request that needs the credentials, for `revetl debug`."""
@@ -358,8 +380,9 @@ def _secrets_in(value: object) -> Iterator[str]:
             yield from _secrets_in(getattr(value, name))
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            if isinstance(inner, str) and SENSITIVE.search(str(name)) and "${" not in inner:
-                yield inner
+            is_text = isinstance(inner, str | int) and not isinstance(inner, bool)
+            if is_text and SENSITIVE.search(str(name)) and "${" not in str(inner):
+                yield str(inner)
             yield from _secrets_in(inner)
     elif isinstance(value, list | tuple):
         for inner in value:

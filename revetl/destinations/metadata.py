@@ -24,7 +24,7 @@ def check_fields(destination: str, fields: Mapping[str, str], there: Mapping[str
     for name, given in fields.items():
         if name not in there:
             raise Refused(f"{destination} has no field '{name}' to write. {nearest(name, there)}")
-        wanted, kind = there[name], _kind(given)
+        wanted, kind = there[name], kind_of(given)
         if wanted not in (None, TEXT, kind) and kind is not None:
             raise Refused(
                 f"{destination}: field '{name}' takes a {wanted}, and is given {given}. "
@@ -32,7 +32,7 @@ def check_fields(destination: str, fields: Mapping[str, str], there: Mapping[str
             )
 
 
-def _kind(engine_type: str) -> str | None:
+def kind_of(engine_type: str) -> str | None:
     """The kind of an engine's type; None where it is of no such."""
     lower = engine_type.lower()
     for kind, words in _KINDS.items():

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 import httpx
 import orjson
 
+from revetl.carriers import place_of
 from revetl.destinations.base import Asking, Refused, Step, Unfinished, Wait
 from revetl.transport import GaveUp, Transport
 
@@ -50,12 +51,12 @@ async def converse(transport: Transport, flow: Asking[T], step: Step | None = No
                 what = f"what its API does not ({error!r})" if is_json else f"what is not JSON ({error})"
                 excerpt = response.text[:_EXCERPT]
                 raise Refused(
-                    f"{response.request.url.host} answered {what}: {excerpt} Is the address right?"
+                    f"{place_of(response.request.url)} answered {what}: {excerpt} Is the address right?"
                 ) from None
     except StopIteration as end:
         return Ended(end.value, response, unsure)
     except Unfinished as error:
-        where = "the destination" if response is None else response.request.url.host
+        where = "the destination" if response is None else place_of(response.request.url)
         raise GaveUp(
             f"{where} has not said what became of a batch: {error}. It is sent again with the next run.",
             surely_unsent=False,

@@ -36,7 +36,8 @@ class Said:
 class Delivery:
     """One run's way through its spool. `on_progress` is told how many records got an answer; `on_tick` is
     awaited now and then, so that the state can follow the journal; `may_send` is whether the run has its
-    lease, asked before every batch."""
+    lease, asked before every batch. `ends_whole`: the destination is to be told of the end though nobody is
+    sent."""
 
     destination: Destination
     mode: str
@@ -48,6 +49,7 @@ class Delivery:
     on_progress: Callable[[int], None]
     on_tick: Callable[[], Awaitable[None]]
     may_send: Callable[[], bool]
+    ends_whole: bool = False
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     error: DestinationRefused | Locked | None = None
     _cutting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -57,13 +59,17 @@ class Delivery:
         when another run took the lease; what was acknowledged until then is in the journal. Ends early when
         `stop` is set."""
         async with Transport(self.destination) as transport:
-            if any(self.spool.rows(operation) for operation in OPERATIONS):
+            has_records = any(self.spool.rows(operation) for operation in OPERATIONS)
+            if has_records or self.ends_whole:
                 await self._prepare(transport)
             for operation in OPERATIONS:
                 # All removes are acknowledged before the first update goes out, and so on.
                 await self._deliver(transport, operation)
                 if self.stop.is_set() or self.error is not None:
                     break
+            else:
+                if has_records or self.ends_whole:
+                    await self._finish(transport)
         if self.error is not None:
             raise self.error
 
@@ -74,6 +80,14 @@ class Delivery:
         except (Refused, NotAccepted) as error:
             raise DestinationRefused(transport.redact(str(error))) from None
         self.whole = ended.value
+
+    async def _finish(self, transport: Transport) -> None:
+        """Say what is to be said when every record was answered."""
+        counts = await asyncio.to_thread(self.journal.counts)
+        try:
+            await converse(transport, self.destination.finish(self.whole, counts["delivered"]))
+        except (Refused, NotAccepted) as error:
+            raise DestinationRefused(transport.redact(str(error))) from None
 
     async def _deliver(self, transport: Transport, operation: str) -> None:
         cuts = self._cuts(operation)

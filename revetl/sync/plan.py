@@ -71,8 +71,9 @@ class Plan:
     """What a sync would do. `causes` says why, by operation; `left_out` counts members who are not to be
     sent, by cause; `rejected` counts records that wait because the destination refused them and their rows
     have not changed since; `kept`, members who left under a key that another member took over; `new_fields`
-    and `old_fields` are those that a changed mapping brought and dropped. `digest` names the plan: it is
-    another when the audience or the state has moved."""
+    and `old_fields` are those that a changed mapping brought and dropped. `whole`: every member is sent, for
+    the destination takes nothing less. `digest` names the plan: it is another when the audience or the state
+    has moved."""
 
     sync: str
     audience: str
@@ -90,6 +91,7 @@ class Plan:
     new_fields: tuple[str, ...] = ()
     old_fields: tuple[str, ...] = ()
     stops: tuple[guard.Stop, ...] = ()
+    whole: bool = False
     digest: str | None = None
     preview: Preview | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 
+from revetl.carriers import place_of
 from revetl.destinations.base import Destination, Refused
 from revetl.errors import DestinationRefused
 from revetl.sync.loop import run_to_end
@@ -17,7 +18,7 @@ def probed(destination: Destination) -> str:
         return "not asked, as it has no call that changes nothing"
     request = destination.probe()
     response = run_to_end(lambda: _ask(destination, request))
-    return f"{request.url.host} answers {response.status_code}"
+    return f"{place_of(request.url)} answers {response.status_code}"
 
 
 async def _ask(destination: Destination, request: httpx.Request) -> httpx.Response:
@@ -27,4 +28,4 @@ async def _ask(destination: Destination, request: httpx.Request) -> httpx.Respon
             return await transport.send(request)
         except (NotAccepted, Refused) as error:
             said = transport.redact(str(error))
-            raise DestinationRefused(f"{request.url.host} refused a harmless call: {said}") from None
+            raise DestinationRefused(f"{place_of(request.url)} refused a harmless call: {said}") from None

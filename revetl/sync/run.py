@@ -41,6 +41,7 @@ from revetl.sync.shaping import Shaping, shaping_in
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.sync.state import Folder
 from revetl.sync.tables import Tables
+from revetl.sync.whole import is_due, made_whole
 from revetl.warehouse import Warehouse
 
 FOLD_SECONDS = 15.0
@@ -100,6 +101,9 @@ def plan_sync(
             return diff
         summary = previewed(diff, full_refresh=options.full_refresh, retry=options.retry)
         plan = judged(workspace, sync, diff, summary)
+        if is_due(destination, sync, diff, plan):
+            summary = previewed(diff, full_refresh=True, retry=options.retry)
+            plan = made_whole(plan, judged(workspace, sync, diff, summary))
         if any(stop.guard == "keys" for stop in plan.stops):
             return replace(plan, digest=None)
         shaping = shaping_in(workspace.root, sync, destination)
@@ -237,6 +241,8 @@ class Runner:
         plan = make_plan(
             self.workspace, self.sync, diff, full_refresh=options.full_refresh, retry=options.retry
         )
+        if is_due(self.destination, self.sync, diff, plan):
+            plan = made_whole(plan, make_plan(self.workspace, self.sync, diff, full_refresh=True))
         self.progress.on_plan(plan)
         about = {"sync": self.sync.name, "run_id": self.run_id}
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
@@ -245,7 +251,8 @@ class Runner:
         stops = guard.standing(plan.stops, options.force)
         stopped = guard.as_error(stops[0]) if stops else None
         if stopped is not None:
-            if not (guard.only_volume(stops) and plan.suppressed):
+            # A part of who is left is no whole audience.
+            if plan.whole or not (guard.only_volume(stops) and plan.suppressed):
                 return self._end_early(warehouse, plan, build, stopped)
             warehouse.run(diff.keep_suppressed())
         else:
@@ -254,7 +261,7 @@ class Runner:
             warehouse.run(diff.settle())
             warehouse.run(diff.dismiss())
         record_holdouts(self.sync, diff.members, warehouse, self.tables)
-        if not (plan.changes or plan.kept):
+        if not (plan.changes or plan.kept or plan.whole):
             return self._end_early(warehouse, plan, build, None)
         with warehouse.transaction():
             intents.intend(warehouse, self.tables, diff, self.run_id)
@@ -330,6 +337,7 @@ class Runner:
             on_progress=self.progress.on_records,
             on_tick=follow,
             may_send=lambda: ready.lease.live,
+            ends_whole=ready.plan.whole,
         )
         with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
             await delivery.run()

@@ -157,7 +157,7 @@ def open_warehouse(target: Target, opening: Opening) -> Warehouse:
     driver = DRIVERS[target.type]
     if importlib.util.find_spec(driver.package) is None:
         raise UsageError(
-            f"profiles.yml: target '{target.name}' is of type '{target.type}', and {driver.package} is not "
+            f"{target.called} is of type '{target.type}', and {driver.package} is not "
             f"installed here. Run `pip install 'revetl[{driver.extra}]'`."
         )
     opened: Warehouse = importlib.import_module(driver.module).open_engine(target, opening)
@@ -168,14 +168,11 @@ def check_target(target: Target) -> None:
     """Raises UsageError for a target that cannot be opened, whatever is there."""
     if target.type not in DRIVERS:
         raise UsageError(
-            f"profiles.yml: target '{target.name}' is of type '{target.type}', which revetl cannot open. "
+            f"{target.called} is of type '{target.type}', which revetl cannot open. "
             f"{nearest(target.type, DRIVERS)}"
         )
     if target.type == "duckdb" and str(target.config.get("path") or ":memory:") == ":memory:":
-        raise UsageError(
-            f"profiles.yml: target '{target.name}' has path ':memory:', which no other process can see. "
-            "Name a file."
-        )
+        raise UsageError(f"{target.called} has path ':memory:', which no other process can see. Name a file.")
 
 
 def database_of(target: Target) -> str | None:

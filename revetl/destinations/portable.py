@@ -1,0 +1,31 @@
+"""The few types that destinations of tables and files keep apart, from what engines call theirs."""
+
+from __future__ import annotations
+
+import re
+
+BOOLEAN, WHOLE, FLOAT, TEXT = "boolean", "bigint", "double", "text"
+DATE, MOMENT, DOCUMENT = "date", "timestamp", "json"
+
+_NESTED = re.compile(r"[\[<]|^(struct|map|array|record|variant|object|super|json|union|list|row)")
+_DECIMAL = re.compile(r"^(?:decimal|numeric|number|dec)\((\d+)(?:,\s*(\d+))?\)")
+_WORDS = (
+    (BOOLEAN, r"^bool|^bit$"),
+    (FLOAT, r"^(double|float|real|decimal|numeric|number|bignumeric|dec)"),
+    (TEXT, r"^(interval|uhugeint|hugeint|ubigint|time( |$|\()|timetz)"),
+    (WHOLE, r"^(u?(big|small|tiny|medium)?int|u?int\d*$|long$|short$|byteint$)"),
+    (MOMENT, r"^(timestamp|datetime|smalldatetime)"),
+    (DATE, r"^date$"),
+)
+
+
+def portable_type(engine_type: str) -> str:
+    """One of the names above, or decimal(digits, scale), for an engine's type; text for one that is none of
+    them, which holds whatever comes. A number of no stated digits is a double."""
+    lower = engine_type.strip().lower()
+    if _NESTED.search(lower):
+        return DOCUMENT
+    if found := _DECIMAL.match(lower):
+        digits, scale = min(int(found[1]), 38), int(found[2] or 0)
+        return f"decimal({digits},{scale})"
+    return next((name for name, words in _WORDS if re.search(words, lower)), TEXT)

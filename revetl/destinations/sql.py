@@ -1,0 +1,141 @@
+"""Tables of a warehouse or database of the user's own: docs/destinations/sql.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import quote
+
+import httpx
+from pydantic import BeforeValidator, Field, model_validator
+
+from revetl.destinations.base import Asking, Batch, Destination, Flow, Identifier, Record, Records, Result
+from revetl.destinations.flows import Refused
+from revetl.destinations.metadata import BOOLEAN, check_fields, kind_of
+from revetl.destinations.portable import MOMENT, TEXT, portable_type
+from revetl.destinations.records import looked_up_by
+from revetl.destinations.table_rows import EVENT, events_of, keys_of, rows_by_columns
+
+
+class Sql(Destination):
+    """People as rows of a table in any warehouse that revetl can open, by one MERGE a batch."""
+
+    batch: ClassVar[Batch] = Batch(records=5_000, bytes=8_000_000)
+    can_set_if_empty: ClassVar[bool] = True
+    identifiers: ClassVar[tuple[Identifier, ...]] = (
+        Identifier("user_id", column="user_id"),
+        Identifier("email", column="email"),
+        Identifier("phone", column="phone"),
+    )
+
+    type: Literal["sql"]
+    connection: Mapping[str, Any]
+    table: Annotated[str, Field(pattern=r"^[^./?#\s]+(\.[^./?#\s]+){0,2}$")]
+    base_url: str = "sql://warehouse"
+    create: bool = False
+    key: Annotated[
+        tuple[str, ...], BeforeValidator(lambda given: (given,) if isinstance(given, str) else given)
+    ] = ("user_id",)
+    removed: Literal["delete", "flag"] = "delete"
+    removed_column: str = "_removed_at"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _addressed(cls, given: Any) -> Any:
+        """The address by which errors and budgets name a connection."""
+        if (
+            not isinstance(given, Mapping)
+            or "base_url" in given
+            or not isinstance(given.get("connection"), Mapping)
+        ):
+            return given
+        options = given["connection"]
+        host = options.get("host") or options.get("account") or options.get("type") or "warehouse"
+        return {**given, "base_url": f"sql://{quote(str(host).strip('/'), safe='.:-_')}"}
+
+    @property
+    def known_by(self) -> tuple[Identifier, ...]:
+        if len(self.key) == 1:
+            return looked_up_by(self.key[0], self.identifiers)
+        return tuple(Identifier(name, column=name) for name in self.key)
+
+    def unusable(self, record: Record) -> str | None:
+        lacking = [name for name in self.key if record.identifiers.get(name) is None]
+        return f"its key has no {', '.join(lacking)}" if lacking else None
+
+    def placed(self, root: Path) -> Self:
+        path = self.connection.get("path")
+        if (
+            self.connection.get("type") != "duckdb"
+            or not isinstance(path, str)
+            or "://" in path
+            or ":" in path[:4]
+        ):
+            return self
+        return self.model_copy(update={"connection": {**self.connection, "path": str(root.resolve() / path)}})
+
+    def connection_options(self) -> Mapping[str, Any]:
+        return self.connection
+
+    def upsert(self, records: Records) -> Flow:
+        return self.send("upsert", records, self.flag(records, gone=False))
+
+    def remove(self, records: Records) -> Flow:
+        if self.removed == "delete":
+            return self.delete(records)
+        return self.send("update", keys_of(records), self.flag(records, gone=True))
+
+    def insert(self, records: Records) -> Flow:
+        return self.send("insert", records, {})
+
+    def change(self, records: Records) -> Flow:
+        return self.send("update", records, {})
+
+    def delete(self, records: Records) -> Flow:
+        return self.send("delete", keys_of(records), {})
+
+    def track(self, records: Records) -> Flow:
+        return self.send("insert", events_of(records), {}, key=("message_id",))
+
+    def send(
+        self, operation: str, records: Records, more: Mapping[str, Any], key: tuple[str, ...] = ()
+    ) -> Flow:
+        """The rows of a batch, one request for those of the same columns."""
+        for columns, rows in rows_by_columns(records, more).items():
+            asked = {"operation": operation, "key": key or self.key, "columns": columns, "rows": rows}
+            keep = [name for name in columns if name in records.set_if_empty]
+            yield self.post(f"/{quote(self.table)}", json={**asked, "keep": keep} if keep else asked)
+        return Result()
+
+    def flag(self, records: Records, *, gone: bool) -> dict[str, Any]:
+        """What says whether somebody left, where rows stay: a moment, or yes and no."""
+        if self.removed == "delete" or (records.fields and self.removed_column not in records.fields):
+            return {}
+        if kind_of(records.fields.get(self.removed_column, MOMENT)) == BOOLEAN:
+            return {self.removed_column: gone}
+        return {self.removed_column: records.at if gone else None}
+
+    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+        own = dict.fromkeys(self.key, TEXT)
+        if mode in ("events", "audience_events"):
+            own |= EVENT
+        if mode == "audience_events":
+            own |= {"audience_key": TEXT, whole.audience: BOOLEAN}
+        if mode == "mirror" and self.removed == "flag":
+            own[self.removed_column] = MOMENT
+        wanted = {**own, **{name: portable_type(given) for name, given in fields.items() if name not in own}}
+        address = f"/{quote(self.table)}"
+        there = (yield self.probe()).json()["columns"]
+        if there is None:
+            if not self.create:
+                raise Refused(f"there is no table {self.table}. Make it, or set create: true.")
+            yield self.request("PUT", address, json={"columns": wanted})
+            there = wanted
+        mapped = {**dict.fromkeys(own, ""), **fields}
+        check_fields(f"table {self.table}", mapped, {name: kind_of(kind) for name, kind in there.items()})
+        return replace(whole, fields={name: there[name] for name in mapped})
+
+    def probe(self) -> httpx.Request:
+        return self.request("GET", f"/{quote(self.table)}")
