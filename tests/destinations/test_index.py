@@ -19,6 +19,13 @@ HEAD = (
 )
 
 
+ROUND_TRIPS = {
+    "file": "round trip on a disk, S3 (moto's) and SFTP",
+    "sql": "round trip in DuckDB, PostgreSQL, Snowflake (fakesnow) and Spark",
+}
+"""Of what is no web's, and is not played by the sandbox."""
+
+
 def _row(kind: str) -> str:
     made = destination_class(kind, kind)
     cells = [
@@ -36,8 +43,12 @@ def _row(kind: str) -> str:
 def _tested(kind: str, made: type[Destination]) -> str:
     cases = orjson.loads((HERE / "cases" / f"{kind}.json").read_bytes())["cases"]
     ways = [f"{len(cases)} cases"]
-    if (HERE / "sandbox" / f"{kind}.json").exists():
-        ways.append("round trip in the sandbox")
+    sandbox = HERE / "sandbox" / f"{kind}.json"
+    if kind in ROUND_TRIPS:
+        ways.append(ROUND_TRIPS[kind])
+    elif sandbox.exists():
+        triggers = orjson.loads(sandbox.read_bytes()).get("triggers")
+        ways.append("triggered in the sandbox" if triggers else "round trip in the sandbox")
     if (HERE / f"test_second_opinion_{kind}.py").exists():
         ways.append("its vendor's client")
     return ", ".join(ways)
