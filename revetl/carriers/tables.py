@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,7 @@ class Tables(httpx.AsyncBaseTransport):
         check_target(self._target)
         self._warehouse: Warehouse | None = None
         self._turn = asyncio.Lock()
+        self._at_work = threading.RLock()
         self._columns: dict[str, dict[str, str]] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -45,12 +47,18 @@ class Tables(httpx.AsyncBaseTransport):
             await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        warehouse, self._warehouse = self._warehouse, None
-        if warehouse is not None:
-            with suppress(Exception):
-                warehouse.close()
+        # A statement that nobody waits for any more may still run.
+        with self._at_work:
+            warehouse, self._warehouse = self._warehouse, None
+            if warehouse is not None:
+                with suppress(Exception):
+                    warehouse.close()
 
     def _carried(self, request: httpx.Request, content: bytes) -> httpx.Response:
+        with self._at_work:
+            return self._said(request, content)
+
+    def _said(self, request: httpx.Request, content: bytes) -> httpx.Response:
         try:
             warehouse = self._open()
         except WarehouseError as error:

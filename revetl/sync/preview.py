@@ -172,11 +172,14 @@ def _requests(
 
 
 def show(operation: str, request: httpx.Request, destination: Destination) -> Request:
-    """A request as a person may see it: secrets replaced, the body as JSON where it is JSON."""
+    """A request as a person may see it: secrets replaced, the body as JSON where it is JSON, and the size of
+    what is no text."""
     secrets = destination.secrets()
-    text = redact(request.content.decode(errors="replace"), secrets)
     try:
+        text = redact(request.content.decode(), secrets)
         body: object = orjson.loads(text)
+    except UnicodeDecodeError:
+        body = f"({len(request.content):,} bytes)"
     except orjson.JSONDecodeError:
         body = text
     headers = {

@@ -66,6 +66,18 @@ def test_there_and_back(tmp_path: Path, kind: str, compression: str | None) -> N
     assert not [name for _, _, names in os.walk(tmp_path / "lake") for name in names if "partial" in name]
 
 
+def test_a_plan_shows_the_size_of_what_is_no_text(tmp_path: Path) -> None:
+    project = project_of(tmp_path)
+    project.audience("vips", people(0, 2, "7"), meta())
+    (plan,) = project.open().plan("vips")
+    assert plan.preview is not None
+    (request,) = plan.preview.requests
+    assert (request.method, request.operation) == ("PUT", "add")
+    assert request.url.startswith(f"file:{tmp_path}/lake/vips.lake/run_id=plan/add-")
+    assert str(request.body).endswith(" bytes)")
+    assert not (tmp_path / "lake").exists()
+
+
 def test_a_column_of_nulls_keeps_its_type(tmp_path: Path) -> None:
     project = project_of(tmp_path)
     query = "select 'u1' as user_id, cast(null as decimal(10, 2)) as score, date '2026-01-02' as company"
