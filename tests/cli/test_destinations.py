@@ -32,7 +32,7 @@ def test_a_type_is_shown(tmp_path: Path, cli: Cli, kind: str) -> None:
     assert keys["max_in_flight"] == {
         "name": "max_in_flight",
         "required": False,
-        "default": 2 if kind in ("file", "google_ads") else 8,
+        "default": {"file": 2, "google_ads": 2, "pendo": 1}.get(kind, 8),
         "secret": False,
     }
     text = cli(tmp_path, "destinations", "show", kind).stdout
