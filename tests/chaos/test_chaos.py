@@ -40,7 +40,8 @@ def test_nothing_is_lost_in_two_hundred_stories(
     tell(seed, tmp_path / "shop", monkeypatch, steps=4, kills=2, fresh=1)
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 def test_two_processes_never_deliver_the_same_batch(seed: int, tmp_path: Path) -> None:
     with chaos(seed) as server:
         config = {"type": "webhook", "url": server.url, "batch_size": 5, "requests_per_second": 60}

@@ -233,6 +233,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
 def test_what_selects_nothing_names_the_nearest(
     asked: dict[str, tuple[Path, list[list[str]]]], given: dict[str, Any], sentence: str

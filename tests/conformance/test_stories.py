@@ -11,6 +11,9 @@ from tests.conformance.stories import STORIES, told
 from tests.conftest import SandboxClient
 
 LONG = {
+    "who comes, changes and leaves",
+    "values of every kind",
+    "keys that are no keys",
     "identifiers that change hands",
     "a destination that refuses some",
     "an old identifier that cannot be removed",

@@ -259,6 +259,7 @@ def test_killed_between(tmp_path: Path, engine: str) -> None:
     assert held(to) == sorted((f"u{i}", 7) for i in range(60_000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES[:2])
 def test_connections_that_break_are_made_anew(
     tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
