@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -40,14 +40,19 @@ def standard_events(kind: str) -> Mapping[str, EventRule]:
 
 @dataclass(frozen=True)
 class EventMapping:
-    """What a sync makes of its events. `column` has their names; `spread`: an event's properties are its
-    fields; `hide` is what hides people in a column's value."""
+    """What a sync makes of its events. `column` has their names, as they were sent or in snake_case; `spread`:
+    an event's properties are its fields; `hide` is what hides people in a column's value."""
 
     column: str
     rules: Mapping[str, EventRule] = field(default_factory=dict)
     spread: bool = True
     casing: Casing = field(default_factory=Casing)
     hide: Hide = lambda _, value: value
+
+    @cached_property
+    def _by_snake_case(self) -> dict[str, EventRule]:
+        """The rules by the names that warehouses have of events: `order_completed`."""
+        return {cased(name, "snake_case"): rule for name, rule in self.rules.items()}
 
     def named(self, there: Iterable[str]) -> tuple[str, ...]:
         """The columns it reads, of those that are `there`: the rules of a sync name no other."""
@@ -70,7 +75,7 @@ class EventMapping:
         if not isinstance(seen.get(PROPERTIES), Mapping):
             seen[PROPERTIES] = fields
         others = {cased(each, self.casing.fields): value for each, value in seen[PROPERTIES].items()}
-        if (rule := self.rules.get(name)) is None:
+        if (rule := self.rules.get(name) or self._by_snake_case.get(cased(name, "snake_case"))) is None:
             return cased(name, self.casing.events), {**(others if self.spread else {}), **fields}
         sent = rule.event or cased(name, self.casing.events)
         own = {} if seen[PROPERTIES] is fields else fields

@@ -37,8 +37,10 @@ class CompiledTransformations(MacroFile):
 
     @property
     def is_needed(self) -> bool:
-        """Whether there is anything to compile, or to compile away."""
-        return bool(self.file.transformations) or self.path.is_file()
+        """Whether there is anything to compile, or to compile away. The package's own file says nothing."""
+        if self.file.transformations:
+            return True
+        return self.path.is_file() and "'entries': []" not in self.path.read_text(encoding="utf-8")
 
 
 def compile_transformations(file: TransformationsFile) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from revetl.config import BUCKETS, CONTROL, ExcludeConfig
 from revetl.errors import UsageError, WarehouseError, nearest
+from revetl.event_rules import cased
 from revetl.mapping import parse_expression
 from revetl.project import Sync, Workspace
 from revetl.sql import column, query, statement, table
@@ -261,7 +262,8 @@ def _other_event(sync: Sync, columns: dict[str, str]) -> exp.Expr | None:
     if config.event_column is None or config.other_events == "send":
         return None
     name = parse_expression(config.event_column, columns, f"{sync.place}.event_column")
-    events = [exp.convert(event) for event in config.events]
+    names = {name for event in config.events for name in (event, cased(event, "snake_case"))}
+    events = [exp.convert(name) for name in sorted(names)]
     named = exp.In(this=column(name.name, of="a"), expressions=events) if events else exp.false()
     return statement("coalesce(not (:named), true)", named=named)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def test_validate_says_so_too(shop: Path, cli: Cli) -> None:
     assert "tracking_plan" not in cli(shop, "validate").stderr
     (shop / "tracking_plan.yaml").write_text("events: [{name: A, kind: b}]")
     assert "Error: tracking_plan.yaml, line 1: events.0" in cli(shop, "validate").stderr
+
+
+def test_the_package_s_own_macro_of_no_transformations_is_no_error(tmp_path: Path, cli: Cli) -> None:
+    root = Path(__file__).parents[2]
+    for name in ("dbt_project.yml", "macros/transformations.sql"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(root / name, tmp_path / name)
+    assert "transformations" not in cli(tmp_path, "validate").stderr
 
 
 def test_one_message_in_a_file(shop: Path, cli: Cli) -> None:

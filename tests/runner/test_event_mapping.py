@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from revetl.config import SyncConfig
 from revetl.errors import UsageError
 from revetl.event_mapping import event_mapping_of, standard_events
-from revetl.event_rules import EventRule, FieldRule, cased
+from revetl.event_rules import Casing, EventRule, FieldRule, cased
 from tests.conftest import Cli, SandboxClient
 from tests.runner.test_sync import synced
 from tests.support.project import ProjectFolder
@@ -199,7 +199,11 @@ def test_standard_events(name: str) -> None:
     events = event_mapping_of(sync, name.split()[0])
     assert events is not None
     assert events.made({"event": event, "properties": json.dumps(properties)}, {}) == (called, fields)
-    # The same where the model has columns in the place of properties.
+    # The same by its name in snake_case, and where the model has columns in the place of properties.
+    snake = event_mapping_of(sync.model_copy(update={"casing": Casing(events="Title Case")}), name.split()[0])
+    assert snake is not None
+    named = {"event": cased(event, "snake_case"), "properties": properties}
+    assert snake.made(named, {}) == (called, fields)
     assert events.made({"event": event}, properties) == (called, fields)
 
 
@@ -259,12 +263,12 @@ def test_each_event_by_its_rule(project: ProjectFolder, sandbox: SandboxClient) 
 def test_events_that_no_rule_names_are_left_out_where_it_says_so(
     project: ProjectFolder, sandbox: SandboxClient
 ) -> None:
-    events = rows(("m1", "Product Viewed", VIEW), ("m2", "Signed Up", {}), ("m3", None, {}))
+    events = rows(("m1", "product_viewed", VIEW), ("m2", "Signed Up", {}), ("m3", None, {}))
     rules = {"Product Viewed": {"fields": {"name": "properties.name"}}}
     project.audience("seen", events, meta(events=rules, other_events="skip"))
     run = synced(project, "seen")
     assert (run.delivered["add"], run.left_out_rows) == (1, 2)
-    assert tracked(sandbox) == [("Product Viewed", {"name": "Tea"})]
+    assert tracked(sandbox) == [("product_viewed", {"name": "Tea"})]
 
 
 def test_an_event_without_a_name_is_rejected_and_kept(project: ProjectFolder, sandbox: SandboxClient) -> None:
