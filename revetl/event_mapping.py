@@ -40,8 +40,8 @@ def standard_events(kind: str) -> Mapping[str, EventRule]:
 
 @dataclass(frozen=True)
 class EventMapping:
-    """What a sync makes of its events. `column` has their names, as they were sent or in snake_case; `spread`:
-    an event's properties are its fields; `hide` is what hides people in a column's value."""
+    """What a sync makes of its events. `column` has their names, as they were sent or in snake_case;
+    `spread`: an event's properties are its fields; `hide` is what hides people in a column's value."""
 
     column: str
     rules: Mapping[str, EventRule] = field(default_factory=dict)
