@@ -47,7 +47,7 @@ test: $(READY)
 	$(BIN)/pytest --numprocesses 3 --dist loadfile -m "not slow and not long and not chaos and not warehouses"
 
 test-slow: $(READY)
-	$(BIN)/pytest --numprocesses auto --dist loadfile -m "slow and not long and not warehouses"
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "slow and not long and not warehouses"
 
 test-wheel: $(READY)
 	$(BIN)/pytest -m slow tests/packaging

@@ -201,6 +201,7 @@ WRONG_KEYS = {
 }
 
 
+@pytest.mark.long
 def test_a_key_that_is_none_fails_the_build(world: World) -> None:
     models = {world.folder / "models" / f"{name}.sql": query for name, (query, _) in WRONG_KEYS.items()}
     for model, query in models.items():

@@ -59,6 +59,7 @@ def test_what_a_value_is(path: str, value: str, expected: list[tuple[str, str]])
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_scan_of_what_has_landed(tmp_path: Path, cli: Cli) -> None:
     shop = tmp_path / "shop"
     make_project(shop)

@@ -10,10 +10,8 @@ import pytest
 from tests.conformance.stories import STORIES, told
 from tests.conftest import SandboxClient
 
+SLOW = {"who comes, changes and leaves", "values of every kind", "keys that are no keys"}
 LONG = {
-    "who comes, changes and leaves",
-    "values of every kind",
-    "keys that are no keys",
     "identifiers that change hands",
     "a destination that refuses some",
     "an old identifier that cannot be removed",
@@ -23,9 +21,13 @@ LONG = {
 _ON_DUCKDB: dict[str, list[dict[str, Any]]] = {}
 
 
-@pytest.mark.parametrize(
-    "story", [pytest.param(each, marks=pytest.mark.slow) if each in LONG else each for each in STORIES]
-)
+MARKS = {
+    **dict.fromkeys(SLOW, [pytest.mark.slow]),
+    **dict.fromkeys(LONG, [pytest.mark.slow, pytest.mark.long]),
+}
+
+
+@pytest.mark.parametrize("story", [pytest.param(each, marks=MARKS.get(each, [])) for each in STORIES])
 def test_a_story_is_told_as_on_duckdb(
     story: str, engine: str, tmp_path: Path, sandbox: SandboxClient
 ) -> None:

@@ -35,12 +35,16 @@ MANY = {
     "amplitude",
     "close",
     "copper",
+    "fullstory",
     "google_ads",
     "google_ads.data_manager",
     "intercom",
+    "linkedin_ads",
     "mailchimp",
     "pipedrive",
     "salesforce.bulk",
+    "sendgrid",
+    "webhook.one_by_one",
 }
 """Those that take thousands of requests, or of waits, for it."""
 

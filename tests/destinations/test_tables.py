@@ -240,7 +240,9 @@ class TestRefusals:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "engine", [each if each == "duckdb" else pytest.param(each, marks=pytest.mark.long) for each in ENGINES]
+)
 def test_killed_between(tmp_path: Path, engine: str) -> None:
     to = database(engine, tmp_path)
     project = project_of(tmp_path, to, create=True, requests_per_second=4)

@@ -176,9 +176,8 @@ def live_through(by: Rules, seed: int) -> None:
             assert world.ask(f"select {columns} from {table} order by all") == before, table
 
 
-@pytest.mark.parametrize(
-    "anew", ["a full refresh", pytest.param("other rules and back", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("anew", ["a full refresh", "other rules and back"])
 def test_what_came_before_a_build_anew_that_stopped_half_way(tmp_path: Path, anew: str) -> None:
     by = Rules(TYPES, {"user_id": {"ever": 1}})
     world = World(tmp_path, by)
@@ -198,6 +197,7 @@ def test_what_came_before_a_build_anew_that_stopped_half_way(tmp_path: Path, ane
     assert found["email", "e1"] == found["user_id", "u1"] == found["anonymous_id", "a1"]
 
 
+@pytest.mark.long
 def test_only_touched_components_are_made_anew(tmp_path: Path) -> None:
     by = Rules(TYPES, {"user_id": {"ever": 1}})
     world = World(tmp_path, by)

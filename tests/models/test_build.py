@@ -21,11 +21,12 @@ def sampled_people() -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "sample_events",
     [
         pytest.param(True, id="on sample events"),
-        pytest.param(False, id="on empty tables", marks=pytest.mark.long),
+        pytest.param(False, id="on empty tables"),
     ],
 )
 def test_build_before_anything_has_landed(tmp_path: Path, sample_events: bool) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.models.conftest import ROOT, run_dbt
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 Edges = list[tuple[str, str]]
 

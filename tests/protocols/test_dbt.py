@@ -50,6 +50,7 @@ def asked(database: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
+@pytest.mark.long
 def test_the_projects_plan_stands_in_the_place_of_the_packages(tmp_path: Path) -> None:
     shop = tmp_path / "shop"
     make_project(shop)

@@ -167,6 +167,7 @@ def read_by(shop: Shop) -> str:
 EVERYBODY = {"old", "new", "both"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("traits", "expected"),
     [
