@@ -22,8 +22,8 @@ _ON_DUCKDB: dict[str, list[dict[str, Any]]] = {}
 
 
 MARKS = {
-    **dict.fromkeys(SLOW, [pytest.mark.slow]),
-    **dict.fromkeys(LONG, [pytest.mark.slow, pytest.mark.long]),
+    **{key: [pytest.mark.slow] for key in SLOW},
+    **{key: [pytest.mark.slow, pytest.mark.long] for key in LONG},
 }
 
 
