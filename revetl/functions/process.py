@@ -75,6 +75,8 @@ class Function:
     def check(self, kind: str) -> None:
         """Raises UsageError where it cannot be loaded, or has nothing for records of a kind."""
         self.check_file()
+        if os.name == "nt":
+            raise UsageError(f"{self.called}: Windows has no limits for a process. Run revetl in WSL.")
         handlers = self._start()
         if HANDLERS[kind] not in handlers:
             raise UsageError(

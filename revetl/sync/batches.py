@@ -158,7 +158,7 @@ def _fitting(destination: Destination, mode: str, cut: Cut) -> Cut:
         if made.flow is None or made.request is None:
             return made
         size, count = len(made.request.content), len(cut.records)
-        most = limits.record_bytes if not cut.divisible and limits.record_bytes else limits.bytes
+        most = limits.record_bytes if count == 1 and limits.record_bytes else limits.bytes
         if most is None or size <= most:
             return made
         made.flow.close()

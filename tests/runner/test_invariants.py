@@ -131,7 +131,7 @@ def test_batches_settle_every_place_once_within_the_limits(
     }
     for cut in cuts:
         if cut.request is not None:
-            assert len(cut.request.content) <= (500_000 if cut.divisible else 32_000)
+            assert len(cut.request.content) <= 500_000
             assert len(cut.records) <= most or not cut.divisible
         for at in cut.of:
             assert at not in cut.refused or sizes[cut.place + at] * parts_of(kinds[cut.place + at]) > 31_000
