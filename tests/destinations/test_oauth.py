@@ -8,20 +8,18 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs
 
 import httpx
-import orjson
 import pytest
 
 from revetl.destinations.base import Batch, Destination, Identifier, Refused
 from revetl.destinations.oauth import OAuth
 from revetl.errors import DestinationRefused
 from revetl.transport import Transport
-from tests.support.http import LoopbackServer
+from tests.support.http import JsonHandler, LoopbackServer
 
 
 @dataclass
@@ -54,10 +52,8 @@ def issuer() -> Iterator[Issuer]:
     state = Issuer()
     turn = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
+    class Handler(JsonHandler):
+        def do_POST(self) -> None:  # noqa: N802  the name that http.server calls
             body = self.rfile.read(int(self.headers["content-length"])).decode()
             with turn:
                 if self.path == "/token":
@@ -67,14 +63,7 @@ def issuer() -> Iterator[Issuer]:
                 else:
                     status, answer = 200, {}
                     state.sent += 1
-            content = orjson.dumps(answer)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None:
-            pass
+            self.answer(status, answer)
 
     server = LoopbackServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{server.server_port}"

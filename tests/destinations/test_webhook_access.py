@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -21,7 +20,7 @@ from revetl.destinations.base import Record, Records
 from revetl.errors import DestinationRefused, UsageError
 from revetl.sync.conversing import converse
 from revetl.transport import Transport
-from tests.support.http import LoopbackServer
+from tests.support.http import JsonHandler, LoopbackServer
 
 
 @dataclass
@@ -37,32 +36,20 @@ class Seen:
 def serving(context: ssl.SSLContext | None = None) -> Iterator[Seen]:
     seen = Seen()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
+    class Handler(JsonHandler):
+        def do_POST(self) -> None:  # noqa: N802  the name that http.server calls
             raw = self.rfile.read(int(self.headers.get("content-length", 0)))
             said = self.headers["authorization"]
             if self.path == "/token":
                 seen.tokens.append((parse_qs(raw.decode()), said))
                 answer = {"access_token": f"token-{len(seen.tokens)}", "expires_in": 3600}
-                self._answer(200, answer)
+                self.answer(200, answer)
                 return
             seen.signatures.append(self.headers["x-revetl-signature"])
             seen.requests.append((self.command, self.path, said, orjson.loads(raw) if raw else None))
-            self._answer(401 if said == "Bearer token-1" and len(seen.requests) == 2 else 200, {})
+            self.answer(401 if said == "Bearer token-1" and len(seen.requests) == 2 else 200, {})
 
         do_DELETE = do_PUT = do_POST  # noqa: N815
-
-        def _answer(self, status: int, answer: Any) -> None:
-            content = orjson.dumps(answer)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None:
-            pass
 
     server = LoopbackServer(("127.0.0.1", 0), Handler)
     if context is not None:

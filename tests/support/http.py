@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from http.server import ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import orjson
 
 
 class LoopbackServer(ThreadingHTTPServer):
@@ -16,3 +18,20 @@ class LoopbackServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
+
+
+class JsonHandler(BaseHTTPRequestHandler):
+    """One that answers in JSON, and logs nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status: int, body: Any) -> None:
+        """Send a whole answer."""
+        content = orjson.dumps(body)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
