@@ -47,16 +47,17 @@ def read_census(folder: Path) -> Found:
     for document in syncs:
         label = str(document.data.get("label") or document.data.get("id") or document.slug)
         file = f"{document.file} ({label})"
-        if document.data.get("paused"):
-            found.note(file, "paused", "the sync is paused there, and is left out")
-            continue
-        model = _model(document, file, queries, found)
-        if model is None:
-            continue
-        model = models.setdefault(model.name, model)
-        sync = _sync(document, file, kinds, found)
-        model.syncs.append(sync)
-        model.key = model.key or next(iter(sync.identifiers.values()), None)
+        with found.reading(file):
+            if document.data.get("paused"):
+                found.note(file, "paused", "the sync is paused there, and is left out")
+                continue
+            model = _model(document, file, queries, found)
+            if model is None:
+                continue
+            sync = _sync(document, file, kinds, found)
+            model = models.setdefault(model.name, model)
+            model.syncs.append(sync)
+            model.key = model.key or next(iter(sync.identifiers.values()), None)
     found.models += models.values()
     return found
 

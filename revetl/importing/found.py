@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,14 @@ class Found:
     def note(self, file: str, key: str, why: str) -> None:
         self.notes.append(Note(file, key, why))
 
+    @contextmanager
+    def reading(self, file: str) -> Iterator[None]:
+        """While a document is read: one that is of another form than its tool's is noted, and left out."""
+        try:
+            yield
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            self.note(file, "all of it", f"is not of the form {self.tool} writes ({error}); it is left out")
+
 
 Reader = Callable[[Path], Found]
 
@@ -111,10 +120,13 @@ def documents(folder: Path, *names: str) -> Iterator[Document]:
         for file in files:
             if file.is_file():
                 shown = str(file.relative_to(folder))
-                yield from (Document(shown, each) for each in _resources(_read(file), name))
+                for each in _resources(_read(file), name):
+                    if not isinstance(each, Mapping):
+                        raise UsageError(f"{file}: has '{each}' where a {name.rstrip('s')} is to be.")
+                    yield Document(shown, each)
 
 
-def _resources(read: Any, name: str) -> list[Mapping[str, Any]]:
+def _resources(read: Any, name: str) -> list[Any]:
     # A manifest lists sources, too.
     for key in ("data", "destinations" if name.startswith("manifest") else name):
         if isinstance(read, Mapping) and isinstance(read.get(key), list | dict):
@@ -123,7 +135,7 @@ def _resources(read: Any, name: str) -> list[Mapping[str, Any]]:
         # Where every key is a resource's own: one that is a resource itself has texts among its values.
         read = [{"slug": slug, **each} for slug, each in read.items()]
     listed = read if isinstance(read, list) else [read]
-    return [each for each in listed if isinstance(each, Mapping)]
+    return [each for each in listed if each is not None]
 
 
 def _read(file: Path) -> Any:

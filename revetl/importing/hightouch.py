@@ -43,10 +43,11 @@ def read_hightouch(folder: Path) -> Found:
     found = Found("hightouch")
     models: dict[str, FoundModel] = {}
     for document in documents(folder, "models"):
-        if (model := _model(document, found)) is not None:
-            found.models.append(model)
-            names = (document.slug, document.data.get("id"))
-            models |= {str(name): model for name in names if name is not None}
+        with found.reading(document.file):
+            if (model := _model(document, found)) is not None:
+                found.models.append(model)
+                names = (document.slug, document.data.get("id"))
+                models |= {str(name): model for name in names if name is not None}
     syncs = list(documents(folder, "syncs"))
     if not found.models and not syncs:
         raise UsageError(
@@ -58,8 +59,10 @@ def read_hightouch(folder: Path) -> Found:
         of = models.get(named_model)
         if of is None:
             found.note(document.file, "model", f"there is no model '{named_model}' in models/")
-        elif (sync := _sync(document, kinds, found)) is not None:
-            of.syncs.append(sync)
+            continue
+        with found.reading(document.file):
+            if (sync := _sync(document, kinds, found)) is not None:
+                of.syncs.append(sync)
     return found
 
 
