@@ -134,8 +134,9 @@ def _resources(read: Any, name: str) -> list[Any]:
     if isinstance(read, Mapping) and read and all(isinstance(each, Mapping) for each in read.values()):
         # Where every key is a resource's own: one that is a resource itself has texts among its values.
         read = [{"slug": slug, **each} for slug, each in read.items()]
-    listed = read if isinstance(read, list) else [read]
-    return [each for each in listed if each is not None]
+    if read is None:
+        return []
+    return read if isinstance(read, list) else [read]
 
 
 def _read(file: Path) -> Any:
