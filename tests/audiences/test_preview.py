@@ -16,7 +16,7 @@ from tests.conftest import Cli
 from tests.models.conftest import EXAMPLE
 from tests.traits.world import World
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 MEMBERS = "select user_id, canonical_id, email from {{ ref('revetl', 'user_profiles') }} where user_id "
 DAY = "2011-06-29"

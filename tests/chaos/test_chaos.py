@@ -17,7 +17,7 @@ from tests.chaos.story import tell
 from tests.support.project import ProjectFolder
 
 SEEDS = 20
-SEEDS_OF_THE_FAST_SUITE = 3
+SEEDS_OF_THE_FAST_SUITE = 1
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ ANY = given(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=5, derandomize=True)
 @ANY
 def test_the_destination_comes_to_hold_the_new_snapshot_less_the_rejected(**drawn: Any) -> None:

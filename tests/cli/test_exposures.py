@@ -144,6 +144,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
 def test_what_is_not_written(shop: Path, cli: Cli, arguments: tuple[str, ...], sentence: str) -> None:
     before = {path: path.read_bytes() for path in (shop / "models").iterdir()}

@@ -195,6 +195,7 @@ def selected(root: Path, select: str | None, exclude: str | None, **more: Any) -
     ],
 )
 @pytest.mark.slow
+@pytest.mark.long
 def test_means_what_dbt_means_by_it(
     asked: dict[str, tuple[Path, list[list[str]]]], name: str, index: int
 ) -> None:
@@ -205,6 +206,7 @@ def test_means_what_dbt_means_by_it(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_changed_since_another_build(
     asked: dict[str, tuple[Path, list[list[str]]]], tmp_path: Path
 ) -> None:
@@ -234,6 +236,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("given", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
 def test_what_selects_nothing_names_the_nearest(
     asked: dict[str, tuple[Path, list[list[str]]]], given: dict[str, Any], sentence: str
@@ -246,6 +249,7 @@ def test_what_selects_nothing_names_the_nearest(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_word_that_matches_nothing_is_told(asked: dict[str, tuple[Path, list[list[str]]]]) -> None:
     said: list[str] = []
     found = selected(asked["shop"][0], "vips", "laspd", say=said.append)

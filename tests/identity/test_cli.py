@@ -212,6 +212,7 @@ def test_a_seed_that_lacks_a_column_is_left_alone(mine: Path, cli: Cli) -> None:
     assert seed.read_text() == "left_type,left_value\n"
 
 
+@pytest.mark.long
 def test_a_project_that_has_no_seed_of_its_own_is_told_what_to_write(mine: Path, cli: Cli) -> None:
     document = yaml.safe_load((mine / "dbt_project.yml").read_text())
     del document["seeds"]
@@ -369,6 +370,7 @@ def test_what_profiles_yml_says_stays_unread(
     assert written == {"my_cdp": {"target": "dev", "outputs": {"dev": {**output, "schema": schema}}}}
 
 
+@pytest.mark.long
 def test_a_project_that_would_be_built_over_is_refused(mine: Path, cli: Cli, rules: Rules) -> None:
     (mine / "macros").mkdir()
     (mine / "macros" / "schemas.sql").write_text(

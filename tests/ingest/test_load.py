@@ -316,6 +316,7 @@ LINES = st.one_of(
 ).map(lambda line: line.encode("utf-8", "surrogatepass"))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lines=st.lists(LINES | st.binary(max_size=20).filter(lambda b: not set(b) & set(b"\r\n\0")), max_size=8)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ META = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=4)
 @given(history=st.lists(AUDIENCES, min_size=1, max_size=4))
 def test_after_every_sync_the_destination_holds_the_audience(

@@ -104,6 +104,7 @@ def test_runs_killed_at_ten_random_instants_lose_nothing(
     assert list((project.root / ".revetl" / "runs" / "dev" / "vips.crm").glob("*")) == []
 
 
+@pytest.mark.slow
 def test_the_second_of_two_runs_at_once_exits_6(
     slow_project: ProjectFolder, sandbox: SandboxClient, cli: Cli
 ) -> None:

@@ -108,6 +108,7 @@ def test_whom_a_lost_run_added_and_who_left_since_is_removed(
     assert "nothing changed" in cli(project, "sync", "audience", "vips").stdout
 
 
+@pytest.mark.slow
 def test_whom_a_lost_run_removed_and_who_came_back_unchanged_is_added(
     project: ProjectFolder, sandbox: SandboxClient, cli: Cli
 ) -> None:
@@ -159,6 +160,7 @@ def test_a_changed_identifier_of_a_lost_run_leaves_no_double(
     assert "nothing changed" in cli(project, "sync", "audience", "vips").stdout
 
 
+@pytest.mark.slow
 def test_what_a_machine_that_comes_back_has_left_is_not_booked_over_what_was_done_since(
     project: ProjectFolder, sandbox: SandboxClient, cli: Cli
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_machine_thrown_away_sends_again_what_no_checkpoint_has(
     assert outcome[0].status == "success"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_follows_the_records(
     project: ProjectFolder, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_holder_that_lost_its_lease_stops_before_its_next_batch(
     assert set(sent.values()) == {1}
 
 
+@pytest.mark.slow
 def test_a_lease_that_cannot_be_renewed_holds_sending_back(
     project: ProjectFolder, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
