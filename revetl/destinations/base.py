@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
 
@@ -233,10 +234,14 @@ class Destination(Checked):
 
     def unusable(self, record: Record) -> str | None:
         """Why nobody can be found by a record's identifiers; None when somebody can."""
-        alone = {identifier.name for identifier in self.known_by if identifier.alone}
-        if alone.isdisjoint(record.identifiers):
+        if self._alone.isdisjoint(record.identifiers):
             return "it has no identifier the destination knows people by"
         return None
+
+    @cached_property
+    def _alone(self) -> frozenset[str]:
+        """The identifiers by which somebody is found without any other."""
+        return frozenset(each.name for each in self.known_by if each.alone)
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         """Why a record cannot be sent in a mode, as a part of `whole`; None when it can. For tools that say

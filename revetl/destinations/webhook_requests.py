@@ -104,16 +104,28 @@ class WebhookRequests(WebhookAccess):
         if self.templates() and whole.set_if_empty and "set_if_empty" not in named:
             raise Refused("set_if_empty: body does not tell it. Put '${set_if_empty}' into body.")
 
-    def request_of(self, records: Records, operation: Operation, *, create: bool) -> httpx.Request:
-        """The request of a batch. Raises NoAddress."""
+    @cached_property
+    def names_values(self) -> bool:
+        """Whether any body or URL holds a placeholder."""
+        return any(
+            True for each in (*self.templates().values(), *self.addresses().values()) for _ in paths(each)
+        )
+
+    def values(self, records: Records, operation: Operation, *, create: bool) -> dict[str, Any]:
+        """What the templates may name of a batch, or of its one record."""
         values = values_of(records, operation, create=create)
         if not self.is_batch:
-            values |= values_of_one(records, records.records[0])
-        elif self.record is None:
-            values[RECORDS] = [record_body(records, record, operation) for record in records]
+            return values | values_of_one(records, records.records[0])
+        if self.record is None:
+            made: list[Any] = [record_body(records, record, operation) for record in records]
         else:
             some = (values | values_of_one(records, record) for record in records)
-            values[RECORDS] = [filled(self.record, each) for each in some]
+            made = [filled(self.record, each) for each in some]
+        return {**values, RECORDS: made}
+
+    def request_of(self, records: Records, operation: Operation, *, create: bool) -> httpx.Request:
+        """The request of a batch. Raises NoAddress."""
+        values = self.values(records, operation, create=create) if self.names_values else {}
         base_url = self.base_url if self.templates() else self.base_url.rstrip("/")
         url = address(self.urls.get(operation, base_url), values)
         if operation in self.bodies or self.body is not None:

@@ -90,8 +90,9 @@ def cut_batches(
             {place - start: refused.pop(place) for place in [*refused] if place < end},
         )
         made = _fitting(destination, mode, cut)
-        waiting.extendleft((place, record) for place, record in reversed(taken) if place >= made.end)
-        refused.update({start + at: why for at, why in cut.refused.items() if start + at >= made.end})
+        if made.size < cut.size:
+            waiting.extendleft((place, record) for place, record in reversed(taken) if place >= made.end)
+            refused.update({start + at: why for at, why in cut.refused.items() if start + at >= made.end})
         start = made.end
         return made
 
@@ -107,12 +108,12 @@ def cut_batches(
                 start = seen = place + 1
                 yield Cut(place, 1, replace(whole, records=()), (), later=record.later)
                 continue
-            for each in (record,) if record.instead is None else record.instead:
-                if (why := each.problem or destination.unfit(mode, whole, each)) is not None:
-                    refused[place] = why
-            if place not in refused:
-                made = (record,) if record.instead is None else record.instead
-                waiting.extend((place, each) for each in made)
+            made = (record,) if record.instead is None else record.instead
+            whys = [each.problem or destination.unfit(mode, whole, each) for each in made]
+            if any(whys):
+                refused[place] = next(filter(None, whys))
+            else:
+                waiting += [(place, each) for each in made]
             if len(waiting) >= 2 * limits.records or len(refused) >= 2 * limits.records:
                 yield next_cut()
     while start < seen:

@@ -43,11 +43,12 @@ class Shaping:
 
     def identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """The identifiers as they are sent: without those that are null, or cannot be made alike."""
-        made = {
-            name: self.late[name](str(value)) if name in self.late and value is not None else value
-            for name, value in known.items()
-        }
-        return {name: value for name, value in made.items() if value is not None}
+        if self.late:
+            known = {
+                name: self.late[name](str(value)) if name in self.late and value is not None else value
+                for name, value in known.items()
+            }
+        return {name: value for name, value in known.items() if value is not None}
 
     def fields(self, operation: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """The fields as they are sent."""
@@ -101,9 +102,9 @@ def record_of(
         problem = (
             f"its identifiers are none the destination knows people by: {', '.join(lost)} cannot be read"
         )
-    record = Record(key, alike, values, origin, moment, problem, event)
-    if shaping.function is not None and problem is None:
-        record = shaping.function(record, operation)
+    if shaping.function is None or problem is not None:
+        return Record(key, alike, shaping.fields(operation, values), origin, moment, problem, event)
+    record = shaping.function(Record(key, alike, values, origin, moment, problem, event), operation)
     if record.instead is not None:
         parts = (each._replace(fields=shaping.fields(operation, each.fields)) for each in record.instead)
         return record._replace(instead=tuple(parts))
