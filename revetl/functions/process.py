@@ -69,8 +69,10 @@ class Function:
         try:
             compile(self.path.read_bytes(), self.called, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
-            line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-            raise UsageError(f"{self.called}{line}: {error}. Mend it there.") from None
+            line, said = "", str(error)
+            if isinstance(error, SyntaxError):
+                line, said = f", line {error.lineno}", error.msg
+            raise UsageError(f"{self.called}{line}: {said}. Mend it there.") from None
 
     def check(self, kind: str) -> None:
         """Raises UsageError where it cannot be loaded, or has nothing for records of a kind."""
