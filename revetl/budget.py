@@ -25,7 +25,7 @@ from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from revetl.destinations.records import Rate
+from revetl.destinations.declared import Rate
 from revetl.errors import UsageError
 from revetl.shared import Board, Known, Lock, lock
 

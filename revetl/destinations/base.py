@@ -7,22 +7,24 @@ own `Auth.auth_flow`.
 
 from __future__ import annotations
 
-import re
 import ssl
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple, Self, get_args
+from typing import Annotated, Any, ClassVar, Self
 
 import httpx
 import orjson
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Field
 
 from revetl.checking import Checked
+from revetl.destinations.declared import Attribute, Batch, Identifier, Rate
 from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, object_of, poll
-from revetl.destinations.records import Attribute, Batch, Identifier, Rate, Record, Records, Rejection, Result
+from revetl.destinations.reading import Member, Page, Reading
+from revetl.destinations.records import Record, Records, Rejection, Result
+from revetl.destinations.secret_values import names_of_secrets, secrets_in
+from revetl.destinations.verdicts import Verdict, verdict
 
 __all__ = [
     "Asking",
@@ -48,57 +50,6 @@ __all__ = [
     "poll",
     "verdict",
 ]
-
-SENSITIVE = re.compile(
-    "auth|key|token|secret|signature|cookie|pass|pwd|credential|connection_string", re.IGNORECASE
-)
-"""Names of headers, and of options of connections, whose values are not shown."""
-
-
-class Member(NamedTuple):
-    """One person whom a destination holds: what it knows them by, in the names of its identifiers, and their
-    fields; None where it does not give fields back."""
-
-    identifiers: Mapping[str, Any]
-    fields: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part of an audience as a destination holds it. `next` is what the part after it is asked for with;
-    None after the last."""
-
-    members: tuple[Member, ...]
-    next: str | None = None
-
-
-Reading = Asking[Page]
-
-
-class Verdict(Enum):
-    """What a status means for the batch that got it."""
-
-    PASS = "the connector reads the response"  # noqa: S105
-    RETRY = "send the same again, later"
-    LIMITED = "too much for now, and no fault: send the same again, later"
-    SPLIT = "too large: send each half"
-    BISECT = "a record in it is bad: halve down to the one, and reject it"
-    FATAL = "nothing will be accepted: stop the run"
-
-
-def verdict(status: int, own: Mapping[int, Verdict]) -> Verdict:
-    """The one table of statuses; a connector's own entries go before it."""
-    if status in own:
-        return own[status]
-    if status < 300:
-        return Verdict.PASS
-    if status in {408, 425, 429} or status >= 500:
-        return Verdict.RETRY
-    if status == 413:
-        return Verdict.SPLIT
-    if status in {400, 409, 422}:
-        return Verdict.BISECT
-    return Verdict.FATAL
 
 
 def entered_or_left(records: Records) -> Records:
@@ -358,37 +309,8 @@ class Destination(Checked):
     @classmethod
     def secret_names(cls) -> list[str]:
         """The configuration's keys that are secrets; those of a part of it after its name and a dot."""
-        return _secret_names(cls)
+        return names_of_secrets(cls)
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value of the configuration, to be kept out of whatever is shown."""
-        return tuple(_secrets_in(self))
-
-
-def _secret_names(model: type[BaseModel]) -> list[str]:
-    found = []
-    for name, field in model.model_fields.items():
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if kind is SecretStr:
-                found.append(name)
-            elif isinstance(kind, type) and issubclass(kind, BaseModel):
-                found += [f"{name}.{inner}" for inner in _secret_names(kind)]
-    return found
-
-
-def _secrets_in(value: object) -> Iterator[str]:
-    """What is declared a secret, and what has the name of one where users name things."""
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, BaseModel):
-        for name in value.__class__.model_fields:
-            yield from _secrets_in(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            is_text = isinstance(inner, str | int) and not isinstance(inner, bool)
-            if is_text and SENSITIVE.search(str(name)) and "${" not in str(inner):
-                yield str(inner)
-            yield from _secrets_in(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _secrets_in(inner)
+        return tuple(secrets_in(self))

@@ -10,9 +10,9 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic import Field as Checks
 
 from revetl.destinations.base import Asking, Attribute, Identifier, Record, Records, Refused, Verdict
+from revetl.destinations.declared import looked_up_by
 from revetl.destinations.metadata import MOMENT, NUMBER, TEXT
 from revetl.destinations.people import Field, Person, PersonByPerson
-from revetl.destinations.records import looked_up_by
 
 KINDS = {
     **dict.fromkeys(("date", "datetime"), MOMENT),

@@ -22,8 +22,8 @@ from revetl.destinations.base import (
     Verdict,
 )
 from revetl.destinations.copper_person import ADDRESS, KINDS, LISTS, PLAIN, body, flat
+from revetl.destinations.declared import looked_up_by
 from revetl.destinations.people import Field, Person, PersonByPerson
-from revetl.destinations.records import looked_up_by
 
 FIND = "/people/fetch_by_email"
 

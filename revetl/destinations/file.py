@@ -13,10 +13,10 @@ import orjson
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
 from revetl.destinations.base import Asking, Batch, Destination, Flow, Identifier, Records, Refused, Result
+from revetl.destinations.declared import looked_up_by
 from revetl.destinations.delivered_rows import row_types, rows_of
 from revetl.destinations.encoding import CODECS, Codec, Form, encoded
 from revetl.destinations.portable import portable_type
-from revetl.destinations.records import looked_up_by
 
 Extra = Literal["operation", "change_id", "run_id", "at"]
 MANIFEST = "_manifest.json"

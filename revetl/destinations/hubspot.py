@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import httpx
 
-from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Refused, Verdict
+from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier, Rate, Refused, Verdict
 from revetl.destinations.hubspot_batch import same, value_of
 from revetl.destinations.hubspot_object import STANDARD, HubSpotObject, kinds_of
 from revetl.destinations.metadata import check_fields
-from revetl.destinations.records import Attribute, Records, Result
+from revetl.destinations.records import Records, Result
 
 TYPE_IDS = {"contacts": "0-1", "companies": "0-2"}
 

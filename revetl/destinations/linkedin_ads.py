@@ -9,8 +9,8 @@ import httpx
 from pydantic import BeforeValidator, Field
 
 from revetl.destinations.audiences import AdAudience, Matched
-from revetl.destinations.base import Asking, Batch, Flow, Rate, Refused, Verdict, Wait
-from revetl.destinations.records import Identifier, Record, Records, Result
+from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Refused, Verdict, Wait
+from revetl.destinations.records import Record, Records, Result
 from revetl.destinations.refreshing import RefreshesToken
 
 ACCOUNT, ORGANIZATION = "urn:li:sponsoredAccount:", "urn:li:organization:"

@@ -11,9 +11,9 @@ from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Identifier, Records, Verdict, object_of
+from revetl.destinations.declared import looked_up_by
 from revetl.destinations.metadata import BOOLEAN, MOMENT, NUMBER
 from revetl.destinations.oauth import OAuth
-from revetl.destinations.records import looked_up_by
 
 RENEW = frozenset({"601", "602"})
 VERDICTS = {

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 import httpx
 
 from revetl.destinations.base import Asking, Attribute, Identifier, Rate, Record, Records, Refused, Verdict
+from revetl.destinations.declared import looked_up_by
 from revetl.destinations.metadata import BOOLEAN, MOMENT, NUMBER, TEXT
 from revetl.destinations.people import Field, Person
 from revetl.destinations.pipedrive_api import PipedriveApi
-from revetl.destinations.records import looked_up_by
 
 KINDS = {
     **dict.fromkeys(("int", "double"), NUMBER),

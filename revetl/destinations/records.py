@@ -1,4 +1,4 @@
-"""What goes into a destination and comes out of it, as values: limits, records, results."""
+"""What goes into a destination and comes out of it, as values: records and results."""
 
 from __future__ import annotations
 
@@ -6,54 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The most a request takes: records, bytes of body, bytes of one record's part of it."""
-
-    records: int
-    bytes: int | None = None
-    record_bytes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """The most a destination takes: `requests` in any `per_seconds`."""
-
-    requests: float
-    per_seconds: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Identifier:
-    """A name the destination knows people by, and the column it is taken from unless a sync says else.
-    `hashed` names the rule (`revetl.normalising.RULES`) by which values are normalised and then hashed,
-    `normalised` the one by which they are only normalised. `alone` is whether somebody can be found by it
-    without any other."""
-
-    name: str
-    column: str
-    hashed: str | None = None
-    normalised: str | None = None
-    alone: bool = True
-
-
-def looked_up_by(field: str, usual: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
-    """What people are known by where a configuration names the field that they are looked up by: the usual
-    identifiers, if it is among them, else the field, with the values of `user_id`."""
-    return tuple(each for each in usual if each.name == field) or (Identifier(field, column="user_id"),)
-
-
-@dataclass(frozen=True, slots=True)
-class Attribute:
-    """A field that the destination is known to have, and the column it is taken from unless a sync says else.
-    `required`: it creates nobody without."""
-
-    name: str
-    column: str
-    type: str = "string"
-    required: bool = False
 
 
 class Record(NamedTuple):

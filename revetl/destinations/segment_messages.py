@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from revetl.destinations.records import Batch, Record, Records
+from revetl.destinations.declared import Batch
+from revetl.destinations.records import Record, Records
 
 Message = dict[str, Any]
 BEFORE = "previousId"

@@ -12,10 +12,10 @@ import httpx
 from pydantic import BeforeValidator, Field, model_validator
 
 from revetl.destinations.base import Asking, Batch, Destination, Flow, Identifier, Record, Records, Result
+from revetl.destinations.declared import looked_up_by
 from revetl.destinations.flows import Refused
 from revetl.destinations.metadata import BOOLEAN, check_fields, kind_of
 from revetl.destinations.portable import MOMENT, TEXT, portable_type
-from revetl.destinations.records import looked_up_by
 from revetl.destinations.table_rows import EVENT, events_of, keys_of, rows_by_columns
 
 

@@ -11,7 +11,8 @@ import httpx
 import orjson
 from sqlglot import exp
 
-from revetl.destinations.base import SENSITIVE, Destination, Record, Records
+from revetl.destinations.base import Destination, Record, Records
+from revetl.destinations.secret_values import SENSITIVE
 from revetl.mapping import Mapped
 from revetl.normalising import RULES, finish
 from revetl.project import Sync

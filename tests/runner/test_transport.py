@@ -19,7 +19,7 @@ import pytest
 
 from revetl import shared
 from revetl.budget import Budget, account, budgets_dir
-from revetl.destinations.records import Rate
+from revetl.destinations.declared import Rate
 from revetl.errors import DestinationRefused, UsageError
 from revetl.transport import CircuitOpen, GaveUp, NotAccepted, Transport
 from tests.support.gate import Answer, Gate, Seen, gate
