@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import SandboxClient
 from tests.destinations.ours import synced_by_us
+from tests.support.project import ProjectFolder
 from tests.support.holding import held
 
 mailchimp_marketing = pytest.importorskip("mailchimp_marketing")
