@@ -10,8 +10,8 @@ import pytest
 
 from tests.conftest import SandboxClient
 from tests.destinations.ours import synced_by_us
-from tests.support.project import ProjectFolder
 from tests.support.holding import held
+from tests.support.project import ProjectFolder
 
 mailchimp_marketing = pytest.importorskip("mailchimp_marketing")
 
