@@ -10,7 +10,9 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+
+from revetl.countries import country, country_upper
+from revetl.phones import e164, e164_digits
 
 _HASHED = re.compile("[0-9a-fA-F]{64}")
 
@@ -28,40 +30,6 @@ class Rule:
     late: Late | None = None
 
 
-def _e164(value: str, region: str | None) -> str | None:
-    """`+` and digits (ITU-T E.164). None for what can be no number, or is a national one of no region."""
-    import phonenumbers
-
-    try:
-        number = phonenumbers.parse(value, region)
-    except phonenumbers.NumberParseException:
-        return None
-    if not phonenumbers.is_possible_number(number):
-        return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-
-
-def _e164_digits(value: str, region: str | None) -> str | None:
-    found = _e164(value, region)
-    return found and found[1:]
-
-
-@lru_cache(maxsize=1_000)
-def _country(value: str, _: str | None) -> str | None:
-    """The two letters (ISO 3166-1) of a country's name or code, in lower case."""
-    import pycountry
-
-    try:
-        return str(pycountry.countries.lookup(value).alpha_2).lower()
-    except LookupError:
-        return None
-
-
-def _country_upper(value: str, region: str | None) -> str | None:
-    found = _country(value, region)
-    return found and found.upper()
-
-
 _PUNCTUATION = "!-/:-@\\[-`{-~"
 _NAME = f"regexp_replace(lower(trim(:value)), '[{_PUNCTUATION}]', '', 'g')"
 _LETTERS = f"regexp_replace(lower(:value), '[{_PUNCTUATION} ]', '', 'g')"
@@ -75,8 +43,8 @@ RULES = {
         "trimmed, lower case, without the dots and the +suffix before @gmail.com",
     ),
     "phone": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only"),
-    "e164": Rule("trim(:value)", "E.164 with its +", _e164),
-    "e164_digits": Rule("trim(:value)", "E.164 without its +", _e164_digits),
+    "e164": Rule("trim(:value)", "E.164 with its +", e164),
+    "e164_digits": Rule("trim(:value)", "E.164 without its +", e164_digits),
     "text": Rule("trim(:value)", "trimmed"),
     "lower": Rule("lower(trim(:value))", "trimmed, lower case"),
     "upper": Rule("upper(trim(:value))", "trimmed, upper case"),
@@ -92,8 +60,8 @@ RULES = {
         "regexp_replace(regexp_replace(lower(:value), '[- ]', '', 'g'), '^([0-9]{5})[0-9]{4}$', '\\1')",
         "lower case, without spaces and dashes; the first five digits of a United States one",
     ),
-    "country": Rule("trim(:value)", "two letters of ISO 3166-1, lower case", _country),
-    "COUNTRY": Rule("trim(:value)", "two letters of ISO 3166-1, upper case", _country_upper),
+    "country": Rule("trim(:value)", "two letters of ISO 3166-1, lower case", country),
+    "COUNTRY": Rule("trim(:value)", "two letters of ISO 3166-1, upper case", country_upper),
 }
 """What `Identifier.hashed` and `Identifier.normalised` may name. The hash is SHA-256 in lower-case
 hexadecimal; a value that is one already is sent as it is, for a hash of a hash matches nobody."""
