@@ -28,7 +28,8 @@ TIMESTAMP = "$timestamp"
 @dataclass(frozen=True)
 class Mapped:
     """A destination's name, the expression it is taken from, and the type of its value. Of a hashed one,
-    `raw` is what is hashed, by the rule `hashed`. `alone`: somebody is found by it without any other."""
+    `raw` is what is hashed, by the rule `hashed`. `alone`: somebody is found by it without any other.
+    `version` names what normalizes it on the runner."""
 
     name: str
     expression: exp.Expr
@@ -36,6 +37,7 @@ class Mapped:
     raw: exp.Expr | None = None
     hashed: str | None = None
     alone: bool = True
+    version: str = ""
 
     def of(self, alias: str) -> exp.Expr:
         """The expression over the table `alias`."""
@@ -84,6 +86,11 @@ class FieldMapping:
         kinds = {"identifier": self.identifiers, "field": self.fields}
         names = [f"{kind}:{item.name}" for kind, items in kinds.items() for item in items]
         return digest(*names)[:8]
+
+    @property
+    def versions(self) -> str:
+        """What normalizes identifiers on the runner, by version; empty where nothing does."""
+        return " ".join(sorted({item.version for item in self.identifiers if item.version}))
 
     def hashed(self) -> list[Mapped]:
         """What a row hash covers: the key is left out, for it is what rows are joined on."""
@@ -275,8 +282,15 @@ def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
             made=made,
             hash=exp.SHA2(this=made.copy(), length=exp.convert(256)),
         )
+    version = RULES[rule].version
     return Mapped(
-        item.name, sent, "VARCHAR", raw=item.expression, hashed=identifier.hashed, alone=identifier.alone
+        item.name,
+        sent,
+        "VARCHAR",
+        raw=item.expression,
+        hashed=identifier.hashed,
+        alone=identifier.alone,
+        version=version() if version else "",
     )
 
 

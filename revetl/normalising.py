@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from revetl.countries import country, country_upper
-from revetl.phones import e164, e164_digits
+from revetl.countries import RULES_VERSION, country, country_upper
+from revetl.phones import e164, e164_digits, phones_version
 
 _HASHED = re.compile("[0-9a-fA-F]{64}")
 
@@ -23,11 +23,21 @@ none."""
 
 @dataclass(frozen=True)
 class Rule:
-    """How values are made alike: as SQL over `:value`, in words, and what follows on the runner."""
+    """How values are normalized: as SQL over `:value`, in words, and what follows on the runner, by which
+    `version`: another one may give another value of the same text."""
 
     sql: str
     words: str
     late: Late | None = None
+    version: Callable[[], str] | None = None
+
+
+def _phones() -> str:
+    return f"phones {phones_version()}"
+
+
+def _countries() -> str:
+    return f"countries {RULES_VERSION}"
 
 
 _PUNCTUATION = "!-/:-@\\[-`{-~"
@@ -43,8 +53,8 @@ RULES = {
         "trimmed, lower case, without the dots and the +suffix before @gmail.com",
     ),
     "phone": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only"),
-    "e164": Rule("trim(:value)", "E.164 with its +", e164),
-    "e164_digits": Rule("trim(:value)", "E.164 without its +", e164_digits),
+    "e164": Rule("trim(:value)", "E.164 with its +", e164, _phones),
+    "e164_digits": Rule("trim(:value)", "E.164 without its +", e164_digits, _phones),
     "text": Rule("trim(:value)", "trimmed"),
     "lower": Rule("lower(trim(:value))", "trimmed, lower case"),
     "upper": Rule("upper(trim(:value))", "trimmed, upper case"),
@@ -60,8 +70,8 @@ RULES = {
         "regexp_replace(regexp_replace(lower(:value), '[- ]', '', 'g'), '^([0-9]{5})[0-9]{4}$', '\\1')",
         "lower case, without spaces and dashes; the first five digits of a United States one",
     ),
-    "country": Rule("trim(:value)", "two letters of ISO 3166-1, lower case", country),
-    "COUNTRY": Rule("trim(:value)", "two letters of ISO 3166-1, upper case", country_upper),
+    "country": Rule("trim(:value)", "two letters of ISO 3166-1, lower case", country, _countries),
+    "COUNTRY": Rule("trim(:value)", "two letters of ISO 3166-1, upper case", country_upper, _countries),
 }
 """What `Identifier.hashed` and `Identifier.normalised` may name. The hash is SHA-256 in lower-case
 hexadecimal; a value that is one already is sent as it is, for a hash of a hash matches nobody."""

@@ -61,6 +61,7 @@ def _notes(plan: Plan) -> Iterator[str]:
     if plan.new_fields or plan.old_fields:
         names = [f"+{name}" for name in plan.new_fields] + [f"-{name}" for name in plan.old_fields]
         yield f"the mapping has changed ({', '.join(names)}); only whom it touches is sent again"
+    yield from plan.notes
     if plan.kept:
         yield f"{plan.kept:,} who left are not removed: another member has their identifier"
     if plan.rejected:

@@ -28,8 +28,9 @@ CHANGES = table("revetl_changes")
 
 
 def hash_name(warehouse: Warehouse, mapping: FieldMapping) -> str:
-    """What names the maker of a row hash: the engine, and what was mapped."""
-    return f"{warehouse.hash_by} {mapping.fingerprint}"
+    """What names the maker of a row hash: the engine, what was mapped, and what normalizes identifiers on the
+    runner, which a hash of raw values does not cover."""
+    return f"{warehouse.hash_by} {mapping.fingerprint} {mapping.versions}".strip()
 
 
 @dataclass(frozen=True)

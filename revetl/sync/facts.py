@@ -40,14 +40,15 @@ class Places:
 @dataclass(frozen=True)
 class Facts:
     """What the tables say about a sync. Of its state: rows held, rows whose outcome is unknown, rows hashed
-    by another maker, and the fields of one of those. `rejections` are the records that the destination
-    refuses, `last_run` is the sync's newest run, `suppressed_kinds` are the kinds of identifiers that anybody
-    is suppressed by."""
+    by another maker, and the maker and the fields of one of those. `rejections` are the records that the
+    destination refuses, `last_run` is the sync's newest run, `suppressed_kinds` are the kinds of identifiers
+    that anybody is suppressed by."""
 
     has_state: bool = False
     held_rows: int = 0
     uncertain: int = 0
     otherwise: int = 0
+    hash_by_before: str = ""
     fields_before: str | None = None
     rejections: int = 0
     last_run: str | None = None
@@ -62,7 +63,8 @@ _PARTS = {
         select 'version', v.revetl_version, cast(null as timestamp), v.version, 0, 0 from :table as v
     """,
     "sync_state": """
-        select 'state', max(case when row_hash is not null and hash_by <> :hash_by then fields end),
+        select 'state',
+            max(case when row_hash is not null and hash_by <> :hash_by then hash_by || fields end),
             cast(null as timestamp), count(*), count(pending_operation),
             count(case when row_hash is not null and hash_by <> :hash_by then 1 end)
         from :table as s where sync = :sync
@@ -115,7 +117,9 @@ def read_facts(sync: Sync, warehouse: Warehouse, tables: Tables, places: Places,
         found.setdefault(what, []).append(tuple(rest))
     for made_by, _, version, *_ in found.get("version", []):
         tables.check(int(version), str(made_by))
-    fields_before, _, *held = found.get("state", [(None, None, 0, 0, 0)])[0]
+    before, _, *held = found.get("state", [(None, None, 0, 0, 0)])[0]
+    # No maker's name has a brace, and each JSON of fields begins with one.
+    hash_by_before, brace, fields = str(before or "").partition("{")
     held_rows, uncertain, otherwise = map(int, held)
     builds = [
         Build(moment, invocation_id, bool(failed))
@@ -126,7 +130,8 @@ def read_facts(sync: Sync, warehouse: Warehouse, tables: Tables, places: Places,
         held_rows=held_rows,
         uncertain=uncertain,
         otherwise=otherwise,
-        fields_before=fields_before,
+        hash_by_before=hash_by_before,
+        fields_before=brace + fields if brace else None,
         rejections=sum(int(count) for _, _, count, *_ in found.get("rejections", [])),
         last_run=next((run_id for run_id, *_ in found.get("run", [])), None),
         suppressed_kinds=tuple(sorted(str(kind) for kind, *_ in found.get("suppressed", []))),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,7 +72,8 @@ class Plan:
     """What a sync would do. `causes` says why, by operation; `left_out` counts members who are not to be
     sent, by cause; `rejected` counts records that wait because the destination refused them and their rows
     have not changed since; `kept`, members who left under a key that another member took over; `new_fields`
-    and `old_fields` are those that a changed mapping brought and dropped. `whole`: every member is sent, for
+    and `old_fields` are those that a changed mapping brought and dropped. `notes` are sentences about what is
+    sent that no count says. `whole`: every member is sent, for
     the destination takes nothing less. `digest` names the plan: it is another when the audience or the state
     has moved."""
 
@@ -90,6 +92,7 @@ class Plan:
     left_out: Mapping[str, int] = field(default_factory=dict)
     new_fields: tuple[str, ...] = ()
     old_fields: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     stops: tuple[guard.Stop, ...] = ()
     whole: bool = False
     digest: str | None = None
@@ -214,6 +217,7 @@ def judged(workspace: Workspace, sync: Sync, diff: Diff, summary: Summary) -> Pl
         left_out=summary.left_out,
         new_fields=new_fields,
         old_fields=old_fields,
+        notes=tuple(_notes(diff)),
         stops=tuple(guard.judge(change, diff)),
     )
     return replace(plan, digest=_digest(plan, sync, diff, summary))
@@ -248,6 +252,17 @@ def _changed_names(diff: Diff) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for name in now if name not in before), tuple(
         name for name in before if name not in now
     )
+
+
+def _notes(diff: Diff) -> Iterator[str]:
+    facts, now = diff.facts, diff.mapping.versions
+    before = " ".join(re.findall(r"(?:phones|countries) \S+", facts.hash_by_before))
+    if facts.otherwise and before != now and now:
+        yield (
+            f"identifiers are normalized by {now}, and those of {facts.otherwise:,} held rows were by "
+            f"{before or 'an earlier version'}. Rows that are the same are not sent again; --full-refresh "
+            "sends all of them as they are normalized now."
+        )
 
 
 def _repeated(diff: Diff, summary: Summary) -> int:

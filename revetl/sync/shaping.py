@@ -24,6 +24,8 @@ from revetl.project import Sync
 from revetl.sync.functioning import Own, function_of
 from revetl.warehouse.base import NONFINITE
 
+_LONGEST_SHOWN = 60
+"""Characters of a value that a reason names."""
 _LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
 """What may be a number that a 64-bit float does not hold."""
 
@@ -40,6 +42,7 @@ class Shaping:
     late: Mapping[str, Callable[[str], str | None]] = field(default_factory=dict)
     events: EventMapping | None = None
     function: Own | None = None
+    phone_region: str | None = None
 
     def identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """The identifiers as they are sent: without those that are null, or cannot be made alike."""
@@ -49,6 +52,15 @@ class Shaping:
                 for name, value in known.items()
             }
         return {name: value for name, value in known.items() if value is not None}
+
+    def invalid(self, known: Mapping[str, Any], made: Mapping[str, Any]) -> str | None:
+        """Which identifiers have a value that could not be normalized, and the value; None where none has."""
+        lost = [name for name in self.late if known.get(name) is not None and name not in made]
+        if not lost:
+            return None
+        named = ", ".join(f"{name} '{str(known[name])[:_LONGEST_SHOWN]}'" for name in lost)
+        region = f"phone_region {self.phone_region}" if self.phone_region else "no phone_region"
+        return f"invalid identifiers: {named}, with {region}"
 
     def fields(self, operation: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """The fields as they are sent."""
@@ -70,7 +82,8 @@ def shaping_of(sync: SyncConfig, destination: Destination, hider: Hider | None =
             hashed = identifier.hashed is not None
             late[identifier.name] = partial(finish, rule, region=destination.phone_region, hashed=hashed)
     events = event_mapping_of(sync, destination.type, None if hider is None else hider.value)
-    return Shaping(sync.nulls, destination.cleared, sync.archive or None, late, events)
+    region = destination.phone_region
+    return Shaping(sync.nulls, destination.cleared, sync.archive or None, late, events, phone_region=region)
 
 
 def shaping_in(root: Path, sync: Sync, destination: Destination) -> Shaping:
@@ -98,13 +111,12 @@ def record_of(
         event, values = events.made(row, values)
         problem = problem or (None if event else f"its column '{events.column}' has no name of an event")
     alike = shaping.identifiers(known)
-    if not alike and (lost := [name for name in shaping.late if known.get(name)]):
-        problem = (
-            f"its identifiers are none the destination knows people by: {', '.join(lost)} cannot be read"
-        )
+    invalid = shaping.invalid(known, alike)
     if shaping.function is None or problem is not None:
-        return Record(key, alike, shaping.fields(operation, values), origin, moment, problem, event)
-    record = shaping.function(Record(key, alike, values, origin, moment, problem, event), operation)
+        sent = shaping.fields(operation, values)
+        return Record(key, alike, sent, origin, moment, problem, event, invalid=invalid)
+    made = Record(key, alike, values, origin, moment, problem, event, invalid=invalid)
+    record = shaping.function(made, operation)
     if record.instead is not None:
         parts = (each._replace(fields=shaping.fields(operation, each.fields)) for each in record.instead)
         return record._replace(instead=tuple(parts))
