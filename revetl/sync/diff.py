@@ -193,10 +193,10 @@ class Diff:
         return [
             (
                 alike(held),
-                exp.Subquery(this=suppressed_by(self.tables, kind, None if made is None else alike(made))),
+                exp.Subquery(this=suppressed_by(self.tables, kinds, None if made is None else alike(made))),
             )
-            for kind, (held, made) in sources.items()
-            if kind in self.members.suppressed_kinds
+            for name, (held, made) in sources.items()
+            if (kinds := self.members.suppressed_by.get(name))
         ]
 
     def keep_suppressed(self) -> exp.Expr:

@@ -22,6 +22,7 @@ from revetl.sync.hiding import give_salt, hidden
 from revetl.sync.membership import members_of
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
+from revetl.sync.suppressed import identified_by
 from revetl.sync.tables import Tables
 from revetl.transformations import TRANSFORMATIONS_FILE
 from revetl.warehouse import Warehouse
@@ -131,6 +132,7 @@ def make_diff(
             raise
         stop = guard.Stop("columns", str(missing), forceable=False)
         return Plan(**_names(sync), held_rows=held, stops=(stop,))
+    identified = identified_by(mapping, destination)
     if (hider := hider_of(workspace.root, sync.config.to)) is not None:
         mapping = hidden(mapping, hider, f"{sync.place} ({TRANSFORMATIONS_FILE}: pii)")
         if hider.hashes:
@@ -141,7 +143,7 @@ def make_diff(
         warehouse=warehouse,
         tables=tables,
         sync=sync.name,
-        members=members_of(workspace, sync, places.columns, facts, warehouse, tables),
+        members=members_of(workspace, sync, places.columns, facts, warehouse, tables, identified),
         mapping=_typed(mapping, warehouse, audience.relation),
         mode=sync.config.mode,
         facts=facts,
@@ -262,6 +264,10 @@ def _notes(diff: Diff) -> Iterator[str]:
             f"identifiers are normalized by {now}, and those of {facts.otherwise:,} held rows were by "
             f"{before or 'an earlier version'}. Rows that are the same are not sent again; --full-refresh "
             "sends all of them as they are normalized now."
+        )
+    if ignored := diff.members.ignored:
+        yield (
+            f"suppressions by {', '.join(ignored)} match nobody here: the audience has no column of that name"
         )
 
 
