@@ -36,7 +36,8 @@ class Records:
     records are tracked as, in mode `events`, and `happens_again` whether it may happen twice of a key;
     `set_if_empty` names fields that must not overwrite a value; `at` is when the run began, in ISO 8601.
     `audience_id` is what the destination calls the audience, and `fields` what it calls the mapped fields,
-    where it has names of its own for them."""
+    where it has names of its own for them; `kinds` are the kinds of values that they take (metadata.py), by
+    the names of the sync."""
 
     sync: str
     audience: str
@@ -49,6 +50,7 @@ class Records:
     at: str | None = None
     audience_id: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str | None] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
