@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from revetl.destinations.amplitude_cohorts import AmplitudeCohorts
 from revetl.destinations.amplitude_events import event, known, names_events, properties, refused_events
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Verdict, object_of
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.properties import UNSET, is_nobody
 from revetl.destinations.records import Record, Records, Rejection, Result
 
@@ -22,7 +23,7 @@ HOSTS = {
 Rejected = dict[int, str | Rejection]
 
 
-class Amplitude(AmplitudeCohorts):
+class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
     """User properties and events by user or device id; a mirrored audience is a cohort of its name."""
 
     batch: ClassVar[Batch] = Batch(records=1_000, bytes=1_000_000)

@@ -11,6 +11,7 @@ from pydantic import Field
 from revetl.destinations.base import Batch, Flow, Identifier
 from revetl.destinations.facebook import FacebookGraph
 from revetl.destinations.moments import since_epoch, too_old
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.records import Record, Records, Result
 
 ActionSource = Literal[
@@ -40,11 +41,13 @@ TOO_BROAD = (
 LONGEST_AGO, LONGEST_AGO_IN_STORE = timedelta(days=7), timedelta(days=62)
 
 
-class FacebookConversions(FacebookGraph):
+class FacebookConversions(FacebookGraph, WithholdsPersonalData):
     """Events of a pixel or dataset, of people by as many keys as there are of each, hashed."""
 
     batch: ClassVar[Batch] = Batch(records=1_000)
     matches_by_all: ClassVar[bool] = True
+    named_is_allowed: ClassVar[bool] = False
+    withholds_always: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("external_id", column="user_id", hashed="text"),
         Identifier("em", column="email", hashed="email"),

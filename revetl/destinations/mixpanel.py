@@ -8,9 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-from revetl.destinations.base import Batch, Destination, Flow, Identifier, Rate, Verdict, object_of
+from revetl.destinations.base import Batch, Flow, Identifier, Rate, Verdict, object_of
 from revetl.destinations.basic import basic
 from revetl.destinations.moments import MILLISECONDS, since_epoch
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.properties import UNSET, changes, given_fields, is_nobody
 from revetl.destinations.records import Record, Records, Rejection, Result
 
@@ -21,7 +22,7 @@ HOSTS = {
 }
 
 
-class Mixpanel(Destination):
+class Mixpanel(WithholdsPersonalData):
     """Profiles and events of Mixpanel by distinct_id; a mirrored audience is a boolean property of its name,
     of which Mixpanel's own cohorts can be made."""
 

@@ -21,10 +21,11 @@ from revetl.destinations.pendo_data import (
     refused,
     writable,
 )
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.records import Record, Records, Result
 
 
-class Pendo(PendoApi):
+class Pendo(PendoApi, WithholdsPersonalData):
     """Metadata and track events of Pendo's visitors; a mirrored audience is a segment of its name."""
 
     batch: ClassVar[Batch] = Batch(records=1_000)
