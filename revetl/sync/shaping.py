@@ -104,7 +104,11 @@ def _allowed(sync: SyncConfig, destination: Destination) -> frozenset[str] | Non
     """The names of personal data that may be sent; None where it is not looked for."""
     if not isinstance(destination, WithholdsPersonalData) or not destination.withholds(sync.mode):
         return None
-    named = [*(sync.fields or {}), *sync.constants] if destination.named_is_allowed else []
+    named: list[str] = []
+    if destination.named_is_allowed:
+        rules = sync.events.values()
+        named = [*(sync.fields or {}), *sync.constants]
+        named += [name for rule in rules for name in (*rule.fields, *rule.constants)]
     return frozenset(folded(name) for name in (*destination.allow_personal_data, *named))
 
 
