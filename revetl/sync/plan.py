@@ -23,6 +23,7 @@ from revetl.sync.membership import members_of
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
 from revetl.sync.tables import Tables
+from revetl.sync.unfinished import without_unfinished
 from revetl.transformations import TRANSFORMATIONS_FILE
 from revetl.warehouse import Warehouse
 
@@ -218,9 +219,18 @@ def judged(workspace: Workspace, sync: Sync, diff: Diff, summary: Summary) -> Pl
         new_fields=new_fields,
         old_fields=old_fields,
         notes=tuple(_notes(diff)),
-        stops=tuple(guard.judge(change, diff)),
+        stops=tuple(_stops(change, diff)),
     )
     return replace(plan, digest=_digest(plan, sync, diff, summary))
+
+
+def _stops(change: guard.Change, diff: Diff) -> list[guard.Stop]:
+    """The guards that stop a change. What a run cut short was already allowed to do is looked up only where
+    a guard on volume would stop."""
+    stops = guard.judge(change, diff)
+    if diff.has_state and any(stop.guard in guard.VOLUME for stop in stops):
+        return guard.judge(without_unfinished(change, diff), diff)
+    return stops
 
 
 def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Summary) -> str:
