@@ -16,6 +16,7 @@ from revetl.destinations.secret_values import SENSITIVE
 from revetl.mapping import Mapped
 from revetl.normalising import RULES, finish
 from revetl.project import Sync
+from revetl.redaction import redact
 from revetl.sql import select, statement
 from revetl.sync.batches import cut_batches
 from revetl.sync.changed import leaving, sending
@@ -24,7 +25,6 @@ from revetl.sync.plan import Identified, Plan, Preview, Request
 from revetl.sync.shaping import Shaping, record_of
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
-from revetl.transport import redact
 
 _EXAMPLES = 3
 _EXAMPLE = "example"
