@@ -87,7 +87,8 @@ def _unusable(folder: Path, error: OSError) -> UsageError:
 class Budget:
     """One process's part in a budget. `at_once` bounds the requests in flight of all sharers; `pace` their
     rate. `check` is called every now and then while a turn is waited for, and may raise to end the wait;
-    `on_pause` with the moment (seconds since 1970) until which all pause, before that is waited for. Raises UsageError when the folder cannot be used."""
+    `on_pause` with the moment (seconds since 1970) until which all pause, before that is waited for. Raises
+    UsageError when the folder cannot be used."""
 
     def __init__(
         self,

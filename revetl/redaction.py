@@ -36,13 +36,15 @@ def without_users(text: str) -> str:
 def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
     forms = {form for secret in secrets for form in encodings(secret)}
     # The longest first, as one may begin with another.
-    return re.compile("|".join(re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form))))
+    return re.compile(
+        "|".join(re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form)))
+    )
 
 
 def encodings(secret: str) -> set[str]:
     """The ways a secret is written: as it is, without the white space around it, in JSON (with and without
-    characters beyond ASCII, and once more inside a JSON string), in a URL, in HTML, in Python's `repr`, and in
-    Base64, also where it is a part of what is encoded, as in `user:password`."""
+    characters beyond ASCII, and once more inside a JSON string), in a URL, in HTML, in Python's `repr`, and
+    in Base64, also where it is a part of what is encoded, as in `user:password`."""
     found: set[str] = set()
     for plain in {secret, secret.strip()}:
         if len(plain) < SHORTEST_SECRET:

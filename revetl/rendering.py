@@ -49,19 +49,16 @@ def render(
     """
     options: dict[str, Any] = {"placeholders": placeholders, "way_out": way_out, "filled_in": filled_in}
     if isinstance(value, Mapping):
-        return {
-            key: render(inner, f"{place}.{key}", **options) for key, inner in value.items()
-        }
+        return {key: render(inner, f"{place}.{key}", **options) for key, inner in value.items()}
     if isinstance(value, list):
-        return [
-            render(inner, f"{place}.{index}", **options) for index, inner in enumerate(value)
-        ]
+        return [render(inner, f"{place}.{index}", **options) for index, inner in enumerate(value)]
     if not isinstance(value, str) or "{" not in value:
         return value
 
     def env_var(name: str, default: str | None = None) -> str:
         if (found := os.environ.get(name)) is not None:
-            return noted(found, bool(SENSITIVE.search(name)))
+            # A secret that `$(cat file)` did not make has the line break of its file.
+            return noted(found.rstrip("\r\n"), bool(SENSITIVE.search(name)))
         if default is not None:
             return default
         return missing(name, f"environment variable {name} is not set. Export it")
@@ -75,7 +72,7 @@ def render(
     def keyring(service: str, name: str) -> str:
         found = _from_keyring(service, name)
         how = f"the keyring has no '{name}' of '{service}'. Run `keyring set {service} {name}`"
-        return missing(name, how) if found is None else noted(found, True)
+        return missing(name, how) if found is None else noted(found.rstrip("\r\n"), True)
 
     def noted(found: str, is_secret: bool) -> str:
         if filled_in is not None and found.strip():

@@ -53,7 +53,7 @@ def refusal_of(response: httpx.Response) -> str | None:
         return None
     url = response.request.url
     return (
-        f"The sandbox at {url.host}:{url.port} belongs to another project, {owner.rpartition('-')[0]}. Nothing "
-        "was sent. Stop it and run `revetl sandbox` in this project, or start one with another --port and have "
-        "base_url name that."
+        f"The sandbox at {url.host}:{url.port} belongs to another project, {owner.rpartition('-')[0]}. "
+        "Nothing was sent. Stop it and run `revetl sandbox` in this project, or start one with another "
+        "--port and have base_url name that."
     )

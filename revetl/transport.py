@@ -16,7 +16,7 @@ from revetl import logs, telemetry
 from revetl.budget import Budget, account
 from revetl.carriers import client_of, place_of
 from revetl.destinations.base import Destination, Verdict
-from revetl.errors import DestinationRefused
+from revetl.errors import DestinationRefused, DiskError
 from revetl.limits import quota_wait, retry_after
 from revetl.redaction import redact
 from revetl.sandboxed import refusal_of, signed_by_project
@@ -161,6 +161,13 @@ class Transport:
                     return await self._once(request, attempts)
         except _TryAgain as error:
             raise self._given_up(request, error, attempts) from None
+        except OSError as error:
+            # Of the budget's files, or of a large answer's.
+            file = error.filename or "a temporary file"
+            raise DiskError(
+                f"{file} could not be written or read ({error.strerror or error}). Free some space and run "
+                "the sync again."
+            ) from error
         except _Ended:
             why = self._open_for or "it was stopped"
             raise self._error(request, why, attempts, CircuitOpen if self._open_for else GaveUp) from None
@@ -357,5 +364,6 @@ def _cause(error: httpx.TransportError) -> str:
         return f"the proxy refused ({error})"
     is_late = isinstance(error, httpx.ReadTimeout) or isinstance(error.__cause__, TimeoutError)
     if is_late and isinstance(error, httpx.TimeoutException):
-        return f"no answer in time ({error})" if error.__cause__ is None and str(error) else "no answer in time"
+        is_ours = error.__cause__ is None and str(error)
+        return f"no answer in time ({error})" if is_ours else "no answer in time"
     return f"the connection broke ({str(error) or type(error).__name__})"

@@ -32,11 +32,12 @@ UPLOAD_BYTES_PER_SECOND = 64 * 1024
 """A request has its deadline, and besides the time that its content takes at this rate."""
 _LARGE_SECONDS = 3_600.0
 _UNIT = 1024 * 1024
+_LIMITS = httpx.Limits()
 
 
 class HttpCarrier(AiohttpTransport):
-    """Requests over HTTP, each answered with the whole content, unpacked. Raises httpx.TransportError whatever
-    is wrong with a connection or an answer: one that is not HTTP, is too large, or takes too long."""
+    """Requests over HTTP, each answered with the whole content, unpacked. Raises httpx.TransportError
+    whatever is wrong with a connection or an answer: it is not HTTP, is too large, or takes too long."""
 
     def __init__(self, destination: Destination, **options: Any) -> None:
         super().__init__(**options)
@@ -89,7 +90,7 @@ class HttpCarrier(AiohttpTransport):
                         "destination is the limit",
                         request=request,
                     )
-                file = tempfile.TemporaryFile()
+                file = tempfile.TemporaryFile()  # noqa: SIM115  whoever reads the response closes it
                 file.write(content)
                 content.clear()
             if file is None:
@@ -176,15 +177,15 @@ class HttpClient(HttpxAiohttpClient):
             )
         except (ValueError, httpx.InvalidURL) as error:
             raise UsageError(
-                f"The environment's proxies cannot be used: {error}. Set HTTPS_PROXY, HTTP_PROXY and ALL_PROXY "
-                "to http://HOST:PORT and NO_PROXY to host names, or unset them."
+                f"The environment's proxies cannot be used: {error}. Set HTTPS_PROXY, HTTP_PROXY and "
+                "ALL_PROXY to http://HOST:PORT and NO_PROXY to host names, or unset them."
             ) from None
 
     def _init_transport(
         self,
         verify: ssl.SSLContext | str | bool = True,
         *args: Any,
-        limits: httpx.Limits = httpx.Limits(),
+        limits: httpx.Limits = _LIMITS,
         **_: Any,
     ) -> httpx.AsyncBaseTransport:
         return HttpCarrier(self._destination, verify=verify, limits=limits)
@@ -194,7 +195,7 @@ class HttpClient(HttpxAiohttpClient):
         proxy: httpx.Proxy,
         verify: ssl.SSLContext | str | bool = True,
         *args: Any,
-        limits: httpx.Limits = httpx.Limits(),
+        limits: httpx.Limits = _LIMITS,
         **_: Any,
     ) -> httpx.AsyncBaseTransport:
         if proxy.url.scheme not in ("http", "https"):

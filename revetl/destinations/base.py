@@ -19,6 +19,7 @@ import orjson
 from pydantic import Field, PrivateAttr
 
 from revetl.checking import Checked
+from revetl.destinations.addresses import secret_parts
 from revetl.destinations.declared import Attribute, Batch, Identifier, Rate
 from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, object_of, poll
 from revetl.destinations.reading import Member, Page, Reading
@@ -339,5 +340,4 @@ class Destination(Checked):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value of the configuration, to be kept out of whatever is shown."""
-        filled_in = (each.value for each in self._filled_in if each.is_secret)
-        return tuple(dict.fromkeys((*secrets_in(self), *filled_in)))
+        return tuple(dict.fromkeys((*secrets_in(self), *secret_parts(self._filled_in))))

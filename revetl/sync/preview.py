@@ -11,6 +11,7 @@ import httpx
 import orjson
 from sqlglot import exp
 
+from revetl.destinations.addresses import shown_address
 from revetl.destinations.base import Destination, Record, Records
 from revetl.destinations.secret_values import SENSITIVE
 from revetl.mapping import Mapped
@@ -176,6 +177,8 @@ def show(operation: str, request: httpx.Request, destination: Destination) -> Re
     """A request as a person may see it: secrets replaced, the body as JSON where it is JSON, and the size of
     what is no text."""
     secrets = destination.secrets()
+    # Headers are where credentials are, whatever they are called.
+    in_headers = (*secrets, *(each.value for each in destination.filled_in))
     try:
         text = redact(request.content.decode(), secrets)
         body: object = orjson.loads(text)
@@ -184,11 +187,12 @@ def show(operation: str, request: httpx.Request, destination: Destination) -> Re
     except orjson.JSONDecodeError:
         body = text
     headers = {
-        name: "***" if SENSITIVE.search(name) else redact(value, secrets)
+        name: "***" if SENSITIVE.search(name) else redact(value, in_headers)
         for name, value in request.headers.items()
         if name.lower() not in {"content-length", "host"}
     }
-    return Request(operation, request.method, redact(str(request.url), secrets), headers, body)
+    url = redact(shown_address(request.url, destination.filled_in), secrets)
+    return Request(operation, request.method, url, headers, body)
 
 
 def _identified(

@@ -1,4 +1,4 @@
-"""Answers that are no HTTP, or not what they say they are: each is one sentence and exit 4, and stops nobody else."""
+"""Answers that are no HTTP, or not what they say they are: one sentence, exit 4, and no other sync stops."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ MALFORMED: dict[str, bytes] = {
     "deflate that is none": OK + b"Content-Encoding: deflate\r\nContent-Length: 3\r\n\r\n\xff\xff\xff",
     "an encoding nobody asked for": OK + b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
     "a charset that is no text": OK + b"Content-Type: text/plain; charset=hex\r\nContent-Length: 2\r\n\r\n{}",
-    "a charset that cannot be": OK + b"Content-Type: text/plain; charset=undefined\r\nContent-Length: 2\r\n\r\n{}",
+    "a charset that cannot be": OK
+    + b"Content-Type: text/plain; charset=undefined\r\nContent-Length: 2\r\n\r\n{}",
     "nothing": b"",
     "half a head": OK + b"Content-Le",
 }
@@ -79,9 +80,10 @@ def test_a_malformed_answer_stops_no_other_sync(project: ProjectFolder, sandbox:
         project.destinations({**bad, "well": {"type": "webhook", "url": f"{sandbox.url}/well"}})
         meta = {"key": "user_id", "sync": [{"to": name, "mode": "upsert"} for name in (*bad, "well")]}
         project.audience("vips", people(("u1", 1)), meta)
-        ended = CliRunner().invoke(cli, ["sync", "--all", "--project-dir", str(project.root)])
+        arguments = ["sync", "--all", "--project-dir", str(project.root)]
+        ended = CliRunner().invoke(cli, arguments, standalone_mode=False)
     runs = {run["destination"]: run["status"] for run in project.open().history()}
-    assert (ended.exit_code, runs) == (4, {**dict.fromkeys(bad, "refused"), "well": "success"})
+    assert (ended.return_value, runs) == (4, {**dict.fromkeys(bad, "refused"), "well": "success"})
     assert "Traceback" not in ended.output
 
 
@@ -96,7 +98,15 @@ def test_a_malformed_answer_stops_no_other_sync(project: ProjectFolder, sandbox:
         OK + b"Content-Encoding: deflate\r\nConnection: close\r\n\r\n" + zlib.compress(b"{}"),
         OK + b"Transfer-Encoding: chunked\r\n\r\n2;ext=1\r\n{}\r\n0\r\nX-T: 1\r\n\r\n",
     ],
-    ids=["a header of 60 KB", "a cookie of bytes", "HTTP 1.0", "unknown charset", "gzip", "deflate", "chunks"],
+    ids=[
+        "a header of 60 KB",
+        "a cookie of bytes",
+        "HTTP 1.0",
+        "unknown charset",
+        "gzip",
+        "deflate",
+        "chunks",
+    ],
 )
 def test_an_odd_answer_that_can_be_read_is_read(answer: bytes) -> None:
     assert outcome(says(answer)) == (200, 1)
@@ -111,7 +121,9 @@ def test_a_malformed_answer_is_asked_for_again() -> None:
 
 def test_an_answer_that_drips_ends_with_the_deadline_of_the_request() -> None:
     started = time.monotonic()
-    found, _ = outcome(says(OK + b"Content-Length: 1000\r\n\r\n", *[b"a"] * 200, every=0.05), timeout=1, deadline=0.5)
+    found, _ = outcome(
+        says(OK + b"Content-Length: 1000\r\n\r\n", *[b"a"] * 200, every=0.05), timeout=1, deadline=0.5
+    )
     assert 0.4 < time.monotonic() - started < 2
     assert "no answer in time (no whole answer within 0.5 seconds)" in str(found)
 
