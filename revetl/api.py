@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sqlglot import exp
 from revetl import logs
 from revetl.alerts import Alerts
 from revetl.dbt import Options
-from revetl.errors import RevetlError, UsageError, nearest
+from revetl.errors import RevetlError, Unexpected, UsageError, nearest
 from revetl.pii import AT_LOAD, hider_of
 from revetl.project import AudienceModel, Sync, Workspace
 from revetl.selection import select_models
@@ -245,6 +246,12 @@ class Project:
                 )
             except RevetlError as error:
                 outcome = error
+            except Exception as error:
+                # A fault in one sync keeps no other from running; the next run books what this one did.
+                outcome = Unexpected(
+                    f"{sync.name}: revetl failed for a reason of its own ({type(error).__name__}). Please "
+                    f"report it with what follows.\n{logs.redact(traceback.format_exc())}"
+                )
             with ends:
                 on_end(sync, outcome)
             return outcome

@@ -17,7 +17,8 @@ from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, read_revetl_
 from revetl.destinations import destination_class, make_destination
 from revetl.destinations.base import Destination
 from revetl.errors import UsageError, WarehouseError, nearest
-from revetl.rendering import render
+from revetl.rendering import FilledIn, render
+from revetl.sandboxed import project_id
 from revetl.sql import table
 from revetl.warehouse import Opening, Warehouse, database_of, open_warehouse
 
@@ -87,6 +88,11 @@ class Workspace:
     @property
     def root(self) -> Path:
         return self.dbt.root
+
+    @property
+    def id(self) -> str:
+        """What tells the project from any other, also from another copy of it."""
+        return project_id(self.root, self.dbt.name)
 
     @property
     def state_schema(self) -> str:
@@ -189,13 +195,15 @@ class Workspace:
         """The configured destination of a sync; with `placeholders`, whether or not its secrets are set."""
         self.destination_class(sync)
         place = f"revetl.yml: destinations.{sync.config.to}"
+        filled_in: set[FilledIn] = set()
         config = render(
             self._destination_config(sync),
             place,
             placeholders=placeholders,
             way_out=f", or use --to to leave {sync.config.to} out",
+            filled_in=filled_in,
         )
-        destination = make_destination(config, place).placed(self.root)
+        destination = make_destination(config, place).placed(self.root).known_from(self.id, filled_in)
         for name in destination.secret_names():
             if "{{" not in str(_written(self._destination_config(sync), name)):
                 self.say(

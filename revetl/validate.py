@@ -22,6 +22,7 @@ from revetl.columns import CompiledColumns
 from revetl.config import AudienceConfig, RevetlConfig, SyncConfig
 from revetl.destinations import destination_class
 from revetl.destinations.base import Destination
+from revetl.destinations.hygiene import check_sendable
 from revetl.errors import UsageError
 from revetl.functions.process import Function
 from revetl.mapping import make_mapping, parse_expression
@@ -208,9 +209,13 @@ class _Checker:
                 if rendered.pop(name, None) is None:
                     rendered[name] = _STAND_IN
         try:
-            return kind.model_validate(rendered), not (wrong or found)
+            made = kind.model_validate(rendered)
         except ValidationError:
             return None, False
+        if wrong or found:
+            return made, False
+        self._errors.of(check_sendable, made, place)
+        return made, True
 
     def _check_mapping(self, sync: Sync, destination: Destination) -> None:
         """Each mapped name by itself, and then all of them; and the function, if there is one."""

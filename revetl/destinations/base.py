@@ -8,7 +8,7 @@ own `Auth.auth_flow`.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +16,17 @@ from typing import Annotated, Any, ClassVar, Self
 
 import httpx
 import orjson
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from revetl.checking import Checked
+from revetl.destinations.addresses import secret_parts
 from revetl.destinations.declared import Attribute, Batch, Identifier, Rate
 from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, object_of, poll
 from revetl.destinations.reading import Member, Page, Reading
 from revetl.destinations.records import Record, Records, Rejection, Result
 from revetl.destinations.secret_values import names_of_secrets, secrets_in
 from revetl.destinations.verdicts import Verdict, verdict
+from revetl.rendering import FilledIn
 
 __all__ = [
     "Asking",
@@ -96,8 +98,16 @@ class Destination(Checked):
     max_in_flight: Annotated[int, Field(ge=1, le=256)] = 8
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
     timeout: Annotated[float, Field(gt=0)] = 30.0
+    deadline: Annotated[float, Field(gt=0)] | None = None
+    """Seconds for a request and its whole answer; four times `timeout` without it."""
+    max_pause: Annotated[float, Field(ge=0)] = 300.0
+    """Seconds that a run waits because it is told to, with nothing accepted meanwhile, before it ends."""
+    max_response_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
+    """The largest answer that is held in memory."""
     retries: Annotated[int, Field(ge=0)] = 5
     phone_region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
+    _project: str | None = PrivateAttr(default=None)
+    _filled_in: tuple[FilledIn, ...] = PrivateAttr(default=())
 
     def upsert(self, records: Records) -> Flow:
         """Create or update people with their fields; says nothing of any audience."""
@@ -161,6 +171,23 @@ class Destination(Checked):
     def placed(self, root: Path) -> Self:
         """The same, with the paths in its configuration that are relative taken from `root`."""
         return self
+
+    def known_from(self, project: str | None, filled_in: Iterable[FilledIn] = ()) -> Self:
+        """The same, which knows the project that it is of, and what of its configuration is not written in
+        revetl.yml."""
+        made = self.model_copy()
+        made._project, made._filled_in = project, tuple(filled_in)
+        return made
+
+    @property
+    def project(self) -> str | None:
+        """The project that it is configured in."""
+        return self._project
+
+    @property
+    def filled_in(self) -> tuple[FilledIn, ...]:
+        """The values of its configuration that come from elsewhere than revetl.yml."""
+        return self._filled_in
 
     def connection_options(self) -> Mapping[str, Any]:
         """What its requests are carried with, where they go to another place than a web address."""
@@ -313,4 +340,4 @@ class Destination(Checked):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value of the configuration, to be kept out of whatever is shown."""
-        return tuple(secrets_in(self))
+        return tuple(dict.fromkeys((*secrets_in(self), *secret_parts(self._filled_in))))

@@ -13,7 +13,6 @@ from revetl.destinations.base import Asking, Refused, Step, Unfinished, Wait
 from revetl.transport import GaveUp, Transport
 
 T = TypeVar("T")
-_EXCERPT = 300
 _UNLIKE = (orjson.JSONDecodeError, LookupError, TypeError, AttributeError)
 """What a connector raises that reads an answer of another form than its tool's."""
 
@@ -49,7 +48,7 @@ async def converse(transport: Transport, flow: Asking[T], step: Step | None = No
             except _UNLIKE as error:
                 is_json = not isinstance(error, orjson.JSONDecodeError)
                 what = f"what its API does not ({error!r})" if is_json else f"what is not JSON ({error})"
-                excerpt = response.text[:_EXCERPT]
+                excerpt = transport.excerpt(response.text)
                 raise Refused(
                     f"{place_of(response.request.url)} answered {what}: {excerpt} Is the address right?"
                 ) from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from revetl.destinations.base import Destination, Records, Refused, Rejection, Result, Verdict
-from revetl.errors import DestinationRefused, Locked
+from revetl.errors import DestinationRefused, DiskError, Locked
 from revetl.sync.batches import Cut, begun, cut_batches
 from revetl.sync.conversing import converse
 from revetl.sync.journal import DELIVERED, UNSENT, Answer, Journal, Range
@@ -34,7 +34,8 @@ class Said:
 
 @dataclass
 class Delivery:
-    """One run's way through its spool. `on_progress` is told how many records got an answer; `on_tick` is
+    """One run's way through its spool. `on_progress` is told how many records got an answer, `on_wait`
+    what a pause is for; `on_tick` is
     awaited now and then, so that the state can follow the journal; `may_send` is whether the run has its
     lease, asked before every batch. `ends_whole`: the destination is to be told of the end though nobody is
     sent."""
@@ -47,18 +48,19 @@ class Delivery:
     shaping: Shaping
     fields: Mapping[str, str]
     on_progress: Callable[[int], None]
+    on_wait: Callable[[str], None]
     on_tick: Callable[[], Awaitable[None]]
     may_send: Callable[[], bool]
     ends_whole: bool = False
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    error: DestinationRefused | Locked | None = None
+    error: DestinationRefused | DiskError | Locked | None = None
     _cutting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
         """Deliver every operation in turn. Raises DestinationRefused when the destination ended it, Locked
-        when another run took the lease; what was acknowledged until then is in the journal. Ends early when
-        `stop` is set."""
-        async with Transport(self.destination) as transport:
+        when another run took the lease, DiskError when the journal or the spool failed; what was
+        acknowledged until then is in the journal. Ends early when `stop` is set."""
+        async with Transport(self.destination, self.on_wait) as transport:
             has_records = any(self.spool.rows(operation) for operation in OPERATIONS)
             if has_records or self.ends_whole:
                 await self._prepare(transport)
@@ -116,7 +118,7 @@ class Delivery:
         except Locked as lost:
             self._end(lost)
 
-    def _end(self, error: DestinationRefused | Locked) -> None:
+    def _end(self, error: DestinationRefused | DiskError | Locked) -> None:
         self.error = self.error or error
         self.stop.set()
 
@@ -148,7 +150,7 @@ class Delivery:
                 self.error = self.error or error
                 if transport.circuit_open:
                     self._end(error)
-            except DestinationRefused as error:
+            except (DestinationRefused, DiskError) as error:
                 self._end(error)
 
     async def _next(self, cuts: Iterator[Cut]) -> Cut | None:

@@ -11,11 +11,13 @@ import httpx
 import orjson
 from sqlglot import exp
 
+from revetl.destinations.addresses import shown_address
 from revetl.destinations.base import Destination, Record, Records
 from revetl.destinations.secret_values import SENSITIVE
 from revetl.mapping import Mapped
 from revetl.normalising import RULES, finish
 from revetl.project import Sync
+from revetl.redaction import redact
 from revetl.sql import select, statement
 from revetl.sync.batches import cut_batches
 from revetl.sync.changed import leaving, sending
@@ -24,7 +26,6 @@ from revetl.sync.plan import Identified, Plan, Preview, Request
 from revetl.sync.shaping import Shaping, record_of
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
-from revetl.transport import redact
 
 _EXAMPLES = 3
 _EXAMPLE = "example"
@@ -176,6 +177,8 @@ def show(operation: str, request: httpx.Request, destination: Destination) -> Re
     """A request as a person may see it: secrets replaced, the body as JSON where it is JSON, and the size of
     what is no text."""
     secrets = destination.secrets()
+    # Headers are where credentials are, whatever they are called.
+    in_headers = (*secrets, *(each.value for each in destination.filled_in))
     try:
         text = redact(request.content.decode(), secrets)
         body: object = orjson.loads(text)
@@ -184,11 +187,12 @@ def show(operation: str, request: httpx.Request, destination: Destination) -> Re
     except orjson.JSONDecodeError:
         body = text
     headers = {
-        name: "***" if SENSITIVE.search(name) else redact(value, secrets)
+        name: "***" if SENSITIVE.search(name) else redact(value, in_headers)
         for name, value in request.headers.items()
         if name.lower() not in {"content-length", "host"}
     }
-    return Request(operation, request.method, redact(str(request.url), secrets), headers, body)
+    url = redact(shown_address(request.url, destination.filled_in), secrets)
+    return Request(operation, request.method, url, headers, body)
 
 
 def _identified(

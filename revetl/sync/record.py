@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlglot import exp
 
 from revetl.alerts import HISTORY, Past
-from revetl.errors import GuardStopped, Locked, RevetlError
+from revetl.errors import DiskError, GuardStopped, Locked, RevetlError
 from revetl.sql import statement
 from revetl.sync import lock
 from revetl.sync.spool import OPERATIONS
@@ -89,6 +89,8 @@ def status_of(error: RevetlError | None, rejected: int, signal: int | None) -> t
         return "stopped", error.exit_code
     if isinstance(error, Locked):
         return "lost", error.exit_code
+    if isinstance(error, DiskError):
+        return "crashed", error.exit_code
     if error is not None:
         return "refused", error.exit_code
     if signal is not None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from revetl import logs
 from revetl.project import Sync, Workspace
 from revetl.sync import intents
+from revetl.sync.disk import disk_error, may_pass
 from revetl.sync.journal import Journal
 from revetl.sync.record import Run, close_crashed, running
 from revetl.sync.spool import Spool
@@ -40,6 +41,9 @@ def recover(
             if left.name in waiting:
                 recovered += _fold_left(warehouse, tables, sync, left)
         except (sqlite3.Error, pa.ArrowException, OSError, orjson.JSONDecodeError, KeyError) as error:
+            if may_pass(error):
+                # The journal is there: it is read when the disk is well.
+                raise disk_error(error, left) from error
             logs.event("journal_lost", sync=sync, run_id=left.name, why=str(error))
         Spool(left).remove()
     for run_id in intents.open_runs(warehouse, tables, sync):

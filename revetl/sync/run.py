@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,10 +18,11 @@ from revetl import logs, telemetry
 from revetl.alerts import Alerts, Outcome
 from revetl.comments import query_comment
 from revetl.destinations.base import Destination
-from revetl.errors import GuardStopped, RevetlError, WarehouseError
+from revetl.errors import DiskError, GuardStopped, RevetlError, WarehouseError
 from revetl.project import Sync, Workspace
 from revetl.sync import guard, intents, lock
 from revetl.sync.deliver import Delivery
+from revetl.sync.disk import on_disk
 from revetl.sync.facts import Build
 from revetl.sync.journal import Journal
 from revetl.sync.loop import Stopper, run_to_end, signals
@@ -66,6 +68,7 @@ class Progress:
 
     on_plan: Callable[[Plan], None] = lambda _: None
     on_records: Callable[[int], None] = lambda _: None
+    on_wait: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,14 @@ class Runner:
 
     def deliver(self, ready: Spooled) -> Run:
         """Deliver, journal, commit and record."""
-        journal = Journal(ready.spool.folder)
+        with on_disk(ready.spool.folder):
+            journal = Journal(ready.spool.folder)
+        try:
+            return self._deliver_by(ready, journal)
+        finally:
+            journal.close()
+
+    def _deliver_by(self, ready: Spooled, journal: Journal) -> Run:
         self.tables = ready.tables
         carrier = Folder(
             self.tables,
@@ -195,10 +205,22 @@ class Runner:
         )
         error: RevetlError | None = None
         try:
-            with signals(self.stopper):
+            with signals(self.stopper), on_disk(ready.spool.folder):
                 run_to_end(lambda: self._deliver(ready, journal, carrier))
         except RevetlError as refusal:
             error = refusal
+        try:
+            with on_disk(ready.spool.folder):
+                run = self._book(ready, journal, carrier, error)
+        except RevetlError:
+            # The next run books what the journal has.
+            if isinstance(error, DiskError):
+                raise error from None
+            raise
+        ready.spool.remove()
+        return run
+
+    def _book(self, ready: Spooled, journal: Journal, carrier: Folder, error: RevetlError | None) -> Run:
         with self._writing(light=True) as warehouse:
             if self.run_id in intents.open_runs(warehouse, self.tables, self.sync.name):
                 # Otherwise another run has booked them for sent, and may have gone on since.
@@ -211,8 +233,6 @@ class Runner:
                 intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
                 write_run(warehouse, self.tables, run)
                 lock.release(warehouse, self.tables, ready.lease)
-        journal.close()
-        ready.spool.remove()
         return run
 
     @contextmanager
@@ -266,11 +286,17 @@ class Runner:
         with warehouse.transaction():
             intents.intend(warehouse, self.tables, diff, self.run_id)
             write_run(warehouse, self.tables, self._run("running", plan, build))
-        spool = self._write_spool(warehouse)
-        # It is there before the note that makes the run one to be recovered: without it, it would be lost.
-        Journal(spool.folder).close()
-        meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": diff.hash_by}
-        (spool.folder / "run.json").write_bytes(orjson.dumps(meta))
+        folder = runs_folder(self.workspace, self.sync) / self.run_id
+        try:
+            with on_disk(folder):
+                spool = self._write_spool(warehouse, folder)
+                # It is there before the note that makes the run one to be recovered: without it, it would be
+                # lost.
+                Journal(folder).close()
+                meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": diff.hash_by}
+                (folder / "run.json").write_bytes(orjson.dumps(meta))
+        except DiskError as error:
+            return self._not_spooled(warehouse, plan, build, folder, error)
         names = tuple(item.name for item in diff.mapping.identifiers)
         return Spooled(
             plan,
@@ -286,8 +312,20 @@ class Runner:
             stopped=stopped,
         )
 
-    def _write_spool(self, warehouse: Warehouse) -> Spool:
-        folder = runs_folder(self.workspace, self.sync) / self.run_id
+    def _not_spooled(
+        self, warehouse: Warehouse, plan: Plan, build: Build, folder: Path, error: DiskError
+    ) -> Run:
+        """End a run before which the disk failed: nothing was sent."""
+        status, code = status_of(error, 0, None)
+        done = outcomes(plan.counts, {})
+        run = self._run(status, plan, build, finished_at=lock.now(), error=str(error), exit_code=code, **done)
+        with warehouse.transaction():
+            intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
+            write_run(warehouse, self.tables, run)
+        Spool(folder).remove()
+        return run
+
+    def _write_spool(self, warehouse: Warehouse, folder: Path) -> Spool:
         folder.mkdir(parents=True)
         # Spooled rows name people; they are nobody else's to read.
         folder.chmod(0o700)
@@ -335,6 +373,7 @@ class Runner:
             shaping=self.shaping,
             fields=ready.fields,
             on_progress=self.progress.on_records,
+            on_wait=self.progress.on_wait,
             on_tick=follow,
             may_send=lambda: ready.lease.live,
             ends_whole=ready.plan.whole,
