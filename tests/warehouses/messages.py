@@ -167,6 +167,60 @@ def _people(landed: Landed) -> None:
         )
 
 
+def _unseen(landed: Landed) -> None:
+    """Identifiers with characters around them that nobody sees, numbers written in two ways, and what programs
+    write where nothing is known."""
+    ids = ["x1", "\tx1\r\n", "\ufeffx1\u200b", "\x1fx1\u2028", "\u2060x\u200b1", "\u0085x1", "\x7fx1"]
+    ids += [
+        "777",
+        "777.0",
+        "777.00",
+        "-777.0",
+        "0777.0",
+        "7.77",
+        "98765432109876543210.0",
+        "98765432109876543210",
+    ]
+    ids += [
+        "[object Object]",
+        "NaN",
+        '"null"',
+        "#REF!",
+        "{}",
+        "[]",
+        "True",
+        '{"id": 1}',
+        "{1-2}",
+        "1.2E+18",
+        "1e5",
+    ]
+    for number, each in enumerate(ids):
+        landed.identify(
+            f"unseen-{number}",
+            each,
+            f"2011-05-20 00:00:{number:02}",
+            {"email": f"{each}@example.com"},
+            anonymous_id=f"unseen {number % 9}",
+        )
+        landed.land(
+            "groups", f"unseen-g{number}", "2011-05-21 00:00:00", user_id="u1", group_id=each, traits={}
+        )
+    values = [
+        "777.0",
+        "{}",
+        "[]",
+        "true",
+        '{"a": 1}',
+        '["x1"]',
+        "12345678901234567890123",
+        "1.50",
+        '"\\u200b"',
+        '"N/A"',
+    ]
+    for number, value in enumerate(values):
+        landed.identify(f"kind-{number}", "777", f"2011-05-22 00:00:{number:02}", f'{{"email": {value}}}')
+
+
 def _documents(landed: Landed) -> None:
     """Traits that are no text, and documents that are no objects."""
     values = [
@@ -319,7 +373,7 @@ def _ties(landed: Landed) -> None:
 
 def _first() -> dict[str, list[Row]]:
     landed = Landed("2011-07-02 00:00:00")
-    for part in (_people, _documents, _orders, _deliveries, _ties):
+    for part in (_people, _unseen, _documents, _orders, _deliveries, _ties):
         part(landed)
     return landed.tables
 
