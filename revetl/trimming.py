@@ -1,4 +1,4 @@
-"""The characters around a value that nobody sees. The macro `trimmable_characters` is the same list for SQL."""
+"""The characters around a value that nobody sees: `trimmable_characters` is the same list in SQL."""
 
 from __future__ import annotations
 

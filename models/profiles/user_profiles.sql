@@ -98,7 +98,7 @@ joined as (
         set_last.{{ revetl.quoted(trait ~ '_set_at') }},
         {%- endfor %}
         {%- for trait in revetl.traits() %}
-        {{ revetl.trait_default(trait, 'computed_traits.' ~ trait.name) }} as {{ trait.name }},
+        {{ revetl.known_or_default(trait) }} as {{ trait.name }},
         {%- endfor %}
         profiles.first_seen_at,
         profiles.last_seen_at

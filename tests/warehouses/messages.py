@@ -168,8 +168,8 @@ def _people(landed: Landed) -> None:
 
 
 def _unseen(landed: Landed) -> None:
-    """Identifiers with characters around them that nobody sees, numbers written in two ways, and what programs
-    write where nothing is known."""
+    """Identifiers among characters that nobody sees, numbers in two spellings, and what programs write where
+    nothing is known."""
     ids = ["x1", "\tx1\r\n", "\ufeffx1\u200b", "\x1fx1\u2028", "\u2060x\u200b1", "\u0085x1", "\x7fx1"]
     ids += [
         "777",
@@ -292,6 +292,14 @@ def _orders(landed: Landed) -> None:
     for number, at in enumerate(hours):
         landed.order(f"clock-{number}", "clock", at, {"total": 0.1})
         landed.view(f"clock-view-{number}", "clock", at, {"price": "100.0001"})
+    for number in range(101):
+        # A sum that fits no column of two decimals.
+        landed.order(f"rich-{number}", "rich", "2011-04-03 00:00:00", {"total": 99999999999999})
+    # Clocks that are ahead of when the message was received.
+    for number, at in enumerate(["2087-01-01 00:00:00", "2011-06-10 12:00:00", "2011-06-10 11:00:00"]):
+        received = datetime(2011, 6, 10, 10) if number else datetime(2011, 6, 1)
+        landed.order(f"ahead-{number}", "ahead", at, {"total": 1}, received_at=received)
+    landed.order("ahead-never", "ahead", "2087-01-01 00:00:00", {"total": 1}, received_at=None, uuid_ts=None)
     landed.order("later", "clock", "2011-07-01 00:00:00.000001", {"total": 1000})
     landed.view("week", "u1", "2011-06-24 00:00:00", {"price": 101})
     landed.view("this-week", "u12", "2011-06-24 00:00:00.000001", {"price": 100.0001})
