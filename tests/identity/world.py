@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 from dbt.cli.main import dbtRunner
 
+from revetl.trimming import TRIMMABLE_CHARACTERS
 from tests.identity.reference import Identifier, Message, Rules
 from tests.models.conftest import ROOT
 
@@ -79,13 +80,19 @@ class World:
             (
                 message.id,
                 _time(message),
-                *(message.identifiers.get(kind) for kind in sorted(self.rules.types)),
+                *(_written(message, message.identifiers.get(kind)) for kind in sorted(self.rules.types)),
             )
             for message in messages
             if not message.previous_id
         ]
         aliases = [
-            (message.id, message.identifiers["user_id"], message.previous_id, _time(message), _time(message))
+            (
+                message.id,
+                message.identifiers["user_id"],
+                _written(message, message.previous_id),
+                _time(message),
+                _time(message),
+            )
             for message in messages
             if message.previous_id
         ]
@@ -153,6 +160,17 @@ class World:
         finally:
             os.chdir(here)
         return done.success, f"{out.getvalue()} {done.exception or ''}"
+
+
+def _written(message: Message, value: str | None) -> str | None:
+    """A value with characters around it that nobody sees, different ones in different messages."""
+    if value is None:
+        return None
+    first, last = (
+        TRIMMABLE_CHARACTERS[(message.second + len(message.id) + step) % len(TRIMMABLE_CHARACTERS)]
+        for step in (0, 7)
+    )
+    return f"{first}{value}{last}{first}"
 
 
 def _time(message: Message) -> datetime:
