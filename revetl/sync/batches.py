@@ -109,7 +109,7 @@ def cut_batches(
                 yield Cut(place, 1, replace(whole, records=()), (), later=record.later)
                 continue
             made = (record,) if record.instead is None else record.instead
-            whys = [each.problem or destination.unfit(mode, whole, each) for each in made]
+            whys = [each.problem or _unfit(destination, mode, whole, each) for each in made]
             if any(whys):
                 refused[place] = next(filter(None, whys))
             else:
@@ -118,6 +118,14 @@ def cut_batches(
                 yield next_cut()
     while start < seen:
         yield next_cut()
+
+
+def _unfit(destination: Destination, mode: str, whole: Records, record: Record) -> str | None:
+    """Why a record cannot be sent, with the values for which nobody can be found by it."""
+    wrong = destination.unfit(mode, whole, record)
+    if wrong is None or record.invalid is None:
+        return wrong
+    return f"{wrong}: {record.invalid}"
 
 
 def begun(destination: Destination, mode: str, cut: Cut) -> Cut:

@@ -18,6 +18,7 @@ from revetl.sync import guard
 from revetl.sync.diff import Diff, hash_name
 from revetl.sync.facts import find_places, read_facts
 from revetl.sync.hiding import give_salt, hidden
+from revetl.sync.late import finishers, has_old, made_by
 from revetl.sync.membership import members_of
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
@@ -41,13 +42,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Identified:
-    """An identifier of a plan: the share of members who have it, the rule it is made by, and examples of
-    `raw`, `normalised` and `sent` values."""
+    """An identifier of a plan: the share of members who have a valid one, the rule it is made by, examples of
+    `raw`, `normalised` and `sent` values, and how many members have one that is not valid."""
 
     name: str
     share: float
     rule: str | None = None
     examples: tuple[tuple[object, object, object], ...] = ()
+    invalid: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ class Plan:
     """What a sync would do. `causes` says why, by operation; `left_out` counts members who are not to be
     sent, by cause; `rejected` counts records that wait because the destination refused them and their rows
     have not changed since; `kept`, members who left under a key that another member took over; `new_fields`
-    and `old_fields` are those that a changed mapping brought and dropped. `whole`: every member is sent, for
-    the destination takes nothing less. `digest` names the plan: it is another when the audience or the state
-    has moved."""
+    and `old_fields` are those that a changed mapping brought and dropped. `invalid` counts members whose
+    value is not a valid identifier, by identifier. `whole`: every member is sent, for the destination
+    takes nothing less. `digest` names the plan: it is another when the audience or the state has moved."""
 
     sync: str
     audience: str
@@ -94,6 +96,7 @@ class Plan:
     whole: bool = False
     digest: str | None = None
     preview: Preview | None = None
+    invalid: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def changes(self) -> int:
@@ -133,8 +136,8 @@ def make_diff(
         if hider.hashes:
             give_salt(warehouse, hider)
     hash_by = hash_name(warehouse, mapping)
-    facts = read_facts(sync, warehouse, tables, places, hash_by)
-    return Diff(
+    facts = read_facts(sync, warehouse, tables, places, hash_by, made_by() if mapping.is_late else None)
+    diff = Diff(
         warehouse=warehouse,
         tables=tables,
         sync=sync.name,
@@ -142,7 +145,9 @@ def make_diff(
         mapping=_typed(mapping, warehouse, audience.relation),
         mode=sync.config.mode,
         facts=facts,
+        finishers=finishers(destination),
     )
+    return replace(diff, is_old=facts.has_state and bool(diff.late) and has_old(diff))
 
 
 def _names(sync: Sync) -> dict[str, Any]:
@@ -215,8 +220,15 @@ def judged(workspace: Workspace, sync: Sync, diff: Diff, summary: Summary) -> Pl
         new_fields=new_fields,
         old_fields=old_fields,
         stops=tuple(guard.judge(change, diff)),
+        invalid=_invalid(diff, summary),
     )
     return replace(plan, digest=_digest(plan, sync, diff, summary))
+
+
+def _invalid(diff: Diff, summary: Summary) -> dict[str, int]:
+    """How many members have a value that is no valid identifier, by identifier."""
+    counts = zip(diff.mapping.identifiers, summary.given, summary.usable, strict=True)
+    return {item.name: given - usable for item, given, usable in counts if given > usable}
 
 
 def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Summary) -> str:
