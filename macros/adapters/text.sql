@@ -99,13 +99,13 @@
     {{ return(adapter.dispatch('trimmed', 'revetl')(text)) }}
 {%- endmacro %}
 
-{# The code points that are trimmed wherever values are compared, in SQL and in Python: C0 control characters (tab and
-   line ends among them) and the space, U+0085, what Unicode calls spaces, the line and paragraph separators, and
-   characters of no width (with the marks of direction, the word joiner and the byte order mark). No text of a warehouse
-   has U+0000. #}
+{# The code points that are trimmed wherever values are compared, in SQL and in Python: control characters (tab and
+   line ends among them) and the space, what Unicode calls spaces, the line and paragraph separators, and characters of
+   no width (the soft hyphen, marks of direction, the word joiner and the byte order mark among them). No text of a
+   warehouse has U+0000. #}
 {% macro trimmable_characters() -%}
-    {{ return((range(1, 33) | list) + [133, 160, 5760] + (range(8192, 8208) | list)
-        + [8232, 8233, 8239, 8287, 8288, 12288, 65279]) }}
+    {{ return((range(1, 33) | list) + (range(127, 161) | list) + [173, 5760, 6158] + (range(8192, 8208) | list)
+        + (range(8232, 8240) | list) + (range(8287, 8293) | list) + [12288, 65279]) }}
 {%- endmacro %}
 
 {# They as a literal of an engine that knows a code point by four hexadecimal digits behind a mark. #}

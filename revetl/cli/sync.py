@@ -216,6 +216,8 @@ def _run(out: Output, project: Project, work: Sequence[tuple[Sync, SyncOptions]]
 
 
 def _show_run(out: Output, run: Run) -> None:
+    if run.invalid_identifiers:
+        out.say(f"{run.sync}: invalid identifiers, not sent: {render.numbered(run.invalid_identifiers)}")
     click.echo(render.run_line(run))
     if run.recovered:
         out.say(

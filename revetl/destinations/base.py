@@ -212,7 +212,9 @@ class Destination(Checked):
 
     def unusable(self, record: Record) -> str | None:
         """Why nobody can be found by a record's identifiers; None when somebody can."""
-        if self._alone.isdisjoint(record.identifiers):
+        if not any(
+            name in self._alone and value not in (None, "") for name, value in record.identifiers.items()
+        ):
             return "it has no identifier the destination knows people by"
         return None
 

@@ -24,7 +24,7 @@ class Braze(BrazeWorkspace):
     rate: ClassVar[Rate | None] = Rate(requests=3_000, per_seconds=3)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("external_id", column="user_id"),
-        Identifier("email", column="email"),
+        Identifier("email", column="email", checked="email"),
         Identifier("phone", column="phone"),
         Identifier("braze_id", column="braze_id"),
         Identifier("alias_name", column="alias_name"),

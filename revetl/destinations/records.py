@@ -14,8 +14,7 @@ class Record(NamedTuple):
     8601 in UTC; `problem` is why the record cannot be put into any request; `event` is what it is tracked as,
     where each record of its sync has a name of its own for it. `instead` are the records that a function made
     of it, which are sent in its place, each but the first with a number of its own (`part`); `later` is why
-    it is left to the next run. `invalid` names the identifiers that were left out, as their values are not
-    valid."""
+    it is left to the next run; `invalid` says which of its identifiers are none."""
 
     key: str
     identifiers: Mapping[str, Any]

@@ -300,8 +300,8 @@ class Comparison:
             statement(
                 ":theirs in (select cast(:value as varchar) from :model as a where :value is not null)",
                 theirs=names[item.name],
-                value=item.of("a"),
-                model=self.diff.members.relation,
+                value=self.diff.sent_of(item),
+                model=self.diff.model,
             )
             for item in mapping.identifiers
         ]

@@ -9,7 +9,7 @@ from typing import Any
 from sqlglot import exp
 
 from revetl.project import Sync
-from revetl.sql import statement
+from revetl.sql import column, statement
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
@@ -64,9 +64,9 @@ _PARTS = {
     """,
     "sync_state": """
         select 'state',
-            max(case when row_hash is not null and hash_by <> :hash_by then hash_by || fields end),
+            max(case when row_hash is not null and :made_by <> :hash_by then hash_by || fields end),
             cast(null as timestamp), count(*), count(pending_operation),
-            count(case when row_hash is not null and hash_by <> :hash_by then 1 end)
+            count(case when row_hash is not null and :made_by <> :hash_by then 1 end)
         from :table as s where sync = :sync
     """,
     "sync_rejections": """
@@ -96,14 +96,23 @@ def find_places(sync: Sync, warehouse: Warehouse, tables: Tables) -> Places:
     return Places(audience, frozenset(there))
 
 
-def read_facts(sync: Sync, warehouse: Warehouse, tables: Tables, places: Places, hash_by: str) -> Facts:
-    """Read what the tables that are there say. Raises UsageError when a newer revetl made them."""
+def read_facts(
+    sync: Sync,
+    warehouse: Warehouse,
+    tables: Tables,
+    places: Places,
+    hash_by: str,
+    made_by: exp.Expr | None = None,
+) -> Facts:
+    """Read what the tables that are there say; `made_by` is the maker of a state row's hash, where that is
+    not `hash_by` as it stands. Raises UsageError when a newer revetl made them."""
     parts = [
         statement(
             _PARTS[name],
             table=tables.named(name),
             sync=sync.name,
             hash_by=hash_by,
+            made_by=column("hash_by") if made_by is None else made_by,
             unique_id=sync.audience.model.unique_id,
         )
         for name in _READ

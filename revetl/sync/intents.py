@@ -42,10 +42,10 @@ def intend(warehouse: Warehouse, tables: Tables, diff: Diff, run_id: str) -> Non
                 """
                 insert into :intents (
                     sync, run_id, hash_by, operation, key, row_hash, identifiers, fields, origin, cause,
-                    caused_at
+                    caused_at, invalid
                 )
                 select :sync, :run_id, :hash_by, q.operation, q.key, q.row_hash, q.identifiers, q.fields,
-                    q.origin, q.cause, q.caused_at
+                    q.origin, q.cause, q.caused_at, q.invalid
                 from :query as q
                 """,
                 intents=tables.intents,
@@ -67,12 +67,11 @@ def intend(warehouse: Warehouse, tables: Tables, diff: Diff, run_id: str) -> Non
                     select s.key from :state as s
                     inner join :intents as i on i.identifiers = s.identifiers and i.key <> s.key
                     where s.sync = :sync and i.sync = :sync and i.run_id = :run_id and i.operation <> 'forget'
-                    and not exists (
-                        select 1 from :model as a where :key = s.key and :identifiers = s.identifiers
-                    )
+                    and not exists (select 1 from :model as a where :key = s.key and :theirs)
                 )
                 """,
                 **diff.parts(),
+                theirs=diff.still_theirs(),
                 state=tables.state,
                 intents=tables.intents,
                 run_id=run_id,

@@ -19,6 +19,7 @@ from revetl.sync import guard
 from revetl.sync.diff import Diff, hash_name
 from revetl.sync.facts import find_places, read_facts
 from revetl.sync.hiding import give_salt, hidden
+from revetl.sync.late import finishers, has_old, made_by
 from revetl.sync.membership import members_of
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
@@ -43,13 +44,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Identified:
-    """An identifier of a plan: the share of members who have it, the rule it is made by, and examples of
-    `raw`, `normalised` and `sent` values."""
+    """An identifier of a plan: the share of members who have a valid one, the rule it is made by, examples of
+    `raw`, `normalised` and `sent` values, and how many members have one that is not valid."""
 
     name: str
     share: float
     rule: str | None = None
     examples: tuple[tuple[object, object, object], ...] = ()
+    invalid: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,9 @@ class Plan:
     sent, by cause; `rejected` counts records that wait because the destination refused them and their rows
     have not changed since; `kept`, members who left under a key that another member took over; `new_fields`
     and `old_fields` are those that a changed mapping brought and dropped. `notes` are sentences about what is
-    sent that no count says. `whole`: every member is sent, for
-    the destination takes nothing less. `digest` names the plan: it is another when the audience or the state
-    has moved."""
+    sent that no count says, and `invalid` counts members whose value is not a valid identifier, by
+    identifier. `whole`: every member is sent, for the destination takes nothing less. `digest` names the
+    plan: it is another when the audience or the state has moved."""
 
     sync: str
     audience: str
@@ -98,6 +100,7 @@ class Plan:
     whole: bool = False
     digest: str | None = None
     preview: Preview | None = None
+    invalid: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def changes(self) -> int:
@@ -137,8 +140,8 @@ def make_diff(
         if hider.hashes:
             give_salt(warehouse, hider)
     hash_by = hash_name(warehouse, mapping)
-    facts = read_facts(sync, warehouse, tables, places, hash_by)
-    return Diff(
+    facts = read_facts(sync, warehouse, tables, places, hash_by, made_by() if mapping.is_late else None)
+    diff = Diff(
         warehouse=warehouse,
         tables=tables,
         sync=sync.name,
@@ -146,7 +149,9 @@ def make_diff(
         mapping=_typed(mapping, warehouse, audience.relation),
         mode=sync.config.mode,
         facts=facts,
+        finishers=finishers(destination),
     )
+    return replace(diff, is_old=facts.has_state and bool(diff.late) and has_old(diff))
 
 
 def _names(sync: Sync) -> dict[str, Any]:
@@ -220,6 +225,7 @@ def judged(workspace: Workspace, sync: Sync, diff: Diff, summary: Summary) -> Pl
         old_fields=old_fields,
         notes=tuple(_notes(diff)),
         stops=tuple(_stops(change, diff)),
+        invalid=_invalid(diff, summary),
     )
     return replace(plan, digest=_digest(plan, sync, diff, summary))
 
@@ -231,6 +237,12 @@ def _stops(change: guard.Change, diff: Diff) -> list[guard.Stop]:
     if diff.has_state and any(stop.guard in guard.VOLUME for stop in stops):
         return guard.judge(without_unfinished(change, diff), diff)
     return stops
+
+
+def _invalid(diff: Diff, summary: Summary) -> dict[str, int]:
+    """How many members have a value that is no valid identifier, by identifier."""
+    counts = zip(diff.mapping.identifiers, summary.given, summary.usable, strict=True)
+    return {item.name: given - usable for item, given, usable in counts if given > usable}
 
 
 def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Summary) -> str:
@@ -270,8 +282,7 @@ def _notes(diff: Diff) -> Iterator[str]:
     if facts.otherwise and before != now and now:
         yield (
             f"identifiers are normalized by {now}, and those of {facts.otherwise:,} held rows were by "
-            f"{before or 'an earlier version'}. Rows that are the same are not sent again; --full-refresh "
-            "sends all of them as they are normalized now."
+            f"{before or 'an earlier version'}. Those whose identifiers come out different are sent again."
         )
 
 

@@ -35,16 +35,10 @@ _AUDIENCE_ID = "AUDIENCE_ID"
 
 def previewed(diff: Diff, *, full_refresh: bool, retry: bool) -> Summary:
     """The changes, made and counted with what a preview says of them."""
-    items = diff.mapping.identifiers
-    values = [item.of("a") for item in items]
-    any_of = (
-        values[0] if len(values) == 1 else exp.func("coalesce", *(exp.cast(v, "varchar") for v in values))
-    )
     return summarise(
         diff,
         full_refresh=full_refresh,
         retry=retry,
-        identified=(any_of, *values),
         fields=tuple(diff.differences().values()),
     )
 
@@ -202,18 +196,17 @@ def _identified(
     samples: Mapping[str, list[tuple[str, str, str, str]]],
 ) -> tuple[float, tuple[Identified, ...]]:
     """The share of members who have any identifier, and each identifier with its own."""
-    usable, *each = summary.identified
     most = max(summary.audience_rows, 1)
     found = []
-    for item, count in zip(diff.mapping.identifiers, each, strict=True):
+    for item, count, given in zip(diff.mapping.identifiers, summary.usable, summary.given, strict=True):
         rule = None
         if item.hashed is not None:
             rule = f"{RULES[item.hashed].words}, then SHA-256; what is a SHA-256 already is sent as it is"
         examples = tuple(
             _finished(item, texts, destination) for _, *texts in samples.get(f"{_EXAMPLE} {item.name}", [])
         )
-        found.append(Identified(item.name, count / most, rule, examples))
-    return usable / most, tuple(found)
+        found.append(Identified(item.name, count / most, rule, examples, max(given - count, 0)))
+    return summary.identified / most, tuple(found)
 
 
 def _finished(item: Mapped, example: list[str], destination: Destination) -> tuple[object, object, object]:

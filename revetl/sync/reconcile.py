@@ -25,6 +25,7 @@ from revetl.sql import statement
 from revetl.sync import guard, intents, lock
 from revetl.sync.diff import CHANGES, Diff
 from revetl.sync.drift import MODES, Comparison, Drift, disown
+from revetl.sync.late import brought_forward
 from revetl.sync.plan import Plan, make_diff, make_plan
 from revetl.sync.readback import ReadBack, read_back
 from revetl.sync.record import Run, past_runs
@@ -261,6 +262,8 @@ class Reconciler:
         if isinstance(diff, Plan):
             note = f"{to} was not compared: the audience has lost a column that the sync sends."
             return Reconciliation(name, diff, notes=(note,)), None
+        if self.options.repair:
+            diff = brought_forward(diff)
         plan = make_plan(self.workspace, self.sync, diff)
         keys = self._keys(diff)
         if there is None:

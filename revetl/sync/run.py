@@ -25,6 +25,7 @@ from revetl.sync.deliver import Delivery
 from revetl.sync.disk import on_disk
 from revetl.sync.facts import Build
 from revetl.sync.journal import Journal
+from revetl.sync.late import brought_forward
 from revetl.sync.loop import Stopper, run_to_end, signals
 from revetl.sync.membership import record_holdouts
 from revetl.sync.plan import Plan, judged, make_diff, make_plan
@@ -258,6 +259,7 @@ class Runner:
         if isinstance(diff, Plan):
             return self._end_early(warehouse, diff, Build(), guard.as_error(diff.stops[0]))
         build = diff.facts.build
+        diff = brought_forward(diff)
         plan = make_plan(
             self.workspace, self.sync, diff, full_refresh=options.full_refresh, retry=options.retry
         )
@@ -414,6 +416,7 @@ class Runner:
             audience_rows=plan.audience_rows,
             left_out_rows=sum(plan.left_out.values()),
             held_rows=plan.held_rows,
+            invalid_identifiers=plan.invalid,
             planned=plan.counts,
             recovered=self.recovered,
             forced=self.options.force,

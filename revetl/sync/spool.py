@@ -31,6 +31,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "origin": pa.string(),
     "cause": pa.string(),
     "caused_at": pa.timestamp("us"),
+    "invalid": pa.string(),
 }
 SCHEMA = pa.schema(_COLUMNS)
 
@@ -83,7 +84,7 @@ class Spool:
                             first, last = max(cut.first, start), min(cut.last, end)
                             piece = rows.slice(first - start, last - first)
                             for batch in piece.to_batches():
-                                yield Range(operation, first, last), batch
+                                yield Range(operation, first, last), _whole(batch)
                     start = end
 
     def record_bytes(self, operation: str) -> float:
@@ -98,3 +99,13 @@ class Spool:
 
     def _path(self, operation: str) -> Path:
         return self.folder / f"{operation}.parquet"
+
+
+def _whole(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch with all columns; of a run by an older version, some are missing."""
+    missing = [field for field in SCHEMA if field.name not in batch.schema.names]
+    if not missing:
+        return batch
+    columns = {**dict(zip(batch.schema.names, batch.columns, strict=True))}
+    columns |= {field.name: pa.nulls(batch.num_rows, field.type) for field in missing}
+    return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)

@@ -14,7 +14,7 @@ from revetl.sql import statement, table
 from revetl.version import __version__
 from revetl.warehouse import Warehouse
 
-VERSION = 2
+VERSION = 3
 """Counts up when a table changes in a way that an older revetl would not understand."""
 
 

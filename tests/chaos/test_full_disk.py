@@ -1,4 +1,4 @@
-"""The disk under the spools and journals fills up at any moment: exit 5, one sentence, and nothing is lost."""
+"""The disk under spools and journals fills up at any moment: exit 5, one sentence, and nothing is lost."""
 
 from __future__ import annotations
 
