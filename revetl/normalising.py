@@ -36,7 +36,7 @@ class Format:
 class Rule:
     """How values are normalized: as SQL over `:value`, which is trimmed, in words, and what follows on the
     runner, by which `version`: another one may give another value of the same text. `valid` is what comes out
-    of the SQL, else it is not a value, and `kind` what that is called; `literals`: none of `NO_VALUES` is one.
+    of the SQL, else it is not a value, and `kind` what that is called; `literals`: no `NO_VALUES` is one.
     """
 
     sql: str
