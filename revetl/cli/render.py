@@ -72,6 +72,7 @@ def _notes(plan: Plan) -> Iterator[str]:
         yield f"cost: {counted(preview.request_count, 'request')}{minutes}{charge}"
     if plan.preview is not None and plan.audience_rows:
         yield f"identifiers: {plan.preview.share:.1%} of the audience can be identified"
+    yield from plan.notes
     for stop in plan.stops:
         yield f"guard {stop.guard} would stop it: {stop.message}"
     if not plan.stops:

@@ -20,7 +20,9 @@ from revetl.mapping import FieldMapping, Mapped
 from revetl.sql import column, select, statement, table
 from revetl.sync.changes import Asked, changes_of
 from revetl.sync.facts import Facts
+from revetl.sync.identity import Identity
 from revetl.sync.membership import LEFT_OUT, Members, alike, suppressed_by
+from revetl.sync.presence import Presence
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
@@ -34,7 +36,9 @@ def hash_name(warehouse: Warehouse, mapping: FieldMapping) -> str:
 
 @dataclass(frozen=True)
 class Diff:
-    """The statements of one sync's diff on one engine. `hash_by` names what made its row hashes."""
+    """The statements of one sync's diff on one engine. `hash_by` names what made its row hashes. With
+    `starts_over`, the destination is another one than before, and the state is to hold nobody; `remembered`
+    is the last run that this machine knows."""
 
     warehouse: Warehouse
     tables: Tables
@@ -43,11 +47,17 @@ class Diff:
     mapping: FieldMapping
     mode: str
     facts: Facts
+    presence: Presence
+    identity: Identity
+    starts_over: bool = False
+    remembered: str | None = None
 
     @property
     def has_state(self) -> bool:
-        """Whether a run has ever kept anything."""
-        return self.facts.has_state
+        """Whether a run has kept anything that this mode counts as held. The state of an older version says
+        no presence, and is all of one."""
+        facts = self.facts
+        return facts.has_state and (facts.has_presence or facts.unlabelled_are in self.presence.held)
 
     @property
     def hash_by(self) -> str:
@@ -59,9 +69,22 @@ class Diff:
 
     @property
     def held(self) -> exp.Table | exp.Subquery:
-        """The state table; before the first run, an empty one of its shape."""
+        """The state table, without rows that the mode does not count as held; before the first run, an empty
+        one of its shape."""
         if self.has_state:
-            return self.tables.state
+            if all(each in self.presence.held for each in self.facts.present):
+                return self.tables.state
+            there = [exp.convert(each) for each in self.presence.held]
+            labelled = statement(
+                "coalesce(s.presence, :otherwise)", otherwise=exp.convert(self.facts.unlabelled_are)
+            )
+            return exp.Subquery(
+                this=select(
+                    "select * from :state as s where :held",
+                    state=self.tables.state,
+                    held=exp.In(this=labelled, expressions=there),
+                )
+            )
         empty = statement(
             "select '' as sync, '' as key, 0 as row_hash, '' as hash_by, '{}' as identifiers, "
             "'{}' as fields, '' as pending_operation, 0 as pending_hash, '' as pending_run_id where 1 = 0"
@@ -223,6 +246,15 @@ class Diff:
             "delete from :state where sync = :sync and key like '% was {%'",
             state=self.tables.state,
             sync=self.sync,
+        )
+
+    def label(self) -> exp.Expr:
+        """Have the rows that say no presence say it."""
+        return statement(
+            "update :state set presence = :presence where sync = :sync and presence is null",
+            state=self.tables.state,
+            sync=self.sync,
+            presence=self.facts.unlabelled_are,
         )
 
     def settle(self) -> exp.Expr:
