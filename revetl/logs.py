@@ -31,6 +31,7 @@ Event = Literal[
     "waiting",
     "circuit_open",
     "journal_lost",
+    "audience_missing",
     "run_finished",
 ]
 
@@ -40,6 +41,7 @@ _LEVEL_OF: Mapping[str, int] = {
     "waiting": logging.WARNING,
     "circuit_open": logging.WARNING,
     "journal_lost": logging.WARNING,
+    "audience_missing": logging.WARNING,
 }
 _LEVEL_OF_STATUS: Mapping[object, int] = {
     "rejected": logging.WARNING,

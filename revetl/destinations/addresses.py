@@ -1,9 +1,10 @@
-"""What of an address may be shown: its host, and of its path and query what is written in revetl.yml or is
-the connector's own."""
+"""The address of a destination as it may be kept and shown: its host, and of its path and query what is
+written in revetl.yml or is the connector's own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from urllib.parse import SplitResult, parse_qsl, unquote, unquote_plus, urlsplit
 
 import httpx
@@ -12,6 +13,7 @@ from revetl.redaction import HIDDEN, SHORTEST_SECRET, without_users
 from revetl.rendering import FilledIn
 
 _SHORTEST_PART = 8
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def secret_parts(filled_in: Iterable[FilledIn]) -> Iterator[str]:
@@ -66,3 +68,20 @@ def _split(address: str) -> SplitResult:
         return urlsplit(address)
     except ValueError:
         return urlsplit("")
+
+
+def address_of(url: str, *, hides_path: bool = False) -> dict[str, str]:
+    """`host` and `path` of a URL, without user, password and query. A server on this machine gets another
+    port each time it starts, so its port says nothing. With `hides_path`, a hash stands for the path."""
+    parts = urlsplit(url)
+    name = (parts.hostname or "").lower()
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    host = "localhost" if name in LOOPBACK else f"{name}:{port}" if port else name
+    found = {"host": host or parts.scheme}
+    path = parts.path.rstrip("/")
+    if path:
+        found["path"] = f"#{blake2b(path.encode(), digest_size=12).hexdigest()}" if hides_path else path
+    return found

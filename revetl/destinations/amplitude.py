@@ -33,6 +33,7 @@ class Amplitude(AmplitudeCohorts):
         Identifier("user_id", column="user_id"),
         Identifier("device_id", column="device_id"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("app_id",)
 
     type: Literal["amplitude"]
     region: Literal["us", "eu"] = "us"

@@ -19,7 +19,7 @@ import orjson
 from pydantic import Field, PrivateAttr
 
 from revetl.checking import Checked
-from revetl.destinations.addresses import secret_parts
+from revetl.destinations.addresses import address_of, secret_parts
 from revetl.destinations.declared import Attribute, Batch, Identifier, Rate
 from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, object_of, poll
 from revetl.destinations.reading import Member, Page, Reading
@@ -93,8 +93,16 @@ class Destination(Checked):
     """Whether it looks for a person by every identifier it is given; a sync without `identifiers` then sends
     each whose column the audience has."""
 
+    account_fields: ClassVar[tuple[str, ...]] = ()
+    """The keys of its configuration, none of them secret, that name the account it delivers to."""
+    container_fields: ClassVar[tuple[str, ...]] = ()
+    """The keys that name what in the account it delivers to, besides the audience."""
+    url_is_secret: ClassVar[bool] = False
+    """Whether the path of its address may hold a token."""
+
     type: str
     base_url: str
+    targets: tuple[str, ...] = ()
     max_in_flight: Annotated[int, Field(ge=1, le=256)] = 8
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
     timeout: Annotated[float, Field(gt=0)] = 30.0
@@ -149,6 +157,27 @@ class Destination(Checked):
     def audience_of(self, audience: str) -> str | None:
         """What the configuration says that an audience is called there."""
         return None
+
+    def uses_audience(self, mode: str) -> bool:
+        """Whether a mode delivers to an audience that has an id of its own."""
+        return True
+
+    def delivers_to(self, audience: str, mode: str, base_url: str | None = None) -> dict[str, str]:
+        """Where it delivers an audience to, by name: its type, host and path (`base_url` without secrets,
+        where it is not the usual one), and what there is of account, container and the audience's id."""
+        found = {"type": self.type}
+        usual = type(self).model_fields["base_url"].default
+        if self.base_url != usual:
+            found |= address_of(base_url or self.base_url, hides_path=self.url_is_secret)
+        else:
+            found["host"] = "the usual one"
+        for kind, names in (("account", self.account_fields), ("container", self.container_fields)):
+            values = [f"{name} {value}" for name in names if (value := getattr(self, name, None)) is not None]
+            if values:
+                found[kind] = ", ".join(values)
+        if self.uses_audience(mode) and (known := self.audience_of(audience)) is not None:
+            found["audience"] = known
+        return found
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         """What has to be known of the destination before anything is sent, asked once a run: gives `whole`
@@ -227,6 +256,11 @@ class Destination(Checked):
         """Why a record cannot be sent in a mode, as a part of `whole`; None when it can. For tools that say
         nothing of what they drop."""
         return self.unusable(record)
+
+    @property
+    def upsert_joins(self) -> bool:
+        """Whether an upsert puts people into the audience, as where it is all that there is."""
+        return type(self).add is Destination.add
 
     @property
     def can_read(self) -> bool:

@@ -34,6 +34,7 @@ class Close(PersonByPerson):
         Attribute(LEAD_NAME, "company"),
     )
     joins_alone: ClassVar[bool] = True
+    container_fields: ClassVar[tuple[str, ...]] = ("audience_field",)
 
     type: Literal["close"]
     api_key: SecretStr

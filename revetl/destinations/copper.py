@@ -36,6 +36,7 @@ class Copper(PersonByPerson):
     known_fields: ClassVar[tuple[Attribute, ...]] = tuple(
         Attribute(name, name, required=name == "name") for name in (*PLAIN, *LISTS, *ADDRESS)
     )
+    container_fields: ClassVar[tuple[str, ...]] = ("audience_field",)
 
     type: Literal["copper"]
     access_token: Annotated[SecretStr, Checks(validation_alias=AliasChoices("access_token", "api_key"))]

@@ -38,6 +38,7 @@ class CustomerIo(CustomerIoApi):
     )
     cleared: ClassVar[Any] = ""
     known_fields: ClassVar[tuple[Attribute, ...]] = (Attribute("created_at", "created_at", "timestamp"),)
+    account_fields: ClassVar[tuple[str, ...]] = ("site_id",)
 
     type: Literal["customer_io"]
     on_delete: Literal["delete", "suppress"] = "delete"

@@ -39,6 +39,7 @@ class FacebookAds(FacebookGraph, AdAudience):
         Identifier("DOBM", column="birth_month", hashed="two_digits", alone=False),
         Identifier("DOBD", column="birth_day", hashed="two_digits", alone=False),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("ad_account_id",)
 
     type: Literal["facebook_ads"]
     ad_account_id: Annotated[str, BeforeValidator(lambda given: str(given).removeprefix("act_"))]

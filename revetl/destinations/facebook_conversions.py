@@ -70,6 +70,7 @@ class FacebookConversions(FacebookGraph):
         Identifier("page_scoped_user_id", column="facebook_page_user_id"),
         Identifier("ctwa_clid", column="ctwa_clid"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("pixel_id",)
 
     type: Literal["facebook_conversions"]
     pixel_id: Annotated[str, Field(coerce_numbers_to_str=True)]

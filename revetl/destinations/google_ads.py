@@ -37,6 +37,7 @@ class GoogleAds(RefreshesToken, AdAudience):
     batch: ClassVar[Batch] = Batch(records=50_000)
     smallest: ClassVar[int | None] = 100
     identifiers: ClassVar[tuple[Identifier, ...]] = IDENTIFIERS["CONTACT_INFO"]
+    account_fields: ClassVar[tuple[str, ...]] = ("customer_id",)
 
     type: Literal["google_ads"]
     api: Literal["google_ads", "data_manager"] = "google_ads"
@@ -68,6 +69,11 @@ class GoogleAds(RefreshesToken, AdAudience):
                 "developer_token is missing. Add it, or set api: data_manager, which needs none."
             )
         return self
+
+    def delivers_to(self, audience: str, mode: str, base_url: str | None = None) -> dict[str, str]:
+        """Both APIs keep the same lists of the same account."""
+        found = super().delivers_to(audience, mode, base_url)
+        return {**found, "host": "the usual one"} if self.base_url == google_data_manager.BASE_URL else found
 
     @property
     def through(self) -> Api:

@@ -36,6 +36,7 @@ class GoogleAnalytics(Destination):
         Identifier("app_instance_id", column="app_instance_id"),
         Identifier("user_id", column="user_id", alone=False),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("measurement_id", "firebase_app_id")
 
     type: Literal["google_analytics"]
     api_secret: SecretStr

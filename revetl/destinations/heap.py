@@ -28,6 +28,7 @@ class Heap(Destination):
         Identifier("identity", column="user_id"),
         Identifier("user_id", column="heap_user_id"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("app_id",)
 
     type: Literal["heap"]
     app_id: Annotated[str, Field(coerce_numbers_to_str=True)]

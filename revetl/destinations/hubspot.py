@@ -32,6 +32,7 @@ class HubSpot(HubSpotObject):
     cleared: ClassVar[Any] = ""
     can_set_if_empty: ClassVar[bool] = True
     known_fields: ClassVar[tuple[Attribute, ...]] = STANDARD["contacts"]
+    container_fields: ClassVar[tuple[str, ...]] = ("object_type",)
 
     type: Literal["hubspot"]
     event_names: Mapping[str, str] = {}

@@ -45,6 +45,7 @@ class Intercom(IntercomWorkspace):
         Identifier("email", column="email", normalised="email"),
     )
     known_fields: ClassVar[tuple[Attribute, ...]] = tuple(Attribute(name, name) for name in (*PLAIN, *LESS))
+    container_fields: ClassVar[tuple[str, ...]] = ("audience_field",)
 
     type: Literal["intercom"]
 

@@ -43,6 +43,8 @@ class LinkedinAds(RefreshesToken, AdAudience):
     batch: ClassVar[Batch] = Batch(records=5_000)
     identifiers: ClassVar[tuple[Identifier, ...]] = PEOPLE
     smallest: ClassVar[int | None] = 300
+    account_fields: ClassVar[tuple[str, ...]] = ("ad_account_id",)
+    container_fields: ClassVar[tuple[str, ...]] = ("segment_type",)
 
     type: Literal["linkedin_ads"]
     ad_account_id: Annotated[str, BeforeValidator(lambda given: str(given).removeprefix(ACCOUNT))]

@@ -22,6 +22,8 @@ class Mailchimp(MailchimpApi):
         Attribute("LNAME", "last_name"),
         Attribute("PHONE", "phone"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("server",)
+    container_fields: ClassVar[tuple[str, ...]] = ("list_id",)
 
     type: Literal["mailchimp"]
     status_if_new: Literal["subscribed", "pending", "transactional", "unsubscribed"] | None = None

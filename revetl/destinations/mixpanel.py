@@ -30,6 +30,7 @@ class Mixpanel(Destination):
     cleared: ClassVar[Any] = UNSET
     can_set_if_empty: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("distinct_id", column="user_id"),)
+    account_fields: ClassVar[tuple[str, ...]] = ("project_id",)
 
     type: Literal["mixpanel"]
     project_token: Annotated[SecretStr, Field(validation_alias=AliasChoices("project_token", "token"))]

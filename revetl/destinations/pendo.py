@@ -89,6 +89,9 @@ class Pendo(PendoApi):
         answer = yield self.post("/api/v1/segment/upload", json=about)
         return str(answer.json()["segmentId"])
 
+    def uses_audience(self, mode: str) -> bool:
+        return mode == "mirror"
+
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         if mode in ("events", "audience_events"):
             check_properties([*fields, *([whole.audience] if mode == "audience_events" else [])])

@@ -35,6 +35,7 @@ class Pipedrive(PipedriveApi):
         *(Attribute(name, name) for name in ("email", "phone", "owner_id", "org_id", "visible_to")),
         *(Attribute(name, name) for name in ("marketing_status", "add_time")),
     )
+    container_fields: ClassVar[tuple[str, ...]] = ("audience_field",)
 
     type: Literal["pipedrive"]
     lookup_field: str = "email"

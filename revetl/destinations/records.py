@@ -35,7 +35,8 @@ class Records:
     records are tracked as, in mode `events`, and `happens_again` whether it may happen twice of a key;
     `set_if_empty` names fields that must not overwrite a value; `at` is when the run began, in ISO 8601.
     `audience_id` is what the destination calls the audience, and `fields` what it calls the mapped fields,
-    where it has names of its own for them."""
+    where it has names of its own for them. Where `creates` is false, an audience that is not there is not
+    created but said to be missing (AudienceMissing): the state holds members of it."""
 
     sync: str
     audience: str
@@ -47,6 +48,7 @@ class Records:
     happens_again: bool = False
     at: str | None = None
     audience_id: str = ""
+    creates: bool = True
     fields: Mapping[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Record]:

@@ -22,6 +22,7 @@ class Salesforce(SalesforceObject):
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("external_id_field", column="user_id"),)
     can_set_if_empty: ClassVar[bool] = True
     known_fields: ClassVar[tuple[Attribute, ...]] = STANDARD["Contact"]
+    container_fields: ClassVar[tuple[str, ...]] = ("object",)
 
     type: Literal["salesforce"]
     member_status: str | None = None

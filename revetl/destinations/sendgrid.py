@@ -27,6 +27,7 @@ class SendGrid(SendGridApi):
         Attribute("postal_code", "postal_code"),
         Attribute("country", "country"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("on_behalf_of",)
 
     type: Literal["sendgrid"]
 

@@ -35,6 +35,7 @@ class SnapAds(RefreshesToken, AdAudience):
         Identifier("PHONE_SHA256", column="phone", hashed="e164_digits"),
         Identifier("MOBILE_AD_ID_SHA256", column="mobile_ad_id", hashed="lower"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("ad_account_id",)
 
     type: Literal["snap_ads"]
     ad_account_id: str

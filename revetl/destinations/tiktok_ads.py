@@ -43,6 +43,7 @@ class TikTokAds(AdAudience):
         Identifier("IDFA_SHA256", column="idfa", hashed="lower"),
         Identifier("AAID_SHA256", column="aaid", hashed="lower"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("advertiser_id",)
 
     type: Literal["tiktok_ads"]
     access_token: SecretStr

@@ -38,6 +38,7 @@ class TwitterAds(AdAudience):
         Identifier("device_id", column="mobile_ad_id", hashed="lower"),
         Identifier("partner_user_id", column="partner_user_id", normalised="text"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("account_id",)
 
     type: Literal["twitter_ads"]
     consumer_key: SecretStr

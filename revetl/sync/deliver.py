@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from revetl.destinations.base import Destination, Records, Refused, Rejection, Result, Verdict
+from revetl.destinations.flows import AudienceMissing
 from revetl.errors import DestinationRefused, DiskError, Locked
 from revetl.sync.batches import Cut, begun, cut_batches
 from revetl.sync.conversing import converse
@@ -38,7 +39,7 @@ class Delivery:
     what a pause is for; `on_tick` is
     awaited now and then, so that the state can follow the journal; `may_send` is whether the run has its
     lease, asked before every batch. `ends_whole`: the destination is to be told of the end though nobody is
-    sent."""
+    sent. `audience_before` is the id of the audience that the state is of."""
 
     destination: Destination
     mode: str
@@ -52,6 +53,7 @@ class Delivery:
     on_tick: Callable[[], Awaitable[None]]
     may_send: Callable[[], bool]
     ends_whole: bool = False
+    audience_before: str | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     error: DestinationRefused | DiskError | Locked | None = None
     _cutting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -59,7 +61,8 @@ class Delivery:
     async def run(self) -> None:
         """Deliver every operation in turn. Raises DestinationRefused when the destination ended it, Locked
         when another run took the lease, DiskError when the journal or the spool failed; what was
-        acknowledged until then is in the journal. Ends early when `stop` is set."""
+        acknowledged until then is in the journal. Ends early when `stop` is set. Raises AudienceMissing,
+        before anything is sent, when the audience that the state is of is not there any more."""
         async with Transport(self.destination, self.on_wait) as transport:
             has_records = any(self.spool.rows(operation) for operation in OPERATIONS)
             if has_records or self.ends_whole:
@@ -82,6 +85,11 @@ class Delivery:
         except (Refused, NotAccepted) as error:
             raise DestinationRefused(transport.redact(str(error))) from None
         self.whole = ended.value
+        found, before = self.whole.audience_id, self.audience_before
+        is_named = self.destination.audience_of(self.whole.audience) is not None
+        if found and before and found != before and not is_named:
+            # Somebody has made it again under the name.
+            raise AudienceMissing(self.whole.audience)
 
     async def _finish(self, transport: Transport) -> None:
         """Say what is to be said when every record was answered."""

@@ -20,6 +20,7 @@ from revetl.mapping import FieldMapping, Mapped, trimmed
 from revetl.sql import column, select, statement, table
 from revetl.sync.changes import Asked, changed_of, changes_of
 from revetl.sync.facts import Facts
+from revetl.sync.identity import Identity
 from revetl.sync.late import (
     CHANGED,
     LATE,
@@ -33,6 +34,7 @@ from revetl.sync.late import (
     with_sent,
 )
 from revetl.sync.membership import LEFT_OUT, Members, alike, suppressed_by
+from revetl.sync.presence import Presence
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
@@ -50,7 +52,8 @@ def hash_name(warehouse: Warehouse, mapping: FieldMapping) -> str:
 class Diff:
     """The statements of one sync's diff on one engine. `hash_by` names what made its row hashes, and
     `finishers` are what late identifiers take; `is_old`: an older version has left some of their texts in the
-    state."""
+    state. With `starts_over`, the destination is another one than before, and the state is to hold nobody;
+    `remembered` is the last run that this machine knows."""
 
     warehouse: Warehouse
     tables: Tables
@@ -59,13 +62,19 @@ class Diff:
     mapping: FieldMapping
     mode: str
     facts: Facts
+    presence: Presence
+    identity: Identity
+    starts_over: bool = False
+    remembered: str | None = None
     finishers: Mapping[str, Finish] = field(default_factory=dict)
     is_old: bool = False
 
     @property
     def has_state(self) -> bool:
-        """Whether a run has ever kept anything."""
-        return self.facts.has_state
+        """Whether a run has kept anything that this mode counts as held. The state of an older version says
+        no presence, and is all of one."""
+        facts = self.facts
+        return facts.has_state and (facts.has_presence or facts.unlabelled_are in self.presence.held)
 
     @property
     def hash_by(self) -> str:
@@ -77,9 +86,23 @@ class Diff:
 
     @property
     def held(self) -> exp.Table | exp.Subquery:
-        """The state table; before the first run, an empty one of its shape."""
+        """The state table, without rows that the mode does not count as held; before the first run, an empty
+        one of its shape."""
         if self.has_state:
-            return as_sent(self) if self.is_old else self.tables.state
+            rows = as_sent(self) if self.is_old else self.tables.state
+            if all(each in self.presence.held for each in self.facts.present):
+                return rows
+            there = [exp.convert(each) for each in self.presence.held]
+            labelled = statement(
+                "coalesce(s.presence, :otherwise)", otherwise=exp.convert(self.facts.unlabelled_are)
+            )
+            return exp.Subquery(
+                this=select(
+                    "select * from :rows as s where :held",
+                    rows=rows,
+                    held=exp.In(this=labelled, expressions=there),
+                )
+            )
         empty = statement(
             "select '' as sync, '' as key, 0 as row_hash, '' as hash_by, '{}' as identifiers, "
             "'{}' as fields, '' as pending_operation, 0 as pending_hash, '' as pending_run_id where 1 = 0"
@@ -359,6 +382,15 @@ class Diff:
             "delete from :state where sync = :sync and key like '% was {%'",
             state=self.tables.state,
             sync=self.sync,
+        )
+
+    def label(self) -> exp.Expr:
+        """Have the rows that say no presence say it."""
+        return statement(
+            "update :state set presence = :presence where sync = :sync and presence is null",
+            state=self.tables.state,
+            sync=self.sync,
+            presence=self.facts.unlabelled_are,
         )
 
     def settle(self) -> exp.Expr:

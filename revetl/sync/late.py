@@ -161,13 +161,16 @@ def as_sent(diff: Diff) -> exp.Subquery:
             select s.sync as sync, s.key as key, s.row_hash as row_hash, :made_by as hash_by,
                 case when s.hash_by like :sent then s.identifiers else :identifiers end as identifiers,
                 s.fields as fields, s.pending_operation as pending_operation, s.pending_hash as pending_hash,
-                s.pending_run_id as pending_run_id,
+                s.pending_run_id as pending_run_id, :presence as presence,
                 case when s.hash_by like :sent then 0 else 1 end as is_old
             from :joined as s
             """,
             made_by=made_by(),
             sent=f"%{SENT}%",
             identifiers=identifiers,
+            presence=column("presence", of="s")
+            if diff.facts.has_presence
+            else statement("cast(null as varchar)"),
             joined=joined,
         )
     )

@@ -19,8 +19,11 @@ from revetl.sync import guard
 from revetl.sync.diff import Diff, hash_name
 from revetl.sync.facts import find_places, read_facts
 from revetl.sync.hiding import give_salt, hidden
+from revetl.sync.identity import Identity, destination_stop, identity_of, restored_stop, warehouse_stop
 from revetl.sync.late import finishers, has_old, made_by
 from revetl.sync.membership import members_of
+from revetl.sync.presence import MEMBER, Presence
+from revetl.sync.remembered import remembered_run
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
 from revetl.sync.tables import Tables
@@ -119,18 +122,27 @@ class Plan:
 
 
 def make_diff(
-    workspace: Workspace, sync: Sync, destination: Destination, warehouse: Warehouse, tables: Tables
+    workspace: Workspace,
+    sync: Sync,
+    destination: Destination,
+    warehouse: Warehouse,
+    tables: Tables,
+    *,
+    full_refresh: bool = False,
 ) -> Diff | Plan:
-    """The diff of a sync; a plan that a guard stops, where a column is gone whose values were sent. Raises
-    UsageError for a wrong mapping, WarehouseError for a model not built."""
+    """The diff of a sync; a plan that a guard stops, where a column is gone whose values were sent. With
+    `full_refresh`, a destination that is another one than before holds nobody. Raises UsageError for a wrong
+    mapping, WarehouseError for a model not built."""
     audience = sync.audience
+    presence = Presence.of(sync.config.mode, destination)
+    remembered = remembered_run(workspace, sync.name)
     places = find_places(sync, warehouse, tables)
     if places.columns is None:
         raise not_built(audience)
     try:
         mapping = make_mapping(audience.key, sync.config, destination, places.columns, sync.place)
     except MissingColumn as missing:
-        held = read_facts(sync, warehouse, tables, places, "").held_rows
+        held = read_facts(sync, warehouse, tables, places, "", presence).held_rows
         if not held:
             raise
         stop = guard.Stop("columns", str(missing), forceable=False)
@@ -140,7 +152,12 @@ def make_diff(
         if hider.hashes:
             give_salt(warehouse, hider)
     hash_by = hash_name(warehouse, mapping)
-    facts = read_facts(sync, warehouse, tables, places, hash_by, made_by() if mapping.is_late else None)
+    by = made_by() if mapping.is_late else None
+    facts = read_facts(sync, warehouse, tables, places, hash_by, presence, remembered, by)
+    identity = identity_of(workspace, sync, destination)
+    starts_over = full_refresh and bool(identity.moved_destination(Identity.read(facts.identity)))
+    if starts_over:
+        facts = facts.holding_nobody()
     diff = Diff(
         warehouse=warehouse,
         tables=tables,
@@ -150,6 +167,10 @@ def make_diff(
         mode=sync.config.mode,
         facts=facts,
         finishers=finishers(destination),
+        presence=presence,
+        identity=identity,
+        starts_over=starts_over,
+        remembered=remembered,
     )
     return replace(diff, is_old=facts.has_state and bool(diff.late) and has_old(diff))
 
@@ -176,10 +197,13 @@ def make_plan(
     workspace: Workspace, sync: Sync, diff: Diff, *, full_refresh: bool = False, retry: bool = False
 ) -> Plan:
     """Make the changes, leaving them in the warehouse's temporary table, and judge them; see `summarise`."""
-    return judged(workspace, sync, diff, summarise(diff, full_refresh=full_refresh, retry=retry))
+    summary = summarise(diff, full_refresh=full_refresh, retry=retry)
+    return judged(workspace, sync, diff, summary, full_refresh=full_refresh)
 
 
-def judged(workspace: Workspace, sync: Sync, diff: Diff, summary: Summary) -> Plan:
+def judged(
+    workspace: Workspace, sync: Sync, diff: Diff, summary: Summary, *, full_refresh: bool = False
+) -> Plan:
     """The plan of changes that were counted."""
     facts = diff.facts
     causes = summary.causes
@@ -223,8 +247,8 @@ def judged(workspace: Workspace, sync: Sync, diff: Diff, summary: Summary) -> Pl
         left_out=summary.left_out,
         new_fields=new_fields,
         old_fields=old_fields,
-        notes=tuple(_notes(diff)),
-        stops=tuple(_stops(change, diff)),
+        stops=(*_misplaced(sync, diff, full_refresh=full_refresh), *_stops(change, diff)),
+        notes=tuple(_notes(sync, diff)),
         invalid=_invalid(diff, summary),
     )
     return replace(plan, digest=_digest(plan, sync, diff, summary))
@@ -243,6 +267,53 @@ def _invalid(diff: Diff, summary: Summary) -> dict[str, int]:
     """How many members have a value that is no valid identifier, by identifier."""
     counts = zip(diff.mapping.identifiers, summary.given, summary.usable, strict=True)
     return {item.name: given - usable for item, given, usable in counts if given > usable}
+
+
+def _misplaced(sync: Sync, diff: Diff, *, full_refresh: bool) -> Iterator[guard.Stop]:
+    """Why the state is not to be compared with: it is another warehouse's, of another place, older than what
+    was sent, or says of people in the audience what the mode would lose."""
+    facts, before = diff.facts, Identity.read(diff.facts.identity)
+    if (stop := warehouse_stop(sync.name, before, diff.identity)) is not None:
+        yield stop
+    if full_refresh:
+        return
+    if (stop := destination_stop(sync.name, sync.config.to, before, diff.identity)) is not None:
+        yield stop
+    if not facts.knows_run and diff.remembered is not None:
+        yield restored_stop(sync.name, diff.remembered, facts.last_run)
+    members = facts.present.get(MEMBER, 0)
+    if members and diff.presence.forgets_members:
+        yield guard.Stop(
+            "mode",
+            f"{sync.name}: the mode was '{facts.last_mode or 'mirror'}' and is '{sync.config.mode}' now, "
+            f"which takes nobody out of the audience: the {members:,} people at '{sync.config.to}' would "
+            "be forgotten. Remove them first (with an empty audience in the previous mode), send to another "
+            "destination name, or leave them there for good with --full-refresh.",
+            forceable=False,
+        )
+
+
+def _notes(sync: Sync, diff: Diff) -> Iterator[str]:
+    """What else to know of what the state says."""
+    facts = diff.facts
+    rows = sum(facts.present.values())
+    if facts.last_mode not in (None, sync.config.mode):
+        yield (
+            f"the mode was '{facts.last_mode}' before: of {rows:,} people in the state, {facts.held_rows:,} "
+            f"count as held in mode '{sync.config.mode}'"
+        )
+    if diff.identity.has_other_key(Identity.read(facts.identity)):
+        yield (
+            f"the credentials of '{sync.config.to}' have changed since the last run. If they are of another "
+            "account, nobody is there yet: use --full-refresh"
+        )
+    now = diff.mapping.versions
+    before = " ".join(re.findall(r"(?:phones|countries) \S+", facts.hash_by_before))
+    if facts.otherwise and before != now and now:
+        yield (
+            f"identifiers are normalized by {now}, and those of {facts.otherwise:,} held rows were by "
+            f"{before or 'an earlier version'}. Those whose identifiers come out different are sent again."
+        )
 
 
 def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Summary) -> str:
@@ -274,16 +345,6 @@ def _changed_names(diff: Diff) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for name in now if name not in before), tuple(
         name for name in before if name not in now
     )
-
-
-def _notes(diff: Diff) -> Iterator[str]:
-    facts, now = diff.facts, diff.mapping.versions
-    before = " ".join(re.findall(r"(?:phones|countries) \S+", facts.hash_by_before))
-    if facts.otherwise and before != now and now:
-        yield (
-            f"identifiers are normalized by {now}, and those of {facts.otherwise:,} held rows were by "
-            f"{before or 'an earlier version'}. Those whose identifiers come out different are sent again."
-        )
 
 
 def _repeated(diff: Diff, summary: Summary) -> int:

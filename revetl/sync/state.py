@@ -62,14 +62,16 @@ when matched then update set
     acknowledged_at = case when f.is_known = 1 then :now else s.acknowledged_at end,
     run_id = case when f.is_known = 1 then :run_id else s.run_id end,
     pending_operation = f.pending_operation, pending_hash = f.pending_hash,
-    pending_run_id = f.pending_run_id
+    pending_run_id = f.pending_run_id,
+    presence = case when s.presence = 'member' and :presence in ('profile', 'created') then 'member'
+        else :presence end
 when not matched and f.operation <> 'remove' then insert (
     sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id,
-    pending_operation, pending_hash, pending_run_id
+    pending_operation, pending_hash, pending_run_id, presence
 ) values (
     :sync, f.key, f.row_hash, :hash_by, f.identifiers, f.fields,
     case when f.is_known = 1 then :now end, :run_id,
-    f.pending_operation, f.pending_hash, f.pending_run_id
+    f.pending_operation, f.pending_hash, f.pending_run_id, :presence
 )
 """
 
@@ -99,12 +101,12 @@ and key in (select key from :folding as g where outcome = 'delivered')
 # one stays in the state under a key of its own, which no audience has: so it is to be removed, until it is or
 # the other member has it.
 KEEP_ASIDE = """
-insert into :state (sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id)
+insert into :state (sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id, presence)
 select :sync, s.key || ' was ' || s.identifiers, coalesce(s.row_hash, 0), s.hash_by, s.identifiers, s.fields,
-    s.acknowledged_at, :run_id
+    s.acknowledged_at, :run_id, s.presence
 from :state as s inner join :folding as g on g.key = s.key
 where s.sync = :sync and g.operation = 'add' and (g.outcome <> 'rejected' or g.unsure = 1)
-and s.identifiers <> g.identifiers
+and s.identifiers <> g.identifiers and coalesce(s.presence, :presence) = :presence
 and not exists (
     select 1 from :state as o where o.sync = :sync and o.key = s.key || ' was ' || s.identifiers
 )
@@ -131,12 +133,14 @@ and not exists (
 class Folder:
     """Carries one run's journal to the state of its sync. `by_key`: people are known by the key, so nobody's
     identifiers change. `refused_before`: the destination may have refused some of the records before.
-    `again`: parts of it may have been carried already, by a run that was cut short."""
+    `again`: parts of it may have been carried already, by a run that was cut short. `presence` is what the
+    destination has of those who were delivered (presence.py)."""
 
     tables: Tables
     sync: str
     run_id: str
     hash_by: str
+    presence: str
     spool: Spool
     journal: Journal
     by_key: bool = False
@@ -172,11 +176,13 @@ class Folder:
             statement(
                 ":mine is not null and :mine not in ("
                 "select :theirs from :state as o where o.sync = :sync and o.row_hash is not null "
+                "and coalesce(o.presence, :presence) = :presence "
                 "and o.key not in (select f.key from :left as f) and :theirs is not null)",
                 mine=warehouse.json_text(column("identifiers", of="s"), name),
                 theirs=warehouse.json_text(column("identifiers", of="o"), name),
                 state=self.tables.state,
                 sync=self.sync,
+                presence=self.presence,
                 left=FORGOTTEN,
             )
             for name in identifiers
@@ -257,6 +263,7 @@ class Folder:
             "sync": self.sync,
             "run_id": self.run_id,
             "hash_by": self.hash_by,
+            "presence": self.presence,
             "now": lock.now(),
         }
 

@@ -66,6 +66,10 @@ class Tables:
         return self.named("sync_locks")
 
     @property
+    def identities(self) -> exp.Table:
+        return self.named("sync_identities")
+
+    @property
     def holdouts(self) -> exp.Table:
         return self.named("audience_holdouts")
 

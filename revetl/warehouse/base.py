@@ -181,3 +181,26 @@ def database_of(target: Target) -> str | None:
         return str(target.config.get("database") or Path(str(target.config.get("path", ""))).stem)
     named = target.config.get("database") or target.config.get("dbname")
     return None if named is None else str(named)
+
+
+_NAMES = {
+    "host": ("host", "server"),
+    "port": ("port",),
+    "account": ("account",),
+    "database": ("database", "dbname", "catalog", "project"),
+}
+
+
+def location_of(target: Target, root: Path) -> dict[str, str]:
+    """Where a target's warehouse is, by what its configuration says and whoever signs in: `type`, and of
+    `host`, `port`, `account`, `database` what there is; of a DuckDB file, the `file`."""
+    found = {"type": target.type}
+    if target.type == "duckdb":
+        path = str(target.config.get("path") or "").partition("?")[0]
+        is_file = "://" not in path and not path.startswith(("md:", "motherduck:"))
+        return {**found, "file": str((root / path).resolve()) if is_file else path}
+    for name, options in _NAMES.items():
+        value = next((target.config[each] for each in options if target.config.get(each)), None)
+        if value is not None:
+            found[name] = str(value).lower() if name in ("host", "account") else str(value)
+    return found
