@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from revetl import demographics
 from revetl.countries import RULES_VERSION, country, country_upper
+from revetl.hashes import sha512_of_email
 from revetl.phones import e164, e164_digits, phones_version
 
 _HASHED = re.compile("[0-9a-fA-F]{64}")
@@ -104,9 +106,17 @@ RULES = {
     "handle": Rule("regexp_replace(lower(:value), '^@', '', 'g')", "trimmed, lower case, without its @"),
     "name": Rule(_NAME, "trimmed, lower case, without punctuation"),
     "letters": Rule(_LETTERS, "lower case, without spaces and punctuation"),
-    "initial": Rule(f"substr({_LETTERS}, 1, 1)", "the first letter, lower case"),
-    "digits": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only"),
-    "two_digits": Rule("lpad(regexp_replace(:value, '[^0-9]', '', 'g'), 2, '0')", "two digits"),
+    "digits": Rule(
+        "case when regexp_like(trim(:value), '^[0-9]+([.]0+)?$') "
+        "then regexp_replace(trim(:value), '[.]0+$', '', 'g') end",
+        "a whole number; nothing for any other text",
+    ),
+    "gender": Rule(demographics.GENDER, "f or m, of the usual words; nothing for any other"),
+    "birth_year": Rule(demographics.YEAR, "four digits, of a year or a date"),
+    "birth_month": Rule(demographics.MONTH, "two digits, of a number, a month's name or a date"),
+    "birth_day": Rule(demographics.DAY, "two digits, of a number or a date"),
+    "birth_date": Rule(demographics.BIRTH_DATE, "YYYYMMDD, of a date"),
+    "sha512_email": Rule("trim(:value)", "the SHA-512 of the address, or a SHA-512", sha512_of_email),
     "zip": Rule(
         "regexp_replace(regexp_replace(lower(:value), '[- ]', '', 'g'), '^([0-9]{5})[0-9]{4}$', '\\1')",
         "lower case, without spaces and dashes; the first five digits of a United States one",

@@ -30,6 +30,7 @@ from revetl.project import AudienceModel, Sync, Workspace
 from revetl.rendering import render
 from revetl.sql import parse_scalar
 from revetl.sync.membership import excluded_column, excluded_on
+from revetl.sync.suppressed import check_suppressions
 from revetl.warehouse import check_target
 
 P = ParamSpec("P")
@@ -47,7 +48,8 @@ def validate(options: dbt.Options, *, secrets: bool = True, say: Say = lambda _:
     sentence each, in the order of the audiences; none when no sync is refused for its configuration.
 
     Without `secrets`, environment variables need not be set. Columns are checked where the compiled SQL of
-    a model tells them. Nothing is opened; `dbt parse` is run when the manifest is old, and told to `say`.
+    a model tells them. `dbt parse` is run when the manifest is old, and told to `say`. The warehouse
+    is read for one thing, the types of identifiers in `suppressions`, where it can be opened at once.
     """
     errors = _Errors()
     said: set[str] = set()
@@ -67,6 +69,8 @@ def validate(options: dbt.Options, *, secrets: bool = True, say: Say = lambda _:
     checker.check_unused_destinations()
     errors.of(check_target, workspace.target)
     errors.of(check_alerts, workspace.config.alerts, checker.names)
+    if not errors.found:
+        errors.of(check_suppressions, workspace)
     return errors.found
 
 

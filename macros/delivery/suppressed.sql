@@ -17,7 +17,7 @@
     select
         sync,
         {{ revetl.quoted('key') }},
-        cast({{ "'" ~ name ~ "'" if column == 'fields' else 'null' }} as {{ revetl.type_of('varchar') }}),
+        cast({{ "'" ~ revetl.folded_name(name) ~ "'" if column == 'fields' else 'null' }} as {{ revetl.type_of('varchar') }}),
         {{ revetl.normalised(revetl.json_text(revetl.as_json(column), name)) }}
     from {{ revetl.live(source('revetl', 'sync_state')) }}
     where {{ column }} like '%"{{ name }}"%'
@@ -36,7 +36,8 @@
     inner join {{ suppressions }} as suppressions
         on
             held.identifier_value = {{ revetl.normalised('suppressions.identifier_value') }}
-            and coalesce(held.identifier_type, suppressions.identifier_type) = suppressions.identifier_type
+            and coalesce(held.identifier_type, {{ revetl.folded_type('suppressions.identifier_type') }})
+            = {{ revetl.folded_type('suppressions.identifier_type') }}
     where held.identifier_value <> ''
     group by
         held.sync,
@@ -63,11 +64,21 @@
     from {{ relation }} as members
     inner join {{ suppressions }} as suppressions
         on
-            suppressions.identifier_type = '{{ revetl.name_in_yaml(column) | replace("'", "''") }}'
+            {{ revetl.folded_type('suppressions.identifier_type') }}
+            = '{{ revetl.folded_name(revetl.name_in_yaml(column)) | replace("'", "''") }}'
             and {{ revetl.normalised('suppressions.identifier_value') }}
             = {{ revetl.normalised('members.' ~ adapter.quote(column.name)) }}
     {%- endfor %}
 {% endmacro %}
+
+{# A type of suppressed identifiers as it is compared with the name of a column: `E-mail` is `email`. #}
+{% macro folded_type(value) -%}
+    lower(replace(replace(replace({{ value }}, '-', ''), '_', ''), ' ', ''))
+{%- endmacro %}
+
+{% macro folded_name(name) -%}
+    {{ return(name | lower | replace('-', '') | replace('_', '') | replace(' ', '')) }}
+{%- endmacro %}
 
 {# A value as suppressions are compared. #}
 {% macro normalised(value) -%}

@@ -22,6 +22,7 @@ from revetl.checking import Checked
 from revetl.destinations.addresses import address_of, secret_parts
 from revetl.destinations.declared import Attribute, Batch, Identifier, Rate
 from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, object_of, poll
+from revetl.destinations.metadata import TEXT
 from revetl.destinations.reading import Member, Page, Reading
 from revetl.destinations.records import Record, Records, Rejection, Result
 from revetl.destinations.secret_values import names_of_secrets, secrets_in
@@ -281,6 +282,13 @@ class Destination(Checked):
     def declared(self) -> tuple[Attribute, ...]:
         """The fields that this configuration is known to have."""
         return self.known_fields
+
+    def kinds_of(self, mode: str) -> Mapping[str, str | None]:
+        """The kinds of values of the fields that are known without asking; an event has properties, which
+        have none."""
+        if mode in ("events", "audience_events"):
+            return {}
+        return {each.name: each.type for each in self.declared if each.type != TEXT}
 
     @property
     def limits(self) -> Batch:

@@ -8,10 +8,12 @@ from urllib.parse import urlencode
 
 import httpx
 
-from revetl.destinations.base import Batch, Flow, Identifier, Rate, Records, Rejection, Result
+from revetl.destinations.base import Attribute, Batch, Flow, Identifier, Rate, Records, Rejection, Result
 from revetl.destinations.braze_users import MOST_OBJECTS, Kind, Told, arrays, by_kind, happenings, refused
 from revetl.destinations.braze_workspace import BrazeWorkspace
 from revetl.destinations.consent import towards_less
+from revetl.destinations.metadata import DATE
+from revetl.destinations.values import COUNTRY, GENDER
 
 LESS = {"email_subscribe": ("unsubscribed",), "push_subscribe": ("unsubscribed",), "subscription_groups": ()}
 
@@ -29,6 +31,12 @@ class Braze(BrazeWorkspace):
         Identifier("braze_id", column="braze_id"),
         Identifier("alias_name", column="alias_name"),
         Identifier("alias_label", column="alias_label", alone=False),
+    )
+
+    known_fields: ClassVar[tuple[Attribute, ...]] = (
+        Attribute("country", "country", COUNTRY),
+        Attribute("dob", "dob", DATE),
+        Attribute("gender", "gender", GENDER),
     )
 
     type: Literal["braze"]

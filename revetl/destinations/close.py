@@ -11,11 +11,12 @@ from pydantic import Field as Checks
 
 from revetl.destinations.base import Asking, Attribute, Identifier, Record, Records, Refused, Verdict
 from revetl.destinations.declared import looked_up_by
-from revetl.destinations.metadata import MOMENT, NUMBER, TEXT
+from revetl.destinations.metadata import DATE, MOMENT, NUMBER, TEXT
 from revetl.destinations.people import Field, Person, PersonByPerson
 
 KINDS = {
-    **dict.fromkeys(("date", "datetime"), MOMENT),
+    "date": DATE,
+    "datetime": MOMENT,
     **dict.fromkeys(("text", "textarea", "hidden"), TEXT),
     "number": NUMBER,
 }

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from revetl.destinations.metadata import BOOLEAN, NUMBER, TEXT
+from revetl.destinations.metadata import BOOLEAN, NUMBER, TEXT, US_DATE
 from revetl.destinations.people import Person
 
 KINDS = {
     **dict.fromkeys(("Float", "Currency", "Percentage"), NUMBER),
     **dict.fromkeys(("String", "Text", "URL"), TEXT),
     "Checkbox": BOOLEAN,
+    "Date": US_DATE,
 }
 LISTS = {"email": ("emails", "email"), "phone": ("phone_numbers", "number")}
 ADDRESS = ("street", "city", "state", "postal_code", "country")

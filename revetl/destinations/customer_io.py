@@ -20,7 +20,8 @@ from revetl.destinations.base import (
     Result,
 )
 from revetl.destinations.customer_io_api import CustomerIoApi
-from revetl.destinations.customer_io_person import attributes_of, event_id, known_by, seconds
+from revetl.destinations.customer_io_person import attributes_of, event_id, known_by, merged_from, seconds
+from revetl.destinations.metadata import MOMENT
 
 OBJECT_BYTES = 32_000
 
@@ -37,7 +38,7 @@ class CustomerIo(CustomerIoApi):
         Identifier("cio_id", column="cio_id"),
     )
     cleared: ClassVar[Any] = ""
-    known_fields: ClassVar[tuple[Attribute, ...]] = (Attribute("created_at", "created_at", "timestamp"),)
+    known_fields: ClassVar[tuple[Attribute, ...]] = (Attribute("created_at", "created_at", MOMENT),)
     account_fields: ClassVar[tuple[str, ...]] = ("site_id",)
 
     type: Literal["customer_io"]
@@ -90,7 +91,7 @@ class CustomerIo(CustomerIoApi):
             kind, name = known_by(record)
             told.append((at, person(record, "identify") | {"attributes": attributes_of(record)}))
             if before := record.fields.get("merge_from"):
-                ids = {"primary": {kind: name}, "secondary": {kind: str(before)}}
+                ids = {"primary": {kind: name}, "secondary": merged_from(kind, name, before)}
                 told.append((at, {"type": "person", "action": "merge", **ids}))
         return (yield from self.send(told))
 

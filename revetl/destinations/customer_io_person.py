@@ -21,6 +21,13 @@ def known_by(record: Record) -> tuple[str, str]:
     return kind, str(record.identifiers[kind])
 
 
+def merged_from(kind: str, name: str, before: Any) -> dict[str, str]:
+    """What somebody was known by before, who is known as `name` now: an address where it is one and ids are
+    not addresses, else of the same kind."""
+    is_address = "@" in str(before) and not (kind == "id" and "@" in name)
+    return {"email" if is_address else "id" if kind == "email" else kind: str(before)}
+
+
 def attributes_of(record: Record) -> dict[str, Any]:
     """The attributes of a person: their other identifiers, and the fields, but for whatever would subscribe
     them."""

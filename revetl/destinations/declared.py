@@ -46,9 +46,10 @@ def looked_up_by(field: str, usual: tuple[Identifier, ...]) -> tuple[Identifier,
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """A field that the destination is known to have, and the column it is taken from unless a sync says else.
-    `required`: it creates nobody without."""
+    `type` is the kind of its values (metadata.py, values.py): what does not fit is converted, or refused by
+    the field's name. `required`: it creates nobody without."""
 
     name: str
     column: str
-    type: str = "string"
+    type: str = "text"
     required: bool = False

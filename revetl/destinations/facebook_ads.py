@@ -34,10 +34,10 @@ class FacebookAds(FacebookGraph, AdAudience):
         Identifier("ST", column="state", hashed="letters", alone=False),
         Identifier("ZIP", column="postal_code", hashed="zip", alone=False),
         Identifier("COUNTRY", column="country", hashed="country", alone=False),
-        Identifier("GEN", column="gender", hashed="initial", alone=False),
-        Identifier("DOBY", column="birth_year", hashed="digits", alone=False),
-        Identifier("DOBM", column="birth_month", hashed="two_digits", alone=False),
-        Identifier("DOBD", column="birth_day", hashed="two_digits", alone=False),
+        Identifier("GEN", column="gender", hashed="gender", alone=False),
+        Identifier("DOBY", column="birth_year", hashed="birth_year", alone=False),
+        Identifier("DOBM", column="birth_month", hashed="birth_month", alone=False),
+        Identifier("DOBD", column="birth_day", hashed="birth_day", alone=False),
     )
     account_fields: ClassVar[tuple[str, ...]] = ("ad_account_id",)
 

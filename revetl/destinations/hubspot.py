@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
@@ -43,7 +44,8 @@ class HubSpot(HubSpotObject):
             named = self.event_name(whole.event)
             path = f"/events/v3/event-definitions/{quote(named, safe='')}"
             told = yield self.request("GET", path, params={"includeProperties": "true"})
-            check_fields(f"HubSpot: event {named}", fields, kinds_of(told.json()["properties"]))
+            kinds = check_fields(f"HubSpot: event {named}", fields, kinds_of(told.json()["properties"]))
+            whole = replace(whole, kinds=kinds)
         elif fields and mode not in ("events", "audience_events"):
             told = yield self.request("GET", f"/crm/v3/properties/{self.object_type}")
             properties = told.json()["results"]
@@ -53,7 +55,8 @@ class HubSpot(HubSpotObject):
                     f"HubSpot: '{self.id_property}' of {self.object_type} is no property with unique values. "
                     f"Set id_property to one of: {', '.join(sorted(unique)) or 'none yet'}."
                 )
-            check_fields(f"HubSpot: {self.object_type}", fields, kinds_of(properties))
+            kinds = check_fields(f"HubSpot: {self.object_type}", fields, kinds_of(properties))
+            whole = replace(whole, kinds=kinds)
         return (yield from super().prepare(mode, whole, fields))
 
     def upsert(self, records: Records) -> Flow:

@@ -11,10 +11,10 @@ from pydantic import Field, SecretStr, model_validator
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Attribute, Identifier, Records, Verdict, object_of
 from revetl.destinations.hubspot_batch import ADDITIONAL, Answered, answered, records_by, same, value_of
-from revetl.destinations.metadata import BOOLEAN, MOMENT, NUMBER, TEXT
+from revetl.destinations.metadata import BOOLEAN, DATE, MOMENT, NUMBER, TEXT
 
 _DAY = 86_400.0
-_KINDS = {"number": NUMBER, "bool": BOOLEAN, "date": MOMENT, "datetime": MOMENT}
+_KINDS = {"number": NUMBER, "bool": BOOLEAN, "date": DATE, "datetime": MOMENT}
 
 STANDARD = {
     "contacts": (

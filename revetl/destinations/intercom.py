@@ -22,6 +22,7 @@ from revetl.destinations.intercom_contact import (
     EXISTS,
     LESS,
     PLAIN,
+    TIMES,
     contact,
     flat,
     is_tagged,
@@ -30,6 +31,7 @@ from revetl.destinations.intercom_contact import (
     unix,
 )
 from revetl.destinations.intercom_workspace import IntercomWorkspace
+from revetl.destinations.metadata import MOMENT, TEXT
 from revetl.destinations.people import Person
 
 MOST_METADATA = 10
@@ -44,7 +46,9 @@ class Intercom(IntercomWorkspace):
         Identifier("external_id", column="user_id"),
         Identifier("email", column="email", normalised="email"),
     )
-    known_fields: ClassVar[tuple[Attribute, ...]] = tuple(Attribute(name, name) for name in (*PLAIN, *LESS))
+    known_fields: ClassVar[tuple[Attribute, ...]] = tuple(
+        Attribute(name, name, MOMENT if name in TIMES else TEXT) for name in (*PLAIN, *LESS)
+    )
     container_fields: ClassVar[tuple[str, ...]] = ("audience_field",)
 
     type: Literal["intercom"]

@@ -26,7 +26,7 @@ OWN, MOMENTS = "custom_attributes.", "custom_moments."
 """What begins the names of fields of one's own; those of the latter are moments, of which Intercom has the
 Unix time, and are among the former there."""
 EXISTS = re.compile(r"already exists with id=([0-9A-Za-z]+)")
-_TIMES = ("signed_up_at", "last_seen_at")
+TIMES = ("signed_up_at", "last_seen_at")
 
 
 def contact(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def contact(fields: Mapping[str, Any]) -> dict[str, Any]:
             own = body.setdefault("custom_attributes", {})
             own[name.partition(".")[2]] = unix(value) if name.startswith(MOMENTS) else value
         else:
-            body[name] = unix(value) if name in _TIMES else value
+            body[name] = unix(value) if name in TIMES else value
     return body
 
 

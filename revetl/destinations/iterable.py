@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote
@@ -115,7 +116,8 @@ class IterableProject(HasAudiences):
         if fields and self.create_new_fields is False and "events" not in mode:
             answer = yield self.request("GET", "/users/getFields")
             there = answer.json()["fields"]
-            check_fields("Iterable", fields, {name: KINDS.get(str(kind)) for name, kind in there.items()})
+            known = {name: KINDS.get(str(kind)) for name, kind in there.items()}
+            whole = replace(whole, kinds=check_fields("Iterable", fields, known))
         return whole
 
     def find_audience(self, audience: str) -> Asking[str | None]:

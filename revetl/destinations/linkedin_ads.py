@@ -16,7 +16,7 @@ from revetl.destinations.refreshing import RefreshesToken
 ACCOUNT, ORGANIZATION = "urn:li:sponsoredAccount:", "urn:li:organization:"
 PEOPLE = (
     Identifier("SHA256_EMAIL", column="email", hashed="email"),
-    Identifier("SHA512_EMAIL", column="email_sha512", normalised="lower"),
+    Identifier("SHA512_EMAIL", column="email_sha512", normalised="sha512_email"),
     Identifier("GOOGLE_AID", column="google_advertising_id", normalised="text"),
     Identifier("firstName", column="first_name", normalised="text", alone=False),
     Identifier("lastName", column="last_name", normalised="text", alone=False),

@@ -8,8 +8,11 @@ from typing import Any, ClassVar, Literal
 
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Records, Result, object_of
 from revetl.destinations.mailchimp_api import OWN, MailchimpApi, member_of, same, why
-from revetl.destinations.metadata import check_fields
+from revetl.destinations.metadata import DATE, NUMBER, check_fields
+from revetl.destinations.values import BIRTHDAY
 
+KINDS = {"number": NUMBER, "date": DATE, "birthday": BIRTHDAY}
+"""The kinds of values by the types of merge fields; any value will do for others."""
 ARCHIVED = "it is archived there, and not brought back. Unarchive it in Mailchimp"
 
 
@@ -130,7 +133,9 @@ class Mailchimp(MailchimpApi):
         told = answer.json()["merge_fields"]
         tags = {str(each[key]): str(each["tag"]) for key in ("name", "tag") for each in told}
         check_fields("Mailchimp", merge, dict.fromkeys(tags))
-        return replace(whole, fields={name: tags[name] for name in merge})
+        types = {str(each[key]): KINDS.get(str(each.get("type"))) for key in ("name", "tag") for each in told}
+        kinds = {name: types[name] for name in merge}
+        return replace(whole, fields={name: tags[name] for name in merge}, kinds=kinds)
 
 
 def _told(error: Mapping[str, Any]) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import ClassVar, Literal
 from urllib.parse import urlencode
 
 import orjson
 
 from revetl.checking import Checked
-from revetl.destinations.base import Asking, Attribute, Batch, Flow, Rate, Records, Refused, Result
+from revetl.destinations.base import Asking, Attribute, Batch, Flow, Rate, Record, Records, Refused, Result
 from revetl.destinations.marketo_api import KINDS, MarketoApi, refusals
 from revetl.destinations.metadata import TEXT, check_fields
 
@@ -85,6 +86,12 @@ class Marketo(MarketoApi):
             rejected |= refusals(zip(sent, answer.json()["result"], strict=True))
         return Result(rejected)
 
+    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+        looks_up = mode in ("mirror", "events", "audience_events") or whole.set_if_empty
+        if looks_up and "," in self.called(record.identifiers):
+            return f"its {self.lookup_field} has a comma, and Marketo would look for two leads"
+        return super().unfit(mode, whole, record)
+
     def sync(self, action: str, records: Records, *, well: str = "", listed: bool = False) -> Flow:
         """Send leads, and put them into the list where they are to be `listed`. `well` is the code of a
         refusal that is none."""
@@ -144,5 +151,5 @@ class Marketo(MarketoApi):
             answer = yield self.probe()
             there = answer.json()["result"][0]["fields"]
             kinds = {each["name"]: KINDS.get(each["dataType"], TEXT) for each in there if each["updateable"]}
-            check_fields("marketo", fields, kinds)
+            whole = replace(whole, kinds=check_fields("marketo", fields, kinds))
         return whole

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, model_validator
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Identifier, Records, Verdict, object_of
 from revetl.destinations.declared import looked_up_by
-from revetl.destinations.metadata import BOOLEAN, MOMENT, NUMBER
+from revetl.destinations.metadata import BOOLEAN, DATE, MOMENT, NUMBER
 from revetl.destinations.oauth import OAuth
 
 RENEW = frozenset({"601", "602"})
@@ -27,7 +27,8 @@ VERDICTS = {
 }
 KINDS = {
     **dict.fromkeys(("integer", "score", "float", "currency", "percent"), NUMBER),
-    **dict.fromkeys(("date", "datetime"), MOMENT),
+    "date": DATE,
+    "datetime": MOMENT,
     "boolean": BOOLEAN,
 }
 LONGEST_QUERY = 7_000
@@ -77,7 +78,8 @@ class MarketoApi(HasAudiences):
             else:
                 answer = yield self.request("GET", "/rest/v1/leads.json", params=asked)
             page = answer.json()
-            found += page["result"]
+            asked_for = {self.called(record.identifiers) for record in records}
+            found += [lead for lead in page["result"] if self.called(lead) in asked_for]
             if not page.get("nextPageToken"):
                 return found
             asked["nextPageToken"] = page["nextPageToken"]

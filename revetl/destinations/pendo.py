@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import httpx
@@ -97,7 +98,8 @@ class Pendo(PendoApi):
             check_properties([*fields, *([whole.audience] if mode == "audience_events" else [])])
         elif fields and mode != "delete":
             answer = yield self.request("GET", "/api/v1/metadata/schema/visitor")
-            check_fields("Pendo", fields, writable(answer.json(), self.metadata_group))
+            kinds = check_fields("Pendo", fields, writable(answer.json(), self.metadata_group))
+            whole = replace(whole, kinds=kinds)
         if mode == "mirror":
             whole = yield from super().prepare(mode, whole, fields)
         return whole

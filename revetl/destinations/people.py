@@ -136,6 +136,6 @@ class PersonByPerson(HasAudiences):
         own = {name: given for name, given in fields.items() if name not in known}
         if own and mode not in ("events", "audience_events"):
             there = yield from self.fields_there()
-            check_fields(self.type, own, {name: field.kind for name, field in there.items()})
-            whole = replace(whole, fields={name: there[name].name for name in own})
+            kinds = check_fields(self.type, own, {name: field.kind for name, field in there.items()})
+            whole = replace(whole, fields={name: there[name].name for name in own}, kinds=kinds)
         return whole

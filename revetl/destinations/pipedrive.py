@@ -10,13 +10,14 @@ import httpx
 
 from revetl.destinations.base import Asking, Attribute, Identifier, Rate, Record, Records, Refused, Verdict
 from revetl.destinations.declared import looked_up_by
-from revetl.destinations.metadata import BOOLEAN, MOMENT, NUMBER, TEXT
+from revetl.destinations.metadata import BOOLEAN, DATE, MOMENT, NUMBER, TEXT, TIME
 from revetl.destinations.people import Field, Person
 from revetl.destinations.pipedrive_api import PipedriveApi
 
 KINDS = {
     **dict.fromkeys(("int", "double"), NUMBER),
-    **dict.fromkeys(("date", "time"), MOMENT),
+    "date": DATE,
+    "time": TIME,
     **dict.fromkeys(("varchar", "varchar_auto", "text", "phone"), TEXT),
     "boolean": BOOLEAN,
 }
@@ -33,7 +34,8 @@ class Pipedrive(PipedriveApi):
     known_fields: ClassVar[tuple[Attribute, ...]] = (
         Attribute("name", "name", required=True),
         *(Attribute(name, name) for name in ("email", "phone", "owner_id", "org_id", "visible_to")),
-        *(Attribute(name, name) for name in ("marketing_status", "add_time")),
+        Attribute("marketing_status", "marketing_status"),
+        Attribute("add_time", "add_time", MOMENT),
     )
     container_fields: ClassVar[tuple[str, ...]] = ("audience_field",)
 

@@ -35,8 +35,9 @@ class Records:
     records are tracked as, in mode `events`, and `happens_again` whether it may happen twice of a key;
     `set_if_empty` names fields that must not overwrite a value; `at` is when the run began, in ISO 8601.
     `audience_id` is what the destination calls the audience, and `fields` what it calls the mapped fields,
-    where it has names of its own for them. Where `creates` is false, an audience that is not there is not
-    created but said to be missing (AudienceMissing): the state holds members of it."""
+    where it has names of its own for them; `kinds` are the kinds of values that they take (metadata.py), by
+    the names of the sync. Where `creates` is false, an audience that is not there is not created but said to
+    be missing (AudienceMissing): the state holds members of it."""
 
     sync: str
     audience: str
@@ -50,6 +51,7 @@ class Records:
     audience_id: str = ""
     creates: bool = True
     fields: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str | None] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier, Records, Refused
@@ -37,7 +38,8 @@ class Salesforce(SalesforceObject):
             by = self.task_external_id_field if is_task else self.external_id_field
             described = yield self.call("GET", f"sobjects/{named}/describe")
             may = POWERS.get(mode, ("createable", "updateable"))
-            check_described(described.json(), fields, may=may, external_id=by)
+            kinds = check_described(described.json(), fields, may=may, external_id=by)
+            whole = replace(whole, kinds=kinds)
         if self.is_over:
             raise self.over()
         return (yield from super().prepare(mode, whole, fields))

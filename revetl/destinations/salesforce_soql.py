@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from revetl.destinations.base import Asking, Refused
-from revetl.destinations.metadata import BOOLEAN, MOMENT, NUMBER, TEXT, check_fields
+from revetl.destinations.metadata import BOOLEAN, DATE, MOMENT, NUMBER, TEXT, TIME, check_fields
 from revetl.errors import nearest
 
 Row = dict[str, Any]
@@ -19,7 +19,9 @@ _ADDRESS_BYTES = 8_000
 """Of the 16,384 that an address and its headers may have."""
 _KINDS = {
     **dict.fromkeys(("int", "long", "double", "currency", "percent"), NUMBER),
-    **dict.fromkeys(("date", "datetime", "time"), MOMENT),
+    "date": DATE,
+    "datetime": MOMENT,
+    "time": TIME,
     "boolean": BOOLEAN,
 }
 
@@ -89,10 +91,10 @@ def _fitting(values: Collection[Any]) -> Iterator[list[str]]:
 
 def check_described(
     described: Mapping[str, Any], fields: Mapping[str, str], *, may: Collection[str], external_id: str | None
-) -> None:
-    """Compare mapped fields with an object's description; they are to be fields of which one of `may`
-    (`createable`, `updateable`) is true. Raises Refused, also where `external_id` is no field to find a
-    record by."""
+) -> dict[str, str | None]:
+    """The kinds of mapped fields, compared with an object's description; they are to be fields of which one
+    of `may` (`createable`, `updateable`) is true. Raises Refused, also where `external_id` is not a field to
+    find a record by."""
     name, there = str(described["name"]), {each["name"]: each for each in described["fields"]}
     if external_id is not None:
         field = there.get(external_id, {})
@@ -109,4 +111,4 @@ def check_described(
     }
     relations = {told.get("relationshipName") for told in there.values()}
     lookups = dict.fromkeys(each for each in fields if "." in each and each.partition(".")[0] in relations)
-    check_fields(f"salesforce: {name}", fields, {**kinds, **lookups})
+    return check_fields(f"salesforce: {name}", fields, {**kinds, **lookups})

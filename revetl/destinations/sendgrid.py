@@ -7,9 +7,12 @@ from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Records, Refused, Result
-from revetl.destinations.metadata import check_fields
+from revetl.destinations.metadata import DATE, NUMBER, check_fields
 from revetl.destinations.sendgrid_api import AT_ONCE, CONTACTS, SendGridApi
 from revetl.destinations.sendgrid_contacts import Contact, contact_of, named_in, pieces
+
+KINDS = {"Date": DATE, "Number": NUMBER}
+"""The kinds of values by the types of custom fields; any value will do for a text."""
 
 
 class SendGrid(SendGridApi):
@@ -132,4 +135,6 @@ class SendGrid(SendGridApi):
         there = [each["name"] for each in told["reserved_fields"] if not each.get("read_only")]
         # Any type will do: values are made what their field takes.
         check_fields("SendGrid", fields, dict.fromkeys([*there, *ids]))
-        return replace(whole, fields={name: ids[name] for name in fields if name in ids})
+        types = {str(each[key]): each.get("field_type") for each in own for key in ("name", "id")}
+        kinds = {name: KINDS.get(str(types.get(name))) for name in fields}
+        return replace(whole, fields={name: ids[name] for name in fields if name in ids}, kinds=kinds)

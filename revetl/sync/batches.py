@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import httpx
 
 from revetl.destinations.base import Destination, Flow, Record, Records, Rejection, Result
+from revetl.destinations.values import converted
 
 Reasons = Mapping[int, str | Rejection]
 
@@ -68,8 +69,11 @@ def cut_batches(
     """Batches of `source` (place of the first record, records) that are within the destination's limits, in
     order. `whole` says what they are part of; its records are not read."""
     limits = destination.limits_of(mode)
+    kinds = {**destination.kinds_of(mode), **whole.kinds}
     waiting: deque[tuple[int, Record]] = deque()
     refused: dict[int, str | Rejection] = {}
+    made: list[Record | Rejection]
+    whys: list[str | Rejection]
     start = seen = 0
 
     def next_cut() -> Cut:
@@ -108,12 +112,18 @@ def cut_batches(
                 start = seen = place + 1
                 yield Cut(place, 1, replace(whole, records=()), (), later=record.later)
                 continue
-            made = (record,) if record.instead is None else record.instead
-            whys = [each.problem or _unfit(destination, mode, whole, each) for each in made]
-            if any(whys):
-                refused[place] = next(filter(None, whys))
+            made, whys = [], []
+            for each in (record,) if record.instead is None else record.instead:
+                fitting = converted(each, kinds, destination.cleared) if kinds else each
+                if isinstance(fitting, Rejection):
+                    whys.append(fitting)
+                elif why := fitting.problem or _unfit(destination, mode, whole, fitting):
+                    whys.append(why)
+                made.append(fitting)
+            if whys:
+                refused[place] = whys[0]
             else:
-                waiting += [(place, each) for each in made]
+                waiting += [(place, each) for each in made if isinstance(each, Record)]
             if len(waiting) >= 2 * limits.records or len(refused) >= 2 * limits.records:
                 yield next_cut()
     while start < seen:

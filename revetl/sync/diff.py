@@ -35,6 +35,7 @@ from revetl.sync.late import (
 )
 from revetl.sync.membership import LEFT_OUT, Members, alike, suppressed_by
 from revetl.sync.presence import Presence
+from revetl.sync.suppressed import listed_as
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
@@ -190,16 +191,17 @@ class Diff:
             found += [
                 select(
                     "select distinct :name as name, :text as raw from :list as s "
-                    "where s.identifier_type = :kind and :text is not null "
+                    "where :listed and :text is not null "
                     "and exists (select 1 from :changed as c where c.operation = 'remove')",
                     name=item.name,
                     text=item.over(column("identifier_value", of="s")),
                     list=self.tables.suppressions,
-                    kind=next(iter(item.columns)),
+                    listed=listed_as(kinds),
                     changed=CHANGED,
                 )
                 for item in self.late
-                if len(item.columns) == 1 and item.columns <= {*self.members.suppressed_kinds}
+                if len(item.columns) == 1
+                and (kinds := self.members.suppressed_by.get(next(iter(item.columns))))
             ]
         return found
 
@@ -324,37 +326,43 @@ class Diff:
         has of it, and the list (`value`, `since`). Who is to be removed and was suppressed is removed for
         that, even when the model itself leaves suppressed people out. They are found by the key and by what
         identifiers are made of."""
-        key = column("key", of="s")
-        sources: dict[str, tuple[exp.Expr, exp.Select]] = {
-            self.mapping.key: (key, suppressed_by(self.tables, self.mapping.key))
+        sources: dict[str, tuple[exp.Expr, exp.Select | None]] = {
+            self.mapping.key: (column("key", of="s"), self._listed(self.mapping.key))
         }
         for item in self.mapping.identifiers:
             if len(item.columns) == 1:
                 (name,) = item.columns
                 made = item.over(column("identifier_value", of="s"))
                 held = self.warehouse.json_text(column("identifiers", of="s"), item.name)
-                listed = suppressed_by(self.tables, name, alike(made))
-                sources[name] = (held, self._late_suppressed(item, name, made) if item.late else listed)
+                listed = self._late_suppressed(item, name, made) if item.late else self._listed(name, made)
+                sources[name] = (held, listed)
         return [
             (alike(held), exp.Subquery(this=listed))
-            for kind, (held, listed) in sources.items()
-            if kind in self.members.suppressed_kinds
+            for held, listed in sources.values()
+            if listed is not None
         ]
 
-    def _late_suppressed(self, item: Mapped, kind: str, text: exp.Expr) -> exp.Select:
+    def _listed(self, name: str, made: exp.Expr | None = None) -> exp.Select | None:
+        """The suppressed values (`value`, `since`) that are of a column; None where none can be."""
+        kinds = self.members.suppressed_by.get(name)
+        return suppressed_by(self.tables, kinds, None if made is None else alike(made)) if kinds else None
+
+    def _late_suppressed(self, item: Mapped, name: str, text: exp.Expr) -> exp.Select | None:
         """The suppressed values of a late identifier, as they are sent: `value`, `since`."""
+        if not (kinds := self.members.suppressed_by.get(name)):
+            return None
         return select(
             """
             select :value as value, min(s.suppressed_at) as since
             from :list as s inner join :late as l on l.name = :name and l.raw = :text
-            where s.identifier_type = :kind group by 1
+            where :listed group by 1
             """,
             value=alike(column("sent", of="l")),
             list=self.tables.suppressions,
             late=LATE,
             name=item.name,
             text=text,
-            kind=kind,
+            listed=listed_as(kinds),
         )
 
     def keep_suppressed(self) -> exp.Expr:

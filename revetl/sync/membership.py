@@ -6,8 +6,8 @@ without them. Nothing is copied where a sync has none of these options.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from sqlglot import exp
 
@@ -19,6 +19,7 @@ from revetl.project import Sync, Workspace
 from revetl.sql import column, query, statement, table
 from revetl.sync import lock
 from revetl.sync.facts import Facts
+from revetl.sync.suppressed import Kinds, check_kinds, kinds_by_column, listed_as, unmatched
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
@@ -30,12 +31,13 @@ HELD_OUT, OVER_LIMIT, OTHER_EVENT = "held_out", "over_limit", "other_event"
 @dataclass(frozen=True)
 class Members:
     """An audience as a sync may send it. `relation` stands where the model's table would; with `chosen`, it
-    is without those in `revetl_left_out`, which is there only then. `suppressed_kinds` are the kinds of
-    identifiers that anybody is suppressed by."""
+    is without those in `revetl_left_out`, which is there only then. `suppressed_by` names the
+    types of suppressed identifiers that each column is of, and `ignored` those that are of none."""
 
     relation: exp.Table | exp.Subquery
     chosen: bool = False
-    suppressed_kinds: tuple[str, ...] = ()
+    suppressed_by: Kinds = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
 
 def members_of(
@@ -45,12 +47,16 @@ def members_of(
     facts: Facts,
     warehouse: Warehouse,
     tables: Tables,
+    identified: Mapping[str, str],
 ) -> Members:
-    """The members of a sync's audience that may be sent. Raises UsageError for an option that names what is
-    not there, WarehouseError for a model that was not built."""
+    """The members of a sync's audience that may be sent. `identified` names the identifiers that are taken
+    from columns. Raises UsageError for an option or a suppression that names what is not there,
+    WarehouseError for a model that was not built."""
     model = sync.audience.relation
-    kinds = facts.suppressed_kinds
-    by = [kind for kind in kinds if kind in columns]
+    check_kinds(workspace, warehouse, facts.suppressed_kinds, columns)
+    kinds = kinds_by_column(facts.suppressed_kinds, columns, identified)
+    ignored = tuple(unmatched(facts.suppressed_kinds, kinds))
+    by = [*kinds]
     causes = [
         (
             SUPPRESSED,
@@ -65,7 +71,7 @@ def members_of(
     named = [(cause, condition) for cause, condition in causes if condition is not None]
     limit = sync.config.limit
     if not named and limit is None:
-        return Members(model, False, kinds)
+        return Members(model, False, kinds, ignored)
     why = exp.Case(ifs=[exp.If(this=test, true=exp.convert(cause)) for cause, test in named])
     joins = " ".join(f"left join :listed{at} as p{at} on p{at}.value = :value{at}" for at in range(len(by)))
     sinces = ", ".join(f"p{at}.since" for at in range(len(by)))
@@ -92,8 +98,11 @@ def members_of(
             rank=_rank(sync, columns, facts, tables),
             model=model,
             over=exp.false() if limit is None else statement("place > :limit", limit=limit),
-            **{f"listed{at}": exp.Subquery(this=suppressed_by(tables, kind)) for at, kind in enumerate(by)},
-            **{f"value{at}": alike(column(kind, of="a")) for at, kind in enumerate(by)},
+            **{
+                f"listed{at}": exp.Subquery(this=suppressed_by(tables, kinds[name]))
+                for at, name in enumerate(by)
+            },
+            **{f"value{at}": alike(column(name, of="a")) for at, name in enumerate(by)},
         ),
     )
     remaining = statement(
@@ -102,20 +111,20 @@ def members_of(
         left_out=LEFT_OUT,
         key=_key(sync),
     )
-    return Members(exp.Subquery(this=remaining), True, kinds)
+    return Members(exp.Subquery(this=remaining), True, kinds, ignored)
 
 
-def suppressed_by(tables: Tables, kind: str, value: exp.Expr | None = None) -> exp.Select:
-    """The suppressed values of a kind, each with when it was first so: `value`, `since`. An expression over
-    `identifier_value` takes the place of the value as it was written."""
+def suppressed_by(tables: Tables, kinds: Iterable[str], value: exp.Expr | None = None) -> exp.Select:
+    """The suppressed values of some types, each with when it was first so: `value`, `since`. An expression
+    over `identifier_value` takes the place of the value as it was written."""
     made = statement(
         """
         select :value as value, min(s.suppressed_at) as since from :list as s
-        where s.identifier_type = :kind group by 1
+        where :listed group by 1
         """,
         value=alike(column("identifier_value", of="s")) if value is None else value,
         list=tables.suppressions,
-        kind=kind,
+        listed=listed_as(kinds),
     )
     assert isinstance(made, exp.Select)
     return made

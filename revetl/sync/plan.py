@@ -26,6 +26,7 @@ from revetl.sync.presence import MEMBER, Presence
 from revetl.sync.remembered import remembered_run
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
+from revetl.sync.suppressed import identified_by
 from revetl.sync.tables import Tables
 from revetl.sync.unfinished import without_unfinished
 from revetl.transformations import TRANSFORMATIONS_FILE
@@ -147,6 +148,7 @@ def make_diff(
             raise
         stop = guard.Stop("columns", str(missing), forceable=False)
         return Plan(**_names(sync), held_rows=held, stops=(stop,))
+    identified = identified_by(mapping, destination)
     if (hider := hider_of(workspace.root, sync.config.to)) is not None:
         mapping = hidden(mapping, hider, f"{sync.place} ({TRANSFORMATIONS_FILE}: pii)")
         if hider.hashes:
@@ -162,7 +164,7 @@ def make_diff(
         warehouse=warehouse,
         tables=tables,
         sync=sync.name,
-        members=members_of(workspace, sync, places.columns, facts, warehouse, tables),
+        members=members_of(workspace, sync, places.columns, facts, warehouse, tables, identified),
         mapping=_typed(mapping, warehouse, audience.relation),
         mode=sync.config.mode,
         facts=facts,
@@ -313,6 +315,10 @@ def _notes(sync: Sync, diff: Diff) -> Iterator[str]:
         yield (
             f"identifiers are normalized by {now}, and those of {facts.otherwise:,} held rows were by "
             f"{before or 'an earlier version'}. Those whose identifiers come out different are sent again."
+        )
+    if ignored := diff.members.ignored:
+        yield (
+            f"suppressions by {', '.join(ignored)} match nobody here: the audience has no column of that name"
         )
 
 

@@ -193,7 +193,7 @@ def rows() -> Iterator[tuple[str, dict[str, Any]]]:
     suppressed = {"reason": "opt-out", "suppressed_at": ago(2)}
     yield (
         "suppressions",
-        {"identifier_type": "email", "identifier_value": " U5@Example.com", **suppressed},
+        {"identifier_type": "E-Mail", "identifier_value": " U5@Example.com", **suppressed},
     )
     yield (
         "sync_changes",

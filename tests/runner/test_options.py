@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from revetl.errors import UsageError
-from tests.conftest import SandboxClient
+from tests.conftest import Cli, SandboxClient
 from tests.runner.test_modes import meta
 from tests.runner.test_sync import people, synced
 from tests.support.project import ProjectFolder
@@ -210,7 +210,10 @@ def test_a_person_is_in_the_first_audience_of_a_list_only(
     assert set(sandbox.members("crm", "silver")) == {"u1"}
 
 
-@pytest.mark.parametrize(("kind", "value"), [("user_id", "u2"), ("email", " B@X "), ("email", "b@x")])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("user_id", "u2"), ("email", " B@X "), ("Email", "b@x"), ("e-mail", "b@x"), ("USER ID", "u2")],
+)
 def test_suppressed_people_are_removed(
     project: ProjectFolder, sandbox: SandboxClient, kind: str, value: str
 ) -> None:
@@ -225,6 +228,46 @@ def test_suppressed_people_are_removed(
         "select cause, caused_at::varchar from revetl.revetl.sync_changes where operation = 'remove'"
     )
     assert (cause, since) == ("suppressed", "2026-01-01 00:00:00")
+
+
+def test_a_type_of_suppressed_identifiers_that_no_audience_has_is_an_error(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    """In every command, with the nearest name; a type that another audience has is fine."""
+    project.audience("vips", people(("u1", "a@x"), ("u2", "b@x"), columns="user_id, address"), meta())
+    project.audience("others", people(("c1", "C-1"), columns="user_id, loyalty_card"), meta())
+    synced(project)
+    project.sql(SUPPRESS, "Loyalty-Card", "C-1")
+    plan = cli(project, "plan", "audience", "vips")
+    assert plan.returncode == 0
+    note = "suppressions by Loyalty-Card match nobody here: the audience has no column of that name"
+    assert note in plan.stdout
+    project.sql(SUPPRESS, "adress", "a@x")
+    sentence = (
+        "revetl.suppressions: identifier_type 'adress' is not a column of any audience, so nobody is "
+        "suppressed by it. Did you mean 'address'?"
+    )
+    for command in (("validate",), ("plan", "audience", "vips"), ("sync", "audience", "vips")):
+        done = cli(project, *command)
+        assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
+    project.sql("update revetl.revetl.suppressions set identifier_type = 'address' where reason = 'opt-out'")
+    assert cli(project, "validate").returncode == 0
+    assert cli(project, "sync", "audience", "vips").returncode == 0
+
+
+def test_a_suppressed_address_is_found_in_whatever_column_the_identifier_is_taken_from(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    """The column was renamed, and the list still says email."""
+    mail = {"type": "intercom", "access_token": "T", "base_url": f"{sandbox.url}/intercom"}
+    project.destinations({"mail": mail})
+    sync = {"to": "mail", "mode": "upsert", "identifiers": {"email": "work_address"}, "fields": {}}
+    rows = people(("u1", "a@x.io"), ("u2", "b@x.io"), columns="user_id, work_address")
+    project.audience("vips", rows, {"key": "user_id", "sync": [sync]})
+    synced(project)
+    project.sql(SUPPRESS, "email", "B@x.io")
+    (plan,) = project.open().plan("vips")
+    assert (dict(plan.left_out), plan.notes) == ({"suppressed": 1}, ())
 
 
 @pytest.mark.parametrize("hashed", [False, True], ids=["plain", "hashed"])

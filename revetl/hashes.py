@@ -1,0 +1,18 @@
+"""Hashes of addresses for destinations that take another than SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_SHA512 = re.compile("[0-9a-f]{128}")
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+
+def sha512_of_email(value: str, _: str | None) -> str | None:
+    """The SHA-512 of an address, trimmed and in lower case; one that is a SHA-512 already stays as it is.
+    None for anything else, such as a hash of another kind, which must not go out."""
+    text = value.strip().lower()
+    if _SHA512.fullmatch(text):
+        return text
+    return hashlib.sha512(text.encode()).hexdigest() if _ADDRESS.fullmatch(text) else None
