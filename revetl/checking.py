@@ -52,9 +52,10 @@ class Checked(BaseModel):
         return value.strip() if is_secret and isinstance(value, str) else value
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, *, unique: bool = True) -> Any:
     """The document in a YAML file. Raises UsageError with the line that could not be read, with both lines
-    of a key that is there twice, and for anchors (`&`, `*`) that make a small file a large document."""
+    of a key that is there twice (without `unique` the last one stands, as dbt has it), and for anchors (`&`,
+    `*`) that make a small file a large document."""
     try:
         text = path.read_text(encoding="utf-8")
         loader = yaml.SafeLoader(text)
@@ -62,10 +63,12 @@ def read_yaml(path: Path) -> Any:
             node = loader.get_single_node()
             if node is None:
                 return None
-            _check_nodes(node, path.name)
+            _check_nodes(node, path.name, unique=unique)
             return loader.construct_document(node)
         finally:
             loader.dispose()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}).") from None
     except RecursionError:
         raise _too_deep(path.name) from None
     except (ValueError, OverflowError) as error:
@@ -76,11 +79,9 @@ def read_yaml(path: Path) -> Any:
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "is not YAML"
         raise UsageError(f"{path.name}{line}: {problem}. Correct the YAML there.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}).") from None
 
 
-def _check_nodes(root: yaml.Node, name: str) -> None:
+def _check_nodes(root: yaml.Node, name: str, *, unique: bool) -> None:
     """Raises UsageError for a key that a mapping has twice, and for a document that is too deep, or too
     large with every alias (`*`) written out; a shared node is looked at once and counted at each use."""
     sizes: dict[int, int] = {}
@@ -95,7 +96,8 @@ def _check_nodes(root: yaml.Node, name: str) -> None:
             return sizes[id(node)]
         inner: list[yaml.Node] = []
         if isinstance(node, yaml.MappingNode):
-            _check_keys(node, name)
+            if unique:
+                _check_keys(node, name)
             inner = [each for pair in node.value for each in pair]
         elif isinstance(node, yaml.SequenceNode):
             inner = node.value
