@@ -52,13 +52,32 @@ class Checked(BaseModel):
         return value.strip() if is_secret and isinstance(value, str) else value
 
 
+class _TooDeep(Exception):
+    pass
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops at a depth that nobody writes by hand; PyYAML takes time in its square, and the stack."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise _TooDeep
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
 def read_yaml(path: Path, *, unique: bool = True) -> Any:
     """The document in a YAML file. Raises UsageError with the line that could not be read, with both lines
     of a key that is there twice (without `unique` the last one stands, as dbt has it), and for anchors (`&`,
     `*`) that make a small file a large document."""
     try:
         text = path.read_text(encoding="utf-8")
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -69,7 +88,7 @@ def read_yaml(path: Path, *, unique: bool = True) -> Any:
             loader.dispose()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error}).") from None
-    except RecursionError:
+    except _TooDeep:
         raise _too_deep(path.name) from None
     except (ValueError, OverflowError) as error:
         # Of what looks like a date or a number, and is none.
@@ -90,8 +109,6 @@ def _check_nodes(root: yaml.Node, name: str, *, unique: bool) -> None:
         if id(node) in above:
             line = node.start_mark.line + 1
             raise UsageError(f"{name}, line {line}: an anchor (&) contains itself. Write it out instead.")
-        if len(above) > _DEEPEST:
-            raise _too_deep(name)
         if id(node) in sizes:
             return sizes[id(node)]
         inner: list[yaml.Node] = []
