@@ -52,21 +52,43 @@ class Checked(BaseModel):
         return value.strip() if is_secret and isinstance(value, str) else value
 
 
-def read_yaml(path: Path) -> Any:
+class _TooDeep(Exception):
+    pass
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops at a depth that nobody writes by hand; PyYAML takes time in its square, and the stack."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise _TooDeep
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
+def read_yaml(path: Path, *, unique: bool = True) -> Any:
     """The document in a YAML file. Raises UsageError with the line that could not be read, with both lines
-    of a key that is there twice, and for anchors (`&`, `*`) that make a small file a large document."""
+    of a key that is there twice (without `unique` the last one stands, as dbt has it), and for anchors (`&`,
+    `*`) that make a small file a large document."""
     try:
         text = path.read_text(encoding="utf-8")
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
                 return None
-            _check_nodes(node, path.name)
+            _check_nodes(node, path.name, unique=unique)
             return loader.construct_document(node)
         finally:
             loader.dispose()
-    except RecursionError:
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}).") from None
+    except _TooDeep:
         raise _too_deep(path.name) from None
     except (ValueError, OverflowError) as error:
         # Of what looks like a date or a number, and is none.
@@ -76,11 +98,9 @@ def read_yaml(path: Path) -> Any:
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "is not YAML"
         raise UsageError(f"{path.name}{line}: {problem}. Correct the YAML there.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}).") from None
 
 
-def _check_nodes(root: yaml.Node, name: str) -> None:
+def _check_nodes(root: yaml.Node, name: str, *, unique: bool) -> None:
     """Raises UsageError for a key that a mapping has twice, and for a document that is too deep, or too
     large with every alias (`*`) written out; a shared node is looked at once and counted at each use."""
     sizes: dict[int, int] = {}
@@ -89,13 +109,12 @@ def _check_nodes(root: yaml.Node, name: str) -> None:
         if id(node) in above:
             line = node.start_mark.line + 1
             raise UsageError(f"{name}, line {line}: an anchor (&) contains itself. Write it out instead.")
-        if len(above) > _DEEPEST:
-            raise _too_deep(name)
         if id(node) in sizes:
             return sizes[id(node)]
         inner: list[yaml.Node] = []
         if isinstance(node, yaml.MappingNode):
-            _check_keys(node, name)
+            if unique:
+                _check_keys(node, name)
             inner = [each for pair in node.value for each in pair]
         elif isinstance(node, yaml.SequenceNode):
             inner = node.value

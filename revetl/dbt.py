@@ -113,7 +113,7 @@ def read_project(options: Options) -> DbtProject:
             f"{start}: there is no dbt_project.yml here. "
             "Run `revetl init NAME` to make a project, or name one with --project-dir."
         )
-    document = read_yaml(root / "dbt_project.yml")
+    document = read_yaml(root / "dbt_project.yml", unique=False)
     if not isinstance(document, Mapping) or "name" not in document:
         raise UsageError("dbt_project.yml: name is missing. Add it.")
     name = str(document["name"])
@@ -132,7 +132,7 @@ def read_profile(project: DbtProject, options: Options) -> tuple[Path, Mapping[s
     """profiles.yml, and the project's profile as it is written there: nothing is rendered. Raises UsageError
     when there is none."""
     path = _profiles_yml(project, options)
-    profiles = read_yaml(path) or {}
+    profiles = read_yaml(path, unique=False) or {}
     if project.profile not in profiles:
         found = [name for name in profiles if name != "config"]
         raise UsageError(

@@ -51,6 +51,7 @@ from revetl.sync.record import (
 )
 from revetl.sync.recover import recover, runs_folder
 from revetl.sync.remembered import remember_run
+from revetl.sync.scrubbing import scrub
 from revetl.sync.shaping import Shaping, shaping_in
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.sync.state import Folder
@@ -499,7 +500,7 @@ class Runner:
             ready.build,
             finished_at=lock.now(),
             stopped_by=ready.stopped and ready.stopped.guard,
-            error=" ".join(told) or None,
+            error=scrub(logs.redact(" ".join(told))) or None,
             exit_code=code,
             **done,
         )

@@ -15,6 +15,7 @@ from sqlglot import exp
 from revetl.sql import column, query, statement, table
 from revetl.sync import lock
 from revetl.sync.journal import DELIVERED, Journal, Range, Refusal
+from revetl.sync.scrubbing import scrub
 from revetl.sync.spool import OPERATIONS, SCHEMA, Spool
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
@@ -35,6 +36,7 @@ _SCHEMA = pa.schema(
         pa.field("answer", pa.string()),
         pa.field("attempts", pa.int64()),
         pa.field("unsure", pa.int64()),
+        pa.field("kept_reason", pa.string()),
     ]
 )
 
@@ -116,7 +118,7 @@ ADD_CHANGES = """
 insert into :changes (
     run_id, sync, key, operation, cause, outcome, reason, caused_at, changed_at
 )
-select :run_id, :sync, g.key, g.operation, g.cause, g.outcome, g.reason, g.caused_at, :now
+select :run_id, :sync, g.key, g.operation, g.cause, g.outcome, g.kept_reason, g.caused_at, :now
 from :folding as g
 where g.operation <> 'forget'
 """
@@ -274,28 +276,39 @@ class Folder:
     def _rows(self, cuts: list[Range], outcome: str) -> Iterator[pa.RecordBatch]:
         for cut, batch in self.spool.read(list(_joined(cuts))):
             rejected = self.journal.rejections(cut) if outcome == DELIVERED else {}
-            extra = _outcomes(outcome, cut, rejected) if rejected else _one_outcome(outcome, batch.num_rows)
+            plain = _one_outcome(outcome, batch.num_rows)
+            extra = _outcomes(outcome, cut, rejected, batch) if rejected else plain
             yield pa.RecordBatch.from_arrays([*batch.columns, *extra], schema=_SCHEMA)
 
 
 def _one_outcome(outcome: str, size: int) -> list[pa.Array[Any]]:
     """The columns that _SCHEMA has more than a spool, where all records came to the same."""
     nothing = pa.nulls(size, pa.string())
-    return [pa.repeat(outcome, size), nothing, nothing, nothing, pa.repeat(0, size), pa.repeat(0, size)]
+    zeros = pa.repeat(0, size)
+    return [pa.repeat(outcome, size), nothing, nothing, nothing, zeros, zeros, nothing]
 
 
-def _outcomes(outcome: str, cut: Range, rejected: Mapping[int, Refusal]) -> list[pa.Array[Any]]:
+def _outcomes(
+    outcome: str, cut: Range, rejected: Mapping[int, Refusal], batch: pa.RecordBatch
+) -> list[pa.Array[Any]]:
+    """The same, by the place of each. `kept_reason` outlives the person, and so does not name them; nor does
+    an answer name others of its batch."""
     size = cut.last - cut.first
     outcomes, attempts, unsure = [outcome] * size, [0] * size, [0] * size
     texts: dict[str, list[str | None]] = {name: [None] * size for name in ("reason", "field", "answer")}
+    kept: list[str | None] = [None] * size
     for place, refusal in rejected.items():
         index = place - cut.first
+        record = (batch.column(name)[index].as_py() for name in ("identifiers", "fields"))
+        kept[index] = scrub(refusal.reason, *record)
         outcomes[index], attempts[index], unsure[index] = _REJECTED, refusal.attempts, int(refusal.unsure)
         for name, values in texts.items():
             values[index] = getattr(refusal, name)
+        texts["answer"][index] = scrub(refusal.answer)
     columns: list[pa.Array[Any]] = [pa.array(outcomes, pa.string())]
     columns += [pa.array(values, pa.string()) for values in texts.values()]
-    return [*columns, pa.array(attempts, pa.int64()), pa.array(unsure, pa.int64())]
+    columns += [pa.array(attempts, pa.int64()), pa.array(unsure, pa.int64())]
+    return [*columns, pa.array(kept, pa.string())]
 
 
 def _joined(cuts: list[Range]) -> Iterator[Range]:
