@@ -21,6 +21,7 @@ from revetl.sandbox.apis.base import Answer, Call, Sent
 from revetl.sandbox.rules import Rule, Rules
 from revetl.sandbox.store import Held, Store
 
+_PAGE = Answer(200, "<!DOCTYPE html><html><title>Sign in</title></html>")
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -68,8 +69,12 @@ class Sandbox:
             rejecting = [rule for rule in rules if rule.kind == "reject"]
             answer = api.apply(read, held, rejecting) if isinstance(read, Call) else read
         self._log(held, request, raw, call, answer)
+        if answer is _PAGE:
+            return Response(answer.body, 200, media_type="text/html")
         if any(rule.kind == "drop" for rule in rules):
             return Dropped()
+        if answer.body is None:
+            return Response(b"", answer.status, dict(answer.headers))
         if isinstance(answer.body, str):
             return Response(answer.body, answer.status, dict(answer.headers), media_type="text/csv")
         return _json(answer.body, answer.status, answer.headers)
@@ -79,6 +84,8 @@ class Sandbox:
         for rule in rules:
             if rule.kind == "drop" and rule.when == "before":
                 return Answer(0, None)
+            if rule.kind == "page":
+                return _PAGE
             if rule.status is not None and rule.kind in ("status", "reject"):
                 headers = {} if rule.retry_after is None else {"Retry-After": f"{rule.retry_after:g}"}
                 bad = next((i for i in call.ids if rule.kind == "reject" and rule.matches(i)), None)
