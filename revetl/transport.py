@@ -63,10 +63,13 @@ class CircuitOpen(GaveUp):
 
 
 class _TryAgain(Exception):
-    def __init__(self, cause: str, *, after: float | None = None, limited: bool = False) -> None:
+    def __init__(
+        self, cause: str, *, after: float | None = None, limited: bool = False, last: bool = False
+    ) -> None:
         super().__init__(cause)
         self.after = after
         self.limited = limited
+        self.last = last
 
 
 class _Ended(Exception):
@@ -199,8 +202,13 @@ class Transport:
             if (misdirected := refusal_of(response)) is not None:
                 raise DestinationRefused(misdirected)
             # Inside the turn: whoever gets the next one knows what this answer said.
-            what = self._destination.judge(response)
+            what, unread = self._destination.heard(response)
             after = self._heed(response, what, sent_at)
+        if unread is not None:
+            # It may have been applied, or be a proxy's: nobody knows.
+            attempts.maybe_applied = True
+            why = f"its answer is {unread}, not what its API answers: {self._said(response)}"
+            raise _TryAgain(why, last=not self._destination.is_repeatable(request))
         if what in _AGAIN:
             limited = what is Verdict.LIMITED or response.status_code == 429
             attempts.maybe_applied |= response.status_code >= 500
@@ -331,7 +339,7 @@ class _Attempts:
         """Whether it is given up. A 429 is no fault: it has a bound of its own."""
         if not _error_of(state).limited:
             self._left -= 1
-        return self._left < 0 or state.attempt_number >= _RATE_LIMITED_ATTEMPTS
+        return _error_of(state).last or self._left < 0 or state.attempt_number >= _RATE_LIMITED_ATTEMPTS
 
     def wait(self, state: RetryCallState) -> float:
         """Seconds; the pause that all were asked for is waited for with the next turn."""

@@ -20,8 +20,19 @@ from pydantic import Field, PrivateAttr
 
 from revetl.checking import Checked
 from revetl.destinations.addresses import address_of, secret_parts
+from revetl.destinations.answers import UNLIKE, Understood, entry_of, misread
 from revetl.destinations.declared import Attribute, Batch, Identifier, Rate
-from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, object_of, poll
+from revetl.destinations.flows import (
+    Asking,
+    Flow,
+    NotUnderstood,
+    Refused,
+    Step,
+    Unfinished,
+    Wait,
+    object_of,
+    poll,
+)
 from revetl.destinations.metadata import TEXT
 from revetl.destinations.reading import Member, Page, Reading
 from revetl.destinations.records import Record, Records, Rejection, Result
@@ -37,6 +48,7 @@ __all__ = [
     "Flow",
     "Identifier",
     "Member",
+    "NotUnderstood",
     "Page",
     "Rate",
     "Reading",
@@ -81,6 +93,8 @@ class Destination(Checked):
     rate: ClassVar[Rate | None] = None
     identifiers: ClassVar[tuple[Identifier, ...]]
     statuses: ClassVar[Mapping[int, Verdict]] = {}
+    understood: ClassVar[tuple[Understood, ...]] = ()
+    """What of the answers with a status of success is success, by call; whatever else is answered is not."""
     cleared: ClassVar[Any] = None
     """What unsets a field there, for `null: clear`."""
     can_set_if_empty: ClassVar[bool] = False
@@ -230,6 +244,29 @@ class Destination(Checked):
     def judge(self, response: httpx.Response) -> Verdict:
         """What a response means for its batch: by its status, unless the tool says it in the body."""
         return verdict(response.status_code, self.statuses)
+
+    def heard(self, response: httpx.Response) -> tuple[Verdict, str | None]:
+        """What a response means for its batch; and where it would be success, why it is not one of the tool's
+        answers after all, in words."""
+        try:
+            judged = self.judge(response)
+        except UNLIKE:
+            judged = verdict(response.status_code, {})
+            return judged, "JSON of another form" if judged is Verdict.PASS else None
+        return judged, self.misread(response) if judged is Verdict.PASS else None
+
+    def misread(self, response: httpx.Response) -> str | None:
+        """Why an answer is not one that is understood as success; None where it is, or is an error that the
+        flow reads."""
+        entry = entry_of(response.request, self.understood)
+        if entry is None or not response.is_success:
+            return None
+        return misread(response, entry.shape)
+
+    def is_repeatable(self, request: httpx.Request) -> bool:
+        """Whether a request whose answer was not understood can be sent again without effect."""
+        entry = entry_of(request, self.understood)
+        return entry is None or entry.again
 
     def charge(self, request: httpx.Request) -> int:
         """How much of `charged_in` a request costs."""

@@ -48,6 +48,10 @@ class Unfinished(Exception):
     records is unknown, and they are sent again with the next run."""
 
 
+class NotUnderstood(Exception):
+    """Raised in a flow for an answer that is not one of its tool's: what became of its records is unknown."""
+
+
 def object_of(response: httpx.Response, *keys: str) -> dict[str, Any]:
     """The JSON object at `keys` of a response; empty where there is none, as in a proxy's error page."""
     try:

@@ -12,6 +12,7 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations import google_analytics_rules as rules
+from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import Asking, Batch, Destination, Flow, Identifier, Verdict, object_of
 from revetl.destinations.moments import MICROSECONDS, since_epoch, too_old
 from revetl.destinations.query_secret import QuerySecret
@@ -22,11 +23,18 @@ LONGEST_AGO = timedelta(hours=72)
 STREAMS = {"measurement_id": "client_id", "firebase_app_id": "app_instance_id"}
 """What names a stream, and what it knows an instance of it by."""
 
+UNDERSTOOD = (
+    # It has no id of events, and drops no double.
+    Understood("POST /mp/collect", EMPTY, again=False),
+    Understood("POST /debug/mp/collect", {"validationMessages": list}),
+)
+
 
 class GoogleAnalytics(Destination):
     """User properties and events of the browsers or app instances of a GA4 data stream; a mirrored audience
     is a boolean user property of its name."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=25, bytes=130_000)
     matches_by_all: ClassVar[bool] = True
     # Nothing but what is wrong with the HTTP itself is answered so, and events that went out stay there.

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BeforeValidator, Field, model_validator
 
+from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import Asking, Batch, Destination, Flow, Identifier, Record, Records, Result
 from revetl.destinations.declared import looked_up_by
 from revetl.destinations.flows import AudienceMissing, Refused
@@ -20,11 +21,17 @@ from revetl.destinations.table_rows import EVENT, events_of, keys_of, rows_by_co
 
 _WHERE = ("type", "port", "account", "project", "database", "dbname", "catalog", "dataset", "schema", "path")
 """What of a connection says where it leads to."""
+UNDERSTOOD = (
+    Understood("POST *", (EMPTY, dict)),
+    Understood("PUT *", (EMPTY, dict)),
+    Understood("GET *", {"columns?": dict}),
+)
 
 
 class Sql(Destination):
     """People as rows of a table in any warehouse that revetl can open, by one MERGE a batch."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=5_000, bytes=8_000_000)
     can_set_if_empty: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (

@@ -27,6 +27,7 @@ from revetl.sandbox.store import Held, Store
 from revetl.sandboxed import MISDIRECTED, PROJECT_HEADER, SANDBOX_HEADER, is_local
 
 _LONGEST_NUMBER = 15
+_PAGE = Answer(200, "<!DOCTYPE html><html><title>Sign in</title></html>")
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -80,8 +81,12 @@ class Sandbox:
             rejecting = [rule for rule in rules if rule.kind == "reject"]
             answer = api.apply(read, held, rejecting) if isinstance(read, Call) else read
         self._log(held, request, raw, call, answer)
+        if answer is _PAGE:
+            return Response(answer.body, 200, media_type="text/html")
         if any(rule.kind == "drop" for rule in rules):
             return Dropped()
+        if answer.body is None:
+            return Response(b"", answer.status, dict(answer.headers))
         if isinstance(answer.body, str):
             return Response(answer.body, answer.status, dict(answer.headers), media_type="text/csv")
         return _json(answer.body, answer.status, answer.headers)
@@ -91,6 +96,8 @@ class Sandbox:
         for rule in rules:
             if rule.kind == "drop" and rule.when == "before":
                 return Answer(0, None)
+            if rule.kind == "page":
+                return _PAGE
             if rule.status is not None and rule.kind in ("status", "reject"):
                 headers = {} if rule.retry_after is None else {"Retry-After": f"{rule.retry_after:g}"}
                 bad = next((i for i in call.ids if rule.kind == "reject" and rule.matches(i)), None)

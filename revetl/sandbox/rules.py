@@ -19,10 +19,11 @@ class Rule(Checked):
     `status`: answer `status` (with `retry_after`) and apply nothing. `slow`: wait `seconds` first. `drop`:
     close the connection without an answer, `before` or `after` the request was applied. `reject`: refuse
     the records whose id matches `pattern` for `reason`; with a `status`, refuse any request that has one.
+    `page`: answer 200 with an HTML page, as a proxy that wants a sign-in does, and apply nothing.
     """
 
     destination: str = "*"
-    kind: Literal["status", "slow", "drop", "reject"]
+    kind: Literal["status", "slow", "drop", "reject", "page"]
     status: int | None = None
     retry_after: float | None = None
     seconds: Annotated[float, Field(ge=0)] = 1.0

@@ -11,7 +11,7 @@ from revetl.destinations.base import Destination, Records, Refused, Rejection, R
 from revetl.destinations.flows import AudienceMissing
 from revetl.errors import DestinationRefused, DiskError, Locked
 from revetl.sync.batches import Cut, begun, cut_batches
-from revetl.sync.conversing import converse
+from revetl.sync.conversing import Unread, converse
 from revetl.sync.journal import DELIVERED, UNSENT, Answer, Journal, Range
 from revetl.sync.shaping import Shaping, records_of
 from revetl.sync.spool import OPERATIONS, Spool
@@ -177,7 +177,8 @@ class Delivery:
             await self._divide(transport, cut, refusal, attempt, unsure=unsure or refusal.maybe_applied)
             return
         except DestinationRefused as error:
-            if not unsure and (not isinstance(error, GaveUp) or error.surely_unsent):
+            is_unknown = isinstance(error, Unread) or (isinstance(error, GaveUp) and not error.surely_unsent)
+            if not (unsure or is_unknown):
                 # An unknown outcome is what a range without an answer has.
                 await self._answer(cut, Said(), attempt, outcome=UNSENT)
             raise
