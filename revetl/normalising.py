@@ -77,7 +77,7 @@ NO_VALUES = (
 write them. No identifier without a format of its own may be one of them."""
 
 # ASCII as RFC 5322 has it without quotes; letters of other scripts, and no spaces, of the rest.
-_OTHER = "\u00a1-\u1fff\u2070-\u2fff\u3003-\ud7ff\uf900-\ufefe"
+_OTHER = "\u00a1-\u1fff\u2070-\u2fff\u3003-\ud7ff\uf900-\ufefe\U00010000-\U0010ffff"
 _ATOM = f"[a-z0-9!#$%&'*+/=?^_`{{|}}~{_OTHER}-]+"
 _END, _MIDDLE, _LETTER = f"[a-z0-9{_OTHER}]", f"[a-z0-9{_OTHER}-]*", f"[a-z{_OTHER}]"
 _LABEL = f"{_END}({_MIDDLE}{_END})?"
