@@ -23,13 +23,12 @@ none."""
 
 @dataclass(frozen=True)
 class Format:
-    """What a normalized value has to look like: regular expressions that it matches, and does not match;
-    the longest it may be, and the furthest place of its `@`."""
+    """What a normalized value has to look like: regular expressions that it matches, and does not match, and
+    the longest it may be."""
 
     matches: str
     never: str | None = None
     length: int | None = None
-    at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ _EMAIL = f"^{_ATOM}([.]{_ATOM})*@({_LABEL}[.])+({_END}{_MIDDLE})?{_LETTER}$"
 _NOWHERE = "[@.](arpa|invalid|local|localhost|onion)$"
 
 
-EMAIL = Format(_EMAIL, _NOWHERE, length=254, at=65)
+EMAIL = Format(_EMAIL, _NOWHERE, length=254)
 """An address as `email-validator` accepts it without asking DNS, in lower case, but for what is rare enough
 to be left to the destination: labels of more than 63 characters, and encodings of other scripts. Domains
 for tests (example.com, .test, .example) are addresses."""
@@ -115,7 +114,7 @@ RULES = {
     "letters": Rule(_LETTERS, "lower case, without spaces and punctuation"),
     "initial": Rule(f"substr({_LETTERS}, 1, 1)", "the first letter, lower case"),
     "digits": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only"),
-    "two_digits": Rule("lpad(regexp_replace(:value, '[^0-9]', '', 'g'), 2, '0')", "two digits"),
+    "two_digits": Rule("lpad(nullif(regexp_replace(:value, '[^0-9]', '', 'g'), ''), 2, '0')", "two digits"),
     "zip": Rule(
         "regexp_replace(regexp_replace(lower(:value), '[- ]', '', 'g'), '^([0-9]{5})[0-9]{4}$', '\\1')",
         "lower case, without spaces and dashes; the first five digits of a United States one",

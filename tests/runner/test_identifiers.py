@@ -1,4 +1,4 @@
-"""What identifies nobody is not sent: blank, invalid and misspelled identifiers, from the audience to the wire."""
+"""Identifiers from the audience to the wire: invalid ones are counted, spellings of one are one."""
 
 from __future__ import annotations
 
