@@ -313,8 +313,6 @@ def _has_format(value: exp.Expr, wanted: Format) -> exp.Expr:
         tests.append(statement("not regexp_like(:value, :pattern)", value=value, pattern=wanted.never))
     if wanted.length is not None:
         tests.append(statement("length(:value) <= :most", value=value, most=wanted.length))
-    if wanted.at is not None:
-        tests.append(statement("strpos(:value, '@') <= :most", value=value, most=wanted.at))
     return exp.and_(*tests)
 
 

@@ -25,13 +25,12 @@ none."""
 
 @dataclass(frozen=True)
 class Format:
-    """What a normalized value has to look like: regular expressions that it matches, and does not match;
-    the longest it may be, and the furthest place of its `@`."""
+    """What a normalized value has to look like: regular expressions that it matches, and does not match, and
+    the longest it may be."""
 
     matches: str
     never: str | None = None
     length: int | None = None
-    at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ NO_VALUES = (
 write them. No identifier without a format of its own may be one of them."""
 
 # ASCII as RFC 5322 has it without quotes; letters of other scripts, and no spaces, of the rest.
-_OTHER = "\u00a1-\u1fff\u2070-\u2fff\u3003-\ud7ff\uf900-\ufefe"
+_OTHER = "\u00a1-\u1fff\u2070-\u2fff\u3003-\ud7ff\uf900-\ufefe\U00010000-\U0010ffff"
 _ATOM = f"[a-z0-9!#$%&'*+/=?^_`{{|}}~{_OTHER}-]+"
 _END, _MIDDLE, _LETTER = f"[a-z0-9{_OTHER}]", f"[a-z0-9{_OTHER}-]*", f"[a-z{_OTHER}]"
 _LABEL = f"{_END}({_MIDDLE}{_END})?"
@@ -78,7 +77,7 @@ _EMAIL = f"^{_ATOM}([.]{_ATOM})*@({_LABEL}[.])+({_END}{_MIDDLE})?{_LETTER}$"
 _NOWHERE = "[@.](arpa|invalid|local|localhost|onion)$"
 
 
-EMAIL = Format(_EMAIL, _NOWHERE, length=254, at=65)
+EMAIL = Format(_EMAIL, _NOWHERE, length=254)
 """An address as `email-validator` accepts it without asking DNS, in lower case, but for what is rare enough
 to be left to the destination: labels of more than 63 characters, and encodings of other scripts. Domains
 for tests (example.com, .test, .example) are addresses."""

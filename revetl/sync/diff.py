@@ -28,6 +28,7 @@ from revetl.sync.late import (
     Finish,
     as_sent,
     load,
+    load_nothing,
     old_texts,
     sent_column,
     union,
@@ -164,6 +165,9 @@ class Diff:
         """Leave `revetl_changes` in the warehouse; where identifiers are late, `revetl_changed` and
         `revetl_late` too."""
         if self.late:
+            if self.is_old:
+                # What is held names it; the keys that changed do not need what it has.
+                load_nothing(self.warehouse)
             self.warehouse.temporary(CHANGED, changed_of(self, asked))
             load(
                 self.warehouse,

@@ -64,6 +64,11 @@ def load(warehouse: Warehouse, texts: exp.Expr, finish_by: Mapping[str, Finish])
     warehouse.load(LATE, pa.Table.from_batches(batches, schema=_SCHEMA))
 
 
+def load_nothing(warehouse: Warehouse) -> None:
+    """Leave an empty `revetl_late` in the warehouse."""
+    warehouse.load(LATE, _SCHEMA.empty_table())
+
+
 def made_by() -> exp.Expr:
     """The maker of a state row's hash, as if the row had what was sent."""
     return statement(

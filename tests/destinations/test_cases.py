@@ -33,6 +33,7 @@ from revetl.destinations.base import (
 )
 from revetl.mapping import Mapped, default_identifiers, made_alike, parse_expression
 from revetl.sync.batches import Cut, begun, cut_batches
+from revetl.sync.late import Finish, finishers
 from revetl.sync.shaping import Shaping, record_of, shaping_of
 
 T = TypeVar("T")
@@ -218,6 +219,7 @@ def records_of_rows(
         for name, text in identifiers.items()
     ]
     made: dict[bytes, Record] = {}
+    late = finishers(destination)
     for row in rows:
         # What is repeated is made once.
         if (text := orjson.dumps(row)) not in made:
@@ -225,7 +227,7 @@ def records_of_rows(
                 shaping,
                 operation,
                 str(next(iter(row.values()))),
-                orjson.dumps({item.name: _value(item, row) for item in mapped}).decode(),
+                orjson.dumps({item.name: _sent(item, row, late) for item in mapped}).decode(),
                 orjson.dumps({name: row.get(text) for name, text in mapping.items()}).decode(),
                 "run",
             )._replace(timestamp=row.get(case.get("timestamp", "")))
@@ -236,6 +238,11 @@ def _key(destination: Destination, columns: dict[str, str]) -> str:
     """The column that is most likely the audience's key."""
     own = [each.column for each in destination.known_by if each.column in columns]
     return own[0] if own else next(iter(columns))
+
+
+def _sent(item: Mapped, row: dict[str, Any], late: dict[str, Finish]) -> Any:
+    value = _value(item, row)
+    return late[item.name](str(value)) if item.late and value is not None else value
 
 
 def _value(item: Mapped, row: dict[str, Any]) -> Any:
