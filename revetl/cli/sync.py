@@ -223,6 +223,8 @@ def _show_run(out: Output, run: Run) -> None:
         out.say(
             f"{run.recovered:,} records of a run that was cut short had no answer; they were planned again."
         )
+    for note in run.notes:
+        out.say(f"{run.sync}: {note}")
     if run.status == "interrupted":
         out.say(f"{run.unsent:,} changes remain; the next run plans them again.")
     if sum(run.rejected.values()):

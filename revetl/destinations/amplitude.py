@@ -13,6 +13,7 @@ from revetl.destinations.amplitude_cohorts import AmplitudeCohorts
 from revetl.destinations.amplitude_events import event, known, names_events, properties, refused_events
 from revetl.destinations.answers import ACKNOWLEDGED, Understood
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Verdict, object_of
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.properties import UNSET, is_nobody
 from revetl.destinations.records import Record, Records, Rejection, Result
 
@@ -34,7 +35,7 @@ UNDERSTOOD = (
 )
 
 
-class Amplitude(AmplitudeCohorts):
+class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
     """User properties and events by user or device id; a mirrored audience is a cohort of its name."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD

@@ -12,6 +12,7 @@ from revetl.destinations.answers import Understood
 from revetl.destinations.base import Batch, Flow, Identifier
 from revetl.destinations.facebook import FacebookGraph
 from revetl.destinations.moments import since_epoch, too_old
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.records import Record, Records, Result
 
 ActionSource = Literal[
@@ -46,12 +47,14 @@ UNDERSTOOD = (
 )
 
 
-class FacebookConversions(FacebookGraph):
+class FacebookConversions(FacebookGraph, WithholdsPersonalData):
     """Events of a pixel or dataset, of people by as many keys as there are of each, hashed."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000)
     matches_by_all: ClassVar[bool] = True
+    named_is_allowed: ClassVar[bool] = False
+    withholds_always: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("external_id", column="user_id", hashed="text"),
         Identifier("em", column="email", hashed="email"),

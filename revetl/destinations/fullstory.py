@@ -12,6 +12,7 @@ import httpx
 from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier, Refused, Verdict
 from revetl.destinations.fullstory_jobs import ImportJobs
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.records import Record, Records, Result
 
 PROPERTY = re.compile("[A-Za-z][A-Za-z0-9_]{0,511}")
@@ -31,7 +32,7 @@ UNDERSTOOD = (
 )
 
 
-class FullStory(ImportJobs):
+class FullStory(ImportJobs, WithholdsPersonalData):
     """Properties and events of Fullstory's users by uid, in import jobs; a mirrored audience is a boolean
     property of its name, of which Fullstory's own segments can be made."""
 

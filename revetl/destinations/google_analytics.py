@@ -13,8 +13,9 @@ from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations import google_analytics_rules as rules
 from revetl.destinations.answers import EMPTY, Understood
-from revetl.destinations.base import Asking, Batch, Destination, Flow, Identifier, Verdict, object_of
+from revetl.destinations.base import Asking, Batch, Flow, Identifier, Verdict, object_of
 from revetl.destinations.moments import MICROSECONDS, since_epoch, too_old
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.query_secret import QuerySecret
 from revetl.destinations.records import Record, Records, Result
 
@@ -30,13 +31,15 @@ UNDERSTOOD = (
 )
 
 
-class GoogleAnalytics(Destination):
+class GoogleAnalytics(WithholdsPersonalData):
     """User properties and events of the browsers or app instances of a GA4 data stream; a mirrored audience
     is a boolean user property of its name."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=25, bytes=130_000)
     matches_by_all: ClassVar[bool] = True
+    named_is_allowed: ClassVar[bool] = False
+    withholds_always: ClassVar[bool] = True
     # Nothing but what is wrong with the HTTP itself is answered so, and events that went out stay there.
     statuses: ClassVar[Mapping[int, Verdict]] = dict.fromkeys((400, 413, 422), Verdict.PASS)
     identifiers: ClassVar[tuple[Identifier, ...]] = (

@@ -9,8 +9,9 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.answers import ACKNOWLEDGED, EMPTY, Understood
-from revetl.destinations.base import Asking, Batch, Destination, Flow, Identifier, Rate, Refused, Verdict
+from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Refused, Verdict
 from revetl.destinations.basic import basic
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.records import Record, Records, Result
 
 HOSTS = {"us": "https://heapanalytics.com", "eu": "https://c.eu.heap-api.com"}
@@ -26,7 +27,7 @@ UNDERSTOOD = (
 )
 
 
-class Heap(Destination):
+class Heap(WithholdsPersonalData):
     """User properties and events of Heap by identity; a mirrored audience is a boolean user property of its
     name, of which Heap's own segments can be made."""
 

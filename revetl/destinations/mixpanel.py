@@ -9,9 +9,10 @@ import httpx
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from revetl.destinations.answers import Understood
-from revetl.destinations.base import Batch, Destination, Flow, Identifier, Rate, Verdict, object_of
+from revetl.destinations.base import Batch, Flow, Identifier, Rate, Verdict, object_of
 from revetl.destinations.basic import basic
 from revetl.destinations.moments import MILLISECONDS, since_epoch
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.properties import UNSET, changes, given_fields, is_nobody
 from revetl.destinations.records import Record, Records, Rejection, Result
 
@@ -29,7 +30,7 @@ UNDERSTOOD = (
 )
 
 
-class Mixpanel(Destination):
+class Mixpanel(WithholdsPersonalData):
     """Profiles and events of Mixpanel by distinct_id; a mirrored audience is a boolean property of its name,
     of which Mixpanel's own cohorts can be made."""
 

@@ -22,6 +22,7 @@ from revetl.destinations.pendo_data import (
     refused,
     writable,
 )
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.records import Record, Records, Result
 
 UNDERSTOOD = (
@@ -39,7 +40,7 @@ UNDERSTOOD = (
 )
 
 
-class Pendo(PendoApi):
+class Pendo(PendoApi, WithholdsPersonalData):
     """Metadata and track events of Pendo's visitors; a mirrored audience is a segment of its name."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD

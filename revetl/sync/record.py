@@ -23,7 +23,7 @@ from revetl.warehouse import Warehouse
 
 Counts = Mapping[str, int]
 """Records by operation."""
-_TEXTS = ("forced", "exit_code", "invalid_identifiers")
+_TEXTS = ("forced", "exit_code", "invalid_identifiers", "notes")
 _COUNTED = ("planned", "attempted", "delivered", "rejected", "aborted")
 
 
@@ -36,6 +36,7 @@ class Run:
     destination), lost (another run took the lease), interrupted, crashed. `recovered` counts records of runs
     that were cut short whose outcome nobody knows. `left_out_rows` are members that were not to be sent.
     `invalid_identifiers` counts members whose value is no valid identifier, by identifier.
+    `notes` are sentences about what was sent that no count says.
     """
 
     run_id: str
@@ -62,6 +63,7 @@ class Run:
     git_sha: str | None = None
     dbt_invocation_id: str | None = None
     exit_code: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def unsent(self) -> int:

@@ -52,7 +52,7 @@ from revetl.sync.record import (
 from revetl.sync.recover import recover, runs_folder
 from revetl.sync.remembered import remember_run
 from revetl.sync.scrubbing import scrub
-from revetl.sync.shaping import Shaping, shaping_in
+from revetl.sync.shaping import Shaping, shaping_in, withheld_note
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.sync.state import Folder
 from revetl.sync.tables import Tables
@@ -132,7 +132,9 @@ def plan_sync(
         if any(stop.guard == "keys" for stop in plan.stops):
             return replace(plan, digest=None)
         shaping = shaping_in(workspace.root, sync, destination)
-        return replace(plan, preview=preview(plan, summary, sync, diff, destination, shaping, size))
+        shown = preview(plan, summary, sync, diff, destination, shaping, size)
+        notes = tuple(filter(None, [*plan.notes, withheld_note(shaping, destination)]))
+        return replace(plan, preview=shown, notes=notes)
     finally:
         warehouse.close()
 
@@ -448,6 +450,7 @@ class Runner:
             stopped_by=stop and stop.guard,
             error=stop and str(stop),
             exit_code=code,
+            notes=plan.notes,
             **outcomes(plan.counts, {}),
         )
         write_run(warehouse, self.tables, run)
@@ -502,6 +505,7 @@ class Runner:
             stopped_by=ready.stopped and ready.stopped.guard,
             error=scrub(logs.redact(" ".join(told))) or None,
             exit_code=code,
+            notes=tuple(filter(None, [*ready.plan.notes, withheld_note(self.shaping, self.destination)])),
             **done,
         )
 

@@ -15,9 +15,11 @@ import pyarrow as pa
 
 from revetl.config import SyncConfig
 from revetl.destinations.base import Destination, Identifier, Record
+from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.event_mapping import ROW, EventMapping, event_mapping_of
 from revetl.identifying import is_blank, none_of
 from revetl.mapping import TIMESTAMP
+from revetl.personal import folded, without_personal
 from revetl.pii import Hider, hider_of
 from revetl.project import Sync
 from revetl.sync.functioning import Own, function_of
@@ -31,7 +33,8 @@ _LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
 class Shaping:
     """How a sync words its records: what becomes of nulls, what an archived record's fields are, what the
     destination knows people by, by name, and what is made of events that have names of their own, and by the
-    project's own function."""
+    project's own function. Where personal data is left out, `allowed` are the names that are sent all the
+    same, and `withheld` becomes those that were not."""
 
     nulls: str = "send"
     cleared: Any = None
@@ -39,6 +42,8 @@ class Shaping:
     known_by: Mapping[str, Identifier] = field(default_factory=dict)
     events: EventMapping | None = None
     function: Own | None = None
+    allowed: frozenset[str] | None = None
+    withheld: set[str] = field(default_factory=set)
 
     def identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """The identifiers as they are sent: without those that are null, blank, or nobody's."""
@@ -56,6 +61,8 @@ class Shaping:
 
     def fields(self, operation: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """The fields as they are sent."""
+        if self.allowed is not None:
+            fields = without_personal(fields, self.allowed, self.withheld)
         if operation == "remove" and self.archive:
             return self.archive
         if self.nulls == "skip":
@@ -68,8 +75,33 @@ class Shaping:
 def shaping_of(sync: SyncConfig, destination: Destination, hider: Hider | None = None) -> Shaping:
     """The shaping that a sync asks for, but for its function; `hider` is what is hidden from it."""
     events = event_mapping_of(sync, destination.type, None if hider is None else hider.value)
-    known = {each.name: each for each in destination.known_by}
-    return Shaping(sync.nulls, destination.cleared, sync.archive or None, known, events)
+    return Shaping(
+        sync.nulls,
+        destination.cleared,
+        sync.archive or None,
+        {each.name: each for each in destination.known_by},
+        events,
+        allowed=_allowed(sync, destination),
+    )
+
+
+def _allowed(sync: SyncConfig, destination: Destination) -> frozenset[str] | None:
+    """The names of personal data that may be sent; None where it is not looked for."""
+    if not isinstance(destination, WithholdsPersonalData) or not destination.withholds(sync.mode):
+        return None
+    named = [*(sync.fields or {}), *sync.constants] if destination.named_is_allowed else []
+    return frozenset(folded(name) for name in (*destination.allow_personal_data, *named))
+
+
+def withheld_note(shaping: Shaping, destination: Destination) -> str | None:
+    """What was left out as personal data, in a sentence; None where nothing was."""
+    if not shaping.withheld:
+        return None
+    names = ", ".join(sorted(shaping.withheld))
+    return (
+        f"not sent to {destination.type}, as personal data by name or value: {names}. "
+        "To send one, name it in allow_personal_data of the destination"
+    )
 
 
 def shaping_in(root: Path, sync: Sync, destination: Destination) -> Shaping:
