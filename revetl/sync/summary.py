@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from sqlglot import exp
 
 from revetl.sync.changes import Asked
@@ -28,7 +30,7 @@ class Summary:
     left_out: dict[str, int] = field(default_factory=dict)
     digest: tuple[int, str | None] = (0, None)
     identified: tuple[int, ...] = ()
-    fields: tuple[int, ...] = ()
+    fields: Mapping[str, int] = field(default_factory=dict)
 
 
 def summarise(
@@ -37,11 +39,11 @@ def summarise(
     full_refresh: bool,
     retry: bool,
     identified: tuple[exp.Expr, ...] = (),
-    fields: tuple[exp.Expr, ...] = (),
+    fields: bool = False,
 ) -> Summary:
     """Make the changes, leaving them in the warehouse's temporary table, and count them. `full_refresh` takes
-    every member anew; `retry` takes what was rejected before, too. With `identified` (values of a member) and
-    `fields` (tests of an update), how many there are of each."""
+    every member again; `retry` takes what was rejected before, too. With `identified` (values of a member), how many
+    there are of each; with `fields`, how many updates each field is a reason of."""
     facts = diff.facts
     diff.make(
         Asked(
@@ -55,7 +57,7 @@ def summarise(
     left_out: dict[str, int] = {}
     sent_removes = 0
     given: dict[str, Any] = {}
-    for what, operation, cause, *counts in diff.warehouse.rows(diff.summary(identified, fields)):
+    for what, operation, cause, *counts in diff.warehouse.rows(diff.summary(identified, fields=fields)):
         first, second, third, *more = (int(count or 0) for count in counts)
         if what == "change":
             causes.setdefault(operation, {})[cause] = first
@@ -66,7 +68,9 @@ def summarise(
             given |= {"audience_rows": first, "null_keys": first - second, "different_keys": third}
             given["identified"] = tuple(more[: len(identified)])
         elif what == "fields":
-            given["fields"] = tuple(more[: len(fields)])
+            names = [item.name for item in diff.mapping.fields]
+            counted = zip(names, [first, second, third, *more], strict=False)
+            given["fields"] = dict(counted) if operation is None else orjson.loads(operation)
         else:
             given |= {"digest": (first, operation), "new_keys": second, "left_keys": third}
     return Summary(
