@@ -90,6 +90,8 @@ class _Changes:
             if self.asked.waiting
             else "operation"
         )
+        # No field that is mapped tells the records apart. A field that is mapped no longer tells nothing.
+        touched = "and not (:touched)" if self._rehashes else ""
         return replace(self, is_made=True)._filled(
             f"""
             with {replace(self, is_made=True)._steps()},
@@ -98,7 +100,7 @@ class _Changes:
                 select key, row_hash, held, origin, cause, caused_at, is_free, suppressed_at, refused,
                     refused_hash,
                     case
-                        when operation = 'update' and is_same = 1 then 'rehash'
+                        when operation = 'update' and is_same = 1 {touched} then 'rehash'
                         when held = 1 and operation <> 'remove' and is_renamed = 1 then 'rekey'
                         when operation = 'remove' and is_free = 0 then 'forget'
                         else operation
@@ -117,7 +119,12 @@ class _Changes:
             from judged
             """,  # noqa: S608  the pieces are constants of this module
             looked_at=self._looked_at(),
+            touched=self.diff.differs(),
         )
+
+    @property
+    def _rehashes(self) -> bool:
+        return self.asked.otherwise and not self.asked.full_refresh
 
     def _held_columns(self) -> str:
         columns = "key, row_hash"
@@ -186,7 +193,7 @@ class _Changes:
         """The changed keys with all that decides about them."""
         diff = self.diff
         by_identifiers = diff.removes and not diff.mapping.by_key and diff.has_state
-        rehashes = self.asked.otherwise and not self.asked.full_refresh
+        rehashes = self._rehashes
         lists = diff.suppressions() if diff.removes and diff.has_state else []
         query = select(
             """
@@ -202,6 +209,8 @@ class _Changes:
             refused=statement("r.operation" if self.asked.waiting else "cast(null as varchar)"),
             refused_hash=statement("r.row_hash" if self.asked.waiting else "cast(null as bigint)"),
         )
+        if rehashes:
+            query = query.select(*diff.compared())
         if by_identifiers or rehashes or lists:
             query = _joined(query, diff.held, "s", "s.sync = :sync and s.key = c.key", sync=diff.sync)
         if by_identifiers or rehashes:
@@ -219,17 +228,14 @@ class _Changes:
         return query
 
     def _is_same(self) -> exp.Expr:
-        """Another maker made the hash, and no field that is mapped tells the records apart. A field that is
-        mapped no longer tells nothing."""
+        """Another maker made the hash, and the identifiers are the same."""
         return statement(
-            "s.row_hash is not null and s.hash_by <> :hash_by and not (:renamed) and not (:touched)"
+            "s.row_hash is not null and s.hash_by <> :hash_by and not (:renamed)"
             if self.diff.late
-            else "s.row_hash is not null and s.hash_by <> :hash_by and s.identifiers = :identifiers "
-            "and not (:touched)",
+            else "s.row_hash is not null and s.hash_by <> :hash_by and s.identifiers = :identifiers",
             **self.diff.parts(),
             renamed=self.diff.renamed(),
             hash_by=self.diff.hash_by,
-            touched=exp.or_(statement("1 = 0"), *self.diff.differences().values()),
         )
 
     def _is_free(self) -> exp.Expr:

@@ -11,8 +11,9 @@ removes and rekeys, `is_sent` says whether an old identifier is free to be remov
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from sqlglot import exp
 
@@ -41,6 +42,8 @@ from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
 CHANGES = table("revetl_changes")
+KNOWN, NOW = "known_fields", "fields_now"
+"""The columns of `Diff.compared`."""
 
 
 def hash_name(warehouse: Warehouse, mapping: FieldMapping) -> str:
@@ -209,7 +212,7 @@ class Diff:
             ]
         return found
 
-    def summary(self, fields: Sequence[exp.Expr] = ()) -> exp.Query:
+    def summary(self, *, fields: bool = False) -> exp.Query:
         """What a plan counts, in one query of what, operation, cause, and numbers.
 
         - `change`s by operation and cause: rows, removes that are sent;
@@ -218,10 +221,10 @@ class Diff:
         - the `audience`: rows, keys, different keys, and how many have any usable identifier, each usable
           one, and each that is given; where identifiers are late, the last three are of `identified` alone;
         - who is `left_out`, by cause: rows;
-        - the updates' `fields`: rows, 0, 0, and how many each test of `fields` is true of.
+        - where `fields` are asked for, how many updates each is a reason of: see `_count_of_differences`.
         """
         identified = self._identified()
-        most = 3 + max(len(identified), len(fields))
+        most = max(3 + len(identified), len(self.mapping.fields) if fields else 0)
 
         def numbers(*made: exp.Expr | str) -> list[exp.Expr]:
             counted = [statement(each) if isinstance(each, str) else each for each in made]
@@ -281,19 +284,7 @@ class Diff:
             )
             parts.append(left_out.select(*numbers("count(*)")))
         if fields:
-            updates = select(
-                """
-                select 'fields', cast(null as varchar), cast(null as varchar)
-                from :changes as c
-                inner join :model as a on :key = c.key
-                inner join :held as s on s.key = c.key and s.sync = :sync
-                where c.operation = 'update'
-                """,
-                **self.parts(),
-            )
-            tests = [exp.Case(ifs=[exp.If(this=test, true=exp.convert(1))]) for test in fields]
-            counts = [exp.func("count", test) for test in tests]
-            parts.append(updates.select(*numbers("count(*)", "0", "0", *counts)))
+            parts.append(self._count_of_differences(numbers))
         return exp.union(*parts, distinct=False)
 
     def _identified(self) -> list[exp.Expr]:
@@ -315,15 +306,39 @@ class Diff:
         kinds = {"key": "varchar", "operation": "varchar", "row_hash": "bigint", "cause": "varchar"}
         return self.warehouse.row_hash([(column(name, of="c"), kind) for name, kind in kinds.items()])
 
-    def differences(self) -> dict[str, exp.Expr]:
-        """Field to whether the member `a` has another value of it than the state row `s`."""
-        now = self.json_of_fields()
-        found = {}
-        for item in self.mapping.fields:
-            before = self.warehouse.json_text(column("fields", of="s"), item.name)
-            after = self.warehouse.json_text(now.copy(), item.name)
-            found[item.name] = statement(":before is distinct from :after", before=before, after=after)
-        return found
+    def differs(self, name: str | None = None) -> exp.Expr:
+        """Whether the field, or any, has another value in NOW than in KNOWN."""
+        names = [item.name for item in self.mapping.fields] if name is None else [name]
+        return self.warehouse.json_differs(exp.column(KNOWN), exp.column(NOW), names)
+
+    def compared(self) -> list[exp.Expr]:
+        """The columns KNOWN and NOW: the fields of the state row `s` and of the member `a`."""
+        return [
+            exp.alias_(column("fields", of="s"), KNOWN),
+            exp.alias_(self._fields_json, NOW),
+        ]
+
+    def _count_of_differences(self, numbers: Callable[..., list[exp.Expr]]) -> exp.Select:
+        """How many updates each field is a reason of: as text, a JSON object; or numbers, in order."""
+        names = [item.name for item in self.mapping.fields]
+        both = select(
+            """
+            select c.key
+            from :changes as c
+            inner join :model as a on :key = c.key
+            inner join :held as s on s.key = c.key and s.sync = :sync
+            where c.operation = 'update'
+            """,
+            **self.parts(),
+        ).select(*self.compared(), append=False)
+        if (counted := self.warehouse.count_differences(both, names)) is not None:
+            text = exp.Subquery(this=counted)
+            return select("select 'fields', :text, cast(null as varchar)", text=text).select(*numbers())
+        tests = [exp.Case(ifs=[exp.If(this=self.differs(name), true=exp.convert(1))]) for name in names]
+        return select(
+            "select 'fields', cast(null as varchar), cast(null as varchar) from :both as u",
+            both=both.subquery(),
+        ).select(*numbers(*(exp.func("count", test) for test in tests)))
 
     def suppressions(self) -> list[tuple[exp.Expr, exp.Subquery]]:
         """Of each kind of identifier that anybody is suppressed by and that is sent: what the state row `s`
@@ -430,9 +445,17 @@ class Diff:
             "model": self.model,
             "key": self.key,
             "sync": self.sync,
-            "identifiers": self.json_of_identifiers(),
-            "fields": self.json_of_fields(),
+            "identifiers": self._identifiers_json,
+            "fields": self._fields_json,
         }
+
+    @cached_property
+    def _identifiers_json(self) -> exp.Expr:
+        return self.json_of_identifiers()
+
+    @cached_property
+    def _fields_json(self) -> exp.Expr:
+        return self.json_of_fields()
 
     def json_of_identifiers(self) -> exp.Expr:
         """What is sent of the identifiers of the member `a` of `model`, as the text of a JSON object."""

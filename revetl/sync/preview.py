@@ -39,7 +39,8 @@ def previewed(diff: Diff, *, full_refresh: bool, retry: bool) -> Summary:
         diff,
         full_refresh=full_refresh,
         retry=retry,
-        fields=tuple(diff.differences().values()),
+        # Before anything is held, nothing is updated.
+        fields=diff.facts.held_rows > 0,
     )
 
 
@@ -222,6 +223,5 @@ def _finished(item: Mapped, example: list[str], destination: Destination) -> tup
 
 
 def _changed_fields(diff: Diff, summary: Summary) -> dict[str, int]:
-    counts = zip(diff.mapping.fields, summary.fields, strict=True)
-    named = {item.name: count for item, count in counts if count}
-    return dict(sorted(named.items(), key=lambda each: -each[1]))
+    counts = {item.name: summary.fields.get(item.name, 0) for item in diff.mapping.fields}
+    return dict(sorted(((name, n) for name, n in counts.items() if n), key=lambda each: -each[1]))

@@ -154,16 +154,16 @@ class Folder:
         while ranges := self.journal.unfolded(_RANGES):
             for part in self._parts(ranges):
                 self._merge(warehouse, [cut for _, cut in part], DELIVERED)
-                self.journal.mark_folded(rowid for rowid, _ in part)
+                self.journal.mark_folded(rowid for rowid, _ in part if rowid is not None)
 
     def fold_rest(self, warehouse: Warehouse) -> int:
         """Note what was sent and never answered in the state, and what was not attempted among the changes.
         Gives the number of unknown records."""
         unknown = self.journal.unknown()
-        for operation in {cut.operation: None for cut in unknown}:
-            self._merge(warehouse, [cut for cut in unknown if cut.operation == operation], UNKNOWN)
+        for part in self._parts([(0, cut) for cut in sorted(unknown, key=_in_order)]):
+            self._merge(warehouse, [cut for _, cut in part], UNKNOWN)
         aborted = self.journal.aborted({operation: self.spool.rows(operation) for operation in OPERATIONS})
-        for part in self._parts([(0, piece) for cut in aborted for piece in _pieces(cut)]):
+        for part in self._parts([(0, cut) for cut in aborted]):
             self._load(warehouse, [cut for _, cut in part], _ABORTED)
             self._add_changes(warehouse)
         return sum(cut.last - cut.first for cut in unknown)
@@ -220,19 +220,21 @@ class Folder:
             )
         )
 
-    def _parts(self, ranges: list[tuple[int, Range]]) -> Iterator[list[tuple[int, Range]]]:
-        """Ranges in order, as many at a time as make one merge of bounded memory. A person can be removed
-        and added in one run; an operation at a time keeps that order."""
-        part: list[tuple[int, Range]] = []
-        most = 0.0
-        for rowid, cut in ranges:
-            rows = sum(taken.last - taken.first for _, taken in part)
-            if part and (rows + cut.last - cut.first > most or part[0][1].operation != cut.operation):
+    def _parts(self, ranges: list[tuple[int, Range]]) -> Iterator[list[tuple[int | None, Range]]]:
+        """Ranges in order, as many at a time as make one merge of bounded memory; one that is too large for
+        that in pieces, of which the last has its number. A person can be removed and added in one run; an
+        operation at a time keeps that order."""
+        part: list[tuple[int | None, Range]] = []
+        rows, size = 0, 0.0
+        cuts = [cut for _, cut in ranges]
+        for at, piece, taken in self.spool.pieces(cuts, _MERGED_ROWS, _MERGED_BYTES):
+            count, (rowid, cut) = piece.last - piece.first, ranges[at]
+            is_full = rows + count > _MERGED_ROWS or size + taken > _MERGED_BYTES
+            if part and (is_full or part[0][1].operation != cut.operation):
                 yield part
-                part = []
-            if not part:
-                most = min(_MERGED_ROWS, _MERGED_BYTES / max(self.spool.record_bytes(cut.operation), 1))
-            part.append((rowid, cut))
+                part, rows, size = [], 0, 0.0
+            part.append((rowid if piece.last == cut.last else None, piece))
+            rows, size = rows + count, size + taken
         if part:
             yield part
 
@@ -325,7 +327,5 @@ def _joined(cuts: list[Range]) -> Iterator[Range]:
         yield waiting
 
 
-def _pieces(cut: Range) -> Iterator[Range]:
-    """A range in pieces that one merge can take."""
-    for first in range(cut.first, cut.last, _MERGED_ROWS):
-        yield Range(cut.operation, first, min(cut.last, first + _MERGED_ROWS))
+def _in_order(cut: Range) -> tuple[int, int]:
+    return OPERATIONS.index(cut.operation), cut.first

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlglot import exp
+import orjson
 
 from revetl.sync.changes import Asked
 from revetl.sync.diff import Diff
@@ -31,7 +32,7 @@ class Summary:
     identified: int = 0
     usable: tuple[int, ...] = ()
     given: tuple[int, ...] = ()
-    fields: tuple[int, ...] = ()
+    fields: Mapping[str, int] = field(default_factory=dict)
 
 
 def summarise(
@@ -39,11 +40,11 @@ def summarise(
     *,
     full_refresh: bool,
     retry: bool,
-    fields: tuple[exp.Expr, ...] = (),
+    fields: bool = False,
 ) -> Summary:
     """Make the changes, leaving them in the warehouse's temporary table, and count them. `full_refresh` takes
-    every member anew; `retry` takes what was rejected before, too. With `fields` (tests of an update), how
-    many there are of each."""
+    every member again; `retry` takes what was rejected before, too. With `fields`, how many updates each
+    field is a reason of."""
     facts = diff.facts
     diff.make(
         Asked(
@@ -57,7 +58,7 @@ def summarise(
     left_out: dict[str, int] = {}
     sent_removes = 0
     given: dict[str, Any] = {}
-    for what, operation, cause, *counts in diff.warehouse.rows(diff.summary(fields)):
+    for what, operation, cause, *counts in diff.warehouse.rows(diff.summary(fields=fields)):
         first, second, third, *more = (int(count or 0) for count in counts)
         if what == "change":
             causes.setdefault(operation, {})[cause] = first
@@ -71,7 +72,9 @@ def summarise(
         elif what == "identified":
             given |= _counted(diff, more)
         elif what == "fields":
-            given["fields"] = tuple(more[: len(fields)])
+            names = [item.name for item in diff.mapping.fields]
+            counted = zip(names, [first, second, third, *more], strict=False)
+            given["fields"] = dict(counted) if operation is None else orjson.loads(operation)
         else:
             given |= {"digest": (first, operation), "new_keys": second, "left_keys": third}
     return Summary(

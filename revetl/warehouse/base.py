@@ -98,6 +98,14 @@ class Warehouse(Protocol):
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
         """The member `name` of JSON text, as text."""
 
+    def json_differs(self, before: exp.Expr, after: exp.Expr, names: Sequence[str]) -> exp.Expr:
+        """Whether any of the members `names` has another value in one JSON text than in another."""
+
+    def count_differences(self, both: exp.Query, names: Sequence[str]) -> exp.Query | None:
+        """In how many rows of `both` (JSON texts `known_fields` and `fields_now`) each of the members `names`
+        differs: a query of one JSON text, name to count. None where the engine has no better way than to
+        count the tests of `json_differs`, one a member."""
+
     def attach(self, target: Target, root: Path) -> str:
         """The database of another target of the same engine, readable from here. Raises UsageError when it
         cannot be, WarehouseError when it is not there."""
