@@ -24,14 +24,13 @@ START = datetime(2026, 1, 1)
 class World:
     """A folder with a dbt project that has revetl as its package; its DuckDB file is `database`."""
 
-    def __init__(self, folder: Path, rules: Rules) -> None:
+    def __init__(self, folder: Path, rules: Rules, package: Path = ROOT) -> None:
         self.folder = folder
         self.database = folder / "world.duckdb"
         (folder / "models").mkdir()
         output = {"type": "duckdb", "path": str(self.database), "threads": 2}
         profiles = {"world": {"target": "t", "outputs": {"t": output}}}
         (folder / "profiles.yml").write_text(json.dumps(profiles))
-        (folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(ROOT)}]}))
         (folder / "models" / "shown.sql").write_text(
             "{{ config(materialized='view') }} select * from seeded_messages"
         )
@@ -39,8 +38,14 @@ class World:
         with duckdb.connect(str(self.database)) as connection:
             columns = ", ".join(f"{kind} varchar" for kind in sorted(rules.types))
             connection.execute(f"create table seeded_messages (id varchar, shown_at timestamp, {columns})")
-        self._dbt("deps")
+        self.install(package)
         self._dbt("seed", "--select", "blocked_identifiers", "cut_edges")
+
+    def install(self, package: Path) -> None:
+        """Put another version of the package in the place of the one there."""
+        (self.folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(package)}]}))
+        (self.folder / "package-lock.yml").unlink(missing_ok=True)
+        self._dbt("deps")
 
     def rule(self, rules: Rules) -> None:
         """Put other rules in force."""
@@ -64,7 +69,7 @@ class World:
         project = {
             "name": "world",
             "profile": "world",
-            "vars": {"revetl": {"sample_events": False, "identity": identity}},
+            "vars": {"revetl": {"sample_events": False, "identity": identity, "as_of": "2027-01-01"}},
         }
         (self.folder / "dbt_project.yml").write_text(json.dumps(project))
 
