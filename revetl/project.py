@@ -163,6 +163,29 @@ class Workspace:
         alias, schema, database = relations[name]
         return table(alias, schema, database), keys.get(name)
 
+    def is_for_target(self, sync: Sync) -> bool:
+        """Whether the destination of a sync may be delivered to from this target: `targets` in revetl.yml."""
+        targets = self.targets_of(sync)
+        return not targets or self.target.name in targets
+
+    def targets_of(self, sync: Sync) -> tuple[str, ...]:
+        """The targets that the destination of a sync is bound to; none where it is for every one."""
+        written = self.config.destinations.get(sync.config.to, {}).get("targets") or ()
+        return tuple(map(str, written)) if isinstance(written, list | tuple) else (str(written),)
+
+    def check_target(self, sync: Sync) -> None:
+        """Raises UsageError for a sync whose destination is for other targets."""
+        if not self.is_for_target(sync):
+            raise UsageError(f"{sync.name}: {self.other_target(sync)}")
+
+    def other_target(self, sync: Sync) -> str:
+        """Why a sync does not run on this target."""
+        targets = ", ".join(self.targets_of(sync))
+        return (
+            f"'{sync.config.to}' is for {targets} (revetl.yml: destinations.{sync.config.to}.targets), and "
+            f"the target is {self.target.name}. Use --target, or --to for another destination."
+        )
+
     def before_in_priority(self, sync: Sync) -> list[AudienceModel]:
         """The audiences that have a person before the sync's own. Raises UsageError for a list that is not
         there, or does not have the audience in it."""

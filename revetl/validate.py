@@ -23,7 +23,7 @@ from revetl.config import AudienceConfig, RevetlConfig, SyncConfig
 from revetl.destinations import destination_class
 from revetl.destinations.base import Destination
 from revetl.destinations.hygiene import check_sendable
-from revetl.errors import UsageError
+from revetl.errors import UsageError, nearest
 from revetl.functions.process import Function
 from revetl.mapping import make_mapping, parse_expression
 from revetl.project import AudienceModel, Sync, Workspace
@@ -67,6 +67,7 @@ def validate(options: dbt.Options, *, secrets: bool = True, say: Say = lambda _:
     for model in workspace.models():
         checker.check_audience(model)
     checker.check_unused_destinations()
+    checker.check_targets()
     errors.of(check_target, workspace.target)
     errors.of(check_alerts, workspace.config.alerts, checker.names)
     if not errors.found:
@@ -166,6 +167,20 @@ class _Checker:
                 found = self._errors.of(destination_class, config.get("type"), place)
                 if found is not None:
                     self._make(config, found, place, "", secrets=False)
+
+    def check_targets(self) -> None:
+        """The targets that destinations are bound to: outputs of the profile."""
+        workspace = self._workspace
+        _, profile = dbt.read_profile(workspace.dbt, workspace.options)
+        outputs = profile.get("outputs") or {}
+        for name, config in workspace.config.destinations.items():
+            written = config.get("targets") or ()
+            for target in written if isinstance(written, list) else ():
+                if target not in outputs:
+                    self._errors.add(
+                        f"revetl.yml: destinations.{name}.targets: profiles.yml has no target '{target}'. "
+                        f"{nearest(str(target), outputs)}"
+                    )
 
     def _check_destination(self, sync: Sync) -> Destination | None:
         """The destination of a sync, as well as it can be made with placeholders for what is not set."""

@@ -25,6 +25,7 @@ _COMMANDS = {
     "sync": "sync",
     "retry": "sync",
     "reconcile": "reconcile",
+    "state": "state",
     "status": "history",
     "history": "history",
     "rejections": "history",

@@ -155,7 +155,8 @@ def sync_command(
     from revetl.sync.run import SyncOptions
 
     asked = SyncOptions(full_refresh=full_refresh, force=force)
-    return _run(out, project, [(sync, asked) for sync in project.select(**chosen)], threads)
+    syncs = project.runnable(project.select(**chosen), named=chosen["name"] is not None)
+    return _run(out, project, [(sync, asked) for sync in syncs], threads)
 
 
 @click.command("retry")
@@ -175,7 +176,8 @@ def retry_command(
         raise click.UsageError("Write: audience NAME.")
     project = open_project(out, **options)
     asked = SyncOptions(retry=True)
-    return _run(out, project, [(sync, asked) for sync in project.select(audience_name(words), to=to)], 1)
+    syncs = project.runnable(project.select(audience_name(words), to=to), named=True)
+    return _run(out, project, [(sync, asked) for sync in syncs], 1)
 
 
 def _planned(project: Project, path: Path, force: tuple[str, ...]) -> list[tuple[Sync, SyncOptions]]:

@@ -161,7 +161,8 @@ def _requests(
     limits = destination.limits_of(sync.config.mode)
     each = max(1, limits.records)
     if (most := limits.bytes) is not None and made:
-        mean = sum(len(request.content) for request in made) / len(records)
+        # Of a request without a body its records say nothing.
+        mean = max(sum(len(request.content) for request in made) / len(records), 1)
         each = max(1, min(each, int(most / mean)))
     shown = [show(operation, request, destination) for request in made] if size else []
     charge = sum(map(destination.charge, made)) / max(len(records), 1)

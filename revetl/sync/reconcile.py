@@ -95,6 +95,7 @@ def reconcile(
     when what is missing there is implausible.
     """
     guard.check_forced(options.force)
+    workspace.check_target(sync)
     destination = workspace.destination(sync)
     logs.hide(*destination.secrets())
     reconciler = Reconciler(workspace, sync, options, destination)

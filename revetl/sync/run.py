@@ -151,6 +151,7 @@ def run_sync(
     the exit code; what happens before there is a run to record (Locked, UsageError, WarehouseError) is
     raised. What became of it is told to logs, telemetry and `alerts`."""
     guard.check_forced(options.force)
+    workspace.check_target(sync)
     destination = workspace.destination(sync)
     logs.hide(*destination.secrets())
     shaping = shaping_in(workspace.root, sync, destination)
