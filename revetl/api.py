@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from sqlglot import exp
 from revetl import logs
 from revetl.alerts import Alerts
 from revetl.dbt import Options
-from revetl.errors import RevetlError, UsageError, nearest
+from revetl.errors import RevetlError, Unexpected, UsageError, nearest
 from revetl.pii import AT_LOAD, hider_of
 from revetl.project import AudienceModel, Sync, Workspace
 from revetl.selection import select_models
@@ -162,6 +163,17 @@ class Project:
             raise UsageError(f"--to {to}: no audience goes there. {nearest(to, set(known))}")
         return syncs
 
+    def runnable(self, syncs: Sequence[Sync], *, named: bool) -> list[Sync]:
+        """Those of `syncs` whose destinations are for this target; the others are skipped, which `say` is
+        told. Raises UsageError where they were `named` and none is left."""
+        here = [sync for sync in syncs if self.workspace.is_for_target(sync)]
+        others = [sync for sync in syncs if not self.workspace.is_for_target(sync)]
+        if named and others and not here:
+            self.workspace.check_target(others[0])
+        for sync in others:
+            self.workspace.say(f"{sync.name}: skipped: {self.workspace.other_target(sync)}")
+        return here
+
     def sync_named(self, name: str) -> Sync:
         """The sync `audience.destination`. Raises UsageError with the nearest name there is."""
         syncs = {sync.name: sync for audience in self.workspace.audiences() for sync in audience.syncs}
@@ -187,6 +199,8 @@ class Project:
         that target's syncs have delivered."""
         options = SyncOptions(full_refresh=full_refresh, retry=retry)
         syncs = self.select(name, to=to, select=select, exclude=exclude, state=state)
+        if compare_target is None:
+            syncs = self.runnable(syncs, named=name is not None)
         return [runner.plan_sync(self.workspace, sync, options, sample, compare_target) for sync in syncs]
 
     def sync(
@@ -208,6 +222,7 @@ class Project:
         have."""
         options = SyncOptions(full_refresh=full_refresh, retry=retry, force=tuple(force))
         syncs = self.select(name, to=to, select=select, exclude=exclude, state=state)
+        syncs = self.runnable(syncs, named=name is not None)
         outcomes = self.run_all([(sync, options) for sync in syncs], threads=threads, progress=progress)
         for outcome in outcomes:
             if isinstance(outcome, RevetlError):
@@ -245,6 +260,12 @@ class Project:
                 )
             except RevetlError as error:
                 outcome = error
+            except Exception as error:
+                # A fault in one sync keeps no other from running; the next run books what this one did.
+                outcome = Unexpected(
+                    f"{sync.name}: revetl failed for a reason of its own ({type(error).__name__}). Please "
+                    f"report it with what follows.\n{logs.redact(traceback.format_exc())}"
+                )
             with ends:
                 on_end(sync, outcome)
             return outcome
@@ -261,9 +282,26 @@ class Project:
                     outcomes = list(pool.map(lambda each: one(*each), work))
         return [outcome for outcome in outcomes if outcome is not None]
 
+    def adopt(self, syncs: Sequence[Sync]) -> list[dict[str, Any]]:
+        """Record this warehouse, target and destination as those that the state of each sync is of, keeping
+        what it holds, and forget which runs this machine remembers; gives what was and is."""
+        from revetl.sync.adopting import adopt_state
+
+        return adopt_state(self.workspace, syncs)
+
+    def identities(self, syncs: Sequence[Sync]) -> list[dict[str, Any]]:
+        """Of each sync, the warehouse, target and destination that its state is of, those of now, and
+        `stops`: why a run would stop for them. Changes nothing and needs no secret."""
+        from revetl.sync.adopting import state_identities
+
+        return state_identities(self.workspace, syncs)
+
     def status(self) -> list[dict[str, Any]]:
-        """The last run of every sync, what its destination holds, and what it rejected."""
-        return self._query(
+        """The last run of every sync, what its destination holds, and what it rejected; `stops` are why the
+        next run would not be on the state of this warehouse, target and destination."""
+        from revetl.sync.adopting import state_identities
+
+        rows = self._query(
             """
             with numbered as (
                 select *, row_number() over (partition by sync order by started_at desc, run_id desc) as place
@@ -283,6 +321,12 @@ class Project:
             order by n.sync
             """
         )
+        stops: dict[str, list[str]] = {}
+        if rows:
+            syncs = [sync for audience in self.workspace.audiences() for sync in audience.syncs]
+            found = state_identities(self.workspace, syncs, skips_wrong=True)
+            stops = {each["sync"]: each["stops"] for each in found}
+        return [{**row, "stops": stops.get(row["sync"], [])} for row in rows]
 
     def history(
         self, name: str | None = None, *, to: str | None = None, limit: int = 20

@@ -86,8 +86,9 @@ def _unusable(folder: Path, error: OSError) -> UsageError:
 
 class Budget:
     """One process's part in a budget. `at_once` bounds the requests in flight of all sharers; `pace` their
-    rate. `check` is called every now and then while a turn is waited for, and may raise to end the wait.
-    Raises UsageError when the folder cannot be used."""
+    rate. `check` is called every now and then while a turn is waited for, and may raise to end the wait;
+    `on_pause` with the moment (seconds since 1970) until which all pause, before that is waited for. Raises
+    UsageError when the folder cannot be used."""
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class Budget:
         at_once: int,
         pace: Rate | None = None,
         check: Callable[[], None] = lambda: None,
+        on_pause: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._folder = budgets_dir() / account
         try:
@@ -106,6 +108,7 @@ class Budget:
         self._at_once = self._limit = at_once
         self._interval, self._slack = _spacing(pace) if pace else (0.0, 0.0)
         self._check = check
+        self._on_pause = on_pause
         self._slots: dict[int, Lock] = {}
         self._held: set[int] = set()
         self._queue = lock(self._folder / "queue")
@@ -167,8 +170,9 @@ class Budget:
         while True:
             # A pause is waited for without a slot, the rate with one: else what waited for a slot would
             # leave with an hour's worth of turns at once.
-            while (left := self._board.read().resume_at - time.time()) > 0:
-                await self.sleep(left)
+            while (until := self._board.read().resume_at) > time.time():
+                self._on_pause(until)
+                await self.sleep(until - time.time())
             slot = await self._slot()
             try:
                 if await self._in_time():

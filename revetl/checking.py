@@ -7,13 +7,24 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import AliasChoices, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from revetl.errors import UsageError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
 _BRANCHES = {"str", "int", "float", "bool", "none"}
+_DEEPEST = 100
+_MOST_NODES = 100_000
 _KEY = "[key]"
 """What pydantic ends the location with of a key that is wrong itself."""
 
@@ -32,18 +43,110 @@ class Checked(BaseModel):
         words = {True: "on", None: "null"}
         return {words[key] if key is True or key is None else key: value for key, value in data.items()}
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _trimmed_secret(cls, value: Any, info: ValidationInfo) -> Any:
+        """A secret that was read from a file or pasted ends with a line break, which is none of it."""
+        field = cls.model_fields.get(info.field_name or "")
+        is_secret = field is not None and SecretStr in (field.annotation, *get_args(field.annotation))
+        return value.strip() if is_secret and isinstance(value, str) else value
 
-def read_yaml(path: Path) -> Any:
-    """The document in a YAML file. Raises UsageError with the line that could not be read."""
+
+class _TooDeep(Exception):
+    pass
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops at a depth that nobody writes by hand; PyYAML takes time in its square, and the stack."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise _TooDeep
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
+def read_yaml(path: Path, *, unique: bool = True) -> Any:
+    """The document in a YAML file. Raises UsageError with the line that could not be read, with both lines
+    of a key that is there twice (without `unique` the last one stands, as dbt has it), and for anchors (`&`,
+    `*`) that make a small file a large document."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _check_nodes(node, path.name, unique=unique)
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}).") from None
+    except _TooDeep:
+        raise _too_deep(path.name) from None
+    except (ValueError, OverflowError) as error:
+        # Of what looks like a date or a number, and is none.
+        raise UsageError(f"{path.name}: {error}. Put the value in quotes.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "is not YAML"
         raise UsageError(f"{path.name}{line}: {problem}. Correct the YAML there.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error}).") from None
+
+
+def _check_nodes(root: yaml.Node, name: str, *, unique: bool) -> None:
+    """Raises UsageError for a key that a mapping has twice, and for a document that is too deep, or too
+    large with every alias (`*`) written out; a shared node is looked at once and counted at each use."""
+    sizes: dict[int, int] = {}
+
+    def size_of(node: yaml.Node, above: tuple[int, ...]) -> int:
+        if id(node) in above:
+            line = node.start_mark.line + 1
+            raise UsageError(f"{name}, line {line}: an anchor (&) contains itself. Write it out instead.")
+        if id(node) in sizes:
+            return sizes[id(node)]
+        inner: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            if unique:
+                _check_keys(node, name)
+            inner = [each for pair in node.value for each in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            inner = node.value
+        size = 1 + sum(size_of(each, (*above, id(node))) for each in inner)
+        if size > _MOST_NODES:
+            line = node.start_mark.line + 1
+            raise UsageError(
+                f"{name}, line {line}: with its aliases (*) written out, this has more than {_MOST_NODES:,} "
+                "values. Use fewer aliases."
+            )
+        sizes[id(node)] = size
+        return size
+
+    size_of(root, ())
+
+
+def _check_keys(node: yaml.MappingNode, name: str) -> None:
+    seen: dict[tuple[str, str], yaml.Node] = {}
+    for key, _ in node.value:
+        # Whoever merges (`<<`) several mappings overrides some on purpose.
+        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            continue
+        first = seen.setdefault((key.tag, key.value), key)
+        if first is not key:
+            raise UsageError(
+                f"{name}: the key '{key.value}' is there twice, in line {first.start_mark.line + 1} and in "
+                f"line {key.start_mark.line + 1}. Keep one of them."
+            )
+
+
+def _too_deep(name: str) -> UsageError:
+    return UsageError(f"{name}: it is nested more than {_DEEPEST} levels deep. Write it flatter.")
 
 
 def check(model: type[Model], data: Any, place: str) -> Model:

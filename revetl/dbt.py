@@ -11,11 +11,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
+import yaml
 
 from revetl.checking import read_yaml
 from revetl.errors import UsageError, nearest
@@ -81,11 +82,21 @@ class DbtProject:
     model_paths: tuple[str, ...]
     target_path: Path
     vars: Mapping[str, Any]
+    given_vars: Mapping[str, Any] = field(default_factory=dict)
 
     def variable(self, name: str, default: str) -> str:
-        """A variable of the revetl package, as the project sets it: under `revetl`, or for all."""
+        """A variable of the revetl package, as dbt finds it for the package's sources: given with --vars,
+        else as the project sets it, under `revetl` or for all. Raises UsageError for one with Jinja in it,
+        which dbt renders in models and not in the schema of a source."""
         own = self.vars.get("revetl")
-        return str((own if isinstance(own, Mapping) else {}).get(name, self.vars.get(name, default)))
+        set_here = (own if isinstance(own, Mapping) else {}).get(name, self.vars.get(name, default))
+        value = str(self.given_vars.get(name, set_here))
+        if "{{" in value or "{%" in value:
+            raise UsageError(
+                f"{name}: '{value}' has Jinja in it, which dbt does not render in the schema of a source. "
+                f"Write the name, and give other targets theirs with --vars '{name}: NAME'."
+            )
+        return value
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,7 @@ def read_project(options: Options) -> DbtProject:
             f"{start}: there is no dbt_project.yml here. "
             "Run `revetl init NAME` to make a project, or name one with --project-dir."
         )
-    document = read_yaml(root / "dbt_project.yml")
+    document = read_yaml(root / "dbt_project.yml", unique=False)
     if not isinstance(document, Mapping) or "name" not in document:
         raise UsageError("dbt_project.yml: name is missing. Add it.")
     name = str(document["name"])
@@ -125,14 +136,28 @@ def read_project(options: Options) -> DbtProject:
         model_paths=tuple(document.get("model-paths") or ["models"]),
         target_path=root / target_path,
         vars=document.get("vars") or {},
+        given_vars=read_vars(options.vars),
     )
+
+
+def read_vars(text: str | None) -> Mapping[str, Any]:
+    """What --vars gives: a YAML mapping. Raises UsageError for anything else."""
+    try:
+        given = yaml.safe_load(text or "") or {}
+    except yaml.YAMLError:
+        given = None
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"--vars '{text}': is not a YAML mapping. Write such as --vars 'state_schema: NAME'."
+        )
+    return {str(name): value for name, value in given.items()}
 
 
 def read_profile(project: DbtProject, options: Options) -> tuple[Path, Mapping[str, Any]]:
     """profiles.yml, and the project's profile as it is written there: nothing is rendered. Raises UsageError
     when there is none."""
     path = _profiles_yml(project, options)
-    profiles = read_yaml(path) or {}
+    profiles = read_yaml(path, unique=False) or {}
     if project.profile not in profiles:
         found = [name for name in profiles if name != "config"]
         raise UsageError(
@@ -176,6 +201,12 @@ class Manifest:
         self._project = project
         self.path = project.target_path / "manifest.json"
         self._document = orjson.loads(self.path.read_bytes())
+
+    @property
+    def invocation_id(self) -> str | None:
+        """The dbt invocation that wrote it."""
+        found = self._document["metadata"].get("invocation_id")
+        return None if found is None else str(found)
 
     @property
     def adapter_type(self) -> str:
@@ -280,13 +311,40 @@ def read_manifest(
     reason = _stale(project)
     if reason is None:
         manifest = Manifest(project)
+        if not _has_vars(project, manifest):
+            reason = "was made with other --vars"
+    if reason is None:
         models = manifest.models()
         elsewhere = database is not None and any(model.database != database for model in models)
         if manifest.adapter_type == target.type and not elsewhere:
             return manifest
         reason = f"was made for another target than '{target.name}'"
     _parse(project, options, reason, say)
-    return Manifest(project)
+    manifest = Manifest(project)
+    _note_of_vars(project).write_bytes(
+        orjson.dumps({"invocation_id": manifest.invocation_id, "vars": dict(project.given_vars)}, default=str)
+    )
+    return manifest
+
+
+def _has_vars(project: DbtProject, manifest: Manifest) -> bool:
+    """Whether the manifest was made with the variables that are given now. What made it says so: dbt's own
+    run results, or our note of what we had it parse; of a manifest of unknown origin none are assumed."""
+    made_with: object = {}
+    for path in (_note_of_vars(project), project.target_path / "run_results.json"):
+        try:
+            found = orjson.loads(path.read_bytes())
+            made_by = found.get("invocation_id") or found["metadata"]["invocation_id"]
+            if made_by is not None and made_by == manifest.invocation_id:
+                made_with = found["vars"] if "vars" in found else found["args"].get("vars") or {}
+        except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            continue
+    given = orjson.loads(orjson.dumps(dict(project.given_vars), default=str))
+    return bool(made_with == given)
+
+
+def _note_of_vars(project: DbtProject) -> Path:
+    return project.target_path / "revetl_vars.json"
 
 
 def _stale(project: DbtProject) -> str | None:

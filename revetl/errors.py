@@ -43,6 +43,18 @@ class WarehouseError(RevetlError):
     exit_code = 5
 
 
+class DiskError(RevetlError):
+    """A file of this machine could not be written or read: the disk is full, or fails."""
+
+    exit_code = 5
+
+
+class Unexpected(RevetlError):
+    """A fault of revetl itself. The message ends with a traceback, without secrets."""
+
+    exit_code = 70
+
+
 class Locked(RevetlError):
     """Another run of the same sync is under way."""
 

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import IO, Any, Literal, get_args
-from urllib.parse import quote
 
 import orjson
+
+from revetl import redaction
 
 Format = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -27,16 +28,20 @@ Event = Literal[
     "batch",
     "checkpoint",
     "retry",
+    "waiting",
     "circuit_open",
     "journal_lost",
+    "audience_missing",
     "run_finished",
 ]
 
 _LEVEL_OF: Mapping[str, int] = {
     "batch": logging.DEBUG,
     "guard_stopped": logging.WARNING,
+    "waiting": logging.WARNING,
     "circuit_open": logging.WARNING,
     "journal_lost": logging.WARNING,
+    "audience_missing": logging.WARNING,
 }
 _LEVEL_OF_STATUS: Mapping[object, int] = {
     "rejected": logging.WARNING,
@@ -46,12 +51,9 @@ _LEVEL_OF_STATUS: Mapping[object, int] = {
     "refused": logging.ERROR,
     "crashed": logging.ERROR,
 }
-_HIDDEN = "***"
-_SHORTEST_SECRET = 4
 _SECRET_NAME = re.compile(
     r"secret|token|passw|api_?key|access_?key|write_?key|authorization|credential", re.I
 )
-_USER_IN_URL = re.compile(r"(?<=://)[^/\s@]+(?=@)")
 _BARE = re.compile(r"[\w.:/+-]+")
 
 _secrets: set[str] = set()
@@ -70,10 +72,8 @@ def event(name: Event, **fields: object) -> None:
 
 
 def hide(*secrets: str) -> None:
-    """Take these texts out of every record from here on, also where they stand in a URL."""
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            _secrets.update((secret, quote(secret, safe="")))
+    """Take these texts out of every record from here on, in every encoding."""
+    _secrets.update(secret for secret in secrets if len(secret) >= redaction.SHORTEST_SECRET)
 
 
 def configure(format: Format = "text", level: Level | None = None, stream: IO[str] | None = None) -> None:
@@ -110,14 +110,12 @@ class Redaction(logging.Filter):
 
 def redact(text: str) -> str:
     """The text without the secrets that `hide` was told of, and without users in URLs."""
-    for secret in sorted(_secrets, key=len, reverse=True):
-        text = text.replace(secret, _HIDDEN)
-    return _USER_IN_URL.sub(_HIDDEN, text)
+    return redaction.without_users(redaction.redact(text, _secrets))
 
 
 def _clean(value: object, name: str = "") -> object:
     if name and _SECRET_NAME.search(name):
-        return _HIDDEN
+        return redaction.HIDDEN
     if isinstance(value, Mapping):
         return {redact(str(key)): _clean(inner, str(key)) for key, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -15,8 +15,9 @@ from revetl.errors import UsageError, nearest
 from revetl.event_mapping import PROPERTIES, ROW, event_mapping_of
 from revetl.event_rules import cased
 from revetl.members import with_members
-from revetl.normalising import RULES
+from revetl.normalising import NO_VALUES, RULES, Format
 from revetl.sql import column, parse_scalar, statement
+from revetl.trimming import TRIMMABLE_CHARACTERS
 
 ALONG = "$"
 """What begins the names of all that goes along with the fields of a spooled record."""
@@ -27,17 +28,21 @@ TIMESTAMP = "$timestamp"
 
 @dataclass(frozen=True)
 class Mapped:
-    """A destination's name, the expression it is taken from, and the type of its value. Of a hashed one,
-    `raw` is what is hashed, by the rule `hashed`. `alone`: somebody is found by it without any other.
-    `version` names what normalizes it on the runner."""
+    """A destination's name, the expression it is taken from, and the type of its value. Of an identifier,
+    `raw` is what it is made of, `made` the value before it is hashed (by the rule `hashed`, where it is), and
+    `kind` what a value that is none should have been. `late`: the runner makes of the expression what is
+    sent, and `version` names what does so. `alone`: somebody is found by it without any other."""
 
     name: str
     expression: exp.Expr
     type: str
     raw: exp.Expr | None = None
+    made: exp.Expr | None = None
     hashed: str | None = None
     alone: bool = True
     version: str = ""
+    late: bool = False
+    kind: str = "identifier"
 
     def of(self, alias: str) -> exp.Expr:
         """The expression over the table `alias`."""
@@ -46,9 +51,16 @@ class Mapped:
     def steps(self, alias: str) -> tuple[exp.Expr, exp.Expr, exp.Expr]:
         """The raw value, the normalised one, and what is sent, over the table `alias`."""
         assert self.raw is not None
-        assert self.hashed is not None
-        raw = _over(self.raw, alias)
-        return raw, _normalised(raw, self.hashed), self.of(alias)
+        return _over(self.raw, alias), self.usable(alias), self.of(alias)
+
+    def usable(self, alias: str) -> exp.Expr:
+        """The value before it is hashed, null where it identifies nobody, over the table `alias`."""
+        return _over(self.expression if self.made is None else self.made, alias)
+
+    def given(self, alias: str) -> exp.Expr:
+        """The text that somebody wrote, null where that is blank, over the table `alias`."""
+        raw = _over(self.expression if self.raw is None else self.raw, alias)
+        return statement("nullif(:text, '')", text=trimmed(raw)) if _may_be_blank(self.type) else raw
 
     @cached_property
     def columns(self) -> frozenset[str]:
@@ -78,7 +90,16 @@ class FieldMapping:
     @property
     def by_key(self) -> bool:
         """Whether the destination knows people by the audience's key and nothing else."""
-        return len(self.identifiers) == 1 and self.identifiers[0].expression == column(self.key)
+        return len(self.identifiers) == 1 and column(self.key) in (
+            self.identifiers[0].expression,
+            # One that is normalized may be another's too, by another key.
+            self.identifiers[0].raw if self.identifiers[0].made is None else None,
+        )
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the runner makes what is sent of some identifiers."""
+        return any(item.late for item in self.identifiers)
 
     @property
     def fingerprint(self) -> str:
@@ -162,7 +183,7 @@ def make_mapping(
     return FieldMapping(
         key=key,
         identifiers=tuple(
-            made_alike(item, known[item.name])
+            _in_region(made_alike(item, known[item.name]), destination.phone_region)
             for item in _mapped(identifiers, columns, f"{place}: identifiers")
         ),
         fields=tuple(
@@ -265,20 +286,63 @@ def _mapped(items: Mapping[str, str], columns: Mapping[str, str], place: str) ->
     )
 
 
-def _normalised(value: exp.Expr, rule: str) -> exp.Expr:
-    made = statement(RULES[rule].sql, "duckdb", value=exp.cast(value, "varchar"))
-    return statement("nullif(:made, '')", made=made)
+def trimmed(value: exp.Expr) -> exp.Expr:
+    """A value as text, without spaces, line ends and characters that nobody sees at its ends."""
+    return exp.Trim(this=exp.cast(value, "varchar"), expression=exp.convert(TRIMMABLE_CHARACTERS))
+
+
+def _normalised(value: exp.Expr, rule: str, *, alone: bool = True, hashed: bool = False) -> exp.Expr:
+    """A value by a rule; null where it identifies nobody."""
+    text = trimmed(value)
+    made = statement("nullif(:made, '')", made=statement(RULES[rule].sql, "duckdb", value=text))
+    tests = []
+    if RULES[rule].literals and alone:
+        tests.append(_is_no_literal(text))
+    if (wanted := RULES[rule].valid) is not None:
+        test = _has_format(made, wanted)
+        tests.append(exp.or_(test, statement(_IS_HASH, made=made)) if hashed else test)
+    return exp.Case(ifs=[exp.If(this=exp.and_(*tests), true=made)]) if tests else made
+
+
+_IS_HASH = "regexp_like(lower(:made), '^[0-9a-f]{64}$')"
+
+
+def _has_format(value: exp.Expr, wanted: Format) -> exp.Expr:
+    tests = [statement("regexp_like(:value, :pattern)", value=value, pattern=wanted.matches)]
+    if wanted.never is not None:
+        tests.append(statement("not regexp_like(:value, :pattern)", value=value, pattern=wanted.never))
+    if wanted.length is not None:
+        tests.append(statement("length(:value) <= :most", value=value, most=wanted.length))
+    return exp.and_(*tests)
+
+
+def _is_no_literal(text: exp.Expr) -> exp.Expr:
+    return exp.not_(exp.In(this=text, expressions=[exp.convert(each) for each in ("", *NO_VALUES)]))
+
+
+def _may_be_blank(kind: str) -> bool:
+    """Whether values of a type can be texts without a letter, or not a number; of an unknown type, too."""
+    return not kind or kind.upper().startswith(_TEXTS)
+
+
+_TEXTS = (
+    *("VARCHAR", "TEXT", "STRING", "CHAR", "NVARCHAR", "NCHAR", "BPCHAR", "CITEXT", "JSON", "VARIANT"),
+    *("OBJECT", "SUPER", "DOUBLE", "FLOAT", "REAL"),
+)
 
 
 def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
-    """An identifier's value as the warehouse gives it: made alike, and hashed where no more is to be done."""
+    """An identifier's value as the warehouse gives it: normalized, null where it identifies nobody, and
+    hashed where no more is to be done."""
     rule = identifier.hashed or identifier.normalised
     if rule is None:
-        return replace(item, alone=identifier.alone)
-    sent = made = _normalised(item.expression, rule)
-    if identifier.hashed and RULES[rule].late is None:
+        return _as_it_is(item, identifier)
+    is_hashed = identifier.hashed is not None
+    sent = made = _normalised(item.expression, rule, alone=identifier.alone, hashed=is_hashed)
+    late = RULES[rule].late is not None
+    if is_hashed and not late:
         sent = statement(
-            "case when regexp_like(lower(:made), '^[0-9a-f]{64}$') then lower(:made) else :hash end",
+            f"case when {_IS_HASH} then lower(:made) else :hash end",
             made=made,
             hash=exp.SHA2(this=made.copy(), length=exp.convert(256)),
         )
@@ -288,10 +352,36 @@ def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
         sent,
         "VARCHAR",
         raw=item.expression,
+        made=made,
         hashed=identifier.hashed,
         alone=identifier.alone,
+        late=late,
+        kind=RULES[rule].kind,
         version=version() if version else "",
     )
+
+
+def _in_region(item: Mapped, region: str | None) -> Mapped:
+    """A phone number, whose kind says by which region it is read."""
+    if not (item.late and item.kind == "phone number"):
+        return item
+    return replace(item, kind=f"phone number ({f'phone_region: {region}' if region else 'no phone_region'})")
+
+
+def _as_it_is(item: Mapped, identifier: Identifier) -> Mapped:
+    """An identifier that is sent as it is, but for values that are none."""
+    known = replace(item, raw=item.expression, alone=identifier.alone)
+    if not _may_be_blank(item.type):
+        return known
+    text = trimmed(item.expression)
+    if identifier.checked is not None:
+        wanted = RULES[identifier.checked].valid
+        assert wanted is not None
+        known = replace(known, kind=RULES[identifier.checked].kind)
+        test = _has_format(statement("lower(:text)", text=text), wanted)
+    else:
+        test = _is_no_literal(text) if identifier.alone else statement(":text <> ''", text=text)
+    return replace(known, expression=exp.Case(ifs=[exp.If(this=test, true=item.expression)]))
 
 
 def _along(

@@ -24,14 +24,29 @@ none."""
 
 
 @dataclass(frozen=True)
+class Format:
+    """What a normalized value has to look like: regular expressions that it matches, and does not match, and
+    the longest it may be."""
+
+    matches: str
+    never: str | None = None
+    length: int | None = None
+
+
+@dataclass(frozen=True)
 class Rule:
-    """How values are normalized: as SQL over `:value`, in words, and what follows on the runner, by which
-    `version`: another one may give another value of the same text."""
+    """How values are normalized: as SQL over `:value`, which is trimmed, in words, and what follows on the
+    runner, by which `version`: another one may give another value of the same text. `valid` is what comes out
+    of the SQL, else it is not a value, and `kind` what that is called; `literals`: no `NO_VALUES` is one.
+    """
 
     sql: str
     words: str
     late: Late | None = None
     version: Callable[[], str] | None = None
+    valid: Format | None = None
+    kind: str = "identifier"
+    literals: bool = False
 
 
 def _phones() -> str:
@@ -42,27 +57,52 @@ def _countries() -> str:
     return f"countries {RULES_VERSION}"
 
 
+NO_VALUES = (
+    *("null", "NULL", "Null", "nil", "undefined", "none", "None", "<null>", "(null)", "<nil>", "<NA>"),
+    *("NaN", "nan", "NAN", "NaT", "Infinity", "-Infinity", "inf", "-inf"),
+    *("true", "True", "TRUE", "false", "False", "FALSE"),
+    *("{}", "[]", "[object Object]", "[object Undefined]", "[object Null]", '""', "''"),
+    *('"null"', '"undefined"', "'null'", "'None'", "N/A", "n/a"),
+    *("#N/A", "#N/A!", "#NULL!", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!"),
+)
+"""Texts that JavaScript, Python, SQL and spreadsheets write where there is no value, case by case as they
+write them. No identifier without a format of its own may be one of them."""
+
+# ASCII as RFC 5322 has it without quotes; letters of other scripts, and no spaces, of the rest.
+_OTHER = "\u00a1-\u1fff\u2070-\u2fff\u3003-\ud7ff\uf900-\ufefe\U00010000-\U0010ffff"
+_ATOM = f"[a-z0-9!#$%&'*+/=?^_`{{|}}~{_OTHER}-]+"
+_END, _MIDDLE, _LETTER = f"[a-z0-9{_OTHER}]", f"[a-z0-9{_OTHER}-]*", f"[a-z{_OTHER}]"
+_LABEL = f"{_END}({_MIDDLE}{_END})?"
+_EMAIL = f"^{_ATOM}([.]{_ATOM})*@({_LABEL}[.])+({_END}{_MIDDLE})?{_LETTER}$"
+_NOWHERE = "[@.](arpa|invalid|local|localhost|onion)$"
+
+
+EMAIL = Format(_EMAIL, _NOWHERE, length=254)
+"""An address as `email-validator` accepts it without asking DNS, in lower case, but for what is rare enough
+to be left to the destination: labels of more than 63 characters, and encodings of other scripts. Domains
+for tests (example.com, .test, .example) are addresses."""
+
 _PUNCTUATION = "!-/:-@\\[-`{-~"
-_NAME = f"regexp_replace(lower(trim(:value)), '[{_PUNCTUATION}]', '', 'g')"
+_NAME = f"regexp_replace(lower(:value), '[{_PUNCTUATION}]', '', 'g')"
 _LETTERS = f"regexp_replace(lower(:value), '[{_PUNCTUATION} ]', '', 'g')"
 
 RULES = {
-    "email": Rule("lower(trim(:value))", "trimmed, lower case"),
+    "email": Rule("lower(:value)", "trimmed, lower case", valid=EMAIL, kind="email address"),
     "gmail": Rule(
-        "case when regexp_like(lower(trim(:value)), '@(gmail|googlemail)[.]com$') then concat("
-        "replace(regexp_replace(lower(trim(:value)), '[+@].*$', ''), '.', ''), "
-        "regexp_replace(lower(trim(:value)), '^.*@', '@')) else lower(trim(:value)) end",
+        "case when regexp_like(lower(:value), '@(gmail|googlemail)[.]com$') then concat("
+        "replace(regexp_replace(lower(:value), '[+@].*$', ''), '.', ''), "
+        "regexp_replace(lower(:value), '^.*@', '@')) else lower(:value) end",
         "trimmed, lower case, without the dots and the +suffix before @gmail.com",
+        valid=EMAIL,
+        kind="email address",
     ),
-    "phone": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only"),
-    "e164": Rule("trim(:value)", "E.164 with its +", e164, _phones),
-    "e164_digits": Rule("trim(:value)", "E.164 without its +", e164_digits, _phones),
-    "text": Rule("trim(:value)", "trimmed"),
-    "lower": Rule("lower(trim(:value))", "trimmed, lower case"),
-    "upper": Rule("upper(trim(:value))", "trimmed, upper case"),
-    "handle": Rule(
-        "regexp_replace(lower(trim(:value)), '^@', '', 'g')", "trimmed, lower case, without its @"
-    ),
+    "phone": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only", kind="phone number"),
+    "e164": Rule(":value", "E.164 with its +", e164, _phones, kind="phone number"),
+    "e164_digits": Rule(":value", "E.164 without its +", e164_digits, _phones, kind="phone number"),
+    "text": Rule(":value", "trimmed", literals=True),
+    "lower": Rule("lower(:value)", "trimmed, lower case", literals=True),
+    "upper": Rule("upper(:value)", "trimmed, upper case"),
+    "handle": Rule("regexp_replace(lower(:value), '^@', '', 'g')", "trimmed, lower case, without its @"),
     "name": Rule(_NAME, "trimmed, lower case, without punctuation"),
     "letters": Rule(_LETTERS, "lower case, without spaces and punctuation"),
     "digits": Rule(
@@ -80,8 +120,10 @@ RULES = {
         "regexp_replace(regexp_replace(lower(:value), '[- ]', '', 'g'), '^([0-9]{5})[0-9]{4}$', '\\1')",
         "lower case, without spaces and dashes; the first five digits of a United States one",
     ),
-    "country": Rule("trim(:value)", "two letters of ISO 3166-1, lower case", country, _countries),
-    "COUNTRY": Rule("trim(:value)", "two letters of ISO 3166-1, upper case", country_upper, _countries),
+    "country": Rule(":value", "two letters of ISO 3166-1, lower case", country, _countries, kind="country"),
+    "COUNTRY": Rule(
+        ":value", "two letters of ISO 3166-1, upper case", country_upper, _countries, kind="country"
+    ),
 }
 """What `Identifier.hashed` and `Identifier.normalised` may name. The hash is SHA-256 in lower-case
 hexadecimal; a value that is one already is sent as it is, for a hash of a hash matches nobody."""

@@ -17,7 +17,8 @@ from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, read_revetl_
 from revetl.destinations import destination_class, make_destination
 from revetl.destinations.base import Destination
 from revetl.errors import UsageError, WarehouseError, nearest
-from revetl.rendering import render
+from revetl.rendering import FilledIn, render
+from revetl.sandboxed import project_id
 from revetl.sql import table
 from revetl.warehouse import Opening, Warehouse, database_of, open_warehouse
 
@@ -89,6 +90,11 @@ class Workspace:
         return self.dbt.root
 
     @property
+    def id(self) -> str:
+        """What tells the project from any other, also from another copy of it."""
+        return project_id(self.root, self.dbt.name)
+
+    @property
     def state_schema(self) -> str:
         """The schema of the runner's own tables: a variable of the dbt package, as its sources are there."""
         return self.dbt.variable("state_schema", "revetl")
@@ -157,6 +163,29 @@ class Workspace:
         alias, schema, database = relations[name]
         return table(alias, schema, database), keys.get(name)
 
+    def is_for_target(self, sync: Sync) -> bool:
+        """Whether the destination of a sync may be delivered to from this target: `targets` in revetl.yml."""
+        targets = self.targets_of(sync)
+        return not targets or self.target.name in targets
+
+    def targets_of(self, sync: Sync) -> tuple[str, ...]:
+        """The targets that the destination of a sync is bound to; none where it is for every one."""
+        written = self.config.destinations.get(sync.config.to, {}).get("targets") or ()
+        return tuple(map(str, written)) if isinstance(written, list | tuple) else (str(written),)
+
+    def check_target(self, sync: Sync) -> None:
+        """Raises UsageError for a sync whose destination is for other targets."""
+        if not self.is_for_target(sync):
+            raise UsageError(f"{sync.name}: {self.other_target(sync)}")
+
+    def other_target(self, sync: Sync) -> str:
+        """Why a sync does not run on this target."""
+        targets = ", ".join(self.targets_of(sync))
+        return (
+            f"'{sync.config.to}' is for {targets} (revetl.yml: destinations.{sync.config.to}.targets), and "
+            f"the target is {self.target.name}. Use --target, or --to for another destination."
+        )
+
     def before_in_priority(self, sync: Sync) -> list[AudienceModel]:
         """The audiences that have a person before the sync's own. Raises UsageError for a list that is not
         there, or does not have the audience in it."""
@@ -189,13 +218,15 @@ class Workspace:
         """The configured destination of a sync; with `placeholders`, whether or not its secrets are set."""
         self.destination_class(sync)
         place = f"revetl.yml: destinations.{sync.config.to}"
+        filled_in: set[FilledIn] = set()
         config = render(
             self._destination_config(sync),
             place,
             placeholders=placeholders,
             way_out=f", or use --to to leave {sync.config.to} out",
+            filled_in=filled_in,
         )
-        destination = make_destination(config, place).placed(self.root)
+        destination = make_destination(config, place).placed(self.root).known_from(self.id, filled_in)
         for name in destination.secret_names():
             if "{{" not in str(_written(self._destination_config(sync), name)):
                 self.say(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,48 +14,70 @@ from jinja2 import TemplateError, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from revetl.errors import UsageError
+from revetl.redaction import SENSITIVE
 
 _TEMPLATE = re.compile(r"\.(?:body|bodies|record|url|urls)\b")
+
+
+@dataclass(frozen=True)
+class FilledIn:
+    """A value that is not written in the file that names it. `is_secret`: it is of a file or a keyring, or of
+    a variable whose name says so."""
+
+    value: str
+    is_secret: bool
 
 
 class Missing(Exception):
     """What was asked for is not there, and has no default. The sentence ends with what to do."""
 
 
-def render(value: Any, place: str, *, placeholders: bool = False, way_out: str = "") -> Any:
+def render(
+    value: Any,
+    place: str,
+    *,
+    placeholders: bool = False,
+    way_out: str = "",
+    filled_in: set[FilledIn] | None = None,
+) -> Any:
     """A YAML value with its Jinja rendered: `env_var(name, default)` as dbt has it, `file(path)` for what a
     file holds, `keyring(service, name)` for what the system's keyring does.
 
     With `placeholders` what is not there becomes `<NAME>`, so that requests can be shown without
-    credentials. Raises UsageError naming `place`, the key and what is missing; `way_out` ends its sentence.
+    credentials. `filled_in` is added what was found. Raises UsageError naming `place`, the key and what is
+    missing; `way_out` ends its sentence.
     """
+    options: dict[str, Any] = {"placeholders": placeholders, "way_out": way_out, "filled_in": filled_in}
     if isinstance(value, Mapping):
-        return {
-            key: render(inner, f"{place}.{key}", placeholders=placeholders, way_out=way_out)
-            for key, inner in value.items()
-        }
+        return {key: render(inner, f"{place}.{key}", **options) for key, inner in value.items()}
     if isinstance(value, list):
-        return [
-            render(inner, f"{place}.{index}", placeholders=placeholders, way_out=way_out)
-            for index, inner in enumerate(value)
-        ]
+        return [render(inner, f"{place}.{index}", **options) for index, inner in enumerate(value)]
     if not isinstance(value, str) or "{" not in value:
         return value
 
     def env_var(name: str, default: str | None = None) -> str:
-        found = os.environ.get(name, default)
-        return missing(name, f"environment variable {name} is not set. Export it") if found is None else found
+        if (found := os.environ.get(name)) is not None:
+            # A secret that `$(cat file)` did not make has the line break of its file.
+            return noted(found.rstrip("\r\n"), bool(SENSITIVE.search(name)))
+        if default is not None:
+            return default
+        return missing(name, f"environment variable {name} is not set. Export it")
 
     def file(path: str) -> str:
         try:
-            return Path(path).expanduser().read_text(encoding="utf-8").strip()
+            return noted(Path(path).expanduser().read_text(encoding="utf-8").strip(), True)
         except (OSError, UnicodeDecodeError) as error:
             return missing(Path(path).name, f"{path} cannot be read ({error}). Put the secret there")
 
     def keyring(service: str, name: str) -> str:
         found = _from_keyring(service, name)
         how = f"the keyring has no '{name}' of '{service}'. Run `keyring set {service} {name}`"
-        return missing(name, how) if found is None else found
+        return missing(name, how) if found is None else noted(found.rstrip("\r\n"), True)
+
+    def noted(found: str, is_secret: bool) -> str:
+        if filled_in is not None and found.strip():
+            filled_in.add(FilledIn(found.strip(), is_secret))
+        return found
 
     def missing(name: str, sentence: str) -> str:
         if not placeholders:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 
 import httpx
@@ -13,14 +14,20 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from revetl import logs, telemetry
 from revetl.budget import Budget, account
-from revetl.carriers import carrier_of, place_of
+from revetl.carriers import client_of, place_of
 from revetl.destinations.base import Destination, Verdict
-from revetl.errors import DestinationRefused
+from revetl.errors import DestinationRefused, DiskError
 from revetl.limits import quota_wait, retry_after
+from revetl.redaction import redact
+from revetl.sandboxed import refusal_of, signed_by_project
 from revetl.trust import distrust
 
 _BACK_OFF = wait_exponential_jitter(multiplier=0.25, max=60.0, jitter=0.25)
-_LONGEST_PAUSE = 3_600.0
+_SHARED_PAUSE = 3_600.0
+"""The longest pause that other runs of an account hear of: what asks for more may be wrong."""
+_SAID_FROM = 3.0
+"""A pause of so many seconds is worth a word."""
+_SLACK_SECONDS = 1.0
 _RATE_LIMITED_ATTEMPTS = 50
 _DRY_REQUESTS = 5
 _AGAIN = (Verdict.RETRY, Verdict.LIMITED)
@@ -56,10 +63,13 @@ class CircuitOpen(GaveUp):
 
 
 class _TryAgain(Exception):
-    def __init__(self, cause: str, *, after: float | None = None, limited: bool = False) -> None:
+    def __init__(
+        self, cause: str, *, after: float | None = None, limited: bool = False, last: bool = False
+    ) -> None:
         super().__init__(cause)
         self.after = after
         self.limited = limited
+        self.last = last
 
 
 class _Ended(Exception):
@@ -72,10 +82,11 @@ class Transport:
     In flight and per second it keeps to the budget that the account has on this machine, whoever uses it.
     The circuit opens, for good, when nothing gets through: five requests in a row were given up (or two, and
     a minute has passed), or no connection was made in all attempts of one while no other request was
-    answered, or a pause of more than an hour was asked for. What waits then raises CircuitOpen.
+    answered, or the destination has had us wait for longer than its `max_pause`, or asks for that. What waits
+    then raises CircuitOpen. `on_wait` is given a sentence for every pause of more than a few seconds.
     """
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, on_wait: Callable[[str], None] = lambda _: None) -> None:
         logs.hide(*destination.secrets())
         self._destination = destination
         self._auth = destination.auth()
@@ -83,26 +94,23 @@ class Transport:
         self._dry_requests = 0
         self._dry_since: float | None = None
         self._open_for: str | None = None
+        self._limited_since: float | None = None
+        self._on_wait = on_wait
+        self._asked_for = ""
+        self._said_until = 0.0
         self._halted = False
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Transport:
-        in_flight = self._destination.max_in_flight
         self._budget = Budget(
             account(self._destination.base_url, self._destination.secrets()),
-            at_once=in_flight,
+            at_once=self._destination.max_in_flight,
             pace=self._destination.pace,
             check=self._check,
+            on_pause=self._pausing,
         )
         self._stack.callback(self._budget.close)
-        limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
-        self._client = await self._stack.enter_async_context(
-            httpx.AsyncClient(
-                transport=carrier_of(self._destination, limits),
-                timeout=self._destination.timeout,
-                auth=self._auth,
-            )
-        )
+        self._client = await self._stack.enter_async_context(client_of(self._destination, self._auth))
         return self
 
     async def __aexit__(
@@ -141,6 +149,7 @@ class Transport:
         that is wrong).
         """
         attempts = _Attempts(self._destination.retries, self._answered)
+        signed_by_project(request, self._destination.project)
         try:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(_TryAgain),
@@ -155,6 +164,13 @@ class Transport:
                     return await self._once(request, attempts)
         except _TryAgain as error:
             raise self._given_up(request, error, attempts) from None
+        except OSError as error:
+            # Of the budget's files, or of a large answer's.
+            file = error.filename or "a temporary file"
+            raise DiskError(
+                f"{file} could not be written or read ({error.strerror or error}). Free some space and run "
+                "the sync again."
+            ) from error
         except _Ended:
             why = self._open_for or "it was stopped"
             raise self._error(request, why, attempts, CircuitOpen if self._open_for else GaveUp) from None
@@ -166,6 +182,10 @@ class Transport:
                 self._dry_since = time.monotonic()
             try:
                 response = await self._client.send(request)
+            except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+                raise DestinationRefused(
+                    self.redact(f"A request to {place_of(request.url)} cannot be sent: {error}.")
+                ) from None
             except httpx.TransportError as error:
                 if (untrusting := distrust(error)) is not None:
                     raise DestinationRefused(f"{request.url.host} {untrusting}") from None
@@ -176,18 +196,29 @@ class Transport:
                     self._destination.type, "no answer" if attempts.reached else "no connection"
                 )
                 raise _TryAgain(_cause(error)) from error
+            logs.hide(*self._tokens)
             telemetry.request(self._destination.type, response.status_code)
             attempts.reached = True
+            if (misdirected := refusal_of(response)) is not None:
+                raise DestinationRefused(misdirected)
             # Inside the turn: whoever gets the next one knows what this answer said.
-            what = self._destination.judge(response)
+            what, unread = self._destination.heard(response)
             after = self._heed(response, what, sent_at)
+        if unread is not None:
+            # It may have been applied, or be a proxy's: nobody knows.
+            attempts.maybe_applied = True
+            why = f"its answer is {unread}, not what its API answers: {self._said(response)}"
+            raise _TryAgain(why, last=not self._destination.is_repeatable(request))
         if what in _AGAIN:
             limited = what is Verdict.LIMITED or response.status_code == 429
             attempts.maybe_applied |= response.status_code >= 500
             raise _TryAgain(self._said(response), after=after, limited=limited)
         if what is Verdict.FATAL:
-            raise DestinationRefused(f"{place_of(request.url)} refused us: {self._said(response)}.")
+            raise DestinationRefused(
+                self.redact(f"{place_of(request.url)} refused us: {self._said(response)}.")
+            )
         self._answered += 1
+        self._limited_since = None
         self._dry_requests = 0
         self._dry_since = None
         if what is Verdict.PASS:
@@ -207,14 +238,42 @@ class Transport:
             self._budget.overloaded(sent_at)
         elif not again:
             self._budget.succeeded()
-        if after is not None and after > _LONGEST_PAUSE:
-            if again and self._open_for is None:
-                until = timedelta(seconds=round(after))
-                self._open_for = f"it asks for a pause of {until}: {self._said(response)}"
+        if again:
+            self._asked_for = self._said(response)
+        if again and (limited or after):
+            now = time.time()
+            self._limited_since = self._limited_since or now
+            if now + (after or 0.0) - self._limited_since > self._destination.max_pause:
+                self._open(_too_long(now + (after or 0.0) - self._limited_since, self._asked_for))
+        elif after is not None and after > self._destination.max_pause:
             return None
         if after:
-            self._budget.pause(after)
+            self._budget.pause(min(after, _SHARED_PAUSE))
         return after
+
+    def _pausing(self, until: float) -> None:
+        """All of the account are to wait until a moment: say so, or end what would wait for too long."""
+        seconds = until - time.time()
+        who = place_of(httpx.URL(self._destination.base_url))
+        why = self._asked_for or "another sync of the same account was asked to"
+        if seconds > self._destination.max_pause + _SLACK_SECONDS:
+            self._open(_too_long(seconds, why))
+            return
+        if seconds < _SAID_FROM or abs(until - self._said_until) < _SLACK_SECONDS:
+            return
+        self._said_until = until
+        at = _clock(until)
+        logs.event("waiting", host=who, until=at, seconds=round(seconds), why=why)
+        self._on_wait(f"{who}: waiting for {_span(seconds)}, until {at}: {why}")
+
+    def _open(self, why: str) -> None:
+        if self._open_for is None:
+            self._open_for = self.redact(
+                f"{why} The limit is max_pause of the destination, {_span(self._destination.max_pause)}"
+            )
+            logs.event(
+                "circuit_open", host=place_of(httpx.URL(self._destination.base_url)), why=self._open_for
+            )
 
     def _given_up(self, request: httpx.Request, error: _TryAgain, attempts: _Attempts) -> GaveUp:
         self._dry_requests += 1
@@ -228,25 +287,43 @@ class Transport:
         return self._error(request, why, attempts, CircuitOpen if self._open_for else GaveUp)
 
     def _error(self, request: httpx.Request, why: str, attempts: _Attempts, kind: type[GaveUp]) -> GaveUp:
-        return kind(
+        said = (
             f"{place_of(request.url)} could not be delivered to: {why}. What it did not acknowledge is not "
-            "taken for delivered; run the sync again when it is up.",
-            surely_unsent=not attempts.reached,
+            "taken for delivered; run the sync again when it is up."
         )
+        return kind(self.redact(said), surely_unsent=not attempts.reached)
 
     def _check(self) -> None:
         if self._halted or self._open_for is not None:
             raise _Ended
 
     def _said(self, response: httpx.Response) -> str:
-        body = " ".join(response.text.split())
-        excerpt = body if len(body) <= _EXCERPT else body[:_EXCERPT] + "…"
-        return self.redact(f"{response.status_code} {response.reason_phrase} {excerpt}".strip())
+        return f"{response.status_code} {response.reason_phrase} {self.excerpt(response.text)}".strip()
+
+    def excerpt(self, text: str, length: int = _EXCERPT) -> str:
+        """The beginning of a text, in one line, without any secret of the destination."""
+        whole = " ".join(self.redact(text).split())
+        return whole if len(whole) <= length else whole[:length] + "…"
 
     def redact(self, text: str) -> str:
-        """The text without any secret of the destination."""
-        tokens = getattr(self._auth, "secrets", ())
-        return redact(text, (*self._destination.secrets(), *tokens))
+        """The text without any secret of the destination, in any encoding. To be called before a cut."""
+        return redact(text, (*self._destination.secrets(), *self._tokens))
+
+    @property
+    def _tokens(self) -> frozenset[str]:
+        return frozenset(getattr(self._auth, "secrets", ()))
+
+
+def _too_long(seconds: float, why: str) -> str:
+    return f"it asks for a pause of {_span(seconds)}: {why} That is until {_clock(time.time() + seconds)}."
+
+
+def _span(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def _clock(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S} UTC"
 
 
 class _Attempts:
@@ -262,7 +339,7 @@ class _Attempts:
         """Whether it is given up. A 429 is no fault: it has a bound of its own."""
         if not _error_of(state).limited:
             self._left -= 1
-        return self._left < 0 or state.attempt_number >= _RATE_LIMITED_ATTEMPTS
+        return _error_of(state).last or self._left < 0 or state.attempt_number >= _RATE_LIMITED_ATTEMPTS
 
     def wait(self, state: RetryCallState) -> float:
         """Seconds; the pause that all were asked for is waited for with the next turn."""
@@ -278,14 +355,6 @@ def _error_of(state: RetryCallState) -> _TryAgain:
     return error
 
 
-def redact(text: str, secrets: tuple[str, ...]) -> str:
-    """The text with each secret of four characters or more replaced."""
-    for secret in secrets:
-        if len(secret) >= 4:
-            text = text.replace(secret, "***")
-    return text
-
-
 def _never_connected(error: httpx.TransportError) -> bool:
     """Whether no byte of the request can have left: aiohttp tells the failure to connect from a lost
     connection, and httpx's names for the two are the same."""
@@ -297,6 +366,12 @@ def _never_connected(error: httpx.TransportError) -> bool:
 def _cause(error: httpx.TransportError) -> str:
     if _never_connected(error):
         return f"no connection ({error.__cause__ or error})"
-    if isinstance(error.__cause__, TimeoutError) or not str(error):
-        return "no answer in time" if isinstance(error, httpx.TimeoutException) else type(error).__name__
-    return f"the connection broke ({error})"
+    if isinstance(error, httpx.RemoteProtocolError):
+        return f"it gave no answer that can be read ({error})"
+    if isinstance(error, httpx.ProxyError):
+        return f"the proxy refused ({error})"
+    is_late = isinstance(error, httpx.ReadTimeout) or isinstance(error.__cause__, TimeoutError)
+    if is_late and isinstance(error, httpx.TimeoutException):
+        is_ours = error.__cause__ is None and str(error)
+        return f"no answer in time ({error})" if is_ours else "no answer in time"
+    return f"the connection broke ({str(error) or type(error).__name__})"

@@ -22,7 +22,8 @@ from revetl.columns import CompiledColumns
 from revetl.config import AudienceConfig, RevetlConfig, SyncConfig
 from revetl.destinations import destination_class
 from revetl.destinations.base import Destination
-from revetl.errors import UsageError
+from revetl.destinations.hygiene import check_sendable
+from revetl.errors import UsageError, nearest
 from revetl.functions.process import Function
 from revetl.mapping import make_mapping, parse_expression
 from revetl.project import AudienceModel, Sync, Workspace
@@ -66,6 +67,7 @@ def validate(options: dbt.Options, *, secrets: bool = True, say: Say = lambda _:
     for model in workspace.models():
         checker.check_audience(model)
     checker.check_unused_destinations()
+    checker.check_targets()
     errors.of(check_target, workspace.target)
     errors.of(check_alerts, workspace.config.alerts, checker.names)
     if not errors.found:
@@ -166,6 +168,20 @@ class _Checker:
                 if found is not None:
                     self._make(config, found, place, "", secrets=False)
 
+    def check_targets(self) -> None:
+        """The targets that destinations are bound to: outputs of the profile."""
+        workspace = self._workspace
+        _, profile = dbt.read_profile(workspace.dbt, workspace.options)
+        outputs = profile.get("outputs") or {}
+        for name, config in workspace.config.destinations.items():
+            written = config.get("targets") or ()
+            for target in written if isinstance(written, list) else ():
+                if target not in outputs:
+                    self._errors.add(
+                        f"revetl.yml: destinations.{name}.targets: profiles.yml has no target '{target}'. "
+                        f"{nearest(str(target), outputs)}"
+                    )
+
     def _check_destination(self, sync: Sync) -> Destination | None:
         """The destination of a sync, as well as it can be made with placeholders for what is not set."""
         workspace, errors = self._workspace, self._errors
@@ -212,9 +228,13 @@ class _Checker:
                 if rendered.pop(name, None) is None:
                     rendered[name] = _STAND_IN
         try:
-            return kind.model_validate(rendered), not (wrong or found)
+            made = kind.model_validate(rendered)
         except ValidationError:
             return None, False
+        if wrong or found:
+            return made, False
+        self._errors.of(check_sendable, made, place)
+        return made, True
 
     def _check_mapping(self, sync: Sync, destination: Destination) -> None:
         """Each mapped name by itself, and then all of them; and the function, if there is one."""

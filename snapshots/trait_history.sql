@@ -11,5 +11,6 @@
         'dbt_valid_from': 'valid_from', 'dbt_valid_to': 'valid_to', 'dbt_updated_at': 'updated_at', 'dbt_scd_id': 'id'
     },
 ) }}
-select * from {{ ref('kept_traits') }}
+-- depends_on: {{ ref('kept_traits') }}
+{{ revetl.history_as_of(this, ref('kept_traits')) }}
 {% endsnapshot %}

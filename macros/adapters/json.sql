@@ -107,6 +107,43 @@
     json_parse({{ text }})
 {%- endmacro %}
 
+{# Text as JSON; null where it is none. #}
+{% macro json_if_valid(text) -%}
+    {{ return(adapter.dispatch('json_if_valid', 'revetl')(text)) }}
+{%- endmacro %}
+
+{% macro default__json_if_valid(text) -%}
+    try_cast({{ text }} as {{ revetl.type_of('json') }})
+{%- endmacro %}
+
+{# Before its version 16, which can be asked, only what begins and ends as a document does is taken for one. #}
+{% macro postgres__json_if_valid(text) -%}
+    {% set version = run_query("select current_setting('server_version_num')").rows[0][0] | int if execute else 160000 -%}
+    {% set condition = "pg_input_is_valid(" ~ text ~ ", 'jsonb')" if version >= 160000
+        else text ~ " ~ '^(\\{.*\\}|\\[.*\\]|true|false|-?(0|[1-9][0-9]*)(\\.[0-9]+)?)$'" -%}
+    case when {{ condition }} then cast({{ text }} as jsonb) end
+{%- endmacro %}
+
+{% macro snowflake__json_if_valid(text) -%}
+    try_parse_json({{ text }})
+{%- endmacro %}
+
+{% macro bigquery__json_if_valid(text) -%}
+    safe.parse_json({{ text }}, wide_number_mode => 'round')
+{%- endmacro %}
+
+{% macro redshift__json_if_valid(text) -%}
+    case when can_json_parse({{ text }}) then json_parse({{ text }}) end
+{%- endmacro %}
+
+{% macro spark__json_if_valid(text) -%}
+    case when get_json_object({{ text }}, '$') is not null then {{ text }} end
+{%- endmacro %}
+
+{% macro fabric__json_if_valid(text) -%}
+    case when isjson({{ text }}, value) = 1 then {{ text }} end
+{%- endmacro %}
+
 {# A join to the elements of a JSON array, one row an element, as JSON in the column `element`. #}
 {% macro join_json_elements(document, name, alias) -%}
     {{ return(adapter.dispatch('join_json_elements', 'revetl')(document, name, alias)) }}

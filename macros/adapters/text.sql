@@ -94,44 +94,76 @@
     regexp_replace({{ text }}, '{{ pattern }}', '{{ replacement }}')
 {%- endmacro %}
 
-{# A text without the blanks around it: those that Unicode calls spaces, and so no tab or line feed. #}
+{# A text without the characters around it that nobody sees: see `trimmable_characters`. #}
 {% macro trimmed(text) -%}
     {{ return(adapter.dispatch('trimmed', 'revetl')(text)) }}
 {%- endmacro %}
 
+{# The code points that are trimmed wherever values are compared, in SQL and in Python: control characters (tab and
+   line ends among them) and the space, what Unicode calls spaces, the line and paragraph separators, and characters of
+   no width (the soft hyphen, marks of direction, the word joiner and the byte order mark among them). No text of a
+   warehouse has U+0000. #}
+{% macro trimmable_characters() -%}
+    {{ return((range(1, 33) | list) + (range(127, 161) | list) + [173, 5760, 6158] + (range(8192, 8208) | list)
+        + (range(8232, 8240) | list) + (range(8287, 8293) | list) + [12288, 65279]) }}
+{%- endmacro %}
+
+{# They as a literal of an engine that knows a code point by four hexadecimal digits behind a mark. #}
+{% macro trimmable_literal(mark) -%}
+    {% set escaped = [] -%}
+    {% for code in revetl.trimmable_characters() -%}
+        {% do escaped.append(' ' if code == 32 else mark ~ '%04x' % code) -%}
+    {% endfor -%}
+    {{ return("'" ~ escaped | join ~ "'") }}
+{%- endmacro %}
+
 {% macro default__trimmed(text) -%}
-    trim({{ text }})
+    trim({{ text }}, {{ revetl.trimmable_literal('\\u') }})
 {%- endmacro %}
 
-{# As it is on the engines whose own trim takes other blanks. #}
-{% macro snowflake__trimmed(text) -%}
-    trim({{ text }}, '{{ revetl.blanks() }}')
+{# By a pattern: its trim with characters makes a set of them for each row, which takes ten times as long. Of a column,
+   the usual case, its first and last character are looked at before, in a third of the time. #}
+{% macro duckdb__trimmed(text) -%}
+    {% set codes = [] -%}
+    {% for code in revetl.trimmable_characters() -%}
+        {% do codes.append('\\x{%x}' % code) -%}
+    {% endfor -%}
+    {% set seen = codes | join -%}
+    {% set made = "regexp_replace(" ~ text ~ ", '^[" ~ seen ~ "]+|[" ~ seen ~ "]+$', '', 'g')" -%}
+    {% if not modules.re.fullmatch('[a-z0-9_.]+', text) -%}
+        {{ return(made) }}
+    {% endif -%}
+    {{ return('case when left(' ~ text ~ ", 1) between '!' and '~' and right(" ~ text ~ ", 1) between '!' and '~' then "
+        ~ text ~ ' else ' ~ made ~ ' end') }}
 {%- endmacro %}
 
-{% macro bigquery__trimmed(text) -%}
-    trim({{ text }}, '{{ revetl.blanks() }}')
+{% macro postgres__trimmed(text) -%}
+    btrim({{ text }}, U&{{ revetl.trimmable_literal('\\') }})
 {%- endmacro %}
 
+{# No literal of it has an escape for a code point, and its chr() is for ASCII. #}
 {% macro redshift__trimmed(text) -%}
-    btrim({{ text }}, '{{ revetl.blanks() }}')
+    {% set codes, plain = [], [] -%}
+    {% for code in revetl.trimmable_characters() -%}
+        {% if code < 32 -%}
+            {% do codes.append('chr(' ~ code ~ ')') -%}
+        {% else -%}
+            {% do plain.append('%c' % code) -%}
+        {% endif -%}
+    {% endfor -%}
+    btrim({{ text }}, {{ codes | join(' || ') }} || '{{ plain | join }}')
 {%- endmacro %}
 
 {% macro spark__trimmed(text) -%}
-    trim(both '{{ revetl.blanks() }}' from {{ text }})
+    trim(both {{ revetl.trimmable_literal('\\u') }} from {{ text }})
 {%- endmacro %}
 
 {% macro fabric__trimmed(text) -%}
-    trim(N'{{ revetl.blanks() }}' from {{ text }})
-{%- endmacro %}
-
-{# What Unicode calls spaces. #}
-{% macro blanks() -%}
-    {{ return(' \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000') }}
-{%- endmacro %}
-
-{# Its own trim knows one blank. #}
-{% macro postgres__trimmed(text) -%}
-    btrim({{ text }}, U&' \00a0\1680\2000\2001\2002\2003\2004\2005\2006\2007\2008\2009\200a\202f\205f\3000')
+    {% set codes = [] -%}
+    {% for code in revetl.trimmable_characters() -%}
+        {% do codes.append('nchar(' ~ code ~ ')') -%}
+    {% endfor -%}
+    trim(concat({{ codes | join(', ') }}) from {{ text }})
 {%- endmacro %}
 
 {# A text to order by, so that it is ordered by code points. #}

@@ -125,3 +125,47 @@
         as decimal({{ precision }}, {{ scale }})
     )
 {%- endmacro %}
+
+{# A value as one of the portable types; null where it does not fit. #}
+{% macro safe_cast(value, type) -%}
+    {{ return(adapter.dispatch('safe_cast', 'revetl')(value, type)) }}
+{%- endmacro %}
+
+{% macro default__safe_cast(value, type) -%}
+    try_cast({{ value }} as {{ revetl.type_of(type) }})
+{%- endmacro %}
+
+{% macro bigquery__safe_cast(value, type) -%}
+    safe_cast({{ value }} as {{ revetl.type_of(type) }})
+{%- endmacro %}
+
+{# No cast of a number may fail there, so what is too large for the type is sorted out first. #}
+{% macro postgres__safe_cast(value, type) -%}
+    {{ revetl.cast_within(value, type, 'numeric') }}
+{%- endmacro %}
+
+{# Its try_cast is of texts. #}
+{% macro snowflake__safe_cast(value, type) -%}
+    {{ revetl.cast_within(value, type, 'double') }}
+{%- endmacro %}
+
+{% macro redshift__safe_cast(value, type) -%}
+    {{ revetl.cast_within(value, type, 'double precision') }}
+{%- endmacro %}
+
+{# A cast of a value that is, as a number of type `wide`, within what the type holds. #}
+{% macro cast_within(value, type, wide) -%}
+    {% set digits = modules.re.findall('[0-9]+', type) if type.startswith('decimal') else ['19', '0'] -%}
+    {% set is_number = type.startswith('decimal') or type == 'bigint' -%}
+    {% set made = 'cast(' ~ value ~ ' as ' ~ revetl.type_of(type) ~ ')' -%}
+    {% set number = 'cast(' ~ value ~ ' as ' ~ wide ~ ')' -%}
+    {% set condition = 'abs(' ~ number ~ ') < 9223372036854775807' if type == 'bigint'
+        else revetl.is_within(number, digits[0] | int, digits[1] | int) -%}
+    {{ return('case when ' ~ condition ~ ' then ' ~ made ~ ' end' if is_number else made) }}
+{%- endmacro %}
+
+{# Whether a number, rounded, fits a decimal of so many digits. No literal has more than 38 of them. #}
+{% macro is_within(number, digits, scale) -%}
+    {% set nines = '9' * (digits - scale) or '0' -%}
+    {{ return('abs(' ~ number ~ ') < ' ~ (nines ~ '.' ~ '9' * scale ~ '5' if digits < 38 else nines)) }}
+{%- endmacro %}

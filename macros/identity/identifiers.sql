@@ -17,25 +17,39 @@
     end
 {%- endmacro %}
 
-{# A value as identifiers of a type are compared: its normalisation, step by step; null where nothing is left. #}
+{# A trimmed value as an identifier: null where it is empty, an object, an array or a boolean (as JSON, or as text of
+   it), and a whole number without decimals, for JSON, Parquet and spreadsheets write 123 as 123.0 too. #}
+{% macro plain_identifier(text) -%}
+    case
+        when {{ text }} = '' or lower({{ text }}) in ('true', 'false') then null
+        when left({{ text }}, 1) = '[' and {{ revetl.ends_with(text, ']') }} then null
+        when left({{ text }}, 1) = '{' and {{ revetl.matches(text, '^[{][[:space:]]*(["]|[}])') }} then null
+        when {{ revetl.contains(text, '.0') }} and {{ revetl.matches(text, '^-?(0|[1-9][0-9]*)[.]0+$') }}
+            then {{ revetl.replace_matches(text, '[.]0+$', '') }}
+        else {{ text }}
+    end
+{%- endmacro %}
+
+{# A plain value as identifiers of a type are compared: its normalization, step by step; null where nothing is left. #}
 {% macro normalised_identifier(value, steps) -%}
-    {% set ladder = namespace(sql='cast(' ~ value ~ ' as ' ~ revetl.type_of('varchar') ~ ')') -%}
+    {% set ladder = namespace(sql=value) -%}
     {% for step in steps -%}
         {% if step is mapping -%}
             {% set ladder.sql = revetl.replace_matches(ladder.sql, step.regex, step.get('with', '')) -%}
         {% elif step == 'digits' -%}
             {% set ladder.sql = revetl.replace_matches(ladder.sql, '[^0-9]', '') -%}
         {% elif step == 'trim' -%}
-            {% set ladder.sql = revetl.trimmed(ladder.sql) -%}
+            {# Values are trimmed before the first step. #}
+            {% set ladder.sql = ladder.sql if loop.first else revetl.trimmed(ladder.sql) -%}
         {% else -%}
             {% set ladder.sql = step ~ '(' ~ ladder.sql ~ ')' -%}
         {% endif -%}
     {% endfor -%}
-    nullif({{ ladder.sql }}, '')
+    {{ 'nullif(' ~ ladder.sql ~ ", '')" if steps else ladder.sql }}
 {%- endmacro %}
 
-{# Whether a value is one of the blocked ones: a value in any case and with any blanks around it, or a
-   /pattern/. Null is not. #}
+{# Whether a trimmed value is one of the blocked ones: a value in any case, as it is or in quotes, or a /pattern/. Null
+   is not. #}
 {% macro is_blocked(value, blocked) -%}
     {% set values = [] -%}
     {% set patterns = [] -%}
@@ -44,10 +58,13 @@
         {% if text | length > 1 and text[0] == '/' and text[-1] == '/' -%}
             {% do patterns.append(text[1:-1]) -%}
         {% else -%}
-            {% do values.append(revetl.text_literal(text | trim | lower)) -%}
+            {% set text = text | trim | lower -%}
+            {% for spelling in [text, '"' ~ text ~ '"', "'" ~ text ~ "'"] -%}
+                {% do values.append(revetl.text_literal(spelling)) -%}
+            {% endfor -%}
         {% endif -%}
     {% endfor -%}
-    {% set conditions = ['lower(' ~ revetl.trimmed(value) ~ ') in (' ~ values | join(', ') ~ ')'] if values else [] -%}
+    {% set conditions = ['lower(' ~ value ~ ') in (' ~ values | join(', ') ~ ')'] if values else [] -%}
     {% for pattern in patterns -%}
         {% do conditions.append(revetl.matches(value, pattern | replace("'", "''"))) -%}
     {% endfor -%}
@@ -56,7 +73,16 @@
 
 {# A group id as accounts are known by it: null where it is blocked, as an identifier would be. #}
 {% macro account_id(value) -%}
-    case when not {{ revetl.is_blocked(value, revetl.identity_rules().blocked) }} then {{ revetl.trimmed(value) }} end
+    {% set trimmed = revetl.trimmed(value) -%}
+    case
+        when not {{ revetl.is_blocked(trimmed, revetl.identity_rules().blocked) }} then {{ revetl.plain_identifier(trimmed) }}
+    end
+{%- endmacro %}
+
+{# A column of `normalised`; the previous id of an alias of oneself, which ties nothing to anything, is null. #}
+{% macro other_than_user_id(name, names) -%}
+    {% set is_previous = name.startswith('previous_') and 'user_id' in names -%}
+    {{ return('nullif(normalised.' ~ name ~ ', normalised.user_id)' if is_previous else 'normalised.' ~ name) }}
 {%- endmacro %}
 
 {# Joins of a message's identifiers to the seed of blocked ones, each under the alias blocked_<name>. #}

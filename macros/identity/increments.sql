@@ -105,7 +105,7 @@
 
 {# Tells one set of rules from another, and one version of what is made of them from another. #}
 {% macro identity_rules_hash() %}
-    {{ return(local_md5('1 ' ~ tojson(var('identity', none), sort_keys=true))) }}
+    {{ return(local_md5('2 ' ~ tojson(var('identity', none), sort_keys=true))) }}
 {% endmacro %}
 
 {# The relation of one of this package's models, or of a table beside it, where it is there; for models that

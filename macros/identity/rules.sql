@@ -31,8 +31,16 @@
     {{ return({'types': types, 'models': models, 'blocked': blocked}) }}
 {% endmacro %}
 
+{# What programs and people write where nothing is known: JavaScript, Python, other languages, spreadsheets (of which a
+   number in scientific notation has lost digits), and people. #}
 {% macro default_blocked_values() %}
-    {{ return(['/^[0-]*$/', '-1', 'null', 'none', 'undefined', 'anonymous', 'unknown', 'n/a', '']) }}
+    {{ return([
+        '/^[0-]*$/', '-1', 'anonymous', 'unknown', 'n/a',
+        'null', 'undefined', 'nan', '-nan', 'infinity', '-infinity', 'true', 'false', '[object object]', '[object null]',
+        '[object undefined]', 'none', 'inf', '-inf', '<na>', 'nil', '<nil>', '<null>', '(null)', '(none)', '(not set)',
+        '#n/a', '#ref!', '#value!', '#name?', '#null!', '#num!', '#div/0!', '#error!', '#spill!', '#calc!', '#field!',
+        '#getting_data', '/^-?[0-9]([.,][0-9]+)?[eE][+][0-9]+$/', '',
+    ]) }}
 {% endmacro %}
 
 {# What a well-known identifier is where a project says no more than its name. #}

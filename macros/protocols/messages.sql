@@ -47,7 +47,7 @@
         {{ event or 'cast(null as ' ~ revetl.type_of('varchar') ~ ')' }} as event,
         {{ revetl.document_number(plan, type, event) }} as document_number,
         {{ content }} as content,
-        timestamp,
+        {{ revetl.message_time() }} as timestamp,
         received_at,
         uuid_ts
     from {{ relation }}
@@ -55,9 +55,7 @@
     {% if condition -%}
         {% do conditions.append(condition) -%}
     {% endif -%}
-    {% if var('as_of', none) -%}
-        {% do conditions.append('timestamp <= ' ~ revetl.as_of()) -%}
-    {% endif %}
+    {% do conditions.append('(timestamp is null or ' ~ revetl.message_time() ~ ' <= ' ~ revetl.as_of() ~ ')') %}
     {{ 'where ' ~ conditions | join(' and ') if conditions }}
 {%- endmacro %}
 

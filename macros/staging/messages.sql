@@ -3,7 +3,9 @@
    `columns` are the ones this type of message has of its own; `sample` is the seed that stands in for the
    table for as long as `sample_events` is on and no event of any type has landed, so that the two never mix.
    A message that was delivered again counts as it was first received. What the tracking plan has blocked is left
-   out, and what it omits is taken from the documents; before that, messages are transformed. With `as_of` set, what happened after it is left out, and the whole project is built as of then. #}
+   out, and what it omits is taken from the documents; before that, messages are transformed. A message whose time is
+   more than an hour after it was received has a sender whose clock is wrong: it counts as of when it was received. What
+   happened after `as_of`, which is now unless it is set, is left out: the whole project is built as of then. #}
 {% macro messages(name, columns, documents, sample=none) %}
     {% set layout = revetl.storage('timestamp', keys=['message_id']) %}
     {% if layout %}
@@ -55,6 +57,18 @@ messages as (
 ),
     {% endif %}
 
+clocked as (
+
+    select
+        {%- for column in names if column != 'timestamp' %}
+        {{ column }},
+        {%- endfor %}
+        {{ revetl.message_time() }} as timestamp,
+        {{ revetl.truth(revetl.is_clock_ahead()) }} as is_clock_ahead
+    from messages
+
+),
+
 numbered as (
 
     select
@@ -66,10 +80,8 @@ numbered as (
                 {{ revetl.nulls_last('uuid_ts') }},
                 {{ revetl.nulls_last('timestamp') }}
         ) as delivery
-    from messages
-    {%- if var('as_of', none) %}
-    where timestamp <= {{ revetl.as_of() }}
-    {%- endif %}
+    from clocked
+    where timestamp is null or timestamp <= {{ revetl.as_of() }}
 
 ),
 
@@ -89,6 +101,7 @@ typed as (
     {%- endfor %}
         context,
         timestamp,
+        is_clock_ahead,
         original_timestamp,
         sent_at,
         received_at,
@@ -103,6 +116,17 @@ typed as (
 )
 
 select * from typed
+{%- endmacro %}
+
+{# When a raw message happened; one that says that it happened more than an hour after it was received, when it was
+   received. #}
+{% macro message_time() -%}
+    case when {{ revetl.is_clock_ahead() }} then coalesce(received_at, uuid_ts) else timestamp end
+{%- endmacro %}
+
+{# Whether a raw message is of a clock that is more than an hour ahead. #}
+{% macro is_clock_ahead() -%}
+    timestamp > {{ revetl.seconds_after('coalesce(received_at, uuid_ts)', 3600) }}
 {%- endmacro %}
 
 {# Whether all raw tables are empty. #}

@@ -99,7 +99,7 @@
 
 {# The other columns of the tables that traits are columns of. #}
 {% macro taken_names() %}
-    {% set names = ['canonical_id', 'account_id', 'profile_node', 'as_of', 'made_by', 'user_id', 'anonymous_id',
+    {% set names = ['canonical_id', 'account_id', 'profile_node', 'as_of', 'made_by', 'unfit_traits', 'user_id', 'anonymous_id',
         'first_seen_at', 'last_seen_at'] %}
     {% for trait in var('profile_traits') %}
         {% do names.extend([trait, trait ~ '_set_at']) %}

@@ -85,9 +85,14 @@ together as (
     select
         people.{{ key }}
         {%- for trait in traits %},
+        {{ revetl.trait_made(trait, places[trait.name] ~ '.' ~ trait.name, is_joined=places[trait.name] != 'people') }} as {{ trait.name }}
+        {%- endfor %},
+        {%- set unfit = {} %}
+        {%- for trait in traits if revetl.may_be_unfit(trait) %}
         {%- set column = places[trait.name] ~ '.' ~ trait.name %}
-        {{ column if trait in plain else revetl.trait_default(trait, column) ~ ' as ' ~ trait.name }}
+        {%- do unfit.update({trait.name: column ~ ' is not null and ' ~ revetl.fitted(trait, column) ~ ' is null'}) %}
         {%- endfor %}
+        {{ revetl.unfit_names(unfit) }} as unfit_traits
     from people
     {%- for place in places.values() | unique if place != 'people' %}
     left join {{ place }}
@@ -118,7 +123,7 @@ together as (
     where events.{{ array }} is not null
 {% endmacro %}
 
-{# A trait as an aggregate of rows. #}
+{# A trait as an aggregate of rows, which is yet to be of the trait's type. #}
 {% macro trait_aggregate(trait, rows) %}
     {% set filter = revetl.trait_filter(trait, rows) %}
     {% set moment = 'case when ' ~ filter ~ ' then ' ~ rows ~ '.timestamp end' %}
@@ -130,18 +135,18 @@ together as (
     {% elif type == 'has_done' %}
         {{ return(revetl.truth('count(case when ' ~ filter ~ ' then 1 end) > 0')) }}
     {% elif type == 'sum' %}
-        {{ return(revetl.trait_default(trait, 'sum(' ~ value ~ ')')) }}
+        {{ return('sum(' ~ value ~ ')') }}
     {% elif type == 'avg' %}
-        {{ return(revetl.trait_cast(trait, revetl.ratio('sum(' ~ value ~ ')', 'nullif(count(' ~ value ~ '), 0)'), 'double')) }}
+        {{ return(revetl.ratio('sum(' ~ value ~ ')', 'nullif(count(' ~ value ~ '), 0)')) }}
     {% elif type in ['min', 'max'] %}
         {% set is_text = trait.data_type.startswith('varchar') %}
         {% set least = revetl.min_text(value) if type == 'min' else revetl.max_text(value) %}
-        {{ return(revetl.trait_cast(trait, least if is_text else type ~ '(' ~ value ~ ')', place.kind)) }}
+        {{ return(least if is_text else type ~ '(' ~ value ~ ')') }}
     {% elif type == 'percentile' %}
-        {{ return(revetl.trait_cast(trait, revetl.percentile(value, trait.percentile), 'double')) }}
+        {{ return(revetl.percentile(value, trait.percentile)) }}
     {% elif type in ['first', 'last'] %}
         {% set by = revetl.first_value_by if type == 'first' else revetl.last_value_by %}
-        {{ return(revetl.trait_cast(trait, by(value, rows ~ '.timestamp', rows ~ '.message_id') | trim, 'text')) }}
+        {{ return(by(value, rows ~ '.timestamp', rows ~ '.message_id') | trim) }}
     {% elif type == 'first_at' %}
         {{ return('min(' ~ moment ~ ')') }}
     {% elif type in ['last_at', 'days_since'] %}
@@ -149,7 +154,7 @@ together as (
     {% endif %}
     {# The mean gap is the whole time over the number of gaps. #}
     {% set days = revetl.days_between('min(' ~ moment ~ ')', 'max(' ~ moment ~ ')') | trim %}
-    {{ return(revetl.trait_cast(trait, days ~ ' / nullif(count(' ~ moment ~ ') - 1, 0)', 'double')) }}
+    {{ return(days ~ ' / nullif(count(' ~ moment ~ ') - 1, 0)') }}
 {% endmacro %}
 
 {# A trait, or what it is of somebody of whom it is not known. #}
@@ -162,20 +167,77 @@ together as (
     {{ return('cast(coalesce(' ~ value ~ ', ' ~ trait.default ~ ') as ' ~ revetl.type_of(trait.data_type) ~ ')') }}
 {% endmacro %}
 
-{# A value (`text`, `number`, `time` or `double`) as the trait's type. #}
-{% macro trait_cast(trait, value, kind) %}
+{# What a trait's aggregate is: `text`, `number`, `time` or `double`; none where it is of the trait's type already. #}
+{% macro trait_kind(trait) %}
+    {% if trait.type in ['first', 'last', 'most_frequent'] %}
+        {{ return('text') }}
+    {% elif trait.type in ['avg', 'percentile', 'days_between'] %}
+        {{ return('double') }}
+    {% elif trait.type == 'sum' %}
+        {{ return('number') }}
+    {% endif %}
+    {{ return((trait.value.element or trait.value).kind if trait.type in ['min', 'max'] else none) }}
+{% endmacro %}
+
+{# Whether an aggregate may not fit the trait's type. #}
+{% macro may_be_unfit(trait) %}
+    {{ return(revetl.trait_kind(trait) is not none and trait.data_type not in ['varchar', 'double', 'boolean']) }}
+{% endmacro %}
+
+{# A trait's aggregate as the trait's type, or what the trait is of somebody who has nothing that it is made of: what does
+   not fit the type is null, of nobody else. `is_joined`: the person may have no row of it. #}
+{% macro trait_made(trait, value, is_joined=false) %}
+    {% set made = revetl.fitted(trait, value) %}
+    {% if trait.default is none or not (is_joined or trait.type == 'sum') %}
+        {{ return(made) }}
+    {% elif not revetl.may_be_unfit(trait) %}
+        {{ return(revetl.trait_default(trait, made)) }}
+    {% endif %}
+    {{ return('case when ' ~ value ~ ' is null then cast(' ~ trait.default ~ ' as ' ~ revetl.type_of(trait.data_type)
+        ~ ') else ' ~ made ~ ' end') }}
+{% endmacro %}
+
+{# A trait's aggregate as the trait's type; null where it does not fit. #}
+{% macro fitted(trait, value) %}
+    {% set kind = revetl.trait_kind(trait) %}
     {% set found = modules.re.match('decimal\\( *([0-9]+) *, *([0-9]+) *\\)', trait.data_type) %}
-    {% if kind == 'text' and trait.data_type == 'varchar' %}
+    {% if kind is none or (kind == 'text' and trait.data_type == 'varchar') %}
         {{ return(value) }}
     {% elif kind == 'text' and trait.data_type == 'boolean' %}
         {{ return('case ' ~ value ~ " when 'true' then " ~ revetl.truth('true') ~ " when 'false' then "
             ~ revetl.truth('false') ~ ' end') }}
     {% elif kind == 'text' and trait.data_type == 'timestamp' %}
-        {{ return(revetl.time_of(value)) }}
+        {{ return(revetl.time_of(value) | trim) }}
     {% elif kind == 'text' and trait.data_type == 'json' %}
-        {{ return(revetl.as_json(value)) }}
+        {{ return(revetl.json_if_valid(value) | trim) }}
     {% elif kind == 'double' and found %}
-        {{ return(revetl.as_decimal(value, found.group(1) | int, found.group(2) | int)) }}
+        {% set digits, scale = found.group(1) | int, found.group(2) | int %}
+        {{ return('case when ' ~ revetl.is_within(value, digits, scale) ~ ' then '
+            ~ revetl.as_decimal(value, digits, scale) | trim ~ ' end') }}
     {% endif %}
-    {{ return('cast(' ~ (revetl.decimal_of(value) if kind == 'text' else value) ~ ' as ' ~ revetl.type_of(trait.data_type) ~ ')') }}
+    {{ return(revetl.safe_cast(revetl.decimal_of(value) | trim if kind == 'text' else value, trait.data_type) | trim) }}
+{% endmacro %}
+
+{# Names by the conditions of which they are true, as a text such as `spent,refunded`; null where none is. `before` is a
+   text of such names. #}
+{% macro unfit_names(conditions, before=none) %}
+    {% set varchar = revetl.type_of('varchar') %}
+    {% set parts = [] %}
+    {% if before %}
+        {% set parts = ['case when ' ~ before ~ ' is not null then ' ~ dbt.concat(["','", before]) | trim ~ " else '' end"] %}
+    {% endif %}
+    {% for name, condition in conditions.items() %}
+        {% do parts.append('case when ' ~ condition ~ " then '," ~ name ~ "' else '' end") %}
+    {% endfor %}
+    {% if not parts %}
+        {{ return('cast(null as ' ~ varchar ~ ')') }}
+    {% endif %}
+    {% set joined = parts[0] if parts | length == 1 else dbt.concat(parts) | trim %}
+    {{ return('cast(nullif(' ~ revetl.text_from(joined, 2) | trim ~ ", '') as " ~ varchar ~ ')') }}
+{% endmacro %}
+
+{# Whether a name is among such names. #}
+{% macro is_among(name, names) %}
+    {{ return('(' ~ names ~ ' is not null and ' ~ revetl.contains(dbt.concat(["','", names, "','"]) | trim, ',' ~ name ~ ',')
+        ~ ')') }}
 {% endmacro %}

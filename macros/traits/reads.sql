@@ -38,13 +38,13 @@
 
 {# Tells one way to read the messages from another, and one version of it from another. #}
 {% macro trait_reads_hash() %}
-    {{ return(local_md5('1 ' ~ tojson(revetl.trait_reads(), sort_keys=true) ~ revetl.rewriting_hash())) }}
+    {{ return(local_md5('2 ' ~ tojson(revetl.trait_reads(), sort_keys=true) ~ revetl.rewriting_hash())) }}
 {% endmacro %}
 
 {# Tells one set of traits from another. #}
 {% macro traits_hash() %}
     {{ return(local_md5(
-        '1 ' ~ tojson(revetl.traits(revetl.message_trait_types()), sort_keys=true) ~ revetl.rewriting_hash())) }}
+        '2 ' ~ tojson(revetl.traits(revetl.message_trait_types()), sort_keys=true) ~ revetl.rewriting_hash())) }}
 {% endmacro %}
 
 {# The rows of `trait_events` of one source, as a query over the relation of its messages and of `first_pairs` (source,

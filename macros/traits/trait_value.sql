@@ -1,10 +1,21 @@
-{# A trait of the column `traits`, written in snake_case as it is here or in camelCase. #}
+{# A trait of the column `traits`, written in snake_case as it is here or in camelCase. An empty text says nothing. #}
 {% macro trait_value(name) -%}
     {% set words = name.split('_') -%}
     {% set camel = words[0] ~ words[1:] | map('capitalize') | join('') -%}
-    {% if camel == name -%}
-    {{ revetl.json_text('traits', name) }}
-    {%- else -%}
-    coalesce({{ revetl.json_text('traits', name) }}, {{ revetl.json_text('traits', camel) }})
-    {%- endif %}
+    {% set found = [] -%}
+    {% for each in [name, camel] | unique -%}
+        {% do found.append('nullif(' ~ revetl.trimmed(revetl.json_text('traits', each) | trim) ~ ", '')") -%}
+    {% endfor -%}
+    {{ revetl.first_of(found) }}
+{%- endmacro %}
+
+{# A column of a trait's values; of one that people are known by, null where the identity rules block the value: what
+   identifies nobody takes nothing from who was known. #}
+{% macro known_trait(column, name) -%}
+    {% for type in revetl.identity_rules().types
+        if type.name == name and revetl.standard_identifiers().get(name, {}).get('trait') == name -%}
+        {{ return('case when not ' ~ revetl.is_blocked(column, type.blocked) | trim ~ ' then '
+            ~ revetl.plain_identifier(column) | trim ~ ' end') }}
+    {% endfor -%}
+    {{ return(column) }}
 {%- endmacro %}

@@ -72,5 +72,5 @@ people_of_{{ values.name }} as (
     {% set varchar = revetl.type_of('varchar') %}
     {% set place = dbt.concat(['cast(9999999999 - ' ~ times ~ ' as ' ~ varchar ~ ')', 'value']) | trim %}
     {% set least = revetl.min_text('case when ' ~ times ~ ' >= ' ~ trait.minimum ~ ' then ' ~ place ~ ' end') | trim %}
-    {{ return(revetl.trait_cast(trait, revetl.text_from(least, 11) | trim, 'text')) }}
+    {{ return(revetl.text_from(least, 11) | trim) }}
 {% endmacro %}

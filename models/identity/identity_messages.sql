@@ -2,10 +2,37 @@
 
 {% set rules = revetl.identity_rules() %}
 {% set columns = revetl.identifier_columns(rules) %}
+{% set names = columns | map(attribute='name') | list %}
 
 with messages as (
 
     select * from {{ ref('identity_sources') }}
+
+),
+
+texts as (
+
+    select
+        source,
+        message_id,
+        {%- for column in columns %}
+        cast({{ column.name }} as {{ revetl.type_of('varchar') }}) as {{ column.name }},
+        {%- endfor %}
+        timestamp
+    from messages
+
+),
+
+trimmed as (
+
+    select
+        source,
+        message_id,
+        {%- for column in columns %}
+        {{ revetl.trimmed(column.name) }} as {{ column.name }},
+        {%- endfor %}
+        timestamp
+    from texts
 
 ),
 
@@ -15,10 +42,10 @@ normalised as (
         source,
         message_id,
         {%- for column in columns %}
-        {{ revetl.normalised_identifier(column.name, column.normalise) }} as {{ column.name }},
+        {{ revetl.normalised_identifier(revetl.plain_identifier(column.name), column.normalise) }} as {{ column.name }},
         {%- endfor %}
         timestamp
-    from messages
+    from trimmed
 
 ),
 
@@ -41,7 +68,7 @@ unblocked as{{ revetl.read_in_part() }} (
             when
                 blocked_{{ column.name }}.identifier_value is null
                 and not {{ revetl.is_blocked('normalised.' ~ column.name, column.blocked) }}
-                then normalised.{{ column.name }}
+                then {{ revetl.other_than_user_id(column.name, names) }}
         end as {{ column.name }},
         {%- endfor %}
         normalised.timestamp
@@ -50,7 +77,7 @@ unblocked as{{ revetl.read_in_part() }} (
 
 ),
 
-{% if 'previous_anonymous_id' in columns | map(attribute='name') -%}
+{% if 'previous_anonymous_id' in names -%}
 previous as (
 
     select previous_anonymous_id

@@ -25,7 +25,7 @@ described as (
 
 ),
 
--- A null takes nothing away: each trait is the last value that was said, whenever it arrived.
+-- Nothing takes nothing away: each trait is the last value that was said, whenever it arrived.
 set_last as (
 
     select

@@ -59,7 +59,20 @@ identified as (
 
 ),
 
--- A null takes nothing away: each trait is the last value that was said, whenever it arrived.
+known as (
+
+    select
+        canonical_id,
+        message_id,
+        {%- for trait in traits %}
+        {{ revetl.known_trait(revetl.quoted(trait), trait) }} as {{ revetl.quoted(trait) }},
+        {%- endfor %}
+        timestamp
+    from identified
+
+),
+
+-- Nothing takes nothing away: each trait is the last value that was said, whenever it arrived.
 set_last as (
 
     select
@@ -69,7 +82,7 @@ set_last as (
         max(case when {{ column }} is not null then timestamp end) as {{ revetl.quoted(trait ~ '_set_at') }},
         {%- endfor %}
         canonical_id
-    from identified
+    from known
     group by canonical_id
 
 ),
@@ -85,7 +98,7 @@ joined as (
         set_last.{{ revetl.quoted(trait ~ '_set_at') }},
         {%- endfor %}
         {%- for trait in revetl.traits() %}
-        {{ revetl.trait_default(trait, 'computed_traits.' ~ trait.name) }} as {{ trait.name }},
+        {{ revetl.known_or_default(trait) }} as {{ trait.name }},
         {%- endfor %}
         profiles.first_seen_at,
         profiles.last_seen_at

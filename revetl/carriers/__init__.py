@@ -9,22 +9,25 @@ import httpx
 from revetl.destinations.base import Destination
 
 
-def carrier_of(destination: Destination, limits: httpx.Limits) -> httpx.AsyncBaseTransport:
-    """The carrier of a destination's requests. Raises UsageError for an address of an unknown scheme, and for
-    a package that has to be installed for it."""
+def client_of(destination: Destination, auth: httpx.Auth | None) -> httpx.AsyncClient:
+    """A client for a destination's requests, signed by `auth`. Raises UsageError for an address of an unknown
+    scheme, for a package that has to be installed for it, and for a proxy that cannot be used."""
+    most = destination.max_in_flight
+    limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
     scheme = urlsplit(destination.base_url).scheme.lower()
     if scheme in ("", "http", "https"):
-        from httpx_aiohttp import AiohttpTransport
+        from revetl.carriers.http import HttpClient
 
-        made: httpx.AsyncBaseTransport = AiohttpTransport(limits=limits, verify=destination.tls() or True)
-        return made
+        return HttpClient(destination, limits, auth)
     if scheme == "sql":
         from revetl.carriers.tables import Tables
 
-        return Tables(destination.connection_options())
-    from revetl.carriers.files import Files
+        carrier: httpx.AsyncBaseTransport = Tables(destination.connection_options())
+    else:
+        from revetl.carriers.files import Files
 
-    return Files(scheme, destination.connection_options())
+        carrier = Files(scheme, destination.connection_options())
+    return httpx.AsyncClient(transport=carrier, timeout=destination.timeout, auth=auth)
 
 
 def place_of(url: httpx.URL) -> str:

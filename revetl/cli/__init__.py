@@ -1,17 +1,19 @@
 """The command line: parse, call `revetl.Project`, print. A module a group of commands.
 
 Exit codes: 0 done; 1 some records were rejected; 2 usage or configuration; 3 a guard stopped it; 4 a
-destination refused us; 5 the warehouse failed; 6 another run has the sync; 130 and 143 interrupted.
+destination refused us; 5 the warehouse failed; 6 another run has the sync; 70 a fault of
+revetl itself; 130 and 143 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
 
 import click
 
-from revetl.errors import RevetlError, nearest
+from revetl.errors import RevetlError, Unexpected, nearest
 from revetl.version import __version__
 
 _COMMANDS = {
@@ -23,6 +25,7 @@ _COMMANDS = {
     "sync": "sync",
     "retry": "sync",
     "reconcile": "reconcile",
+    "state": "state",
     "status": "history",
     "history": "history",
     "rejections": "history",
@@ -82,9 +85,20 @@ def main() -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(130)
     except RevetlError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(_redacted(f"Error: {error}"), err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of a pipe has had enough; that is no failure of ours.
         sys.stderr.close()
         sys.exit(141)
+    except Exception:
+        said = "Error: revetl failed for a reason of its own. Please report it with what follows."
+        click.echo(_redacted(f"{said}\n{traceback.format_exc()}"), err=True)
+        sys.exit(Unexpected.exit_code)
+
+
+def _redacted(text: str) -> str:
+    """The text without the secrets that were read."""
+    from revetl import logs
+
+    return logs.redact(text)

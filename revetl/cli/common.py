@@ -26,7 +26,9 @@ _PROJECT_OPTIONS = (
     click.option("--profiles-dir", type=click.Path(path_type=Path), help="The folder of profiles.yml."),
     click.option("--profile", help="The profile to use, instead of the project's."),
     click.option("-t", "--target", help="The target of the profile, instead of its default."),
-    click.option("--vars", help="dbt variables as YAML; used when `dbt parse` has to be run."),
+    click.option(
+        "--vars", help="dbt variables as YAML, as dbt takes them: state_schema, raw_schema and all others."
+    ),
     click.option(
         "--lock-timeout",
         type=click.FloatRange(min=0),

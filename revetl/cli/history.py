@@ -36,6 +36,8 @@ def status_command(output: str, quiet: bool, no_color: bool, **options: Any) -> 
         for row in rows:
             if row["error"]:
                 click.echo(row["error"])
+            for message in row["stops"]:
+                click.echo(f"The next run would stop: {message}")
 
 
 @click.command("history")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import orjson
@@ -33,6 +33,11 @@ def run_line(run: Run) -> str:
     parts = [f"{count:,} {word}" for count, word in [*counts, *(each for each in more if each[0])]]
     nothing = "nothing changed" if run.status == "success" else "nothing was sent"
     return f"{run.sync}: {run.status}: {', '.join(parts) or nothing} ({run.seconds:.1f} s)"
+
+
+def numbered(counts: Mapping[str, int]) -> str:
+    """Numbers by name, in words."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def plan_text(plan: Plan) -> Iterator[str]:
@@ -73,6 +78,9 @@ def _notes(plan: Plan) -> Iterator[str]:
         yield f"cost: {counted(preview.request_count, 'request')}{minutes}{charge}"
     if plan.preview is not None and plan.audience_rows:
         yield f"identifiers: {plan.preview.share:.1%} of the audience can be identified"
+    if plan.invalid:
+        yield f"invalid identifiers, not sent: {numbered(plan.invalid)}"
+    yield from plan.notes
     for stop in plan.stops:
         yield f"guard {stop.guard} would stop it: {stop.message}"
     if not plan.stops:
@@ -93,10 +101,11 @@ def _duration(minutes: float) -> str:
 
 
 def _identifier(each: Identified) -> Iterator[str]:
+    invalid = f" ({each.invalid:,} invalid)" if each.invalid else ""
     if each.rule is None:
-        yield f"  {each.name}: {each.share:.1%}"
+        yield f"  {each.name}: {each.share:.1%}{invalid}"
         return
-    yield f"  {each.name}: {each.share:.1%}, {each.rule}"
+    yield f"  {each.name}: {each.share:.1%}{invalid}, {each.rule}"
     for raw, normalised, sent in each.examples:
         yield f"    {raw!r} → {normalised!r} → {sent}"
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
 @click.command("sandbox")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=int, default=8765, show_default=True, help="The port; 0 takes a free one.")
+@click.option(
+    "--allow-host", multiple=True, metavar="NAME", help="A name that others call this machine by; repeatable."
+)
+@click.option("--project-dir", type=click.Path(path_type=Path), help="The dbt project that it belongs to.")
 @click.option("--misbehave", metavar="JSON", help="Rules to misbehave by; see docs/sandbox.md.")
 @click.option("--config", is_flag=True, help="Print a revetl.yml of all destinations it plays, and end.")
-def sandbox_command(host: str, port: int, misbehave: str | None, config: bool) -> None:
+def sandbox_command(
+    host: str,
+    port: int,
+    allow_host: tuple[str, ...],
+    project_dir: Path | None,
+    misbehave: str | None,
+    config: bool,
+) -> None:
     """Play the destinations' APIs on this machine; nothing leaves it."""
     if config:
         from revetl.sandbox.setups import revetl_yml
@@ -26,4 +39,24 @@ def sandbox_command(host: str, port: int, misbehave: str | None, config: bool) -
     click.echo(
         f"The sandbox plays destinations at {url}/NAME; what each holds: {url}/_/members/NAME", err=True
     )
-    serve(listener, rules)
+    project = _project(project_dir)
+    if project is not None:
+        click.echo(
+            f"It belongs to the project {project.rpartition('-')[0]}; others' syncs are refused.", err=True
+        )
+    serve(listener, rules, project, (host, *allow_host))
+
+
+def _project(folder: Path | None) -> str | None:
+    """The id of the project in a folder, or around where we are; None outside of any."""
+    from revetl.dbt import Options, read_project
+    from revetl.errors import UsageError
+    from revetl.sandboxed import project_id
+
+    try:
+        found = read_project(Options(project_dir=folder))
+    except UsageError:
+        if folder is not None:
+            raise
+        return None
+    return project_id(found.root, found.name)

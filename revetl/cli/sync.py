@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from revetl import logs
 from revetl.cli import render
 from revetl.cli.common import (
     F,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from revetl.sync.record import Run
     from revetl.sync.run import SyncOptions
 
-_SEVERITY = (0, 1, 3, 6, 4, 2, 5, 130, 143)
+_SEVERITY = (0, 1, 3, 6, 4, 2, 5, 70, 130, 143)
 """Exit codes from mild to grave: with several syncs, the gravest is the command's."""
 
 
@@ -154,7 +155,8 @@ def sync_command(
     from revetl.sync.run import SyncOptions
 
     asked = SyncOptions(full_refresh=full_refresh, force=force)
-    return _run(out, project, [(sync, asked) for sync in project.select(**chosen)], threads)
+    syncs = project.runnable(project.select(**chosen), named=chosen["name"] is not None)
+    return _run(out, project, [(sync, asked) for sync in syncs], threads)
 
 
 @click.command("retry")
@@ -174,7 +176,8 @@ def retry_command(
         raise click.UsageError("Write: audience NAME.")
     project = open_project(out, **options)
     asked = SyncOptions(retry=True)
-    return _run(out, project, [(sync, asked) for sync in project.select(audience_name(words), to=to)], 1)
+    syncs = project.runnable(project.select(audience_name(words), to=to), named=True)
+    return _run(out, project, [(sync, asked) for sync in syncs], 1)
 
 
 def _planned(project: Project, path: Path, force: tuple[str, ...]) -> list[tuple[Sync, SyncOptions]]:
@@ -199,11 +202,11 @@ def _run(out: Output, project: Project, work: Sequence[tuple[Sync, SyncOptions]]
     def ended(sync: Sync, outcome: Run | RevetlError) -> None:
         codes.append(outcome.exit_code)
         if isinstance(outcome, RevetlError):
-            click.echo(f"Error: {outcome}", err=True)
+            click.echo(logs.redact(f"Error: {outcome}"), err=True)
             return
         runs.append(outcome)
         if outcome.error:
-            click.echo(f"Error: {outcome.error}", err=True)
+            click.echo(logs.redact(f"Error: {outcome.error}"), err=True)
         if not out.json:
             _show_run(out, outcome)
 
@@ -215,6 +218,8 @@ def _run(out: Output, project: Project, work: Sequence[tuple[Sync, SyncOptions]]
 
 
 def _show_run(out: Output, run: Run) -> None:
+    if run.invalid_identifiers:
+        out.say(f"{run.sync}: invalid identifiers, not sent: {render.numbered(run.invalid_identifiers)}")
     click.echo(render.run_line(run))
     if run.recovered:
         out.say(
@@ -251,7 +256,7 @@ class _Bar:
         from revetl.sync.run import Progress
 
         if not self._shown:
-            return Progress()
+            return Progress(on_wait=self._out.say)
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
@@ -259,7 +264,11 @@ class _Bar:
         self._bar = Bar(*columns, console=self._out.console(err=True), transient=True)
         self._task = self._bar.add_task("delivering", total=None)
         self._bar.start()
-        return Progress(on_plan=self._planned, on_records=lambda count: self._bar.advance(self._task, count))
+        return Progress(
+            on_plan=self._planned,
+            on_records=lambda count: self._bar.advance(self._task, count),
+            on_wait=lambda said: self._bar.console.print(said, markup=False),
+        )
 
     def _planned(self, plan: Plan) -> None:
         with self._lock:

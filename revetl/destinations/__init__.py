@@ -57,4 +57,8 @@ def destination_class(kind: object, place: str) -> type[Destination]:
 
 def make_destination(config: dict[str, Any], place: str) -> Destination:
     """A destination of its rendered configuration. Raises UsageError naming `place` and the key."""
-    return check(destination_class(config.get("type"), place), config, place)
+    from revetl.destinations.hygiene import check_sendable
+
+    made = check(destination_class(config.get("type"), place), config, place)
+    check_sendable(made, place)
+    return made

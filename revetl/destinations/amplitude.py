@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from revetl.destinations.amplitude_cohorts import AmplitudeCohorts
 from revetl.destinations.amplitude_events import event, known, names_events, properties, refused_events
+from revetl.destinations.answers import ACKNOWLEDGED, Understood
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Verdict, object_of
 from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.properties import UNSET, is_nobody
@@ -22,10 +23,22 @@ HOSTS = {
 }
 Rejected = dict[int, str | Rejection]
 
+UNDERSTOOD = (
+    Understood("POST /identify", (ACKNOWLEDGED, {"code": 200})),
+    Understood("POST /2/httpapi", {"code": 200}),
+    Understood("POST /batch", {"code": 200}),
+    Understood("GET /api/3/cohorts", {"cohorts": [{"id": str, "name": str}]}),
+    Understood("POST /api/3/cohorts/upload", ({"cohort_id": str}, {"cohortId": str}), again=False),
+    Understood("POST /api/3/cohorts/membership", {"memberships_result": [{"skipped_ids": list}]}),
+    Understood("GET /api/2/usersearch", {"matches": [dict]}),
+    Understood("POST /api/2/deletions/users", ([{"status": str}], {"status": str})),
+)
+
 
 class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
     """User properties and events by user or device id; a mirrored audience is a cohort of its name."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000, bytes=1_000_000)
     rate: ClassVar[Rate | None] = Rate(requests=100)
     cleared: ClassVar[Any] = UNSET
@@ -34,6 +47,7 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
         Identifier("user_id", column="user_id"),
         Identifier("device_id", column="device_id"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("app_id",)
 
     type: Literal["amplitude"]
     region: Literal["us", "eu"] = "us"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from revetl.destinations.base import Asking, Destination, Flow, Records
+from revetl.destinations.flows import AudienceMissing
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,21 @@ class HasAudiences(Destination):
         """Make an audience of that name, and give its id."""
         raise NotImplementedError  # every connector has it
 
+    def uses_audience(self, mode: str) -> bool:
+        return mode == "mirror" or self.matches_by_all
+
     def audience_of(self, audience: str) -> str | None:
         return self.audiences.get(audience, self.audience_id)
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
-        if mode != "mirror" and not self.matches_by_all:
+        if not self.uses_audience(mode):
             return whole
         known = self.audience_of(whole.audience)
         if known is None:
             known = yield from self.find_audience(whole.audience)
         if known is None:
+            if not whole.creates:
+                raise AudienceMissing(whole.audience)
             known = yield from self.create_audience(whole.audience)
         return replace(whole, audience_id=known)
 
@@ -55,6 +61,10 @@ class AdAudience(HasAudiences):
     takes_other_fields: ClassVar[bool] = False
     smallest: ClassVar[int | None] = None
     """The fewest matched people with whom it uses an audience."""
+
+    @property
+    def upsert_joins(self) -> bool:
+        return True
 
     @classmethod
     def tells_matched(cls) -> bool:

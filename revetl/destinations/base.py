@@ -8,7 +8,7 @@ own `Auth.auth_flow`.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,16 +16,29 @@ from typing import Annotated, Any, ClassVar, Self
 
 import httpx
 import orjson
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from revetl.checking import Checked
+from revetl.destinations.addresses import address_of, secret_parts
+from revetl.destinations.answers import UNLIKE, Understood, entry_of, misread
 from revetl.destinations.declared import Attribute, Batch, Identifier, Rate
-from revetl.destinations.flows import Asking, Flow, Refused, Step, Unfinished, Wait, object_of, poll
+from revetl.destinations.flows import (
+    Asking,
+    Flow,
+    NotUnderstood,
+    Refused,
+    Step,
+    Unfinished,
+    Wait,
+    object_of,
+    poll,
+)
 from revetl.destinations.metadata import TEXT
 from revetl.destinations.reading import Member, Page, Reading
 from revetl.destinations.records import Record, Records, Rejection, Result
 from revetl.destinations.secret_values import names_of_secrets, secrets_in
 from revetl.destinations.verdicts import Verdict, verdict
+from revetl.rendering import FilledIn
 
 __all__ = [
     "Asking",
@@ -35,6 +48,7 @@ __all__ = [
     "Flow",
     "Identifier",
     "Member",
+    "NotUnderstood",
     "Page",
     "Rate",
     "Reading",
@@ -79,6 +93,8 @@ class Destination(Checked):
     rate: ClassVar[Rate | None] = None
     identifiers: ClassVar[tuple[Identifier, ...]]
     statuses: ClassVar[Mapping[int, Verdict]] = {}
+    understood: ClassVar[tuple[Understood, ...]] = ()
+    """What of the answers with a status of success is success, by call; whatever else is answered is not."""
     cleared: ClassVar[Any] = None
     """What unsets a field there, for `null: clear`."""
     can_set_if_empty: ClassVar[bool] = False
@@ -92,13 +108,29 @@ class Destination(Checked):
     """Whether it looks for a person by every identifier it is given; a sync without `identifiers` then sends
     each whose column the audience has."""
 
+    account_fields: ClassVar[tuple[str, ...]] = ()
+    """The keys of its configuration, none of them secret, that name the account it delivers to."""
+    container_fields: ClassVar[tuple[str, ...]] = ()
+    """The keys that name what in the account it delivers to, besides the audience."""
+    url_is_secret: ClassVar[bool] = False
+    """Whether the path of its address may hold a token."""
+
     type: str
     base_url: str
+    targets: tuple[str, ...] = ()
     max_in_flight: Annotated[int, Field(ge=1, le=256)] = 8
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
     timeout: Annotated[float, Field(gt=0)] = 30.0
+    deadline: Annotated[float, Field(gt=0)] | None = None
+    """Seconds for a request and its whole answer; four times `timeout` without it."""
+    max_pause: Annotated[float, Field(ge=0)] = 300.0
+    """Seconds that a run waits because it is told to, with nothing accepted meanwhile, before it ends."""
+    max_response_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
+    """The largest answer that is held in memory."""
     retries: Annotated[int, Field(ge=0)] = 5
     phone_region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
+    _project: str | None = PrivateAttr(default=None)
+    _filled_in: tuple[FilledIn, ...] = PrivateAttr(default=())
 
     def upsert(self, records: Records) -> Flow:
         """Create or update people with their fields; says nothing of any audience."""
@@ -141,6 +173,27 @@ class Destination(Checked):
         """What the configuration says that an audience is called there."""
         return None
 
+    def uses_audience(self, mode: str) -> bool:
+        """Whether a mode delivers to an audience that has an id of its own."""
+        return True
+
+    def delivers_to(self, audience: str, mode: str, base_url: str | None = None) -> dict[str, str]:
+        """Where it delivers an audience to, by name: its type, host and path (`base_url` without secrets,
+        where it is not the usual one), and what there is of account, container and the audience's id."""
+        found = {"type": self.type}
+        usual = type(self).model_fields["base_url"].default
+        if self.base_url != usual:
+            found |= address_of(base_url or self.base_url, hides_path=self.url_is_secret)
+        else:
+            found["host"] = "the usual one"
+        for kind, names in (("account", self.account_fields), ("container", self.container_fields)):
+            values = [f"{name} {value}" for name in names if (value := getattr(self, name, None)) is not None]
+            if values:
+                found[kind] = ", ".join(values)
+        if self.uses_audience(mode) and (known := self.audience_of(audience)) is not None:
+            found["audience"] = known
+        return found
+
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         """What has to be known of the destination before anything is sent, asked once a run: gives `whole`
         with it. `fields` are the mapped ones, with the engine's types of their values. Raises Refused, in a
@@ -163,6 +216,23 @@ class Destination(Checked):
         """The same, with the paths in its configuration that are relative taken from `root`."""
         return self
 
+    def known_from(self, project: str | None, filled_in: Iterable[FilledIn] = ()) -> Self:
+        """The same, which knows the project that it is of, and what of its configuration is not written in
+        revetl.yml."""
+        made = self.model_copy()
+        made._project, made._filled_in = project, tuple(filled_in)
+        return made
+
+    @property
+    def project(self) -> str | None:
+        """The project that it is configured in."""
+        return self._project
+
+    @property
+    def filled_in(self) -> tuple[FilledIn, ...]:
+        """The values of its configuration that come from elsewhere than revetl.yml."""
+        return self._filled_in
+
     def connection_options(self) -> Mapping[str, Any]:
         """What its requests are carried with, where they go to another place than a web address."""
         return {}
@@ -175,6 +245,29 @@ class Destination(Checked):
         """What a response means for its batch: by its status, unless the tool says it in the body."""
         return verdict(response.status_code, self.statuses)
 
+    def heard(self, response: httpx.Response) -> tuple[Verdict, str | None]:
+        """What a response means for its batch; and where it would be success, why it is not one of the tool's
+        answers after all, in words."""
+        try:
+            judged = self.judge(response)
+        except UNLIKE:
+            judged = verdict(response.status_code, {})
+            return judged, "JSON of another form" if judged is Verdict.PASS else None
+        return judged, self.misread(response) if judged is Verdict.PASS else None
+
+    def misread(self, response: httpx.Response) -> str | None:
+        """Why an answer is not one that is understood as success; None where it is, or is an error that the
+        flow reads."""
+        entry = entry_of(response.request, self.understood)
+        if entry is None or not response.is_success:
+            return None
+        return misread(response, entry.shape)
+
+    def is_repeatable(self, request: httpx.Request) -> bool:
+        """Whether a request whose answer was not understood can be sent again without effect."""
+        entry = entry_of(request, self.understood)
+        return entry is None or entry.again
+
     def charge(self, request: httpx.Request) -> int:
         """How much of `charged_in` a request costs."""
         return 0
@@ -186,7 +279,9 @@ class Destination(Checked):
 
     def unusable(self, record: Record) -> str | None:
         """Why nobody can be found by a record's identifiers; None when somebody can."""
-        if self._alone.isdisjoint(record.identifiers):
+        if not any(
+            name in self._alone and value not in (None, "") for name, value in record.identifiers.items()
+        ):
             return "it has no identifier the destination knows people by"
         return None
 
@@ -199,6 +294,11 @@ class Destination(Checked):
         """Why a record cannot be sent in a mode, as a part of `whole`; None when it can. For tools that say
         nothing of what they drop."""
         return self.unusable(record)
+
+    @property
+    def upsert_joins(self) -> bool:
+        """Whether an upsert puts people into the audience, as where it is all that there is."""
+        return type(self).add is Destination.add
 
     @property
     def can_read(self) -> bool:
@@ -321,4 +421,4 @@ class Destination(Checked):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value of the configuration, to be kept out of whatever is shown."""
-        return tuple(secrets_in(self))
+        return tuple(dict.fromkeys((*secrets_in(self), *secret_parts(self._filled_in))))

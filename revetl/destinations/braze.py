@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import urlencode
 
 import httpx
+import orjson
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.base import Attribute, Batch, Flow, Identifier, Rate, Records, Rejection, Result
 from revetl.destinations.braze_users import MOST_OBJECTS, Kind, Told, arrays, by_kind, happenings, refused
 from revetl.destinations.braze_workspace import BrazeWorkspace
@@ -17,16 +19,30 @@ from revetl.destinations.values import COUNTRY, GENDER
 
 LESS = {"email_subscribe": ("unsubscribed",), "push_subscribe": ("unsubscribed",), "subscription_groups": ()}
 
+UNDERSTOOD = (
+    Understood(
+        "POST /users/track",
+        {
+            "message": ("success", "queued"),
+            "errors?": [{"type": str, "index": int, "input_array?": str}],
+        },
+    ),
+    Understood("POST /users/delete", {"deleted": int}),
+    Understood("POST /v2/subscription/status/set", {"message": "success"}),
+    Understood("GET /subscription/status/get", {"status": dict}),
+)
+
 
 class Braze(BrazeWorkspace):
     """Attributes of Braze users by external id; a mirrored audience is a boolean custom attribute of its
     name, or a subscription group, which nobody is put into who has left it."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=MOST_OBJECTS)
     rate: ClassVar[Rate | None] = Rate(requests=3_000, per_seconds=3)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("external_id", column="user_id"),
-        Identifier("email", column="email"),
+        Identifier("email", column="email", checked="email"),
         Identifier("phone", column="phone"),
         Identifier("braze_id", column="braze_id"),
         Identifier("alias_name", column="alias_name"),
@@ -40,6 +56,11 @@ class Braze(BrazeWorkspace):
     )
 
     type: Literal["braze"]
+
+    def is_repeatable(self, request: httpx.Request) -> bool:
+        # Attributes can be set twice; an event or a purchase has no id, and would be there twice.
+        told = orjson.loads(request.content) if request.url.path.endswith("/users/track") else {}
+        return told.keys().isdisjoint(("events", "purchases"))
 
     def upsert(self, records: Records) -> Flow:
         return self.attributes(records, {})

@@ -69,16 +69,12 @@ class BrazeWorkspace(HasAudiences):
         return super().unusable(record)
 
     def find_audience(self, audience: str) -> Asking[str | None]:
-        # An attribute is there as soon as somebody has it.
-        return None if self.in_groups else audience
-        yield
-
-    def create_audience(self, audience: str) -> Asking[str]:
         if self.in_groups:
             raise Refused(
                 f"Braze's API makes no subscription groups: make one in its dashboard, and set its id as "
                 f"audiences: {{{audience}: ID}}."
             )
+        # An attribute is there as soon as somebody has it.
         return audience
         yield
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
 from pydantic import Field
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.triggered import Run, Triggered
 
 UNDER_WAY = frozenset({"queued", "working"})
 
+UNDERSTOOD = (
+    Understood("POST /syncs/*/trigger", {"data": {"sync_run_id": (int, str)}}, again=False),
+    Understood("GET /sync_runs/*", {"data": dict}),
+    Understood("GET /syncs/*/sync_runs", {"data": [{"status": str}]}),
+    Understood("GET /syncs", {"data": list}),
+)
+
 
 class Census(Triggered):
     """A sync of a Census workspace, by its id."""
+
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
 
     type: Literal["census"]
     base_url: Annotated[str, Field(pattern="^https?://")] = "https://app.getcensus.com/api/v1"

@@ -9,6 +9,7 @@ import httpx
 from pydantic import BeforeValidator, SecretStr
 from pydantic import Field as Checks
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.base import Asking, Attribute, Identifier, Record, Records, Refused, Verdict
 from revetl.destinations.declared import looked_up_by
 from revetl.destinations.metadata import DATE, MOMENT, NUMBER, TEXT
@@ -23,11 +24,23 @@ KINDS = {
 LISTS = {"email": "emails", "phone": "phones"}
 LEAD_NAME = "lead_name"
 
+UNDERSTOOD = (
+    Understood("POST /data/search/", {"data": [{"id": str}]}),
+    Understood("POST /contact/", {"id": str}, again=False),
+    Understood("POST /lead/", {"id": str}, again=False),
+    Understood("POST /activity/*", {"id": str}, again=False),
+    Understood("GET /custom_field_schema/contact/", {"fields": [{"id": str, "name": str}]}),
+    Understood("PUT /custom_field/contact/*", {"id": str}),
+    Understood("GET /contact/*", {"id": str}),
+    Understood("PUT /contact/*", {"id": str}),
+)
+
 
 class Close(PersonByPerson):
     """Contacts of Close by email, or a field of one's own; an audience is a choice of a contact field that
     takes several. Somebody new gets a lead of their own."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     statuses: ClassVar[Mapping[int, Verdict]] = {404: Verdict.BISECT}
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
     known_fields: ClassVar[tuple[Attribute, ...]] = (
@@ -35,6 +48,7 @@ class Close(PersonByPerson):
         Attribute(LEAD_NAME, "company"),
     )
     joins_alone: ClassVar[bool] = True
+    container_fields: ClassVar[tuple[str, ...]] = ("audience_field",)
 
     type: Literal["close"]
     api_key: SecretStr

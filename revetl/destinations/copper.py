@@ -10,6 +10,7 @@ import httpx
 from pydantic import AliasChoices, SecretStr
 from pydantic import Field as Checks
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.base import (
     Asking,
     Attribute,
@@ -27,15 +28,26 @@ from revetl.destinations.people import Field, Person, PersonByPerson
 
 FIND = "/people/fetch_by_email"
 
+UNDERSTOOD = (
+    Understood("POST /people/fetch_by_email", {"id": int}),
+    Understood("POST /people/search", [{"id": int}]),
+    Understood("PUT /people/*", {"id": int}),
+    Understood("POST /activities", {"id": int}, again=False),
+    Understood("GET /custom_field_definitions", [{"id": int, "name": str}]),
+    Understood("GET /account", {"id": int}),
+)
+
 
 class Copper(PersonByPerson):
     """People of Copper by email, or a custom field; an audience is a tag of its name."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     rate: ClassVar[Rate | None] = Rate(requests=180, per_seconds=60)
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
     known_fields: ClassVar[tuple[Attribute, ...]] = tuple(
         Attribute(name, name, required=name == "name") for name in (*PLAIN, *LISTS, *ADDRESS)
     )
+    container_fields: ClassVar[tuple[str, ...]] = ("audience_field",)
 
     type: Literal["copper"]
     access_token: Annotated[SecretStr, Checks(validation_alias=AliasChoices("access_token", "api_key"))]

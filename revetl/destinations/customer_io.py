@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
+from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import (
     Asking,
     Attribute,
@@ -25,11 +26,20 @@ from revetl.destinations.metadata import MOMENT
 
 OBJECT_BYTES = 32_000
 
+UNDERSTOOD = (
+    Understood("POST /api/v2/batch", {"errors?": [{"batch_index": int}]}),
+    Understood("POST /api/v1/segments/*", (EMPTY, dict)),
+    Understood("GET /v1/segments", {"segments": [{"id": (int, str), "name": str}]}),
+    Understood("POST /v1/segments", {"segment": {"id": (int, str)}}),
+    Understood("GET /api/v1/accounts/region", dict),
+)
+
 
 class CustomerIo(CustomerIoApi):
     """People of Customer.io by id, email or its own id; an audience is a manual segment of its name. Nobody
     is subscribed who unsubscribed."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000, bytes=500_000)
     rate: ClassVar[Rate | None] = Rate(requests=100)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
@@ -39,6 +49,7 @@ class CustomerIo(CustomerIoApi):
     )
     cleared: ClassVar[Any] = ""
     known_fields: ClassVar[tuple[Attribute, ...]] = (Attribute("created_at", "created_at", MOMENT),)
+    account_fields: ClassVar[tuple[str, ...]] = ("site_id",)
 
     type: Literal["customer_io"]
     on_delete: Literal["delete", "suppress"] = "delete"

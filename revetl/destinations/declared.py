@@ -26,14 +26,15 @@ class Rate:
 class Identifier:
     """A name the destination knows people by, and the column it is taken from unless a sync says else.
     `hashed` names the rule (`revetl.normalising.RULES`) by which values are normalised and then hashed,
-    `normalised` the one by which they are only normalised. `alone` is whether somebody can be found by it
-    without any other."""
+    `normalised` the one by which they are only normalised, `checked` the one whose format they must have
+    while they are sent as they are. `alone` is whether somebody can be found by it without any other."""
 
     name: str
     column: str
     hashed: str | None = None
     normalised: str | None = None
     alone: bool = True
+    checked: str | None = None
 
 
 def looked_up_by(field: str, usual: tuple[Identifier, ...]) -> tuple[Identifier, ...]:

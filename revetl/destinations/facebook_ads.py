@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import BeforeValidator
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Records, Result
 from revetl.destinations.facebook import FacebookGraph
@@ -15,10 +16,18 @@ from revetl.destinations.facebook import FacebookGraph
 OWN = ("EXTERN_ID", "EMAIL", "PHONE", "MADID")
 LIMITED_DATA_USE = [f"DATA_PROCESSING_OPTIONS{part}" for part in ("", "_COUNTRY", "_STATE")]
 
+UNDERSTOOD = (
+    Understood("* /users", {"num_received": int, "num_invalid_entries?": int}),
+    Understood("GET /customaudiences", {"data": [{"id": str, "name": str}], "paging?": dict}),
+    Understood("POST /customaudiences", {"id": str}, again=False),
+    Understood("GET *", dict),
+)
+
 
 class FacebookAds(FacebookGraph, AdAudience):
     """People of a Custom Audience of an ad account, by as many keys as there are of each, hashed."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=10_000)
     smallest: ClassVar[int | None] = 100
     identifiers: ClassVar[tuple[Identifier, ...]] = (
@@ -39,6 +48,7 @@ class FacebookAds(FacebookGraph, AdAudience):
         Identifier("DOBM", column="birth_month", hashed="birth_month", alone=False),
         Identifier("DOBD", column="birth_day", hashed="birth_day", alone=False),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("ad_account_id",)
 
     type: Literal["facebook_ads"]
     ad_account_id: Annotated[str, BeforeValidator(lambda given: str(given).removeprefix("act_"))]

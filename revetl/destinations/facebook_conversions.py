@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import Field
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.base import Batch, Flow, Identifier
 from revetl.destinations.facebook import FacebookGraph
 from revetl.destinations.moments import since_epoch, too_old
@@ -40,10 +41,16 @@ TOO_BROAD = (
 """What Meta refuses to find somebody by, where there is no more."""
 LONGEST_AGO, LONGEST_AGO_IN_STORE = timedelta(days=7), timedelta(days=62)
 
+UNDERSTOOD = (
+    Understood("POST /events", {"events_received": int}),
+    Understood("GET *", {"id": str}),
+)
+
 
 class FacebookConversions(FacebookGraph, WithholdsPersonalData):
     """Events of a pixel or dataset, of people by as many keys as there are of each, hashed."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000)
     matches_by_all: ClassVar[bool] = True
     named_is_allowed: ClassVar[bool] = False
@@ -73,6 +80,7 @@ class FacebookConversions(FacebookGraph, WithholdsPersonalData):
         Identifier("page_scoped_user_id", column="facebook_page_user_id"),
         Identifier("ctwa_clid", column="ctwa_clid"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("pixel_id",)
 
     type: Literal["facebook_conversions"]
     pixel_id: Annotated[str, Field(coerce_numbers_to_str=True)]

@@ -12,6 +12,7 @@ import httpx
 import orjson
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
+from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import Asking, Batch, Destination, Flow, Identifier, Records, Refused, Result
 from revetl.destinations.declared import looked_up_by
 from revetl.destinations.delivered_rows import row_types, rows_of
@@ -32,9 +33,17 @@ def _address(path: Any) -> Any:
     return local.as_uri() if local.is_absolute() else f"file:{quote(local.as_posix())}"
 
 
+UNDERSTOOD = (
+    Understood("PUT *", (EMPTY, dict)),
+    Understood("GET *", {"files": list}),
+    Understood("HEAD *", EMPTY),
+)
+
+
 class File(Destination):
     """Rows of who joined, changed and left, or of all who are in, in files; a folder a run."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=100_000)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("user_id", column="user_id"),

@@ -33,9 +33,23 @@ class Refused(Exception):
     """Raised in a flow when a response, whatever its status, means that nothing will be accepted."""
 
 
+class AudienceMissing(Exception):
+    """Raised in `prepare` when the audience is not there, and nobody is held in it whatever the state says.
+    With `everything`, nothing else that the sync has delivered is there either."""
+
+    def __init__(self, audience: str, *, everything: bool = False) -> None:
+        super().__init__(audience)
+        self.audience = audience
+        self.everything = everything
+
+
 class Unfinished(Exception):
     """Raised in a flow when a job was taken, and did not say in time what became of it: the outcome of its
     records is unknown, and they are sent again with the next run."""
+
+
+class NotUnderstood(Exception):
+    """Raised in a flow for an answer that is not one of its tool's: what became of its records is unknown."""
 
 
 def object_of(response: httpx.Response, *keys: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
+from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier, Refused, Verdict
 from revetl.destinations.fullstory_jobs import ImportJobs
 from revetl.destinations.personal_data import WithholdsPersonalData
@@ -17,11 +18,25 @@ from revetl.destinations.records import Record, Records, Result
 PROPERTY = re.compile("[A-Za-z][A-Za-z0-9_]{0,511}")
 LONGEST_UID = 256
 
+UNDERSTOOD = (
+    Understood("POST /v2/*/batch", {"job": {"id": str}}),
+    Understood(
+        "GET /v2/*/batch/*/errors", {"results?": [dict], "next_page_token?": str, "total_records": (str, int)}
+    ),
+    Understood(
+        "GET /v2/*/batch/*",
+        {"job": {"status": ("PROCESSING", "COMPLETED", "FAILED", "CANCELLED")}, "errors?": int},
+    ),
+    Understood("DELETE /v2/users*", (EMPTY, dict)),
+    Understood("GET /me", dict),
+)
+
 
 class FullStory(ImportJobs, WithholdsPersonalData):
     """Properties and events of Fullstory's users by uid, in import jobs; a mirrored audience is a boolean
     property of its name, of which Fullstory's own segments can be made."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=50_000)
     known_fields: ClassVar[tuple[Attribute, ...]] = (
         Attribute("display_name", "name"),

@@ -8,6 +8,7 @@ import httpx
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from revetl.destinations import google_data_manager, google_jobs
+from revetl.destinations.answers import Understood
 from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import (
     Asking,
@@ -29,14 +30,28 @@ AccountId = Annotated[
 Url = Annotated[str, Field(pattern="^https?://")]
 Consent = Literal["GRANTED", "DENIED"]
 
+UNDERSTOOD = (
+    Understood("POST /offlineUserDataJobs:create", {"resourceName": str}),
+    Understood("POST :addOperations", {"partialFailureError?": dict}),
+    Understood("POST :run", {"name": str}),
+    Understood("POST /googleAds:search", {"results?": [dict]}),
+    Understood("POST /userLists:mutate", {"results": [{"resourceName": str}]}, again=False),
+    Understood("POST /v1/audienceMembers:*", {"requestId": str}),
+    Understood("GET /userLists", {"userLists?": [{"id": (str, int)}]}),
+    Understood("POST /userLists", {"id": (str, int)}, again=False),
+    Understood("GET /userLists/*", {"sizeInfo?": dict}),
+)
+
 
 class GoogleAds(RefreshesToken, AdAudience):
     """People of a Customer Match list of Google Ads: by hashed email, phone and address, or by ids of your
     own, or by mobile advertising ids."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=50_000)
     smallest: ClassVar[int | None] = 100
     identifiers: ClassVar[tuple[Identifier, ...]] = IDENTIFIERS["CONTACT_INFO"]
+    account_fields: ClassVar[tuple[str, ...]] = ("customer_id",)
 
     type: Literal["google_ads"]
     api: Literal["google_ads", "data_manager"] = "google_ads"
@@ -68,6 +83,11 @@ class GoogleAds(RefreshesToken, AdAudience):
                 "developer_token is missing. Add it, or set api: data_manager, which needs none."
             )
         return self
+
+    def delivers_to(self, audience: str, mode: str, base_url: str | None = None) -> dict[str, str]:
+        """Both APIs keep the same lists of the same account."""
+        found = super().delivers_to(audience, mode, base_url)
+        return {**found, "host": "the usual one"} if self.base_url == google_data_manager.BASE_URL else found
 
     @property
     def through(self) -> Api:

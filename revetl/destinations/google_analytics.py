@@ -12,6 +12,7 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations import google_analytics_rules as rules
+from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Verdict, object_of
 from revetl.destinations.moments import MICROSECONDS, since_epoch, too_old
 from revetl.destinations.personal_data import WithholdsPersonalData
@@ -23,11 +24,18 @@ LONGEST_AGO = timedelta(hours=72)
 STREAMS = {"measurement_id": "client_id", "firebase_app_id": "app_instance_id"}
 """What names a stream, and what it knows an instance of it by."""
 
+UNDERSTOOD = (
+    # It has no id of events, and drops no double.
+    Understood("POST /mp/collect", EMPTY, again=False),
+    Understood("POST /debug/mp/collect", {"validationMessages": list}),
+)
+
 
 class GoogleAnalytics(WithholdsPersonalData):
     """User properties and events of the browsers or app instances of a GA4 data stream; a mirrored audience
     is a boolean user property of its name."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=25, bytes=130_000)
     matches_by_all: ClassVar[bool] = True
     named_is_allowed: ClassVar[bool] = False
@@ -39,6 +47,7 @@ class GoogleAnalytics(WithholdsPersonalData):
         Identifier("app_instance_id", column="app_instance_id"),
         Identifier("user_id", column="user_id", alone=False),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("measurement_id", "firebase_app_id")
 
     type: Literal["google_analytics"]
     api_secret: SecretStr

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
+from revetl.destinations.answers import ACKNOWLEDGED, EMPTY, Understood
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Refused, Verdict
 from revetl.destinations.basic import basic
 from revetl.destinations.personal_data import WithholdsPersonalData
@@ -18,17 +19,26 @@ LONGEST_IDENTITY, LONGEST_EVENT = 255, 1_024
 RESERVED = frozenset({"id", "user_id"})
 """Names that no user property may have, in any case."""
 
+UNDERSTOOD = (
+    Understood("POST /api/add_user_properties", (EMPTY, ACKNOWLEDGED, dict)),
+    Understood("POST /api/track", (EMPTY, ACKNOWLEDGED, dict)),
+    Understood("POST /auth_token", {"access_token": str}),
+    Understood("POST /user_deletion", {"status": str}),
+)
+
 
 class Heap(WithholdsPersonalData):
     """User properties and events of Heap by identity; a mirrored audience is a boolean user property of its
     name, of which Heap's own segments can be made."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000)
     rate: ClassVar[Rate | None] = Rate(requests=15, per_seconds=60)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("identity", column="user_id"),
         Identifier("user_id", column="heap_user_id"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("app_id",)
 
     type: Literal["heap"]
     app_id: Annotated[str, Field(coerce_numbers_to_str=True)]

@@ -7,16 +7,24 @@ from typing import Annotated, ClassVar, Literal
 import httpx
 from pydantic import Field
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.base import Asking, Rate, Refused
 from revetl.destinations.triggered import Run, Triggered
 
 DONE = frozenset({"success", "warning"})
 FAILED = frozenset({"failed", "cancelled", "interrupted", "aborted"})
 
+UNDERSTOOD = (
+    Understood("POST /syncs/*/trigger", {"id": (str, int)}, again=False),
+    Understood("GET /syncs/*/runs", {"data": [{"status": str}]}),
+    Understood("GET /syncs", {"data": [dict]}),
+)
+
 
 class Hightouch(Triggered):
     """A sync of Hightouch, by its id or its slug."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     rate: ClassVar[Rate | None] = Rate(requests=200, per_seconds=10)
 
     type: Literal["hightouch"]

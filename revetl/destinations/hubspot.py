@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
+from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier, Rate, Refused, Verdict
 from revetl.destinations.hubspot_batch import same, value_of
 from revetl.destinations.hubspot_object import STANDARD, HubSpotObject, kinds_of
@@ -18,10 +19,28 @@ from revetl.destinations.records import Records, Result
 
 TYPE_IDS = {"contacts": "0-1", "companies": "0-2"}
 
+UNDERSTOOD = (
+    Understood("POST /crm/v3/objects/*/batch/*", {"results": [{"id": (str, int)}], "errors?": [dict]}),
+    Understood(
+        "PUT /crm/v3/lists/*/memberships/*",
+        tuple(
+            {name: list}
+            for name in ("recordsIdsAdded", "recordIdsAdded", "recordIdsRemoved", "recordsIdsRemoved")
+        ),
+    ),
+    Understood("GET /crm/v3/lists/object-type-id/*", {"list": {"listId": (str, int)}}),
+    Understood("POST /crm/v3/lists", {"list": {"listId": (str, int)}}),
+    Understood("POST /events/v3/send/batch", EMPTY),
+    Understood("GET /events/v3/event-definitions/*", {"properties": [{"name": str, "type": str}]}),
+    Understood("GET /crm/v3/properties/*/*", {"name": str}),
+    Understood("GET /crm/v3/properties/*", {"results": [{"name": str, "type": str}]}),
+)
+
 
 class HubSpot(HubSpotObject):
     """Contacts, companies or other records by a unique property; an audience is a list of them."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=100)
     rate: ClassVar[Rate | None] = Rate(requests=100, per_seconds=10)
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
@@ -33,6 +52,7 @@ class HubSpot(HubSpotObject):
     cleared: ClassVar[Any] = ""
     can_set_if_empty: ClassVar[bool] = True
     known_fields: ClassVar[tuple[Attribute, ...]] = STANDARD["contacts"]
+    container_fields: ClassVar[tuple[str, ...]] = ("object_type",)
 
     type: Literal["hubspot"]
     event_names: Mapping[str, str] = {}

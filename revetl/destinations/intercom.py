@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import httpx
 
+from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import (
     Asking,
     Attribute,
@@ -37,10 +38,26 @@ from revetl.destinations.people import Person
 MOST_METADATA = 10
 """The most fields of an event that are kept."""
 
+UNDERSTOOD = (
+    Understood("POST /contacts/search", {"data": [{"id": str}]}),
+    # Whoever is there already is answered with a conflict.
+    Understood("POST /contacts", {"id": str}),
+    Understood("GET /contacts/*", {"id": str}),
+    Understood("PUT /contacts/*", {"id": str}),
+    Understood("POST /contacts/*", {"id": str}),
+    Understood("DELETE /contacts/*", {"id": str}),
+    Understood("POST /events", (EMPTY, dict), again=False),
+    Understood("GET /tags", {"data": [{"id": str, "name": str}]}),
+    Understood("POST /tags", {"id": str}),
+    Understood("GET /data_attributes", {"data": [dict]}),
+    Understood("GET /me", dict),
+)
+
 
 class Intercom(IntercomWorkspace):
     """Contacts of Intercom by external id or email; an audience is a tag."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     rate: ClassVar[Rate | None] = Rate(requests=1_666, per_seconds=10)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("external_id", column="user_id"),
@@ -49,6 +66,7 @@ class Intercom(IntercomWorkspace):
     known_fields: ClassVar[tuple[Attribute, ...]] = tuple(
         Attribute(name, name, MOMENT if name in TIMES else TEXT) for name in (*PLAIN, *LESS)
     )
+    container_fields: ClassVar[tuple[str, ...]] = ("audience_field",)
 
     type: Literal["intercom"]
 

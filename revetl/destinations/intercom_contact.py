@@ -64,12 +64,20 @@ def sought(record: Record) -> dict[str, Any]:
 
 
 def same(found: list[dict[str, Any]], record: Record, role: str) -> list[Person]:
-    """Those of the contacts found who are a record's person, the likeliest first: who has the address and
-    another id is somebody else."""
-    known = record.identifiers.get("external_id")
+    """Those of the contacts found who are a record's person, the likeliest first: they have an identifier
+    that it has, and who has the address and another id is somebody else. What a contact has not, and what is
+    blank, is no match."""
+    asked = {name: str(value) for name, value in record.identifiers.items()}
+    known = asked.get("external_id")
     if known is not None:
-        found = [each for each in found if each.get("external_id") in (None, "", str(known))]
-    return sorted(found, key=lambda each: (each.get("external_id") != str(known), each.get("role") != role))
+        found = [each for each in found if each.get("external_id") in (None, "", known)]
+    found = [each for each in found if any(_has(each, name, value) for name, value in asked.items())]
+    return sorted(found, key=lambda each: (each.get("external_id") != known, each.get("role") != role))
+
+
+def _has(contact: Mapping[str, Any], name: str, value: str) -> bool:
+    held = str(contact.get(name) or "").strip()
+    return bool(held) and held.casefold() == value.strip().casefold()
 
 
 def is_tagged(person: Person, tag: str) -> bool:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Record, Records, Result, Verdict
 from revetl.destinations.flows import object_of
@@ -21,11 +22,23 @@ HOSTS = {"us": "https://api.iterable.com/api", "eu": "https://api.eu.iterable.co
 EMAIL = Identifier("email", column="email", normalised="email")
 USER_ID = Identifier("userId", column="user_id")
 
+UNDERSTOOD = (
+    Understood("POST /users/bulkUpdate", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    Understood("POST /lists/subscribe", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    Understood("POST /lists/unsubscribe", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    Understood("POST /events/trackBulk", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    Understood("DELETE /users/*", {"code": "Success"}),
+    Understood("GET /lists", {"lists": [{"id": int, "name": str, "listType": str}]}),
+    Understood("POST /lists", {"listId": int}, again=False),
+    Understood("GET /users/getFields", {"fields": dict}),
+)
+
 
 class IterableProject(HasAudiences):
     """Users of an Iterable project by email or user id; an audience is a static list. Nothing is written of
     what somebody is subscribed to."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000, bytes=4_000_000)
     rate: ClassVar[Rate | None] = Rate(requests=5)
     identifiers: ClassVar[tuple[Identifier, ...]] = (EMAIL, USER_ID)

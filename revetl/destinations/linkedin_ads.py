@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import BeforeValidator, Field
 
+from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Refused, Verdict, Wait
 from revetl.destinations.records import Record, Records, Result
@@ -36,13 +37,25 @@ ENDED = frozenset({"EXPIRED", "FAILED", "ERROR"})
 A_PAGE = 100
 Url = Annotated[str, Field(pattern="^https?://")]
 
+UNDERSTOOD = (
+    Understood("POST /rest/dmpSegments/*", {"elements": [{"status": int, "error?": dict}]}),
+    Understood("GET /rest/dmpSegments", {"elements": [{"id": (int, str), "name": str, "type": str}]}),
+    # The id of the segment is in a header.
+    Understood("POST /rest/dmpSegments", (EMPTY, dict), again=False),
+    Understood("GET /rest/dmpSegments/*", dict),
+    Understood("GET /rest/adAccounts/*", dict),
+)
+
 
 class LinkedinAds(RefreshesToken, AdAudience):
     """People of a DMP segment of an ad account, by hashed email or by name; or companies."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=5_000)
     identifiers: ClassVar[tuple[Identifier, ...]] = PEOPLE
     smallest: ClassVar[int | None] = 300
+    account_fields: ClassVar[tuple[str, ...]] = ("ad_account_id",)
+    container_fields: ClassVar[tuple[str, ...]] = ("segment_type",)
 
     type: Literal["linkedin_ads"]
     ad_account_id: Annotated[str, BeforeValidator(lambda given: str(given).removeprefix(ACCOUNT))]

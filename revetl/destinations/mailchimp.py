@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
+from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Records, Result, object_of
 from revetl.destinations.mailchimp_api import OWN, MailchimpApi, member_of, same, why
 from revetl.destinations.metadata import DATE, NUMBER, check_fields
@@ -15,16 +16,40 @@ KINDS = {"number": NUMBER, "date": DATE, "birthday": BIRTHDAY}
 """The kinds of values by the types of merge fields; any value will do for others."""
 ARCHIVED = "it is archived there, and not brought back. Unarchive it in Mailchimp"
 
+UNDERSTOOD = (
+    Understood(
+        "POST /segments/*",
+        {
+            "members_added": list,
+            "members_removed": list,
+            "errors?": [{"error": str, "email_addresses": list}],
+        },
+    ),
+    Understood("POST /segments", {"id": (int, str)}, again=False),
+    Understood("GET /segments", {"segments": [{"id": (int, str), "name": str}]}),
+    Understood("POST /actions/delete-permanent", EMPTY),
+    Understood("POST /members/*/events", EMPTY, again=False),
+    Understood("* /members/*", {"status": str}),
+    Understood("GET /merge-fields", {"merge_fields": [{"tag": str, "name": str}]}),
+    Understood(
+        "POST /3.0/lists/*", {"new_members": [dict], "updated_members": [dict], "errors?": [{"error": str}]}
+    ),
+    Understood("GET /3.0/lists/*", dict),
+)
+
 
 class Mailchimp(MailchimpApi):
     """Members of a list by email; an audience is a tag of its name. Nobody is subscribed who has a status."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=500)
     known_fields: ClassVar[tuple[Attribute, ...]] = (
         Attribute("FNAME", "first_name"),
         Attribute("LNAME", "last_name"),
         Attribute("PHONE", "phone"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("server",)
+    container_fields: ClassVar[tuple[str, ...]] = ("list_id",)
 
     type: Literal["mailchimp"]
     status_if_new: Literal["subscribed", "pending", "transactional", "unsubscribed"] | None = None

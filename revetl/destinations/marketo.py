@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import orjson
 
 from revetl.checking import Checked
+from revetl.destinations.answers import Understood
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Rate, Record, Records, Refused, Result
 from revetl.destinations.marketo_api import KINDS, MarketoApi, refusals
 from revetl.destinations.metadata import TEXT, check_fields
@@ -22,9 +23,29 @@ class ActivityType(Checked):
     primary: str
 
 
+UNDERSTOOD = (
+    Understood("GET /rest/v1/leads/describe2.json", {"success": True, "result": [{"fields": [dict]}]}),
+    Understood("GET /rest/v1/leads.json", {"success": True, "result": [{"id": int}]}),
+    Understood("POST /rest/v1/leads.json", {"success": True, "result": [dict]}),
+    Understood("* /rest/v1/lists/*/leads.json", {"success": True, "result": [{"id": int, "status": str}]}),
+    Understood(
+        "POST /rest/v1/activities/external.json", {"success": True, "result": [{"status": str}]}, again=False
+    ),
+    # Nothing found is told without a result, or as the error 702.
+    Understood(
+        "GET /rest/asset/v1/staticList/byName.json",
+        ({"success": True, "result?": [{"id": int}]}, {"success": False, "errors": [{"code": "702"}]}),
+    ),
+    Understood(
+        "POST /rest/asset/v1/staticLists.json", {"success": True, "result": [{"id": int}]}, again=False
+    ),
+)
+
+
 class Marketo(MarketoApi):
     """Leads of Marketo by email, or another field; an audience is a static list of its name."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=300, bytes=1_000_000)
     rate: ClassVar[Rate | None] = Rate(requests=100, per_seconds=20)
     can_set_if_empty: ClassVar[bool] = True

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.base import Batch, Flow, Identifier, Rate, Verdict, object_of
 from revetl.destinations.basic import basic
 from revetl.destinations.moments import MILLISECONDS, since_epoch
@@ -21,16 +22,25 @@ HOSTS = {
     "in": ("https://api-in.mixpanel.com", "https://in.mixpanel.com"),
 }
 
+UNDERSTOOD = (
+    Understood("POST /engage", (1, 0, {"status": (1, 0), "error?": str}, {"code": 200, "status": "OK"})),
+    Understood("POST /import", {"code": 200, "status": "OK"}),
+    Understood("POST /data-deletions/*", {"status": "ok"}),
+    Understood("* /api/app/*", dict),
+)
+
 
 class Mixpanel(WithholdsPersonalData):
     """Profiles and events of Mixpanel by distinct_id; a mirrored audience is a boolean property of its name,
     of which Mixpanel's own cohorts can be made."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=2_000, bytes=10_000_000, record_bytes=1_000_000)
     rate: ClassVar[Rate | None] = Rate(requests=15)
     cleared: ClassVar[Any] = UNSET
     can_set_if_empty: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("distinct_id", column="user_id"),)
+    account_fields: ClassVar[tuple[str, ...]] = ("project_id",)
 
     type: Literal["mixpanel"]
     project_token: Annotated[SecretStr, Field(validation_alias=AliasChoices("project_token", "token"))]

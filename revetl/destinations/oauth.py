@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import uuid
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ def _kept(file: Path | None) -> str | None:
 
 def _keep(file: Path, token: str) -> None:
     """Replace the file in one step, readable by its owner alone."""
-    passing = file.with_name(f"{file.name}.{os.getpid()}")
+    # Containers that share a folder may have one number for their processes.
+    passing = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
     passing.touch(mode=0o600)
     passing.write_text(token + "\n", encoding="utf-8")
     passing.replace(file)

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import httpx
 
+from revetl.destinations.answers import ACKNOWLEDGED, EMPTY, Understood
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Wait
 from revetl.destinations.metadata import check_fields
 from revetl.destinations.moments import too_old
@@ -24,10 +25,25 @@ from revetl.destinations.pendo_data import (
 from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.records import Record, Records, Result
 
+UNDERSTOOD = (
+    Understood(
+        "POST /api/v1/metadata/visitor/*",
+        {"total": int, "updated": int, "failed?": int, "missing?": list, "errors?": list},
+    ),
+    Understood("GET /api/v1/metadata/schema/visitor", dict),
+    Understood("PATCH /api/v1/segment/*", {"multistatus": [{"status": int}]}),
+    Understood("GET /api/v1/segment", [{"id": str, "name": str}]),
+    Understood("POST /api/v1/segment/upload", {"segmentId": str}, again=False),
+    Understood("POST /data/track", (EMPTY, ACKNOWLEDGED, dict), again=False),
+    Understood("POST /api/v1/bulkdelete/visitor", {"id": (str, int)}),
+    Understood("GET /api/v1/token/verify", dict),
+)
+
 
 class Pendo(PendoApi, WithholdsPersonalData):
     """Metadata and track events of Pendo's visitors; a mirrored audience is a segment of its name."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000)
     matches_by_all: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (
@@ -90,6 +106,9 @@ class Pendo(PendoApi, WithholdsPersonalData):
         about = {"name": audience, "visitors": [PLACEHOLDER]}
         answer = yield self.post("/api/v1/segment/upload", json=about)
         return str(answer.json()["segmentId"])
+
+    def uses_audience(self, mode: str) -> bool:
+        return mode == "mirror"
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         if mode in ("events", "audience_events"):

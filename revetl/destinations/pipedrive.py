@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import httpx
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.base import Asking, Attribute, Identifier, Rate, Record, Records, Refused, Verdict
 from revetl.destinations.declared import looked_up_by
 from revetl.destinations.metadata import BOOLEAN, DATE, MOMENT, NUMBER, TEXT, TIME
@@ -24,10 +25,21 @@ KINDS = {
 LISTS = {"email": "emails", "phone": "phones"}
 LABELS = "label_ids"
 
+UNDERSTOOD = (
+    Understood("GET /api/v2/persons/search", {"success": True, "data": {"items": [{"item": {"id": int}}]}}),
+    Understood("GET /api/v2/itemSearch/field", {"success": True, "data": [{"id": int}]}),
+    Understood("GET /api/v2/personFields", {"success": True, "data": [{"field_code": str}]}),
+    Understood("POST /api/v2/personFields/*", {"success": True, "data": [{"id": int}]}, again=False),
+    Understood("GET /api/v2/persons/*", {"success": True, "data": {"id": int}}),
+    Understood("PATCH /api/v2/persons/*", {"success": True, "data": {"id": int}}),
+    Understood("POST /api/v2/*", {"success": True, "data": {"id": int}}, again=False),
+)
+
 
 class Pipedrive(PipedriveApi):
     """Persons of Pipedrive by email, or a field of one's own; an audience is a label of its name."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     rate: ClassVar[Rate | None] = Rate(requests=20, per_seconds=2)
     statuses: ClassVar[Mapping[int, Verdict]] = {404: Verdict.BISECT}
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
@@ -37,6 +49,7 @@ class Pipedrive(PipedriveApi):
         Attribute("marketing_status", "marketing_status"),
         Attribute("add_time", "add_time", MOMENT),
     )
+    container_fields: ClassVar[tuple[str, ...]] = ("audience_field",)
 
     type: Literal["pipedrive"]
     lookup_field: str = "email"

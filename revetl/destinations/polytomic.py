@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
 from pydantic import Field
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.triggered import Run, Triggered
 
 OVER = frozenset({"completed", "errors", "failed", "canceled", "interrupted"})
 FAILED = frozenset({"failed", "canceled", "interrupted"})
 
+UNDERSTOOD = (
+    Understood("POST /executions", {"data": {"id": str}}),
+    Understood("GET /executions/*", {"data": {"status": str}}),
+    Understood("GET /executions", {"data": [{"status": str}]}),
+    Understood("GET /api/me", {"data": dict}),
+)
+
 
 class Polytomic(Triggered):
     """A sync of Polytomic by its id: a model sync, or a bulk sync."""
+
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
 
     type: Literal["polytomic"]
     kind: Literal["model", "bulk"] = "model"

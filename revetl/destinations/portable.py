@@ -8,11 +8,18 @@ BOOLEAN, WHOLE, FLOAT, TEXT = "boolean", "bigint", "double", "text"
 DATE, MOMENT, DOCUMENT = "date", "timestamp", "json"
 
 _NESTED = re.compile(r"[\[<]|^(struct|map|array|record|variant|object|super|json|union|list|row)")
+_WIDE = {
+    "hugeint": "decimal(38,0)",
+    "int128": "decimal(38,0)",
+    "ubigint": "decimal(20,0)",
+    "uint64": "decimal(20,0)",
+}
+"""Whole numbers that a bigint does not hold; DuckDB's sum of whole numbers is the first."""
 _DECIMAL = re.compile(r"^(?:decimal|numeric|number|dec)\((\d+)(?:,\s*(\d+))?\)")
 _WORDS = (
     (BOOLEAN, r"^bool|^bit$"),
     (FLOAT, r"^(double|float|real|decimal|numeric|number|bignumeric|dec)"),
-    (TEXT, r"^(interval|uhugeint|hugeint|ubigint|time( |$|\()|timetz)"),
+    (TEXT, r"^(interval|uhugeint|uint128|time( |$|\()|timetz)"),
     (WHOLE, r"^(u?(big|small|tiny|medium)?int|u?int\d*$|long$|short$|byteint$)"),
     (MOMENT, r"^(timestamp|datetime|smalldatetime)"),
     (DATE, r"^date$"),
@@ -25,6 +32,8 @@ def portable_type(engine_type: str) -> str:
     lower = engine_type.strip().lower()
     if _NESTED.search(lower):
         return DOCUMENT
+    if lower in _WIDE:
+        return _WIDE[lower]
     if found := _DECIMAL.match(lower):
         digits, scale = min(int(found[1]), 38), int(found[2] or 0)
         return f"decimal({digits},{scale})"

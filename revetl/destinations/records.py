@@ -14,8 +14,7 @@ class Record(NamedTuple):
     8601 in UTC; `problem` is why the record cannot be put into any request; `event` is what it is tracked as,
     where each record of its sync has a name of its own for it. `instead` are the records that a function made
     of it, which are sent in its place, each but the first with a number of its own (`part`); `later` is why
-    it is left to the next run. `invalid` names the identifiers that were left out, as their values are not
-    valid."""
+    it is left to the next run; `invalid` says which of its identifiers are none."""
 
     key: str
     identifiers: Mapping[str, Any]
@@ -37,7 +36,8 @@ class Records:
     `set_if_empty` names fields that must not overwrite a value; `at` is when the run began, in ISO 8601.
     `audience_id` is what the destination calls the audience, and `fields` what it calls the mapped fields,
     where it has names of its own for them; `kinds` are the kinds of values that they take (metadata.py), by
-    the names of the sync."""
+    the names of the sync. Where `creates` is false, an audience that is not there is not created but said to
+    be missing (AudienceMissing): the state holds members of it."""
 
     sync: str
     audience: str
@@ -49,6 +49,7 @@ class Records:
     happens_again: bool = False
     at: str | None = None
     audience_id: str = ""
+    creates: bool = True
     fields: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str | None] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+from revetl.destinations.answers import EMPTY, FILE, Understood
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier, Records, Refused
 from revetl.destinations.salesforce_bulk import result_of
 from revetl.destinations.salesforce_object import STANDARD, Name, SalesforceObject, unless_set
@@ -15,14 +16,31 @@ MEMBERS = ("Lead", "Contact", "Account")
 NO_CAMPAIGN = frozenset({"INVALID_CROSS_REFERENCE_KEY", "MALFORMED_ID"})
 POWERS = {"insert": ("createable",), "update": ("updateable",), "events": ("createable",)}
 
+ROW = {"success": bool, "errors?": [dict], "id?": str}
+UNDERSTOOD = (
+    Understood("PATCH /composite/sobjects*", [ROW]),
+    Understood("DELETE /composite/sobjects", [ROW]),
+    Understood("POST /composite/sobjects", [ROW], again=False),
+    Understood("GET /query*", {"records": [dict], "done": bool}),
+    Understood("GET /describe", {"fields": [{"name": str}]}),
+    Understood("POST /sobjects/Campaign", {"id": str}, again=False),
+    Understood("GET /jobs/ingest/*Results", FILE),
+    Understood("PUT /jobs/ingest/*/batches", EMPTY),
+    Understood("POST /jobs/ingest", {"id": str}),
+    Understood("* /jobs/ingest/*", {"state": str}),
+    Understood("GET /limits", dict),
+)
+
 
 class Salesforce(SalesforceObject):
     """Records of an object by an external id; an audience is a campaign, and they are its members."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=200)
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("external_id_field", column="user_id"),)
     can_set_if_empty: ClassVar[bool] = True
     known_fields: ClassVar[tuple[Attribute, ...]] = STANDARD["Contact"]
+    container_fields: ClassVar[tuple[str, ...]] = ("object",)
 
     type: Literal["salesforce"]
     member_status: str | None = None

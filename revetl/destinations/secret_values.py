@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import get_args
 
 from pydantic import BaseModel, SecretStr
 
-SENSITIVE = re.compile(
-    "auth|key|token|secret|signature|cookie|pass|pwd|credential|connection_string", re.IGNORECASE
-)
-"""Names of headers, and of options of connections, whose values are not shown."""
+from revetl.redaction import SENSITIVE
+
+__all__ = ["SENSITIVE", "names_of_secrets", "secrets_in"]
 
 
 def names_of_secrets(model: type[BaseModel]) -> list[str]:

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+from revetl.destinations.answers import ACKNOWLEDGED, Understood
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Record, Records, Refused, Result
 from revetl.destinations.segment_api import SegmentApi
 from revetl.destinations.segment_messages import BEFORE, Message, alias, happened, saved
 
 IDS_A_REGULATION = 5_000
 
+UNDERSTOOD = (
+    # RudderStack answers with a word.
+    Understood("POST /v1/batch", (ACKNOWLEDGED, {"success": True})),
+    Understood("POST /regulations", {"data": {"regulateId": str}}),
+)
+
 
 class Segment(SegmentApi):
     """`identify` calls, or `group` calls of accounts, with the mapped traits and, for a mirrored audience, a
     boolean trait of its name."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("userId", column="user_id"),
         Identifier("anonymousId", column="anonymous_id"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
+from revetl.destinations.answers import EMPTY, FILE, Understood
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Records, Refused, Result
 from revetl.destinations.metadata import DATE, NUMBER, check_fields
 from revetl.destinations.sendgrid_api import AT_ONCE, CONTACTS, SendGridApi
@@ -13,12 +14,27 @@ from revetl.destinations.sendgrid_contacts import Contact, contact_of, named_in,
 
 KINDS = {"Date": DATE, "Number": NUMBER}
 """The kinds of values by the types of custom fields; any value will do for a text."""
+UNDERSTOOD = (
+    Understood("PUT /v3/marketing/contacts", {"job_id": str}),
+    Understood("GET /v3/marketing/contacts/imports/*", {"status": str, "results?": dict}),
+    Understood("POST /v3/marketing/contacts/search/*", {"result": dict}),
+    Understood("DELETE /v3/marketing/lists/*", (EMPTY, dict)),
+    Understood("DELETE /v3/marketing/contacts", {"job_id": str}),
+    Understood("GET /v3/marketing/lists", {"result": [{"id": str, "name": str}]}),
+    Understood("POST /v3/marketing/lists", {"id": str}, again=False),
+    Understood(
+        "GET /v3/marketing/field_definitions", {"reserved_fields": [{"name": str}], "custom_fields?": [dict]}
+    ),
+    # The file of a job's errors is at a store.
+    Understood("GET *", FILE),
+)
 
 
 class SendGrid(SendGridApi):
     """Contacts of SendGrid by email, or another of their identifiers; an audience is a list of its name.
     Unsubscribes are kept elsewhere there, and are not touched."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=30_000, bytes=6_000_000)
     cleared: ClassVar[Any] = ""
     can_set_if_empty: ClassVar[bool] = True
@@ -30,6 +46,7 @@ class SendGrid(SendGridApi):
         Attribute("postal_code", "postal_code"),
         Attribute("country", "country"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("on_behalf_of",)
 
     type: Literal["sendgrid"]
 

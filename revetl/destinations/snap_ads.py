@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import Field
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import (
     Asking,
@@ -24,10 +25,25 @@ from revetl.destinations.refreshing import RefreshesToken
 ACCOUNTS = "https://accounts.snapchat.com"
 FOR_EVER = 9_999
 
+UNDERSTOOD = (
+    Understood("* /segments/*/users", {"request_status": "SUCCESS"}),
+    Understood(
+        "GET /adaccounts/*/segments",
+        {"request_status": "SUCCESS", "segments": [{"segment": {"id": str, "name": str}}]},
+    ),
+    Understood(
+        "POST /adaccounts/*/segments",
+        {"request_status": "SUCCESS", "segments": [{"segment": {"id": str}}]},
+        again=False,
+    ),
+    Understood("GET *", {"request_status": "SUCCESS"}),
+)
+
 
 class SnapAds(RefreshesToken, AdAudience):
     """People of a segment of an ad account, by the hash of each of their ids; one kind of id a request."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=100_000)
     rate: ClassVar[Rate | None] = Rate(requests=10)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
@@ -35,6 +51,7 @@ class SnapAds(RefreshesToken, AdAudience):
         Identifier("PHONE_SHA256", column="phone", hashed="e164_digits"),
         Identifier("MOBILE_AD_ID_SHA256", column="mobile_ad_id", hashed="lower"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("ad_account_id",)
 
     type: Literal["snap_ads"]
     ad_account_id: str

@@ -11,17 +11,27 @@ from urllib.parse import quote
 import httpx
 from pydantic import BeforeValidator, Field, model_validator
 
+from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import Asking, Batch, Destination, Flow, Identifier, Record, Records, Result
 from revetl.destinations.declared import looked_up_by
-from revetl.destinations.flows import Refused
+from revetl.destinations.flows import AudienceMissing, Refused
 from revetl.destinations.metadata import BOOLEAN, check_fields, kind_of
 from revetl.destinations.portable import MOMENT, TEXT, portable_type
 from revetl.destinations.table_rows import EVENT, events_of, keys_of, rows_by_columns
+
+_WHERE = ("type", "port", "account", "project", "database", "dbname", "catalog", "dataset", "schema", "path")
+"""What of a connection says where it leads to."""
+UNDERSTOOD = (
+    Understood("POST *", (EMPTY, dict)),
+    Understood("PUT *", (EMPTY, dict)),
+    Understood("GET *", {"columns?": dict}),
+)
 
 
 class Sql(Destination):
     """People as rows of a table in any warehouse that revetl can open, by one MERGE a batch."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=5_000, bytes=8_000_000)
     can_set_if_empty: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (
@@ -29,6 +39,7 @@ class Sql(Destination):
         Identifier("email", column="email"),
         Identifier("phone", column="phone"),
     )
+    container_fields: ClassVar[tuple[str, ...]] = ("table",)
 
     type: Literal["sql"]
     connection: Mapping[str, Any]
@@ -75,6 +86,11 @@ class Sql(Destination):
         ):
             return self
         return self.model_copy(update={"connection": {**self.connection, "path": str(root.resolve() / path)}})
+
+    def delivers_to(self, audience: str, mode: str, base_url: str | None = None) -> dict[str, str]:
+        there = {name: str(self.connection[name]) for name in _WHERE if self.connection.get(name)}
+        named = ", ".join(f"{name} {value.partition('?')[0]}" for name, value in there.items())
+        return {**super().delivers_to(audience, mode, base_url), "account": named}
 
     def connection_options(self) -> Mapping[str, Any]:
         return self.connection
@@ -131,6 +147,8 @@ class Sql(Destination):
         if there is None:
             if not self.create:
                 raise Refused(f"there is no table {self.table}. Make it, or set create: true.")
+            if not whole.creates:
+                raise AudienceMissing(self.table, everything=True)
             yield self.request("PUT", address, json={"columns": wanted})
             there = wanted
         mapped = {**dict.fromkeys(own, ""), **fields}

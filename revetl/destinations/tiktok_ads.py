@@ -10,6 +10,7 @@ import httpx
 import orjson
 from pydantic import BeforeValidator, Field, SecretStr
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import (
     Asking,
@@ -30,10 +31,21 @@ REFUSED = frozenset({40_001, 40_003, 40_006, 40_007, 40_009, 40_010, 40_013, 40_
 NO_AUDIENCE = re.compile("audience.*(exist|belong|permission|found)", re.IGNORECASE)
 LONGEST_NAME, SHORTENED = 70, 67
 
+UNDERSTOOD = (
+    Understood("POST /segment/mapping/", {"code": 0}),
+    Understood(
+        "GET /dmp/custom_audience/list/",
+        {"code": 0, "data": {"list": [{"audience_id": str, "name": str}], "page_info": {"total_page": int}}},
+    ),
+    Understood("POST /segment/audience/", {"code": 0, "data": {"audience_id": str}}, again=False),
+    Understood("GET *", {"code": 0, "data": dict}),
+)
+
 
 class TikTokAds(AdAudience):
     """People of an audience segment of an advertiser, by the hash of each of their ids."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=10_000)
     smallest: ClassVar[int | None] = 1_000
     rate: ClassVar[Rate | None] = Rate(requests=10)
@@ -43,6 +55,7 @@ class TikTokAds(AdAudience):
         Identifier("IDFA_SHA256", column="idfa", hashed="lower"),
         Identifier("AAID_SHA256", column="aaid", hashed="lower"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("advertiser_id",)
 
     type: Literal["tiktok_ads"]
     access_token: SecretStr
@@ -122,8 +135,8 @@ class TikTokAds(AdAudience):
         said = object_of(response)
         code = said.get("code")
         if not isinstance(code, int):
-            # A page of a proxy's, or of another server.
-            return Verdict.FATAL if response.is_success else super().judge(response)
+            # Whether a success is one of TikTok's, its shape tells.
+            return super().judge(response)
         if code == 0:
             return Verdict.PASS
         if code in LIMITED:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import Field, SecretStr
 
+from revetl.destinations.answers import Understood
 from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import (
     Asking,
@@ -23,10 +24,18 @@ from revetl.destinations.base import (
 from revetl.destinations.oauth1 import OAuth1
 from revetl.limits import quota_wait
 
+UNDERSTOOD = (
+    Understood("POST /custom_audiences/*/users", {"data": {"success_count": int}, "operation_errors?": list}),
+    Understood("GET /custom_audiences", {"data": [{"id": str, "name": str}]}),
+    Understood("POST /custom_audiences", {"data": {"id": str}}, again=False),
+    Understood("GET *", {"data": dict}),
+)
+
 
 class TwitterAds(AdAudience):
     """People of a Custom Audience of an ad account, by the hash of each of their ids."""
 
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=2_500, bytes=5_000_000)
     rate: ClassVar[Rate | None] = Rate(requests=1_500, per_seconds=60)
     smallest: ClassVar[int | None] = 100
@@ -38,6 +47,7 @@ class TwitterAds(AdAudience):
         Identifier("device_id", column="mobile_ad_id", hashed="lower"),
         Identifier("partner_user_id", column="partner_user_id", normalised="text"),
     )
+    account_fields: ClassVar[tuple[str, ...]] = ("account_id",)
 
     type: Literal["twitter_ads"]
     consumer_key: SecretStr

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Reading
 from revetl.destinations.records import Records, Result
-from revetl.destinations.webhook_contract import page_of, rejected_by
+from revetl.destinations.webhook_contract import page_of, rejected_by, unreadable
 from revetl.destinations.webhook_requests import Operation, WebhookRequests
 from revetl.destinations.webhook_template import NoAddress
 
@@ -63,6 +63,15 @@ class Webhook(WebhookRequests):
             return Result(rejected=dict.fromkeys(range(len(records)), str(error)))
         response = yield request
         return Result(rejected=rejected_by(response, records))
+
+    def misread(self, response: httpx.Response) -> str | None:
+        """Any body will do that is empty, a text or JSON; but a page is somebody else's, and `rejected` has
+        to be readable."""
+        return unreadable(response, response.request.method == "GET")
+
+    def is_repeatable(self, request: httpx.Request) -> bool:
+        # A batch that is sent again has the id it had.
+        return True
 
     @property
     def can_read(self) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import orjson
 
-from revetl.destinations.base import Member, Page, Refused
+from revetl.destinations.answers import is_page
+from revetl.destinations.base import Member, NotUnderstood, Page, Refused
 from revetl.destinations.records import Record, Records, Rejection
 
 
@@ -87,18 +88,52 @@ def _member(row: Any) -> Member:
     return Member({"id": person}, fields)
 
 
+def unreadable(response: httpx.Response, is_reading: bool) -> str | None:
+    """Why an answer that accepts a batch cannot be read: it is a page for people, JSON that was cut off, or
+    its `rejected` is not a list of objects with an `id`. None where it can."""
+    content = response.content.strip()
+    if is_page(response):
+        return "an HTML page"
+    if is_reading or not content:
+        return None
+    try:
+        answer: Any = orjson.loads(content)
+    except ValueError:
+        is_json = "json" in response.headers.get("content-type", "") or content.startswith(b"{")
+        return "JSON that was cut off" if is_json else None
+    rejected = answer.get("rejected") if isinstance(answer, dict) else None
+    if rejected is None or (isinstance(rejected, list) and all(map(_names_somebody, rejected))):
+        return None
+    return 'JSON whose "rejected" is not a list of {"id": …, "reason": …}'
+
+
+def _names_somebody(row: Any) -> bool:
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("id"), str | int | float)
+        and not isinstance(row["id"], bool)
+        and isinstance(row.get("reason"), str | int | float | None)
+        and isinstance(row.get("field"), str | None)
+    )
+
+
 def rejected_by(response: httpx.Response, records: Records) -> dict[int, Rejection]:
-    """The ids of the optional `rejected` in the body, as indexes. A body that is not JSON says nothing."""
+    """The ids of the optional `rejected` in the body, as indexes. A body that is not JSON says nothing.
+    Raises NotUnderstood for one that is not of the batch: somebody was rejected, and it is not known who."""
     try:
         answer: Any = orjson.loads(response.content)
-        refused = {
-            str(row["id"]): Rejection(str(row.get("reason") or "no reason given"), row.get("field"))
-            for row in answer["rejected"]
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except ValueError:
         return {}
+    rows = (answer.get("rejected") or ()) if isinstance(answer, dict) else ()
+    refused = {
+        str(row["id"]): Rejection(str(row.get("reason") or "no reason given"), row.get("field"))
+        for row in rows
+    }
+    places = {str(record.identifiers["id"]): index for index, record in enumerate(records)}
+    if strangers := [person for person in refused if person not in places]:
+        raise NotUnderstood(f'its "rejected" names {strangers[0]}, who is not in the batch')
     return {
-        index: refused[identifier]
+        index: refused[person]
         for index, record in enumerate(records)
-        if (identifier := str(record.identifiers["id"])) in refused
+        if (person := str(record.identifiers["id"])) in refused
     }

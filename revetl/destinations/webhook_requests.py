@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
 import orjson
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
+from revetl.destinations.addresses import address_of
 from revetl.destinations.base import Batch, Refused, Verdict
 from revetl.destinations.records import Records
 from revetl.destinations.webhook_access import WebhookAccess
@@ -40,6 +41,13 @@ class WebhookRequests(WebhookAccess):
     urls: Mapping[Operation, str] = {}
     success: tuple[Annotated[int, Field(ge=100, le=599)], ...] = ()
     batch_size: Annotated[int, Field(ge=1)] = 1_000
+
+    url_is_secret: ClassVar[bool] = True
+
+    def delivers_to(self, audience: str, mode: str, base_url: str | None = None) -> dict[str, str]:
+        found = super().delivers_to(audience, mode, base_url)
+        others = sorted({address_of(url)["host"] for url in self.urls.values()})
+        return {**found, "container": f"urls at {', '.join(others)}"} if others else found
 
     @field_validator("success", mode="before")
     @classmethod

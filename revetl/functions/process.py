@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +26,8 @@ HANDLERS = {"identify": "on_identify", "track": "on_track", "group": "on_group",
 
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 1.0
+_TURNS = 2
+"""How often a record is asked about when answers are out of step."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,22 @@ class _Died(Exception):
     """The process ended, or did not answer in time."""
 
 
+class _OutOfStep(Exception):
+    """What was read is not the answer to the record that was asked about."""
+
+
 @dataclass
 class Function:
     """A function of a project, by the configuration of a sync. Its process starts with the first record, and
-    ends with this object; one that dies of a record is started anew for the next."""
+    ends with this object; one that dies of a record is started again for the next. Records are numbered, and
+    so are their answers: a process that answers out of step is replaced, and the record is asked about again.
+    """
 
     root: Path
     config: FunctionConfig
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _rest: bytes = field(default=b"", init=False)
+    _number: int = field(default=0, init=False)
 
     @property
     def path(self) -> Path:
@@ -88,48 +99,70 @@ class Function:
 
     def __call__(self, record: Mapping[str, Any]) -> Outcome:
         """What it makes of a record. Raises UsageError where it cannot be loaded."""
-        if self._process is None:
-            self._start()
-        asked = {"handler": HANDLERS[record["type"]], "record": record}
-        try:
-            answer = self._asked(orjson.dumps(asked) + b"\n", self.config.timeout + _GRACE_SECONDS)
-        except _Died as death:
-            self._stop()
-            return Outcome(rejected=f"{self.called}: {death}")
+        for _ in range(_TURNS):
+            if self._process is None:
+                self._start()
+            try:
+                return self._outcome(self._asked(record))
+            except _Died as death:
+                self._stop()
+                return Outcome(rejected=f"{self.called}: {death}")
+            except _OutOfStep:
+                # A copy of the process, or the function itself, has answered besides: who knows for whom.
+                self._stop()
+        return Outcome(rejected=f"{self.called}: answers more than once for a record. Does it fork?")
+
+    def _outcome(self, answer: Mapping[str, Any]) -> Outcome:
         if "records" in answer:
             return Outcome(tuple(answer["records"]))
-        words = {"drop": "dropped", "reject": "rejected", "retry": "later"}
-        ((said, why),) = answer.items()
-        return Outcome(**{words[said]: why.replace(str(self.path), self.called)})
+        why = {name: str(text).replace(str(self.path), self.called) for name, text in answer.items()}
+        if not why.keys() & {"drop", "reject", "retry"}:
+            raise _OutOfStep
+        return Outcome(dropped=why.get("drop"), rejected=why.get("reject"), later=why.get("retry"))
 
     def _start(self) -> list[str]:
         command = [sys.executable, "-m", "revetl.functions.worker", str(self.path)]
         limits = [str(self.config.timeout), str(self.config.memory)]
         self._process = process = subprocess.Popen(  # noqa: S603  the interpreter that runs this
-            [*command, *limits], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [*command, *limits],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # A group of its own, so that what the function forks ends with it.
+            start_new_session=True,
         )
         self._rest = b""
-        weakref.finalize(self, process.kill)
+        weakref.finalize(self, _end_group, process)
         try:
             said = self._read(_START_SECONDS)
-        except _Died as death:
+        except (_Died, _OutOfStep) as death:
             self._stop()
-            raise UsageError(f"{self.called}: {death} as it was loaded.") from None
+            raise UsageError(
+                f"{self.called}: {str(death) or 'wrote to its answers'} as it was loaded."
+            ) from None
         if "error" in said:
             self._stop()
             raise UsageError(f"{said['error'].replace(str(self.path), self.called)}. Mend it there.")
         handlers: list[str] = said["handlers"]
         return handlers
 
-    def _asked(self, line: bytes, seconds: float) -> dict[str, Any]:
+    def _asked(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a record. Raises _OutOfStep for one to another record."""
         assert self._process is not None
         assert self._process.stdin is not None
+        self._number += 1
+        asked = {"number": self._number, "handler": HANDLERS[record["type"]], "record": record}
         try:
-            self._process.stdin.write(line)
+            self._process.stdin.write(orjson.dumps(asked) + b"\n")
             self._process.stdin.flush()
         except OSError:
             raise _Died(self._end()) from None
-        return self._read(seconds)
+        answer = self._read(self.config.timeout + _GRACE_SECONDS)
+        if answer.get("number") != self._number:
+            raise _OutOfStep
+        if self._rest:
+            # This answer is right, and there is another one already that nobody asked for.
+            self._stop()
+        return answer
 
     def _read(self, seconds: float) -> dict[str, Any]:
         assert self._process is not None
@@ -144,7 +177,12 @@ class Function:
                     raise _Died(self._end())
                 self._rest += more
         line, _, self._rest = self._rest.partition(b"\n")
-        answer: dict[str, Any] = orjson.loads(line)
+        try:
+            answer: Any = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            raise _OutOfStep from None
+        if not isinstance(answer, dict):
+            raise _OutOfStep
         return answer
 
     def _end(self) -> str:
@@ -153,6 +191,13 @@ class Function:
 
     def _stop(self) -> None:
         if self._process is not None:
-            self._process.kill()
+            _end_group(self._process)
             self._process.wait()
             self._process = None
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process, and whatever it has forked."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()

@@ -1,4 +1,5 @@
-"""The process that a project's function runs in: a record a line in, what became of it a line out.
+"""The process that a project's function runs in: a record a line in, what became of it a line out, with the
+number that the record came with.
 
 python -m revetl.functions.worker PATH SECONDS MEGABYTES
 """
@@ -50,9 +51,14 @@ def main(path: str, seconds: float, megabytes: int) -> None:
         answer(error=_told(error, path))
         return
     answer(handlers=[name for name in HANDLERS if callable(getattr(module, name, None))])
+    own = os.getpid()
     for line in sys.stdin:
         asked = json.loads(line)
-        answer(**_called(getattr(module, asked["handler"]), asked["record"], path, seconds, megabytes))
+        outcome = _called(getattr(module, asked["handler"]), asked["record"], path, seconds, megabytes)
+        if os.getpid() != own:
+            # The function has forked: the copy of this process must not answer a second time, nor read on.
+            os._exit(0)
+        answer(number=asked["number"], **outcome)
 
 
 def _called(

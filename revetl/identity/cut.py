@@ -79,7 +79,7 @@ def _identifier(workspace: Workspace, warehouse: Warehouse, asked: str) -> Ident
 
 def _seed_file(workspace: Workspace) -> Path:
     """The project's own `cut_edges.csv`, in the first of its seed paths when there is none yet."""
-    document = read_yaml(workspace.root / "dbt_project.yml")
+    document = read_yaml(workspace.root / "dbt_project.yml", unique=False)
     paths = document.get("seed-paths") or ["seeds"]
     folders = [workspace.root / path for path in ([paths] if isinstance(paths, str) else paths)]
     found = sorted(file for folder in folders for file in folder.rglob(f"{SEED}.csv"))

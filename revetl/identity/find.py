@@ -10,6 +10,7 @@ from sqlglot import exp
 from revetl.errors import UsageError, WarehouseError
 from revetl.project import Workspace
 from revetl.sql import statement, table
+from revetl.trimming import trimmed
 from revetl.warehouse import Warehouse
 
 _SHOWN = 5
@@ -95,7 +96,7 @@ def listed(found: Iterable[Identifier]) -> str:
 
 
 def _folded(value: str) -> list[str]:
-    return list(dict.fromkeys((value.strip(), value.lower(), value.strip().lower())))
+    return list(dict.fromkeys((trimmed(value), value.lower(), trimmed(value).lower())))
 
 
 def _rows(warehouse: Warehouse, graph: exp.Table, column: str, values: list[str]) -> list[Identifier]:

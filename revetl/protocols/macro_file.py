@@ -26,7 +26,7 @@ class MacroFile(ABC):
 
     def __init__(self, root: Path) -> None:
         self.source = root / self.source_name
-        project = read_yaml(root / "dbt_project.yml") or {}
+        project = read_yaml(root / "dbt_project.yml", unique=False) or {}
         folders = project.get("macro-paths") or ["macros"]
         self.shown = Path(folders[0]) / f"{self.macro_name}.sql"
         self.path = root / self.shown

@@ -11,6 +11,7 @@ from typing import Any
 
 from revetl.protocols.plan import DOCUMENTS
 from revetl.transformations import Transformation, at_path, first_of
+from revetl.trimming import trimmed
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))([.]0+)?")
@@ -73,7 +74,7 @@ def cast_value(value: Any, kind: str) -> Any:
     """A value of JSON as another type where it can be one; else as it is."""
     if value is None or isinstance(value, dict | list):
         return value
-    word = value.strip(" ") if isinstance(value, str) else json.dumps(value)
+    word = trimmed(value) if isinstance(value, str) else json.dumps(value)
     if kind == "string":
         return value if isinstance(value, str) else word
     if kind == "boolean":

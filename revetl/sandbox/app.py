@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from revetl.checking import check
 from revetl.errors import UsageError
@@ -20,7 +24,10 @@ from revetl.sandbox.apis import api_of
 from revetl.sandbox.apis.base import Answer, Call, Sent
 from revetl.sandbox.rules import Rule, Rules
 from revetl.sandbox.store import Held, Store
+from revetl.sandboxed import MISDIRECTED, PROJECT_HEADER, SANDBOX_HEADER, is_local
 
+_LONGEST_NUMBER = 15
+_PAGE = Answer(200, "<!DOCTYPE html><html><title>Sign in</title></html>")
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -38,15 +45,21 @@ def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = 
 
 class Sandbox:
     """The state of one sandbox, and the handlers of its routes. `secrets` are webhook secrets by
-    destination; a webhook without one takes any signature."""
+    destination; a webhook without one takes any signature. `project` is the id of the only project that may
+    sync to it; without it, all may."""
 
-    def __init__(self, rules: list[Rule], secrets: Mapping[str, str]) -> None:
+    def __init__(self, rules: list[Rule], secrets: Mapping[str, str], project: str | None) -> None:
+        self._project = project
         self.rules = Rules(rules)
         self.store = Store()
         self._secrets = secrets
 
     async def play(self, request: Request) -> Response:
         """Answer a request to a destination's API, by its rules and the misbehaviour in force."""
+        theirs = request.headers.get(PROJECT_HEADER)
+        if self._project is not None and theirs not in (None, self._project):
+            said = f"This sandbox belongs to the project {self._project}."
+            return _json({"error": said}, MISDIRECTED, {SANDBOX_HEADER: self._project})
         name = request.path_params["destination"]
         raw = await request.body()
         query = request.scope["query_string"].decode("latin-1")
@@ -68,8 +81,12 @@ class Sandbox:
             rejecting = [rule for rule in rules if rule.kind == "reject"]
             answer = api.apply(read, held, rejecting) if isinstance(read, Call) else read
         self._log(held, request, raw, call, answer)
+        if answer is _PAGE:
+            return Response(answer.body, 200, media_type="text/html")
         if any(rule.kind == "drop" for rule in rules):
             return Dropped()
+        if answer.body is None:
+            return Response(b"", answer.status, dict(answer.headers))
         if isinstance(answer.body, str):
             return Response(answer.body, answer.status, dict(answer.headers), media_type="text/csv")
         return _json(answer.body, answer.status, answer.headers)
@@ -79,6 +96,8 @@ class Sandbox:
         for rule in rules:
             if rule.kind == "drop" and rule.when == "before":
                 return Answer(0, None)
+            if rule.kind == "page":
+                return _PAGE
             if rule.status is not None and rule.kind in ("status", "reject"):
                 headers = {} if rule.retry_after is None else {"Retry-After": f"{rule.retry_after:g}"}
                 bad = next((i for i in call.ids if rule.kind == "reject" and rule.matches(i)), None)
@@ -105,7 +124,8 @@ class Sandbox:
 
     async def about(self, _: Request) -> Response:
         text = "A sandbox: it plays destinations' APIs, and nothing leaves it."
-        return _json({"revetl": text, "simulated": True, "destinations": self.store.names()})
+        about = {"revetl": text, "simulated": True, "destinations": self.store.names()}
+        return _json({**about, "project": self._project})
 
     async def members(self, request: Request) -> Response:
         return _json(self.store.of(request.path_params["destination"]).as_json())
@@ -114,7 +134,10 @@ class Sandbox:
         held = self.store.of(request.path_params["destination"])
         if request.method == "DELETE":
             held.log.clear()
-        since = int(request.query_params.get("since", 0))
+        asked = request.query_params.get("since", "0")
+        if not asked.isascii() or not asked.isdigit() or len(asked) > _LONGEST_NUMBER:
+            return _json({"error": f"since: '{asked}' is not the number of a request"}, 400)
+        since = int(asked)
         return _json([entry for entry in held.log if entry["seq"] > since])
 
     async def misbehave(self, request: Request) -> Response:
@@ -142,17 +165,67 @@ def read_rules(text: str | bytes) -> list[Rule]:
     return [check(Rule, rule, "misbehave") for rule in (found if isinstance(found, list) else [found])]
 
 
-def create_app(rules: list[Rule] | None = None, secrets: Mapping[str, str] | None = None) -> Starlette:
-    """The sandbox as an ASGI application; see docs/sandbox.md for its routes."""
-    sandbox = Sandbox(rules or [], secrets or {})
+class Control:
+    """Lets only programs and pages of this machine at the control routes: not a page of the web that a
+    browser here shows, by whatever name it calls this address (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        host, origin = f"http://{headers.get('host', '')}", headers.get("origin")
+        refused = None
+        # Nobody but this machine has an address in numbers for a name.
+        if not (self._is_ours(host) or _is_address(host)):
+            refused = f"Host '{headers.get('host', '')}' is not a name of this sandbox; see --allow-host"
+        elif origin is not None and origin != host and not self._is_ours(origin):
+            refused = f"Origin '{origin}' may not steer this sandbox; see --allow-host"
+        app = self._app if refused is None else _json({"error": refused}, 403)
+        await app(scope, receive, send)
+
+    def _is_ours(self, address: str) -> bool:
+        host = _host_of(address)
+        return host in self._hosts or (host != "" and is_local(host))
+
+
+def _host_of(address: str) -> str:
+    try:
+        return (urlsplit(address).hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_address(url: str) -> bool:
+    try:
+        ipaddress.ip_address(_host_of(url))
+    except ValueError:
+        return False
+    return True
+
+
+def create_app(
+    rules: list[Rule] | None = None,
+    secrets: Mapping[str, str] | None = None,
+    project: str | None = None,
+    hosts: Iterable[str] = (),
+) -> Starlette:
+    """The sandbox as an ASGI application; see docs/sandbox.md for its routes. `project` is the only one that
+    may sync to it, and `hosts` are what it is called besides the names of this machine."""
+    sandbox = Sandbox(rules or [], secrets or {}, project)
+    control = [
+        Route("/health", sandbox.about),
+        Route("/members/{destination}", sandbox.members),
+        Route("/requests/{destination}", sandbox.requests, methods=["GET", "DELETE"]),
+        Route("/misbehave", sandbox.misbehave, methods=["GET", "POST", "DELETE"]),
+        Route("/reset", sandbox.reset, methods=["POST"]),
+    ]
+    guarded = [Middleware(Control, hosts=frozenset(host.lower() for host in hosts))]
     return Starlette(
         routes=[
-            Route("/", sandbox.about),
-            Route("/_/health", sandbox.about),
-            Route("/_/members/{destination}", sandbox.members),
-            Route("/_/requests/{destination}", sandbox.requests, methods=["GET", "DELETE"]),
-            Route("/_/misbehave", sandbox.misbehave, methods=["GET", "POST", "DELETE"]),
-            Route("/_/reset", sandbox.reset, methods=["POST"]),
+            Route("/", sandbox.about, middleware=guarded),
+            Mount("/_", routes=control, middleware=guarded),
             Route("/{destination}", sandbox.play, methods=_METHODS),
             Route("/{destination}/{path:path}", sandbox.play, methods=_METHODS),
         ]

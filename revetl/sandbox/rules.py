@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-import re
+from functools import lru_cache
 from typing import Annotated, Literal
 
+import re2
 from pydantic import Field, field_validator
 
 from revetl.checking import Checked
@@ -18,10 +19,11 @@ class Rule(Checked):
     `status`: answer `status` (with `retry_after`) and apply nothing. `slow`: wait `seconds` first. `drop`:
     close the connection without an answer, `before` or `after` the request was applied. `reject`: refuse
     the records whose id matches `pattern` for `reason`; with a `status`, refuse any request that has one.
+    `page`: answer 200 with an HTML page, as a proxy that wants a sign-in does, and apply nothing.
     """
 
     destination: str = "*"
-    kind: Literal["status", "slow", "drop", "reject"]
+    kind: Literal["status", "slow", "drop", "reject", "page"]
     status: int | None = None
     retry_after: float | None = None
     seconds: Annotated[float, Field(ge=0)] = 1.0
@@ -35,14 +37,28 @@ class Rule(Checked):
     @classmethod
     def _compiles(cls, value: str) -> str:
         try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"'{value}' is no regular expression: {error}") from None
+            _compiled(value)
+        except re2.error as error:
+            said = error.args[0]
+            words = said.decode(errors="replace") if isinstance(said, bytes) else said
+            raise ValueError(
+                f"'{value}' is not a regular expression of RE2, which has no backreferences and no "
+                f"lookaround: {words}"
+            ) from None
         return value
 
     def matches(self, record_id: str) -> bool:
         """Whether a record's id is one that the rule is about."""
-        return re.search(self.pattern, record_id) is not None
+        return _compiled(self.pattern).search(record_id) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re2._Regexp:
+    """RE2 takes time in proportion to the text, and bounded memory, whatever the pattern."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = 1 << 20
+    return re2.compile(pattern, options)
 
 
 class Rules:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import uvicorn
@@ -27,23 +27,36 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _server(rules: list[Rule] | None, secrets: Mapping[str, str] | None) -> uvicorn.Server:
-    app = create_app(rules, secrets)
+def _server(
+    rules: list[Rule] | None,
+    secrets: Mapping[str, str] | None,
+    project: str | None,
+    hosts: Iterable[str] = (),
+) -> uvicorn.Server:
+    app = create_app(rules, secrets, project, hosts)
     return uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_keep_alive=60))
 
 
-def serve(listener: socket.socket, rules: list[Rule] | None = None) -> None:
-    """Serve until interrupted."""
-    _server(rules, None).run(sockets=[listener])
+def serve(
+    listener: socket.socket,
+    rules: list[Rule] | None = None,
+    project: str | None = None,
+    hosts: Iterable[str] = (),
+) -> None:
+    """Serve until interrupted; `project` and `hosts` as `create_app` has them."""
+    _server(rules, None, project, hosts).run(sockets=[listener])
 
 
 @contextmanager
 def running_sandbox(
-    rules: list[Rule] | None = None, secrets: Mapping[str, str] | None = None, port: int = 0
+    rules: list[Rule] | None = None,
+    secrets: Mapping[str, str] | None = None,
+    port: int = 0,
+    project: str | None = None,
 ) -> Iterator[str]:
     """A sandbox in a thread, and its base URL."""
     listener = listen("127.0.0.1", port)
-    server = _server(rules, secrets)
+    server = _server(rules, secrets, project)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

@@ -131,8 +131,11 @@ def cut_batches(
 
 
 def _unfit(destination: Destination, mode: str, whole: Records, record: Record) -> str | None:
-    why = destination.unfit(mode, whole, record)
-    return f"{why} ({record.invalid})" if why and record.invalid else why
+    """Why a record cannot be sent, with the values for which nobody can be found by it."""
+    wrong = destination.unfit(mode, whole, record)
+    if wrong is None or record.invalid is None:
+        return wrong
+    return f"{wrong}: {record.invalid}"
 
 
 def begun(destination: Destination, mode: str, cut: Cut) -> Cut:

@@ -15,11 +15,12 @@ def sending(diff: Diff, operation: str, run_id: str, limit: int | None = None) -
             """
             select :operation as operation, c.key as key, c.row_hash as row_hash,
                 :identifiers as identifiers, :fields as fields, coalesce(c.origin, :run_id) as origin,
-                c.cause as cause, c.caused_at as caused_at
+                c.cause as cause, c.caused_at as caused_at, :invalid as invalid
             from :changes as c inner join :model as a on :key = c.key
             where c.operation in (:operation, :also)
             """,
             **diff.parts(),
+            invalid=diff.invalid(),
             operation=operation,
             run_id=run_id,
             also="rekey" if operation == "add" else operation,
@@ -45,7 +46,7 @@ def leaving(diff: Diff, run_id: str, limit: int | None = None) -> exp.Expr:
             """
             select 'remove' as operation, c.key as key, s.row_hash as row_hash,
                 :kept as identifiers, s.fields as fields, coalesce(c.origin, :run_id) as origin,
-                c.cause as cause, c.caused_at as caused_at
+                c.cause as cause, c.caused_at as caused_at, cast(null as varchar) as invalid
             from :changes as c inner join :held as s on s.key = c.key and s.sync = :sync
             where c.operation in ('remove', 'rekey') and (:free)
             """,
@@ -62,7 +63,8 @@ def forgotten() -> exp.Expr:
     """The keys to drop from the state, once the members who hold their identifiers are delivered."""
     return statement(
         """
-        select operation, key, row_hash, '' as identifiers, '' as fields, '' as origin, cause, caused_at
+        select operation, key, row_hash, '' as identifiers, '' as fields, '' as origin, cause, caused_at,
+            cast(null as varchar) as invalid
         from :changes as c where operation = 'forget'
         """,
         changes=CHANGES,

@@ -11,12 +11,13 @@ apply to a sync is not joined. Yes and no are 1 and 0: T-SQL has no boolean colu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from revetl.sql import column, select, statement
+from revetl.sync.late import CHANGED
 from revetl.sync.membership import LEFT_OUT
 
 if TYPE_CHECKING:
@@ -37,8 +38,16 @@ class Asked:
 
 
 def changes_of(diff: Diff, asked: Asked) -> exp.Query:
-    """The query of `revetl_changes`, as `diff` describes it."""
+    """The query of `revetl_changes`, as `diff` describes it; where identifiers are late, of what
+    `revetl_changed` has."""
     query = _Changes(diff, asked).query()
+    assert isinstance(query, exp.Query)
+    return query
+
+
+def changed_of(diff: Diff, asked: Asked) -> exp.Query:
+    """The query of `revetl_changed`: the changed keys, of which nothing is decided yet."""
+    query = _Changes(diff, asked).changed()
     assert isinstance(query, exp.Query)
     return query
 
@@ -47,6 +56,32 @@ def changes_of(diff: Diff, asked: Asked) -> exp.Query:
 class _Changes:
     diff: Diff
     asked: Asked
+    is_made: bool = False
+
+    def changed(self) -> exp.Expr:
+        return self._filled(f"with {self._steps()} select * from changed")  # noqa: S608  as below
+
+    def _steps(self) -> str:
+        """Hash against hash; where identifiers are late, it is made already."""
+        if self.diff.late and self.is_made:
+            return "changed as (select * from :changed as c)"
+        return f"""
+            audience as (select :key as key, :row_hash as row_hash from :members as a),
+            held as (select {self._held_columns()} from :held as s where sync = :sync),
+            changed as ({self._changed()})
+        """  # noqa: S608  as below
+
+    def _filled(self, template: str, **parts: object) -> exp.Expr:
+        return statement(
+            template,
+            **self.diff.parts(),
+            members=self.diff.members.relation,
+            row_hash=self.diff.warehouse.row_hash(self.diff.hashed),
+            left_out=LEFT_OUT,
+            hash_by=self.diff.hash_by,
+            changed=CHANGED,
+            **parts,
+        )
 
     def query(self) -> exp.Expr:
         waiting = (
@@ -55,17 +90,17 @@ class _Changes:
             if self.asked.waiting
             else "operation"
         )
-        return statement(
+        # No field that is mapped tells the records apart. A field that is mapped no longer tells nothing.
+        touched = "and not (:touched)" if self._rehashes else ""
+        return replace(self, is_made=True)._filled(
             f"""
-            with audience as (select :key as key, :row_hash as row_hash from :model as a),
-            held as (select {self._held_columns()} from :held as s where sync = :sync),
-            changed as ({self._changed()}),
+            with {replace(self, is_made=True)._steps()},
             looked_at as (:looked_at),
             judged as (
                 select key, row_hash, held, origin, cause, caused_at, is_free, suppressed_at, refused,
                     refused_hash,
                     case
-                        when operation = 'update' and is_same = 1 then 'rehash'
+                        when operation = 'update' and is_same = 1 {touched} then 'rehash'
                         when held = 1 and operation <> 'remove' and is_renamed = 1 then 'rekey'
                         when operation = 'remove' and is_free = 0 then 'forget'
                         else operation
@@ -83,12 +118,13 @@ class _Changes:
                 case when {waiting} in ('remove', 'rekey') then is_free else 0 end as is_sent
             from judged
             """,  # noqa: S608  the pieces are constants of this module
-            **self.diff.parts(),
-            row_hash=self.diff.warehouse.row_hash(self.diff.hashed),
-            left_out=LEFT_OUT,
-            hash_by=self.diff.hash_by,
             looked_at=self._looked_at(),
+            touched=self.diff.differs(),
         )
+
+    @property
+    def _rehashes(self) -> bool:
+        return self.asked.otherwise and not self.asked.full_refresh
 
     def _held_columns(self) -> str:
         columns = "key, row_hash"
@@ -157,7 +193,7 @@ class _Changes:
         """The changed keys with all that decides about them."""
         diff = self.diff
         by_identifiers = diff.removes and not diff.mapping.by_key and diff.has_state
-        rehashes = self.asked.otherwise and not self.asked.full_refresh
+        rehashes = self._rehashes
         lists = diff.suppressions() if diff.removes and diff.has_state else []
         query = select(
             """
@@ -167,19 +203,19 @@ class _Changes:
             from changed as c
             """,
             is_same=_one_if(self._is_same() if rehashes else None),
-            is_renamed=_one_if(
-                statement("s.identifiers <> :identifiers", **diff.parts()) if by_identifiers else None
-            ),
+            is_renamed=_one_if(diff.renamed() if by_identifiers else None),
             is_free=_one_if(self._is_free()) if by_identifiers else exp.convert(1),
             suppressed_at=_first_since(len(lists)),
             refused=statement("r.operation" if self.asked.waiting else "cast(null as varchar)"),
             refused_hash=statement("r.row_hash" if self.asked.waiting else "cast(null as bigint)"),
         )
+        if rehashes:
+            query = query.select(*diff.compared())
         if by_identifiers or rehashes or lists:
             query = _joined(query, diff.held, "s", "s.sync = :sync and s.key = c.key", sync=diff.sync)
         if by_identifiers or rehashes:
             on = ":key = c.key and c.held = 1 and c.operation <> 'remove'"
-            query = _joined(query, diff.members.relation, "a", on, key=diff.key)
+            query = _joined(query, diff.model, "a", on, key=diff.key)
         if by_identifiers:
             for at, (text, holders) in enumerate(diff.holders()):
                 holding = exp.Subquery(this=holders)
@@ -192,14 +228,14 @@ class _Changes:
         return query
 
     def _is_same(self) -> exp.Expr:
-        """Another maker made the hash, and no field that is mapped tells the records apart. A field that is
-        mapped no longer tells nothing."""
+        """Another maker made the hash, and the identifiers are the same."""
         return statement(
-            "s.row_hash is not null and s.hash_by <> :hash_by and s.identifiers = :identifiers "
-            "and not (:touched)",
+            "s.row_hash is not null and s.hash_by <> :hash_by and not (:renamed)"
+            if self.diff.late
+            else "s.row_hash is not null and s.hash_by <> :hash_by and s.identifiers = :identifiers",
             **self.diff.parts(),
+            renamed=self.diff.renamed(),
             hash_by=self.diff.hash_by,
-            touched=exp.or_(statement("1 = 0"), *self.diff.differences().values()),
         )
 
     def _is_free(self) -> exp.Expr:

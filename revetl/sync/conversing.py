@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import httpx
-import orjson
 
 from revetl.carriers import place_of
-from revetl.destinations.base import Asking, Refused, Step, Unfinished, Wait
+from revetl.destinations.answers import UNLIKE
+from revetl.destinations.base import Asking, NotUnderstood, Step, Unfinished, Wait
+from revetl.errors import DestinationRefused
 from revetl.transport import GaveUp, Transport
 
 T = TypeVar("T")
-_EXCERPT = 300
-_UNLIKE = (orjson.JSONDecodeError, LookupError, TypeError, AttributeError)
-"""What a connector raises that reads an answer of another form than its tool's."""
+
+
+class Unread(DestinationRefused):
+    """A connector could not read an answer: it may have been applied, or not."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class Ended(Generic[T]):
 
 async def converse(transport: Transport, flow: Asking[T], step: Step | None = None) -> Ended[T]:
     """Run a flow to its end, and close it; `step` is its first one where that was taken already. Raises what
-    `Transport.send` raises, Refused (from the flow, or for an answer that it cannot read), and GaveUp for a
-    job that never ended."""
+    `Transport.send` raises, Refused (from the flow), Unread for an answer that the flow cannot read, and
+    GaveUp for a job that never ended."""
     response: httpx.Response | None = None
     unsure = False
     try:
@@ -46,12 +48,14 @@ async def converse(transport: Transport, flow: Asking[T], step: Step | None = No
             unsure |= response.extensions["maybe_applied"]
             try:
                 step = flow.send(response)
-            except _UNLIKE as error:
-                is_json = not isinstance(error, orjson.JSONDecodeError)
-                what = f"what its API does not ({error!r})" if is_json else f"what is not JSON ({error})"
-                excerpt = response.text[:_EXCERPT]
-                raise Refused(
-                    f"{place_of(response.request.url)} answered {what}: {excerpt} Is the address right?"
+            except (NotUnderstood, *UNLIKE) as error:
+                why = str(error) if isinstance(error, NotUnderstood) else repr(error)
+                raise Unread(
+                    transport.redact(
+                        f"{place_of(response.request.url)} answered what its API does not ({why}): "
+                        f"{response.status_code} {transport.excerpt(response.text)} Is the address right? "
+                        "Nothing of this batch is taken for delivered; it is sent again with the next run."
+                    )
                 ) from None
     except StopIteration as end:
         return Ended(end.value, response, unsure)

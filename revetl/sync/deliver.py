@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from revetl.destinations.base import Destination, Records, Refused, Rejection, Result, Verdict
-from revetl.errors import DestinationRefused, Locked
+from revetl.destinations.flows import AudienceMissing
+from revetl.errors import DestinationRefused, DiskError, Locked
 from revetl.sync.batches import Cut, begun, cut_batches
-from revetl.sync.conversing import converse
+from revetl.sync.conversing import Unread, converse
 from revetl.sync.journal import DELIVERED, UNSENT, Answer, Journal, Range
 from revetl.sync.shaping import Shaping, records_of
 from revetl.sync.spool import OPERATIONS, Spool
@@ -34,10 +35,11 @@ class Said:
 
 @dataclass
 class Delivery:
-    """One run's way through its spool. `on_progress` is told how many records got an answer; `on_tick` is
+    """One run's way through its spool. `on_progress` is told how many records got an answer, `on_wait`
+    what a pause is for; `on_tick` is
     awaited now and then, so that the state can follow the journal; `may_send` is whether the run has its
     lease, asked before every batch. `ends_whole`: the destination is to be told of the end though nobody is
-    sent."""
+    sent. `audience_before` is the id of the audience that the state is of."""
 
     destination: Destination
     mode: str
@@ -47,18 +49,21 @@ class Delivery:
     shaping: Shaping
     fields: Mapping[str, str]
     on_progress: Callable[[int], None]
+    on_wait: Callable[[str], None]
     on_tick: Callable[[], Awaitable[None]]
     may_send: Callable[[], bool]
     ends_whole: bool = False
+    audience_before: str | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    error: DestinationRefused | Locked | None = None
+    error: DestinationRefused | DiskError | Locked | None = None
     _cutting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
         """Deliver every operation in turn. Raises DestinationRefused when the destination ended it, Locked
-        when another run took the lease; what was acknowledged until then is in the journal. Ends early when
-        `stop` is set."""
-        async with Transport(self.destination) as transport:
+        when another run took the lease, DiskError when the journal or the spool failed; what was
+        acknowledged until then is in the journal. Ends early when `stop` is set. Raises AudienceMissing,
+        before anything is sent, when the audience that the state is of is not there any more."""
+        async with Transport(self.destination, self.on_wait) as transport:
             has_records = any(self.spool.rows(operation) for operation in OPERATIONS)
             if has_records or self.ends_whole:
                 await self._prepare(transport)
@@ -80,6 +85,11 @@ class Delivery:
         except (Refused, NotAccepted) as error:
             raise DestinationRefused(transport.redact(str(error))) from None
         self.whole = ended.value
+        found, before = self.whole.audience_id, self.audience_before
+        is_named = self.destination.audience_of(self.whole.audience) is not None
+        if found and before and found != before and not is_named:
+            # Somebody has made it again under the name.
+            raise AudienceMissing(self.whole.audience)
 
     async def _finish(self, transport: Transport) -> None:
         """Say what is to be said when every record was answered."""
@@ -116,7 +126,7 @@ class Delivery:
         except Locked as lost:
             self._end(lost)
 
-    def _end(self, error: DestinationRefused | Locked) -> None:
+    def _end(self, error: DestinationRefused | DiskError | Locked) -> None:
         self.error = self.error or error
         self.stop.set()
 
@@ -148,7 +158,7 @@ class Delivery:
                 self.error = self.error or error
                 if transport.circuit_open:
                     self._end(error)
-            except DestinationRefused as error:
+            except (DestinationRefused, DiskError) as error:
                 self._end(error)
 
     async def _next(self, cuts: Iterator[Cut]) -> Cut | None:
@@ -167,7 +177,8 @@ class Delivery:
             await self._divide(transport, cut, refusal, attempt, unsure=unsure or refusal.maybe_applied)
             return
         except DestinationRefused as error:
-            if not unsure and (not isinstance(error, GaveUp) or error.surely_unsent):
+            is_unknown = isinstance(error, Unread) or (isinstance(error, GaveUp) and not error.surely_unsent)
+            if not (unsure or is_unknown):
                 # An unknown outcome is what a range without an answer has.
                 await self._answer(cut, Said(), attempt, outcome=UNSENT)
             raise

@@ -143,9 +143,9 @@ class Comparison:
             statement(
                 """
                 insert into :state (
-                    sync, key, hash_by, identifiers, fields, pending_operation, pending_run_id
+                    sync, key, hash_by, identifiers, fields, pending_operation, pending_run_id, presence
                 )
-                select :sync, d.key, :hash_by, d.identifiers, '{}', 'add', :repair_id
+                select :sync, d.key, :hash_by, d.identifiers, '{}', 'add', :repair_id, 'member'
                 from :drift as d where d.kind = 'extra'
                 """,
                 **parts,
@@ -300,8 +300,8 @@ class Comparison:
             statement(
                 ":theirs in (select cast(:value as varchar) from :model as a where :value is not null)",
                 theirs=names[item.name],
-                value=item.of("a"),
-                model=self.diff.members.relation,
+                value=self.diff.sent_of(item),
+                model=self.diff.model,
             )
             for item in mapping.identifiers
         ]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from revetl.errors import GuardStopped, UsageError, nearest
 from revetl.sql import statement
 from revetl.sync import lock
-from revetl.sync.diff import Diff
+
+if TYPE_CHECKING:
+    from revetl.sync.diff import Diff
 
 VOLUME = ("empty", "max_change", "max_removes")
 """What stops for its size alone: removes of suppressed people are sent all the same."""

@@ -13,6 +13,7 @@ from revetl.sql import statement
 from revetl.sync import lock
 from revetl.sync.changed import forgotten, leaving, sending
 from revetl.sync.diff import Diff
+from revetl.sync.presence import MEMBER
 from revetl.sync.spool import FORGET, OPERATIONS, SCHEMA
 from revetl.sync.state import ADD_CHANGES, KEEP_ASIDE, MERGE_STATE, NOT_YET, UNKNOWN
 from revetl.sync.tables import Tables
@@ -41,17 +42,18 @@ def intend(warehouse: Warehouse, tables: Tables, diff: Diff, run_id: str) -> Non
             statement(
                 """
                 insert into :intents (
-                    sync, run_id, hash_by, operation, key, row_hash, identifiers, fields, origin, cause,
-                    caused_at
+                    sync, run_id, hash_by, operation, key, row_hash, identifiers, fields, origin, presence,
+                    cause, caused_at, invalid
                 )
                 select :sync, :run_id, :hash_by, q.operation, q.key, q.row_hash, q.identifiers, q.fields,
-                    q.origin, q.cause, q.caused_at
+                    q.origin, :presence, q.cause, q.caused_at, q.invalid
                 from :query as q
                 """,
                 intents=tables.intents,
                 sync=diff.sync,
                 run_id=run_id,
                 hash_by=diff.hash_by,
+                presence=diff.presence.written,
                 query=exp.Subquery(this=query),
             )
         )
@@ -63,16 +65,17 @@ def intend(warehouse: Warehouse, tables: Tables, diff: Diff, run_id: str) -> Non
                 """
                 update :state set row_hash = null, pending_operation = 'remove', pending_hash = null,
                     pending_run_id = :run_id
-                where sync = :sync and row_hash is not null and key in (
+                where sync = :sync and row_hash is not null
+                and coalesce(presence, :presence) = :presence and key in (
                     select s.key from :state as s
                     inner join :intents as i on i.identifiers = s.identifiers and i.key <> s.key
                     where s.sync = :sync and i.sync = :sync and i.run_id = :run_id and i.operation <> 'forget'
-                    and not exists (
-                        select 1 from :model as a where :key = s.key and :identifiers = s.identifiers
-                    )
+                    and not exists (select 1 from :model as a where :key = s.key and :theirs)
                 )
                 """,
                 **diff.parts(),
+                theirs=diff.still_theirs(),
+                presence=diff.presence.written,
                 state=tables.state,
                 intents=tables.intents,
                 run_id=run_id,
@@ -131,8 +134,11 @@ def take_for_sent(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) 
         "now": lock.now(),
         "outcome": UNKNOWN,
     }
-    query = "select max(hash_by) from :intents as i where i.sync = :sync and i.run_id = :run_id"
-    ((parts["hash_by"],),) = warehouse.rows(statement(query, **parts))
+    query = (
+        "select max(hash_by), max(presence) from :intents as i where i.sync = :sync and i.run_id = :run_id"
+    )
+    ((parts["hash_by"], presence),) = warehouse.rows(statement(query, **parts))
+    parts["presence"] = presence or MEMBER
     count = 0
     with warehouse.transaction():
         for operation in OPERATIONS:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from revetl.destinations.records import Rejection
+from revetl.sync.disk import FAULTS, disk_error, may_pass
 
 _SCHEMA = """
 pragma journal_mode = wal;
@@ -73,7 +74,7 @@ class Refusal:
 
 class Journal:
     """One run's journal. Writers wait until their entry is on disk; entries that arrive together share a
-    transaction."""
+    transaction. They get DiskError when it cannot be."""
 
     def __init__(self, folder: Path, *, is_there: bool = False) -> None:
         """Open the journal in `folder`; with `is_there`, one that a run has left: raises sqlite3.Error when
@@ -85,6 +86,7 @@ class Journal:
         self._connection = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None)
         self._connection.executescript(_SCHEMA)
         self._lock = threading.Lock()
+        self._folded: set[int] = set()
         self._waiting: list[tuple[Range | Answer, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -101,7 +103,8 @@ class Journal:
             batch, self._waiting = self._waiting, []
             try:
                 await asyncio.to_thread(self.write_now, [entry for entry, _ in batch])
-            except sqlite3.Error as error:
+            except FAULTS as fault:
+                error = disk_error(fault, self.path.parent)
                 for _, done in batch:
                     if not done.done():
                         done.set_exception(error)
@@ -146,10 +149,12 @@ class Journal:
             self._connection.execute("begin immediate")
             try:
                 yield self._connection
+                self._connection.execute("commit")
             except BaseException:
-                self._connection.execute("rollback")
+                # On a full disk SQLite may have rolled back already.
+                if self._connection.in_transaction:
+                    self._connection.execute("rollback")
                 raise
-            self._connection.execute("commit")
 
     def unfolded(self, limit: int) -> list[tuple[int, Range]]:
         """Delivered ranges that are not in the state yet, in spool order, up to `limit` of them."""
@@ -157,9 +162,9 @@ class Journal:
             "select rowid, operation, first, last from answered where folded = 0 and outcome = ? "
             "order by rowid limit ?",
             DELIVERED,
-            limit,
+            limit + len(self._folded),
         )
-        return [(rowid, Range(*cut)) for rowid, *cut in rows]
+        return [(rowid, Range(*cut)) for rowid, *cut in rows if rowid not in self._folded][:limit]
 
     def rejections(self, cut: Range) -> dict[int, Refusal]:
         """The rejected rows of a range, by their place."""
@@ -173,9 +178,16 @@ class Journal:
         return {place: Refusal(*rest) for place, *rest in rows}
 
     def mark_folded(self, rowids: Iterable[int]) -> None:
-        """These delivered ranges are in the state now."""
-        with self._transaction() as db:
-            db.executemany("update answered set folded = 1 where rowid = ?", [(rowid,) for rowid in rowids])
+        """These delivered ranges are in the state now. Where the disk is full, that is known to this process
+        only: folding twice is folding once."""
+        marked = [(rowid,) for rowid in rowids]
+        try:
+            with self._transaction() as db:
+                db.executemany("update answered set folded = 1 where rowid = ?", marked)
+        except sqlite3.Error as error:
+            if not may_pass(error):
+                raise
+            self._folded.update(rowid for (rowid,) in marked)
 
     def unknown(self) -> list[Range]:
         """What was sent and never answered: the outcome is not known."""

@@ -1,19 +1,18 @@
 """One run of a sync at a time: a lease row in the warehouse.
 
-A lease is live until it expires, unless its holder was a process of this machine that is gone.
+A lease is live until it expires, unless its holder is certainly gone: see `machine`.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 from revetl.errors import Locked
 from revetl.sql import statement
+from revetl.sync import machine
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
@@ -72,7 +71,7 @@ def acquire(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> Lea
                 run_id=run_id,
                 gone=gone or "",
                 host=socket.gethostname(),
-                process=_process(os.getpid()),
+                process=machine.this_process(),
                 now=now(),
                 until=lease.expires_at,
             )
@@ -92,8 +91,8 @@ class _Holder(NamedTuple):
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was a process of this machine that is no more."""
-        return self.host == socket.gethostname() and not _is_alive(self.process)
+        """Whether it was a process that this one would see, and is no more."""
+        return self.host == socket.gethostname() and machine.is_gone(self.process)
 
 
 def _refuse(sync: str, others: list[_Holder]) -> None:
@@ -147,27 +146,3 @@ def release(warehouse: Warehouse, tables: Tables, lease: Lease) -> None:
             run_id=lease.run_id,
         )
     )
-
-
-def _process(pid: int) -> str:
-    """The process as `pid/start`, so that a later process with its number is not taken for it."""
-    return f"{pid}/{_started(pid) or ''}"
-
-
-def _started(pid: int) -> str | None:
-    """When a process started, as Linux counts it; None where /proc is not, or the process is not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
-
-
-def _is_alive(process: str) -> bool:
-    pid, _, started = process.partition("/")
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, PermissionError):
-        return True
-    return not started or _started(int(pid)) in (started, None)

@@ -14,7 +14,7 @@ from sqlglot import exp
 from revetl.config import BUCKETS, CONTROL, ExcludeConfig
 from revetl.errors import UsageError, WarehouseError, nearest
 from revetl.event_rules import cased
-from revetl.mapping import parse_expression
+from revetl.mapping import parse_expression, trimmed
 from revetl.project import Sync, Workspace
 from revetl.sql import column, query, statement, table
 from revetl.sync import lock
@@ -132,7 +132,7 @@ def suppressed_by(tables: Tables, kinds: Iterable[str], value: exp.Expr | None =
 
 def alike(value: exp.Expr) -> exp.Expr:
     """An identifier as two of them are compared: as text, trimmed, in lower case."""
-    return statement("lower(trim(cast(:value as varchar)))", value=value)
+    return statement("lower(:text)", text=trimmed(value))
 
 
 def record_holdouts(sync: Sync, members: Members, warehouse: Warehouse, tables: Tables) -> None:

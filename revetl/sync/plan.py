@@ -19,11 +19,16 @@ from revetl.sync import guard
 from revetl.sync.diff import Diff, hash_name
 from revetl.sync.facts import find_places, read_facts
 from revetl.sync.hiding import give_salt, hidden
+from revetl.sync.identity import Identity, destination_stop, identity_of, restored_stop, warehouse_stop
+from revetl.sync.late import finishers, has_old, made_by
 from revetl.sync.membership import members_of
+from revetl.sync.presence import MEMBER, Presence
+from revetl.sync.remembered import remembered_run
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
 from revetl.sync.suppressed import identified_by
 from revetl.sync.tables import Tables
+from revetl.sync.unfinished import without_unfinished
 from revetl.transformations import TRANSFORMATIONS_FILE
 from revetl.warehouse import Warehouse
 
@@ -43,13 +48,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Identified:
-    """An identifier of a plan: the share of members who have it, the rule it is made by, and examples of
-    `raw`, `normalised` and `sent` values."""
+    """An identifier of a plan: the share of members who have a valid one, the rule it is made by, examples of
+    `raw`, `normalised` and `sent` values, and how many members have one that is not valid."""
 
     name: str
     share: float
     rule: str | None = None
     examples: tuple[tuple[object, object, object], ...] = ()
+    invalid: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,9 @@ class Plan:
     sent, by cause; `rejected` counts records that wait because the destination refused them and their rows
     have not changed since; `kept`, members who left under a key that another member took over; `new_fields`
     and `old_fields` are those that a changed mapping brought and dropped. `notes` are sentences about what is
-    sent that no count says. `whole`: every member is sent, for
-    the destination takes nothing less. `digest` names the plan: it is another when the audience or the state
-    has moved."""
+    sent that no count says, and `invalid` counts members whose value is not a valid identifier, by
+    identifier. `whole`: every member is sent, for the destination takes nothing less. `digest` names the
+    plan: it is another when the audience or the state has moved."""
 
     sync: str
     audience: str
@@ -98,6 +104,7 @@ class Plan:
     whole: bool = False
     digest: str | None = None
     preview: Preview | None = None
+    invalid: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def changes(self) -> int:
@@ -116,18 +123,27 @@ class Plan:
 
 
 def make_diff(
-    workspace: Workspace, sync: Sync, destination: Destination, warehouse: Warehouse, tables: Tables
+    workspace: Workspace,
+    sync: Sync,
+    destination: Destination,
+    warehouse: Warehouse,
+    tables: Tables,
+    *,
+    full_refresh: bool = False,
 ) -> Diff | Plan:
-    """The diff of a sync; a plan that a guard stops, where a column is gone whose values were sent. Raises
-    UsageError for a wrong mapping, WarehouseError for a model not built."""
+    """The diff of a sync; a plan that a guard stops, where a column is gone whose values were sent. With
+    `full_refresh`, a destination that is another one than before holds nobody. Raises UsageError for a wrong
+    mapping, WarehouseError for a model not built."""
     audience = sync.audience
+    presence = Presence.of(sync.config.mode, destination)
+    remembered = remembered_run(workspace, sync.name)
     places = find_places(sync, warehouse, tables)
     if places.columns is None:
         raise not_built(audience)
     try:
         mapping = make_mapping(audience.key, sync.config, destination, places.columns, sync.place)
     except MissingColumn as missing:
-        held = read_facts(sync, warehouse, tables, places, "").held_rows
+        held = read_facts(sync, warehouse, tables, places, "", presence).held_rows
         if not held:
             raise
         stop = guard.Stop("columns", str(missing), forceable=False)
@@ -138,8 +154,13 @@ def make_diff(
         if hider.hashes:
             give_salt(warehouse, hider)
     hash_by = hash_name(warehouse, mapping)
-    facts = read_facts(sync, warehouse, tables, places, hash_by)
-    return Diff(
+    by = made_by() if mapping.is_late else None
+    facts = read_facts(sync, warehouse, tables, places, hash_by, presence, remembered, by)
+    identity = identity_of(workspace, sync, destination)
+    starts_over = full_refresh and bool(identity.moved_destination(Identity.read(facts.identity)))
+    if starts_over:
+        facts = facts.holding_nobody()
+    diff = Diff(
         warehouse=warehouse,
         tables=tables,
         sync=sync.name,
@@ -147,7 +168,13 @@ def make_diff(
         mapping=_typed(mapping, warehouse, audience.relation),
         mode=sync.config.mode,
         facts=facts,
+        finishers=finishers(destination),
+        presence=presence,
+        identity=identity,
+        starts_over=starts_over,
+        remembered=remembered,
     )
+    return replace(diff, is_old=facts.has_state and bool(diff.late) and has_old(diff))
 
 
 def _names(sync: Sync) -> dict[str, Any]:
@@ -172,10 +199,13 @@ def make_plan(
     workspace: Workspace, sync: Sync, diff: Diff, *, full_refresh: bool = False, retry: bool = False
 ) -> Plan:
     """Make the changes, leaving them in the warehouse's temporary table, and judge them; see `summarise`."""
-    return judged(workspace, sync, diff, summarise(diff, full_refresh=full_refresh, retry=retry))
+    summary = summarise(diff, full_refresh=full_refresh, retry=retry)
+    return judged(workspace, sync, diff, summary, full_refresh=full_refresh)
 
 
-def judged(workspace: Workspace, sync: Sync, diff: Diff, summary: Summary) -> Plan:
+def judged(
+    workspace: Workspace, sync: Sync, diff: Diff, summary: Summary, *, full_refresh: bool = False
+) -> Plan:
     """The plan of changes that were counted."""
     facts = diff.facts
     causes = summary.causes
@@ -219,10 +249,77 @@ def judged(workspace: Workspace, sync: Sync, diff: Diff, summary: Summary) -> Pl
         left_out=summary.left_out,
         new_fields=new_fields,
         old_fields=old_fields,
-        notes=tuple(_notes(diff)),
-        stops=tuple(guard.judge(change, diff)),
+        stops=(*_misplaced(sync, diff, full_refresh=full_refresh), *_stops(change, diff)),
+        notes=tuple(_notes(sync, diff)),
+        invalid=_invalid(diff, summary),
     )
     return replace(plan, digest=_digest(plan, sync, diff, summary))
+
+
+def _stops(change: guard.Change, diff: Diff) -> list[guard.Stop]:
+    """The guards that stop a change. What a run cut short was already allowed to do is looked up only where
+    a guard on volume would stop."""
+    stops = guard.judge(change, diff)
+    if diff.has_state and any(stop.guard in guard.VOLUME for stop in stops):
+        return guard.judge(without_unfinished(change, diff), diff)
+    return stops
+
+
+def _invalid(diff: Diff, summary: Summary) -> dict[str, int]:
+    """How many members have a value that is no valid identifier, by identifier."""
+    counts = zip(diff.mapping.identifiers, summary.given, summary.usable, strict=True)
+    return {item.name: given - usable for item, given, usable in counts if given > usable}
+
+
+def _misplaced(sync: Sync, diff: Diff, *, full_refresh: bool) -> Iterator[guard.Stop]:
+    """Why the state is not to be compared with: it is another warehouse's, of another place, older than what
+    was sent, or says of people in the audience what the mode would lose."""
+    facts, before = diff.facts, Identity.read(diff.facts.identity)
+    if (stop := warehouse_stop(sync.name, before, diff.identity)) is not None:
+        yield stop
+    if full_refresh:
+        return
+    if (stop := destination_stop(sync.name, sync.config.to, before, diff.identity)) is not None:
+        yield stop
+    if not facts.knows_run and diff.remembered is not None:
+        yield restored_stop(sync.name, diff.remembered, facts.last_run)
+    members = facts.present.get(MEMBER, 0)
+    if members and diff.presence.forgets_members:
+        yield guard.Stop(
+            "mode",
+            f"{sync.name}: the mode was '{facts.last_mode or 'mirror'}' and is '{sync.config.mode}' now, "
+            f"which takes nobody out of the audience: the {members:,} people at '{sync.config.to}' would "
+            "be forgotten. Remove them first (with an empty audience in the previous mode), send to another "
+            "destination name, or leave them there for good with --full-refresh.",
+            forceable=False,
+        )
+
+
+def _notes(sync: Sync, diff: Diff) -> Iterator[str]:
+    """What else to know of what the state says."""
+    facts = diff.facts
+    rows = sum(facts.present.values())
+    if facts.last_mode not in (None, sync.config.mode):
+        yield (
+            f"the mode was '{facts.last_mode}' before: of {rows:,} people in the state, {facts.held_rows:,} "
+            f"count as held in mode '{sync.config.mode}'"
+        )
+    if diff.identity.has_other_key(Identity.read(facts.identity)):
+        yield (
+            f"the credentials of '{sync.config.to}' have changed since the last run. If they are of another "
+            "account, nobody is there yet: use --full-refresh"
+        )
+    now = diff.mapping.versions
+    before = " ".join(re.findall(r"(?:phones|countries) \S+", facts.hash_by_before))
+    if facts.otherwise and before != now and now:
+        yield (
+            f"identifiers are normalized by {now}, and those of {facts.otherwise:,} held rows were by "
+            f"{before or 'an earlier version'}. Those whose identifiers come out different are sent again."
+        )
+    if ignored := diff.members.ignored:
+        yield (
+            f"suppressions by {', '.join(ignored)} match nobody here: the audience has no column of that name"
+        )
 
 
 def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Summary) -> str:
@@ -254,21 +351,6 @@ def _changed_names(diff: Diff) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for name in now if name not in before), tuple(
         name for name in before if name not in now
     )
-
-
-def _notes(diff: Diff) -> Iterator[str]:
-    facts, now = diff.facts, diff.mapping.versions
-    before = " ".join(re.findall(r"(?:phones|countries) \S+", facts.hash_by_before))
-    if facts.otherwise and before != now and now:
-        yield (
-            f"identifiers are normalized by {now}, and those of {facts.otherwise:,} held rows were by "
-            f"{before or 'an earlier version'}. Rows that are the same are not sent again; --full-refresh "
-            "sends all of them as they are normalized now."
-        )
-    if ignored := diff.members.ignored:
-        yield (
-            f"suppressions by {', '.join(ignored)} match nobody here: the audience has no column of that name"
-        )
 
 
 def _repeated(diff: Diff, summary: Summary) -> int:

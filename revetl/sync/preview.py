@@ -11,11 +11,13 @@ import httpx
 import orjson
 from sqlglot import exp
 
+from revetl.destinations.addresses import shown_address
 from revetl.destinations.base import Destination, Record, Records
 from revetl.destinations.secret_values import SENSITIVE
 from revetl.mapping import Mapped
 from revetl.normalising import RULES, finish
 from revetl.project import Sync
+from revetl.redaction import redact
 from revetl.sql import select, statement
 from revetl.sync.batches import cut_batches
 from revetl.sync.changed import leaving, sending
@@ -24,7 +26,6 @@ from revetl.sync.plan import Identified, Plan, Preview, Request
 from revetl.sync.shaping import Shaping, record_of
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
-from revetl.transport import redact
 
 _EXAMPLES = 3
 _EXAMPLE = "example"
@@ -34,17 +35,12 @@ _AUDIENCE_ID = "AUDIENCE_ID"
 
 def previewed(diff: Diff, *, full_refresh: bool, retry: bool) -> Summary:
     """The changes, made and counted with what a preview says of them."""
-    items = diff.mapping.identifiers
-    values = [item.of("a") for item in items]
-    any_of = (
-        values[0] if len(values) == 1 else exp.func("coalesce", *(exp.cast(v, "varchar") for v in values))
-    )
     return summarise(
         diff,
         full_refresh=full_refresh,
         retry=retry,
-        identified=(any_of, *values),
-        fields=tuple(diff.differences().values()),
+        # Before anything is held, nothing is updated.
+        fields=diff.facts.held_rows > 0,
     )
 
 
@@ -165,7 +161,8 @@ def _requests(
     limits = destination.limits_of(sync.config.mode)
     each = max(1, limits.records)
     if (most := limits.bytes) is not None and made:
-        mean = sum(len(request.content) for request in made) / len(records)
+        # Of a request without a body its records say nothing.
+        mean = max(sum(len(request.content) for request in made) / len(records), 1)
         each = max(1, min(each, int(most / mean)))
     shown = [show(operation, request, destination) for request in made] if size else []
     charge = sum(map(destination.charge, made)) / max(len(records), 1)
@@ -176,6 +173,8 @@ def show(operation: str, request: httpx.Request, destination: Destination) -> Re
     """A request as a person may see it: secrets replaced, the body as JSON where it is JSON, and the size of
     what is no text."""
     secrets = destination.secrets()
+    # Headers are where credentials are, whatever they are called.
+    in_headers = (*secrets, *(each.value for each in destination.filled_in))
     try:
         text = redact(request.content.decode(), secrets)
         body: object = orjson.loads(text)
@@ -184,11 +183,12 @@ def show(operation: str, request: httpx.Request, destination: Destination) -> Re
     except orjson.JSONDecodeError:
         body = text
     headers = {
-        name: "***" if SENSITIVE.search(name) else redact(value, secrets)
+        name: "***" if SENSITIVE.search(name) else redact(value, in_headers)
         for name, value in request.headers.items()
         if name.lower() not in {"content-length", "host"}
     }
-    return Request(operation, request.method, redact(str(request.url), secrets), headers, body)
+    url = redact(shown_address(request.url, destination.filled_in), secrets)
+    return Request(operation, request.method, url, headers, body)
 
 
 def _identified(
@@ -198,18 +198,17 @@ def _identified(
     samples: Mapping[str, list[tuple[str, str, str, str]]],
 ) -> tuple[float, tuple[Identified, ...]]:
     """The share of members who have any identifier, and each identifier with its own."""
-    usable, *each = summary.identified
     most = max(summary.audience_rows, 1)
     found = []
-    for item, count in zip(diff.mapping.identifiers, each, strict=True):
+    for item, count, given in zip(diff.mapping.identifiers, summary.usable, summary.given, strict=True):
         rule = None
         if item.hashed is not None:
             rule = f"{RULES[item.hashed].words}, then SHA-256; what is a SHA-256 already is sent as it is"
         examples = tuple(
             _finished(item, texts, destination) for _, *texts in samples.get(f"{_EXAMPLE} {item.name}", [])
         )
-        found.append(Identified(item.name, count / most, rule, examples))
-    return usable / most, tuple(found)
+        found.append(Identified(item.name, count / most, rule, examples, max(given - count, 0)))
+    return summary.identified / most, tuple(found)
 
 
 def _finished(item: Mapped, example: list[str], destination: Destination) -> tuple[object, object, object]:
@@ -225,6 +224,5 @@ def _finished(item: Mapped, example: list[str], destination: Destination) -> tup
 
 
 def _changed_fields(diff: Diff, summary: Summary) -> dict[str, int]:
-    counts = zip(diff.mapping.fields, summary.fields, strict=True)
-    named = {item.name: count for item, count in counts if count}
-    return dict(sorted(named.items(), key=lambda each: -each[1]))
+    counts = {item.name: summary.fields.get(item.name, 0) for item in diff.mapping.fields}
+    return dict(sorted(((name, n) for name, n in counts.items() if n), key=lambda each: -each[1]))

@@ -25,10 +25,13 @@ from revetl.sql import statement
 from revetl.sync import guard, intents, lock
 from revetl.sync.diff import CHANGES, Diff
 from revetl.sync.drift import MODES, Comparison, Drift, disown
+from revetl.sync.identity import check_warehouse, identity_of
+from revetl.sync.late import brought_forward
 from revetl.sync.plan import Plan, make_diff, make_plan
 from revetl.sync.readback import ReadBack, read_back
 from revetl.sync.record import Run, past_runs
 from revetl.sync.recover import recover, runs_folder
+from revetl.sync.remembered import forget_run
 from revetl.sync.run import Progress, SyncOptions, run_sync
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
@@ -92,6 +95,7 @@ def reconcile(
     when what is missing there is implausible.
     """
     guard.check_forced(options.force)
+    workspace.check_target(sync)
     destination = workspace.destination(sync)
     logs.hide(*destination.secrets())
     reconciler = Reconciler(workspace, sync, options, destination)
@@ -139,6 +143,9 @@ class Reconciler:
         with Alerts(alerts_config, [self.sync.name], self.workspace.say) as alerts:
             logs.hide(*alerts.secrets())
             found, marked = self._mark(alerts)
+            if found.there is not None:
+                # The state says again what is there, whatever this machine remembers.
+                forget_run(self.workspace, self.sync.name)
             forced = SyncOptions(force=self.options.force)
             run = run_sync(self.workspace, self.sync, forced, progress, alerts=alerts)
         if run.status == "stopped" and marked.get("extra"):
@@ -154,6 +161,8 @@ class Reconciler:
     def _mark(self, alerts: Alerts) -> tuple[Reconciliation, dict[str, int]]:
         with self._open() as warehouse:
             self.tables.create(warehouse)
+            identity = identity_of(self.workspace, self.sync, self.destination)
+            check_warehouse(warehouse, self.tables, self.sync.name, identity)
             lease = lock.acquire(warehouse, self.tables, self.sync.name, self.id)
         try:
             # What a dead run had acknowledged comes first: it was so before anything is read now.
@@ -261,6 +270,8 @@ class Reconciler:
         if isinstance(diff, Plan):
             note = f"{to} was not compared: the audience has lost a column that the sync sends."
             return Reconciliation(name, diff, notes=(note,)), None
+        if self.options.repair:
+            diff = brought_forward(diff)
         plan = make_plan(self.workspace, self.sync, diff)
         keys = self._keys(diff)
         if there is None:

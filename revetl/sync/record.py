@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pathlib import Path
 from sqlglot import exp
 
 from revetl.alerts import HISTORY, Past
-from revetl.errors import GuardStopped, Locked, RevetlError
+from revetl.errors import DiskError, GuardStopped, Locked, RevetlError
 from revetl.sql import statement
 from revetl.sync import lock
 from revetl.sync.spool import OPERATIONS
@@ -22,6 +23,7 @@ from revetl.warehouse import Warehouse
 
 Counts = Mapping[str, int]
 """Records by operation."""
+_TEXTS = ("forced", "exit_code", "invalid_identifiers", "notes")
 _COUNTED = ("planned", "attempted", "delivered", "rejected", "aborted")
 
 
@@ -33,6 +35,7 @@ class Run:
     `status`: running, success, rejected (some records were), stopped (by a guard), refused (by the
     destination), lost (another run took the lease), interrupted, crashed. `recovered` counts records of runs
     that were cut short whose outcome nobody knows. `left_out_rows` are members that were not to be sent.
+    `invalid_identifiers` counts members whose value is no valid identifier, by identifier.
     `notes` are sentences about what was sent that no count says.
     """
 
@@ -47,6 +50,7 @@ class Run:
     audience_rows: int = 0
     left_out_rows: int = 0
     held_rows: int = 0
+    invalid_identifiers: Counts = field(default_factory=dict)
     planned: Counts = field(default_factory=dict)
     attempted: Counts = field(default_factory=dict)
     delivered: Counts = field(default_factory=dict)
@@ -91,6 +95,8 @@ def status_of(error: RevetlError | None, rejected: int, signal: int | None) -> t
         return "stopped", error.exit_code
     if isinstance(error, Locked):
         return "lost", error.exit_code
+    if isinstance(error, DiskError):
+        return "crashed", error.exit_code
     if error is not None:
         return "refused", error.exit_code
     if signal is not None:
@@ -104,9 +110,10 @@ def write_run(warehouse: Warehouse, tables: Tables, run: Run) -> None:
     plain = {each.name: getattr(run, each.name) for each in fields_of(run)}
     counted = {name: plain.pop(name) for name in _COUNTED}
     values: dict[str, object] = {
-        **{name: value for name, value in plain.items() if name not in ("forced", "exit_code", "notes")},
+        **{name: value for name, value in plain.items() if name not in _TEXTS},
         **{f"{name}_{kind}": counts.get(kind, 0) for name, counts in counted.items() for kind in OPERATIONS},
         "forced": ",".join(run.forced) or None,
+        "invalid_identifiers": json.dumps(run.invalid_identifiers) if run.invalid_identifiers else None,
         "revetl_version": __version__,
     }
     warehouse.run(insert(tables.runs, values))

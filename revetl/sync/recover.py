@@ -12,7 +12,9 @@ import pyarrow as pa
 from revetl import logs
 from revetl.project import Sync, Workspace
 from revetl.sync import intents
+from revetl.sync.disk import disk_error, may_pass
 from revetl.sync.journal import Journal
+from revetl.sync.presence import MEMBER
 from revetl.sync.record import Run, close_crashed, running
 from revetl.sync.spool import Spool
 from revetl.sync.state import Folder
@@ -40,6 +42,9 @@ def recover(
             if left.name in waiting:
                 recovered += _fold_left(warehouse, tables, sync, left)
         except (sqlite3.Error, pa.ArrowException, OSError, orjson.JSONDecodeError, KeyError) as error:
+            if may_pass(error):
+                # The journal is there: it is read when the disk is well.
+                raise disk_error(error, left) from error
             logs.event("journal_lost", sync=sync, run_id=left.name, why=str(error))
         Spool(left).remove()
     for run_id in intents.open_runs(warehouse, tables, sync):
@@ -56,11 +61,12 @@ def _fold_left(warehouse: Warehouse, tables: Tables, sync: str, left: Path) -> i
     if not about.exists():
         intents.drop(warehouse, tables, sync, left.name)
         return 0
-    hash_by = orjson.loads(about.read_bytes())["hash_by"]
+    told = orjson.loads(about.read_bytes())
+    hash_by, presence = told["hash_by"], told.get("presence", MEMBER)
     spool = Spool(left)
     journal = Journal(left, is_there=True)
     try:
-        carrier = Folder(tables, sync, left.name, hash_by, spool, journal, again=True)
+        carrier = Folder(tables, sync, left.name, hash_by, presence, spool, journal, again=True)
         carrier.fold(warehouse)
         recovered = carrier.fold_rest(warehouse)
     finally:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,16 +17,28 @@ import orjson
 from revetl import logs, telemetry
 from revetl.alerts import Alerts, Outcome
 from revetl.comments import query_comment
+from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Destination
-from revetl.errors import GuardStopped, RevetlError, WarehouseError
+from revetl.destinations.flows import AudienceMissing
+from revetl.errors import DiskError, GuardStopped, RevetlError, WarehouseError
 from revetl.project import Sync, Workspace
 from revetl.sync import guard, intents, lock
 from revetl.sync.deliver import Delivery
-from revetl.sync.facts import Build
+from revetl.sync.disk import on_disk
+from revetl.sync.facts import Build, Facts
+from revetl.sync.identity import (
+    Identity,
+    check_warehouse,
+    forget_held,
+    identity_of,
+    record_identity,
+)
 from revetl.sync.journal import Journal
+from revetl.sync.late import brought_forward
 from revetl.sync.loop import Stopper, run_to_end, signals
 from revetl.sync.membership import record_holdouts
 from revetl.sync.plan import Plan, judged, make_diff, make_plan
+from revetl.sync.presence import MEMBER, Presence
 from revetl.sync.preview import preview, previewed, whole_of
 from revetl.sync.record import (
     Run,
@@ -37,6 +50,8 @@ from revetl.sync.record import (
     write_run,
 )
 from revetl.sync.recover import recover, runs_folder
+from revetl.sync.remembered import remember_run
+from revetl.sync.scrubbing import scrub
 from revetl.sync.shaping import Shaping, shaping_in, withheld_note
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.sync.state import Folder
@@ -66,12 +81,14 @@ class Progress:
 
     on_plan: Callable[[Plan], None] = lambda _: None
     on_records: Callable[[int], None] = lambda _: None
+    on_wait: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True)
 class Spooled:
     """A run that is ready to be delivered: nothing more is needed of the warehouse until it is. `stopped` is
-    the guard that let only the removes of suppressed people through."""
+    the guard that let only the removes of suppressed people through. `identity` is where it delivers to and
+    `identity_before` what is recorded of that; with `holds_nobody`, an audience that is not there is new."""
 
     plan: Plan
     spool: Spool
@@ -84,6 +101,9 @@ class Spooled:
     by_key: bool
     refused_before: bool
     stopped: GuardStopped | None = None
+    identity: Identity = field(default_factory=Identity)
+    identity_before: Identity | None = None
+    holds_nobody: bool = True
 
 
 def plan_sync(
@@ -96,14 +116,19 @@ def plan_sync(
     try:
         database = workspace.attached(warehouse, compare_target)
         tables = Tables(workspace.state_schema, database)
-        diff = make_diff(workspace, sync, destination, warehouse, tables)
+        refresh = options.full_refresh
+        diff = make_diff(workspace, sync, destination, warehouse, tables, full_refresh=refresh)
         if isinstance(diff, Plan):
             return diff
-        summary = previewed(diff, full_refresh=options.full_refresh, retry=options.retry)
-        plan = judged(workspace, sync, diff, summary)
+        summary = previewed(diff, full_refresh=refresh, retry=options.retry)
+        plan = judged(workspace, sync, diff, summary, full_refresh=refresh)
         if is_due(destination, sync, diff, plan):
             summary = previewed(diff, full_refresh=True, retry=options.retry)
             plan = made_whole(plan, judged(workspace, sync, diff, summary))
+        if compare_target is not None:
+            # It is another's state that is asked about.
+            stops = tuple(stop for stop in plan.stops if stop.guard not in ("identity", "restored"))
+            plan = replace(plan, stops=stops)
         if any(stop.guard == "keys" for stop in plan.stops):
             return replace(plan, digest=None)
         shaping = shaping_in(workspace.root, sync, destination)
@@ -126,6 +151,7 @@ def run_sync(
     the exit code; what happens before there is a run to record (Locked, UsageError, WarehouseError) is
     raised. What became of it is told to logs, telemetry and `alerts`."""
     guard.check_forced(options.force)
+    workspace.check_target(sync)
     destination = workspace.destination(sync)
     logs.hide(*destination.secrets())
     shaping = shaping_in(workspace.root, sync, destination)
@@ -161,12 +187,16 @@ class Runner:
     alerts: Alerts | None = None
     past: list[Outcome] = field(default_factory=list)
     recovered: int = 0
+    is_again: bool = False
+    delivery: Delivery | None = None
     tables: Tables = field(init=False)
 
     def spool(self) -> Spooled | Run:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
         with self._writing() as warehouse:
             self.tables.create(warehouse)
+            identity = identity_of(self.workspace, self.sync, self.destination)
+            check_warehouse(warehouse, self.tables, self.sync.name, identity)
             lease = lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
             try:
                 if self.alerts is not None and self.alerts.watches(self.sync.name):
@@ -182,14 +212,52 @@ class Runner:
             return ready
 
     def deliver(self, ready: Spooled) -> Run:
-        """Deliver, journal, commit and record."""
-        journal = Journal(ready.spool.folder)
+        """Deliver, journal, commit and record; where the audience turns out to be gone there, send everyone
+        to a new one."""
+        try:
+            return self._deliver_once(ready)
+        except AudienceMissing as missing:
+            again = self._spool_again(ready, missing)
+        return again if isinstance(again, Run) else self._deliver_once(again)
+
+    def _spool_again(self, ready: Spooled, missing: AudienceMissing) -> Spooled | Run:
+        """Have the state hold nobody of an audience that is not there, and plan again: nothing has been sent.
+        It is booked before the audience is created, so that a run which is cut short loses nobody."""
+        self.is_again = True
+        to = self.sync.config.to
+        self.workspace.say(
+            f"{self.sync.name}: the audience '{missing.audience}' that was delivered to is no longer at "
+            f"'{to}'. Every member is sent to a new one, whatever max_change says."
+        )
+        logs.event("audience_missing", sync=self.sync.name, run_id=self.run_id, audience=missing.audience)
+        with self._writing() as warehouse:
+            lock.renew(warehouse, self.tables, ready.lease)
+            forget_held(warehouse, self.tables, self.sync.name, members_only=not missing.everything)
+            with warehouse.transaction():
+                intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
+                record_identity(warehouse, self.tables, self.sync.name, ready.identity)
+            ready.spool.remove()
+            again = self._spool(warehouse, ready.lease)
+            if isinstance(again, Run):
+                lock.release(warehouse, self.tables, ready.lease)
+            return again
+
+    def _deliver_once(self, ready: Spooled) -> Run:
+        with on_disk(ready.spool.folder):
+            journal = Journal(ready.spool.folder)
+        try:
+            return self._deliver_by(ready, journal)
+        finally:
+            journal.close()
+
+    def _deliver_by(self, ready: Spooled, journal: Journal) -> Run:
         self.tables = ready.tables
         carrier = Folder(
             self.tables,
             self.sync.name,
             self.run_id,
             ready.hash_by,
+            Presence.of(self.sync.config.mode, self.destination).written,
             ready.spool,
             journal,
             by_key=ready.by_key,
@@ -197,10 +265,22 @@ class Runner:
         )
         error: RevetlError | None = None
         try:
-            with signals(self.stopper):
+            with signals(self.stopper), on_disk(ready.spool.folder):
                 run_to_end(lambda: self._deliver(ready, journal, carrier))
         except RevetlError as refusal:
             error = refusal
+        try:
+            with on_disk(ready.spool.folder):
+                run = self._book(ready, journal, carrier, error)
+        except RevetlError:
+            # The next run books what the journal has.
+            if isinstance(error, DiskError):
+                raise error from None
+            raise
+        ready.spool.remove()
+        return run
+
+    def _book(self, ready: Spooled, journal: Journal, carrier: Folder, error: RevetlError | None) -> Run:
         with self._writing(light=True) as warehouse:
             if self.run_id in intents.open_runs(warehouse, self.tables, self.sync.name):
                 # Otherwise another run has booked them for sent, and may have gone on since.
@@ -211,11 +291,20 @@ class Runner:
             forget_old_changes(warehouse, self.tables, self.workspace.changes_kept_days)
             with warehouse.transaction():
                 intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
+                self._record_identity(warehouse, ready)
                 write_run(warehouse, self.tables, run)
                 lock.release(warehouse, self.tables, ready.lease)
-        journal.close()
-        ready.spool.remove()
+        if sum(run.attempted.values()):
+            remember_run(self.workspace, self.sync.name, self.run_id)
         return run
+
+    def _record_identity(self, warehouse: Warehouse, ready: Spooled) -> None:
+        """Keep the id of the audience that was delivered to, where it is not known yet."""
+        found = None if self.delivery is None else self.delivery.whole.audience_id
+        before = ready.identity_before
+        identity = ready.identity.in_audience(found)
+        if before is None or before.delivered_to.get("audience") != identity.delivered_to.get("audience"):
+            record_identity(warehouse, self.tables, self.sync.name, identity)
 
     @contextmanager
     def _writing(self, **options: Any) -> Iterator[Warehouse]:
@@ -236,10 +325,18 @@ class Runner:
 
     def _spool(self, warehouse: Warehouse, lease: lock.Lease) -> Spooled | Run:
         options = self.options
-        diff = make_diff(self.workspace, self.sync, self.destination, warehouse, self.tables)
+        diff = make_diff(
+            self.workspace,
+            self.sync,
+            self.destination,
+            warehouse,
+            self.tables,
+            full_refresh=options.full_refresh,
+        )
         if isinstance(diff, Plan):
             return self._end_early(warehouse, diff, Build(), guard.as_error(diff.stops[0]))
         build = diff.facts.build
+        diff = brought_forward(diff)
         plan = make_plan(
             self.workspace, self.sync, diff, full_refresh=options.full_refresh, retry=options.retry
         )
@@ -248,14 +345,17 @@ class Runner:
         self.progress.on_plan(plan)
         about = {"sync": self.sync.name, "run_id": self.run_id}
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
-        if options.expected not in (None, plan.digest):
+        if options.expected not in (None, plan.digest) and not self.is_again:
             return self._end_early(warehouse, plan, build, _moved(plan))
         stops = guard.standing(plan.stops, options.force)
         stopped = guard.as_error(stops[0]) if stops else None
+        # A part of who is left is no whole audience.
+        suppressed_only = guard.only_volume(stops) and plan.suppressed and not plan.whole
+        if stopped is not None and not suppressed_only:
+            return self._end_early(warehouse, plan, build, stopped)
+        if diff.facts.unlabelled:
+            warehouse.run(diff.label())
         if stopped is not None:
-            # A part of who is left is no whole audience.
-            if plan.whole or not (guard.only_volume(stops) and plan.suppressed):
-                return self._end_early(warehouse, plan, build, stopped)
             warehouse.run(diff.keep_suppressed())
         else:
             if not diff.removes:
@@ -263,16 +363,35 @@ class Runner:
             warehouse.run(diff.settle())
             warehouse.run(diff.dismiss())
         record_holdouts(self.sync, diff.members, warehouse, self.tables)
+        before = Identity.read(diff.facts.identity)
+        identity = diff.identity
+        if before is not None and not diff.starts_over and "audience" not in identity.delivered_to:
+            identity = identity.in_audience(before.delivered_to.get("audience"))
+        for note in plan.notes:
+            self.workspace.say(f"{self.sync.name}: {note}.")
+        if diff.starts_over:
+            forget_held(warehouse, self.tables, self.sync.name)
+        if before is None or diff.starts_over or diff.identity.has_other_key(before):
+            with warehouse.transaction():
+                record_identity(warehouse, self.tables, self.sync.name, identity)
+            before = identity
         if not (plan.changes or plan.kept or plan.whole):
             return self._end_early(warehouse, plan, build, None)
         with warehouse.transaction():
             intents.intend(warehouse, self.tables, diff, self.run_id)
             write_run(warehouse, self.tables, self._run("running", plan, build))
-        spool = self._write_spool(warehouse)
-        # It is there before the note that makes the run one to be recovered: without it, it would be lost.
-        Journal(spool.folder).close()
-        meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": diff.hash_by}
-        (spool.folder / "run.json").write_bytes(orjson.dumps(meta))
+        folder = runs_folder(self.workspace, self.sync) / self.run_id
+        try:
+            with on_disk(folder):
+                spool = self._write_spool(warehouse, folder)
+                # It is there before the note that makes the run one to be recovered: without it, it would be
+                # lost.
+                Journal(folder).close()
+                meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": diff.hash_by}
+                meta["presence"] = diff.presence.written
+                (folder / "run.json").write_bytes(orjson.dumps(meta))
+        except DiskError as error:
+            return self._not_spooled(warehouse, plan, build, folder, error)
         names = tuple(item.name for item in diff.mapping.identifiers)
         return Spooled(
             plan,
@@ -286,10 +405,31 @@ class Runner:
             by_key=diff.mapping.by_key,
             refused_before=diff.facts.rejections > 0,
             stopped=stopped,
+            identity=identity,
+            identity_before=before,
+            holds_nobody=self._holds_nobody(diff.facts),
         )
 
-    def _write_spool(self, warehouse: Warehouse) -> Spool:
-        folder = runs_folder(self.workspace, self.sync) / self.run_id
+    def _holds_nobody(self, facts: Facts) -> bool:
+        """Whether nothing is lost when what is delivered to is not there."""
+        if isinstance(self.destination, HasAudiences):
+            return not facts.present.get(MEMBER, 0)
+        return not facts.present
+
+    def _not_spooled(
+        self, warehouse: Warehouse, plan: Plan, build: Build, folder: Path, error: DiskError
+    ) -> Run:
+        """End a run before which the disk failed: nothing was sent."""
+        status, code = status_of(error, 0, None)
+        done = outcomes(plan.counts, {})
+        run = self._run(status, plan, build, finished_at=lock.now(), error=str(error), exit_code=code, **done)
+        with warehouse.transaction():
+            intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
+            write_run(warehouse, self.tables, run)
+        Spool(folder).remove()
+        return run
+
+    def _write_spool(self, warehouse: Warehouse, folder: Path) -> Spool:
         folder.mkdir(parents=True)
         # Spooled rows name people; they are nobody else's to read.
         folder.chmod(0o700)
@@ -329,18 +469,21 @@ class Runner:
                     await asyncio.to_thread(self._fold_now, carrier, ready.lease)
                 last_fold = time.monotonic()
 
-        delivery = Delivery(
+        before = ready.identity_before
+        self.delivery = delivery = Delivery(
             destination=self.destination,
             mode=self.sync.config.mode,
-            whole=whole_of(self.sync, self.run_id),
+            whole=replace(whole_of(self.sync, self.run_id), creates=ready.holds_nobody or self.is_again),
             spool=ready.spool,
             journal=journal,
             shaping=self.shaping,
             fields=ready.fields,
             on_progress=self.progress.on_records,
+            on_wait=self.progress.on_wait,
             on_tick=follow,
             may_send=lambda: ready.lease.live,
             ends_whole=ready.plan.whole,
+            audience_before=before.delivered_to.get("audience") if before and not self.is_again else None,
         )
         with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
             await delivery.run()
@@ -361,7 +504,7 @@ class Runner:
             ready.build,
             finished_at=lock.now(),
             stopped_by=ready.stopped and ready.stopped.guard,
-            error=" ".join(told) or None,
+            error=scrub(logs.redact(" ".join(told))) or None,
             exit_code=code,
             notes=tuple(filter(None, [*ready.plan.notes, withheld_note(self.shaping, self.destination)])),
             **done,
@@ -379,6 +522,7 @@ class Runner:
             audience_rows=plan.audience_rows,
             left_out_rows=sum(plan.left_out.values()),
             held_rows=plan.held_rows,
+            invalid_identifiers=plan.invalid,
             planned=plan.counts,
             recovered=self.recovered,
             forced=self.options.force,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,57 +14,50 @@ import orjson
 import pyarrow as pa
 
 from revetl.config import SyncConfig
-from revetl.destinations.base import Destination, Record
+from revetl.destinations.base import Destination, Identifier, Record
 from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.event_mapping import ROW, EventMapping, event_mapping_of
+from revetl.identifying import is_blank, none_of
 from revetl.mapping import TIMESTAMP
-from revetl.normalising import RULES, finish
 from revetl.personal import folded, without_personal
 from revetl.pii import Hider, hider_of
 from revetl.project import Sync
 from revetl.sync.functioning import Own, function_of
 from revetl.warehouse.base import NONFINITE
 
-_LONGEST_SHOWN = 60
-"""Characters of a value that a reason names."""
 _LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
 """What may be a number that a 64-bit float does not hold."""
 
 
 @dataclass(frozen=True)
 class Shaping:
-    """How a sync words its records: what becomes of nulls, what an archived record's fields are, what makes
-    identifiers alike that the warehouse could not, by name, and what is made of events that have names of
-    their own, and by the project's own function. Where personal data is left out, `allowed` are the names
-    that are sent all the same, and `withheld` becomes those that were not."""
+    """How a sync words its records: what becomes of nulls, what an archived record's fields are, what the
+    destination knows people by, by name, and what is made of events that have names of their own, and by the
+    project's own function. Where personal data is left out, `allowed` are the names that are sent all the
+    same, and `withheld` becomes those that were not."""
 
     nulls: str = "send"
     cleared: Any = None
     archive: Mapping[str, Any] | None = None
-    late: Mapping[str, Callable[[str], str | None]] = field(default_factory=dict)
+    known_by: Mapping[str, Identifier] = field(default_factory=dict)
     events: EventMapping | None = None
     function: Own | None = None
-    phone_region: str | None = None
     allowed: frozenset[str] | None = None
     withheld: set[str] = field(default_factory=set)
 
     def identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """The identifiers as they are sent: without those that are null, or cannot be made alike."""
-        if self.late:
-            known = {
-                name: self.late[name](str(value)) if name in self.late and value is not None else value
-                for name, value in known.items()
-            }
-        return {name: value for name, value in known.items() if value is not None}
+        """The identifiers as they are sent: without those that are null, blank, or nobody's."""
+        return {name: value for name, value in known.items() if not is_blank(value)}
 
-    def invalid(self, known: Mapping[str, Any], made: Mapping[str, Any]) -> str | None:
-        """Which identifiers have a value that could not be normalized, and the value; None where none has."""
-        lost = [name for name in self.late if known.get(name) is not None and name not in made]
-        if not lost:
-            return None
-        named = ", ".join(f"{name} '{str(known[name])[:_LONGEST_SHOWN]}'" for name in lost)
-        region = f"phone_region {self.phone_region}" if self.phone_region else "no phone_region"
-        return f"invalid identifiers: {named}, with {region}"
+    def given(self, known: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """The identifiers that a function gave, without those that identify nobody, and which these are."""
+        found, invalid = {}, []
+        for name, value in self.identifiers(known).items():
+            if (wrong := none_of(value, self.known_by.get(name))) is None:
+                found[name] = value
+            else:
+                invalid.append(f"{name} {wrong}")
+        return found, "; ".join(invalid) or None
 
     def fields(self, operation: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """The fields as they are sent."""
@@ -82,20 +74,13 @@ class Shaping:
 
 def shaping_of(sync: SyncConfig, destination: Destination, hider: Hider | None = None) -> Shaping:
     """The shaping that a sync asks for, but for its function; `hider` is what is hidden from it."""
-    late = {}
-    for identifier in destination.known_by:
-        rule = identifier.hashed or identifier.normalised
-        if rule is not None and RULES[rule].late is not None:
-            hashed = identifier.hashed is not None
-            late[identifier.name] = partial(finish, rule, region=destination.phone_region, hashed=hashed)
     events = event_mapping_of(sync, destination.type, None if hider is None else hider.value)
     return Shaping(
         sync.nulls,
         destination.cleared,
         sync.archive or None,
-        late,
+        {each.name: each for each in destination.known_by},
         events,
-        phone_region=destination.phone_region,
         allowed=_allowed(sync, destination),
     )
 
@@ -130,9 +115,15 @@ def shaping_in(root: Path, sync: Sync, destination: Destination) -> Shaping:
 
 
 def record_of(
-    shaping: Shaping, operation: str, key: str, identifiers: str, fields: str, origin: str
+    shaping: Shaping,
+    operation: str,
+    key: str,
+    identifiers: str,
+    fields: str,
+    origin: str,
+    invalid: str | None = None,
 ) -> Record:
-    """A record of its spooled texts."""
+    """A record of its spooled texts. `invalid` are its identifiers that are none."""
     try:
         known: dict[str, Any] = orjson.loads(identifiers)
         values: dict[str, Any] = orjson.loads(fields)
@@ -148,16 +139,23 @@ def record_of(
         event, values = events.made(row, values)
         problem = problem or (None if event else f"its column '{events.column}' has no name of an event")
     alike = shaping.identifiers(known)
-    invalid = shaping.invalid(known, alike)
     if shaping.function is None or problem is not None:
-        sent = shaping.fields(operation, values)
-        return Record(key, alike, sent, origin, moment, problem, event, invalid=invalid)
-    made = Record(key, alike, values, origin, moment, problem, event, invalid=invalid)
-    record = shaping.function(made, operation)
+        made = shaping.fields(operation, values)
+        return Record(key, alike, made, origin, moment, problem, event, invalid=invalid)
+    record = shaping.function(
+        Record(key, alike, values, origin, moment, problem, event, invalid=invalid), operation
+    )
     if record.instead is not None:
-        parts = (each._replace(fields=shaping.fields(operation, each.fields)) for each in record.instead)
-        return record._replace(instead=tuple(parts))
-    return record._replace(fields=shaping.fields(operation, record.fields))
+        return record._replace(instead=tuple(_of_function(shaping, operation, x) for x in record.instead))
+    return _of_function(shaping, operation, record)
+
+
+def _of_function(shaping: Shaping, operation: str, record: Record) -> Record:
+    """A record as a function gave it, as it is sent."""
+    known, invalid = shaping.given(record.identifiers)
+    return record._replace(
+        identifiers=known, fields=shaping.fields(operation, record.fields), invalid=invalid or record.invalid
+    )
 
 
 def _integer(digits: str) -> int | str:
@@ -195,5 +193,7 @@ def _unreadable(texts: tuple[str, str], error: Exception) -> str:
 
 def records_of(batch: pa.RecordBatch, shaping: Shaping, operation: str) -> Iterator[Record]:
     """The records of a spooled batch, in order."""
-    columns = (batch.column(name).to_pylist() for name in ("key", "identifiers", "fields", "origin"))
+    columns = (
+        batch.column(name).to_pylist() for name in ("key", "identifiers", "fields", "origin", "invalid")
+    )
     return (record_of(shaping, operation, *texts) for texts in zip(*columns, strict=True))

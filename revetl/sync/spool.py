@@ -7,11 +7,13 @@ many changes there are.
 from __future__ import annotations
 
 import shutil
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from revetl.sync.journal import Range
@@ -21,6 +23,7 @@ OPERATIONS = ("remove", "update", "add")
 
 FORGET = "forget"
 ROW_GROUP = 10_000
+GROUP_BYTES = 8_000_000
 
 _COLUMNS: dict[str, pa.DataType] = {
     "operation": pa.string(),
@@ -31,6 +34,7 @@ _COLUMNS: dict[str, pa.DataType] = {
     "origin": pa.string(),
     "cause": pa.string(),
     "caused_at": pa.timestamp("us"),
+    "invalid": pa.string(),
 }
 SCHEMA = pa.schema(_COLUMNS)
 
@@ -47,7 +51,8 @@ class Spool:
         partial = self._path(operation).with_suffix(".partial")
         with pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
             for batch in batches:
-                writer.write_batch(batch.cast(SCHEMA), row_group_size=ROW_GROUP)
+                for group in _grouped(batch.cast(SCHEMA)):
+                    writer.write_batch(group, row_group_size=ROW_GROUP)
                 rows += batch.num_rows
         partial.rename(self._path(operation))
         return rows
@@ -64,9 +69,10 @@ class Spool:
         place = 0
         # Buffering ahead would hold the whole file.
         with pq.ParquetFile(self._path(operation), pre_buffer=False) as file:
-            for batch in file.iter_batches(ROW_GROUP):
-                yield place, batch
-                place += batch.num_rows
+            for group in range(file.num_row_groups):
+                for batch in file.read_row_group(group).to_batches():
+                    yield place, batch
+                    place += batch.num_rows
 
     def read(self, cuts: list[Range]) -> Iterator[tuple[Range, pa.RecordBatch]]:
         """The records of ranges, each with the (part of the) range that it is; a row group is read once."""
@@ -83,14 +89,42 @@ class Spool:
                             first, last = max(cut.first, start), min(cut.last, end)
                             piece = rows.slice(first - start, last - first)
                             for batch in piece.to_batches():
-                                yield Range(operation, first, last), batch
+                                yield Range(operation, first, last), _whole(batch)
                     start = end
 
-    def record_bytes(self, operation: str) -> float:
-        """The mean size of an operation's records, uncompressed."""
+    def pieces(self, cuts: Iterable[Range], rows: int, size: int) -> Iterator[tuple[int, Range, float]]:
+        """Ranges in order, cut where they have more than so many rows, or bytes by the mean of a row group:
+        the index of the range, a piece of it, and its bytes. One record can have more."""
+        groups: dict[str, list[tuple[int, int, float]]] = {}
+        for at, cut in enumerate(cuts):
+            if cut.operation not in groups:
+                groups[cut.operation] = list(self._groups(cut.operation))
+            of = groups[cut.operation]
+            first, taken = cut.first, 0.0
+            for start, end, each in of[bisect_right(of, cut.first, key=lambda group: group[1]) :]:
+                place, last = max(cut.first, start), min(cut.last, end)
+                while place < last:
+                    most = min(rows - (place - first), int((size - taken) / max(each, 1)))
+                    if most <= 0 and place > first:
+                        yield at, Range(cut.operation, first, place), taken
+                        first, taken = place, 0.0
+                        continue
+                    step = min(max(most, 1), last - place)
+                    place, taken = place + step, taken + step * each
+                if end >= cut.last:
+                    break
+            if first < cut.last:
+                yield at, Range(cut.operation, first, cut.last), taken
+
+    def _groups(self, operation: str) -> Iterator[tuple[int, int, float]]:
+        """Of each row group its first record, the one after its last, and the mean size of one."""
         metadata = pq.read_metadata(self._path(operation))
-        groups = (metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-        return sum(groups) / max(metadata.num_rows, 1)
+        start = 0
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            end = start + group.num_rows
+            yield start, end, group.total_byte_size / max(group.num_rows, 1)
+            start = end
 
     def remove(self) -> None:
         """Delete the run's folder."""
@@ -98,3 +132,29 @@ class Spool:
 
     def _path(self, operation: str) -> Path:
         return self.folder / f"{operation}.parquet"
+
+
+def _whole(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch with all columns; of a run by an older version, some are missing."""
+    missing = [field for field in SCHEMA if field.name not in batch.schema.names]
+    if not missing:
+        return batch
+    columns = {**dict(zip(batch.schema.names, batch.columns, strict=True))}
+    columns |= {field.name: pa.nulls(batch.num_rows, field.type) for field in missing}
+    return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _grouped(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """A batch in row groups, of which one is held in memory: of GROUP_BYTES at most, or of one record."""
+    if batch.nbytes <= GROUP_BYTES:
+        yield batch
+        return
+    texts: pa.StringArray = batch.column("fields")
+    sizes = pc.binary_length(texts).fill_null(0).to_pylist()
+    first = taken = 0
+    for place, size in enumerate(sizes):
+        if place > first and taken + size > GROUP_BYTES:
+            yield batch.slice(first, place - first)
+            first, taken = place, 0
+        taken += size
+    yield batch.slice(first)

@@ -15,6 +15,7 @@ from sqlglot import exp
 from revetl.sql import column, query, statement, table
 from revetl.sync import lock
 from revetl.sync.journal import DELIVERED, Journal, Range, Refusal
+from revetl.sync.scrubbing import scrub
 from revetl.sync.spool import OPERATIONS, SCHEMA, Spool
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
@@ -35,6 +36,7 @@ _SCHEMA = pa.schema(
         pa.field("answer", pa.string()),
         pa.field("attempts", pa.int64()),
         pa.field("unsure", pa.int64()),
+        pa.field("kept_reason", pa.string()),
     ]
 )
 
@@ -62,14 +64,16 @@ when matched then update set
     acknowledged_at = case when f.is_known = 1 then :now else s.acknowledged_at end,
     run_id = case when f.is_known = 1 then :run_id else s.run_id end,
     pending_operation = f.pending_operation, pending_hash = f.pending_hash,
-    pending_run_id = f.pending_run_id
+    pending_run_id = f.pending_run_id,
+    presence = case when s.presence = 'member' and :presence in ('profile', 'created') then 'member'
+        else :presence end
 when not matched and f.operation <> 'remove' then insert (
     sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id,
-    pending_operation, pending_hash, pending_run_id
+    pending_operation, pending_hash, pending_run_id, presence
 ) values (
     :sync, f.key, f.row_hash, :hash_by, f.identifiers, f.fields,
     case when f.is_known = 1 then :now end, :run_id,
-    f.pending_operation, f.pending_hash, f.pending_run_id
+    f.pending_operation, f.pending_hash, f.pending_run_id, :presence
 )
 """
 
@@ -99,12 +103,12 @@ and key in (select key from :folding as g where outcome = 'delivered')
 # one stays in the state under a key of its own, which no audience has: so it is to be removed, until it is or
 # the other member has it.
 KEEP_ASIDE = """
-insert into :state (sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id)
+insert into :state (sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id, presence)
 select :sync, s.key || ' was ' || s.identifiers, coalesce(s.row_hash, 0), s.hash_by, s.identifiers, s.fields,
-    s.acknowledged_at, :run_id
+    s.acknowledged_at, :run_id, s.presence
 from :state as s inner join :folding as g on g.key = s.key
 where s.sync = :sync and g.operation = 'add' and (g.outcome <> 'rejected' or g.unsure = 1)
-and s.identifiers <> g.identifiers
+and s.identifiers <> g.identifiers and coalesce(s.presence, :presence) = :presence
 and not exists (
     select 1 from :state as o where o.sync = :sync and o.key = s.key || ' was ' || s.identifiers
 )
@@ -114,7 +118,7 @@ ADD_CHANGES = """
 insert into :changes (
     run_id, sync, key, operation, cause, outcome, reason, caused_at, changed_at
 )
-select :run_id, :sync, g.key, g.operation, g.cause, g.outcome, g.reason, g.caused_at, :now
+select :run_id, :sync, g.key, g.operation, g.cause, g.outcome, g.kept_reason, g.caused_at, :now
 from :folding as g
 where g.operation <> 'forget'
 """
@@ -131,12 +135,14 @@ and not exists (
 class Folder:
     """Carries one run's journal to the state of its sync. `by_key`: people are known by the key, so nobody's
     identifiers change. `refused_before`: the destination may have refused some of the records before.
-    `again`: parts of it may have been carried already, by a run that was cut short."""
+    `again`: parts of it may have been carried already, by a run that was cut short. `presence` is what the
+    destination has of those who were delivered (presence.py)."""
 
     tables: Tables
     sync: str
     run_id: str
     hash_by: str
+    presence: str
     spool: Spool
     journal: Journal
     by_key: bool = False
@@ -148,16 +154,16 @@ class Folder:
         while ranges := self.journal.unfolded(_RANGES):
             for part in self._parts(ranges):
                 self._merge(warehouse, [cut for _, cut in part], DELIVERED)
-                self.journal.mark_folded(rowid for rowid, _ in part)
+                self.journal.mark_folded(rowid for rowid, _ in part if rowid is not None)
 
     def fold_rest(self, warehouse: Warehouse) -> int:
         """Note what was sent and never answered in the state, and what was not attempted among the changes.
         Gives the number of unknown records."""
         unknown = self.journal.unknown()
-        for operation in {cut.operation: None for cut in unknown}:
-            self._merge(warehouse, [cut for cut in unknown if cut.operation == operation], UNKNOWN)
+        for part in self._parts([(0, cut) for cut in sorted(unknown, key=_in_order)]):
+            self._merge(warehouse, [cut for _, cut in part], UNKNOWN)
         aborted = self.journal.aborted({operation: self.spool.rows(operation) for operation in OPERATIONS})
-        for part in self._parts([(0, piece) for cut in aborted for piece in _pieces(cut)]):
+        for part in self._parts([(0, cut) for cut in aborted]):
             self._load(warehouse, [cut for _, cut in part], _ABORTED)
             self._add_changes(warehouse)
         return sum(cut.last - cut.first for cut in unknown)
@@ -172,11 +178,13 @@ class Folder:
             statement(
                 ":mine is not null and :mine not in ("
                 "select :theirs from :state as o where o.sync = :sync and o.row_hash is not null "
+                "and coalesce(o.presence, :presence) = :presence "
                 "and o.key not in (select f.key from :left as f) and :theirs is not null)",
                 mine=warehouse.json_text(column("identifiers", of="s"), name),
                 theirs=warehouse.json_text(column("identifiers", of="o"), name),
                 state=self.tables.state,
                 sync=self.sync,
+                presence=self.presence,
                 left=FORGOTTEN,
             )
             for name in identifiers
@@ -212,19 +220,21 @@ class Folder:
             )
         )
 
-    def _parts(self, ranges: list[tuple[int, Range]]) -> Iterator[list[tuple[int, Range]]]:
-        """Ranges in order, as many at a time as make one merge of bounded memory. A person can be removed
-        and added in one run; an operation at a time keeps that order."""
-        part: list[tuple[int, Range]] = []
-        most = 0.0
-        for rowid, cut in ranges:
-            rows = sum(taken.last - taken.first for _, taken in part)
-            if part and (rows + cut.last - cut.first > most or part[0][1].operation != cut.operation):
+    def _parts(self, ranges: list[tuple[int, Range]]) -> Iterator[list[tuple[int | None, Range]]]:
+        """Ranges in order, as many at a time as make one merge of bounded memory; one that is too large for
+        that in pieces, of which the last has its number. A person can be removed and added in one run; an
+        operation at a time keeps that order."""
+        part: list[tuple[int | None, Range]] = []
+        rows, size = 0, 0.0
+        cuts = [cut for _, cut in ranges]
+        for at, piece, taken in self.spool.pieces(cuts, _MERGED_ROWS, _MERGED_BYTES):
+            count, (rowid, cut) = piece.last - piece.first, ranges[at]
+            is_full = rows + count > _MERGED_ROWS or size + taken > _MERGED_BYTES
+            if part and (is_full or part[0][1].operation != cut.operation):
                 yield part
-                part = []
-            if not part:
-                most = min(_MERGED_ROWS, _MERGED_BYTES / max(self.spool.record_bytes(cut.operation), 1))
-            part.append((rowid, cut))
+                part, rows, size = [], 0, 0.0
+            part.append((rowid if piece.last == cut.last else None, piece))
+            rows, size = rows + count, size + taken
         if part:
             yield part
 
@@ -257,6 +267,7 @@ class Folder:
             "sync": self.sync,
             "run_id": self.run_id,
             "hash_by": self.hash_by,
+            "presence": self.presence,
             "now": lock.now(),
         }
 
@@ -267,28 +278,39 @@ class Folder:
     def _rows(self, cuts: list[Range], outcome: str) -> Iterator[pa.RecordBatch]:
         for cut, batch in self.spool.read(list(_joined(cuts))):
             rejected = self.journal.rejections(cut) if outcome == DELIVERED else {}
-            extra = _outcomes(outcome, cut, rejected) if rejected else _one_outcome(outcome, batch.num_rows)
+            plain = _one_outcome(outcome, batch.num_rows)
+            extra = _outcomes(outcome, cut, rejected, batch) if rejected else plain
             yield pa.RecordBatch.from_arrays([*batch.columns, *extra], schema=_SCHEMA)
 
 
 def _one_outcome(outcome: str, size: int) -> list[pa.Array[Any]]:
     """The columns that _SCHEMA has more than a spool, where all records came to the same."""
     nothing = pa.nulls(size, pa.string())
-    return [pa.repeat(outcome, size), nothing, nothing, nothing, pa.repeat(0, size), pa.repeat(0, size)]
+    zeros = pa.repeat(0, size)
+    return [pa.repeat(outcome, size), nothing, nothing, nothing, zeros, zeros, nothing]
 
 
-def _outcomes(outcome: str, cut: Range, rejected: Mapping[int, Refusal]) -> list[pa.Array[Any]]:
+def _outcomes(
+    outcome: str, cut: Range, rejected: Mapping[int, Refusal], batch: pa.RecordBatch
+) -> list[pa.Array[Any]]:
+    """The same, by the place of each. `kept_reason` outlives the person, and so does not name them; nor does
+    an answer name others of its batch."""
     size = cut.last - cut.first
     outcomes, attempts, unsure = [outcome] * size, [0] * size, [0] * size
     texts: dict[str, list[str | None]] = {name: [None] * size for name in ("reason", "field", "answer")}
+    kept: list[str | None] = [None] * size
     for place, refusal in rejected.items():
         index = place - cut.first
+        record = (batch.column(name)[index].as_py() for name in ("identifiers", "fields"))
+        kept[index] = scrub(refusal.reason, *record)
         outcomes[index], attempts[index], unsure[index] = _REJECTED, refusal.attempts, int(refusal.unsure)
         for name, values in texts.items():
             values[index] = getattr(refusal, name)
+        texts["answer"][index] = scrub(refusal.answer)
     columns: list[pa.Array[Any]] = [pa.array(outcomes, pa.string())]
     columns += [pa.array(values, pa.string()) for values in texts.values()]
-    return [*columns, pa.array(attempts, pa.int64()), pa.array(unsure, pa.int64())]
+    columns += [pa.array(attempts, pa.int64()), pa.array(unsure, pa.int64())]
+    return [*columns, pa.array(kept, pa.string())]
 
 
 def _joined(cuts: list[Range]) -> Iterator[Range]:
@@ -305,7 +327,5 @@ def _joined(cuts: list[Range]) -> Iterator[Range]:
         yield waiting
 
 
-def _pieces(cut: Range) -> Iterator[Range]:
-    """A range in pieces that one merge can take."""
-    for first in range(cut.first, cut.last, _MERGED_ROWS):
-        yield Range(cut.operation, first, min(cut.last, first + _MERGED_ROWS))
+def _in_order(cut: Range) -> tuple[int, int]:
+    return OPERATIONS.index(cut.operation), cut.first

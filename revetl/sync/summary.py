@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlglot import exp
+import orjson
 
 from revetl.sync.changes import Asked
 from revetl.sync.diff import Diff
@@ -16,7 +17,8 @@ class Summary:
     """Changed keys by operation and cause, and how many of them are removes that are sent (of who is known by
     another identifier now, too); new keys, held keys that left; the audience's rows, null keys and different
     keys (counted only in modes that remove nobody); who is left out, by cause; what names the changes.
-    `identified` and `fields` are what was asked for."""
+    `identified` are the members with any usable identifier; `usable` and `given` count each. `fields` are
+    what was asked for."""
 
     causes: dict[str, dict[str, int]] = field(default_factory=dict)
     sent_removes: int = 0
@@ -27,8 +29,10 @@ class Summary:
     different_keys: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
     digest: tuple[int, str | None] = (0, None)
-    identified: tuple[int, ...] = ()
-    fields: tuple[int, ...] = ()
+    identified: int = 0
+    usable: tuple[int, ...] = ()
+    given: tuple[int, ...] = ()
+    fields: Mapping[str, int] = field(default_factory=dict)
 
 
 def summarise(
@@ -36,12 +40,11 @@ def summarise(
     *,
     full_refresh: bool,
     retry: bool,
-    identified: tuple[exp.Expr, ...] = (),
-    fields: tuple[exp.Expr, ...] = (),
+    fields: bool = False,
 ) -> Summary:
     """Make the changes, leaving them in the warehouse's temporary table, and count them. `full_refresh` takes
-    every member anew; `retry` takes what was rejected before, too. With `identified` (values of a member) and
-    `fields` (tests of an update), how many there are of each."""
+    every member again; `retry` takes what was rejected before, too. With `fields`, how many updates each
+    field is a reason of."""
     facts = diff.facts
     diff.make(
         Asked(
@@ -55,7 +58,7 @@ def summarise(
     left_out: dict[str, int] = {}
     sent_removes = 0
     given: dict[str, Any] = {}
-    for what, operation, cause, *counts in diff.warehouse.rows(diff.summary(identified, fields)):
+    for what, operation, cause, *counts in diff.warehouse.rows(diff.summary(fields=fields)):
         first, second, third, *more = (int(count or 0) for count in counts)
         if what == "change":
             causes.setdefault(operation, {})[cause] = first
@@ -64,9 +67,14 @@ def summarise(
             left_out[cause] = first
         elif what == "audience":
             given |= {"audience_rows": first, "null_keys": first - second, "different_keys": third}
-            given["identified"] = tuple(more[: len(identified)])
+            if not diff.late:
+                given |= _counted(diff, more)
+        elif what == "identified":
+            given |= _counted(diff, more)
         elif what == "fields":
-            given["fields"] = tuple(more[: len(fields)])
+            names = [item.name for item in diff.mapping.fields]
+            counted = zip(names, [first, second, third, *more], strict=False)
+            given["fields"] = dict(counted) if operation is None else orjson.loads(operation)
         else:
             given |= {"digest": (first, operation), "new_keys": second, "left_keys": third}
     return Summary(
@@ -75,3 +83,10 @@ def summarise(
         sent_removes=sent_removes,
         **given,
     )
+
+
+def _counted(diff: Diff, counts: list[int]) -> dict[str, Any]:
+    """What `Diff.summary` counts of identifiers."""
+    many = len(diff.mapping.identifiers)
+    usable, given = counts[1 : many + 1], counts[many + 1 : 2 * many + 1]
+    return {"identified": counts[0], "usable": tuple(usable), "given": tuple(given)}

@@ -14,7 +14,7 @@ from revetl.sql import statement, table
 from revetl.version import __version__
 from revetl.warehouse import Warehouse
 
-VERSION = 2
+VERSION = 3
 """Counts up when a table changes in a way that an older revetl would not understand."""
 
 
@@ -64,6 +64,10 @@ class Tables:
     @property
     def locks(self) -> exp.Table:
         return self.named("sync_locks")
+
+    @property
+    def identities(self) -> exp.Table:
+        return self.named("sync_identities")
 
     @property
     def holdouts(self) -> exp.Table:

@@ -9,9 +9,7 @@ from revetl.project import Sync
 from revetl.sql import statement
 from revetl.sync.diff import Diff
 from revetl.sync.plan import Plan
-
-FINISHED = ("success", "rejected")
-"""How a run ends in which every record was answered, and what had to be said after them was said."""
+from revetl.sync.unfinished import FINISHED
 
 
 def is_due(destination: Destination, sync: Sync, diff: Diff, plan: Plan) -> bool:

@@ -1,5 +1,5 @@
 """The warehouse: one small module an engine, behind the protocol in `base`."""
 
-from revetl.warehouse.base import Opening, Warehouse, check_target, database_of, open_warehouse
+from revetl.warehouse.base import Opening, Warehouse, check_target, database_of, location_of, open_warehouse
 
-__all__ = ["Opening", "Warehouse", "check_target", "database_of", "open_warehouse"]
+__all__ = ["Opening", "Warehouse", "check_target", "database_of", "location_of", "open_warehouse"]

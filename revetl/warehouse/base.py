@@ -98,6 +98,14 @@ class Warehouse(Protocol):
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
         """The member `name` of JSON text, as text."""
 
+    def json_differs(self, before: exp.Expr, after: exp.Expr, names: Sequence[str]) -> exp.Expr:
+        """Whether any of the members `names` has another value in one JSON text than in another."""
+
+    def count_differences(self, both: exp.Query, names: Sequence[str]) -> exp.Query | None:
+        """In how many rows of `both` (JSON texts `known_fields` and `fields_now`) each of the members `names`
+        differs: a query of one JSON text, name to count. None where the engine has no better way than to
+        count the tests of `json_differs`, one a member."""
+
     def attach(self, target: Target, root: Path) -> str:
         """The database of another target of the same engine, readable from here. Raises UsageError when it
         cannot be, WarehouseError when it is not there."""
@@ -181,3 +189,26 @@ def database_of(target: Target) -> str | None:
         return str(target.config.get("database") or Path(str(target.config.get("path", ""))).stem)
     named = target.config.get("database") or target.config.get("dbname")
     return None if named is None else str(named)
+
+
+_NAMES = {
+    "host": ("host", "server"),
+    "port": ("port",),
+    "account": ("account",),
+    "database": ("database", "dbname", "catalog", "project"),
+}
+
+
+def location_of(target: Target, root: Path) -> dict[str, str]:
+    """Where a target's warehouse is, by what its configuration says and whoever signs in: `type`, and of
+    `host`, `port`, `account`, `database` what there is; of a DuckDB file, the `file`."""
+    found = {"type": target.type}
+    if target.type == "duckdb":
+        path = str(target.config.get("path") or "").partition("?")[0]
+        is_file = "://" not in path and not path.startswith(("md:", "motherduck:"))
+        return {**found, "file": str((root / path).resolve()) if is_file else path}
+    for name, options in _NAMES.items():
+        value = next((target.config[each] for each in options if target.config.get(each)), None)
+        if value is not None:
+            found[name] = str(value).lower() if name in ("host", "account") else str(value)
+    return found

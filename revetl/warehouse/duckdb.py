@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from revetl.warehouse.base import NONFINITE, Opening, Say
 from revetl.warehouse.engine import TEMPORARY, found_in
 
 _LOCK_POLL_SECONDS = 0.1
-_LIGHT_MEMORY = "160MB"
+_LIGHT_BYTES = 160_000_000
+_COPIES = 4
+"""As many of a text does a MERGE hold at once."""
 # What a 64-bit float holds of a decimal, and so what readers of JSON do.
 _EXACT_DIGITS = 15
 _NESTED = re.compile(r"\[\d*\]|^(STRUCT|MAP|UNION)\(")
@@ -101,7 +104,7 @@ class DuckDB:
         self.comment: str | None = None
         self._light = light
         if light:
-            connection.execute(f"set memory_limit = '{_LIGHT_MEMORY}'")
+            connection.execute(f"set memory_limit = '{_LIGHT_BYTES} bytes'")
         self.database = str(connection.execute("select current_database()").fetchall()[0][0])
 
     def run(self, sql: exp.Expr) -> None:
@@ -137,6 +140,10 @@ class DuckDB:
 
     def load(self, made: exp.Table, data: pa.Table) -> None:
         with _errors():
+            if self._light and data.nbytes * _COPIES > _LIGHT_BYTES:
+                # One record can be larger than all that is folded at a time.
+                most = _LIGHT_BYTES + data.nbytes * _COPIES
+                self.connection.execute(f"set memory_limit = '{most} bytes'")
             self.connection.register("revetl_arrow", data)
         try:
             self.temporary(made, exp.select("*").from_("revetl_arrow"))
@@ -194,9 +201,36 @@ class DuckDB:
         return exp.cast(exp.Anonymous(this="json_object", expressions=members), "varchar")
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
-        # A JSON pointer (RFC 6901): a path's quotes cannot hold every name.
-        pointer = "/" + name.replace("~", "~0").replace("/", "~1")
-        return exp.Anonymous(this="json_extract_string", expressions=[document, exp.convert(pointer)])
+        return _call("json_extract_string", document, exp.convert(_pointer(name)))
+
+    def json_differs(self, before: exp.Expr, after: exp.Expr, names: Sequence[str]) -> exp.Expr:
+        return exp.NullSafeNEQ(this=_texts(before, names), expression=_texts(after, names))
+
+    def count_differences(self, both: exp.Query, names: Sequence[str]) -> exp.Query | None:
+        # Each json_extract_string of a query keeps the documents that it has parsed, so there are two.
+        made = statement(
+            """
+            select cast(json_group_object(list_extract(:names, t.place), t.changed) as varchar)
+            from (
+                select u.place, count(*) as changed
+                from (
+                    select unnest(:before) as before, unnest(:after) as after,
+                        unnest(range(1, :end)) as place
+                    from :both as b
+                ) as u
+                where u.before is distinct from u.after
+                group by u.place
+            ) as t
+            """,
+            "duckdb",
+            names=exp.Array(expressions=[exp.convert(name) for name in names]),
+            before=_texts(exp.column("known_fields"), names),
+            after=_texts(exp.column("fields_now"), names),
+            end=len(names) + 1,
+            both=both.subquery(),
+        )
+        assert isinstance(made, exp.Query)
+        return made
 
     def attach(self, target: Target, root: Path) -> str:
         if target.type != "duckdb":
@@ -227,11 +261,22 @@ class DuckDB:
         self.connection.close()
 
 
+def _texts(document: exp.Expr, names: Sequence[str]) -> exp.Expr:
+    """The members of JSON text, as a list of texts: it is parsed once for all of them."""
+    pointers = exp.Array(expressions=[exp.convert(_pointer(name)) for name in names])
+    return _call("json_extract_string", document, pointers)
+
+
+def _pointer(name: str) -> str:
+    """A JSON pointer (RFC 6901): a path's quotes cannot hold every name."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
 def _json_value(value: exp.Expr, kind: str) -> exp.Expr:
     if _NESTED.search(kind):
         # What readers of JSON would round is text here, too.
         worded = _WIDE.sub(lambda found: "VARCHAR" if _digits(found[0]) > _EXACT_DIGITS else found[0], kind)
-        return value if worded == kind else exp.cast(value, exp.DataType.build(worded, dialect="duckdb"))
+        return value if worded == kind else exp.cast(value, _type(worded))
     kind = kind.upper()
     if kind.startswith("TIMESTAMP"):
         if "TIME ZONE" in kind:
@@ -251,7 +296,7 @@ def _json_value(value: exp.Expr, kind: str) -> exp.Expr:
 
 def _number_or_text(value: exp.Expr, number: str, kind: str) -> exp.Expr:
     """A number where its narrower type holds it exactly, else its text."""
-    narrow = exp.TryCast(this=value.copy(), to=exp.DataType.build(number))
+    narrow = exp.TryCast(this=value.copy(), to=_type(number))
     back = exp.cast(narrow.copy(), "varchar") if kind == "BIGNUM" else _try_cast(narrow.copy(), kind)
     same = exp.cast(value.copy(), "varchar") if kind == "BIGNUM" else value.copy()
     exact = exp.EQ(this=back, expression=same)
@@ -260,7 +305,17 @@ def _number_or_text(value: exp.Expr, number: str, kind: str) -> exp.Expr:
 
 
 def _try_cast(value: exp.Expr, kind: str) -> exp.Expr:
-    return exp.TryCast(this=value, to=exp.DataType.build(kind, dialect="duckdb"))
+    return exp.TryCast(this=value, to=_type(kind))
+
+
+@cache
+def _parsed_type(kind: str) -> exp.DataType:
+    return exp.DataType.build(kind, dialect="duckdb")
+
+
+def _type(kind: str) -> exp.DataType:
+    """A type by DuckDB's name of it. Parsing one takes as long as all else of a column."""
+    return _parsed_type(kind).copy()
 
 
 def _call(name: str, *arguments: exp.Expr) -> exp.Expr:

@@ -218,6 +218,21 @@ class Engine:
             opening = ","
         return self.joined([*parts, exp.convert("}" if items else "{}")])
 
+    def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
+        raise NotImplementedError  # each engine's own
+
+    def json_differs(self, before: exp.Expr, after: exp.Expr, names: Sequence[str]) -> exp.Expr:
+        tests = [
+            exp.NullSafeNEQ(
+                this=self.json_text(before.copy(), name), expression=self.json_text(after.copy(), name)
+            )
+            for name in names
+        ]
+        return exp.or_(statement("1 = 0"), *tests, copy=False)
+
+    def count_differences(self, both: exp.Query, names: Sequence[str]) -> exp.Query | None:
+        return None
+
     def json_value(self, value: exp.Expr, kind: str) -> exp.Expr:
         """A value as JSON text, as `json_object` has it; never null."""
         raise NotImplementedError  # each engine's own

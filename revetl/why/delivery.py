@@ -69,8 +69,8 @@ def _of_sync(
                 sync.name, each, "stopped", f"guard {stop.guard} would stop the next run: {stop.message}"
             )
         return
-    left_out, members = facts.left_out(diff), facts.members(diff)
-    changes = next_changes(diff, keys)
+    left_out, changes = facts.left_out(diff), next_changes(diff, keys)
+    members = facts.members(diff)
     lists = {
         cause: facts.listed_in(workspace, cause)
         for cause in ("excluded", "claimed")

@@ -10,6 +10,7 @@ from sqlglot import exp
 from revetl.sql import column, statement
 from revetl.sync.changes import Asked
 from revetl.sync.diff import CHANGES, Diff
+from revetl.sync.late import CHANGED
 from revetl.sync.membership import Members
 from revetl.why.person import among
 
@@ -35,6 +36,20 @@ class _OfKeys(Diff):
     def everyone(self) -> exp.Table | exp.Subquery:
         # Not of these keys alone: who else has the identifier decides.
         return (self.all_members or self.members).relation
+
+    @property
+    def unchanged(self) -> exp.Subquery:
+        # Of what others were sent, what they have still is not looked at.
+        others = statement(
+            "select * from :held as s where s.sync = :sync and s.key in (select :key from :everyone as a) "
+            "and s.key not in (select c.key from :changed as c where c.key is not null)",
+            held=super().held,
+            sync=self.sync,
+            key=self.key,
+            everyone=self.everyone,
+            changed=CHANGED,
+        )
+        return exp.Subquery(this=others)
 
     @property
     def held(self) -> exp.Table | exp.Subquery:

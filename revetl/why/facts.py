@@ -64,14 +64,15 @@ class Facts:
         return {key: (cause, since) for key, cause, since in rows}
 
     def members(self, diff: Diff) -> dict[str, tuple[str, str]]:
-        """Key to the identifiers and fields that the audience has now, as JSON, sent or not."""
+        """Key to the identifiers and fields that the audience has now, as JSON, sent or not; once the diff
+        of these keys is made."""
         rows = self.warehouse.rows(
             statement(
                 "select :key, :identifiers, :fields from :model as a where :mine",
                 key=diff.key,
-                identifiers=diff.json_of_identifiers(),
+                identifiers=diff.json_of_known(),
                 fields=diff.json_of_fields(),
-                model=self.sync.audience.relation,
+                model=diff.as_sent(self.sync.audience.relation),
                 mine=among(column(self.sync.audience.key, of="a"), self.keys),
             )
         )

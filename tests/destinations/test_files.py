@@ -92,6 +92,18 @@ def test_a_column_of_nulls_keeps_its_type(tmp_path: Path) -> None:
     )
 
 
+def test_a_sum_of_whole_numbers_is_a_whole_number_in_parquet(tmp_path: Path) -> None:
+    project = project_of(tmp_path)
+    sums = "sum(i) as score, max(18446744073709551615::ubigint) as company"
+    project.audience("vips", f"select 'u1' as user_id, {sums} from range(4, 6) as t (i)", meta())
+    (run,) = project.open().sync("vips")
+    assert (run.status, run.delivered["add"]) == ("success", 1)
+    rows = duckdb.execute(
+        f"select score, typeof(score), company, typeof(company) from read_parquet('{runs_of(tmp_path)[0]}/*')"
+    ).fetchall()
+    assert rows == [(9, "DECIMAL(38,0)", 18446744073709551615, "DECIMAL(20,0)")]
+
+
 def test_formulas_are_escaped_where_it_is_asked_for(tmp_path: Path) -> None:
     query = "select 'u1' as user_id, 1 as score, '=HYPERLINK(1)' as company"
     for number, escaped in enumerate((False, True)):

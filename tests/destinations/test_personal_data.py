@@ -51,7 +51,7 @@ HARMLESS = {
 ALWAYS = ("facebook_conversions", "google_analytics")
 
 
-def sent(kind: str, mode: str, fields: Any, sync: Any = None, **more: Any) -> tuple[str, str | None]:
+def sent(kind: str, mode: Any, fields: Any, sync: Any = None, **more: Any) -> tuple[str, str | None]:
     """The text of the requests that a record with these fields makes, and what is noted of it."""
     config, known = TOOLS[kind]
     destination = make_destination({"type": kind, **config, **more}, kind)

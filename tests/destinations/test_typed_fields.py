@@ -349,7 +349,7 @@ def test_an_identifier_is_of_its_type_or_nothing(rule: str) -> None:
     read = {}
     for text in RULE_CASES[rule]:
         made = made_alike(Mapped("it", exp.convert(text), ""), Identifier("it", column="it", normalised=rule))
-        ((read[text],),) = duckdb.sql(f"select {made.expression.sql('duckdb')}").fetchall()
+        ((read[text],),) = duckdb.execute(f"select {made.expression.sql('duckdb')}").fetchall()
     assert read == RULE_CASES[rule]
 
 

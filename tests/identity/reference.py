@@ -68,7 +68,8 @@ def facts(messages: Iterable[Message], blocked: set[Identifier], rules: Rules) -
         for other in known[1:]:
             _at(found.seen, other, message.second)
             _at(found.pairs, (star, other), message.second)
-        if message.previous_id:
+        # An alias of oneself ties nothing to anything.
+        if message.previous_id and message.previous_id != message.identifiers.get("user_id"):
             kind = "anonymous_id" if message.previous_id in anonymous else "user_id"
             previous = (kind, message.previous_id)
             if previous not in blocked:

@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 from dbt.cli.main import dbtRunner
 
+from revetl.trimming import TRIMMABLE_CHARACTERS
 from tests.identity.reference import Identifier, Message, Rules
 from tests.models.conftest import ROOT
 
@@ -23,14 +24,13 @@ START = datetime(2026, 1, 1)
 class World:
     """A folder with a dbt project that has revetl as its package; its DuckDB file is `database`."""
 
-    def __init__(self, folder: Path, rules: Rules) -> None:
+    def __init__(self, folder: Path, rules: Rules, package: Path = ROOT) -> None:
         self.folder = folder
         self.database = folder / "world.duckdb"
         (folder / "models").mkdir()
         output = {"type": "duckdb", "path": str(self.database), "threads": 2}
         profiles = {"world": {"target": "t", "outputs": {"t": output}}}
         (folder / "profiles.yml").write_text(json.dumps(profiles))
-        (folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(ROOT)}]}))
         (folder / "models" / "shown.sql").write_text(
             "{{ config(materialized='view') }} select * from seeded_messages"
         )
@@ -38,8 +38,14 @@ class World:
         with duckdb.connect(str(self.database)) as connection:
             columns = ", ".join(f"{kind} varchar" for kind in sorted(rules.types))
             connection.execute(f"create table seeded_messages (id varchar, shown_at timestamp, {columns})")
-        self._dbt("deps")
+        self.install(package)
         self._dbt("seed", "--select", "blocked_identifiers", "cut_edges")
+
+    def install(self, package: Path) -> None:
+        """Put another version of the package in the place of the one there."""
+        (self.folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(package)}]}))
+        (self.folder / "package-lock.yml").unlink(missing_ok=True)
+        self._dbt("deps")
 
     def rule(self, rules: Rules) -> None:
         """Put other rules in force."""
@@ -63,7 +69,7 @@ class World:
         project = {
             "name": "world",
             "profile": "world",
-            "vars": {"revetl": {"sample_events": False, "identity": identity}},
+            "vars": {"revetl": {"sample_events": False, "identity": identity, "as_of": "2027-01-01"}},
         }
         (self.folder / "dbt_project.yml").write_text(json.dumps(project))
 
@@ -79,13 +85,19 @@ class World:
             (
                 message.id,
                 _time(message),
-                *(message.identifiers.get(kind) for kind in sorted(self.rules.types)),
+                *(_written(message, message.identifiers.get(kind)) for kind in sorted(self.rules.types)),
             )
             for message in messages
             if not message.previous_id
         ]
         aliases = [
-            (message.id, message.identifiers["user_id"], message.previous_id, _time(message), _time(message))
+            (
+                message.id,
+                message.identifiers["user_id"],
+                _written(message, message.previous_id),
+                _time(message),
+                _time(message),
+            )
             for message in messages
             if message.previous_id
         ]
@@ -153,6 +165,17 @@ class World:
         finally:
             os.chdir(here)
         return done.success, f"{out.getvalue()} {done.exception or ''}"
+
+
+def _written(message: Message, value: str | None) -> str | None:
+    """A value with characters around it that nobody sees, different ones in different messages."""
+    if value is None:
+        return None
+    first, last = (
+        TRIMMABLE_CHARACTERS[(message.second + len(message.id) + step) % len(TRIMMABLE_CHARACTERS)]
+        for step in (0, 7)
+    )
+    return f"{first}{value}{last}{first}"
 
 
 def _time(message: Message) -> datetime:

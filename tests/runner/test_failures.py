@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 from typing import Any
 
 import pytest
 
 from tests.conftest import SandboxClient
 from tests.runner.test_sync import META, people, synced
+from tests.support.http import JsonHandler, LoopbackServer
 from tests.support.project import ProjectFolder
 
 TEN = [(f"u{i}", i) for i in range(10)]
@@ -158,6 +160,78 @@ def test_an_unknown_outcome_is_settled_by_the_next_run(
     assert run.delivered == {"add": 1, "update": 0, "remove": 1}
     assert set(sandbox.members("crm", "vips")) == {"u2"}
     assert sum(synced(project).planned.values()) == 0
+
+
+def test_a_sign_in_page_with_status_200_delivers_nobody(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    configure(project, sandbox, retries=1)
+    sandbox.misbehave({"kind": "page"})
+    project.audience("vips", people(("u1", 1), ("u2", 2)), META)
+    run = synced(project)
+    assert (run.status, run.exit_code, run.unsent) == ("refused", 4, 2)
+    assert run.error is not None
+    assert "its answer is an HTML page" in run.error
+    assert [entry["ids"] for entry in sandbox.requests("crm")] == [["u1", "u2"]] * 2
+    assert project.sql("select pending_operation from revetl.revetl.sync_state") == [("add",)] * 2
+    sandbox.behave()
+    # Who left meanwhile may be there all the same: they are removed.
+    project.audience("vips", people(("u2", 2)))
+    run = synced(project)
+    assert (run.status, run.delivered) == ("success", {"add": 1, "update": 0, "remove": 1})
+
+
+def test_a_passing_page_is_sent_again_and_then_delivered(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    sandbox.misbehave({"kind": "page", "times": 2})
+    project.audience("vips", people(*TEN), META)
+    assert synced(project).status == "success"
+    assert set(sandbox.members("crm", "vips")) == {key for key, _ in TEN}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "delivered"),
+    [
+        (200, "text/plain", b"", 2),
+        (204, "text/plain", b"", 2),
+        (202, "text/plain", b"queued", 2),
+        (200, "application/json", b"[1]", 2),
+        (200, "application/json", b'{"rejected": null}', 2),
+        (200, "application/json", b'{"rejected": [{"id": "u1"}]}', 1),
+        (200, "text/html", b"welcome", 0),
+        (200, "text/plain", b"<html>welcome</html>", 0),
+        (200, "application/json", b'{"rejected": [{"id": "u', 0),
+        (200, "application/json", b'{"rejected": ["u1"]}', 0),
+        (200, "application/json", b'{"rejected": {"id": "u1"}}', 0),
+        (200, "application/json", b'{"rejected": [{"reason": "bad"}]}', 0),
+        (200, "application/json", b'{"rejected": [{"id": {"user_id": "u1"}}]}', 0),
+        (200, "application/json", b'{"rejected": [{"id": "u9"}]}', 0),
+    ],
+)
+def test_what_a_webhook_may_answer_to_accept_a_batch(
+    project: ProjectFolder, status: int, kind: str, body: bytes, delivered: int
+) -> None:
+    class Handler(JsonHandler):
+        def do_POST(self) -> None:  # noqa: N802
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            if status != 204:
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with LoopbackServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        project.destinations({"crm": {"type": "webhook", "url": url, "retries": 0}})
+        project.audience("vips", people(("u1", 1), ("u2", 2)), META)
+        run = synced(project)
+        server.shutdown()
+    assert (run.delivered["add"], run.exit_code) == (delivered, {2: 0, 1: 1, 0: 4}[delivered])
+    held = project.sql("select count(*) from revetl.revetl.sync_state where row_hash is not null")
+    assert held == [(delivered,)]
 
 
 def test_a_change_that_is_sent_again_keeps_its_message_id(

@@ -90,6 +90,82 @@ def test_what_a_function_makes_of_a_record(tmp_path: Path, body: str, outcome: O
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        "if key == 'u1': os.fork()",
+        "if key == 'u1' and os.fork() == 0: return None",
+        "if key == 'u1' and os.fork() > 0: time.sleep(0.05)",
+        # The copy answers as the process does, as one that leaves the handler by itself would.
+        "if key == 'u1' and os.fork() == 0: say(record, 1); os._exit(0)",
+        "if key == 'u1': say(record, 1)",
+        "if key == 'u2': say(record, 1)",
+        "if key == 'u2': [os.write(fd, b'{}\\n') for fd in answers()]",
+        "if key == 'u2': [os.write(fd, b'not JSON\\n') for fd in answers()]",
+    ],
+    ids=[
+        "a fork",
+        "a fork that drops the record",
+        "a fork that answers first",
+        "a fork that answers for itself",
+        "the same answer twice",
+        "the answer of an earlier record",
+        "an answer without a number",
+        "an answer that is not JSON",
+    ],
+)
+def test_every_record_has_its_own_answer_though_the_function_forks(tmp_path: Path, body: str) -> None:
+    text = f"""
+import json, os, pathlib, stat, time
+
+FIRST = pathlib.Path(__file__).with_name("asked")
+
+def answers():
+    return [fd for fd in range(3, 12) if fd_is_pipe(fd)]
+
+def fd_is_pipe(fd):
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode)
+    except OSError:
+        return False
+
+def say(record, number):
+    line = json.dumps({{"number": number, "records": [{{**record, "made_for": "u1"}}]}})
+    for fd in answers():
+        os.write(fd, line.encode() + b"\\n")
+
+def on_identify(record):
+    key = record["key"]
+    if not FIRST.exists() or FIRST.read_text() != "done":
+        if key == "u2": FIRST.write_text("done")
+        {body}
+    return {{**record, "made_for": key}}
+"""
+    made = function(tmp_path, text)
+    outcomes = [made({**RECORD, "key": f"u{n}"}) for n in range(1, 6)]
+    assert [[record["made_for"] for record in each.records] for each in outcomes] == [
+        [f"u{n}"] for n in range(1, 6)
+    ]
+
+
+def test_a_function_that_always_answers_out_of_step_is_rejected_with_its_reason(tmp_path: Path) -> None:
+    text = """
+import os
+
+def on_identify(record):
+    for fd in range(3, 12):
+        try:
+            os.write(fd, b'{"number": 99, "records": []}\\n')
+        except OSError:
+            pass
+    return record
+"""
+    outcome = function(tmp_path, text)(RECORD)
+    assert outcome == Outcome(
+        rejected="functions/shop.py: answers more than once for a record. Does it fork?"
+    )
+
+
+@pytest.mark.parametrize(
     ("body", "reason"),
     [
         ("os.kill(os.getpid(), 9)", "ended with -9"),

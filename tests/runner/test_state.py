@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -13,13 +15,16 @@ from typing import Any
 import pytest
 
 from revetl.errors import Locked, UsageError
-from revetl.sync import lock, run
+from revetl.sync import lock, machine, run
 from tests.conftest import SandboxClient
 from tests.runner.test_kill import MEMBERS, acknowledged, start
 from tests.runner.test_sync import META, people, synced
 from tests.support.project import ProjectFolder
 
 LOCK = "insert into revetl.revetl.sync_locks values ('vips.crm', 'other', ?, ?, ?, ?)"
+
+
+HERE = machine.this_process().split("/", 2)[2]
 
 
 def slowly(project: ProjectFolder, sandbox: SandboxClient, rate: float) -> None:
@@ -143,9 +148,21 @@ def test_a_lease_that_cannot_be_renewed_holds_sending_back(
     [
         ("elsewhere", "1/1", 5, True),
         ("elsewhere", "1/1", -1, False),
-        (None, "999999/1", 5, False),
+        (None, f"999999/1/{HERE}", 5, False),
+        (None, f"{os.getpid()}/1/{HERE}", 5, False),
+        (None, "999999/1", 5, True),
+        (None, "999999/1/another-boot:pid:[1]", 5, True),
+        ("elsewhere", f"999999/1/{HERE}", 5, True),
     ],
-    ids=["another machine's", "another machine's that ended", "a dead process's of this machine"],
+    ids=[
+        "another machine's",
+        "another machine's that ended",
+        "a dead process's of this machine",
+        "a dead process's, whose number another has now",
+        "an older revetl's, which does not say of which machine",
+        "another container's of this hostname",
+        "a machine's that was cloned",
+    ],
 )
 def test_whose_lease_counts(
     project: ProjectFolder,
@@ -155,14 +172,12 @@ def test_whose_lease_counts(
     minutes: int,
     locked: bool,
 ) -> None:
-    import socket
-
     project.audience("vips", people(("u1", 1)), META)
     synced(project)
     now = lock.now()
     project.sql(LOCK, host or socket.gethostname(), process, now, now + timedelta(minutes=minutes))
     if locked:
-        with pytest.raises(Locked, match="run other on elsewhere"):
+        with pytest.raises(Locked, match=f"run other on {host or socket.gethostname()}"):
             synced(project)
     else:
         assert synced(project).status == "success"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from revetl.sandbox import running_sandbox
+from tests.support.project import ProjectFolder
 
 BASIC = {"Authorization": "Basic d2s6"}
 BEARER = {"Authorization": "Bearer k"}
@@ -145,7 +148,7 @@ def test_a_dropped_connection(http: httpx.Client, when: str, held: int) -> None:
         ({"kind": "drops"}, "misbehave: kind: 'drops' is not known. Did you mean 'drop'?"),
         ({"kind": "drop", "tmes": 1}, "misbehave: tmes: there is no key 'tmes' here. Did you mean 'times'?"),
         ({}, "misbehave: kind is missing. Add it."),
-        ({"kind": "reject", "pattern": "("}, "misbehave: pattern: '(' is no regular expression"),
+        ({"kind": "reject", "pattern": "("}, "misbehave: pattern: '(' is not a regular expression of RE2"),
     ],
 )
 def test_a_wrong_rule(http: httpx.Client, rule: dict[str, Any], sentence: str) -> None:
@@ -161,3 +164,78 @@ def test_reset_forgets_everything(http: httpx.Client) -> None:
     assert http.get("/_/members/crm").json()["profiles"] == {}
     assert http.get("/_/requests/crm").json() == []
     assert http.get("/_/misbehave").json() == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:8765"}, 200),
+        ({"Host": "sandbox:8765"}, 200),
+        ({"Host": "192.168.7.5:8765"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Origin": "http://localhost:3000"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "http://1.2.3.4"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "evil.example", "Origin": "http://evil.example"}, 403),
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/_/health"), ("GET", "/_/members/crm"), ("DELETE", "/_/requests/crm"), ("POST", "/_/reset")],
+)
+def test_only_this_machine_may_use_the_control_routes(
+    http: httpx.Client, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    assert http.request(method, path, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("since", ["abc", "-1", "1.5", "", "9" * 5_000, "٣"])
+def test_requests_since_what_is_no_number_are_a_bad_request(http: httpx.Client, since: str) -> None:
+    answer = http.get("/_/requests/crm", params={"since": since})
+    assert answer.status_code == 400
+    assert "is not the number of a request" in answer.json()["error"]
+
+
+def test_a_pattern_that_would_backtrack_for_ever_takes_no_time(http: httpx.Client) -> None:
+    rule = {"destination": "crm", "kind": "reject", "pattern": "^(a+)+$"}
+    assert http.post("/_/misbehave", json=rule).status_code == 200
+    started = time.monotonic()
+    answer = http.post("/crm", json=batch("add", "a" * 20_000 + "b"))
+    assert (answer.status_code, time.monotonic() - started < 2) == (200, True)
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?=a)", r"(a)\1", "a{1000}{1000}"])
+def test_a_pattern_that_is_none_of_re2_is_refused(http: httpx.Client, pattern: str) -> None:
+    answer = http.post("/_/misbehave", json={"kind": "reject", "pattern": pattern})
+    assert answer.status_code == 400
+    assert "is not a regular expression of RE2" in answer.json()["error"]
+
+
+def test_a_sandbox_says_whose_it_is_and_takes_nobody_elses() -> None:
+    with running_sandbox(project="shop-1") as url:
+        assert httpx.get(f"{url}/_/health").json()["project"] == "shop-1"
+        answers = [
+            httpx.post(f"{url}/crm", json=batch("add", "u1"), headers=headers)
+            for headers in ({"Revetl-Project": "shop-1"}, {"Revetl-Project": "other-2"}, {})
+        ]
+        log = httpx.get(f"{url}/_/requests/crm").json()
+    assert [answer.status_code for answer in answers] == [200, 421, 200]
+    assert (answers[1].headers["Revetl-Sandbox"], len(log)) == ("shop-1", 2)
+
+
+def test_a_sync_to_another_projects_sandbox_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    owner, other = (ProjectFolder(tmp_path / name) for name in ("owner", "other"))
+    with running_sandbox(project=owner.open().workspace.id) as url:
+        for project in (owner, other):
+            project.destinations({"crm": {"type": "webhook", "url": f"{url}/crm"}})
+            meta = {"key": "user_id", "sync": [{"to": "crm"}]}
+            project.audience("vips", "select 'u1' as user_id", meta)
+        (refused,) = other.open().sync("vips")
+        (taken,) = owner.open().sync("vips")
+        log = httpx.get(f"{url}/_/requests/crm").json()
+    assert (refused.status, refused.exit_code, taken.status, len(log)) == ("refused", 4, "success", 1)
+    assert refused.error is not None
+    assert "belongs to another project, shop. Nothing was sent." in refused.error

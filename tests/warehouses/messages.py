@@ -167,6 +167,60 @@ def _people(landed: Landed) -> None:
         )
 
 
+def _unseen(landed: Landed) -> None:
+    """Identifiers among characters that nobody sees, numbers in two spellings, and what programs write where
+    nothing is known."""
+    ids = ["x1", "\tx1\r\n", "\ufeffx1\u200b", "\x1fx1\u2028", "\u2060x\u200b1", "\u0085x1", "\x7fx1"]
+    ids += [
+        "777",
+        "777.0",
+        "777.00",
+        "-777.0",
+        "0777.0",
+        "7.77",
+        "98765432109876543210.0",
+        "98765432109876543210",
+    ]
+    ids += [
+        "[object Object]",
+        "NaN",
+        '"null"',
+        "#REF!",
+        "{}",
+        "[]",
+        "True",
+        '{"id": 1}',
+        "{1-2}",
+        "1.2E+18",
+        "1e5",
+    ]
+    for number, each in enumerate(ids):
+        landed.identify(
+            f"unseen-{number}",
+            each,
+            f"2011-05-20 00:00:{number:02}",
+            {"email": f"{each}@example.com"},
+            anonymous_id=f"unseen {number % 9}",
+        )
+        landed.land(
+            "groups", f"unseen-g{number}", "2011-05-21 00:00:00", user_id="u1", group_id=each, traits={}
+        )
+    values = [
+        "777.0",
+        "{}",
+        "[]",
+        "true",
+        '{"a": 1}',
+        '["x1"]',
+        "12345678901234567890123",
+        "1.50",
+        '"\\u200b"',
+        '"N/A"',
+    ]
+    for number, value in enumerate(values):
+        landed.identify(f"kind-{number}", "777", f"2011-05-22 00:00:{number:02}", f'{{"email": {value}}}')
+
+
 def _documents(landed: Landed) -> None:
     """Traits that are no text, and documents that are no objects."""
     values = [
@@ -238,6 +292,14 @@ def _orders(landed: Landed) -> None:
     for number, at in enumerate(hours):
         landed.order(f"clock-{number}", "clock", at, {"total": 0.1})
         landed.view(f"clock-view-{number}", "clock", at, {"price": "100.0001"})
+    for number in range(101):
+        # A sum that fits no column of two decimals.
+        landed.order(f"rich-{number}", "rich", "2011-04-03 00:00:00", {"total": 99999999999999})
+    # Clocks that are ahead of when the message was received.
+    for number, at in enumerate(["2087-01-01 00:00:00", "2011-06-10 12:00:00", "2011-06-10 11:00:00"]):
+        received = datetime(2011, 6, 10, 10) if number else datetime(2011, 6, 1)
+        landed.order(f"ahead-{number}", "ahead", at, {"total": 1}, received_at=received)
+    landed.order("ahead-never", "ahead", "2087-01-01 00:00:00", {"total": 1}, received_at=None, uuid_ts=None)
     landed.order("later", "clock", "2011-07-01 00:00:00.000001", {"total": 1000})
     landed.view("week", "u1", "2011-06-24 00:00:00", {"price": 101})
     landed.view("this-week", "u12", "2011-06-24 00:00:00.000001", {"price": 100.0001})
@@ -319,7 +381,7 @@ def _ties(landed: Landed) -> None:
 
 def _first() -> dict[str, list[Row]]:
     landed = Landed("2011-07-02 00:00:00")
-    for part in (_people, _documents, _orders, _deliveries, _ties):
+    for part in (_people, _unseen, _documents, _orders, _deliveries, _ties):
         part(landed)
     return landed.tables
 

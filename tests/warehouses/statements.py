@@ -157,7 +157,7 @@ def plain(text: str) -> str:
         r"\d{8}T\d{6}-[0-9a-f]{8}": "RUN",
         r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?": "MOMENT",
         r"__(?:[0-9]{8}[0-9a-f]{8}|[0-9a-f]{12})\b": "__SESSION",
-        r"'\d+/\d+'": "'PROCESS'",
+        r"'\d+/\d+/[^']*'": "'PROCESS'",
         r"file://\S+/rows": "file:///FOLDER/rows",
         rf"'{re.escape(__version__)}'": "'VERSION'",
         r"[\w/.-]+/events\.jsonl": "EVENTS",

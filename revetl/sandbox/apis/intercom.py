@@ -107,7 +107,9 @@ class IntercomApi:
             case "untag":
                 held.take_out(held.lists[call.body], person)
             case "erase":
+                known = held.profiles.get(person, {}).get("id")
                 held.erase(person)
+                return Answer(200, {"id": known, "type": "contact", "deleted": True}, applied=True)
             case "track":
                 body = call.body
                 held.track(None, person, body["event_name"], body.get("metadata") or {})

@@ -1,0 +1,113 @@
+"""`revetl state`: show and adopt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from revetl.cli.common import F, Output, audience_name, open_project, output_options, project_options
+from revetl.words import counted
+
+if TYPE_CHECKING:
+    from revetl.api import Project
+    from revetl.project import Sync
+
+
+@click.group("state", context_settings={"help_option_names": ["-h", "--help"]})
+def state_command() -> None:
+    """Whose state it is: the warehouse and target that wrote it, and where it was delivered to."""
+
+
+def _syncs(function: F) -> F:
+    options = (
+        click.argument("words", nargs=-1, metavar="[SYNC | audience NAME]"),
+        click.option("--to", metavar="DESTINATION", help="Only to this destination."),
+        click.option("-s", "--select", metavar="SELECTION", help="Audiences, in dbt's selection syntax."),
+        click.option("--all", "everything", is_flag=True, help="Every sync of the project."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _chosen(
+    project: Project, words: tuple[str, ...], to: str | None, select: str | None, everything: bool
+) -> list[Sync]:
+    if sum((bool(words), select is not None, everything)) != 1:
+        raise click.UsageError("Name one of: SYNC, audience NAME, --select SELECTION, --all.")
+    if len(words) == 1:
+        return [project.sync_named(words[0])]
+    return project.select(audience_name(words), to=to, select=select)
+
+
+@state_command.command("show")
+@_syncs
+@output_options
+@project_options
+def show_command(
+    words: tuple[str, ...],
+    to: str | None,
+    select: str | None,
+    everything: bool,
+    output: str,
+    quiet: bool,
+    no_color: bool,
+    **options: Any,
+) -> int:
+    """Show what is recorded of syncs and whether it is what is configured now. Changes nothing.
+
+    Exits 3 when a run would stop. SYNC is `audience.destination`.
+    """
+    out = Output(output, quiet, no_color)
+    project = open_project(out, **options)
+    found = project.identities(_chosen(project, words, to, select, everything))
+    if out.json:
+        out.print_json(found)
+    else:
+        for each in found:
+            _show(each)
+    return 3 if any(each["stops"] for each in found) else 0
+
+
+@state_command.command("adopt")
+@_syncs
+@output_options
+@project_options
+def adopt_command(
+    words: tuple[str, ...],
+    to: str | None,
+    select: str | None,
+    everything: bool,
+    output: str,
+    quiet: bool,
+    no_color: bool,
+    **options: Any,
+) -> None:
+    """Accept the state of syncs as it is: for a warehouse that was moved, renamed or restored, or a
+    destination that is the same account under another name. Nothing is sent, and what is held stays."""
+    out = Output(output, quiet, no_color)
+    project = open_project(out, **options)
+    found = project.adopt(_chosen(project, words, to, select, everything))
+    if out.json:
+        out.print_json(found)
+        return
+    for each in found:
+        for message in each["stops"]:
+            out.say(message)
+    out.say(f"Adopted the state of {counted(len(found), 'sync')}.")
+
+
+def _show(each: dict[str, Any]) -> None:
+    click.echo(each["sync"])
+    recorded, now = each["recorded"], each["now"]
+    if recorded is None:
+        click.echo("  nothing is recorded; the next run adopts the state")
+    for part, title in (("written_by", "written by"), ("delivered_to", "delivered to")):
+        shown = now if recorded is None else recorded
+        text = ", ".join(
+            f"{name} {value}" for name, value in shown[part].items() if not value.startswith("#")
+        )
+        click.echo(f"  {title}: {text}")
+    for message in each["stops"]:
+        click.echo(f"  a run would stop: {message}")

@@ -1,0 +1,168 @@
+"""What a connector understands as success: the shapes of answers, by call.
+
+A shape is data: `EMPTY` (no body), `ACKNOWLEDGED` (text such as `OK`), `FILE` (a text that is not a page), or
+a JSON value: a type, an exact value, `[shape]` for a list, `{"key": shape, "key?": shape}` for an object, and
+a tuple of shapes for any one of them. An object that says that it failed (`error`, `success: false`) in a way
+the shape does not name is never understood, and neither is an HTML page: that is a proxy's or a sign-in page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+from typing import Any
+
+import httpx
+import orjson
+
+UNLIKE = (orjson.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError, ValueError)
+"""What a connector raises that reads an answer of another form than its tool's."""
+
+Shape = Any
+
+_WORDS = frozenset({"ok", "okay", "success", "successful", "accepted", "done", "1", "true", "thanks"})
+_FAILED = frozenset({"error", "fail", "failed", "failure", "unauthorized", "forbidden", "denied"})
+
+
+class Body(Enum):
+    """Bodies that are not JSON."""
+
+    EMPTY = "no body"
+    ACKNOWLEDGED = "a word such as `OK`"
+    FILE = "a text"
+
+
+EMPTY, ACKNOWLEDGED, FILE = Body
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """The answers to a call that are success. `call` is its method and path, `POST /users/*`, in which `*`
+    stands for anything. `again`: whether the same call can be repeated without effect, by its nature or by an
+    id in it."""
+
+    call: str
+    shape: Shape
+    again: bool = True
+
+    def is_of(self, request: httpx.Request) -> bool:
+        """Whether a request is such a call."""
+        method, _, path = self.call.partition(" ")
+        return method in ("*", request.method) and fnmatchcase(request.url.path, "*" + path)
+
+
+def entry_of(request: httpx.Request, understood: Iterable[Understood]) -> Understood | None:
+    """The first entry that a request is a call of."""
+    return next((each for each in understood if each.is_of(request)), None)
+
+
+def is_page(response: httpx.Response) -> bool:
+    """Whether a body is a page for people, or XML."""
+    kind = response.headers.get("content-type", "").lower()
+    start = response.content[:200].lstrip(b"\xef\xbb\xbf \r\n\t")
+    return bool(start) and ("text/html" in kind or start.startswith(b"<"))
+
+
+def misread(response: httpx.Response, shape: Shape) -> str | None:
+    """What a body is instead of a shape, in words; None where it is of it."""
+    alternatives = shape if isinstance(shape, tuple) else (shape,)
+    content = response.content.strip()
+    if not content:
+        return None if EMPTY in alternatives else "an empty body"
+    if is_page(response):
+        return "an HTML page"
+    if FILE in alternatives:
+        return None
+    if ACKNOWLEDGED in alternatives and _word(content) in _WORDS:
+        return None
+    try:
+        value: Any = orjson.loads(content)
+    except (orjson.JSONDecodeError, UnicodeDecodeError):
+        return "what is not JSON"
+    if isinstance(value, dict):
+        is_understood = any(_is(value, each) and not _denied(value, each) for each in alternatives)
+    else:
+        is_understood = _is(value, alternatives)
+    return None if is_understood else "JSON of another form"
+
+
+def _word(content: bytes) -> str:
+    return content[:32].decode(errors="replace").strip("\"'.!\r\n ").lower()
+
+
+def _is(value: Any, shape: Shape) -> bool:
+    if isinstance(shape, tuple):
+        return any(_is(value, each) for each in shape)
+    if isinstance(shape, Body):
+        return False
+    if isinstance(shape, type):
+        if shape in (int, float) and isinstance(value, bool):
+            return False
+        return isinstance(value, shape)
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_is(each, shape[0]) for each in value)
+    if isinstance(shape, Mapping):
+        return isinstance(value, dict) and _is_object(value, shape)
+    if isinstance(shape, str):
+        return isinstance(value, str) and value.lower() == shape.lower()
+    return type(value) is type(shape) and bool(value == shape)
+
+
+def _is_object(value: Mapping[str, Any], shape: Mapping[str, Shape]) -> bool:
+    for name, of in shape.items():
+        is_optional = name.endswith("?")
+        if is_optional and value.get(name[:-1]) is None:
+            continue
+        if name.removesuffix("?") not in value or not _is(value[name.removesuffix("?")], of):
+            return False
+    return True
+
+
+def _denied(value: Mapping[str, Any], shape: Shape) -> bool:
+    """Whether an object says, by a key that its shape does not name, that what was asked did not happen."""
+    names = {name.removesuffix("?") for name in shape} if isinstance(shape, Mapping) else set()
+    value = {name: each for name, each in value.items() if name not in names}
+    if any(value.get(name) for name in ("error", "errors", "err", "fault", "exception", "errorCode")):
+        return True
+    if any(value.get(name, True) is False for name in ("success", "ok", "successful")):
+        return True
+    return str(value.get("status")).lower() in _FAILED
+
+
+def described(shape: Shape) -> str:
+    """A shape in words, as the sheets of the destinations have it."""
+    if isinstance(shape, tuple):
+        return ", or ".join(described(each) for each in shape)
+    if isinstance(shape, Body):
+        return shape.value
+    if isinstance(shape, type):
+        names = {dict: "an object", list: "a list", str: "a text", int: "a number", bool: "true or false"}
+        return names[shape]
+    if isinstance(shape, list):
+        return f"a list of: {described(shape[0])}" if shape != [dict] else "a list of objects"
+    if isinstance(shape, Mapping):
+        parts = [
+            f"`{name.removesuffix('?')}`{_of(of)}{' (optional)' if name.endswith('?') else ''}"
+            for name, of in shape.items()
+        ]
+        return f"an object with {', '.join(parts)}" if parts else "an object"
+    return f"`{orjson.dumps(shape).decode()}`"
+
+
+def _of(shape: Shape) -> str:
+    if isinstance(shape, type) or shape == [dict]:
+        return ""
+    if isinstance(shape, Mapping | list):
+        return f" ({described(shape)})"
+    return f": {described(shape)}"
+
+
+def table_of(understood: Iterable[Understood]) -> str:
+    """The table of a destination's sheet."""
+    rows = [
+        f"| `{each.call}` | {described(each.shape)} | {'yes' if each.again else 'no'} |"
+        for each in understood
+    ]
+    return "\n".join(["| call | understood as success | repeated |", "|---|---|---|", *rows])

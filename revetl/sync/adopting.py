@@ -1,0 +1,83 @@
+"""`revetl state`: whose the state of each sync is, and adopting it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from revetl.errors import UsageError
+from revetl.project import Sync, Workspace
+from revetl.sync.identity import (
+    Identity,
+    destination_stop,
+    identity_of,
+    read_identity,
+    record_identity,
+    warehouse_stop,
+)
+from revetl.sync.remembered import forget_run
+from revetl.sync.tables import Tables
+
+
+def state_identities(
+    workspace: Workspace, syncs: Sequence[Sync], *, skips_wrong: bool = False
+) -> list[dict[str, Any]]:
+    """Of each sync, whose its state is (`recorded`, None where nothing is), who it would be written by now
+    (`now`), and `stops`: why a run would stop for that. With `skips_wrong`, without those whose destination
+    is not configured right."""
+    warehouse = workspace.warehouse(read_only=True)
+    try:
+        tables = Tables(workspace.state_schema, warehouse.database)
+        has_any = tables.exist(warehouse) and warehouse.exists(tables.identities)
+        found = []
+        for sync in syncs:
+            before = read_identity(warehouse, tables, sync.name) if has_any else None
+            try:
+                now = identity_of(workspace, sync, workspace.destination(sync, placeholders=True))
+            except UsageError:
+                if skips_wrong:
+                    continue
+                raise
+            stops = (
+                warehouse_stop(sync.name, before, now),
+                destination_stop(sync.name, sync.config.to, before, now),
+            )
+            found.append(
+                {
+                    "sync": sync.name,
+                    "recorded": before and _shown(before),
+                    "now": _shown(now),
+                    "stops": [stop.message for stop in stops if stop is not None],
+                }
+            )
+        return found
+    finally:
+        warehouse.close()
+
+
+def adopt_state(workspace: Workspace, syncs: Sequence[Sync]) -> list[dict[str, Any]]:
+    """Record what is now as what the state of each sync is of, and remember no run. What it holds stays.
+    Gives what `state_identities` does, as it was before. Raises UsageError where no run has ever kept any."""
+    before = state_identities(workspace, syncs)
+    with workspace.writing() as warehouse:
+        tables = Tables(workspace.state_schema, warehouse.database)
+        if not tables.exist(warehouse):
+            raise UsageError(
+                f"There is no state in schema '{workspace.state_schema}' to adopt. "
+                "`revetl sync` creates it with the first run."
+            )
+        tables.create(warehouse)
+        for sync in syncs:
+            # Credentials count: adopting is where somebody says whose account it is.
+            now = identity_of(workspace, sync, workspace.destination(sync))
+            with warehouse.transaction():
+                record_identity(warehouse, tables, sync.name, now)
+    for sync in syncs:
+        forget_run(workspace, sync.name)
+    return before
+
+
+def _shown(identity: Identity) -> dict[str, dict[str, str]]:
+    """An identity without what only stands for a secret."""
+    to = {name: value for name, value in identity.delivered_to.items() if name != "credential"}
+    return {"written_by": dict(identity.written_by), "delivered_to": to}

@@ -1,0 +1,144 @@
+"""Identifiers from the audience to the wire: invalid ones are counted, spellings of one are one."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import SandboxClient
+from tests.support.project import ProjectFolder
+
+ADS: dict[str, Any] = {
+    "type": "facebook_ads",
+    "ad_account_id": "7",
+    "access_token": "TOKEN",
+    "phone_region": "US",
+    "retries": 0,
+}
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def rows(*values: str) -> str:
+    return f"select * from (values {', '.join(values)}) as t (user_id, email, phone)"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, sandbox: SandboxClient) -> ProjectFolder:
+    """A project with an audience `vips` for ads, by email and phone."""
+    project = ProjectFolder(tmp_path / "shop", {"ads": {**ADS, "base_url": f"{sandbox.url}/facebook_ads"}})
+    project.audience("vips", rows("('u0', 'zoe@example.com', null)"), meta())
+    return project
+
+
+def meta(**sync: Any) -> dict[str, Any]:
+    by = {"EMAIL": "email", "PHONE": "phone"}
+    return {"key": "user_id", "sync": [{"to": "ads", "max_change": 9, "identifiers": by, **sync}]}
+
+
+def state(project: ProjectFolder) -> dict[str, str]:
+    return dict(project.sql("select key, identifiers from revetl.revetl.sync_state"))
+
+
+def test_one_phone_in_two_spellings_stays_while_a_member_has_it(
+    shop: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    ann, bob = "('u1', null, '(650) 555-0123')", "('u2', null, '+1 650 555 0123')"
+    shop.audience("vips", rows(ann, bob))
+    assert shop.open().sync("vips")[0].status == "success"
+    shop.audience("vips", rows(bob))
+    (run,) = shop.open().sync("vips")
+    assert (run.status, run.planned["remove"]) == ("success", 0)
+    assert [each["operation"] for each in sandbox.requests("facebook_ads")] == ["find", "create", "add"]
+    assert set(state(shop)) == {"u2"}
+
+
+def test_the_state_keeps_hashes_and_no_phone_number(shop: ProjectFolder) -> None:
+    shop.audience("vips", rows("('u1', 'ann@example.com', '(650) 555-0123')"))
+    shop.open().sync("vips")
+    kept = state(shop)
+    assert sha256("16505550123") in kept["u1"]
+    assert "555" not in kept["u1"].replace(sha256("16505550123"), "").replace(sha256("ann@example.com"), "")
+
+
+def test_a_state_of_an_older_version_re_sends_nobody_and_loses_no_remove(
+    shop: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    """An older version kept the phone number as it was written, and named what was set aside by it."""
+    ann, bob, eve = (
+        "('u1', null, '(650) 555-0123')",
+        "('u2', null, '650 555 0124')",
+        "('u3', null, '6505550125')",
+    )
+    shop.audience("vips", rows(ann, bob, eve))
+    shop.open().sync("vips")
+    for key, text in (("u1", "(650) 555-0123"), ("u2", "650 555 0124"), ("u3", "6505550125")):
+        shop.sql(
+            "update revetl.revetl.sync_state set hash_by = replace(hash_by, ' sent', ''), "
+            f'identifiers = \'{{"EMAIL":null,"PHONE":"{text}"}}\' where key = \'{key}\''
+        )
+    shop.sql(
+        'insert into revetl.revetl.sync_state select sync, \'u9 was {"EMAIL":null,"PHONE":"650 555 0129"}\', '
+        '0, hash_by, \'{"EMAIL":null,"PHONE":"650 555 0129"}\', fields, acknowledged_at, run_id, null, null, '
+        "null from revetl.revetl.sync_state where key = 'u1'"
+    )
+    shop.audience("vips", rows(ann, bob))
+    (plan,) = shop.open().plan("vips")
+    assert (plan.add, plan.update, plan.remove) == (0, 0, 2)
+    (run,) = shop.open().sync("vips")
+    assert (run.status, run.planned) == ("success", {"remove": 2, "update": 0, "add": 0})
+    removed = sandbox.requests("facebook_ads")[-1]
+    assert sha256("16505550125") in str(removed)
+    kept = state(shop)
+    assert set(kept) == {"u1", "u2"}
+    assert not any(
+        "555" in text.replace(sha256(p), "")
+        for text in kept.values()
+        for p in ("16505550123", "16505550124")
+        if sha256(p) in text
+    )
+    assert shop.open().sync("vips")[0].planned == {"remove": 0, "update": 0, "add": 0}
+
+
+def test_emails_and_phones_that_are_none_are_counted_and_not_hashed(shop: ProjectFolder) -> None:
+    shop.audience(
+        "vips",
+        rows(
+            "('u1', 'ann@example.com', '(650) 555-0123')",
+            "('u2', 'N/A', '(650) 555-0124')",
+            "('u3', '-', 'call me')",
+            "('u4', 'a b@c.co', null)",
+            "('u5', null, '')",
+        ),
+    )
+    (plan,) = shop.open().plan("vips")
+    assert plan.preview is not None
+    assert plan.preview.share == 0.4
+    assert {each.name: (each.share, each.invalid) for each in plan.preview.identifiers} == {
+        "EMAIL": (0.2, 3),
+        "PHONE": (0.4, 1),
+    }
+    (run,) = shop.open().sync("vips")
+    assert run.delivered == {"remove": 0, "update": 0, "add": 2}
+    assert run.invalid_identifiers == {"EMAIL": 3, "PHONE": 1}
+    assert shop.sql("select invalid_identifiers from revetl.revetl.sync_runs") == [
+        ('{"EMAIL": 3, "PHONE": 1}',)
+    ]
+    nobody = "it has no identifier the destination knows people by"
+    reasons = "select key, reason from revetl.revetl.sync_rejections order by key"
+    assert shop.sql(reasons) == [
+        (
+            "u3",
+            f"{nobody}: EMAIL '-' is not a valid email address; PHONE 'call me' is not a valid phone number",
+        ),
+        ("u4", f"{nobody}: EMAIL 'a b@c.co' is not a valid email address"),
+        ("u5", nobody),
+    ]
+    # What is unchanged and known to be none is counted in later runs, too.
+    (run,) = shop.open().sync("vips")
+    assert run.invalid_identifiers == {"EMAIL": 3, "PHONE": 1}
