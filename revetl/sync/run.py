@@ -232,8 +232,8 @@ class Runner:
         logs.event("audience_missing", sync=self.sync.name, run_id=self.run_id, audience=missing.audience)
         with self._writing() as warehouse:
             lock.renew(warehouse, self.tables, ready.lease)
-            forget_held(warehouse, self.tables, self.sync.name, members_only=not missing.everything)
             with warehouse.transaction():
+                forget_held(warehouse, self.tables, self.sync.name, members_only=not missing.everything)
                 intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
                 record_identity(warehouse, self.tables, self.sync.name, ready.identity)
             ready.spool.remove()
@@ -369,10 +369,10 @@ class Runner:
             identity = identity.in_audience(before.delivered_to.get("audience"))
         for note in plan.notes:
             self.workspace.say(f"{self.sync.name}: {note}.")
-        if diff.starts_over:
-            forget_held(warehouse, self.tables, self.sync.name)
         if before is None or diff.starts_over or diff.identity.has_other_key(before):
             with warehouse.transaction():
+                if diff.starts_over:
+                    forget_held(warehouse, self.tables, self.sync.name)
                 record_identity(warehouse, self.tables, self.sync.name, identity)
             before = identity
         if not (plan.changes or plan.kept or plan.whole):
