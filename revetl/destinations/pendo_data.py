@@ -11,7 +11,7 @@ from revetl.destinations.base import Refused
 from revetl.destinations.metadata import BOOLEAN, MOMENT, NUMBER, TEXT
 from revetl.destinations.moments import MILLISECONDS, since_epoch
 from revetl.destinations.properties import given_fields
-from revetl.destinations.records import Record, Records, Result
+from revetl.destinations.records import Record, Records, Result, nobody
 
 PLACEHOLDER = "revetl-nobody"
 """Whom a new segment is made of, for Pendo makes none of nobody."""
@@ -71,4 +71,6 @@ def event(records: Records, record: Record) -> dict[str, Any]:
 def refused(said: Mapping[str, Any], people: Sequence[str]) -> Result:
     """The visitors of an answer to metadata that are not there; only those can be refused one by one."""
     missing = {str(person) for person in said.get("missing") or []}
-    return Result({at: "Pendo knows no such visitor" for at, each in enumerate(people) if each in missing})
+    return Result(
+        {at: nobody("Pendo knows no such visitor") for at, each in enumerate(people) if each in missing}
+    )

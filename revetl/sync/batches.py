@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import httpx
 
 from revetl.destinations.base import Destination, Flow, Record, Records, Rejection, Result
+from revetl.destinations.records import is_for_now
 from revetl.destinations.values import converted
 
 Reasons = Mapping[int, str | Rejection]
@@ -22,7 +23,8 @@ class Cut:
     """A batch, and the places in the spool that it settles: `size` of them, from `place` on. A place may have
     no record (it is not to be sent, or is among `refused` already), or several: `of` says for each record
     which place it is of, counted from the first. With it goes its flow and that flow's first request, or the
-    `result` of what needs no request. `later` is why its one place is left to the next run."""
+    `result` of what needs no request. `later` is why its one place is left to the next run; `origin` the
+    first place of the batch that it is a part of."""
 
     place: int
     size: int
@@ -33,6 +35,12 @@ class Cut:
     request: httpx.Request | None = None
     result: Result | None = None
     later: str | None = None
+    origin: int | None = None
+
+    @property
+    def batch(self) -> int:
+        """The first place of the batch that it is, or is a part of."""
+        return self.place if self.origin is None else self.origin
 
     @property
     def end(self) -> int:
@@ -41,9 +49,12 @@ class Cut:
 
     def by_place(self, result: Result) -> Result:
         """What became of records as what became of their places. One of which a record was refused is; one of
-        which a record is to be sent again is sent again whole."""
-        rejected = {**{self.of[at]: why for at, why in result.rejected.items()}, **self.refused}
-        retry = {self.of[at]: why for at, why in result.retry.items() if self.of[at] not in rejected}
+        which a record is to be sent again, or was refused only for now, is sent again whole."""
+        for_now = {at: why for at, why in result.rejected.items() if is_for_now(why)}
+        final = {at: why for at, why in result.rejected.items() if at not in for_now}
+        rejected = {**{self.of[at]: why for at, why in final.items()}, **self.refused}
+        again = {**result.retry, **for_now}
+        retry = {self.of[at]: why for at, why in again.items() if self.of[at] not in rejected}
         return Result(rejected, retry)
 
     def part(self, first: int, last: int) -> Cut:
@@ -55,6 +66,7 @@ class Cut:
             replace(self.records, records=tuple(self.records.records[at] for at in inside)),
             tuple(self.of[at] - first for at in inside),
             {place - first: why for place, why in self.refused.items() if first <= place < last},
+            origin=self.batch,
         )
 
     @property
