@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any, ClassVar, Literal
 
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Records, Refused, Result
 from revetl.destinations.metadata import check_fields
 from revetl.destinations.sendgrid_api import AT_ONCE, CONTACTS, SendGridApi
 from revetl.destinations.sendgrid_contacts import Contact, contact_of, named_in, pieces
+
+_SHOWN_LINES = 20
 
 
 class SendGrid(SendGridApi):
@@ -101,13 +104,16 @@ class SendGrid(SendGridApi):
         count = int(told.get("errored_count") or 0)
         if job["status"] == "completed" and count == 0:
             return {}
-        file = yield from self.errors(told.get("errors_url"))
-        refused = named_in(file.splitlines(), contacts)
+        lines = yield from self.errors(told.get("errors_url"))
+        first = [*islice(lines, _SHOWN_LINES)]
+        refused = named_in(chain(first, lines), contacts)
         if job["status"] == "failed":
             return {**dict.fromkeys(contacts, "the job of its batch failed"), **refused}
         if len(refused) >= max(count, 1):
             return refused
-        return (yield from self.halves(contacts, listed, f"its job is {job['status']} {file}".strip()))
+        return (
+            yield from self.halves(contacts, listed, f"its job is {job['status']} {''.join(first)}".strip())
+        )
 
     def halves(
         self, contacts: Mapping[int, Contact], listed: Mapping[str, Any], why: str
