@@ -13,6 +13,7 @@ import httpx
 import orjson
 
 from revetl.destinations.base import Asking, Refused, Rejection, Result, Unfinished, poll
+from revetl.destinations.large import large, lines_of
 
 Row = dict[str, Any]
 """A record's fields by their names; of a lookup the name is `Account.Ext_Id__c`."""
@@ -129,8 +130,8 @@ def run_job(
         raise Refused(f"Salesforce ended the job {job} as {ended['state']}: {why}. Nothing of it was done.")
     found: dict[str, Outcome] = {}
     for kind in ("successfulResults", "failedResults"):
-        answer = yield call("GET", f"jobs/ingest/{job}/{kind}")
-        for line in csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")):
+        answer = yield large(call("GET", f"jobs/ingest/{job}/{kind}"))
+        for line in csv.DictReader(lines_of(answer)):
             found[line[key]] = _told(line)
     left = Outcome(None, "UNPROCESSED", Rejection(ended.get("errorMessage") or "the job left it out"))
     return [found.get(_cell(row[key]), left) for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any, ClassVar, Literal
 
 from revetl.destinations.answers import EMPTY, FILE, Understood
@@ -31,6 +32,7 @@ UNDERSTOOD = (
 )
 
 Rejected = dict[int, str | Rejection]
+_SHOWN_LINES = 20
 
 
 class SendGrid(SendGridApi):
@@ -124,13 +126,16 @@ class SendGrid(SendGridApi):
         count = int(told.get("errored_count") or 0)
         if job["status"] == "completed" and count == 0:
             return {}
-        file = yield from self.errors(told.get("errors_url"))
-        refused = {**named_in(file.splitlines(), contacts)}
+        lines = yield from self.errors(told.get("errors_url"))
+        first = [*islice(lines, _SHOWN_LINES)]
+        refused = {**named_in(chain(first, lines), contacts)}
         if job["status"] == "failed":
             return {**dict.fromkeys(contacts, for_now("the job of its batch failed")), **refused}
         if len(refused) >= max(count, 1):
             return refused
-        return (yield from self.halves(contacts, listed, f"its job is {job['status']} {file}".strip()))
+        return (
+            yield from self.halves(contacts, listed, f"its job is {job['status']} {''.join(first)}".strip())
+        )
 
     def halves(
         self, contacts: Mapping[int, Contact], listed: Mapping[str, Any], why: str
