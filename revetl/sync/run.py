@@ -60,6 +60,11 @@ class SyncOptions:
     expected: str | None = None
 
 
+def forced_by(options: SyncOptions) -> tuple[str, ...]:
+    """The guards that the options override: a full refresh needs no state."""
+    return (*options.force, "lost_state") if options.full_refresh else options.force
+
+
 @dataclass
 class Progress:
     """Told of a run's way; the CLI draws it."""
@@ -104,6 +109,8 @@ def plan_sync(
         if is_due(destination, sync, diff, plan):
             summary = previewed(diff, full_refresh=True, retry=options.retry)
             plan = made_whole(plan, judged(workspace, sync, diff, summary))
+        if options.full_refresh:
+            plan = replace(plan, stops=tuple(stop for stop in plan.stops if stop.guard != "lost_state"))
         if any(stop.guard == "keys" for stop in plan.stops):
             return replace(plan, digest=None)
         shaping = shaping_in(workspace.root, sync, destination)
@@ -164,7 +171,7 @@ class Runner:
     def spool(self) -> Spooled | Run:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
         with self._writing() as warehouse:
-            self.tables.create(warehouse)
+            self.tables.create(warehouse, self.workspace.say)
             lease = lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
             try:
                 if self.alerts is not None and self.alerts.watches(self.sync.name):
@@ -248,7 +255,7 @@ class Runner:
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
         if options.expected not in (None, plan.digest):
             return self._end_early(warehouse, plan, build, _moved(plan))
-        stops = guard.standing(plan.stops, options.force)
+        stops = guard.standing(plan.stops, forced_by(options))
         stopped = guard.as_error(stops[0]) if stops else None
         if stopped is not None:
             # A part of who is left is no whole audience.

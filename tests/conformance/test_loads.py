@@ -50,7 +50,7 @@ LINES: list[str | bytes | dict[str, Any]] = [
         '{"timestamp": "2026-01-01T00:00:00Z", ' + line
         for line in (
             '"type": "track", "messageId": "n1", "userId": 123.0, "event": "E", "properties": {"a": [NaN]}}',
-            '"type": "track", "messageId": "n2", "userId": "u1", "event": "E", "properties": {"a": 1e999999}}',
+            '"type": "track", "messageId": "n2", "userId": "u1", "event": "E", "properties": {"a": 1e99999}}',
             '"type": "identify", "messageId": "n3", "userId": "u3", "context": {"traits": {"a": "\\ud83d"}}}',
         )
     ),
