@@ -28,7 +28,7 @@ from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
 from revetl.sync.suppressed import identified_by
 from revetl.sync.tables import Tables
-from revetl.sync.unfinished import without_unfinished
+from revetl.sync.unfinished import delivered_before, without_unfinished
 from revetl.transformations import TRANSFORMATIONS_FILE
 from revetl.warehouse import Warehouse
 
@@ -261,7 +261,9 @@ def _stops(change: guard.Change, diff: Diff) -> list[guard.Stop]:
     a guard on volume would stop."""
     stops = guard.judge(change, diff)
     if diff.has_state and any(stop.guard in guard.VOLUME for stop in stops):
-        return guard.judge(without_unfinished(change, diff), diff)
+        stops = guard.judge(without_unfinished(change, diff), diff)
+    if (before := delivered_before(diff)) is not None:
+        stops.append(guard.lost_state(diff.sync, *before))
     return stops
 
 

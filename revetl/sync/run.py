@@ -75,6 +75,11 @@ class SyncOptions:
     expected: str | None = None
 
 
+def forced_by(options: SyncOptions) -> tuple[str, ...]:
+    """The guards that the options override: a full refresh needs no state."""
+    return (*options.force, "lost_state") if options.full_refresh else options.force
+
+
 @dataclass
 class Progress:
     """Told of a run's way; the CLI draws it."""
@@ -129,6 +134,8 @@ def plan_sync(
             # It is another's state that is asked about.
             stops = tuple(stop for stop in plan.stops if stop.guard not in ("identity", "restored"))
             plan = replace(plan, stops=stops)
+        if options.full_refresh:
+            plan = replace(plan, stops=tuple(stop for stop in plan.stops if stop.guard != "lost_state"))
         if any(stop.guard == "keys" for stop in plan.stops):
             return replace(plan, digest=None)
         shaping = shaping_in(workspace.root, sync, destination)
@@ -194,7 +201,7 @@ class Runner:
     def spool(self) -> Spooled | Run:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
         with self._writing() as warehouse:
-            self.tables.create(warehouse)
+            self.tables.create(warehouse, self.workspace.say)
             identity = identity_of(self.workspace, self.sync, self.destination)
             check_warehouse(warehouse, self.tables, self.sync.name, identity)
             lease = lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
@@ -347,7 +354,7 @@ class Runner:
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
         if options.expected not in (None, plan.digest) and not self.is_again:
             return self._end_early(warehouse, plan, build, _moved(plan))
-        stops = guard.standing(plan.stops, options.force)
+        stops = guard.standing(plan.stops, forced_by(options))
         stopped = guard.as_error(stops[0]) if stops else None
         # A part of who is left is no whole audience.
         suppressed_only = guard.only_volume(stops) and plan.suppressed and not plan.whole
