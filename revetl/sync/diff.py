@@ -24,6 +24,7 @@ from revetl.sync.facts import Facts
 from revetl.sync.membership import LEFT_OUT, Members, alike, suppressed_by
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
+from revetl.warehouse.spelled import kind_of
 
 CHANGES = table("revetl_changes")
 KNOWN, NOW = "known_fields", "fields_now"
@@ -112,7 +113,7 @@ class Diff:
             filled = [*counted, *[exp.convert(0)] * (most - len(counted))]
             return [exp.alias_(each, f"n{at}") for at, each in enumerate(filled)]
 
-        parts = [
+        parts: list[exp.Expr] = [
             select(
                 "select 'change' as what, c.operation as operation, c.cause as cause "
                 "from :changes as c group by c.operation, c.cause",
@@ -279,8 +280,12 @@ class Diff:
 
     def json_of_identifiers(self) -> exp.Expr:
         """The identifiers of the member `a`, as the text of a JSON object."""
+        return self._json_of(self.mapping.identifiers)
+
+    def _json_of(self, identifiers: Sequence[Mapped]) -> exp.Expr:
         return self.warehouse.json_object(
-            {item.name: (item.of("a"), item.type) for item in self.mapping.identifiers}
+            {item.name: (item.of("a"), item.type) for item in identifiers},
+            whole={item.name for item in identifiers if _has_fractions(item.type)},
         )
 
     def json_of_fields(self) -> exp.Expr:
@@ -293,9 +298,7 @@ class Diff:
         """The recorded text in the state row `s` of each identifier by which somebody is found without any
         other, and a query of the values (`value`) that current members have of it."""
         return [
-            (self._recorded(item), self._values_of(item.of("a")))
-            for item in self.mapping.identifiers
-            if item.alone
+            (self._recorded(item), self._values_of(item)) for item in self.mapping.identifiers if item.alone
         ]
 
     def held_identifiers(self) -> list[tuple[Mapped, exp.Expr, exp.Expr]]:
@@ -309,7 +312,7 @@ class Diff:
                     statement(
                         ":text is not null and :text not in (select v.value from :holders as v)",
                         text=self._recorded(item),
-                        holders=exp.Subquery(this=self._values_of(item.of("a"))),
+                        holders=exp.Subquery(this=self._values_of(item)),
                     )
                     if item.alone
                     else statement(":text is not null", text=self._recorded(item))
@@ -321,9 +324,19 @@ class Diff:
     def _recorded(self, item: Mapped) -> exp.Expr:
         return self.warehouse.json_text(column("identifiers", of="s"), item.name)
 
-    def _values_of(self, value: exp.Expr) -> exp.Select:
+    def _values_of(self, item: Mapped) -> exp.Select:
+        value = item.of("a")
+        if _has_fractions(item.type):
+            # As it is recorded: 1.50 and 1.5 are one number.
+            value = self.warehouse.json_text(self._json_of([item]), item.name)
         return select(
             "select distinct cast(:value as varchar) as value from :everyone as a where :value is not null",
             value=value,
             everyone=self.everyone,
         )
+
+
+def _has_fractions(kind: str) -> bool:
+    """Whether a type's numbers may have a fraction, so that an integer of it has more than one spelling."""
+    found = kind_of(kind)
+    return found.family == "float" or (found.family == "decimal" and found.scale > 0)

@@ -132,6 +132,7 @@ def make_diff(
         mapping = hidden(mapping, hider, f"{sync.place} ({TRANSFORMATIONS_FILE}: pii)")
         if hider.hashes:
             give_salt(warehouse, hider)
+    mapping = _typed(mapping, warehouse, audience.relation)
     hash_by = hash_name(warehouse, mapping)
     facts = read_facts(sync, warehouse, tables, places, hash_by)
     return Diff(
@@ -139,7 +140,7 @@ def make_diff(
         tables=tables,
         sync=sync.name,
         members=members_of(workspace, sync, places.columns, facts, warehouse, tables),
-        mapping=_typed(mapping, warehouse, audience.relation),
+        mapping=mapping,
         mode=sync.config.mode,
         facts=facts,
     )

@@ -42,8 +42,8 @@ def summarise(
     fields: bool = False,
 ) -> Summary:
     """Make the changes, leaving them in the warehouse's temporary table, and count them. `full_refresh` takes
-    every member again; `retry` takes what was rejected before, too. With `identified` (values of a member), how many
-    there are of each; with `fields`, how many updates each field is a reason of."""
+    every member again; `retry` takes what was rejected before, too. With `identified` (values of a member),
+    how many there are of each; with `fields`, how many updates each field is a reason of."""
     facts = diff.facts
     diff.make(
         Asked(
