@@ -160,7 +160,7 @@ class Diff(IdentifierSql):
             filled = [*counted, *[exp.convert(0)] * (most - len(counted))]
             return [exp.alias_(each, f"n{at}") for at, each in enumerate(filled)]
 
-        parts = [
+        parts: list[exp.Expr] = [
             select(
                 "select 'change' as what, c.operation as operation, c.cause as cause "
                 "from :changes as c group by c.operation, c.cause",

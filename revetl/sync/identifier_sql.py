@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlglot import exp
 
 from revetl.mapping import FieldMapping, Mapped, trimmed
@@ -11,6 +13,7 @@ from revetl.sync.membership import Members, alike, suppressed_by
 from revetl.sync.suppressed import listed_as
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
+from revetl.warehouse.spelled import kind_of
 
 
 class IdentifierSql:
@@ -79,8 +82,12 @@ class IdentifierSql:
 
     def json_of_identifiers(self) -> exp.Expr:
         """What is sent of the identifiers of the member `a` of `model`, as the text of a JSON object."""
+        return self._json_of({item: self.sent_of(item) for item in self.mapping.identifiers})
+
+    def _json_of(self, values: Mapping[Mapped, exp.Expr]) -> exp.Expr:
         return self.warehouse.json_object(
-            {item.name: (self.sent_of(item), item.type) for item in self.mapping.identifiers}
+            {item.name: (value, item.type) for item, value in values.items()},
+            whole={item.name for item in values if _has_fractions(item.type)},
         )
 
     def json_of_known(self) -> exp.Expr:
@@ -91,16 +98,15 @@ class IdentifierSql:
             key=self.key,
             changed=CHANGED,
         )
-        values = {
-            item.name: exp.Case(
-                ifs=[exp.If(this=is_changed.copy(), true=self.sent_of(item))], default=item.of("a")
-            )
-            if item.late
-            else item.of("a")
-            for item in self.mapping.identifiers
-        }
-        return self.warehouse.json_object(
-            {item.name: (values[item.name], item.type) for item in self.mapping.identifiers}
+        return self._json_of(
+            {
+                item: exp.Case(
+                    ifs=[exp.If(this=is_changed.copy(), true=self.sent_of(item))], default=item.of("a")
+                )
+                if item.late
+                else item.of("a")
+                for item in self.mapping.identifiers
+            }
         )
 
     def renamed(self) -> exp.Expr:
@@ -169,9 +175,13 @@ class IdentifierSql:
     def _values_of(self, item: Mapped) -> exp.Query:
         """What current members have of an identifier, as it is sent: of a late one, what changed members are
         to be sent, and what the others were."""
+        value = self.sent_of(item)
+        if _has_fractions(item.type):
+            # As it is recorded: 1.50 and 1.5 are one number.
+            value = self.warehouse.json_text(self._json_of({item: value}), item.name)
         now = select(
             "select distinct cast(:value as varchar) as value from :everyone as a where :value is not null",
-            value=self.sent_of(item),
+            value=value,
             everyone=self.as_sent(self.everyone) if item.late else self.everyone,
         )
         if not item.late:
@@ -308,3 +318,9 @@ class IdentifierSql:
             text=text,
             listed=listed_as(kinds),
         )
+
+
+def _has_fractions(kind: str) -> bool:
+    """Whether a type's numbers may have a fraction, so that an integer of it has more than one spelling."""
+    found = kind_of(kind)
+    return found.family == "float" or (found.family == "decimal" and found.scale > 0)

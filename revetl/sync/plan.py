@@ -153,6 +153,7 @@ def make_diff(
         mapping = hidden(mapping, hider, f"{sync.place} ({TRANSFORMATIONS_FILE}: pii)")
         if hider.hashes:
             give_salt(warehouse, hider)
+    mapping = _typed(mapping, warehouse, audience.relation)
     hash_by = hash_name(warehouse, mapping)
     by = made_by() if mapping.is_late else None
     facts = read_facts(sync, warehouse, tables, places, hash_by, presence, remembered, by)
@@ -165,7 +166,7 @@ def make_diff(
         tables=tables,
         sync=sync.name,
         members=members_of(workspace, sync, places.columns, facts, warehouse, tables, identified),
-        mapping=_typed(mapping, warehouse, audience.relation),
+        mapping=mapping,
         mode=sync.config.mode,
         facts=facts,
         finishers=finishers(destination),

@@ -149,8 +149,8 @@ def _grouped(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     if batch.nbytes <= GROUP_BYTES:
         yield batch
         return
-    texts: pa.StringArray = batch.column("fields")
-    sizes = pc.binary_length(texts).fill_null(0).to_pylist()
+    fields: pa.StringArray = batch.column("fields")
+    sizes = [size or 0 for size in pc.binary_length(fields).to_pylist()]
     first = taken = 0
     for place, size in enumerate(sizes):
         if place > first and taken + size > GROUP_BYTES:
