@@ -29,6 +29,7 @@ Event = Literal[
     "retry",
     "circuit_open",
     "journal_lost",
+    "fields_adjusted",
     "run_finished",
 ]
 
@@ -37,6 +38,7 @@ _LEVEL_OF: Mapping[str, int] = {
     "guard_stopped": logging.WARNING,
     "circuit_open": logging.WARNING,
     "journal_lost": logging.WARNING,
+    "fields_adjusted": logging.WARNING,
 }
 _LEVEL_OF_STATUS: Mapping[object, int] = {
     "rejected": logging.WARNING,

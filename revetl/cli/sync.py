@@ -220,6 +220,8 @@ def _show_run(out: Output, run: Run) -> None:
         out.say(
             f"{run.recovered:,} records of a run that was cut short had no answer; they were planned again."
         )
+    for field, count in run.adjusted.items():
+        out.say(f"Adjusted for {run.destination}: {field} ({count:,} records)")
     if run.status == "interrupted":
         out.say(f"{run.unsent:,} changes remain; the next run plans them again.")
     if sum(run.rejected.values()):

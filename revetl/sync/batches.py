@@ -6,7 +6,7 @@ A flow's first request is made without I/O, so a batch is cut by the size its re
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import httpx
@@ -63,10 +63,15 @@ class Cut:
 
 
 def cut_batches(
-    destination: Destination, mode: str, whole: Records, source: Iterable[tuple[int, Iterable[Record]]]
+    destination: Destination,
+    mode: str,
+    whole: Records,
+    source: Iterable[tuple[int, Iterable[Record]]],
+    on_adjusted: Callable[[str, str], None] = lambda field, how: None,
 ) -> Iterator[Cut]:
     """Batches of `source` (place of the first record, records) that are within the destination's limits, in
-    order. `whole` says what they are part of; its records are not read."""
+    order. `whole` says what they are part of; its records are not read. `on_adjusted` is called for each
+    field of a record that was changed so that the destination takes it, with what was done."""
     limits = destination.limits_of(mode)
     waiting: deque[tuple[int, Record]] = deque()
     refused: dict[int, str | Rejection] = {}
@@ -109,6 +114,11 @@ def cut_batches(
                 yield Cut(place, 1, replace(whole, records=()), (), later=record.later)
                 continue
             made = (record,) if record.instead is None else record.instead
+            if not any(each.problem for each in made):
+                pairs = [destination.adjusted(mode, each) for each in made]
+                made = tuple(each for each, _ in pairs)
+                for name, how in (item for _, changed in pairs for item in changed.items()):
+                    on_adjusted(name, how)
             whys = [each.problem or destination.unfit(mode, whole, each) for each in made]
             if any(whys):
                 refused[place] = next(filter(None, whys))

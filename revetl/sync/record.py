@@ -33,6 +33,7 @@ class Run:
     `status`: running, success, rejected (some records were), stopped (by a guard), refused (by the
     destination), lost (another run took the lease), interrupted, crashed. `recovered` counts records of runs
     that were cut short whose outcome nobody knows. `left_out_rows` are members that were not to be sent.
+    `adjusted` counts records by `FIELD: WHAT WAS DONE`, so that the destination takes them.
     """
 
     run_id: str
@@ -58,6 +59,7 @@ class Run:
     git_sha: str | None = None
     dbt_invocation_id: str | None = None
     exit_code: int = 0
+    adjusted: Counts = field(default_factory=dict)
 
     @property
     def unsent(self) -> int:
@@ -102,7 +104,7 @@ def write_run(warehouse: Warehouse, tables: Tables, run: Run) -> None:
     plain = {each.name: getattr(run, each.name) for each in fields_of(run)}
     counted = {name: plain.pop(name) for name in _COUNTED}
     values: dict[str, object] = {
-        **{name: value for name, value in plain.items() if name not in ("forced", "exit_code")},
+        **{name: value for name, value in plain.items() if name not in ("forced", "exit_code", "adjusted")},
         **{f"{name}_{kind}": counts.get(kind, 0) for name, counts in counted.items() for kind in OPERATIONS},
         "forced": ",".join(run.forced) or None,
         "revetl_version": __version__,

@@ -159,6 +159,7 @@ class Runner:
     alerts: Alerts | None = None
     past: list[Outcome] = field(default_factory=list)
     recovered: int = 0
+    adjusted: dict[str, int] = field(default_factory=dict)
     tables: Tables = field(init=False)
 
     def spool(self) -> Spooled | Run:
@@ -339,8 +340,14 @@ class Runner:
             may_send=lambda: ready.lease.live,
             ends_whole=ready.plan.whole,
         )
-        with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
-            await delivery.run()
+        try:
+            with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
+                await delivery.run()
+        finally:
+            self.adjusted = dict(delivery.adjusted.most_common())
+            if self.adjusted:
+                about = {"sync": self.sync.name, "run_id": self.run_id}
+                logs.event("fields_adjusted", **about, fields=self.adjusted)
 
     def _fold_now(self, carrier: Folder, lease: lock.Lease) -> None:
         with self._writing(light=True, lock_timeout=0, wait=False) as warehouse:
@@ -377,6 +384,7 @@ class Runner:
             held_rows=plan.held_rows,
             planned=plan.counts,
             recovered=self.recovered,
+            adjusted=self.adjusted,
             forced=self.options.force,
             git_sha=git_sha(self.workspace.root),
             dbt_invocation_id=build.invocation_id,
