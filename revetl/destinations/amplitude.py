@@ -108,6 +108,8 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
             for record in (records.records[at] for at in places)
         ]
         form = {"api_key": self.api_key.get_secret_value(), "identification": orjson.dumps(users).decode()}
+        if self.min_id_length:
+            form["options"] = orjson.dumps({"min_id_length": self.min_id_length}).decode()
         answer = yield httpx.Request("POST", f"{self.base_url.rstrip('/')}/identify", data=form)
         if answer.is_success or len(places) == 1:
             why = refusal(f"{answer.status_code} {answer.text}")

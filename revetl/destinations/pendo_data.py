@@ -12,6 +12,7 @@ from revetl.destinations.metadata import BOOLEAN, MOMENT, NUMBER, TEXT
 from revetl.destinations.moments import MILLISECONDS, since_epoch
 from revetl.destinations.properties import given_fields
 from revetl.destinations.records import Record, Records, Result, nobody
+from revetl.destinations.shapes import Shape
 
 PLACEHOLDER = "revetl-nobody"
 """Whom a new segment is made of, for Pendo makes none of nobody."""
@@ -26,6 +27,8 @@ _KINDS = {
     "string": TEXT,
 }
 _PROPERTY = re.compile("(?!__.*__$)[A-Za-z_][A-Za-z0-9_]{0,31}")
+SHAPE = Shape(name=_PROPERTY, most_bytes=512, own=CONTEXT)
+"""Of the properties of an event, which are scalars."""
 
 
 def known(record: Record) -> str:

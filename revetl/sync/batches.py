@@ -6,7 +6,7 @@ A flow's first request is made without I/O, so a batch is cut by the size its re
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import httpx
@@ -76,10 +76,15 @@ class Cut:
 
 
 def cut_batches(
-    destination: Destination, mode: str, whole: Records, source: Iterable[tuple[int, Iterable[Record]]]
+    destination: Destination,
+    mode: str,
+    whole: Records,
+    source: Iterable[tuple[int, Iterable[Record]]],
+    on_adjusted: Callable[[str, str], None] = lambda field, how: None,
 ) -> Iterator[Cut]:
     """Batches of `source` (place of the first record, records) that are within the destination's limits, in
-    order. `whole` says what they are part of; its records are not read."""
+    order. `whole` says what they are part of; its records are not read. `on_adjusted` is called for each
+    field of a record that was changed so that the destination takes it, with what was done."""
     limits = destination.limits_of(mode)
     kinds = {**destination.kinds_of(mode), **whole.kinds}
     waiting: deque[tuple[int, Record]] = deque()
@@ -129,8 +134,13 @@ def cut_batches(
                 fitting = converted(each, kinds, destination.cleared) if kinds else each
                 if isinstance(fitting, Rejection):
                     whys.append(fitting)
-                elif why := fitting.problem or _unfit(destination, mode, whole, fitting):
-                    whys.append(why)
+                else:
+                    if fitting.problem is None:
+                        fitting, changed = destination.adjusted(mode, fitting)
+                        for name, how in changed.items():
+                            on_adjusted(name, how)
+                    if why := fitting.problem or _unfit(destination, mode, whole, fitting):
+                        whys.append(why)
                 made.append(fitting)
             if whys:
                 refused[place] = whys[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -27,6 +28,7 @@ _AGAIN_SECONDS = 0.5
 _GRACE_SECONDS = 10.0
 _TICK_SECONDS = 0.25
 _ANSWER_EXCERPT = 1_000
+_ADJUSTED_NAMES = 100
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Delivery:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     error: DestinationRefused | DiskError | Locked | None = None
     refusals: Refusals = field(default_factory=Refusals)
+    adjusted: Counter[str] = field(default_factory=Counter)
+    """How often a field was changed so that the destination takes it, by `FIELD: WHAT WAS DONE`."""
     _cutting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
@@ -142,7 +146,15 @@ class Delivery:
             (place, records_of(batch, self.shaping, operation))
             for place, batch in self.spool.batches(operation)
         )
-        return cut_batches(self.destination, self.mode, replace(self.whole, operation=operation), source)
+        whole = replace(self.whole, operation=operation)
+        return cut_batches(self.destination, self.mode, whole, source, self._count_adjusted)
+
+    def _count_adjusted(self, name: str, how: str) -> None:
+        key = f"{name}: {how}"
+        if key not in self.adjusted and len(self.adjusted) >= _ADJUSTED_NAMES:
+            # The names are whatever was sent.
+            key = f"other fields: {how}"
+        self.adjusted[key] += 1
 
     async def _work(self, transport: Transport, cuts: Iterator[Cut]) -> None:
         while (cut := await self._next(cuts)) is not None:

@@ -196,6 +196,7 @@ class Runner:
     recovered: int = 0
     is_again: bool = False
     delivery: Delivery | None = None
+    adjusted: dict[str, int] = field(default_factory=dict)
     tables: Tables = field(init=False)
 
     def spool(self) -> Spooled | Run:
@@ -492,8 +493,14 @@ class Runner:
             ends_whole=ready.plan.whole,
             audience_before=before.delivered_to.get("audience") if before and not self.is_again else None,
         )
-        with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
-            await delivery.run()
+        try:
+            with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
+                await delivery.run()
+        finally:
+            self.adjusted = dict(delivery.adjusted.most_common())
+            if self.adjusted:
+                about = {"sync": self.sync.name, "run_id": self.run_id}
+                logs.event("fields_adjusted", **about, fields=self.adjusted)
 
     def _fold_now(self, carrier: Folder, lease: lock.Lease) -> None:
         with self._writing(light=True, lock_timeout=0, wait=False) as warehouse:
@@ -532,6 +539,7 @@ class Runner:
             invalid_identifiers=plan.invalid,
             planned=plan.counts,
             recovered=self.recovered,
+            adjusted=self.adjusted,
             forced=self.options.force,
             git_sha=git_sha(self.workspace.root),
             dbt_invocation_id=build.invocation_id,

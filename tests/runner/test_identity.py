@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def test_a_copied_warehouse_file_is_refused_and_a_moved_one_is_not(
     if where == "beside it":
         copy = project.root / "copy.duckdb"
         targets(project, dev={"type": "duckdb", "path": "copy.duckdb"})
-        root, move = project.root, lambda: project.database.rename(copy)
+        root = project.root
+        move: Callable[[], object] = lambda: project.database.rename(copy)  # noqa: E731
         shutil.copy(project.database, copy)
         project.move("copy")
     else:
