@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
+from revetl.mapping import trimmed
 from revetl.sql import column, query, statement, table
 from revetl.sync import lock
 from revetl.sync.journal import DELIVERED, Journal, Range, Refusal
@@ -176,11 +177,13 @@ class Folder:
             return
         free = [
             statement(
-                ":mine is not null and :mine not in ("
+                ":mine is not null and :text <> '' and :mine not in ("
                 "select :theirs from :state as o where o.sync = :sync and o.row_hash is not null "
                 "and coalesce(o.presence, :presence) = :presence "
                 "and o.key not in (select f.key from :left as f) and :theirs is not null)",
                 mine=warehouse.json_text(column("identifiers", of="s"), name),
+                # An older version may have sent a blank one, which is nobody's.
+                text=trimmed(warehouse.json_text(column("identifiers", of="s"), name)),
                 theirs=warehouse.json_text(column("identifiers", of="o"), name),
                 state=self.tables.state,
                 sync=self.sync,
