@@ -431,7 +431,7 @@ class Project:
             if not tables.are_current(warehouse):
                 warehouse.close()
                 with self.workspace.writing() as writing:
-                    tables.create(writing)
+                    tables.create(writing, self.workspace.say)
                 warehouse = self.workspace.warehouse(read_only=True)
             parts = {"runs": tables.runs, "state": tables.state, "rejections": tables.rejections}
             select = statement(query, **parts)

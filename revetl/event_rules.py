@@ -6,6 +6,7 @@ is looked up as the record is made; what it finds keeps its type.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -42,13 +43,15 @@ Paths = Annotated[tuple[Path, ...], BeforeValidator(_one_or_many), Field(min_len
 
 
 class FieldRule(Checked):
-    """A field's value: what the first of `from` finds, or `default`; multiplied by `times`, in `case`, as a
+    """A field's value: what the first of `from` finds, else the product of the numbers at `product_of` (of
+    which the first has to be there), or `default`; multiplied by `times`, in `case`, as a
     `type`. With `each`, a list: an object of `fields` for every item of the list there (an object is a list
     of one), whose paths are of the item, and of the row when they begin with `$.`."""
 
     paths: Annotated[Paths | None, Field(validation_alias=AliasChoices("from"))] = None
     each: Path | None = None
     fields: Annotated[Mapping[str, FieldRule], BeforeValidator(lambda value: rules_of(value))] = {}
+    product_of: Annotated[Paths | None, Field(validation_alias=AliasChoices("product_of"))] = None
     default: Constant = None
     times: float | None = None
     case: Literal["lower", "upper"] | None = None
@@ -65,7 +68,7 @@ class FieldRule(Checked):
     @property
     def own(self) -> tuple[str, ...]:
         """Its paths of the row, but for those inside `each`."""
-        return self.paths or tuple(filter(None, [self.each]))
+        return (*(self.paths or ()), *(self.product_of or ()), *filter(None, [self.each]))
 
     def columns(self) -> Iterator[str]:
         """The columns of the row that it reads."""
@@ -81,9 +84,11 @@ class FieldRule(Checked):
             listed = items if isinstance(items, list) else [items] if isinstance(items, dict) else []
             return [values_of(self.fields, row, item) for item in listed if isinstance(item, dict)] or None
         found = next(
-            (value for path in self.paths or () if (value := found_at(row, scope, path)) is not None),
-            self.default,
+            (value for path in self.paths or () if (value := found_at(row, scope, path)) is not None), None
         )
+        if found is None and self.product_of is not None:
+            found = _product([found_at(row, scope, path) for path in self.product_of])
+        found = self.default if found is None else found
         return self._worded(found)
 
     def _worded(self, value: Any) -> Any:
@@ -99,6 +104,14 @@ class FieldRule(Checked):
         if self.case is not None and isinstance(value, str):
             value = value.lower() if self.case == "lower" else value.upper()
         return value
+
+
+def _product(values: Sequence[Any]) -> float | None:
+    """The product of numbers, without those that are not there; None without the first."""
+    try:
+        return None if values[0] is None else math.prod(float(each) for each in values if each is not None)
+    except (TypeError, ValueError):
+        return None
 
 
 def rules_of(value: object) -> object:

@@ -32,6 +32,7 @@ Event = Literal[
     "circuit_open",
     "journal_lost",
     "audience_missing",
+    "fields_adjusted",
     "run_finished",
 ]
 
@@ -42,6 +43,7 @@ _LEVEL_OF: Mapping[str, int] = {
     "circuit_open": logging.WARNING,
     "journal_lost": logging.WARNING,
     "audience_missing": logging.WARNING,
+    "fields_adjusted": logging.WARNING,
 }
 _LEVEL_OF_STATUS: Mapping[object, int] = {
     "rejected": logging.WARNING,

@@ -103,9 +103,10 @@ class FieldMapping:
 
     @property
     def fingerprint(self) -> str:
-        """Names the mapped names: row hashes cover values, so a renamed field must show here."""
+        """Names the mapped names and their types: row hashes cover values as they are typed, so a renamed
+        field must show here, and one whose type changes, of which what is sent may stay the same."""
         kinds = {"identifier": self.identifiers, "field": self.fields}
-        names = [f"{kind}:{item.name}" for kind, items in kinds.items() for item in items]
+        names = [f"{kind}:{item.name}:{item.type.lower()}" for kind, items in kinds.items() for item in items]
         return digest(*names)[:8]
 
     @property

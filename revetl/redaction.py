@@ -53,7 +53,8 @@ def encodings(secret: str) -> set[str]:
         for is_ascii in (True, False):
             escaped = json.dumps(plain, ensure_ascii=is_ascii)[1:-1]
             found |= {escaped, escaped.replace("/", "\\/"), json.dumps(escaped, ensure_ascii=is_ascii)[1:-1]}
-        for safe in ("", "/", ":/?=&@", "~()*!.'"):
+        # The last is yarl's for a query, in which aiohttp shows an address that has been quoted otherwise.
+        for safe in ("", "/", ":/?=&@", "~()*!.'", "/?:@!$'()*,;"):
             for quoted in (quote(plain, safe=safe), quote_plus(plain, safe=safe)):
                 found |= {quoted, re.sub(r"%..", lambda match: match[0].lower(), quoted)}
         found |= _in_base64(plain.encode("utf-8", "surrogatepass"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,7 @@ _DRY_REQUESTS = 5
 _AGAIN = (Verdict.RETRY, Verdict.LIMITED)
 _DRY_SECONDS = 60.0
 _EXCERPT = 300
+_ADDRESS = re.compile(r"https?://[^\s'\")]+")
 
 # It tells whole addresses to a program that logs at `info`, and some have a secret in their query.
 logging.getLogger("httpx").addFilter(logs.Redaction())
@@ -364,6 +366,11 @@ def _never_connected(error: httpx.TransportError) -> bool:
 
 
 def _cause(error: httpx.TransportError) -> str:
+    # aiohttp names whole addresses, with what is secret in them.
+    return _ADDRESS.sub("its address", _cause_of(error))
+
+
+def _cause_of(error: httpx.TransportError) -> str:
     if _never_connected(error):
         return f"no connection ({error.__cause__ or error})"
     if isinstance(error, httpx.RemoteProtocolError):

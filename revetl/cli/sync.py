@@ -227,6 +227,8 @@ def _show_run(out: Output, run: Run) -> None:
         )
     for note in run.notes:
         out.say(f"{run.sync}: {note}")
+    for field, count in run.adjusted.items():
+        out.say(f"Adjusted for {run.destination}: {field} ({count:,} records)")
     if run.status == "interrupted":
         out.say(f"{run.unsent:,} changes remain; the next run plans them again.")
     if sum(run.rejected.values()):

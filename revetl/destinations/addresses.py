@@ -81,7 +81,6 @@ def address_of(url: str, *, hides_path: bool = False) -> dict[str, str]:
         port = None
     host = "localhost" if name in LOOPBACK else f"{name}:{port}" if port else name
     found = {"host": host or parts.scheme}
-    path = parts.path.rstrip("/")
-    if path:
-        found["path"] = f"#{blake2b(path.encode(), digest_size=12).hexdigest()}" if hides_path else path
-    return found
+    path = parts.path.rstrip("/") or "/"
+    hashed = f"#{blake2b(path.encode(), digest_size=12).hexdigest()}"
+    return {**found, "path": hashed if hides_path else path}

@@ -15,7 +15,7 @@ from revetl.destinations.answers import ACKNOWLEDGED, Understood
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Verdict, object_of
 from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.properties import UNSET, is_nobody
-from revetl.destinations.records import Record, Records, Rejection, Result
+from revetl.destinations.records import Record, Records, Rejection, Result, for_now, nobody, refusal
 
 HOSTS = {
     "us": ("https://api2.amplitude.com", "https://amplitude.com"),
@@ -81,8 +81,8 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
         if people:
             answer = yield self.membership(records.audience_id, "ADD", [*people.values()])
             skipped = answer.json()["memberships_result"][0]["skipped_ids"]
-            nobody = [at for at, person in people.items() if person in skipped]
-            rejected |= dict.fromkeys(nobody, "Amplitude knows no such user")
+            unknown = [at for at, person in people.items() if person in skipped]
+            rejected |= dict.fromkeys(unknown, nobody("Amplitude knows no such user"))
         return Result(rejected)
 
     def remove(self, records: Records) -> Flow:
@@ -108,9 +108,12 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
             for record in (records.records[at] for at in places)
         ]
         form = {"api_key": self.api_key.get_secret_value(), "identification": orjson.dumps(users).decode()}
+        if self.min_id_length:
+            form["options"] = orjson.dumps({"min_id_length": self.min_id_length}).decode()
         answer = yield httpx.Request("POST", f"{self.base_url.rstrip('/')}/identify", data=form)
         if answer.is_success or len(places) == 1:
-            return {} if answer.is_success else {places[0]: f"{answer.status_code} {answer.text}"}
+            why = refusal(f"{answer.status_code} {answer.text}")
+            return {} if answer.is_success else {places[0]: why}
         middle = len(places) // 2
         first = yield from self.halved(records, places[:middle])
         return {**first, **(yield from self.halved(records, places[middle:]))}
@@ -127,7 +130,7 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
             answer = yield self.post(path, json=body)
             bad = refused_events(answer, events)
             if not bad:
-                again = {} if answer.is_success else dict.fromkeys(left, answer.text)
+                again = {} if answer.is_success else dict.fromkeys(left, for_now(answer.text))
                 return Result(rejected, again)
             rejected |= {left[at]: why for at, why in bad.items()}
         return Result(rejected)

@@ -290,6 +290,11 @@ class Destination(Checked):
         """The identifiers by which somebody is found without any other."""
         return frozenset(each.name for each in self.known_by if each.alone)
 
+    def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
+        """The record as the tool takes it, and by field what was done to it: a property that the tool has no
+        form for is changed or left out, and does not cost the record. The run says how many there were."""
+        return record, {}
+
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         """Why a record cannot be sent in a mode, as a part of `whole`; None when it can. For tools that say
         nothing of what they drop."""

@@ -15,6 +15,7 @@ from revetl.destinations.braze_users import MOST_OBJECTS, Kind, Told, arrays, by
 from revetl.destinations.braze_workspace import BrazeWorkspace
 from revetl.destinations.consent import towards_less
 from revetl.destinations.metadata import DATE
+from revetl.destinations.records import for_now, nobody
 from revetl.destinations.values import COUNTRY, GENDER
 
 LESS = {"email_subscribe": ("unsubscribed",), "push_subscribe": ("unsubscribed",), "subscription_groups": ()}
@@ -134,9 +135,9 @@ class Braze(BrazeWorkspace):
                 if state == "unknown":
                     new.append(name)
                 elif state == "unsubscribed":
-                    rejected[place] = "they have left the subscription group, and are not put back"
+                    rejected[place] = nobody("they have left the subscription group, and are not put back")
                 elif state != "subscribed":
-                    retry[place] = "Braze does not tell whether they have left the subscription group"
+                    retry[place] = for_now("Braze does not tell whether they have left the group")
             if new:
                 yield self.grouped(records, "subscribed", users.kind, new)
         return Result(rejected, retry)

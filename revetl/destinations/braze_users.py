@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from revetl.destinations.base import Record, Rejection, Result
+from revetl.destinations.records import refusal
 
 _PURCHASE = ("product_id", "currency", "price", "quantity")
 _QUOTED = re.compile("'([^']+)'")
@@ -112,6 +113,6 @@ def refused(response: httpx.Response, told: Sequence[Told]) -> Result:
             found = of_kind.get(error.get("input_array") or told[0].kind, told)[error["index"]]
             quoted = _QUOTED.findall(error["type"])
             field = next((name for name in quoted if name in found.object), None)
-            rejected.setdefault(found.place, Rejection(str(error["type"]), field))
+            rejected.setdefault(found.place, refusal(str(error["type"]), field))
     others = {each.place for each in told} - rejected.keys() if response.status_code == 400 else ()
     return Result(rejected, dict.fromkeys(sorted(others), str(answer.get("message"))))

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, model_validator
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Records, Refused, Rejection, object_of
 from revetl.destinations.basic import basic
+from revetl.destinations.records import refusal
 
 HOSTS = {
     "us": ("https://track.customer.io", "https://api.customer.io"),
@@ -58,7 +59,7 @@ class CustomerIoApi(HasAudiences):
         """Send objects, each with the place of its record. An error carries the index of its object."""
         answer = yield self.post("/api/v2/batch", json={"batch": [each for _, each in told]})
         return {
-            told[error["batch_index"]][0]: Rejection(
+            told[error["batch_index"]][0]: refusal(
                 ": ".join(filter(None, (error.get("reason"), error.get("message")))) or "refused",
                 error.get("field"),
             )

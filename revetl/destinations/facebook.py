@@ -12,8 +12,13 @@ from pydantic import Field, SecretStr
 
 from revetl.destinations.base import Destination, Verdict, object_of
 
-LIMITED = frozenset({4, 17, 32, 613, *range(80_000, 80_015)})
-REFUSED = frozenset({3, 10, 102, 190, *range(200, 300)})
+LIMITED = frozenset({4, 17, 32, 341, 613, *range(80_000, 80_015)})
+AGAIN = frozenset({1, 2, 368, 5000})
+"""Errors of Meta's own, and a block that is over after a while."""
+REFUSED = frozenset({3, 10, 102, 190, 2650, 2655, *range(200, 300)})
+SUBCODES = frozenset({33, 2650, 2655, 1487301, 1487366, 1713092, 1870034})
+"""What is wrong with the account or the audience: an object that is not there, or not ours; an audience that
+was deleted, expired or is not shared; no permission to write; terms that were not accepted."""
 
 
 class FacebookGraph(Destination):
@@ -44,11 +49,10 @@ class FacebookGraph(Destination):
         code = error.get("code")
         if code in LIMITED:
             return Verdict.LIMITED
-        if code in {1, 2} or error.get("is_transient"):
-            return Verdict.RETRY
-        # 33 is an object that is not there, or not ours.
-        if code in REFUSED or error.get("error_subcode") == 33:
+        if code in REFUSED or code in SUBCODES or error.get("error_subcode") in SUBCODES:
             return Verdict.FATAL
+        if code in AGAIN or error.get("is_transient"):
+            return Verdict.RETRY
         return super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:

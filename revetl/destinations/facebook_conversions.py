@@ -9,7 +9,7 @@ import httpx
 from pydantic import Field
 
 from revetl.destinations.answers import Understood
-from revetl.destinations.base import Batch, Flow, Identifier
+from revetl.destinations.base import Batch, Flow, Identifier, NotUnderstood
 from revetl.destinations.facebook import FacebookGraph
 from revetl.destinations.moments import since_epoch, too_old
 from revetl.destinations.personal_data import WithholdsPersonalData
@@ -92,7 +92,9 @@ class FacebookConversions(FacebookGraph, WithholdsPersonalData):
         body: dict[str, Any] = {"data": [self.event(records, record) for record in records]}
         if self.test_event_code:
             body["test_event_code"] = self.test_event_code
-        yield self.call("POST", f"{self.pixel_id}/events", json=body)
+        answer = yield self.call("POST", f"{self.pixel_id}/events", json=body)
+        if (received := answer.json()["events_received"]) < len(records):
+            raise NotUnderstood(f"it received {received} of {len(records)} events")
         return Result()
 
     def event(self, records: Records, record: Record) -> dict[str, Any]:

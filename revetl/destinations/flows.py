@@ -30,7 +30,12 @@ Flow = Asking[Result]
 
 
 class Refused(Exception):
-    """Raised in a flow when a response, whatever its status, means that nothing will be accepted."""
+    """Raised in a flow when a response, whatever its status, means that nothing will be accepted. `partly`:
+    some of the batch may have been accepted before, and what became of it is unknown."""
+
+    def __init__(self, message: str, *, partly: bool = False) -> None:
+        super().__init__(message)
+        self.partly = partly
 
 
 class AudienceMissing(Exception):

@@ -14,9 +14,12 @@ from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier,
 from revetl.destinations.fullstory_jobs import ImportJobs
 from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.records import Record, Records, Result
+from revetl.destinations.shapes import Shape
 
 PROPERTY = re.compile("[A-Za-z][A-Za-z0-9_]{0,511}")
 LONGEST_UID = 256
+SHAPE = Shape(name=PROPERTY, objects=True, lists=True)
+"""It takes objects, and lists, but not of objects."""
 
 UNDERSTOOD = (
     Understood("POST /v2/*/batch", {"job": {"id": str}}),
@@ -97,6 +100,10 @@ class FullStory(ImportJobs, WithholdsPersonalData):
         _check_names([*fields, *own])
         return whole
         yield
+
+    def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
+        fields, how = SHAPE.fitted(record.fields)
+        return record._replace(fields=fields), how
 
     def limits_of(self, mode: str) -> Batch:
         return Batch(records=1) if mode == "delete" else self.limits

@@ -10,7 +10,7 @@ import orjson
 from pydantic import Field, SecretStr
 
 from revetl.destinations.base import Asking, Destination, Flow, poll
-from revetl.destinations.records import Records, Result
+from revetl.destinations.records import Records, Rejection, Result, refusal
 
 
 class ImportJobs(Destination):
@@ -42,11 +42,11 @@ class ImportJobs(Destination):
         for at, item in enumerate(items):
             places.setdefault(_named(item, by), []).append(at)
         errors = yield from self.errors(job)
-        rejected, unnamed = dict[int, str](), "" if errors else "it does not say what"
+        rejected, unnamed = dict[int, str | Rejection](), "" if errors else "it does not say what"
         for error in errors:
             why = f"{error.get('code', 'failed')}: {error.get('message', '')}"
             found = places.get(_named(error.get(one) or {}, by), [])
-            rejected |= dict.fromkeys(found, why)
+            rejected |= dict.fromkeys(found, refusal(why))
             unnamed = unnamed or ("" if found else why)
         # Whose error is not found may be any of the others; users are set again, and so are events.
         others = [at for at in range(len(items)) if unnamed and at not in rejected]

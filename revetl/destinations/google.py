@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 
 from revetl.destinations.audiences import Matched
-from revetl.destinations.base import Asking, Flow, Identifier, Records, Refused, object_of
+from revetl.destinations.base import Asking, Flow, Identifier, Records, Refused, Rejection, object_of
+from revetl.destinations.records import for_now
 
 if TYPE_CHECKING:
     from revetl.destinations.google_ads import GoogleAds
@@ -28,7 +29,10 @@ IDENTIFIERS = {
 }
 """By the upload key type of a list: no list takes two."""
 SINGLE = ("hashedEmail", "hashedPhoneNumber", "thirdPartyUserId", "mobileId")
-AGAIN = frozenset({"CONCURRENT_MODIFICATION", "TRANSIENT_ERROR"})
+AGAIN = frozenset({"CONCURRENT_MODIFICATION", "TRANSIENT_ERROR", "INTERNAL_ERROR", "DEADLINE_EXCEEDED"})
+"""Codes of what is over soon, in an error and in a partial failure."""
+AGAIN_STATUSES = frozenset({"ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"})
+"""The same of an error's status."""
 STARTED = "JOB_ALREADY_STARTED"
 WAYS_OUT = {
     "CUSTOMER_NOT_ALLOWLISTED_FOR_THIS_FEATURE": "Set api: data_manager; since April 2026 Google takes "
@@ -90,6 +94,12 @@ def errors_in(status: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
 def said(code: str, error: Mapping[str, Any]) -> str:
     """An error in words."""
     return f"{code}: {error.get('message') or error.get('description') or 'no more is said'}"
+
+
+def rejection(code: str, error: Mapping[str, Any], field: str) -> Rejection:
+    """An error of a record: for good, or for now."""
+    words = said(code, error)
+    return for_now(words, field) if code in AGAIN | AGAIN_STATUSES else Rejection(words, field)
 
 
 def refusal(status: Mapping[str, Any]) -> Refused:

@@ -21,7 +21,7 @@ from revetl.destinations.base import (
     Verdict,
     object_of,
 )
-from revetl.destinations.google import ADDRESS, AGAIN, IDENTIFIERS, WAYS_OUT, Api, errors_in
+from revetl.destinations.google import ADDRESS, AGAIN, AGAIN_STATUSES, IDENTIFIERS, WAYS_OUT, Api, errors_in
 from revetl.destinations.refreshing import RefreshesToken
 
 AccountId = Annotated[
@@ -148,7 +148,7 @@ class GoogleAds(RefreshesToken, AdAudience):
         """An error that Google explains is read, for the sentence that it is refused with."""
         error = object_of(response, "error")
         codes = {code for code, _ in errors_in(error)}
-        if codes & AGAIN:
+        if codes & AGAIN or (error.get("status") in AGAIN_STATUSES and codes.isdisjoint(WAYS_OUT)):
             return Verdict.RETRY
         judged = super().judge(response)
         path = response.request.url.path

@@ -134,6 +134,13 @@ class GoogleAnalytics(WithholdsPersonalData):
         return whole
         yield
 
+    def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
+        name, fields = record.event, record.fields
+        if name is not None:
+            name, fields = rules.worded(name, fields)
+        made, how = rules.fitted(rules.kind_of(mode), fields, 5 if self.analytics_360 else 1)
+        return record._replace(event=name, fields=made), how
+
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         if old := too_old(record.timestamp, whole.at, LONGEST_AGO, "GA4"):
             return old

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from revetl.destinations.flows import Refused
 from revetl.destinations.records import Record
+from revetl.destinations.shapes import LEFT_OUT, Shape
 
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _PREFIXES = ("_", "firebase_", "ga_", "google_", "gtag.")
@@ -133,6 +135,40 @@ def _refused_name(kind: str, names: Sequence[str]) -> str | None:
         if name in rule.reserved or name.startswith(_PREFIXES):
             return f"{kind} '{name}' is a name that Google keeps to itself"
     return None
+
+
+@cache
+def shape_of(kind: str, times: int) -> Shape:
+    """What a kind (RULES) takes, its texts `times` as long."""
+    rule = RULES[kind]
+
+    def longest(name: str) -> int:
+        return _LONGER.get(name, rule.value * times) if kind == "parameter" else rule.value
+
+    return Shape(
+        name=re.compile(f"[A-Za-z][A-Za-z0-9_]{{0,{rule.name - 1}}}"),
+        longest=longest,
+        most=rule.most,
+        reserved=lambda name: name in rule.reserved or name.startswith(_PREFIXES),
+        own=_LISTS if kind == "parameter" else (),
+    )
+
+
+def fitted(kind: str, fields: Mapping[str, Any], times: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """The fields as GA4 takes them, and what was done: an item without an id and a name is left out."""
+    made, how = shape_of(kind, times).fitted(fields)
+    if kind == "parameter" and isinstance(items := made.get("items"), list):
+        named = [
+            {name: value for name, value in item.items() if not isinstance(value, list | dict)}
+            for item in items
+            if isinstance(item, dict) and (item.get("item_id") or item.get("item_name"))
+        ]
+        if named != items:
+            how["items"] = LEFT_OUT
+            made = {**made, "items": named}
+            if not named:
+                del made["items"]
+    return made, how
 
 
 def refused_value(kind: str, values: Mapping[str, Any], times: int) -> str | None:

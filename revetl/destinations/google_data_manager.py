@@ -10,7 +10,7 @@ import orjson
 
 from revetl.destinations.audiences import Matched
 from revetl.destinations.base import Asking, Batch, Flow, Rate, Record, Records, Rejection, Result, object_of
-from revetl.destinations.google import ADDRESS, answer_of, errors_in, refusal, said
+from revetl.destinations.google import ADDRESS, WAYS_OUT, answer_of, errors_in, refusal, rejection
 
 if TYPE_CHECKING:
     from revetl.destinations.google_ads import GoogleAds
@@ -44,9 +44,9 @@ def change(ads: GoogleAds, verb: str, records: Records) -> Flow:
         if not error:
             break
         found = {
-            left[int(place[1])]: Rejection(said(code, violation), violation["field"])
+            left[int(place[1])]: rejection(code, violation, violation["field"])
             for code, violation in errors_in(error)
-            if (place := _PLACE.search(violation.get("field", "")))
+            if code not in WAYS_OUT and (place := _PLACE.search(violation.get("field", "")))
         }
         if not found:
             raise refusal(error)

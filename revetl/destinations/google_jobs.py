@@ -16,7 +16,7 @@ from revetl.destinations.google import (
     call,
     errors_in,
     refusal,
-    said,
+    rejection,
     search,
 )
 from revetl.destinations.google_lists import create_audience, find_audience, matched, probe
@@ -114,7 +114,7 @@ def _failures(answer: Mapping[str, Any]) -> dict[int, Rejection]:
         at = next((int(part.get("index", 0)) for part in path if part["fieldName"] == "operations"), None)
         if at is None or code in WAYS_OUT:
             raise refusal(status)
-        found.setdefault(at, Rejection(said(code, error), str(path[-1]["fieldName"])))
+        found.setdefault(at, rejection(code, error, str(path[-1]["fieldName"])))
     if status.get("code") and not found:
         raise refusal(status)
     return found

@@ -13,11 +13,15 @@ from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Refu
 from revetl.destinations.basic import basic
 from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.records import Record, Records, Result
+from revetl.destinations.shapes import Shape
 
 HOSTS = {"us": "https://heapanalytics.com", "eu": "https://c.eu.heap-api.com"}
 LONGEST_IDENTITY, LONGEST_EVENT = 255, 1_024
 RESERVED = frozenset({"id", "user_id"})
 """Names that no user property may have, in any case."""
+EVENT = Shape(lists=True, longest=lambda _: LONGEST_EVENT)
+USER = Shape(longest=lambda _: LONGEST_EVENT)
+"""Values are scalars, and lists in events; a longer text Heap cuts itself."""
 
 UNDERSTOOD = (
     Understood("POST /api/add_user_properties", (EMPTY, ACKNOWLEDGED, dict)),
@@ -113,6 +117,10 @@ class Heap(WithholdsPersonalData):
             _check_names([*fields, *own])
         return whole
         yield
+
+    def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
+        fields, how = (EVENT if mode in ("events", "audience_events") else USER).fitted(record.fields)
+        return record._replace(fields=fields), how
 
     def limits_of(self, mode: str) -> Batch:
         return Batch(records=10_000) if mode == "delete" else self.limits

@@ -15,7 +15,7 @@ from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier,
 from revetl.destinations.hubspot_batch import same, value_of
 from revetl.destinations.hubspot_object import STANDARD, HubSpotObject, kinds_of
 from revetl.destinations.metadata import check_fields
-from revetl.destinations.records import Records, Result
+from revetl.destinations.records import Records, Result, for_now, nobody
 
 TYPE_IDS = {"contacts": "0-1", "companies": "0-2"}
 
@@ -92,12 +92,14 @@ class HubSpot(HubSpotObject):
                 place: str(there[same(names[place])]["id"]) for place in untold if same(names[place]) in there
             }
             made.ids |= found
-            made.retry |= {place: "HubSpot did not tell its id" for place in untold if place not in found}
+            made.retry |= {
+                place: for_now("HubSpot did not tell its id") for place in untold if place not in found
+            }
         if made.ids:
             answer = yield self.listed("add", records, made.ids.values())
             missing = {str(each) for each in answer.json().get("recordIdsMissing") or []}
             gone = [place for place, made_id in made.ids.items() if made_id in missing]
-            made.rejected |= dict.fromkeys(gone, "HubSpot has no such record to put into the list")
+            made.rejected |= dict.fromkeys(gone, nobody("HubSpot has no such record for the list"))
         return made.result
 
     def remove(self, records: Records) -> Flow:
@@ -124,7 +126,9 @@ class HubSpot(HubSpotObject):
         for place, (record, name) in enumerate(zip(records, self.names(records), strict=True)):
             found = there.get(same(name))
             if found is None and not by_email:
-                rejected[place] = f"HubSpot has none of the {self.object_type} by that {self.id_property}"
+                rejected[place] = nobody(
+                    f"HubSpot has none of the {self.object_type} by that {self.id_property}"
+                )
                 continue
             fields = {field: value_of(value) for field, value in record.fields.items() if value is not None}
             inputs.append(

@@ -8,9 +8,15 @@ from typing import Any
 
 import httpx
 
-from revetl.destinations.base import Result, object_of
+from revetl.destinations.base import NotUnderstood, Refused, Rejection, Result, object_of
+from revetl.destinations.records import for_now, nobody
 
-AGAIN = frozenset({"RATE_LIMITS", "INTERNAL_ERROR"})
+AGAIN = frozenset(
+    {"RATE_LIMITS", "RATE_LIMIT", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "MIGRATION_IN_PROGRESS", "TIMEOUT"}
+)
+"""Categories of errors that are over soon."""
+OF_ACCOUNT = frozenset({"MISSING_SCOPES", "INVALID_AUTHENTICATION", "EXPIRED_AUTHENTICATION", "BANNED"})
+"""Categories of errors that are about the account, whoever they name."""
 ADDITIONAL = "hs_additional_emails"
 
 
@@ -19,8 +25,8 @@ class Answered:
     """What was said of a batch, by place: the ids of records, and why others were refused."""
 
     ids: dict[int, str] = field(default_factory=dict)
-    rejected: dict[int, str] = field(default_factory=dict)
-    retry: dict[int, str] = field(default_factory=dict)
+    rejected: dict[int, str | Rejection] = field(default_factory=dict)
+    retry: dict[int, str | Rejection] = field(default_factory=dict)
 
     @property
     def result(self) -> Result:
@@ -56,11 +62,11 @@ def answered(response: httpx.Response, names: Mapping[int, str], id_property: st
     """Read what was answered of a batch, of the names by their places. A record is told by the trace id that
     it was given, which is its place, or by its name. Those of a conflict (409) are to be looked for anew."""
     if response.status_code == 409:
-        return Answered(retry=dict.fromkeys(names, str(object_of(response).get("message"))))
+        return Answered(retry=dict.fromkeys(names, for_now(str(object_of(response).get("message")))))
     answer = response.json()
     results, errors = answer.get("results") or [], answer.get("errors") or []
     if not results and not errors:
-        return Answered(rejected=dict.fromkeys(names, "HubSpot's answer has neither results nor errors"))
+        raise NotUnderstood("it has neither results nor errors")
     by_trace = {each.get("objectWriteTraceId"): each for each in results}
     by_name = records_by(results, id_property)
     made = Answered()
@@ -73,8 +79,13 @@ def answered(response: httpx.Response, names: Mapping[int, str], id_property: st
         context = error.get("context") or {}
         told = [int(trace) for trace in context.get("objectWriteTraceId") or []]
         told += [places[same(each)] for each in context.get("ids") or [] if same(each) in places]
-        why = f"{error.get('category')}: {error.get('message')}"
-        refused = made.retry if error.get("category") in AGAIN else made.rejected
+        category, why = error.get("category"), f"{error.get('category')}: {error.get('message')}"
+        if category in OF_ACCOUNT:
+            raise Refused(f"HubSpot refused: {why}", partly=bool(results))
+        refused = made.retry if category in AGAIN else made.rejected
+        refusal = for_now(why) if category in AGAIN else Rejection(why)
+        if category == "OBJECT_NOT_FOUND":
+            refusal = nobody(why)
         # An error that names nobody is of all who are not among the results.
-        refused |= dict.fromkeys(told or [place for place in names if place not in made.ids], why)
+        refused |= dict.fromkeys(told or [place for place in names if place not in made.ids], refusal)
     return made

@@ -34,6 +34,7 @@ from revetl.destinations.intercom_contact import (
 from revetl.destinations.intercom_workspace import IntercomWorkspace
 from revetl.destinations.metadata import MOMENT, TEXT
 from revetl.destinations.people import Person
+from revetl.destinations.records import nobody
 
 MOST_METADATA = 10
 """The most fields of an event that are kept."""
@@ -88,7 +89,7 @@ class Intercom(IntercomWorkspace):
         found = yield from self.search(record)
         if not found:
             if not creates:
-                return Result(rejected={0: "nobody there is known by that"})
+                return Result(rejected={0: nobody()})
             answer = yield self.created(record, records.fields_over(record, {}))
             if answer.status_code == 409:
                 # A search finds who is new only after some time; the conflict tells who it is.

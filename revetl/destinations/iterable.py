@@ -78,7 +78,8 @@ class IterableProject(HasAudiences):
     def remove(self, records: Records) -> Flow:
         """Out of the list, and unsubscribed from nothing else; who is not there is in no list."""
         users = [self.known(record) for record in records]
-        answer = yield self.post("/lists/unsubscribe", json={**list_of(records), "subscribers": users})
+        body = {**list_of(records), "subscribers": users, "channelUnsubscribe": False}
+        answer = yield self.post("/lists/unsubscribe", json=body)
         return failed(answer.json(), users, done="notFound")
 
     def track(self, records: Records) -> Flow:

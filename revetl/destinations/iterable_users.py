@@ -81,11 +81,16 @@ def failed(said: Mapping[str, Any], users: Sequence[Mapping[str, Any]], *, done:
             named += len(places)
             if name != done:
                 about = reason.format(kind=kind)
-                rejected |= {at: Rejection(about, None if name == "invalidData" else kind) for at in places}
+                # Who is not known, or was forgotten, says nothing about the others.
+                of_person = name in ("notFound", "forgotten")
+                why = Rejection(
+                    about, None if name == "invalidData" else kind, "person" if of_person else "record"
+                )
+                rejected |= dict.fromkeys(places, why)
     if said.get("failCount", 0) <= named:
         return Result(rejected)
-    why = f"Iterable says that {said['failCount']} failed, and not who"
-    return Result(rejected, {at: why for at in range(len(users)) if at not in rejected})
+    unnamed = f"Iterable says that {said['failCount']} failed, and not who"
+    return Result(rejected, {at: unnamed for at in range(len(users)) if at not in rejected})
 
 
 def failed_events(said: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Result:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field
 from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Refused, Verdict, Wait
-from revetl.destinations.records import Record, Records, Result
+from revetl.destinations.records import Record, Records, Result, for_now
 from revetl.destinations.refreshing import RefreshesToken
 
 ACCOUNT, ORGANIZATION = "urn:li:sponsoredAccount:", "urn:li:organization:"
@@ -32,6 +32,8 @@ COMPANIES = (
     Identifier("companyEmailDomain", column="company_email_domain", normalised="lower"),
     Identifier("companyPageUrl", column="linkedin_company_url", normalised="text"),
 )
+OF_ACCOUNT = frozenset({401, 403, 404, 426})
+"""Statuses that are about the account or the segment when all elements have them."""
 IDS = ("SHA256_EMAIL", "SHA512_EMAIL", "GOOGLE_AID")
 ENDED = frozenset({"EXPIRED", "FAILED", "ERROR"})
 A_PAGE = 100
@@ -93,7 +95,10 @@ class LinkedinAds(RefreshesToken, AdAudience):
         )
         said = answer.json()["elements"]
         found = {at: _why(said[at] if at < len(said) else {"status": 500}) for at in range(len(records))}
-        retry = {at: why for at, (status, why) in found.items() if status == 429 or status >= 500}
+        refused = {status for status, _ in found.values()}
+        if refused <= OF_ACCOUNT:
+            raise Refused(f"LinkedIn refused: {found[0][1]} ({found[0][0]}).")
+        retry = {at: for_now(why) for at, (status, why) in found.items() if status == 429 or status >= 500}
         rejected = {at: why for at, (status, why) in found.items() if status >= 300 and at not in retry}
         return Result(rejected=rejected, retry=retry)
 

@@ -10,6 +10,7 @@ from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Records, Result, object_of
 from revetl.destinations.mailchimp_api import OWN, MailchimpApi, member_of, same, why
 from revetl.destinations.metadata import DATE, NUMBER, check_fields
+from revetl.destinations.shapes import as_text
 from revetl.destinations.values import BIRTHDAY
 
 KINDS = {"number": NUMBER, "date": DATE, "birthday": BIRTHDAY}
@@ -97,7 +98,7 @@ class Mailchimp(MailchimpApi):
     def track(self, records: Records) -> Flow:
         rejected = {}
         for at, record in enumerate(records):
-            fields = {name: str(value) for name, value in record.fields.items() if value is not None}
+            fields = {name: as_text(value) for name, value in record.fields.items() if value is not None}
             event: dict[str, Any] = {"name": "_".join(records.event_of(record).split()), "properties": fields}
             event["occurred_at"] = record.timestamp or records.at
             answer = yield self.member("POST", record, event, action="/events")

@@ -11,9 +11,22 @@ import orjson
 
 from revetl.checking import Checked
 from revetl.destinations.answers import Understood
-from revetl.destinations.base import Asking, Attribute, Batch, Flow, Rate, Record, Records, Refused, Result
+from revetl.destinations.base import (
+    Asking,
+    Attribute,
+    Batch,
+    Flow,
+    NotUnderstood,
+    Rate,
+    Record,
+    Records,
+    Refused,
+    Rejection,
+    Result,
+)
 from revetl.destinations.marketo_api import KINDS, MarketoApi, refusals
 from revetl.destinations.metadata import TEXT, check_fields
+from revetl.destinations.records import nobody
 
 
 class ActivityType(Checked):
@@ -83,14 +96,16 @@ class Marketo(MarketoApi):
     def track(self, records: Records) -> Flow:
         found = yield from self.leads(records)
         leads = {self.called(lead): lead["id"] for lead in found}
-        sent, rejected = {}, {}
+        sent, rejected = {}, dict[int, Rejection]()
         for at, record in enumerate(records):
             if (kind := self.activity_types.get(event := records.event_of(record))) is None:
-                rejected[at] = f"no custom activity is named for '{event}': set activity_types"
+                rejected[at] = Rejection(f"no custom activity is named for '{event}': set activity_types")
                 continue
             primary, lead = record.fields.get(kind.primary), leads.get(self.called(record.identifiers))
             if lead is None or primary is None:
-                rejected[at] = "Lead not found" if lead is None else f"it has no '{kind.primary}'"
+                rejected[at] = (
+                    nobody("Lead not found") if lead is None else Rejection(f"it has no '{kind.primary}'")
+                )
                 continue
             others = {name: value for name, value in record.fields.items() if name != kind.primary}
             sent[at] = {
@@ -130,6 +145,8 @@ class Marketo(MarketoApi):
         body = {"action": action, "lookupField": self.lookup_field, "input": leads}
         answer = yield self.post("/rest/v1/leads.json", json=body)
         results = answer.json()["result"]
+        if len(results) != len(leads):
+            raise NotUnderstood(f"it has {len(results)} results of {len(leads)} leads")
         rejected = refusals(enumerate(results), well)
         if listed:
             ids = {at: result["id"] for at, result in enumerate(results) if at not in rejected}
@@ -137,9 +154,9 @@ class Marketo(MarketoApi):
             rejected |= {at: refused[lead] for at, lead in ids.items() if lead in refused}
         return Result(rejected)
 
-    def members(self, method: str, records: Records, leads: Iterable[int]) -> Asking[dict[int, str]]:
+    def members(self, method: str, records: Records, leads: Iterable[int]) -> Asking[dict[int, Rejection]]:
         """Put leads into the list, or take them out. Gives those refused."""
-        refused: dict[int, str] = {}
+        refused: dict[int, Rejection] = {}
         ids = list(dict.fromkeys(leads))
         for at in range(0, len(ids), self.batch.records):
             named = urlencode([("id", lead) for lead in ids[at : at + self.batch.records]])

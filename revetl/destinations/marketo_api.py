@@ -10,10 +10,19 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.audiences import HasAudiences
-from revetl.destinations.base import Asking, Identifier, Records, Verdict, object_of
+from revetl.destinations.base import (
+    Asking,
+    Identifier,
+    NotUnderstood,
+    Records,
+    Rejection,
+    Verdict,
+    object_of,
+)
 from revetl.destinations.declared import looked_up_by
 from revetl.destinations.metadata import BOOLEAN, DATE, MOMENT, NUMBER
 from revetl.destinations.oauth import OAuth
+from revetl.destinations.records import for_now, nobody
 
 RENEW = frozenset({"601", "602"})
 VERDICTS = {
@@ -21,7 +30,9 @@ VERDICTS = {
     **dict.fromkeys(("606", "615"), Verdict.LIMITED),
     **dict.fromkeys(("502", "604", "608", "611", "614", "713", "719"), Verdict.RETRY),
     # The token, permission, the day's quota, a wrong address, a field or a list that is not there.
-    **dict.fromkeys((*RENEW, "603", "605", "607", "610", "1006", "1011", "1013"), Verdict.FATAL),
+    **dict.fromkeys(
+        (*RENEW, "600", "603", "609", "605", "607", "610", "1006", "1011", "1013"), Verdict.FATAL
+    ),
     # Nothing was found, which the flow reads.
     "702": Verdict.PASS,
 }
@@ -106,11 +117,30 @@ def codes(response: httpx.Response) -> list[str]:
     return [str(error.get("code")) for error in errors if isinstance(error, dict)]
 
 
-def refusals(results: Iterable[tuple[int, Mapping[str, Any]]], well: str = "") -> dict[int, str]:
-    """What was refused, by what it is named by, and why."""
+TAKEN = frozenset({"created", "updated", "added", "removed"})
+NOT_TAKEN = frozenset({"skipped", "failed"})
+AGAIN = frozenset({"502", "604", "606", "607", "608", "611", "614", "615", "713", "719"})
+"""Codes of a record that are over soon, or with the day."""
+UNKNOWN_LEAD = frozenset({"1004", "1015"})
+
+
+def refusals(results: Iterable[tuple[int, Mapping[str, Any]]], well: str = "") -> dict[int, Rejection]:
+    """What was refused, by what it is named by, and why. Raises NotUnderstood for a status that is not one of
+    Marketo's."""
     refused = {}
     for name, result in results:
-        reasons = result.get("reasons") or result.get("errors") or [{"code": "", "message": "skipped"}]
-        if result["status"] == "skipped" and str(reasons[0]["code"]) != well:
-            refused[name] = ", ".join(f"{reason['message']} ({reason['code']})" for reason in reasons)
+        status = str(result["status"]).lower()
+        if status not in TAKEN | NOT_TAKEN:
+            raise NotUnderstood(f"the status of a record is '{status}'")
+        reasons = result.get("reasons") or result.get("errors") or [{"code": "", "message": status}]
+        codes_of_it = [str(reason["code"]) for reason in reasons]
+        if status in TAKEN or (status == "skipped" and codes_of_it[0] == well and well):
+            continue
+        why = ", ".join(f"{reason['message']} ({reason['code']})" for reason in reasons)
+        if not AGAIN.isdisjoint(codes_of_it):
+            refused[name] = for_now(why)
+        elif not UNKNOWN_LEAD.isdisjoint(codes_of_it):
+            refused[name] = nobody(why)
+        else:
+            refused[name] = Rejection(why)
     return refused

@@ -14,7 +14,7 @@ from revetl.destinations.basic import basic
 from revetl.destinations.moments import MILLISECONDS, since_epoch
 from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.properties import UNSET, changes, given_fields, is_nobody
-from revetl.destinations.records import Record, Records, Rejection, Result
+from revetl.destinations.records import Record, Records, Rejection, Result, refusal
 
 HOSTS = {
     "us": ("https://api.mixpanel.com", "https://mixpanel.com"),
@@ -23,7 +23,7 @@ HOSTS = {
 }
 
 UNDERSTOOD = (
-    Understood("POST /engage", (1, 0, {"status": (1, 0), "error?": str}, {"code": 200, "status": "OK"})),
+    Understood("POST /engage", (1, {"status": 1}, {"code": 200, "status": "OK"})),
     Understood("POST /import", {"code": 200, "status": "OK"}),
     Understood("POST /data-deletions/*", {"status": "ok"}),
     Understood("* /api/app/*", dict),
@@ -143,6 +143,11 @@ class Mixpanel(WithholdsPersonalData):
         # It names the records that are bad, and has taken the others.
         if response.status_code == 400 and object_of(response).get("failed_records"):
             return Verdict.PASS
+        # A refusal of the whole request, which does not say what is bad.
+        if response.is_success and response.content.strip() == b"0":
+            return Verdict.BISECT
+        if response.is_success and object_of(response).get("status") == 0:
+            return Verdict.BISECT
         return super().judge(response)
 
 
@@ -153,8 +158,5 @@ def known(record: Record) -> str:
 
 def _rejected(answer: httpx.Response, places: Sequence[int]) -> dict[int, str | Rejection]:
     """The records that an answer names, which are at `places` of the batch."""
-    said = answer.json()
-    if said == 0 or (isinstance(said, dict) and said.get("status") == 0):
-        return dict.fromkeys(places, answer.text)
     failed = object_of(answer).get("failed_records") or []
-    return {places[each["index"]]: Rejection(each["message"], each.get("field")) for each in failed}
+    return {places[each["index"]]: refusal(str(each["message"]), each.get("field")) for each in failed}

@@ -16,6 +16,7 @@ from revetl.destinations.pendo_api import PendoApi
 from revetl.destinations.pendo_data import (
     LONGEST_AGO,
     PLACEHOLDER,
+    SHAPE,
     check_properties,
     event,
     known,
@@ -120,6 +121,12 @@ class Pendo(PendoApi, WithholdsPersonalData):
         if mode == "mirror":
             whole = yield from super().prepare(mode, whole, fields)
         return whole
+
+    def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
+        if mode not in ("events", "audience_events"):
+            return record, {}
+        fields, how = SHAPE.fitted(record.fields)
+        return record._replace(fields=fields), how
 
     def limits_of(self, mode: str) -> Batch:
         most = {"events": 1, "audience_events": 1, "delete": 500}

@@ -11,7 +11,8 @@ from revetl.destinations.base import Refused
 from revetl.destinations.metadata import BOOLEAN, MOMENT, NUMBER, TEXT
 from revetl.destinations.moments import MILLISECONDS, since_epoch
 from revetl.destinations.properties import given_fields
-from revetl.destinations.records import Record, Records, Result
+from revetl.destinations.records import Record, Records, Result, nobody
+from revetl.destinations.shapes import Shape
 
 PLACEHOLDER = "revetl-nobody"
 """Whom a new segment is made of, for Pendo makes none of nobody."""
@@ -26,6 +27,8 @@ _KINDS = {
     "string": TEXT,
 }
 _PROPERTY = re.compile("(?!__.*__$)[A-Za-z_][A-Za-z0-9_]{0,31}")
+SHAPE = Shape(name=_PROPERTY, most_bytes=512, own=CONTEXT)
+"""Of the properties of an event, which are scalars."""
 
 
 def known(record: Record) -> str:
@@ -71,4 +74,6 @@ def event(records: Records, record: Record) -> dict[str, Any]:
 def refused(said: Mapping[str, Any], people: Sequence[str]) -> Result:
     """The visitors of an answer to metadata that are not there; only those can be refused one by one."""
     missing = {str(person) for person in said.get("missing") or []}
-    return Result({at: "Pendo knows no such visitor" for at, each in enumerate(people) if each in missing})
+    return Result(
+        {at: nobody("Pendo knows no such visitor") for at, each in enumerate(people) if each in missing}
+    )

@@ -11,6 +11,7 @@ import httpx
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Batch, Flow, Record, Records, Result
 from revetl.destinations.metadata import check_fields
+from revetl.destinations.records import nobody
 
 Person = Mapping[str, Any]
 """What is held of somebody, by the destination's names, with their `id`."""
@@ -97,7 +98,7 @@ class PersonByPerson(HasAudiences):
         found = yield from self.search(record)
         if not found:
             if not creates:
-                return Result(rejected={0: "nobody there is known by that"})
+                return Result(rejected={0: nobody()})
             fields = records.fields_over(record, {})
             if joins:
                 fields[self.audience_field] = [self.listed(records)]
@@ -126,7 +127,7 @@ class PersonByPerson(HasAudiences):
         (record,) = records.records
         found = yield from self.search(record)
         if not found:
-            return Result(rejected={0: "nobody there is known by that"})
+            return Result(rejected={0: nobody()})
         yield self.happened(found[0], records, record)
         return Result()
 

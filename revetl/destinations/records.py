@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 
 class Record(NamedTuple):
@@ -91,6 +92,34 @@ class Records:
         return digest(self.sync, self.operation, named)
 
 
+def nobody(reason: str = "nobody there is known by that") -> Rejection:
+    """Why a record was not taken: whom it is of is not there."""
+    return Rejection(reason, about="person")
+
+
+_FOR_NOW = re.compile(
+    r"rate.?limit|too.many.requests|try.again|temporar|(service|server).(is.)?(unavailable|busy)"
+    r"|internal.?(server.?)?error|time.?out|timed.out|deadlock|lock.row|concurrent.(modification|update)",
+    re.IGNORECASE,
+)
+"""Words for what is over soon, where a tool has no code for it."""
+
+
+def refusal(reason: str, field: str | None = None) -> Rejection:
+    """Why a tool that has no codes refused a record: for good, or for now, as its words say."""
+    return for_now(reason, field) if _FOR_NOW.search(reason) else Rejection(reason, field)
+
+
+def is_for_now(why: str | Rejection) -> bool:
+    """Whether a record was refused only for now."""
+    return isinstance(why, Rejection) and why.about == "moment"
+
+
+def for_now(reason: str, field: str | None = None) -> Rejection:
+    """Why a record is to be sent again: the destination could not take it at that moment."""
+    return Rejection(reason, field, about="moment")
+
+
 def digest(*parts: str) -> str:
     """32 hex digits of the parts in order."""
     hashed = blake2b(digest_size=16)
@@ -102,10 +131,13 @@ def digest(*parts: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a record was refused, and the field it was refused for where the destination says."""
+    """Why a record was refused, and the field it was refused for where the destination says. `about`: it is
+    for the record, or because nobody there is known by its identifiers (`person`), or only for now
+    (`moment`): such a one is left to the next run when trying again did not help."""
 
     reason: str
     field: str | None = None
+    about: Literal["record", "person", "moment"] = "record"
 
 
 @dataclass(frozen=True, slots=True)

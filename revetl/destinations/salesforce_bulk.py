@@ -6,17 +6,36 @@ import csv
 import io
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import httpx
 import orjson
 
 from revetl.destinations.base import Asking, Refused, Rejection, Result, Unfinished, poll
+from revetl.destinations.large import large, lines_of
 
 Row = dict[str, Any]
 """A record's fields by their names; of a lookup the name is `Account.Ext_Id__c`."""
 
-AGAIN = frozenset({"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG", "UNPROCESSED"})
+AGAIN = frozenset(
+    {"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG", "UNPROCESSED"}
+    | {"QUERY_TIMEOUT", "ENTITY_IS_LOCKED", "API_CURRENTLY_DISABLED", "CONCURRENT_UPDATE_ERROR"}
+)
+"""Codes of what is over soon."""
+WRAPS = frozenset({"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER", "APEX_ERROR"})
+"""Codes of what the org's own triggers and flows said, which may be one of the others."""
+_WRAPPED = re.compile(
+    "UNABLE_TO_LOCK_ROW|QUERY_TIMEOUT|ENTITY_IS_LOCKED|Too many (SOQL|DML|query)|LimitException"
+    "|CPU time limit|Record Currently Unavailable|CONCURRENT",
+    re.IGNORECASE,
+)
+OF_ORG = frozenset(
+    {"STORAGE_LIMIT_EXCEEDED", "API_DISABLED_FOR_ORG", "FUNCTIONALITY_NOT_ENABLED", "LICENSE_LIMIT_EXCEEDED"}
+    | {"INVALID_SESSION_ID", "INVALID_TYPE", "INVALID_FIELD"}
+)
+"""Codes that are about the org, or the mapping, whatever row they are told of."""
+NOT_FOUND = "NOT_FOUND"
 _ENDED = frozenset({"JobComplete", "Failed", "Aborted"})
 _UPLOADS = 5
 
@@ -49,11 +68,28 @@ def outcome_of(answer: Mapping[str, Any]) -> Outcome:
 
 def result_of(outcomes: Iterable[tuple[int, Outcome]], fine: Collection[str] = ()) -> Result:
     """The result of a batch, by the place of each record; errors whose codes are `fine` are none."""
+    outcomes = list(outcomes)
     failed = {at: each for at, each in outcomes if each.why is not None and each.code not in fine}
+    for each in failed.values():
+        if each.code in OF_ORG and each.why is not None:
+            raise Refused(f"Salesforce refused: {each.why.reason}.", partly=True)
+    rejected: dict[int, Rejection] = {}
+    for at, each in failed.items():
+        if each.why is not None:
+            rejected[at] = each.why
+            if is_transient(each.code, each.why.reason):
+                rejected[at] = replace(each.why, about="moment")
+            elif each.code == NOT_FOUND:
+                rejected[at] = replace(each.why, about="person")
     return Result(
-        rejected={at: each.why for at, each in failed.items() if each.why and each.code not in AGAIN},
-        retry={at: each.why for at, each in failed.items() if each.why and each.code in AGAIN},
+        rejected={at: why for at, why in rejected.items() if why.about != "moment"},
+        retry={at: why for at, why in rejected.items() if why.about == "moment"},
     )
+
+
+def is_transient(code: str, message: str) -> bool:
+    """Whether an error is over soon, or wraps one that is."""
+    return code in AGAIN or (code in WRAPS and _WRAPPED.search(message) is not None)
 
 
 def nested(row: Row) -> Row:
@@ -94,8 +130,8 @@ def run_job(
         raise Refused(f"Salesforce ended the job {job} as {ended['state']}: {why}. Nothing of it was done.")
     found: dict[str, Outcome] = {}
     for kind in ("successfulResults", "failedResults"):
-        answer = yield call("GET", f"jobs/ingest/{job}/{kind}")
-        for line in csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")):
+        answer = yield large(call("GET", f"jobs/ingest/{job}/{kind}"))
+        for line in csv.DictReader(lines_of(answer)):
             found[line[key]] = _told(line)
     left = Outcome(None, "UNPROCESSED", Rejection(ended.get("errorMessage") or "the job left it out"))
     return [found.get(_cell(row[key]), left) for row in rows]

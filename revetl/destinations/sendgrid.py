@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain, islice
 from typing import Any, ClassVar, Literal
 
 from revetl.destinations.answers import EMPTY, FILE, Understood
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Records, Refused, Result
 from revetl.destinations.metadata import DATE, NUMBER, check_fields
+from revetl.destinations.records import Rejection, for_now, nobody, refusal
 from revetl.destinations.sendgrid_api import AT_ONCE, CONTACTS, SendGridApi
 from revetl.destinations.sendgrid_contacts import Contact, contact_of, named_in, pieces
 
@@ -28,6 +30,9 @@ UNDERSTOOD = (
     # The file of a job's errors is at a store.
     Understood("GET *", FILE),
 )
+
+Rejected = dict[int, str | Rejection]
+_SHOWN_LINES = 20
 
 
 class SendGrid(SendGridApi):
@@ -95,22 +100,22 @@ class SendGrid(SendGridApi):
             for at, record in enumerate(records)
             if (creates or at in there) and (changes or at not in there)
         }
-        rejected = {}
+        rejected: dict[int, str | Rejection] = {}
         if not creates:
             unknown = (at for at in range(len(records)) if at not in there)
-            rejected = dict.fromkeys(unknown, "no contact is known by that")
+            rejected = dict.fromkeys(unknown, nobody("no contact is known by that"))
         if contacts:
             rejected |= yield from self.put(contacts, listed or {})
         return Result(rejected)
 
-    def put(self, contacts: Mapping[int, Contact], listed: Mapping[str, Any]) -> Asking[dict[int, str]]:
+    def put(self, contacts: Mapping[int, Contact], listed: Mapping[str, Any]) -> Asking[Rejected]:
         """Send contacts, by their places, and wait for the job. Gives those refused, and why."""
         answer = yield self.request("PUT", CONTACTS, json={**listed, "contacts": [*contacts.values()]})
         if answer.status_code == 400:
             errors = answer.json()["errors"]
             if any(str(error.get("field")).startswith("list_ids") for error in errors):
                 raise Refused(f"SendGrid has no such list: {errors}. Set audience_id to the id of one.")
-            refused = named_in((str(error["message"]) for error in errors), contacts)
+            refused: Rejected = {**named_in((str(error["message"]) for error in errors), contacts)}
             # Nobody was taken: who is well goes again, without the others.
             well = {at: contact for at, contact in contacts.items() if at not in refused}
             if not refused:
@@ -121,21 +126,24 @@ class SendGrid(SendGridApi):
         count = int(told.get("errored_count") or 0)
         if job["status"] == "completed" and count == 0:
             return {}
-        file = yield from self.errors(told.get("errors_url"))
-        refused = named_in(file.splitlines(), contacts)
+        lines = yield from self.errors(told.get("errors_url"))
+        first = [*islice(lines, _SHOWN_LINES)]
+        refused = {**named_in(chain(first, lines), contacts)}
         if job["status"] == "failed":
-            return {**dict.fromkeys(contacts, "the job of its batch failed"), **refused}
+            return {**dict.fromkeys(contacts, for_now("the job of its batch failed")), **refused}
         if len(refused) >= max(count, 1):
             return refused
-        return (yield from self.halves(contacts, listed, f"its job is {job['status']} {file}".strip()))
+        return (
+            yield from self.halves(contacts, listed, f"its job is {job['status']} {''.join(first)}".strip())
+        )
 
     def halves(
         self, contacts: Mapping[int, Contact], listed: Mapping[str, Any], why: str
-    ) -> Asking[dict[int, str]]:
+    ) -> Asking[Rejected]:
         """Send each half by itself, as it was not said who was refused: what was taken can be sent twice."""
         if len(contacts) == 1:
-            return dict.fromkeys(contacts, why)
-        refused: dict[int, str] = {}
+            return dict.fromkeys(contacts, refusal(why))
+        refused: Rejected = {}
         for half in pieces([*contacts.items()], (len(contacts) + 1) // 2):
             refused |= yield from self.put(dict(half), listed)
         return refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
@@ -10,6 +11,7 @@ from pydantic import Field, SecretStr, model_validator
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Identifier, Records, Verdict
 from revetl.destinations.flows import poll
+from revetl.destinations.large import large, lines_of
 from revetl.destinations.sendgrid_contacts import Contact, pieces
 
 HOSTS = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"}
@@ -70,14 +72,14 @@ class SendGridApi(HasAudiences):
         found: dict[str, Any] = answer.json()
         return found
 
-    def errors(self, url: str | None) -> Asking[str]:
-        """The file of a job's errors, with lines of the contacts that were refused."""
+    def errors(self, url: str | None) -> Asking[Iterator[str]]:
+        """The lines of the file of a job's errors, which name the contacts that were refused."""
         if not url:
-            return ""
+            return iter(())
         # It is mostly an address of a store, which is signed and must not be sent the key.
         is_own = httpx.URL(url).host == httpx.URL(self.base_url).host
-        answer = yield httpx.Request("GET", url, headers=self.headers() if is_own else {})
-        return answer.text if answer.status_code == 200 else ""
+        answer = yield large(httpx.Request("GET", url, headers=self.headers() if is_own else {}))
+        return lines_of(answer) if answer.status_code == 200 else iter(())
 
     def there(self, records: Records) -> Asking[dict[int, Contact]]:
         """The contacts that are there, by the places of their records, with custom fields by their ids."""

@@ -20,6 +20,7 @@ from revetl.destinations.base import (
     Verdict,
     object_of,
 )
+from revetl.destinations.records import is_for_now, refusal
 from revetl.destinations.refreshing import RefreshesToken
 
 ACCOUNTS = "https://accounts.snapchat.com"
@@ -127,5 +128,6 @@ class SnapAds(RefreshesToken, AdAudience):
         parts = [part for key in ("users", "segments") for part in said.get(key) or ()]
         states = {said.get("request_status"), *(part.get("sub_request_status") for part in parts)} - {None}
         if response.is_success and any(str(state).upper() != "SUCCESS" for state in states):
-            return Verdict.BISECT
+            reasons = [str(part.get("sub_request_error_reason") or "") for part in parts]
+            return Verdict.RETRY if any(is_for_now(refusal(why)) for why in reasons) else Verdict.BISECT
         return super().judge(response)

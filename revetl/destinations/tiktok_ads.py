@@ -27,7 +27,9 @@ from revetl.destinations.base import (
 LIMITED = frozenset({40_100, 40_132})
 BUSY = frozenset({40_200, 40_201, 40_202})
 TOO_MANY = 40_061
-REFUSED = frozenset({40_001, 40_003, 40_006, 40_007, 40_009, 40_010, 40_013, 40_051, 40_400, 41_000, 41_001})
+REFUSED = frozenset(
+    {40_001, 40_003, 40_006, 40_007, 40_009, 40_010, 40_013, 40_016, 40_051, 40_400, 40_700, 41_000, 41_001}
+)
 NO_AUDIENCE = re.compile("audience.*(exist|belong|permission|found)", re.IGNORECASE)
 LONGEST_NAME, SHORTENED = 70, 67
 

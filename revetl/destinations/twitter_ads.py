@@ -17,13 +17,21 @@ from revetl.destinations.base import (
     Identifier,
     Rate,
     Records,
+    Rejection,
     Result,
     Verdict,
     object_of,
 )
 from revetl.destinations.oauth1 import OAuth1
+from revetl.destinations.records import for_now, refusal
 from revetl.limits import quota_wait
 
+AGAIN = frozenset({"INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT", "TOO_MANY_REQUESTS", "OVER_CAPACITY"})
+OF_ACCOUNT = frozenset(
+    {"ACCOUNT_NOT_FOUND", "FORBIDDEN", "NOT_FOUND", "UNAUTHORIZED_ACCESS", "UNAUTHORIZED_CLIENT_APPLICATION"}
+    | {"USER_NOT_ACCEPTED_TOS", "TOS_NOT_ACCEPTED", "CUSTOM_AUDIENCE_NOT_FOUND", "RESOURCE_NOT_FOUND"}
+)
+"""Codes that are about the account or the audience, with whatever status."""
 UNDERSTOOD = (
     Understood("POST /custom_audiences/*/users", {"data": {"success_count": int}, "operation_errors?": list}),
     Understood("GET /custom_audiences", {"data": [{"id": str, "name": str}]}),
@@ -116,7 +124,14 @@ class TwitterAds(AdAudience):
         return self.call("GET")
 
     def judge(self, response: httpx.Response) -> Verdict:
-        if response.status_code == 400 and object_of(response).get("operation_errors"):
+        said = object_of(response)
+        errors = said.get("errors") or ()
+        codes = {str(error.get("code")) for error in errors if isinstance(error, dict)}
+        if codes & OF_ACCOUNT:
+            return Verdict.FATAL
+        if codes & AGAIN:
+            return Verdict.RETRY
+        if response.status_code == 400 and said.get("operation_errors"):
             return Verdict.PASS
         return super().judge(response)
 
@@ -127,12 +142,13 @@ class TwitterAds(AdAudience):
         return quota_wait(httpx.Headers({**own, "date": response.headers.get("date", "")}))
 
 
-def _errors(answer: dict[str, Any]) -> dict[int, str]:
+def _errors(answer: dict[str, Any]) -> dict[int, Rejection]:
     """By index of the operation, what was wrong with it: a list, or one object, in the operation's place."""
-    told = {}
+    told: dict[int, Rejection] = {}
     for at, errors in enumerate(answer.get("operation_errors") or ()):
         for error in errors if isinstance(errors, list) else [errors]:
             if error:
                 index = int(error.get("operation_index", error.get("index", at)))
-                told[index] = f"{error.get('code')}: {error.get('message')}"
+                why = f"{error.get('code')}: {error.get('message')}"
+                told[index] = for_now(why) if error.get("code") in AGAIN else refusal(why)
     return told

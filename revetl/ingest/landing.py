@@ -120,6 +120,14 @@ class SameFile:
         )
 
 
+def _for_others(value: str, kind: str) -> str:
+    """A value as other engines take it: documents as text, and no text with the character null, which few
+    engines can hold."""
+    if kind == "json":
+        return f"cast({value} as varchar)"
+    return f"replace({value}, chr(0), chr(65533))" if kind == "varchar" else value
+
+
 class Elsewhere:
     """Landing in another warehouse than the one that parses."""
 
@@ -160,8 +168,7 @@ class Elsewhere:
         columns = rules.landed_columns(name)
         kinds = raw_columns()[name]
         values = ", ".join(
-            f'cast({value} as varchar) as "{each}"' if kinds[each] == "json" else f'{value} as "{each}"'
-            for each, value in columns.items()
+            f'{_for_others(value, kinds[each])} as "{each}"' for each, value in columns.items()
         )
         reader = self._read(
             f"""
@@ -182,7 +189,8 @@ class Elsewhere:
 
     def keep_rejected(self, file: str, now: datetime) -> None:
         reader = self._read(
-            "select $file as file, line_number, reason, text, $now as uuid_ts from parsed_messages "
+            f"select $file as file, line_number, reason, {_for_others('text', 'varchar')} as text, "
+            "$now as uuid_ts from parsed_messages "
             "where reason is not null order by line_number",
             {"file": file, "now": now},
         )

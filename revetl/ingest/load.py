@@ -104,20 +104,17 @@ def load_files(
                 on_progress(Progress(name, first + step, steps))
 
         tell(0)
+        # A statement that fails ends a transaction, and a file may take two ways of reading it.
+        ignored = _parse_file(connection, file, kind, hider)
         with place.transaction():
-            done.append(_load_file(connection, place, file, kind, source, hider, tell))
+            done.append(_land_file(connection, place, file, source, ignored, tell))
     return Loaded(tuple(done), f"{raw_schema}.{REJECTED}")
 
 
-def _load_file(
-    connection: duckdb.DuckDBPyConnection,
-    place: Landing,
-    file: Path,
-    kind: str,
-    source: str | None,
-    hider: Hider | None,
-    tell: Callable[[int], None],
-) -> FileLoaded:
+def _parse_file(
+    connection: duckdb.DuckDBPyConnection, file: Path, kind: str, hider: Hider | None
+) -> list[str]:
+    """Leave the file's messages in `parsed_messages`; gives the columns that mean nothing here."""
     ignored: list[str] = []
     try:
         if kind == "ndjson":
@@ -130,6 +127,18 @@ def _load_file(
         raise UsageError(f"{file}: cannot be read: {str(error).strip().splitlines()[0]}") from None
     if hider is not None:
         hide(connection, hider)
+    return ignored
+
+
+def _land_file(
+    connection: duckdb.DuckDBPyConnection,
+    place: Landing,
+    file: Path,
+    source: str | None,
+    ignored: list[str],
+    tell: Callable[[int], None],
+) -> FileLoaded:
+    """Land `parsed_messages`, and keep what is rejected."""
     landed = {}
     about = Landed(datetime.now(UTC).replace(tzinfo=None), source)
     for step, (message_type, table) in enumerate(MESSAGE_TABLES.items(), start=1):

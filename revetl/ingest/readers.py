@@ -8,19 +8,26 @@ through Python.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import duckdb
 
 from revetl.errors import UsageError, nearest
 from revetl.ingest import rules
+from revetl.ingest.repairs import REPAIRED, has_half_pairs, repair_documents, repaired, repairing
 
 FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".csv": "csv", ".parquet": "parquet"}
 _COMPRESSED = {".gz", ".zst"}
 _LONGEST_LINE = 64 * 1024 * 1024
+_LARGEST_WHOLE = 2**53
+"""Whole numbers below it are exact in a double."""
 
 _KINDS = {name: "JSON" if name in rules.OBJECT_FIELDS else "VARCHAR" for name in rules.FIELDS}
+# A number keeps its type until it is known to be whole.
+_KINDS_WITH_NUMBERS = {**_KINDS, **dict.fromkeys(rules.ID_FIELDS, "JSON")}
 
 # A message without an id is named by what it says, so that loading it twice lands it once.
 _FALLBACK_ID = "'auto-' || md5(cast(to_json(message) as varchar))"
@@ -46,25 +53,31 @@ def format_of(file: Path) -> str:
 
 
 def read_ndjson(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Parse a file of one JSON object a line.
+    """Parse a file of one JSON object a line, or, where no line is one, of a JSON array or of indented JSON.
+    Raises UsageError for a file that is none of them.
 
     DuckDB's JSON reader is the fast way, and good enough for a file in which every line can be landed; only
     when one cannot (or there are none: that reader passes over a file of one byte) is the file read as lines
     of text, which knows their numbers and keeps their text.
     """
     try:
-        _read_objects(connection, file)
-        query = "select count(*) > 0 and count(reason) = 0 from parsed_messages"
-        ((clean,),) = connection.execute(query).fetchall()
+        _read_objects(connection, file, _KINDS)
+        numbers = " or ".join(f"ends_with(\"{name}\", '.0')" for name in rules.ID_FIELDS)
+        query = f"select count(*) > 0 and count(reason) = 0, coalesce(bool_or({numbers}), false) "
+        ((clean, has_numbers),) = connection.execute(query + "from parsed_messages").fetchall()
+        if clean and has_numbers:
+            _read_objects(connection, file, _KINDS_WITH_NUMBERS)
     except duckdb.InvalidInputException:
         clean = False
     if not clean:
         _read_lines(connection, file)
+    repair_documents(connection)
 
 
-def _read_objects(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+def _read_objects(connection: duckdb.DuckDBPyConnection, file: Path, kinds: Mapping[str, str]) -> None:
     """Parse by DuckDB's JSON reader: a line that is no JSON object is a row of nulls."""
-    columns = ", ".join(f"{name}: '{kind}'" for name, kind in _KINDS.items())
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in kinds.items())
+    fields = ", ".join(f'{value} as "{name}"' for name, value in _values(kinds).items())
     connection.execute(
         f"""
         create or replace temporary table parsed_messages as
@@ -74,54 +87,136 @@ def _read_objects(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
             case when {rules.text("messageId")} is null then {_FALLBACK_ID} end as fallback_id,
             {rules.reason()} as reason,
             *
-        from read_json(
-            $file, columns = {{{columns}}}, format = 'newline_delimited', records = 'true',
-            ignore_errors = true, maximum_object_size = {_LONGEST_LINE}
+        from (
+            select {fields} from read_json(
+                $file, columns = {{{columns}}}, format = 'newline_delimited', records = 'true',
+                ignore_errors = true, maximum_object_size = {_LONGEST_LINE}
+            ) as message
         ) as message
         """,
         {"file": str(file)},
     )
 
 
+def _values(kinds: Mapping[str, str]) -> dict[str, str]:
+    """The fields of `message`, ids that are JSON as text."""
+    values = {name: f'message."{name}"' for name in rules.FIELDS}
+    for name in rules.ID_FIELDS:
+        if kinds[name] == "JSON":
+            value, text = values[name], f"{values[name]} ->> '$'"
+            number = _whole(f"cast({value} as double)", text)
+            values[name] = f"case when json_type({value}) = 'DOUBLE' then {number} else {text} end"
+    return values
+
+
+def _whole(number: str, text: str) -> str:
+    """A number as the text of an id: 123.0 is 123, and what is not a number is nothing."""
+    return f"""case
+        when isnan({number}) or isinf({number}) then null
+        when abs({number}) < {_LARGEST_WHOLE} and {number} = trunc({number})
+            then cast(cast({number} as bigint) as varchar)
+        else {text}
+    end"""
+
+
 def _read_lines(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
     """Parse line by line, keeping the text of what cannot be landed."""
     connection.execute("drop table if exists reject_errors; drop table if exists reject_scans")
-    connection.execute(
-        f"""
-        create or replace temporary table read_lines as
-        select row_number() over () as line_number, line from read_csv(
-            $file, columns = {{line: 'VARCHAR'}}, header = false, auto_detect = false,
-            delim = '{_DELIMITER}', quote = '', escape = '', comment = '', null_padding = true,
-            max_line_size = {_LONGEST_LINE}, strict_mode = false, store_rejects = true, rejects_limit = 0
+    with repairing(connection):
+        connection.execute(
+            f"""
+            create or replace temporary table read_lines as
+            select line_number, text, case when {has_half_pairs("text")} and not json_valid(text)
+                then {REPAIRED}(text) else text end as line
+            from (
+                select row_number() over () as line_number, text from read_csv(
+                    $file, columns = {{text: 'VARCHAR'}}, header = false, auto_detect = false,
+                    delim = '{_DELIMITER}', quote = '', escape = '', comment = '', null_padding = true,
+                    max_line_size = {_LONGEST_LINE}, strict_mode = false, store_rejects = true,
+                    rejects_limit = 0
+                )
+            )
+            """,
+            {"file": str(file)},
         )
-        """,
-        {"file": str(file)},
-    )
-    shape = ", ".join(f'"{name}":"{kind}"' for name, kind in _KINDS.items())
+    is_lines = not _read_documents(connection, file)
+    _parse_lines(connection)
+    connection.execute("drop table read_lines")
+    if is_lines:
+        _add_unreadable(connection)
+
+
+def _read_documents(connection: duckdb.DuckDBPyConnection, file: Path) -> bool:
+    """Where the file is a JSON array or indented JSON, put the elements into `read_lines`, one per row, and
+    say so. Raises UsageError where it begins like one, and no line of it is a message."""
+    ((lines, objects, first, kind),) = connection.execute(
+        """
+        select count(*), count(*) filter (kind = 'OBJECT'),
+            left(trim(arg_min(line, line_number), chr(9) || chr(32) || chr(65279)), 1),
+            arg_min(coalesce(kind, 'NONE'), line_number)
+        from (
+            select line_number, line, case when json_valid(line) then json_type(line) end as kind
+            from read_lines where trim(line) <> ''
+        )
+        """
+    ).fetchall()
+    is_array = first == "[" and (kind == "NONE" or lines == 1)
+    if not (is_array or (first == "{" and not objects)) or (lines == 1 and kind == "NONE"):
+        return False
+    ((text,),) = connection.execute(
+        "select string_agg(text, chr(10) order by line_number) from read_lines"
+    ).fetchall()
+    query = f"""
+        create or replace temporary table read_lines as
+        select row_number() over () as line_number, cast(json as varchar) as text, text as line
+        from read_json(
+            $file, columns = {{json: 'JSON'}}, records = 'false',
+            format = '{"array" if is_array else "unstructured"}', maximum_object_size = {_LONGEST_LINE}
+        )
+    """
+    try:
+        with NamedTemporaryFile("w", encoding="utf-8", suffix=".json") as passing:
+            passing.write(repaired(text))
+            passing.flush()
+            connection.execute(query, {"file": passing.name})
+    except duckdb.InvalidInputException as error:
+        if objects:
+            return False
+        sentence = str(error).strip().splitlines()[0].replace(f' in file "{passing.name}"', "")
+        raise UsageError(
+            f"{file}: no line is a JSON object, and the whole is neither a JSON array nor indented JSON "
+            f"({sentence}). Write one message per line, as `jq -c '.[]'` does of an array."
+        ) from None
+    return True
+
+
+def _parse_lines(connection: duckdb.DuckDBPyConnection) -> None:
+    """`parsed_messages` of `read_lines`."""
+    shape = ", ".join(f'"{name}":"{kind}"' for name, kind in _KINDS_WITH_NUMBERS.items())
+    packed = ", ".join(f'"{name}" := {value}' for name, value in _values(_KINDS_WITH_NUMBERS).items())
     fields = ", ".join(f'message."{name}" as "{name}"' for name in rules.FIELDS)
     _parse(
         connection,
         f"""
-        select
-            line_number,
-            line as text,
-            message,
-            case
-                when not json_valid(line) then 'the line is not JSON'
-                when message is null then 'the line is not a JSON object but ' || lower(json_type(line))
-            end as malformed,
-            {fields}
+        select line_number, text, message, malformed, {fields}
         from (
-            select
-                line_number, line,
-                case when json_valid(line) and json_type(line) = 'OBJECT'
-                    then json_transform(line, '{{{shape}}}') end as message
-            from read_lines where trim(line) <> ''
+            select line_number, text, malformed,
+                case when message is not null then struct_pack({packed}) end as message
+            from (
+                select
+                    line_number, text,
+                    case
+                        when not json_valid(line) then 'the line is not JSON'
+                        when json_type(line) <> 'OBJECT'
+                            then 'the line is not a JSON object but ' || lower(json_type(line))
+                    end as malformed,
+                    case when json_valid(line) and json_type(line) = 'OBJECT'
+                        then json_transform(line, '{{{shape}}}') end as message
+                from read_lines where trim(line) <> ''
+            )
         )
         """,
     )
-    connection.execute("drop table read_lines")
-    _add_unreadable(connection)
 
 
 def _parse(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
@@ -173,24 +268,51 @@ def _add_unreadable(connection: duckdb.DuckDBPyConnection) -> None:
 def read_csv(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     """Parse a CSV file with a header; gives the columns that mean nothing here. Lines are numbered from the
     first row under the header."""
-    source = "read_csv($file, header = true, all_varchar = true, null_padding = true)"
-    return _read_columns(connection, file, source, as_text=True)
+    options = "header = true, all_varchar = true, null_padding = true"
+    try:
+        ignored = _read_columns(connection, file, f"read_csv($file, {options})", as_text=True)
+    except duckdb.Error:
+        # A single scanner reads line breaks in quotes, and keeps the lines that it cannot read.
+        connection.execute("drop table if exists reject_errors; drop table if exists reject_scans")
+        options += ", parallel = false, store_rejects = true, rejects_limit = 0"
+        with _reading(file):
+            ignored = _read_columns(connection, file, f"read_csv($file, {options})", as_text=True)
+        connection.execute(
+            """
+            insert into parsed_messages by name
+            select line - 1 as line_number, trim(csv_line, chr(10) || chr(13)) as text,
+                case error_type when 'INVALID ENCODING' then 'the line is not UTF-8'
+                    else 'the line is not CSV: ' || split_part(error_message, chr(10), 1) end as reason
+            from reject_errors
+            """
+        )
+    repair_documents(connection)
+    return ignored
 
 
 def read_parquet(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     """Parse a Parquet file; gives the columns that mean nothing here."""
-    return _read_columns(connection, file, "read_parquet($file)", as_text=False)
+    with _reading(file):
+        ignored = _read_columns(connection, file, "read_parquet($file)", as_text=False)
+    repair_documents(connection)
+    return ignored
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """DuckDB's error about a file as a sentence."""
+    try:
+        yield
+    except duckdb.Error as error:
+        sentence = str(error).strip().splitlines()[0]
+        raise UsageError(f"{file}: cannot be read: {sentence}") from None
 
 
 def _read_columns(
     connection: duckdb.DuckDBPyConnection, file: Path, source: str, *, as_text: bool
 ) -> list[str]:
     parameters = {"file": str(file)}
-    try:
-        described = connection.execute(f"describe select * from {source}", parameters).fetchall()
-    except duckdb.Error as error:
-        sentence = str(error).strip().splitlines()[0]
-        raise UsageError(f"{file}: cannot be read: {sentence}") from None
+    described = connection.execute(f"describe select * from {source}", parameters).fetchall()
     columns = {name: kind for name, kind, *_ in described}
     found = _fields_of(columns)
     if "type" not in found:
@@ -204,28 +326,33 @@ def _read_columns(
         if source_name is None:
             value = "cast(null as json)" if field in rules.OBJECT_FIELDS else "cast(null as varchar)"
         else:
-            value = _value(field, f'"{source_name}"', columns[source_name])
+            value = _value(field, _quoted(source_name), columns[source_name], as_text=as_text)
         picked.append(f'{value} as "{field}"')
     broken = [
-        f"when {_quoted(found[field])} is not null and trim({_quoted(found[field])}) <> '' "
-        f"and not json_valid({_quoted(found[field])}) then '{field} is not JSON'"
+        f"when trim({_quoted(found[field])}) <> '' and {_json(_quoted(found[field]))} is null "
+        f"then '{field} is not JSON'"
         for field in rules.OBJECT_FIELDS
         if as_text and field in found
     ]
     malformed = f"case {' '.join(broken)} end" if broken else "cast(null as varchar)"
-    connection.execute(f"create or replace temporary table read_rows as select * from {source}", parameters)
-    _parse(
-        connection,
-        f"""
-        select
-            row_number() over () as line_number,
-            cast(to_json(read_rows) as varchar) as text,
-            read_rows as message,
-            {malformed} as malformed,
-            {", ".join(picked)}
-        from read_rows
-        """,
+    # One scanner of CSV gives a row of nulls where a buffer of it ends.
+    there = " or ".join(f"{_quoted(name)} is not null" for name in columns) if as_text else "true"
+    connection.execute(
+        f"create or replace temporary table read_rows as select * from {source} where {there}", parameters
     )
+    with repairing(connection):
+        _parse(
+            connection,
+            f"""
+            select
+                row_number() over () as line_number,
+                cast(to_json(read_rows) as varchar) as text,
+                read_rows as message,
+                {malformed} as malformed,
+                {", ".join(picked)}
+            from read_rows
+            """,
+        )
     connection.execute("drop table read_rows")
     return [name for name in columns if name not in found.values()]
 
@@ -243,10 +370,25 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _value(field: str, column: str, kind: str) -> str:
+def _json(column: str) -> str:
+    """A text as JSON; null where it is none."""
+    mended = f"case when {has_half_pairs(column)} then {REPAIRED}({column}) end"
+    return (
+        f"case when json_valid({column}) then cast({column} as json) "
+        f"when json_valid({mended}) then cast({mended} as json) end"
+    )
+
+
+def _value(field: str, column: str, kind: str, *, as_text: bool) -> str:
+    if field in rules.ID_FIELDS:
+        if as_text:
+            # Nothing says what a value in CSV is; tools that know numbers write whole ones so.
+            return f"regexp_replace({column}, '^(-?[0-9]+)[.]0+$', '\\1')"
+        if kind in ("DOUBLE", "FLOAT") or kind.startswith("DECIMAL"):
+            return _whole(f"cast({column} as double)", f"cast({column} as varchar)")
     if field in rules.OBJECT_FIELDS:
         if kind == "VARCHAR":
-            return f"case when json_valid({column}) then cast({column} as json) end"
+            return _json(column)
         return column if kind == "JSON" else f"case when {column} is not null then to_json({column}) end"
     if kind.startswith("TIMESTAMP"):
         # A time without a zone is UTC, as everywhere in the raw tables.

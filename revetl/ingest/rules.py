@@ -21,6 +21,7 @@ TEXT_FIELDS = (
 )
 TIME_FIELDS = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
 OBJECT_FIELDS = ("properties", "traits", "context")
+ID_FIELDS = ("messageId", "userId", "anonymousId", "groupId", "previousId")
 FIELDS = (*TEXT_FIELDS, *TIME_FIELDS, *OBJECT_FIELDS)
 
 ISO_8601 = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s*(Z|z|[+-]\d{2}(:?\d{2})?)?)?$"
@@ -29,6 +30,21 @@ ISO_8601 = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s*(Z|z|[+-]\d{2
 def text(field: str) -> str:
     """A field as text without spaces around it; blank is missing."""
     return f"nullif(trim(\"{field}\"), '')"
+
+
+def document(field: str) -> str:
+    """A field as a JSON object; PHP writes one that is empty as `[]`."""
+    return f"case when json_type(\"{field}\") = 'ARRAY' then cast('{{}}' as json) else \"{field}\" end"
+
+
+def traits() -> str:
+    """The traits of an identify message: RudderStack's SDKs send them in the context alone."""
+    given = document("traits")
+    in_context = "json_extract(\"context\", '$.traits')"
+    return f"""case
+        when coalesce(cast({given} as varchar), 'null') not in ('null', '{{}}') then {given}
+        when json_type({in_context}) = 'OBJECT' then {in_context} else {given}
+    end"""
 
 
 def moment(field: str) -> str:
@@ -69,7 +85,8 @@ def reason() -> str:
     ]
     cases += [
         (
-            f"\"{field}\" is not null and json_type(\"{field}\") not in ('OBJECT', 'NULL')",
+            f"\"{field}\" is not null and json_type(\"{field}\") not in ('OBJECT', 'NULL') "
+            f'and not (json_type("{field}") = \'ARRAY\' and json_array_length("{field}") = 0)',
             f"'{field} is not an object but ' || lower(json_type(\"{field}\"))",
         )
         for field in OBJECT_FIELDS
@@ -89,7 +106,7 @@ def landed_columns(table: str) -> dict[str, str]:
         "id": f"coalesce({text('messageId')}, fallback_id)",
         "user_id": text("userId"),
         "anonymous_id": text("anonymousId"),
-        "context": "context",
+        "context": document("context"),
         "timestamp": f"coalesce({moment('timestamp')}, {corrected}, {original}, {sent}, {received})",
         "original_timestamp": original,
         "sent_at": sent,
@@ -98,11 +115,15 @@ def landed_columns(table: str) -> dict[str, str]:
         "source_id": "cast($source as varchar)",
     }
     own = {
-        "tracks": {"event": snake_case("event"), "event_text": text("event"), "properties": "properties"},
-        "identifies": {"traits": "traits"},
-        "pages": {"name": text("name"), "category": text("category"), "properties": "properties"},
-        "screens": {"name": text("name"), "category": text("category"), "properties": "properties"},
-        "groups": {"group_id": text("groupId"), "traits": "traits"},
+        "tracks": {
+            "event": snake_case("event"),
+            "event_text": text("event"),
+            "properties": document("properties"),
+        },
+        "identifies": {"traits": traits()},
+        "pages": {"name": text("name"), "category": text("category"), "properties": document("properties")},
+        "screens": {"name": text("name"), "category": text("category"), "properties": document("properties")},
+        "groups": {"group_id": text("groupId"), "traits": document("traits")},
         "aliases": {"previous_id": text("previousId")},
     }
     return columns | own[table]

@@ -6,12 +6,13 @@ A flow's first request is made without I/O, so a batch is cut by the size its re
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import httpx
 
 from revetl.destinations.base import Destination, Flow, Record, Records, Rejection, Result
+from revetl.destinations.records import is_for_now
 from revetl.destinations.values import converted
 
 Reasons = Mapping[int, str | Rejection]
@@ -22,7 +23,8 @@ class Cut:
     """A batch, and the places in the spool that it settles: `size` of them, from `place` on. A place may have
     no record (it is not to be sent, or is among `refused` already), or several: `of` says for each record
     which place it is of, counted from the first. With it goes its flow and that flow's first request, or the
-    `result` of what needs no request. `later` is why its one place is left to the next run."""
+    `result` of what needs no request. `later` is why its one place is left to the next run; `origin` the
+    first place of the batch that it is a part of."""
 
     place: int
     size: int
@@ -33,6 +35,12 @@ class Cut:
     request: httpx.Request | None = None
     result: Result | None = None
     later: str | None = None
+    origin: int | None = None
+
+    @property
+    def batch(self) -> int:
+        """The first place of the batch that it is, or is a part of."""
+        return self.place if self.origin is None else self.origin
 
     @property
     def end(self) -> int:
@@ -41,9 +49,12 @@ class Cut:
 
     def by_place(self, result: Result) -> Result:
         """What became of records as what became of their places. One of which a record was refused is; one of
-        which a record is to be sent again is sent again whole."""
-        rejected = {**{self.of[at]: why for at, why in result.rejected.items()}, **self.refused}
-        retry = {self.of[at]: why for at, why in result.retry.items() if self.of[at] not in rejected}
+        which a record is to be sent again, or was refused only for now, is sent again whole."""
+        for_now = {at: why for at, why in result.rejected.items() if is_for_now(why)}
+        final = {at: why for at, why in result.rejected.items() if at not in for_now}
+        rejected = {**{self.of[at]: why for at, why in final.items()}, **self.refused}
+        again = {**result.retry, **for_now}
+        retry = {self.of[at]: why for at, why in again.items() if self.of[at] not in rejected}
         return Result(rejected, retry)
 
     def part(self, first: int, last: int) -> Cut:
@@ -55,6 +66,7 @@ class Cut:
             replace(self.records, records=tuple(self.records.records[at] for at in inside)),
             tuple(self.of[at] - first for at in inside),
             {place - first: why for place, why in self.refused.items() if first <= place < last},
+            origin=self.batch,
         )
 
     @property
@@ -64,10 +76,15 @@ class Cut:
 
 
 def cut_batches(
-    destination: Destination, mode: str, whole: Records, source: Iterable[tuple[int, Iterable[Record]]]
+    destination: Destination,
+    mode: str,
+    whole: Records,
+    source: Iterable[tuple[int, Iterable[Record]]],
+    on_adjusted: Callable[[str, str], None] = lambda field, how: None,
 ) -> Iterator[Cut]:
     """Batches of `source` (place of the first record, records) that are within the destination's limits, in
-    order. `whole` says what they are part of; its records are not read."""
+    order. `whole` says what they are part of; its records are not read. `on_adjusted` is called for each
+    field of a record that was changed so that the destination takes it, with what was done."""
     limits = destination.limits_of(mode)
     kinds = {**destination.kinds_of(mode), **whole.kinds}
     waiting: deque[tuple[int, Record]] = deque()
@@ -117,8 +134,13 @@ def cut_batches(
                 fitting = converted(each, kinds, destination.cleared) if kinds else each
                 if isinstance(fitting, Rejection):
                     whys.append(fitting)
-                elif why := fitting.problem or _unfit(destination, mode, whole, fitting):
-                    whys.append(why)
+                else:
+                    if fitting.problem is None:
+                        fitting, changed = destination.adjusted(mode, fitting)
+                        for name, how in changed.items():
+                            on_adjusted(name, how)
+                    if why := fitting.problem or _unfit(destination, mode, whole, fitting):
+                        whys.append(why)
                 made.append(fitting)
             if whys:
                 refused[place] = whys[0]

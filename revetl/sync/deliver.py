@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+import httpx
+
+from revetl.carriers import place_of
 from revetl.destinations.base import Destination, Records, Refused, Rejection, Result, Verdict
 from revetl.destinations.flows import AudienceMissing
+from revetl.destinations.records import is_for_now
 from revetl.errors import DestinationRefused, DiskError, Locked
 from revetl.sync.batches import Cut, begun, cut_batches
 from revetl.sync.conversing import Unread, converse
 from revetl.sync.journal import DELIVERED, UNSENT, Answer, Journal, Range
+from revetl.sync.refusals import Refusals, RefusedByAll, halves, probing
 from revetl.sync.shaping import Shaping, records_of
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.transport import GaveUp, NotAccepted, Transport
 
-_RECORD_ATTEMPTS = 3
+_RECORD_ATTEMPTS = 4
+_AGAIN_SECONDS = 0.5
 _GRACE_SECONDS = 10.0
 _TICK_SECONDS = 0.25
 _ANSWER_EXCERPT = 1_000
+_ADJUSTED_NAMES = 100
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,9 @@ class Delivery:
     audience_before: str | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     error: DestinationRefused | DiskError | Locked | None = None
+    refusals: Refusals = field(default_factory=Refusals)
+    adjusted: Counter[str] = field(default_factory=Counter)
+    """How often a field was changed so that the destination takes it, by `FIELD: WHAT WAS DONE`."""
     _cutting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
@@ -72,9 +83,9 @@ class Delivery:
                 await self._deliver(transport, operation)
                 if self.stop.is_set() or self.error is not None:
                     break
-            else:
-                if has_records or self.ends_whole:
-                    await self._finish(transport)
+            await self._settle_held()
+            if not (self.stop.is_set() or self.error is not None) and (has_records or self.ends_whole):
+                await self._finish(transport)
         if self.error is not None:
             raise self.error
 
@@ -135,7 +146,15 @@ class Delivery:
             (place, records_of(batch, self.shaping, operation))
             for place, batch in self.spool.batches(operation)
         )
-        return cut_batches(self.destination, self.mode, replace(self.whole, operation=operation), source)
+        whole = replace(self.whole, operation=operation)
+        return cut_batches(self.destination, self.mode, whole, source, self._count_adjusted)
+
+    def _count_adjusted(self, name: str, how: str) -> None:
+        key = f"{name}: {how}"
+        if key not in self.adjusted and len(self.adjusted) >= _ADJUSTED_NAMES:
+            # The names are whatever was sent.
+            key = f"other fields: {how}"
+        self.adjusted[key] += 1
 
     async def _work(self, transport: Transport, cuts: Iterator[Cut]) -> None:
         while (cut := await self._next(cuts)) is not None:
@@ -174,13 +193,15 @@ class Delivery:
         try:
             said = await self._converse(transport, cut)
         except NotAccepted as refusal:
-            await self._divide(transport, cut, refusal, attempt, unsure=unsure or refusal.maybe_applied)
+            unsure |= refusal.maybe_applied
+            if (words := self.refusals.of_all()) is not None:
+                await self._leave(cut, attempt, unsure=unsure)
+                raise self._refused_by_all(words) from None
+            await self._divide(transport, cut, refusal, attempt, unsure=unsure)
             return
         except DestinationRefused as error:
             is_unknown = isinstance(error, Unread) or (isinstance(error, GaveUp) and not error.surely_unsent)
-            if not (unsure or is_unknown):
-                # An unknown outcome is what a range without an answer has.
-                await self._answer(cut, Said(), attempt, outcome=UNSENT)
+            await self._leave(cut, attempt, unsure=unsure or is_unknown)
             raise
         said = replace(said, unsure=said.unsure or unsure)
         result = said.result
@@ -188,17 +209,55 @@ class Delivery:
         if not again:
             await self._answer(cut, said, attempt)
             return
-        if attempt >= _RECORD_ATTEMPTS:
-            rejected = Result(rejected={**result.rejected, **result.retry})
-            await self._answer(cut, replace(said, result=rejected), attempt)
-            return
-        for first, last in _runs(cut.size, again):
-            piece = cut.part(first, last)
-            if first in result.retry:
-                await self._send(transport, self._begun(piece), attempt + 1, unsure=said.unsure)
-            else:
+        runs = _runs(cut.size, again)
+        for first, last in runs:
+            if first not in result.retry:
                 part = Result({i - first: why for i, why in result.rejected.items() if first <= i < last})
-                await self._answer(piece, replace(said, result=part), attempt)
+                await self._answer(cut.part(first, last), replace(said, result=part), attempt)
+        if attempt < _RECORD_ATTEMPTS:
+            if any(is_for_now(why) for why in result.retry.values()):
+                await transport.sleep(_AGAIN_SECONDS * 2 ** (attempt - 1))
+            pieces = [cut.part(first, last) for first, last in runs if first in result.retry]
+            await self._send_each(transport, pieces, attempt + 1, unsure=said.unsure)
+            return
+        await self._give_up_on(cut, said, attempt)
+
+    async def _send_each(
+        self, transport: Transport, pieces: list[Cut], attempt: int, *, unsure: bool
+    ) -> None:
+        """Send pieces in turn; when one ends the run, those after it are left to the next."""
+        left = list(pieces)
+        while left:
+            piece = left.pop(0)
+            try:
+                await self._send(transport, self._begun(piece), attempt, unsure=unsure)
+            except DestinationRefused:
+                for each in left:
+                    await self._leave(each, attempt, unsure=unsure)
+                raise
+
+    async def _leave(self, cut: Cut, attempt: int, *, unsure: bool) -> None:
+        """Leave a batch to the next run. A range without an answer has an unknown outcome."""
+        if not unsure:
+            await self._answer(cut, Said(), attempt, outcome=UNSENT)
+
+    async def _give_up_on(self, cut: Cut, said: Said, attempt: int) -> None:
+        """What was to be sent again more often than it is: refused, or where the destination only had no time
+        for it, left to the next run."""
+        retry = said.result.retry
+        left = sorted(at for at, why in retry.items() if is_for_now(why))
+        for at in sorted(retry.keys() - set(left)):
+            part = replace(said, result=Result({0: retry[at]}))
+            await self._answer(cut.part(at, at + 1), part, attempt)
+        for at in left:
+            await self._leave(cut.part(at, at + 1), attempt, unsure=said.unsure)
+        if left:
+            why = retry[left[0]]
+            raise GaveUp(
+                f"{self._place} could not take {len(left):,} records for now, after {attempt} attempts: "
+                f"{why.reason if isinstance(why, Rejection) else why}. The next run sends them again.",
+                surely_unsent=not said.unsure,
+            )
 
     async def _converse(self, transport: Transport, cut: Cut) -> Said:
         """Run a flow: its requests out, the responses in."""
@@ -206,9 +265,23 @@ class Delivery:
             return Said(cut.by_place(cut.result))
         assert cut.flow is not None
         try:
-            ended = await converse(transport, cut.flow, cut.request)
-        except Refused as error:
-            raise DestinationRefused(transport.redact(str(error))) from None
+            return await self._in_turn(transport, cut)
+        except RefusedByAll:
+            raise self._refused_by_all(str(self.refusals.of_all())) from None
+
+    async def _in_turn(self, transport: Transport, cut: Cut) -> Said:
+        assert cut.flow is not None
+        async with self.refusals.turn():
+            try:
+                ended = await converse(transport, cut.flow, cut.request)
+            except Refused as error:
+                kind = Unread if error.partly else DestinationRefused
+                raise kind(transport.redact(str(error))) from None
+            except NotAccepted as refusal:
+                if refusal.verdict is Verdict.BISECT:
+                    self.refusals.note_whole(cut, refusal.reason)
+                raise
+            self._weigh(cut, ended.value)
         refused = ended.value.rejected or ended.value.retry
         answer = ended.response.text if refused and ended.response is not None else None
         text = None if answer is None else transport.redact(answer)[:_ANSWER_EXCERPT]
@@ -224,11 +297,9 @@ class Delivery:
             refused = cut.by_place(Result(rejected={0: reason}))
             await self._answer(cut, Said(refused, refusal.reason[:_ANSWER_EXCERPT], unsure), attempt)
             return
-        middle = cut.of[len(cut.of) // 2]
-        # Between two places: not before the first that has a record.
-        middle = middle if middle > cut.of[0] else next(place for place in cut.of if place > middle)
-        for first, last in ((0, middle), (middle, cut.size)):
-            await self._send(transport, self._begun(cut.part(first, last)), attempt, unsure=unsure)
+        is_probing = self.refusals.suspicious and refusal.verdict is Verdict.BISECT
+        pieces = [cut.part(*piece) for piece in (probing(cut) if is_probing else halves(cut))]
+        await self._send_each(transport, pieces, attempt, unsure=unsure)
 
     def _begun(self, piece: Cut) -> Cut:
         return begun(self.destination, self.mode, piece)
@@ -240,6 +311,18 @@ class Delivery:
         }
         answered = Range(cut.records.operation, cut.place, cut.end)
         answer = Answer(answered, outcome, rejected, attempts, said.text, said.unsure)
+        if outcome == DELIVERED:
+            own = [why for at, why in rejected.items() if at - cut.place not in cut.refused]
+            if any(why.about == "record" for why in own) and self.refusals.hold(answer):
+                if (words := self.refusals.of_all()) is not None:
+                    raise self._refused_by_all(words)
+                return
+            await self._release()
+        await self._write(answer)
+        if outcome == DELIVERED:
+            self.on_progress(cut.size)
+
+    async def _write(self, answer: Answer) -> None:
         writing = asyncio.ensure_future(self.journal.write(answer))
         try:
             await asyncio.shield(writing)
@@ -247,8 +330,52 @@ class Delivery:
             # An answer that came in is not left unwritten.
             await writing
             raise
-        if outcome == DELIVERED:
-            self.on_progress(cut.size)
+
+    def _weigh(self, cut: Cut, result: Result) -> None:
+        """Note whom of a batch was refused, and whether anybody was accepted."""
+        refused = cut.by_place(result)
+        own = {
+            at: why if isinstance(why, Rejection) else Rejection(why)
+            for at, why in refused.rejected.items()
+            if at not in cut.refused
+        }
+        if set(cut.of) - own.keys() - refused.retry.keys() - cut.refused.keys():
+            self.refusals.accepted = True
+        elif not self.refusals.accepted:
+            self.refusals.note(cut, own.items())
+
+    async def _release(self) -> None:
+        """Book the rejections that were held back, when somebody was accepted."""
+        while self.refusals.accepted and self.refusals.held:
+            answer = self.refusals.held.pop(0)
+            await self._write(answer)
+            self.on_progress(answer.range.last - answer.range.first)
+
+    async def _settle_held(self) -> None:
+        """Decide about what is still held back at the end: nobody was accepted in the run."""
+        held = self.refusals.held
+        if not held:
+            return
+        if self.error is None and not self.stop.is_set():
+            if (words := self.refusals.of_all(nothing_left=True)) is None:
+                self.refusals.accepted = True
+                await self._release()
+                return
+            self.error = self._refused_by_all(words)
+        while held:
+            answer = held.pop(0)
+            if not answer.unsure:
+                await self._write(replace(answer, outcome=UNSENT, rejected={}, text=None))
+
+    def _refused_by_all(self, words: str) -> DestinationRefused:
+        return DestinationRefused(
+            f"{self._place} refused, in the same words, {words}. It is hardly about the records: none counts "
+            "as rejected. Correct it there, or leave those records out, and run the sync again."
+        )
+
+    @property
+    def _place(self) -> str:
+        return place_of(httpx.URL(self.destination.base_url))
 
 
 def _runs(size: int, marked: list[int]) -> list[tuple[int, int]]:

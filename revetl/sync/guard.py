@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VOLUME = ("empty", "max_change", "max_removes")
 """What stops for its size alone: removes of suppressed people are sent all the same."""
-FORCEABLE = (*VOLUME, "max_age", "tests", "columns")
+FORCEABLE = (*VOLUME, "max_age", "tests", "columns", "lost_state")
 EXAMPLES = 5
 SMALLEST_GUARDED = 1_000
 
@@ -75,6 +75,17 @@ def judge(change: Change, diff: Diff) -> list[Stop]:
     if (stale := _stale(change)) is not None:
         stops.append(Stop("max_age", stale))
     return [*stops, *_volume(change)]
+
+
+def lost_state(sync: str, run_id: str, held: int) -> Stop:
+    """The state has nobody, and a run says otherwise."""
+    return Stop(
+        "lost_state",
+        f"{sync}: sync_state has nobody, and run {run_id} left {held:,} at the destination: the table was "
+        "dropped, emptied or restored. Who left since cannot be removed without it. Restore it, or run "
+        f"`revetl reconcile {sync} --repair` where the destination can be read, or sync with --full-refresh, "
+        "which sends all members and removes nobody.",
+    )
 
 
 def _volume(change: Change) -> list[Stop]:

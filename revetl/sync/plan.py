@@ -28,7 +28,7 @@ from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
 from revetl.sync.suppressed import identified_by
 from revetl.sync.tables import Tables
-from revetl.sync.unfinished import without_unfinished
+from revetl.sync.unfinished import delivered_before, without_unfinished
 from revetl.transformations import TRANSFORMATIONS_FILE
 from revetl.warehouse import Warehouse
 
@@ -153,6 +153,7 @@ def make_diff(
         mapping = hidden(mapping, hider, f"{sync.place} ({TRANSFORMATIONS_FILE}: pii)")
         if hider.hashes:
             give_salt(warehouse, hider)
+    mapping = _typed(mapping, warehouse, audience.relation)
     hash_by = hash_name(warehouse, mapping)
     by = made_by() if mapping.is_late else None
     facts = read_facts(sync, warehouse, tables, places, hash_by, presence, remembered, by)
@@ -165,7 +166,7 @@ def make_diff(
         tables=tables,
         sync=sync.name,
         members=members_of(workspace, sync, places.columns, facts, warehouse, tables, identified),
-        mapping=_typed(mapping, warehouse, audience.relation),
+        mapping=mapping,
         mode=sync.config.mode,
         facts=facts,
         finishers=finishers(destination),
@@ -261,7 +262,9 @@ def _stops(change: guard.Change, diff: Diff) -> list[guard.Stop]:
     a guard on volume would stop."""
     stops = guard.judge(change, diff)
     if diff.has_state and any(stop.guard in guard.VOLUME for stop in stops):
-        return guard.judge(without_unfinished(change, diff), diff)
+        stops = guard.judge(without_unfinished(change, diff), diff)
+    if (before := delivered_before(diff)) is not None:
+        stops.append(guard.lost_state(diff.sync, *before))
     return stops
 
 

@@ -23,7 +23,7 @@ from revetl.warehouse import Warehouse
 
 Counts = Mapping[str, int]
 """Records by operation."""
-_TEXTS = ("forced", "exit_code", "invalid_identifiers", "notes")
+_TEXTS = ("forced", "exit_code", "invalid_identifiers", "notes", "adjusted")
 _COUNTED = ("planned", "attempted", "delivered", "rejected", "aborted")
 
 
@@ -37,6 +37,7 @@ class Run:
     that were cut short whose outcome nobody knows. `left_out_rows` are members that were not to be sent.
     `invalid_identifiers` counts members whose value is no valid identifier, by identifier.
     `notes` are sentences about what was sent that no count says.
+    `adjusted` counts records by `FIELD: WHAT WAS DONE`, so that the destination takes them.
     """
 
     run_id: str
@@ -64,6 +65,7 @@ class Run:
     dbt_invocation_id: str | None = None
     exit_code: int = 0
     notes: tuple[str, ...] = ()
+    adjusted: Counts = field(default_factory=dict)
 
     @property
     def unsent(self) -> int:

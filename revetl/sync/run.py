@@ -75,6 +75,11 @@ class SyncOptions:
     expected: str | None = None
 
 
+def forced_by(options: SyncOptions) -> tuple[str, ...]:
+    """The guards that the options override: a full refresh needs no state."""
+    return (*options.force, "lost_state") if options.full_refresh else options.force
+
+
 @dataclass
 class Progress:
     """Told of a run's way; the CLI draws it."""
@@ -129,6 +134,8 @@ def plan_sync(
             # It is another's state that is asked about.
             stops = tuple(stop for stop in plan.stops if stop.guard not in ("identity", "restored"))
             plan = replace(plan, stops=stops)
+        if options.full_refresh:
+            plan = replace(plan, stops=tuple(stop for stop in plan.stops if stop.guard != "lost_state"))
         if any(stop.guard == "keys" for stop in plan.stops):
             return replace(plan, digest=None)
         shaping = shaping_in(workspace.root, sync, destination)
@@ -189,12 +196,13 @@ class Runner:
     recovered: int = 0
     is_again: bool = False
     delivery: Delivery | None = None
+    adjusted: dict[str, int] = field(default_factory=dict)
     tables: Tables = field(init=False)
 
     def spool(self) -> Spooled | Run:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
         with self._writing() as warehouse:
-            self.tables.create(warehouse)
+            self.tables.create(warehouse, self.workspace.say)
             identity = identity_of(self.workspace, self.sync, self.destination)
             check_warehouse(warehouse, self.tables, self.sync.name, identity)
             lease = lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
@@ -232,8 +240,8 @@ class Runner:
         logs.event("audience_missing", sync=self.sync.name, run_id=self.run_id, audience=missing.audience)
         with self._writing() as warehouse:
             lock.renew(warehouse, self.tables, ready.lease)
-            forget_held(warehouse, self.tables, self.sync.name, members_only=not missing.everything)
             with warehouse.transaction():
+                forget_held(warehouse, self.tables, self.sync.name, members_only=not missing.everything)
                 intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
                 record_identity(warehouse, self.tables, self.sync.name, ready.identity)
             ready.spool.remove()
@@ -347,7 +355,7 @@ class Runner:
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
         if options.expected not in (None, plan.digest) and not self.is_again:
             return self._end_early(warehouse, plan, build, _moved(plan))
-        stops = guard.standing(plan.stops, options.force)
+        stops = guard.standing(plan.stops, forced_by(options))
         stopped = guard.as_error(stops[0]) if stops else None
         # A part of who is left is no whole audience.
         suppressed_only = guard.only_volume(stops) and plan.suppressed and not plan.whole
@@ -369,10 +377,10 @@ class Runner:
             identity = identity.in_audience(before.delivered_to.get("audience"))
         for note in plan.notes:
             self.workspace.say(f"{self.sync.name}: {note}.")
-        if diff.starts_over:
-            forget_held(warehouse, self.tables, self.sync.name)
         if before is None or diff.starts_over or diff.identity.has_other_key(before):
             with warehouse.transaction():
+                if diff.starts_over:
+                    forget_held(warehouse, self.tables, self.sync.name)
                 record_identity(warehouse, self.tables, self.sync.name, identity)
             before = identity
         if not (plan.changes or plan.kept or plan.whole):
@@ -485,8 +493,14 @@ class Runner:
             ends_whole=ready.plan.whole,
             audience_before=before.delivered_to.get("audience") if before and not self.is_again else None,
         )
-        with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
-            await delivery.run()
+        try:
+            with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
+                await delivery.run()
+        finally:
+            self.adjusted = dict(delivery.adjusted.most_common())
+            if self.adjusted:
+                about = {"sync": self.sync.name, "run_id": self.run_id}
+                logs.event("fields_adjusted", **about, fields=self.adjusted)
 
     def _fold_now(self, carrier: Folder, lease: lock.Lease) -> None:
         with self._writing(light=True, lock_timeout=0, wait=False) as warehouse:
@@ -525,6 +539,7 @@ class Runner:
             invalid_identifiers=plan.invalid,
             planned=plan.counts,
             recovered=self.recovered,
+            adjusted=self.adjusted,
             forced=self.options.force,
             git_sha=git_sha(self.workspace.root),
             dbt_invocation_id=build.invocation_id,

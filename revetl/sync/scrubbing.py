@@ -12,7 +12,8 @@ import orjson
 
 SCRUBBED = "[…]"
 _EMAIL = re.compile(
-    r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63})+", re.ASCII | re.IGNORECASE
+    r"[\w.!#$%&*+/=?^`{|}~-][\w.!#$%&'*+/=?^`{|}~-]{0,63}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63})+",
+    re.ASCII | re.IGNORECASE,
 )
 _PHONE = re.compile(r"(?<![\w.:-])(?:\+|%2B|00)\d(?:[ ().-]{0,2}\d){6,14}(?![\w-])", re.IGNORECASE)
 _HASH = re.compile(r"\b(?:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{32})\b", re.IGNORECASE)

@@ -171,9 +171,18 @@ def _fraction(digits: str) -> float | str:
 
 def _nonfinite(values: dict[str, Any]) -> str | None:
     for name, value in values.items():
-        if isinstance(value, dict) and NONFINITE in value:
-            return f"field '{name}' is {value[NONFINITE]}, which JSON has no number for"
+        if (word := _mark_in(value)) is not None:
+            kind = "date" if word in ("infinity", "-infinity") else "number"
+            return f"field '{name}' is {word}, which JSON has no {kind} for"
     return None
+
+
+def _mark_in(value: Any) -> str | None:
+    """The word of the first value, at any depth, that JSON has none for."""
+    if isinstance(value, dict) and NONFINITE in value:
+        return str(value[NONFINITE])
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next(filter(None, map(_mark_in, inner)), None)
 
 
 def _unreadable(texts: tuple[str, str], error: Exception) -> str:

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -149,8 +150,8 @@ def _grouped(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     if batch.nbytes <= GROUP_BYTES:
         yield batch
         return
-    texts: pa.StringArray = batch.column("fields")
-    sizes = pc.binary_length(texts).fill_null(0).to_pylist()
+    lengths: Any = pc.binary_length(cast("Any", batch.column("fields")))
+    sizes = [size or 0 for size in lengths.to_pylist()]
     first = taken = 0
     for place, size in enumerate(sizes):
         if place > first and taken + size > GROUP_BYTES:

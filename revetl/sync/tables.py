@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,8 +15,28 @@ from revetl.sql import statement, table
 from revetl.version import __version__
 from revetl.warehouse import Warehouse
 
+Say = Callable[[str], None]
+
 VERSION = 3
 """Counts up when a table changes in a way that an older revetl would not understand."""
+
+
+_LOST = {
+    "sync_state": "Nobody is known to be held by any destination: who left since cannot be removed. Restore "
+    "the table, or run `revetl reconcile SYNC --repair` where the destination can be read, or "
+    "`revetl sync --full-refresh`, which sends all members and removes nobody.",
+    "sync_runs": "The history of runs is lost; syncs go on.",
+    "sync_changes": "The history of changes is lost; syncs go on.",
+    "sync_rejections": "Which records were rejected is lost; they are sent again.",
+    "sync_intents": "What runs cut short were about to send is lost, where it was not booked.",
+    "sync_locks": "Which syncs were running is lost: make sure that none is.",
+    "audience_holdouts": "Since when people were held out is lost; who is held out stays the same.",
+    "suppressions": "The suppression list is lost: people on it are sent again until it is filled again.",
+    "model_builds": "When audiences were built is lost. Run `dbt build`.",
+    "audience_changes": "Who entered and left audiences so far is lost.",
+    "state_version": "",
+}
+"""What goes with a table, and the way out."""
 
 
 @cache
@@ -81,18 +102,32 @@ class Tables:
     def builds(self) -> exp.Table:
         return self.named("model_builds")
 
-    def create(self, warehouse: Warehouse) -> None:
-        """Make the schema and what is missing of the tables, and bring older ones forward. Raises UsageError
-        when a newer revetl made them."""
-        if self._version(warehouse) == VERSION:
+    def create(self, warehouse: Warehouse, say: Say = lambda _: None) -> None:
+        """Make the schema and what is missing of the tables, and bring older ones forward. Where tables of
+        this version are missing, somebody dropped them: `say` is given a warning of what is lost with each.
+        Raises UsageError when a newer revetl made them."""
+        version, missing = self._found(warehouse)
+        if version == VERSION:
+            for name in missing:
+                self._create(warehouse, name, state_columns()[name])
+                lost = f"{self.schema}.{name} was gone and is created again, empty. {_LOST.get(name, '')}"
+                say(f"Warning: {lost}".rstrip())
             return
         warehouse.create_schema(self.schema)
         for name, columns in state_columns().items():
             self._create(warehouse, name, columns)
         with warehouse.transaction():
-            version = self.named("state_version")
-            warehouse.run(exp.Delete(this=version))
-            warehouse.run(insert(version, {"version": VERSION, "revetl_version": __version__}))
+            table_of_version = self.named("state_version")
+            warehouse.run(exp.Delete(this=table_of_version))
+            warehouse.run(insert(table_of_version, {"version": VERSION, "revetl_version": __version__}))
+
+    def _found(self, warehouse: Warehouse) -> tuple[int, list[str]]:
+        """The version of the tables that are there (0 without one), and the names of those that are not.
+        Raises UsageError for a newer version."""
+        names = list(state_columns())
+        there = warehouse.catalog([self.named(name) for name in names])
+        missing = [name for name, columns in zip(names, there, strict=True) if columns is None]
+        return (0 if "state_version" in missing else self._version(warehouse)), missing
 
     def _create(self, warehouse: Warehouse, name: str, columns: dict[str, str]) -> None:
         kinds = {column: warehouse.type_of(kind) for column, kind in columns.items()}
@@ -112,9 +147,7 @@ class Tables:
                 warehouse.run(exp.Alter(this=self.named(name), kind="TABLE", actions=[added]))
 
     def _version(self, warehouse: Warehouse) -> int:
-        """The version of the tables that are there; 0 when there is none. Raises UsageError for a newer."""
-        if not warehouse.exists(self.named("state_version")):
-            return 0
+        """What `state_version` says. Raises UsageError for a newer version."""
         rows = warehouse.rows(
             statement(
                 "select version, revetl_version from :version as v", version=self.named("state_version")
@@ -133,13 +166,13 @@ class Tables:
             )
 
     def are_current(self, warehouse: Warehouse) -> bool:
-        """Whether they are as this revetl makes them. Raises UsageError when a newer one did."""
-        return self._version(warehouse) == VERSION
+        """Whether they are all there, as this revetl makes them. Raises UsageError when a newer one did."""
+        return self._found(warehouse) == (VERSION, [])
 
     def exist(self, warehouse: Warehouse) -> bool:
         """Whether a run has ever made them. Raises UsageError when a newer revetl did."""
-        self._version(warehouse)
-        return warehouse.exists(self.state)
+        version, missing = self._found(warehouse)
+        return version > 0 or "sync_state" not in missing
 
 
 def insert(into: exp.Table, values: dict[str, object]) -> exp.Expr:

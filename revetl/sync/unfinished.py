@@ -86,3 +86,21 @@ def unfinished(diff: Diff) -> Unfinished:
         removes=sum(again.get(operation, (0, 0))[1] for operation in ("remove", "rekey")),
         pending_rows=next(int(n1) for what, _, n1, _ in rows if what == "pending"),
     )
+
+
+def delivered_before(diff: Diff) -> tuple[str, int] | None:
+    """Where the state has nobody: the last run that was not stopped, and how many its destination held when
+    it ended, if any."""
+    if diff.facts.held_rows or diff.facts.last_run is None:
+        return None
+    rows = diff.warehouse.rows(
+        statement(
+            """
+            select r.run_id, r.held_rows + r.delivered_add - r.delivered_remove from :runs as r
+            where r.sync = :sync and r.status <> 'stopped' order by r.started_at desc, r.run_id desc limit 1
+            """,
+            runs=diff.tables.runs,
+            sync=diff.sync,
+        )
+    )
+    return next(((str(run_id), int(held)) for run_id, held in rows if held and held > 0), None)

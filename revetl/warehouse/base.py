@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +90,11 @@ class Warehouse(Protocol):
         """A number of 0 to `buckets` - 1 that the text falls into: its md5's first 32 bits, as every engine
         makes them, modulo `buckets`."""
 
-    def json_object(self, items: Mapping[str, tuple[exp.Expr, str]]) -> exp.Expr:
+    def json_object(self, items: Mapping[str, tuple[exp.Expr, str]], whole: Collection[str] = ()) -> exp.Expr:
         """The text of a JSON object of name to (value, type name): numbers and booleans as such, times as
-        ISO 8601 in UTC. Numbers that readers of JSON would round are text; what JSON has no word for (NaN,
-        infinity) is `{NONFINITE: text}`."""
+        ISO 8601 in UTC, at any depth. Numbers that readers of JSON would round are text; what JSON has no
+        word for (NaN, infinity) is `{NONFINITE: text}`. Of the floats and decimals that `whole` names, those
+        that are integers are written as such."""
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
         """The member `name` of JSON text, as text."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from revetl.dbt import Target
 from revetl.errors import UsageError, WarehouseError
 from revetl.sql import statement, table
 from revetl.warehouse.base import NONFINITE, Opening, Say
-from revetl.warehouse.engine import TEMPORARY, found_in
+from revetl.warehouse.engine import TEMPORARY, found_in, is_whole
 
 _LOCK_POLL_SECONDS = 0.1
 _LIGHT_BYTES = 160_000_000
@@ -28,6 +28,8 @@ _COPIES = 4
 # What a 64-bit float holds of a decimal, and so what readers of JSON do.
 _EXACT_DIGITS = 15
 _NESTED = re.compile(r"\[\d*\]|^(STRUCT|MAP|UNION)\(")
+_WORDED = re.compile(r"TIMESTAMP|\bDATE\b|\b(FLOAT|REAL|DOUBLE)\b")
+"""Types that JSON has other words for than DuckDB, at any depth."""
 _WIDE = re.compile(r"DECIMAL\(\d+,\s*\d+\)|\bU?HUGEINT\b|\bBIGNUM\b")
 
 
@@ -194,10 +196,15 @@ class DuckDB:
         number = exp.cast(exp.func("concat", exp.convert("0x"), digits), "bigint")
         return exp.paren(exp.Mod(this=number, expression=exp.convert(buckets)))
 
-    def json_object(self, items: Mapping[str, tuple[exp.Expr, str]]) -> exp.Expr:
+    def json_object(self, items: Mapping[str, tuple[exp.Expr, str]], whole: Collection[str] = ()) -> exp.Expr:
         members: list[exp.Expr] = []
         for name, (value, kind) in items.items():
-            members += [exp.convert(name), _json_value(value, kind)]
+            made = _json_value(value, kind)
+            if name in whole:
+                integer = _call("to_json", exp.cast(value.copy(), "bigint"))
+                case = exp.If(this=is_whole(value), true=integer)
+                made = exp.Case(ifs=[case], default=_call("to_json", made))
+            members += [exp.convert(name), made]
         return exp.cast(exp.Anonymous(this="json_object", expressions=members), "varchar")
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
@@ -274,24 +281,87 @@ def _pointer(name: str) -> str:
 
 def _json_value(value: exp.Expr, kind: str) -> exp.Expr:
     if _NESTED.search(kind):
+        if _WORDED.search(kind):
+            return _nested(value, _type(kind))
         # What readers of JSON would round is text here, too.
         worded = _WIDE.sub(lambda found: "VARCHAR" if _digits(found[0]) > _EXACT_DIGITS else found[0], kind)
         return value if worded == kind else exp.cast(value, _type(worded))
     kind = kind.upper()
     if kind.startswith("TIMESTAMP"):
-        if "TIME ZONE" in kind:
-            value = exp.AtTimeZone(this=value, zone=exp.convert("UTC"))
-        return exp.Anonymous(this="strftime", expressions=[value, exp.convert("%Y-%m-%dT%H:%M:%S.%fZ")])
-    if kind in {"DOUBLE", "FLOAT"}:
-        finite = exp.or_(exp.Is(this=value.copy(), expression=exp.null()), _call("isfinite", value.copy()))
-        marked = _call("json_object", exp.convert(NONFINITE), exp.cast(value.copy(), "varchar"))
-        return exp.Case(ifs=[exp.If(this=finite, true=_call("to_json", value))], default=marked)
+        moment = value
+        if "TIME ZONE" in kind or kind == "TIMESTAMPTZ":
+            moment = exp.AtTimeZone(this=value, zone=exp.convert("UTC"))
+        return _finite(value, _call("strftime", moment, exp.convert("%Y-%m-%dT%H:%M:%S.%fZ")))
+    if kind == "DATE":
+        return _finite(value, value.copy())
+    if kind in {"FLOAT", "REAL"}:
+        # By its shortest text: 0.1 of 32 bits is another number of 64.
+        return _finite(value, exp.cast(exp.cast(value.copy(), "varchar"), "double"))
+    if kind == "DOUBLE":
+        return _finite(value, value.copy())
     if kind in {"HUGEINT", "UHUGEINT", "BIGNUM"}:
         return _number_or_text(value, "bigint", kind)
     if _digits(kind) > _EXACT_DIGITS:
         # The sum of a column has this type, however few digits the sums have.
         return _number_or_text(value, "double", kind)
     return value
+
+
+def _finite(value: exp.Expr, made: exp.Expr) -> exp.Expr:
+    """What is made of a finite value, as JSON; of NaN and infinity, which JSON has no word for, a mark."""
+    finite = exp.or_(exp.Is(this=value.copy(), expression=exp.null()), _call("isfinite", value.copy()))
+    marked = _call("json_object", exp.convert(NONFINITE), exp.cast(value.copy(), "varchar"))
+    return exp.Case(ifs=[exp.If(this=finite, true=_call("to_json", made))], default=marked)
+
+
+def _nested(value: exp.Expr, kind: exp.DataType, depth: int = 0) -> exp.Expr:
+    """A list, struct, map or union with what is in it as it would be outside of it; the value itself where
+    that is the same."""
+    parts = kind.expressions
+    if kind.is_type("array", "list") and parts:
+        return _each(value, parts[0], depth)
+    if kind.is_type("map") and len(parts) == 2:
+        keys, values = (_call(f"map_{which}", value.copy()) for which in ("keys", "values"))
+        made = [_each(listed, part, depth) for listed, part in zip((keys, values), parts, strict=True)]
+        if made[0] != keys:
+            # A key is a text, and not the JSON of one.
+            text = _call("json_extract_string", exp.column("key_"), exp.convert("$"))
+            key = exp.Lambda(this=text, expressions=[exp.to_identifier("key_")], colon=True)
+            made[0] = _call("list_transform", made[0], key)
+        return value if made == [keys, values] else _call("map", *made)
+    if kind.is_type("struct", "union") and all(isinstance(part, exp.ColumnDef) for part in parts):
+        tagged = kind.is_type("union")
+        got = {
+            part.name: _call("union_extract" if tagged else "struct_extract", value, exp.convert(part.name))
+            for part in parts
+        }
+        made = [_nested(got[part.name].copy(), part.kind, depth) for part in parts]
+        if made == [*got.values()]:
+            return value
+        if tagged:
+            tag = _call("union_tag", value.copy())
+            tests = [exp.EQ(this=tag.copy(), expression=exp.convert(name)) for name in got]
+            objects = [_object({name: one}) for name, one in zip(got, made, strict=True)]
+            pairs = zip(tests, objects, strict=True)
+            return exp.Case(ifs=[exp.If(this=test, true=one) for test, one in pairs])
+        there = exp.not_(exp.Is(this=value.copy(), expression=exp.null()))
+        return exp.Case(ifs=[exp.If(this=there, true=_object(dict(zip(got, made, strict=True))))])
+    name = kind.sql("duckdb")
+    if _WORDED.search(name):
+        return _json_value(value, name)
+    return exp.cast(value, "varchar") if _digits(name) > _EXACT_DIGITS else value
+
+
+def _each(listed: exp.Expr, kind: exp.DataType, depth: int) -> exp.Expr:
+    item = exp.to_identifier(f"item_{depth}")
+    made = _nested(exp.column(item.copy()), kind, depth + 1)
+    if made == exp.column(item):
+        return listed
+    return _call("list_transform", listed, exp.Lambda(this=made, expressions=[item], colon=True))
+
+
+def _object(members: Mapping[str, exp.Expr]) -> exp.Expr:
+    return _call("json_object", *(part for name, one in members.items() for part in (exp.convert(name), one)))
 
 
 def _number_or_text(value: exp.Expr, number: str, kind: str) -> exp.Expr:
@@ -325,4 +395,4 @@ def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
 def _digits(kind: str) -> int:
     """The digits of a decimal or very large type."""
     found = re.match(r"DECIMAL\((\d+)", kind)
-    return int(found[1]) if found else 39 * kind.endswith(("HUGEINT", "BIGNUM"))
+    return int(found[1]) if found else 39 * kind.endswith(("HUGEINT", "BIGNUM", "INT128"))

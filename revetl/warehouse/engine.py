@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
@@ -210,11 +210,15 @@ class Engine:
         """Column name to type name of a query, which is not run."""
         raise NotImplementedError  # each engine's own
 
-    def json_object(self, items: Mapping[str, tuple[exp.Expr, str]]) -> exp.Expr:
+    def json_object(self, items: Mapping[str, tuple[exp.Expr, str]], whole: Collection[str] = ()) -> exp.Expr:
         parts: list[exp.Expr] = []
         opening = "{"
         for name, (value, kind) in items.items():
-            parts += [exp.convert(f"{opening}{json_word(name)}:"), self.json_value(value, kind)]
+            made = self.json_value(value, kind)
+            if name in whole:
+                integer = self.json_value(exp.cast(value.copy(), "bigint"), "bigint")
+                made = exp.Case(ifs=[exp.If(this=is_whole(value), true=integer)], default=made)
+            parts += [exp.convert(f"{opening}{json_word(name)}:"), made]
             opening = ","
         return self.joined([*parts, exp.convert("}" if items else "{}")])
 
@@ -256,6 +260,19 @@ class Engine:
 
     def close(self) -> None:
         self.connection.close()
+
+
+_MOST_EXACT = 2**53
+
+
+def is_whole(value: exp.Expr) -> exp.Expr:
+    """Whether a float or decimal is an integer that is exact in either."""
+    return statement(
+        ":value = floor(:value) and :value between :least and :most",
+        value=value,
+        least=-_MOST_EXACT,
+        most=_MOST_EXACT,
+    )
 
 
 def json_word(text: str) -> str:

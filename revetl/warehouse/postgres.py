@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -198,15 +198,20 @@ class Postgres(Engine):
 
     def json_value(self, value: exp.Expr, kind: str) -> exp.Expr:
         kind = kind.lower()
-        if found := _NUMERIC.match(kind):
-            made = _json_number(value, int(found[1]) if found[1] else None)
+        if kind.endswith("[]") or kind.startswith("list<"):
+            made = _json_list(value, kind)
+        elif found := _NUMERIC.match(kind):
+            made = _marked(value, _NUMBERS, _json_number(value, int(found[1]) if found[1] else None))
         elif kind in {"double precision", "double", "real", "float8", "float4"}:
-            made = _json_float(value)
+            made = _marked(value, _NUMBERS, _json(value.copy()))
         elif kind.startswith("timestamp"):
             moment = value
             if "with time zone" in kind or kind == "timestamptz":
                 moment = exp.AtTimeZone(this=value, zone=exp.convert("UTC"))
             made = _json(call("to_char", moment, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+            made = _marked(value, _MOMENTS, made)
+        elif kind in {"date", "date32[day]"}:
+            made = _marked(value, _MOMENTS, _json(value.copy()))
         else:
             made = _json(exp.cast(value, "text") if _is_untyped(value) else value)
         return exp.func("coalesce", made, exp.convert("null"))
@@ -249,17 +254,43 @@ def _json_number(value: exp.Expr, digits: int | None) -> exp.Expr:
     return exp.Case(ifs=[exp.If(this=exact, true=number)], default=_json(exp.cast(value.copy(), "text")))
 
 
-def _json_float(value: exp.Expr) -> exp.Expr:
-    words = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
-    text = exp.cast(value.copy(), "text")
-    return exp.Case(
-        this=text,
-        ifs=[
-            exp.If(this=exp.convert(said), true=exp.convert(f'{{"{NONFINITE}":"{word}"}}'))
-            for said, word in words.items()
-        ],
-        default=_json(value.copy()),
-    )
+_NUMBERS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
+_MOMENTS = {"infinity": "infinity", "-infinity": "-infinity"}
+"""What JSON has no word for: PostgreSQL's words, and ours."""
+
+
+def _marked(value: exp.Expr, words: Mapping[str, str], made: exp.Expr) -> exp.Expr:
+    """What is made of a value, but for one of the words, which has a mark."""
+    ifs = [exp.If(this=exp.convert(said), true=exp.convert(_mark(word))) for said, word in words.items()]
+    return exp.Case(this=exp.cast(value.copy(), "text"), ifs=ifs, default=made)
+
+
+def _mark(word: str) -> str:
+    return f'{{"{NONFINITE}":"{word}"}}'
+
+
+def _json_list(value: exp.Expr, kind: str) -> exp.Expr:
+    """An array with its items as they would be alone. Of one of moments or numbers, every text is an item."""
+    made = _json(value)
+    is_moment, is_date = "timestamp" in kind, kind.startswith("date") or "date32" in kind
+    if is_moment:
+        # As to_json writes them: fractions as they are, and of what has a zone the session's, which is UTC.
+        made = call("replace", made, '+00:00"', '"')
+        for pattern, by in (
+            (r'(:\d\d)"', r'\1.0"'),
+            (r'\.(\d+)"', r'.\1000000"'),
+            (r'\.(\d{6})\d*"', r'.\1Z"'),
+        ):
+            made = call("regexp_replace", made, pattern, by, "g")
+    if is_moment or is_date:
+        words = _MOMENTS
+    elif re.match(r"(list<item: )?(double|real|float|numeric|decimal)", kind):
+        words = _NUMBERS
+    else:
+        return made
+    for said, word in words.items():
+        made = call("replace", made, f'"{said}"', _mark(word))
+    return made
 
 
 def _number(value: object) -> object:

@@ -63,8 +63,12 @@ MORE: dict[str, dict[str, Any]] = {
     "marketo": {"activity_types": {"Order Completed": {"id": 100, "primary": "email"}}},
     "hubspot": {"event_names": {"Order Completed": "pe1_order_completed"}},
 }
-NOT_ASKED = {("segment.rudderstack", "delete")}
-"""Modes that a way to configure a destination refuses."""
+NOT_ASKED = {
+    ("segment.rudderstack", "delete"),
+    ("webhook.one_by_one", "events"),
+    ("webhook.templated", "events"),
+}
+"""Modes that a way to configure a destination refuses, or has no template for."""
 
 
 def _stories() -> Iterator[Any]:

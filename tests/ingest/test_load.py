@@ -231,6 +231,143 @@ def test_what_is_unusual_and_right_is_landed(landing: Landing, content: bytes) -
     assert (loaded.landed, loaded.rejected) == (1, 0)
 
 
+RAW = '{"type":"track","messageId":"m1","userId":"u1","event":"E","receivedAt":"2026-01-01","properties":%s}'
+DOCUMENTS: dict[str, tuple[str, Any]] = {
+    # As segment-analytics-python and rudder-sdk-python write them.
+    "numbers that are not finite": (
+        '{"a": NaN, "b": [Infinity, -Infinity, 1], "c": "NaN, Infinity"}',
+        {"a": None, "b": [None, None, 1], "c": "NaN, Infinity"},
+    ),
+    "a number no double holds": ('{"a": 1e400, "b": 1e300}', {"a": None, "b": 1e300}),
+    # As @segment/analytics-node writes a text that was cut inside a surrogate pair.
+    "half of a surrogate pair": (
+        r'{"cut": "ab\ud83d", "end": "\ude00", "whole": "\ud83d\ude00", "text": "\\ud83d"}',
+        {"cut": "ab\ufffd", "end": "\ufffd", "whole": "😀", "text": r"\ud83d"},
+    ),
+    "both": (r'{"a": NaN, "cut": "\ud83d"}', {"a": None, "cut": "\ufffd"}),
+    # As PHP writes an object that is empty.
+    "an empty array": ("[]", {}),
+}
+
+
+@pytest.mark.parametrize(("written", "read"), DOCUMENTS.values(), ids=DOCUMENTS.keys())
+def test_what_sdks_write_and_readers_refuse_is_landed(landing: Landing, written: str, read: Any) -> None:
+    quoted = written.replace('"', '""')
+    files = [
+        landing.file("a.ndjson", RAW % written),
+        landing.file("b.ndjson", "{\n" + (RAW % written).replace("m1", "m2")),
+        landing.file("c.csv", f'type,id,userId,event,properties\ntrack,m3,u1,E,"{quoted}"\n'),
+    ]
+    loaded = landing.load(*files)
+    assert (loaded.landed, loaded.rejected) == (3, 1)
+    rows = landing.ask("select properties from raw.tracks")
+    assert [json.loads(text) for (text,) in rows] == [read] * 3
+
+
+TRAITS: dict[str, tuple[dict[str, Any], Any]] = {
+    "in the context alone, as RudderStack's SDKs send them": (
+        {"context": {"traits": {"email": "a@x"}}},
+        {"email": "a@x"},
+    ),
+    "null beside those of the context": (
+        {"traits": None, "context": {"traits": {"email": "a@x"}}},
+        {"email": "a@x"},
+    ),
+    "empty beside those of the context": (
+        {"traits": [], "context": {"traits": {"email": "a@x"}}},
+        {"email": "a@x"},
+    ),
+    "in both places": (
+        {"traits": {"email": "b@x"}, "context": {"traits": {"email": "a@x"}}},
+        {"email": "b@x"},
+    ),
+    "nowhere": ({"context": {"traits": []}}, None),
+    "PHP's empty ones": ({"traits": [], "context": [], "integrations": []}, {}),
+}
+
+
+@pytest.mark.parametrize(("fields", "traits"), TRAITS.values(), ids=TRAITS.keys())
+def test_traits_of_an_identify(landing: Landing, fields: dict[str, Any], traits: Any) -> None:
+    landing.lines({"type": "identify", "messageId": "m1", "userId": "u1", **fields})
+    ((found,),) = landing.ask("select traits from raw.identifies")
+    assert (None if found is None else json.loads(found)) == traits
+
+
+def test_a_number_and_the_same_number_with_a_point_are_one_id(landing: Landing) -> None:
+    files = [
+        landing.file(
+            f"{name}.ndjson", f'{{"type":"track","event":"E","messageId":"{name}","userId":{value}}}'
+        )
+        for name, value in {
+            "a": "123",
+            "b": "123.0",
+            "c": '"123"',
+            "d": "1.23e2",
+            "e": '"1.0"',
+            "f": "1.5",
+        }.items()
+    ]
+    files.append(landing.file("g.ndjson", '{"type":"track","event":"E","messageId":"g","userId":123.0}\n{'))
+    files.append(landing.file("h.csv", "type,id,user_id,event\ntrack,h,123.0,E\n"))
+    for name, kind in {"i": "double", "j": "float", "k": "decimal(9, 2)", "l": "bigint"}.items():
+        file = landing.folder / f"{name}.parquet"
+        landing.connection.execute(
+            f"copy (select 'track' as type, '{name}' as id, 123::{kind} as user_id, 'E' as event) to '{file}'"
+        )
+        files.append(file)
+    landing.load(*files)
+    ids = dict(landing.ask("select id, user_id from raw.tracks"))
+    assert ids == dict.fromkeys("abcdghijkl", "123") | {"e": "1.0", "f": "1.5"}
+
+
+WHOLE_DOCUMENTS = {
+    "an array on one line": lambda messages: json.dumps(messages),
+    "an indented array": lambda messages: json.dumps(messages, indent=2),
+    "a line an element": lambda messages: "[\n" + ",\n".join(map(json.dumps, messages)) + "\n]",
+    "indented objects": lambda messages: "\n".join(json.dumps(each, indent=2) for each in messages),
+}
+
+
+@pytest.mark.parametrize("write", WHOLE_DOCUMENTS.values(), ids=WHOLE_DOCUMENTS.keys())
+def test_a_json_array_and_indented_json_are_landed(landing: Landing, write: Any) -> None:
+    messages = [
+        track(properties={"cut": "\ud83d"}),
+        track(messageId="m2", userId=None),
+        track(messageId="m3"),
+    ]
+    loaded = landing.load(landing.file("events.json", write(messages)))
+    assert (loaded.landed, loaded.rejected) == (2, 1)
+    assert landing.ask("select line_number, reason from raw.rejected_messages") == [
+        (2, "neither userId nor anonymousId is there")
+    ]
+    assert json.loads(landing.ask("select properties from raw.tracks order by id")[0][0]) == {"cut": "\ufffd"}
+
+
+@pytest.mark.parametrize("content", ['[\n  {"type": "track"\n', '{\n  "type": "track"\n  "userId": "u1"\n}'])
+def test_json_that_is_broken_as_a_whole_is_one_sentence(landing: Landing, content: str) -> None:
+    with pytest.raises(
+        UsageError, match="no line is a JSON object, and the whole is neither a JSON array nor"
+    ):
+        landing.load(landing.file("events.json", content))
+
+
+def test_a_csv_with_line_breaks_in_quotes(landing: Landing) -> None:
+    rows = "".join(f'track,m{i},u{i},E,"{{""text"":\n{i}}}"\n' for i in range(3_000))
+    file = landing.file("events.csv", "type,id,user_id,event,properties\n" + rows + "track,last,u1,E\n")
+    loaded = landing.load(file)
+    assert (loaded.landed, loaded.rejected) == (3_001, 0)
+    assert landing.ask("select cast(properties ->> 'text' as int) from raw.tracks where id = 'm77'") == [
+        (77,)
+    ]
+
+
+def test_a_bad_line_of_a_csv_is_rejected_alone(landing: Landing) -> None:
+    content = b"type,id,user_id,event\ntrack,m1,u1,E\ntrack,m2,\xff\xfe,E\ntrack,m3,u3,E\n"
+    loaded = landing.load(landing.file("events.csv", content))
+    assert (loaded.landed, loaded.files[0].rejected) == (2, {"the line is not UTF-8": 1})
+    assert landing.ask("select line_number, text from raw.rejected_messages") == [(2, "track,m2,??,E")]
+
+
 def test_an_empty_file(landing: Landing) -> None:
     assert landing.load(landing.file("events.ndjson", b"")).landed == 0
 
@@ -322,11 +459,29 @@ LINES = st.one_of(
     lines=st.lists(LINES | st.binary(max_size=20).filter(lambda b: not set(b) & set(b"\r\n\0")), max_size=8)
 )
 @example(lines=[b"\x01"])
+@example(lines=[b"[]"])
+@example(lines=[b"[1, {}]"])
+@example(lines=[b"[x", b"y"])
 def test_no_line_is_lost(tmp_path: Path, lines: list[bytes]) -> None:
     landing = Landing(tmp_path)
-    loaded = landing.load(landing.file("events.ndjson", b"\n".join(lines)))
-    said = sum(1 for number, line in enumerate(lines) if not _is_blank(line, first=number == 0))
+    there = [line for number, line in enumerate(lines) if not _is_blank(line, first=number == 0)]
+    said = len(there)
+    if said == 1 and isinstance(array := _read(there[0]), list):
+        said = len(array)
+    try:
+        loaded = landing.load(landing.file("events.ndjson", b"\n".join(lines)))
+    except UsageError as error:
+        assert said > 1
+        assert "no line is a JSON object, and the whole is neither" in str(error)
+        return
     assert loaded.landed + loaded.already_landed + loaded.rejected == said
+
+
+def _read(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _is_blank(line: bytes, first: bool) -> bool:

@@ -160,8 +160,8 @@ UNSENDABLE = {
     "not a number": ("'nan'::double", "is nan"),
     "infinity": ("'infinity'::double", "is inf"),
     "minus infinity": ("'-infinity'::float", "is -inf"),
-    "not a number, in a list": ("[1.5, 'nan'::double]", "cannot be sent as JSON"),
-    "infinity, in a struct": ("{'a': 'inf'::double}", "cannot be sent as JSON"),
+    "not a number, in a list": ("[1.5, 'nan'::double]", "is nan"),
+    "infinity, in a struct": ("{'a': 'inf'::double}", "is inf"),
     "not a number, in a document": ("'{\"a\": NaN}'::json", "cannot be sent as JSON"),
     "too large, in a document": ("'{\"a\": 1e400}'::json", "cannot be sent as JSON"),
 }

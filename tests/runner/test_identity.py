@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def test_a_copied_warehouse_file_is_refused_and_a_moved_one_is_not(
     if where == "beside it":
         copy = project.root / "copy.duckdb"
         targets(project, dev={"type": "duckdb", "path": "copy.duckdb"})
-        root, move = project.root, lambda: project.database.rename(copy)
+        root = project.root
+        move: Callable[[], object] = lambda: project.database.rename(copy)  # noqa: E731
         shutil.copy(project.database, copy)
         project.move("copy")
     else:
@@ -132,9 +134,9 @@ def other_places(name: str, url: str) -> dict[str, Any]:
     fields = [*made.account_fields, *made.container_fields]
     for field in fields:
         if isinstance(value := config.get(field), str | int):
-            return {**config, field: 88 if str(value).isdigit() else f"{value}x"}
-    key = "url" if "url" in config else "base_url"
-    return {**config, key: f"{config[key]}/other"}
+            return {**config, field: 88 if str(value).replace("-", "").isdigit() else f"{value}x"}
+    addresses = {key: config[key].replace(name, "other") for key in ("url", "base_url") if key in config}
+    return {**config, **addresses}
 
 
 @pytest.mark.parametrize("name", sorted(setups()))

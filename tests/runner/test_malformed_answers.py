@@ -10,11 +10,14 @@ import time
 import zlib
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from revetl.cli import cli
-from revetl.transport import GaveUp
+from revetl.destinations.salesforce_bulk import Outcome, run_job
+from revetl.sync.conversing import converse
+from revetl.transport import GaveUp, Transport
 from tests.conftest import SandboxClient
 from tests.runner.test_sync import people
 from tests.support.project import ProjectFolder
@@ -153,6 +156,38 @@ def test_an_answer_without_end_is_given_up_at_the_limit_and_takes_no_memory(pack
     assert "the answer is larger than 8 MiB; max_response_bytes of the destination is the limit" in str(found)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert (grown < 80, sum(sent) < 200_000_000) == (True, True), (grown, sum(sent))
+
+
+def test_the_results_of_a_bulk_job_are_read_from_disk_a_line_at_a_time() -> None:
+    """Salesforce's, of which most are of no record that was sent: 60 MB are more than an answer may have."""
+    head = b'"sf__Id","sf__Error","Id"\r\n'
+    other = b'"","SOME_ERROR:it is of another batch:Name --","' + b"x" * 400 + b'"\r\n'
+    mine = b'"003A","","a-1"\r\n'
+
+    def script(connection: socket.socket, head_: bytes) -> None:
+        asked = head_.split()[1]
+        if asked.endswith(b"Results"):
+            connection.sendall(OK + b"Connection: close\r\n\r\n" + head)
+            for _ in range(60 if asked.endswith(b"failedResults") else 0):
+                connection.sendall(other * 2_222)
+            connection.sendall(mine if asked.endswith(b"successfulResults") else b"")
+            return
+        body = b'{"id": "7", "state": "JobComplete", "numberRecordsProcessed": 1}'
+        connection.sendall(OK + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    async def run(url: str) -> list[Outcome]:
+        def call(method: str, path: str, *, json: Any = None, csv: str | None = None) -> httpx.Request:
+            return httpx.Request(method, url + path, content=(csv or "{}").encode())
+
+        async with Transport(webhook(url)) as transport:
+            return (await converse(transport, run_job(call, {}, "Id", [{"Id": "a-1"}]))).value
+
+    with raw_server(script) as server:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        outcomes = asyncio.run(run(server.url))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert outcomes == [Outcome("003A")]
+    assert grown < 40
 
 
 def test_the_limit_of_an_answer_is_the_destinations() -> None:

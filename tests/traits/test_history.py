@@ -22,7 +22,7 @@ PERIODS = "select * from trait_history order by canonical_id, trait, valid_from,
 
 def build(world: World, **variables: str) -> str:
     """`dbt build` of the history in New York, and what it says."""
-    DuckDBConnectionManager.close_all_connections()
+    DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
     command = [sys.executable, "-W", "ignore", "-m", "dbt.cli.main", "--no-use-colors", "build"]
     command += ["--select", "+trait_history", "--exclude", "resource_type:test", "resource_type:unit_test"]
     done = subprocess.run(
