@@ -135,10 +135,12 @@ class GoogleAnalytics(WithholdsPersonalData):
         yield
 
     def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
+        if rules.kind_of(mode) != "parameter":
+            return record, {}
         name, fields = record.event, record.fields
         if name is not None:
             name, fields = rules.worded(name, fields)
-        made, how = rules.fitted(rules.kind_of(mode), fields, 5 if self.analytics_360 else 1)
+        made, how = rules.fitted(fields, 5 if self.analytics_360 else 1)
         return record._replace(event=name, fields=made), how
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:

@@ -138,37 +138,33 @@ def _refused_name(kind: str, names: Sequence[str]) -> str | None:
 
 
 @cache
-def shape_of(kind: str, times: int) -> Shape:
-    """What a kind (RULES) takes, its texts `times` as long."""
-    rule = RULES[kind]
-
-    def longest(name: str) -> int:
-        return _LONGER.get(name, rule.value * times) if kind == "parameter" else rule.value
-
+def parameters_of(times: int) -> Shape:
+    """What the parameters of an event are, their texts so many `times` as long."""
+    rule = RULES["parameter"]
     return Shape(
         name=re.compile(f"[A-Za-z][A-Za-z0-9_]{{0,{rule.name - 1}}}"),
-        longest=longest,
+        longest=lambda name: _LONGER.get(name, rule.value * times),
         most=rule.most,
         reserved=lambda name: name in rule.reserved or name.startswith(_PREFIXES),
-        own=_LISTS if kind == "parameter" else (),
+        own=_LISTS,
     )
 
 
-def fitted(kind: str, fields: Mapping[str, Any], times: int) -> tuple[dict[str, Any], dict[str, str]]:
-    """The fields as GA4 takes them, and what was done: an item without an id and a name is left out."""
-    made, how = shape_of(kind, times).fitted(fields)
-    if kind == "parameter" and isinstance(items := made.get("items"), list):
-        named = [
-            {name: value for name, value in item.items() if not isinstance(value, list | dict)}
-            for item in items
-            if isinstance(item, dict) and (item.get("item_id") or item.get("item_name"))
-        ]
-        if named != items:
-            how["items"] = LEFT_OUT
-            made = {**made, "items": named}
-            if not named:
-                del made["items"]
-    return made, how
+def fitted(fields: Mapping[str, Any], times: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """An event's parameters as GA4 takes them, and what was done: an item without id and name is left out."""
+    made, how = parameters_of(times).fitted(fields)
+    items = made.get("items")
+    if not isinstance(items, list):
+        return made, how
+    named = [
+        {name: value for name, value in item.items() if not isinstance(value, list | dict)}
+        for item in items
+        if isinstance(item, dict) and (item.get("item_id") or item.get("item_name"))
+    ]
+    if named == items:
+        return made, how
+    others = {name: value for name, value in made.items() if name != "items"}
+    return {**others, **({"items": named} if named else {})}, {**how, "items": LEFT_OUT}
 
 
 def refused_value(kind: str, values: Mapping[str, Any], times: int) -> str | None:

@@ -20,8 +20,7 @@ LONGEST_IDENTITY, LONGEST_EVENT = 255, 1_024
 RESERVED = frozenset({"id", "user_id"})
 """Names that no user property may have, in any case."""
 EVENT = Shape(lists=True, longest=lambda _: LONGEST_EVENT)
-USER = Shape(longest=lambda _: LONGEST_EVENT)
-"""Values are scalars, and lists in events; a longer text Heap cuts itself."""
+"""Of the properties of an event: scalars and lists; a longer text Heap cuts itself."""
 
 UNDERSTOOD = (
     Understood("POST /api/add_user_properties", (EMPTY, ACKNOWLEDGED, dict)),
@@ -119,7 +118,9 @@ class Heap(WithholdsPersonalData):
         yield
 
     def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
-        fields, how = (EVENT if mode in ("events", "audience_events") else USER).fitted(record.fields)
+        if mode not in ("events", "audience_events"):
+            return record, {}
+        fields, how = EVENT.fitted(record.fields)
         return record._replace(fields=fields), how
 
     def limits_of(self, mode: str) -> Batch:

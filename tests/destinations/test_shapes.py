@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from revetl.destinations import make_destination
 from revetl.destinations.base import Record, Records
 from revetl.destinations.fullstory import SHAPE as FULLSTORY
-from revetl.destinations.google_analytics_rules import shape_of
+from revetl.destinations.google_analytics_rules import parameters_of
 from revetl.destinations.heap import EVENT as HEAP
 from revetl.destinations.pendo_data import SHAPE as PENDO
 from revetl.event_mapping import standard_events
@@ -194,7 +194,9 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize("shape", [FULLSTORY, PENDO, HEAP, shape_of("parameter", 1)], ids=repr)
+@pytest.mark.parametrize(
+    "shape", [FULLSTORY, PENDO, HEAP, parameters_of(1)], ids=["fullstory", "pendo", "heap", "ga4"]
+)
 @given(fields=st.dictionaries(st.text(max_size=40), JSON, max_size=30))
 def test_what_was_fitted_fits(shape: Any, fields: dict[str, Any]) -> None:
     made, how = shape.fitted(fields)
