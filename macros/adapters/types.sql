@@ -157,11 +157,17 @@
 {% macro cast_within(value, type, wide) -%}
     {% set digits = modules.re.findall('[0-9]+', type) if type.startswith('decimal') else ['19', '0'] -%}
     {% set is_number = type.startswith('decimal') or type == 'bigint' -%}
-    {% set made = 'cast(' ~ value ~ ' as ' ~ revetl.type_of(type) ~ ')' -%}
     {% set number = 'cast(' ~ value ~ ' as ' ~ wide ~ ')' -%}
     {% set condition = 'abs(' ~ number ~ ') < 9223372036854775807' if type == 'bigint'
         else revetl.is_within(number, digits[0] | int, digits[1] | int) -%}
-    {{ return('case when ' ~ condition ~ ' then ' ~ made ~ ' end' if is_number else made) }}
+    {{ return('cast(' ~ ('case when ' ~ condition ~ ' then ' ~ value ~ ' end' if is_number else value) ~ ' as '
+        ~ revetl.type_of(type) ~ ')') }}
+{%- endmacro %}
+
+{# A value of a type, or null by a condition, as a column of the type: on PostgreSQL, such a case has no digits. #}
+{% macro value_if(condition, value, type) -%}
+    {% set made = 'case when ' ~ condition ~ ' then ' ~ value ~ ' end' -%}
+    {{ return('cast(' ~ made ~ ' as ' ~ revetl.type_of(type) ~ ')' if type.startswith('decimal') else made) }}
 {%- endmacro %}
 
 {# Whether a number, rounded, fits a decimal of so many digits. No literal has more than 38 of them. #}

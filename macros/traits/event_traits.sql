@@ -212,8 +212,8 @@ together as (
         {{ return(revetl.json_if_valid(value) | trim) }}
     {% elif kind == 'double' and found %}
         {% set digits, scale = found.group(1) | int, found.group(2) | int %}
-        {{ return('case when ' ~ revetl.is_within(value, digits, scale) ~ ' then '
-            ~ revetl.as_decimal(value, digits, scale) | trim ~ ' end') }}
+        {{ return(revetl.value_if(
+            revetl.is_within(value, digits, scale), revetl.as_decimal(value, digits, scale) | trim, trait.data_type)) }}
     {% endif %}
     {{ return(revetl.safe_cast(revetl.decimal_of(value) | trim if kind == 'text' else value, trait.data_type) | trim) }}
 {% endmacro %}

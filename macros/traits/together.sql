@@ -84,7 +84,7 @@ computed as (
         {{ key }}
         {%- for trait in traits %},
         {%- if trait.name in unfit %}
-        case when not ({{ unfit[trait.name] }}) then {{ trait.name }} end as {{ trait.name }}
+        {{ revetl.value_if('not (' ~ unfit[trait.name] ~ ')', trait.name, trait.data_type) }} as {{ trait.name }}
         {%- else %}
         {{ trait.name }}
         {%- endif %}
@@ -125,5 +125,6 @@ computed as (
     {% if trait.default is none or trait.data_type == 'boolean' or trait.type in ['count', 'unique_list_count', 'funnel'] %}
         {{ return(made) }}
     {% endif %}
-    {{ return('case when not ' ~ revetl.is_among(trait.name, 'computed_traits.unfit_traits') ~ ' then ' ~ made ~ ' end') }}
+    {{ return(revetl.value_if(
+        'not ' ~ revetl.is_among(trait.name, 'computed_traits.unfit_traits'), made, trait.data_type)) }}
 {% endmacro %}
