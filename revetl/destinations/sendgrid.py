@@ -124,7 +124,8 @@ class SendGrid(SendGridApi):
         file = yield from self.errors(told.get("errors_url"))
         refused = {**named_in(file.splitlines(), contacts)}
         if job["status"] == "failed":
-            return {**dict.fromkeys(contacts, for_now("the job of its batch failed")), **refused}
+            why = "the job of its batch failed"
+            return {**dict.fromkeys(contacts, Rejection(why) if count else for_now(why)), **refused}
         if len(refused) >= max(count, 1):
             return refused
         return (yield from self.halves(contacts, listed, f"its job is {job['status']} {file}".strip()))

@@ -147,7 +147,9 @@ def test_an_unreadable_200_is_never_delivered(name: str, mode: str, sandbox: San
 
 
 async def _tell(destination: Destination, setup: Setup, mode: str, seen: list[str]) -> None:
-    """Somebody is added, and then what the mode does becomes of them."""
+    """Somebody is added, and then what the mode does becomes of them; before it, what `revetl debug` asks."""
+    if destination.can_probe:
+        await _walk(destination, _probe(destination), seen)
     made = next(each for each in ("mirror", "upsert", "events") if each in destination.modes())
     await _sent(destination, setup, made, "add", seen)
     if mode == "mirror":
@@ -155,6 +157,10 @@ async def _tell(destination: Destination, setup: Setup, mode: str, seen: list[st
             await _sent(destination, setup, mode, operation, seen)
     elif mode != made:
         await _sent(destination, setup, mode, "add", seen)
+
+
+def _probe(destination: Destination) -> Asking[None]:
+    yield destination.probe()
 
 
 async def _sent(destination: Destination, setup: Setup, mode: str, operation: str, seen: list[str]) -> None:
