@@ -231,7 +231,7 @@ class Transport:
     def _heed(self, response: httpx.Response, what: Verdict, sent_at: float) -> float | None:
         """Tell all sharers what the response says of the budget; gives the seconds they pause for."""
         again = what in _AGAIN
-        named = self._destination.pause(response)
+        named = self._destination.asked_pause(response)
         if named is None and again:
             named = retry_after(response.headers)
         after = quota_wait(response.headers) if named is None else named

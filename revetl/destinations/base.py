@@ -277,6 +277,13 @@ class Destination(Checked):
         `Retry-After` and the usual ones of quotas are heeded without."""
         return None
 
+    def asked_pause(self, response: httpx.Response) -> float | None:
+        """The same; None for an answer of another form."""
+        try:
+            return self.pause(response)
+        except UNLIKE:
+            return None
+
     def unusable(self, record: Record) -> str | None:
         """Why nobody can be found by a record's identifiers; None when somebody can."""
         if not any(

@@ -25,9 +25,9 @@ STREAMS = {"measurement_id": "client_id", "firebase_app_id": "app_instance_id"}
 """What names a stream, and what it knows an instance of it by."""
 
 UNDERSTOOD = (
+    Understood("POST /debug/mp/collect", {"validationMessages": list}),
     # It has no id of events, and drops no double.
     Understood("POST /mp/collect", EMPTY, again=False),
-    Understood("POST /debug/mp/collect", {"validationMessages": list}),
 )
 
 

@@ -130,7 +130,8 @@ class SendGrid(SendGridApi):
         first = [*islice(lines, _SHOWN_LINES)]
         refused = {**named_in(chain(first, lines), contacts)}
         if job["status"] == "failed":
-            return {**dict.fromkeys(contacts, for_now("the job of its batch failed")), **refused}
+            why = "the job of its batch failed"
+            return {**dict.fromkeys(contacts, Rejection(why) if count else for_now(why)), **refused}
         if len(refused) >= max(count, 1):
             return refused
         return (

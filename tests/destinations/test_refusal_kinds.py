@@ -187,7 +187,7 @@ TRANSIENT: list[tuple[str, list[dict[str, Any]]]] = [
     ),
     (
         "sendgrid",
-        [ok({"job_id": "j"}), ok({"status": "failed", "results": {"errored_count": 2}})],
+        [ok({"job_id": "j"}), ok({"status": "failed", "results": {}})],
     ),
     (
         "snap_ads",

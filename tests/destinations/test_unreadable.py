@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,18 @@ DOCUMENTED = {
 }
 """Calls that the vendors document to answer without a body, with an object that has no key which is always
 there, or (revetl's own contract) with whatever is not a page: those alone may be success."""
+
+ERRORS = (400, 401, 403, 404, 409, 422, 429, 500)
+ODD = (
+    b"",
+    b"<html>",
+    b"[1]",
+    b"null",
+    b'{"error": [1], "errors": {"a": 1}, "details": 1, "params": 1, "message": null}',
+    b'{"error": "no", "errors": [1, null, "x"], "users": [1], "multistatus": [1], "code": "x"}',
+    b'{"error": {"details": {"a": 1}, "code": []}, "operation_errors": 1, "failed": "x"}',
+)
+"""Bodies of errors that no connector knows: they are errors all the same, and never an exception."""
 
 PERSON = {
     "user_id": "u1",
@@ -111,8 +124,11 @@ def _may_be(kind: str, request: httpx.Request, what: str | None) -> bool:
     return what is not None and (what in found or TEXT in found)
 
 
-async def _walk(destination: Destination, asking: Asking[Any], seen: list[str]) -> Any:
-    """Run a flow against the sandbox; each answer of it is tried in every other form as well."""
+async def _walk(
+    destination: Destination, asking: Asking[Any], seen: list[str], *, may_be: str | None = None
+) -> Any:
+    """Run a flow against the sandbox; each answer of it is tried in every other form as well, but for one
+    that it `may_be` where it delivers nothing."""
     async with httpx.AsyncClient(auth=destination.auth(), verify=False) as client:
         try:
             step = next(asking)
@@ -130,8 +146,13 @@ async def _walk(destination: Destination, asking: Asking[Any], seen: list[str]) 
                 for name, (content, kind, needed) in _unreadable(response).items():
                     headers = {"content-type": kind}
                     other = httpx.Response(200, content=content, headers=headers, request=step)
-                    if not _may_be(destination.type, step, needed):
+                    if needed != (may_be or "") and not _may_be(destination.type, step, needed):
                         assert destination.heard(other) != (Verdict.PASS, None), (step, name)
+                for status, content in product(ERRORS, ODD):
+                    odd = httpx.Response(status, content=content, request=step)
+                    verdict, _ = destination.heard(odd)
+                    destination.asked_pause(odd)
+                    assert status != 401 or verdict is not Verdict.BISECT, (step, content)
                 step = asking.send(response)
         except StopIteration as end:
             return end.value
@@ -147,7 +168,9 @@ def test_an_unreadable_200_is_never_delivered(name: str, mode: str, sandbox: San
 
 
 async def _tell(destination: Destination, setup: Setup, mode: str, seen: list[str]) -> None:
-    """Somebody is added, and then what the mode does becomes of them."""
+    """Somebody is added, and then what the mode does becomes of them; before it, what `revetl debug` asks."""
+    if destination.can_probe:
+        await _walk(destination, _probe(destination), seen, may_be=OBJECT)
     made = next(each for each in ("mirror", "upsert", "events") if each in destination.modes())
     await _sent(destination, setup, made, "add", seen)
     if mode == "mirror":
@@ -155,6 +178,10 @@ async def _tell(destination: Destination, setup: Setup, mode: str, seen: list[st
             await _sent(destination, setup, mode, operation, seen)
     elif mode != made:
         await _sent(destination, setup, mode, "add", seen)
+
+
+def _probe(destination: Destination) -> Asking[None]:
+    yield destination.probe()
 
 
 async def _sent(destination: Destination, setup: Setup, mode: str, operation: str, seen: list[str]) -> None:

@@ -234,6 +234,20 @@ def test_what_a_webhook_may_answer_to_accept_a_batch(
     assert held == [(delivered,)]
 
 
+def test_what_a_destination_could_not_take_for_now_is_left_to_the_next_run(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    project.destinations({"braze": {"type": "braze", "base_url": f"{sandbox.url}/braze", "api_key": "k"}})
+    sandbox.misbehave({"kind": "reject", "pattern": "^u7$", "reason": "internal error, try again later"})
+    project.audience("vips", people(*TEN), {"key": "user_id", "sync": [{"to": "braze"}]})
+    run = synced(project)
+    assert (run.status, run.exit_code, run.delivered["add"], run.unsent) == ("refused", 4, 9, 1)
+    assert "internal error" in str(run.error)
+    assert project.open().rejections() == []
+    sandbox.behave()
+    assert synced(project).delivered["add"] == 1
+
+
 def test_a_change_that_is_sent_again_keeps_its_message_id(
     project: ProjectFolder, sandbox: SandboxClient
 ) -> None:
