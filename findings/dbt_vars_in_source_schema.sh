@@ -11,7 +11,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q "dbt-core==1.11.16" "dbt-duckdb==1.10.1"
+"$folder/venv/bin/pip" install -q "dbt-core==1.11.16" "dbt-duckdb==1.11.1"
 mkdir -p "$folder/project/models"
 cd "$folder/project"
 cat > dbt_project.yml <<'YML'

@@ -80,7 +80,9 @@ SUPPRESSED = """
     values ('email', 'd@x', timestamp '2026-01-01')
 """
 LOST = """
-    insert into revetl.revetl.sync_intents
+    insert into revetl.revetl.sync_intents (
+        sync, run_id, hash_by, operation, key, row_hash, identifiers, fields, origin, cause, caused_at
+    )
     select sync, '20260101T000000-00000000', hash_by, 'add', 'lost', 1, '{"id": "lost@x"}', '{}', 'o', 'new',
         null, null
     from revetl.revetl.sync_state limit 1;
