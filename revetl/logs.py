@@ -26,6 +26,7 @@ Event = Literal[
     "guard_stopped",
     "batch",
     "checkpoint",
+    "carried_over",
     "retry",
     "circuit_open",
     "journal_lost",

@@ -22,6 +22,7 @@ _COMMANDS = {
     "plan": "sync",
     "sync": "sync",
     "retry": "sync",
+    "retire": "retire",
     "reconcile": "reconcile",
     "status": "history",
     "history": "history",

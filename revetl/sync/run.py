@@ -20,6 +20,7 @@ from revetl.destinations.base import Destination
 from revetl.errors import GuardStopped, RevetlError, WarehouseError
 from revetl.project import Sync, Workspace
 from revetl.sync import guard, intents, lock
+from revetl.sync.carry_over import carry_over, former_name
 from revetl.sync.deliver import Delivery
 from revetl.sync.facts import Build
 from revetl.sync.journal import Journal
@@ -101,14 +102,17 @@ def plan_sync(
     try:
         database = workspace.attached(warehouse, compare_target)
         tables = Tables(workspace.state_schema, database)
-        diff = make_diff(workspace, sync, destination, warehouse, tables)
+        # A plan changes nothing: what a run would carry over is read by the name it has.
+        named = replace(sync, called=former_name(warehouse, tables, workspace, sync))
+        diff = make_diff(workspace, named, destination, warehouse, tables)
         if isinstance(diff, Plan):
-            return diff
+            return replace(diff, sync=sync.name)
         summary = previewed(diff, full_refresh=options.full_refresh, retry=options.retry)
-        plan = judged(workspace, sync, diff, summary)
-        if is_due(destination, sync, diff, plan):
+        plan = judged(workspace, named, diff, summary)
+        if is_due(destination, named, diff, plan):
             summary = previewed(diff, full_refresh=True, retry=options.retry)
-            plan = made_whole(plan, judged(workspace, sync, diff, summary))
+            plan = made_whole(plan, judged(workspace, named, diff, summary))
+        plan = replace(plan, sync=sync.name)
         if options.full_refresh:
             plan = replace(plan, stops=tuple(stop for stop in plan.stops if stop.guard != "lost_state"))
         if any(stop.guard == "keys" for stop in plan.stops):
@@ -126,16 +130,19 @@ def run_sync(
     progress: Progress,
     stopper: Stopper | None = None,
     alerts: Alerts | None = None,
+    kind: type[Runner] | None = None,
 ) -> Run:
-    """Run a sync. A guard's stop, a refusal and an interruption are recorded and come back as a Run with
-    the exit code; what happens before there is a run to record (Locked, UsageError, WarehouseError) is
-    raised. What became of it is told to logs, telemetry and `alerts`."""
+    """Run a sync, or another `kind` of run. A guard's stop, a refusal and an interruption are recorded and
+    come back as a Run with the exit code; what happens before there is a run to record (Locked, UsageError,
+    WarehouseError) is raised. What became of it is told to logs, telemetry and `alerts`."""
     guard.check_forced(options.force)
     destination = workspace.destination(sync)
     logs.hide(*destination.secrets())
     shaping = shaping_in(workspace.root, sync, destination)
     stopper = stopper or Stopper()
-    runner = Runner(workspace, sync, options, progress, destination, shaping, stopper=stopper, alerts=alerts)
+    runner = (kind or Runner)(
+        workspace, sync, options, progress, destination, shaping, stopper=stopper, alerts=alerts
+    )
     about = {"sync": sync.name, "run_id": runner.run_id}
     logs.event("run_started", **about, mode=sync.config.mode)
     with telemetry.span("revetl.sync", {f"revetl.{name}": value for name, value in about.items()}) as span:
@@ -172,6 +179,7 @@ class Runner:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
         with self._writing() as warehouse:
             self.tables.create(warehouse, self.workspace.say)
+            carry_over(warehouse, self.tables, self.workspace, self.sync, self.run_id)
             lease = lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
             try:
                 if self.alerts is not None and self.alerts.watches(self.sync.name):
