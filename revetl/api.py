@@ -241,7 +241,7 @@ class Project:
             tables = Tables(self.workspace.state_schema, warehouse.database)
             return [
                 retirement_plan(
-                    warehouse, tables, sync, exp.true() if sync.config.mode in REMOVING else exp.false()
+                    warehouse, tables, sync, statement("1 = 1" if sync.config.mode in REMOVING else "1 = 0")
                 )
                 for sync in syncs
             ]

@@ -135,7 +135,7 @@ class Retirement(Runner):
         name, mode = self.sync.name, self.sync.config.mode
         removes = self._removes()
         chosen = self._chosen(warehouse)
-        plan = retirement_plan(warehouse, self.tables, self.sync, chosen if removes else exp.false())
+        plan = retirement_plan(warehouse, self.tables, self.sync, chosen if removes else statement("1 = 0"))
         self.progress.on_plan(plan)
         stops = guard.standing(_stops(plan, self.sync), self.options.force)
         if stops and not self.only_suppressed:
@@ -196,7 +196,9 @@ class Retirement(Runner):
         return config.mode in REMOVING and not self.destination.takes_whole(config.mode)
 
     def _chosen(self, warehouse: Warehouse) -> exp.Expr:
-        return suppressed(warehouse, self.tables, self.sync.name) if self.only_suppressed else exp.true()
+        return (
+            suppressed(warehouse, self.tables, self.sync.name) if self.only_suppressed else statement("1 = 1")
+        )
 
     def _close(self, warehouse: Warehouse) -> None:
         """Forget what is kept of the sync. Rows of people who could not be removed are not there by now."""
@@ -244,8 +246,8 @@ def _stops(plan: Plan, sync: Sync) -> tuple[guard.Stop, ...]:
 
 
 def suppressed(warehouse: Warehouse, tables: Tables, sync: str) -> exp.Expr:
-    """Whether the person of a state row `s` is suppressed: by the key or any identifier, plain or hashed, or by
-    a field that is named as the suppression is."""
+    """Whether the person of a state row `s` is suppressed: by the key or any identifier, plain or hashed, or
+    by a field that is named as the suppression is."""
     query = statement(
         "select max(s.identifiers), max(s.fields) from :state as s where s.sync = :sync",
         state=tables.state,
@@ -254,26 +256,26 @@ def suppressed(warehouse: Warehouse, tables: Tables, sync: str) -> exp.Expr:
     ((identifiers, fields),) = warehouse.rows(query)
     kinds = statement("select distinct p.identifier_type from :list as p", list=tables.suppressions)
     known = {str(kind).lower() for (kind,) in warehouse.rows(kinds)}
-    held: list[tuple[exp.Expr, str | None]] = [(column("key", of="s"), None)]
-    for name in orjson.loads(identifiers or "{}"):
-        held.append((warehouse.json_text(column("identifiers", of="s"), name), None))
-    for name in orjson.loads(fields or "{}"):
-        if name.lower() in known:
-            held.append((warehouse.json_text(column("fields", of="s"), name), name.lower()))
+
+    def text(of: str, name: str) -> exp.Expr:
+        return warehouse.json_text(column(of, of="s"), name)
+
+    held: list[tuple[exp.Expr, str]] = [(column("key", of="s"), "")]
+    held += [(text("identifiers", name), "") for name in orjson.loads(identifiers or "{}")]
+    named = [name for name in orjson.loads(fields or "{}") if name.lower() in known]
+    held += [(text("fields", name), name.lower()) for name in named]
     plain = alike(column("identifier_value", of="p"))
     hashed = exp.SHA2(this=plain.copy(), length=exp.convert(256))
-    return exp.or_(
-        *(
-            statement(
-                ":value in (select :listed from :list as p where p.identifier_value is not null and :is_kind)",
-                value=alike(value.copy()),
-                listed=listed.copy(),
-                list=tables.suppressions,
-                is_kind=exp.true()
-                if kind is None
-                else statement("lower(p.identifier_type) = :kind", kind=kind),
-            )
-            for value, kind in held
-            for listed in (plain, hashed)
-        )
+    return exp.or_(*(_listed(tables, *each, made) for each in held for made in (plain, hashed)))
+
+
+def _listed(tables: Tables, value: exp.Expr, kind: str, made: exp.Expr) -> exp.Expr:
+    """Whether a value is in the suppression list, as `made` of what is listed; with `kind`, of this kind."""
+    template = ":value in (select :made from :list as p where p.identifier_value is not null"
+    return statement(
+        template + (" and lower(p.identifier_type) = :kind)" if kind else ")"),
+        value=alike(value.copy()),
+        made=made.copy(),
+        list=tables.suppressions,
+        kind=kind,
     )
