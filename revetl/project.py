@@ -224,7 +224,7 @@ class Workspace:
         """The names that a sync may have had before its audience or its destination was renamed."""
         was = self.config.destinations.get(sync.config.to, {}).get("was")
         audiences = [name for name in (sync.audience.name, sync.audience.config.was) if name]
-        destinations = [name for name in (sync.config.to, was) if name]
+        destinations = [name for name in (sync.config.to, was) if isinstance(name, str) and name]
         names = [f"{audience}.{to}" for audience in audiences for to in destinations]
         return tuple(name for name in names if name != sync.name)
 
