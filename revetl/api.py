@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from revetl.ingest.load import Loaded
     from revetl.ingest.load import Progress as LoadProgress
     from revetl.sync.reconcile import Reconciliation
+    from revetl.sync.retire import Unattended
     from revetl.why import Why
 
 SAMPLE = 2
@@ -138,13 +139,22 @@ class Project:
         select: str | None = None,
         exclude: str | None = None,
         state: str | Path | None = None,
+        paused: bool = False,
     ) -> list[Sync]:
         """The syncs of one audience, of a selection in dbt's syntax, or of the whole project when neither is
         given; `to` leaves other destinations out. `state` is the folder of the artifacts that `state:`
-        compares with. Raises UsageError when there is none."""
+        compares with. Those that are not enabled are left out, unless they are asked for (`paused`). Raises
+        UsageError when there is none."""
         workspace = self.workspace
         if name is not None:
-            return workspace.syncs(workspace.audience(name), to)
+            named = workspace.syncs(workspace.audience(name), to)
+            awake = [sync for sync in named if paused or not sync.paused]
+            if not awake:
+                raise UsageError(
+                    f"{named[0].name} is paused: `enabled: false`. Enable it, or take its people out with "
+                    f"`revetl retire audience {name}`."
+                )
+            return awake
         chosen = select_models(
             workspace.manifest,
             workspace.dbt,
@@ -158,6 +168,7 @@ class Project:
             workspace.audience(model.name) for model in workspace.models() if model.unique_id in chosen
         ]
         syncs = [sync for audience in audiences for sync in audience.syncs if to in (None, sync.config.to)]
+        syncs = [sync for sync in syncs if paused or not sync.paused]
         if to is not None and not syncs:
             known = [sync.config.to for audience in audiences for sync in audience.syncs]
             raise UsageError(f"--to {to}: no audience goes there. {nearest(to, set(known))}")
@@ -173,6 +184,81 @@ class Project:
         for sync in others:
             self.workspace.say(f"{sync.name}: skipped: {self.workspace.other_target(sync)}")
         return here
+
+    def unattended(self) -> list[Unattended]:
+        """The syncs that hold people and that no run touches: orphaned (the project has them no more) or
+        paused (not `enabled`)."""
+        from revetl.sync.retire import unattended
+
+        warehouse = self.workspace.warehouse(read_only=True)
+        try:
+            tables = Tables(self.workspace.state_schema, warehouse.database)
+            return unattended(self.workspace, warehouse, tables)
+        finally:
+            warehouse.close()
+
+    def opt_outs(self) -> list[Sync]:
+        """The unattended syncs that hold suppressed people, where the destination is there still."""
+        from revetl.sync.retire import as_sync, retirement_plan, suppressed
+
+        there = self.workspace.config.destinations
+        left = [
+            as_sync(self.workspace, each)
+            for each in self.unattended()
+            if each.removes and each.destination in there and each.mode != "archive"
+        ]
+        if not left:
+            return []
+        warehouse = self.workspace.warehouse(read_only=True)
+        try:
+            tables = Tables(self.workspace.state_schema, warehouse.database)
+            if not warehouse.exists(tables.suppressions):
+                return []
+            return [
+                sync
+                for sync in left
+                if retirement_plan(warehouse, tables, sync, suppressed(warehouse, tables, sync.name)).remove
+            ]
+        finally:
+            warehouse.close()
+
+    def to_retire(
+        self,
+        name: str | None = None,
+        *,
+        sync: str | None = None,
+        everything: bool = False,
+        to: str | None = None,
+        select: str | None = None,
+        exclude: str | None = None,
+        state: str | Path | None = None,
+    ) -> list[Sync]:
+        """What `revetl retire` is asked to: a `sync` by its name, orphaned or not; every orphaned and paused
+        one with `everything`; else the syncs of a selection. Raises UsageError when there is none."""
+        from revetl.sync.retire import as_sync
+
+        if sync is None and not everything:
+            return self.select(name, to=to, select=select, exclude=exclude, state=state, paused=True)
+        found = {each.sync: each for each in self.unattended() if to in (None, each.destination)}
+        if sync is None:
+            return [as_sync(self.workspace, each) for each in found.values()]
+        return [as_sync(self.workspace, found[sync])] if sync in found else [self.sync_named(sync)]
+
+    def retirements(self, syncs: Sequence[Sync]) -> list[Plan]:
+        """What retiring each would do. Changes nothing."""
+        from revetl.sync.retire import REMOVING, retirement_plan
+
+        warehouse = self.workspace.warehouse(read_only=True)
+        try:
+            tables = Tables(self.workspace.state_schema, warehouse.database)
+            return [
+                retirement_plan(
+                    warehouse, tables, sync, statement("1 = 1" if sync.config.mode in REMOVING else "1 = 0")
+                )
+                for sync in syncs
+            ]
+        finally:
+            warehouse.close()
 
     def sync_named(self, name: str) -> Sync:
         """The sync `audience.destination`. Raises UsageError with the nearest name there is."""
@@ -243,6 +329,7 @@ class Project:
         threads: int = 1,
         progress: Progress | None = None,
         on_end: Callable[[Sync, Run | RevetlError], None] = lambda *_: None,
+        kind: type[runner.Runner] | None = None,
     ) -> list[Run | RevetlError]:
         """Run syncs, up to `threads` at once, one failing not keeping the others from running; gives what
         became of each, in order, and tells `on_end` as it happens. A signal stops what is under way in order
@@ -256,7 +343,7 @@ class Project:
             outcome: Run | RevetlError
             try:
                 outcome = runner.run_sync(
-                    self.workspace, sync, options, progress or Progress(), stopper, alerts
+                    self.workspace, sync, options, progress or Progress(), stopper, alerts, kind
                 )
             except RevetlError as error:
                 outcome = error
@@ -297,11 +384,26 @@ class Project:
         return state_identities(self.workspace, syncs)
 
     def status(self) -> list[dict[str, Any]]:
-        """The last run of every sync, what its destination holds, and what it rejected; `stops` are why the
-        next run would not be on the state of this warehouse, target and destination."""
+        """The last run of every sync, what its destination holds, what it rejected, and whether it is
+        `orphaned` or `paused`; `stops` are why the next run would not be on the state of this warehouse,
+        target and destination."""
         from revetl.sync.adopting import state_identities
 
-        rows = self._query(
+        try:
+            why = {each.sync: each.why for each in self.unattended()}
+        except UsageError:
+            # What is written wrongly is for `validate` to say.
+            why = {}
+        rows = [{**row, "unattended": why.get(row["sync"])} for row in self._last_runs()]
+        stops: dict[str, list[str]] = {}
+        if rows:
+            syncs = [sync for audience in self.workspace.audiences() for sync in audience.syncs]
+            found = state_identities(self.workspace, syncs, skips_wrong=True)
+            stops = {each["sync"]: each["stops"] for each in found}
+        return [{**row, "stops": stops.get(row["sync"], [])} for row in rows]
+
+    def _last_runs(self) -> list[dict[str, Any]]:
+        return self._query(
             """
             with numbered as (
                 select *, row_number() over (partition by sync order by started_at desc, run_id desc) as place
@@ -321,12 +423,6 @@ class Project:
             order by n.sync
             """
         )
-        stops: dict[str, list[str]] = {}
-        if rows:
-            syncs = [sync for audience in self.workspace.audiences() for sync in audience.syncs]
-            found = state_identities(self.workspace, syncs, skips_wrong=True)
-            stops = {each["sync"]: each["stops"] for each in found}
-        return [{**row, "stops": stops.get(row["sync"], [])} for row in rows]
 
     def history(
         self, name: str | None = None, *, to: str | None = None, limit: int = 20

@@ -65,6 +65,7 @@ class SyncConfig(Checked):
     """
 
     to: str
+    enabled: bool = True
     mode: Mode = "mirror"
     fields: Mapping[str, str] | None = None
     identifiers: Mapping[str, str] = {}
@@ -163,9 +164,12 @@ BUCKETS = 10_000
 
 class AudienceConfig(Checked):
     """`config.meta.revetl` of a model: the column that names a person, and where the audience goes. `split`
-    gives variants their shares of it, of whatever sum; `max_age` is of syncs that have none of their own."""
+    gives variants their shares of it, of whatever sum; `max_age` is of syncs that have none of their own.
+    Syncs of what is not `enabled` are paused; `was` is the model's name before it was renamed."""
 
     key: str
+    enabled: bool = True
+    was: str | None = None
     sync: tuple[SyncConfig, ...] = ()
     split: Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=10)] | None = (
         None

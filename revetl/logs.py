@@ -27,6 +27,7 @@ Event = Literal[
     "guard_stopped",
     "batch",
     "checkpoint",
+    "carried_over",
     "retry",
     "waiting",
     "circuit_open",

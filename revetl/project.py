@@ -27,15 +27,22 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Sync:
-    """One audience to one destination. `name` is `audience.destination`."""
+    """One audience to one destination. `name` is `audience.destination`, unless it is `called` by a former
+    name."""
 
     audience: AudienceModel
     config: SyncConfig
     place: str
+    called: str | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.audience.name}.{self.config.to}"
+        return self.called or f"{self.audience.name}.{self.config.to}"
+
+    @property
+    def paused(self) -> bool:
+        """Whether it, or its audience, is not enabled."""
+        return not (self.config.enabled and self.audience.config.enabled)
 
 
 @dataclass(frozen=True)
@@ -241,7 +248,16 @@ class Workspace:
                 f"{sync.place}.to: revetl.yml has no destination '{sync.config.to}'. "
                 f"{nearest(sync.config.to, self.config.destinations)}"
             )
-        return self.config.destinations[sync.config.to]
+        config = self.config.destinations[sync.config.to]
+        return {name: value for name, value in config.items() if name != "was"}
+
+    def former_names(self, sync: Sync) -> tuple[str, ...]:
+        """The names that a sync may have had before its audience or its destination was renamed."""
+        was = self.config.destinations.get(sync.config.to, {}).get("was")
+        audiences = [name for name in (sync.audience.name, sync.audience.config.was) if name]
+        destinations = [name for name in (sync.config.to, was) if isinstance(name, str) and name]
+        names = [f"{audience}.{to}" for audience in audiences for to in destinations]
+        return tuple(name for name in names if name != sync.name)
 
     def built(self, audience: AudienceModel, warehouse: Warehouse) -> exp.Table:
         """The relation of an audience. Raises WarehouseError when dbt has not built it."""

@@ -166,7 +166,7 @@ class _Checker:
                 place = f"revetl.yml: destinations.{name}"
                 found = self._errors.of(destination_class, config.get("type"), place)
                 if found is not None:
-                    self._make(config, found, place, "", secrets=False)
+                    self._make(without_was(config), found, place, "", secrets=False)
 
     def check_targets(self) -> None:
         """The targets that destinations are bound to: outputs of the profile."""
@@ -194,7 +194,7 @@ class _Checker:
                 found = workspace.destination_class(sync)
             except UsageError:
                 return None
-        config = workspace.config.destinations[sync.config.to]
+        config = without_was(workspace.config.destinations[sync.config.to])
         place = f"revetl.yml: destinations.{sync.config.to}"
         way_out = f", or use --to to leave {sync.config.to} out"
         made, is_right = self._make(config, found, place, way_out, secrets=self._secrets)
@@ -350,6 +350,11 @@ def _pieces(key: str, config: SyncConfig, required: Iterable[str]) -> Iterator[S
         yield only(**named, archive={name: value})
     yield only(timestamp=config.timestamp)
     yield config
+
+
+def without_was(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A destination's configuration without its former name, which is the state's business."""
+    return {name: value for name, value in config.items() if name != "was"}
 
 
 def _columns_in(text: str) -> set[str]:

@@ -24,6 +24,7 @@ _COMMANDS = {
     "plan": "sync",
     "sync": "sync",
     "retry": "sync",
+    "retire": "retire",
     "reconcile": "reconcile",
     "state": "state",
     "status": "history",

@@ -24,6 +24,7 @@ def status_command(output: str, quiet: bool, no_color: bool, **options: Any) -> 
         columns = (
             "sync",
             "status",
+            "unattended",
             "finished_at",
             "held",
             "added",

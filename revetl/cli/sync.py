@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from revetl.project import Sync
     from revetl.sync.plan import Plan
     from revetl.sync.record import Run
-    from revetl.sync.run import SyncOptions
+    from revetl.sync.run import Runner, SyncOptions
 
 _SEVERITY = (0, 1, 3, 6, 4, 2, 5, 70, 130, 143)
 """Exit codes from mild to grave: with several syncs, the gravest is the command's."""
@@ -99,6 +100,7 @@ def plan_command(
             "--out keeps a plan to run, and --compare-target compares with another's state."
         )
     project = open_project(shown, **options)
+    _show_unattended(shown, project)
     plans = project.plan(**chosen, full_refresh=full_refresh, sample=sample, compare_target=compare_target)
     _show_plans(shown, plans, compare_target)
     if out is not None:
@@ -156,7 +158,16 @@ def sync_command(
 
     asked = SyncOptions(full_refresh=full_refresh, force=force)
     syncs = project.runnable(project.select(**chosen), named=chosen["name"] is not None)
-    return _run(out, project, [(sync, asked) for sync in syncs], threads)
+    code = _run(out, project, [(sync, asked) for sync in syncs], threads)
+    if not everything or to is not None:
+        return code
+    # Whoever opts out is taken out of what no run touches, too.
+    from revetl.sync.retire import OptOuts
+
+    _show_unattended(out, project)
+    work = [(sync, SyncOptions()) for sync in project.runnable(project.opt_outs(), named=False)]
+    left = _run(out, project, work, threads, kind=OptOuts, is_more=True)
+    return max(code, left, key=_SEVERITY.index)
 
 
 @click.command("retry")
@@ -194,7 +205,22 @@ def _planned(project: Project, path: Path, force: tuple[str, ...]) -> list[tuple
     ]
 
 
-def _run(out: Output, project: Project, work: Sequence[tuple[Sync, SyncOptions]], threads: int) -> int:
+def _show_unattended(out: Output, project: Project) -> None:
+    """Say which syncs hold people and are touched by no run."""
+    # What is wrong with the project or the warehouse is the command's own to say.
+    with suppress(RevetlError):
+        for each in project.unattended():
+            out.say(f"Warning: {each}")
+
+
+def _run(
+    out: Output,
+    project: Project,
+    work: Sequence[tuple[Sync, SyncOptions]],
+    threads: int,
+    kind: type[Runner] | None = None,
+    is_more: bool = False,
+) -> int:
     """Run syncs, one failing not keeping the others from running; gives the gravest exit code."""
     runs: list[Run] = []
     codes = [0]
@@ -211,8 +237,8 @@ def _run(out: Output, project: Project, work: Sequence[tuple[Sync, SyncOptions]]
             _show_run(out, outcome)
 
     with _Bar(out) as progress:
-        project.run_all(work, threads=threads, progress=progress, on_end=ended)
-    if out.json:
+        project.run_all(work, threads=threads, progress=progress, on_end=ended, kind=kind)
+    if out.json and not is_more:
         out.print_json([{**asdict(run), "unsent": run.unsent, "seconds": run.seconds} for run in runs])
     return max(codes, key=_SEVERITY.index)
 

@@ -34,6 +34,8 @@ def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool,
         root = read_project(given).root
         errors += compiled_errors(root)
         errors += pii_errors(root, read_revetl_yml(root).destinations, secrets=not no_secrets)
+    if not out.json:
+        _say_unattended(out, given)
     if out.json:
         out.print_json(errors)
     else:
@@ -42,3 +44,20 @@ def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool,
         if len(errors) != 1:
             out.say(f"{len(errors)} errors." if errors else "The configuration is right.")
     return 2 if errors else 0
+
+
+def _say_unattended(out: Output, options: Any) -> None:
+    """Say which syncs hold people and are touched by no run, where the warehouse can be asked at once."""
+    from revetl.errors import RevetlError
+    from revetl.project import Workspace
+    from revetl.sync.retire import unattended
+    from revetl.sync.tables import Tables
+
+    with suppress(RevetlError):
+        workspace = Workspace(options, lock_timeout=0)
+        warehouse = workspace.warehouse(read_only=True)
+        try:
+            for each in unattended(workspace, warehouse, Tables(workspace.state_schema, warehouse.database)):
+                out.say(f"Warning: {each}")
+        finally:
+            warehouse.close()

@@ -23,6 +23,7 @@ from revetl.destinations.flows import AudienceMissing
 from revetl.errors import DiskError, GuardStopped, RevetlError, WarehouseError
 from revetl.project import Sync, Workspace
 from revetl.sync import guard, intents, lock
+from revetl.sync.carry_over import carry_over, former_name
 from revetl.sync.deliver import Delivery
 from revetl.sync.disk import on_disk
 from revetl.sync.facts import Build, Facts
@@ -122,14 +123,17 @@ def plan_sync(
         database = workspace.attached(warehouse, compare_target)
         tables = Tables(workspace.state_schema, database)
         refresh = options.full_refresh
-        diff = make_diff(workspace, sync, destination, warehouse, tables, full_refresh=refresh)
+        # A plan changes nothing: what a run would carry over is read by the name it has.
+        named = replace(sync, called=former_name(warehouse, tables, workspace, sync))
+        diff = make_diff(workspace, named, destination, warehouse, tables, full_refresh=refresh)
         if isinstance(diff, Plan):
-            return diff
+            return replace(diff, sync=sync.name)
         summary = previewed(diff, full_refresh=refresh, retry=options.retry)
-        plan = judged(workspace, sync, diff, summary, full_refresh=refresh)
-        if is_due(destination, sync, diff, plan):
+        plan = judged(workspace, named, diff, summary, full_refresh=refresh)
+        if is_due(destination, named, diff, plan):
             summary = previewed(diff, full_refresh=True, retry=options.retry)
-            plan = made_whole(plan, judged(workspace, sync, diff, summary))
+            plan = made_whole(plan, judged(workspace, named, diff, summary))
+        plan = replace(plan, sync=sync.name)
         if compare_target is not None:
             # It is another's state that is asked about.
             stops = tuple(stop for stop in plan.stops if stop.guard not in ("identity", "restored"))
@@ -153,17 +157,20 @@ def run_sync(
     progress: Progress,
     stopper: Stopper | None = None,
     alerts: Alerts | None = None,
+    kind: type[Runner] | None = None,
 ) -> Run:
-    """Run a sync. A guard's stop, a refusal and an interruption are recorded and come back as a Run with
-    the exit code; what happens before there is a run to record (Locked, UsageError, WarehouseError) is
-    raised. What became of it is told to logs, telemetry and `alerts`."""
+    """Run a sync, or another `kind` of run. A guard's stop, a refusal and an interruption are recorded and
+    come back as a Run with the exit code; what happens before there is a run to record (Locked, UsageError,
+    WarehouseError) is raised. What became of it is told to logs, telemetry and `alerts`."""
     guard.check_forced(options.force)
     workspace.check_target(sync)
     destination = workspace.destination(sync)
     logs.hide(*destination.secrets())
     shaping = shaping_in(workspace.root, sync, destination)
     stopper = stopper or Stopper()
-    runner = Runner(workspace, sync, options, progress, destination, shaping, stopper=stopper, alerts=alerts)
+    runner = (kind or Runner)(
+        workspace, sync, options, progress, destination, shaping, stopper=stopper, alerts=alerts
+    )
     about = {"sync": sync.name, "run_id": runner.run_id}
     logs.event("run_started", **about, mode=sync.config.mode)
     with telemetry.span("revetl.sync", {f"revetl.{name}": value for name, value in about.items()}) as span:
@@ -203,6 +210,7 @@ class Runner:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
         with self._writing() as warehouse:
             self.tables.create(warehouse, self.workspace.say)
+            carry_over(warehouse, self.tables, self.workspace, self.sync, self.run_id)
             identity = identity_of(self.workspace, self.sync, self.destination)
             check_warehouse(warehouse, self.tables, self.sync.name, identity)
             lease = lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
@@ -388,18 +396,11 @@ class Runner:
         with warehouse.transaction():
             intents.intend(warehouse, self.tables, diff, self.run_id)
             write_run(warehouse, self.tables, self._run("running", plan, build))
-        folder = runs_folder(self.workspace, self.sync) / self.run_id
-        try:
-            with on_disk(folder):
-                spool = self._write_spool(warehouse, folder)
-                # It is there before the note that makes the run one to be recovered: without it, it would be
-                # lost.
-                Journal(folder).close()
-                meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": diff.hash_by}
-                meta["presence"] = diff.presence.written
-                (folder / "run.json").write_bytes(orjson.dumps(meta))
-        except DiskError as error:
-            return self._not_spooled(warehouse, plan, build, folder, error)
+        spool = self._write_run_folder(
+            warehouse, plan, build, hash_by=diff.hash_by, presence=diff.presence.written
+        )
+        if isinstance(spool, Run):
+            return spool
         names = tuple(item.name for item in diff.mapping.identifiers)
         return Spooled(
             plan,
@@ -423,6 +424,24 @@ class Runner:
         if isinstance(self.destination, HasAudiences):
             return not facts.present.get(MEMBER, 0)
         return not facts.present
+
+    def _write_run_folder(
+        self, warehouse: Warehouse, plan: Plan, build: Build, *, hash_by: str, presence: str
+    ) -> Spool | Run:
+        """The spool of what is intended, and what a recovery reads; the ended Run where the disk fails."""
+        folder = runs_folder(self.workspace, self.sync) / self.run_id
+        try:
+            with on_disk(folder):
+                spool = self._write_spool(warehouse, folder)
+                # It is there before the note that makes the run one to be recovered: without it, it would be
+                # lost.
+                Journal(folder).close()
+                meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": hash_by}
+                meta["presence"] = presence
+                (folder / "run.json").write_bytes(orjson.dumps(meta))
+        except DiskError as error:
+            return self._not_spooled(warehouse, plan, build, folder, error)
+        return spool
 
     def _not_spooled(
         self, warehouse: Warehouse, plan: Plan, build: Build, folder: Path, error: DiskError

@@ -1,0 +1,59 @@
+"""The state of a sync whose audience or destination was renamed (`was:`), under its new name."""
+
+from __future__ import annotations
+
+from revetl import logs
+from revetl.project import Sync, Workspace
+from revetl.sql import statement
+from revetl.sync import lock
+from revetl.sync.tables import Tables
+from revetl.warehouse import Warehouse
+
+_RENAMED = (
+    *("sync_intents", "sync_rejections", "sync_changes", "audience_holdouts", "sync_identities", "sync_runs"),
+    "sync_state",
+)
+"""What names a sync. The state comes last: while it has the old name, the rest is renamed again."""
+
+
+def carry_over(
+    warehouse: Warehouse, tables: Tables, workspace: Workspace, sync: Sync, run_id: str
+) -> str | None:
+    """Rename what the tables and this machine have of a former name of a sync, once: nothing happens where
+    the sync has a state already, or the former one has none. Gives the former name. Raises Locked while a run
+    has the former sync."""
+    former = former_name(warehouse, tables, workspace, sync)
+    if former is not None:
+        lease = lock.acquire(warehouse, tables, former, run_id)
+        try:
+            with warehouse.transaction():
+                for name in _RENAMED:
+                    warehouse.run(
+                        statement(
+                            "update :table set sync = :sync where sync = :former",
+                            table=tables.named(name),
+                            sync=sync.name,
+                            former=former,
+                        )
+                    )
+            runs = workspace.root / ".revetl" / "runs" / workspace.target.name
+            if (runs / former).is_dir() and not (runs / sync.name).exists():
+                (runs / former).rename(runs / sync.name)
+        finally:
+            lock.release(warehouse, tables, lease)
+        logs.event("carried_over", sync=sync.name, former=former)
+        workspace.say(f"{sync.name}: its state was kept as '{former}', and is carried over.")
+    return former
+
+
+def former_name(warehouse: Warehouse, tables: Tables, workspace: Workspace, sync: Sync) -> str | None:
+    """The former name that the state has a sync by, where it has nothing by the one it has now."""
+    names = workspace.former_names(sync)
+    if not names or not warehouse.exists(tables.state) or _holds(warehouse, tables, sync.name):
+        return None
+    return next((name for name in names if _holds(warehouse, tables, name)), None)
+
+
+def _holds(warehouse: Warehouse, tables: Tables, sync: str) -> bool:
+    query = statement("select 1 from :state as s where s.sync = :sync limit 1", state=tables.state, sync=sync)
+    return bool(warehouse.rows(query))

@@ -1,0 +1,232 @@
+"""Syncs that were renamed, removed or paused: they are listed, opt-outs reach them, they can be retired."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from revetl.errors import UsageError
+from revetl.sync.retire import Retirement
+from revetl.sync.run import SyncOptions
+from tests.conftest import Cli, SandboxClient
+from tests.runner.test_lost import lose_all
+from tests.runner.test_sync import META, people, synced
+from tests.support.project import ProjectFolder
+
+THREE = people(("u1", "a@x.co"), ("u2", "b@x.co"), ("u3", "c@x.co"), columns="user_id, email")
+SUPPRESS = "insert into revetl.revetl.suppressions values (?, ?, 'opt-out', timestamp '2026-01-01')"
+
+
+def meta(**options: Any) -> dict[str, Any]:
+    enabled = options.pop("enabled", True)
+    return {"key": "user_id", "enabled": enabled, "sync": [{"to": "crm", **options}]}
+
+
+def forget(project: ProjectFolder, name: str = "vips") -> None:
+    """Remove the model."""
+    project._nodes.pop(f"model.shop.{name}")
+    project.write_manifest()
+
+
+def orphan(project: ProjectFolder, **options: Any) -> None:
+    project.audience("vips", THREE, meta(**options))
+    project.audience("others", people(("o1", 1)), META.copy())
+    synced(project)
+    synced(project, "others")
+    forget(project)
+
+
+def pause(project: ProjectFolder, **options: Any) -> None:
+    project.audience("vips", THREE, meta(**options))
+    project.audience("others", people(("o1", 1)), META.copy())
+    synced(project)
+    synced(project, "others")
+    project.declare("vips", meta(enabled=False, **options))
+
+
+@pytest.mark.parametrize(("leave", "why"), [(orphan, "orphaned"), (pause, "paused")])
+def test_what_no_run_touches_is_listed_and_opt_outs_are_removed_from_it(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli, leave: Any, why: str
+) -> None:
+    leave(project)
+    said = f"Warning: vips.crm is {why}"
+    assert (
+        f"| {why}" in cli(project, "status").stdout.replace("\u2502", "|")
+        or why in cli(project, "status").stdout
+    )
+    for command in (["plan", "--all"], ["validate", "--no-secrets"]):
+        assert f"{said} (" in cli(project, *command).stderr
+        assert "and holds 3. `revetl retire vips.crm` removes them." in cli(project, *command).stderr
+    project.sql(SUPPRESS, "email", " B@x.co")
+    project.sql(SUPPRESS, "user_id", "u3")
+    done = cli(project, "sync", "--all")
+    assert done.returncode == 0, done.stderr
+    assert set(sandbox.members("crm", "vips")) == {"u1"}
+    assert set(sandbox.members("crm", "others")) == {"o1"}
+    # Once is enough.
+    assert "vips.crm: success" not in cli(project, "sync", "--all").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leave", [orphan, pause])
+def test_an_opt_out_by_a_hashed_identifier_reaches_what_no_run_touches(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli, leave: Any
+) -> None:
+    leave(project)
+    sent = {"id": hashlib.sha256(b"b@x.co").hexdigest()}
+    project.sql(
+        "update revetl.revetl.sync_state set fields = '{}', identifiers = ? where key = 'u2'",
+        json.dumps(sent),
+    )
+    project.sql(SUPPRESS, "email", "b@x.co")
+    assert cli(project, "sync", "--all").returncode == 0
+    assert project.sql("select key from revetl.revetl.sync_state where sync = 'vips.crm' order by 1") == [
+        ("u1",),
+        ("u3",),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("leave", "arguments"),
+    [
+        (orphan, ["vips.crm"]),
+        (orphan, ["--all"]),
+        (pause, ["audience", "vips"]),
+    ],
+)
+def test_a_retired_sync_holds_nobody_and_is_closed(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli, leave: Any, arguments: list[str]
+) -> None:
+    leave(project)
+    shown = cli(project, "retire", *arguments, "--dry-run")
+    assert (shown.returncode, "3 held" in shown.stdout) == (0, True), shown.stdout
+    assert len(sandbox.members("crm", "vips")) == 3
+    done = cli(project, "retire", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert sandbox.members("crm", "vips") == {}
+    assert set(sandbox.members("crm", "others")) == {"o1"}
+    assert project.sql("select distinct sync from revetl.revetl.sync_state") == [("others.crm",)]
+    assert "vips.crm is" not in cli(project, "plan", "--all").stderr
+    if leave is pause:
+        project.declare("vips", meta())
+        assert synced(project).delivered["add"] == 3
+
+
+def test_a_sync_whose_mode_removes_nobody_is_closed_and_that_is_said(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    orphan(project, mode="upsert")
+    done = cli(project, "retire", "vips.crm")
+    assert done.returncode == 0, done.stderr
+    assert "vips.crm: closed. 3 people stay at crm: in mode upsert nobody is removed." in done.stderr
+    assert len(sandbox.requests("crm")) == 2
+    assert "vips.crm is" not in cli(project, "plan", "--all").stderr
+
+
+def test_who_could_not_be_removed_keeps_a_sync_open(project: ProjectFolder, sandbox: SandboxClient) -> None:
+    orphan(project)
+    sandbox.misbehave({"kind": "reject", "pattern": "u2"})
+    opened = project.open()
+    (sync,) = opened.to_retire(sync="vips.crm")
+    (run,) = opened.run_all([(sync, SyncOptions())], kind=Retirement)
+    assert run.exit_code == 1
+    assert [(each.sync, each.held) for each in opened.unattended()] == [("vips.crm", 1)]
+    sandbox.behave()
+    (again,) = opened.run_all([(sync, SyncOptions())], kind=Retirement)
+    assert again.exit_code == 0
+    assert opened.unattended() == []
+
+
+def test_a_limit_of_removes_stands_unless_it_is_forced(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    pause(project, max_removes=2)
+    assert cli(project, "retire", "audience", "vips").returncode == 3
+    assert len(sandbox.members("crm", "vips")) == 3
+    assert cli(project, "retire", "audience", "vips", "--force", "max_removes").returncode == 0
+    assert sandbox.members("crm", "vips") == {}
+
+
+def test_a_destination_that_is_gone_has_to_come_back_first(project: ProjectFolder) -> None:
+    orphan(project)
+    project.destinations({"other": {"type": "webhook", "url": "http://127.0.0.1:1/"}})
+    with pytest.raises(UsageError, match=r"no destination 'crm' any more, and 3 people are there\."):
+        project.open().to_retire(sync="vips.crm")
+
+
+@pytest.mark.slow
+def test_a_killed_retirement_goes_on(project: ProjectFolder, sandbox: SandboxClient, cli: Cli) -> None:
+    import subprocess
+    import sys
+
+    orphan(project)
+    project.destinations(
+        {"crm": {"type": "webhook", "url": f"{sandbox.url}/crm", "batch_size": 1, "max_in_flight": 1}}
+    )
+    sandbox.misbehave({"kind": "slow", "seconds": 0.5})
+    before = len(sandbox.requests("crm"))
+    process = subprocess.Popen([sys.executable, "-m", "revetl", "retire", "vips.crm"], cwd=project.root)
+    deadline = time.monotonic() + 30
+    while len(sandbox.requests("crm")) == before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    sandbox.behave()
+    lose_all(project.root / ".revetl" / "runs")
+    time.sleep(0.8)
+    done = cli(project, "retire", "vips.crm")
+    assert done.returncode == 0, done.stderr
+    assert sandbox.members("crm", "vips") == {}
+    assert project.open().unattended() == []
+
+
+def test_a_paused_sync_is_not_run(project: ProjectFolder, sandbox: SandboxClient, cli: Cli) -> None:
+    pause(project)
+    project.audience("vips", people(("u9", "z@x.co"), columns="user_id, email"))
+    assert cli(project, "sync", "--all").returncode == 0
+    assert "u9" not in sandbox.members("crm", "vips")
+    named = cli(project, "sync", "audience", "vips")
+    assert (named.returncode, "vips.crm is paused: `enabled: false`" in named.stderr) == (2, True)
+
+
+RENAMED = {
+    "the audience": ("stars", {"was": "vips"}, "crm", {}),
+    "the destination": ("vips", {}, "tool", {"was": "crm"}),
+    "both": ("stars", {"was": "vips"}, "tool", {"was": "crm"}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+@pytest.mark.parametrize(("name", "more", "to", "destination"), RENAMED.values(), ids=RENAMED.keys())
+def test_the_state_goes_along_with_a_new_name(
+    tmp_path: Any,
+    sandbox: SandboxClient,
+    engine: str,
+    name: str,
+    more: dict[str, Any],
+    to: str,
+    destination: dict[str, Any],
+) -> None:
+    webhook = {"type": "webhook", "url": f"{sandbox.url}/crm"}
+    project = ProjectFolder(tmp_path / "shop", {"crm": webhook}, engine)
+    project.audience("vips", people(("u1", 1), ("u2", 2)), META.copy())
+    synced(project)
+    forget(project)
+    project.destinations({to: {**webhook, **destination}})
+    renamed = {"key": "user_id", **more, "sync": [{"to": to, "fields": {"score": "score"}}]}
+    project.audience(name, people(("u2", 2), ("u3", 3)), renamed)
+    opened = project.open()
+    assert opened.unattended() == []
+    (plan,) = opened.plan(name)
+    assert (plan.sync, plan.add, plan.update, plan.remove) == (f"{name}.{to}", 1, 0, 1)
+    (run,) = opened.sync(name)
+    assert run.delivered == {"add": 1, "update": 0, "remove": 1}
+    assert sum(opened.sync(name)[0].planned.values()) == 0
+    assert [row["sync"] for row in opened.status()] == [f"{name}.{to}"]
+    assert {row["sync"] for row in opened.history()} == {f"{name}.{to}"}
