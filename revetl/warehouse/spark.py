@@ -85,6 +85,9 @@ def first_sentence(error: Exception) -> str:
     return re.sub(r"^\([\w.]+\)\s*", "", line).removesuffix(" SQLSTATE:").strip()
 
 
+_ISO = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'"
+
+
 class Spark(Engine):
     """`revetl.warehouse.Warehouse` on a Spark session."""
 
@@ -314,7 +317,7 @@ class Spark(Engine):
     def json_value(self, value: exp.Expr, kind: str) -> exp.Expr:
         kind = kind.lower()
         if kind.startswith("timestamp"):
-            value = call("date_format", value, "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'")
+            value = call("date_format", value, _ISO)
         elif kind in {"double", "float"}:
             return _json_float(value)
         elif (found := _DECIMAL.match(kind)) and int(found[1]) > _EXACT_DIGITS:
@@ -322,7 +325,7 @@ class Spark(Engine):
             exact = exp.EQ(this=back, expression=value.copy())
             text = _json(exp.cast(value.copy(), "text"))
             return exp.Case(ifs=[exp.If(this=exact, true=_json(value))], default=text)
-        return _json(value)
+        return _json(value, nested="timestamp" in kind)
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
         return call("try_element_at", call("from_json", document, "map<string,string>"), name)
@@ -337,10 +340,14 @@ class Spark(Engine):
             self.connection.stop()
 
 
-def _json(value: exp.Expr) -> exp.Expr:
-    """A value as JSON text: what is between the brackets of an array of it."""
-    listed = call("to_json", call("array", value))
+def _json(value: exp.Expr, *, nested: bool = False) -> exp.Expr:
+    """A value as JSON text: what is between the brackets of an array of it; `nested` times as ISO 8601."""
+    listed = call("to_json", call("array", value), *([_options()] if nested else []))
     return call("substr", listed, 2, exp.Sub(this=call("length", listed.copy()), expression=exp.convert(2)))
+
+
+def _options() -> exp.Expr:
+    return call("map", "timestampFormat", _ISO, "timestampNTZFormat", _ISO)
 
 
 def _json_float(value: exp.Expr) -> exp.Expr:
