@@ -20,7 +20,8 @@ from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
 _OPEN = """
-select i.*, :outcome as outcome, cast(null as varchar) as reason, 0 as unsure
+select i.*, :outcome as outcome, cast(null as varchar) as reason, 0 as unsure,
+    cast(null as varchar) as kept_reason
 from :intents as i
 where i.sync = :sync and i.run_id = :run_id and i.operation = :operation and not exists (
     select 1 from :changes as c
