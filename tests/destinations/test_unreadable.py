@@ -76,6 +76,12 @@ MORE: dict[str, dict[str, Any]] = {
     "marketo": {"activity_types": {"Order Completed": {"id": 100, "primary": "email"}}},
     "hubspot": {"event_names": {"Order Completed": "pe1_order_completed"}},
 }
+SHORT = {
+    ("google_ads.data_manager", "mirror"),
+    ("salesforce.bulk", "mirror"),
+    ("braze.subscription_group", "mirror"),
+}
+"""Of second ways to configure a destination, those whose calls are others."""
 NOT_ASKED = {
     ("segment.rudderstack", "delete"),
     ("webhook.one_by_one", "events"),
@@ -89,7 +95,8 @@ def _stories() -> Iterator[Any]:
         modes = destination_class(name.partition(".")[0], name).modes()
         for mode in modes:
             if mode not in ("archive", "audience_events") and (name, mode) not in NOT_ASKED:
-                yield pytest.param(name, mode, id=f"{name}: {mode}")
+                marks = [] if (name, mode) in SHORT or "." not in name else [pytest.mark.long]
+                yield pytest.param(name, mode, id=f"{name}: {mode}", marks=marks)
 
 
 def _unreadable(answer: httpx.Response) -> dict[str, tuple[bytes, str, str | None]]:

@@ -31,22 +31,25 @@ def refuse(
     return synced(project)
 
 
+LONG = pytest.mark.long
+WHOLE: dict[str, Any] = {"status": 400}
+
+
 @pytest.mark.parametrize(
-    ("count", "config"),
+    ("count", "rule", "config"),
     [
-        (300, {}),
-        (300, {"batch_size": 100}),
-        (60, {"batch_size": 10, "max_in_flight": 2}),
-        (25, {"batch_size": 5}),
+        pytest.param(300, WHOLE, {}, id="whole: one batch"),
+        pytest.param(300, WHOLE, {"batch_size": 100}, id="whole: three batches", marks=LONG),
+        pytest.param(60, WHOLE, {"batch_size": 10, "max_in_flight": 2}, id="whole: six batches", marks=LONG),
+        pytest.param(25, WHOLE, {"batch_size": 5}, id="whole: five small batches"),
+        pytest.param(300, {}, {"batch_size": 100}, id="one by one: three batches", marks=LONG),
+        pytest.param(60, {}, {"batch_size": 10, "max_in_flight": 2}, id="one by one: six", marks=LONG),
+        pytest.param(25, {}, {"batch_size": 5}, id="one by one: five small batches"),
     ],
-    ids=["one batch", "three batches", "six batches", "five small batches"],
 )
-@pytest.mark.parametrize("rule", [{"status": 400}, {}], ids=["whole", "one by one"])
 def test_a_refusal_of_all_stops_the_run_and_rejects_nobody(
-    project: ProjectFolder, sandbox: SandboxClient, count: int, config: dict[str, Any], rule: dict[str, Any]
+    project: ProjectFolder, sandbox: SandboxClient, count: int, rule: dict[str, Any], config: dict[str, Any]
 ) -> None:
-    if not rule and not config:
-        pytest.skip("one batch whose records are refused one by one is not a refusal of all")
     run = refuse(project, sandbox, persons(count, 0), rule, **config)
     assert (run.status, run.exit_code, run.unsent) == ("refused", 4, count)
     assert run.error is not None
@@ -63,34 +66,41 @@ def test_a_refusal_of_all_stops_the_run_and_rejects_nobody(
 @pytest.mark.parametrize(
     ("rule", "rows", "config"),
     [
-        ({"status": 400}, persons(2, 0), {"batch_size": 1}),
-        ({"status": 400}, persons(2, 28), {"batch_size": 10}),
-        ({"status": 400}, persons(2, 28), {"batch_size": 1, "max_in_flight": 1}),
-        ({"status": 400}, persons(2, 28), {"batch_size": 30}),
-        ({"status": 400}, persons(19, 0), {"batch_size": 10}),
-        ({"status": 400}, persons(22, 200), {"batch_size": 300}),
-        ({}, persons(2, 0), {"batch_size": 1}),
-        ({}, persons(19, 0), {"batch_size": 10}),
-        ({}, persons(25, 0), {"batch_size": 100}),
-        ({}, persons(20, 1), {"batch_size": 7, "max_in_flight": 1}),
-        ({}, persons(20, 1), {"batch_size": 7}),
-        ({}, persons(20, 1), {"batch_size": 100}),
-        ({}, persons(25, 10), {"batch_size": 5, "max_in_flight": 1}),
-    ],
-    ids=[
-        "whole: two, and nobody else",
-        "whole: two of thirty in three batches",
-        "whole: two of thirty, one by one",
-        "whole: two of thirty in one batch",
-        "whole: nineteen, and nobody else",
-        "whole: twenty-two, and two hundred who are taken",
-        "two, and nobody else",
-        "nineteen, and nobody else",
-        "twenty-five in one batch",
-        "twenty and one, one batch after the other",
-        "twenty and one, batches at once",
-        "twenty and one in one batch",
-        "twenty-five and ten",
+        pytest.param(WHOLE, persons(2, 0), {"batch_size": 1}, id="whole: two, and nobody else", marks=LONG),
+        pytest.param(WHOLE, persons(2, 28), {"batch_size": 10}, id="whole: two of thirty in three batches"),
+        pytest.param(
+            WHOLE,
+            persons(2, 28),
+            {"batch_size": 1, "max_in_flight": 1},
+            id="whole: two of thirty, one by one",
+            marks=LONG,
+        ),
+        pytest.param(
+            WHOLE, persons(2, 28), {"batch_size": 30}, id="whole: two of thirty in one batch", marks=LONG
+        ),
+        pytest.param(WHOLE, persons(19, 0), {"batch_size": 10}, id="whole: nineteen, and nobody else"),
+        pytest.param(
+            WHOLE,
+            persons(22, 200),
+            {"batch_size": 300},
+            id="whole: twenty-two, and two hundred who are taken",
+            marks=LONG,
+        ),
+        pytest.param({}, persons(2, 0), {"batch_size": 1}, id="two, and nobody else"),
+        pytest.param({}, persons(19, 0), {"batch_size": 10}, id="nineteen, and nobody else", marks=LONG),
+        pytest.param({}, persons(25, 0), {"batch_size": 100}, id="twenty-five in one batch", marks=LONG),
+        pytest.param(
+            {},
+            persons(20, 1),
+            {"batch_size": 7, "max_in_flight": 1},
+            id="twenty and one, one batch after the other",
+            marks=LONG,
+        ),
+        pytest.param({}, persons(20, 1), {"batch_size": 7}, id="twenty and one, batches at once"),
+        pytest.param({}, persons(20, 1), {"batch_size": 100}, id="twenty and one in one batch", marks=LONG),
+        pytest.param(
+            {}, persons(25, 10), {"batch_size": 5, "max_in_flight": 1}, id="twenty-five and ten", marks=LONG
+        ),
     ],
 )
 def test_bad_records_are_rejected_and_never_stop_a_sync(
