@@ -300,7 +300,7 @@ class Recorded:
         theirs: exp.Expr = self.engine.bucket(text.copy(), buckets)
         return both(theirs, self.duck.bucket(text.copy(), buckets))
 
-    def json_object(self, items: Mapping[str, tuple[exp.Expr, str]]) -> exp.Expr:
+    def json_object(self, items: Mapping[str, tuple[exp.Expr, str]], whole: Any = ()) -> exp.Expr:
         own = {kind.lower(): name for name, kind in self._kinds().items()}
         here = {name: (value.copy(), own.get(kind.lower(), kind)) for name, (value, kind) in items.items()}
         there = {name: (value.copy(), kind) for name, (value, kind) in items.items()}
