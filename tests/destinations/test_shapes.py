@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import httpx
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revetl.destinations import make_destination
@@ -197,6 +197,7 @@ JSON = st.recursive(
 @pytest.mark.parametrize(
     "shape", [FULLSTORY, PENDO, HEAP, parameters_of(1)], ids=["fullstory", "pendo", "heap", "ga4"]
 )
+@settings(max_examples=25)
 @given(fields=st.dictionaries(st.text(max_size=40), JSON, max_size=30))
 def test_what_was_fitted_fits(shape: Any, fields: dict[str, Any]) -> None:
     made, how = shape.fitted(fields)
