@@ -63,6 +63,12 @@ def _own_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REVETL_BUDGET_DIR", str(tmp_path / "budgets"))
 
 
+@pytest.fixture(autouse=True)
+def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test's words are another's secrets."""
+    monkeypatch.setattr("revetl.logs._secrets", set())
+
+
 @pytest.fixture(scope="session")
 def _sandbox_url() -> Iterator[str]:
     with running_sandbox() as url:

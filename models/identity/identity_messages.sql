@@ -42,7 +42,8 @@ normalised as (
         source,
         message_id,
         {%- for column in columns %}
-        {{ revetl.normalised_identifier(revetl.plain_identifier(column.name), column.normalise) }} as {{ column.name }},
+        {%- set plain = revetl.plain_identifier(column.name) %}
+        {{ revetl.normalised_identifier(plain, column.normalise) }} as {{ column.name }},
         {%- endfor %}
         timestamp
     from trimmed

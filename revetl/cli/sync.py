@@ -23,7 +23,7 @@ from revetl.cli.common import (
     output_options,
     project_options,
 )
-from revetl.errors import RevetlError
+from revetl.errors import RevetlError, WarehouseError
 
 if TYPE_CHECKING:
     from revetl.api import Project
@@ -159,7 +159,7 @@ def sync_command(
     asked = SyncOptions(full_refresh=full_refresh, force=force)
     syncs = project.runnable(project.select(**chosen), named=chosen["name"] is not None)
     code = _run(out, project, [(sync, asked) for sync in syncs], threads)
-    if not everything or to is not None:
+    if not everything or to is not None or code == WarehouseError.exit_code:
         return code
     # Whoever opts out is taken out of what no run touches, too.
     from revetl.sync.retire import OptOuts

@@ -109,7 +109,7 @@ _PARTS = {
     """,
     "sync_runs": """
         select 'run', max(run_id),
-            max(case when attempted_add + attempted_update + attempted_remove > 0
+            max(case when delivered_add + delivered_update + delivered_remove > 0
                 then run_id || ' ' || mode end),
             cast(null as timestamp), count(*), count(case when run_id = :remembered then 1 end), 0
         from :table as r where r.sync = :sync
@@ -198,7 +198,8 @@ def read_facts(
         rejections=sum(int(count) for _, _, _, count, *_ in found.get("rejections", [])),
         last_run=last_run,
         last_mode=last_mode,
-        knows_run=remembered is None or int(known) > 0,
+        # A table of runs that was made again knows none; the state that is there has not been restored.
+        knows_run=remembered is None or int(known) > 0 or (last_run is None and bool(states)),
         identity=next(((str(by), str(to)) for by, to, *_ in found.get("identity", [])), None),
         present=present,
         unlabelled=sum(each.rows for each in states if each.presence is None),

@@ -363,7 +363,9 @@ class Runner:
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
         if options.expected not in (None, plan.digest) and not self.is_again:
             return self._end_early(warehouse, plan, build, _moved(plan))
-        stops = guard.standing(plan.stops, forced_by(options))
+        forced = forced_by(options)
+        # An audience that is not there any more holds nobody, whatever the last run left in it.
+        stops = guard.standing(plan.stops, (*forced, "lost_state") if self.is_again else forced)
         stopped = guard.as_error(stops[0]) if stops else None
         # A part of who is left is no whole audience.
         suppressed_only = guard.only_volume(stops) and plan.suppressed and not plan.whole

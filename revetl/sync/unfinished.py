@@ -91,7 +91,7 @@ def unfinished(diff: Diff) -> Unfinished:
 def delivered_before(diff: Diff) -> tuple[str, int] | None:
     """Where the state has nobody: the last run that was not stopped, and how many its destination held when
     it ended, if any."""
-    if diff.facts.held_rows or diff.facts.last_run is None:
+    if diff.facts.present or diff.facts.last_run is None:
         return None
     rows = diff.warehouse.rows(
         statement(

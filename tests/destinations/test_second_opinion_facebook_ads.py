@@ -45,7 +45,7 @@ PEOPLE = [
         "ZIP": "94025-1234",
         "COUNTRY": " US",
         "GEN": "Female",
-        "DOBY": "1815",
+        "DOBY": "1915",
         "DOBM": "2",
         "DOBD": "10",
     },

@@ -34,7 +34,7 @@ PERSON = {
     "state": "CA",
     "zip_code": "94025-1234",
     "country_code": "us",
-    "date_of_birth": "18151210",
+    "date_of_birth": "19151210",
 }
 CUSTOM = {"value": 12.5, "currency": "gbp", "content_ids": ["a-1"], "order_id": "o-1", "num_items": 2}
 

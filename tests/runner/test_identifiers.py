@@ -127,9 +127,11 @@ def test_a_state_of_an_older_version_re_sends_nobody_and_loses_no_remove(
             f'identifiers = \'{{"EMAIL":null,"PHONE":"{text}"}}\' where key = \'{key}\''
         )
     shop.sql(
-        'insert into revetl.revetl.sync_state select sync, \'u9 was {"EMAIL":null,"PHONE":"650 555 0129"}\', '
-        '0, hash_by, \'{"EMAIL":null,"PHONE":"650 555 0129"}\', fields, acknowledged_at, run_id, null, null, '
-        "null from revetl.revetl.sync_state where key = 'u1'"
+        "insert into revetl.revetl.sync_state (sync, key, row_hash, hash_by, identifiers, fields, "
+        "acknowledged_at, run_id) "
+        'select sync, \'u9 was {"EMAIL":null,"PHONE":"650 555 0129"}\', '
+        '0, hash_by, \'{"EMAIL":null,"PHONE":"650 555 0129"}\', fields, acknowledged_at, run_id '
+        "from revetl.revetl.sync_state where key = 'u1'"
     )
     shop.audience("vips", rows(ann, bob))
     (plan,) = shop.open().plan("vips")
@@ -179,7 +181,8 @@ def test_emails_and_phones_that_are_none_are_counted_and_not_hashed(shop: Projec
     assert shop.sql(reasons) == [
         (
             "u3",
-            f"{nobody}: EMAIL '-' is not a valid email address; PHONE 'call me' is not a valid phone number",
+            f"{nobody}: EMAIL '-' is not a valid email address; PHONE 'call me' is not a valid phone number "
+            "(phone_region: US)",
         ),
         ("u4", f"{nobody}: EMAIL 'a b@c.co' is not a valid email address"),
         ("u5", nobody),

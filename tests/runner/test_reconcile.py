@@ -220,7 +220,7 @@ def test_a_read_that_fails_leaves_all_as_it_was(
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        ("<html>", "answered what is not JSON"),
+        ("<html>", "its answer is an HTML page"),
         ('{"people": []}', "read_url answered what is not"),
         ('{"members": [{"id": null}]}', "read_url answered what is not"),
         ('{"members": [], "next": "again"}', "is its own next"),
