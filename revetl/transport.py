@@ -209,7 +209,8 @@ class Transport:
         if unread is not None:
             # It may have been applied, or be a proxy's: nobody knows.
             attempts.maybe_applied = True
-            why = f"its answer is {unread}, not what its API answers: {self._said(response)}"
+            said = self._said(response)
+            why = f"its answer is {unread}, not what its API answers (is the address right?): {said}"
             raise _TryAgain(why, last=not self._destination.is_repeatable(request))
         if what in _AGAIN:
             limited = what is Verdict.LIMITED or response.status_code == 429

@@ -159,6 +159,8 @@ def plain(text: str) -> str:
         r"__(?:[0-9]{8}[0-9a-f]{8}|[0-9a-f]{12})\b": "__SESSION",
         r"'\d+/\d+/[^']*'": "'PROCESS'",
         r"file://\S+/rows": "file:///FOLDER/rows",
+        r"\"file\":\"[^\"]*\"": '"file":"FILE"',
+        r"\"path\":\"#[0-9a-f]+\"": '"path":"#HASH"',
         rf"'{re.escape(__version__)}'": "'VERSION'",
         r"[\w/.-]+/events\.jsonl": "EVENTS",
         # Hashes that DuckDB has made.
