@@ -84,7 +84,7 @@ LOST = """
         sync, run_id, hash_by, operation, key, row_hash, identifiers, fields, origin, cause, caused_at
     )
     select sync, '20260101T000000-00000000', hash_by, 'add', 'lost', 1, '{"id": "lost@x"}', '{}', 'o', 'new',
-        null, null
+        null
     from revetl.revetl.sync_state limit 1;
     insert into revetl.revetl.sync_runs (
         run_id, sync, audience, destination, mode, status, started_at,
