@@ -218,7 +218,7 @@ class Transport:
             raise _TryAgain(self._said(response), after=after, limited=limited)
         if what is Verdict.FATAL:
             raise DestinationRefused(
-                self.redact(f"{place_of(request.url)} refused us: {self._said(response)}.")
+                self.redact(f"{place_of(request.url)} refused us: {self._said(response)}.{_led(response)}")
             )
         self._answered += 1
         self._limited_since = None
@@ -327,6 +327,17 @@ def _span(seconds: float) -> str:
 
 def _clock(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S} UTC"
+
+
+def _led(response: httpx.Response) -> str:
+    """Of a redirect, where to; the rest of the address may hold a secret."""
+    if not response.has_redirect_location:
+        return ""
+    try:
+        to = response.request.url.join(response.headers["location"])
+    except (httpx.InvalidURL, ValueError):
+        return ""
+    return f" It redirects to {to.scheme}://{place_of(to)}, which is not followed: correct the address."
 
 
 class _Attempts:
