@@ -26,6 +26,7 @@ from revetl.trust import distrust
 _BACK_OFF = wait_exponential_jitter(multiplier=0.25, max=60.0, jitter=0.25)
 _SHARED_PAUSE = 3_600.0
 """The longest pause that other runs of an account hear of: what asks for more may be wrong."""
+_LONGEST = 366 * 86_400.0
 _SAID_FROM = 3.0
 """A pause of so many seconds is worth a word."""
 _SLACK_SECONDS = 1.0
@@ -218,7 +219,7 @@ class Transport:
             raise _TryAgain(self._said(response), after=after, limited=limited)
         if what is Verdict.FATAL:
             raise DestinationRefused(
-                self.redact(f"{place_of(request.url)} refused us: {self._said(response)}.")
+                self.redact(f"{place_of(request.url)} refused us: {self._said(response)}.{_led(response)}")
             )
         self._answered += 1
         self._limited_since = None
@@ -236,6 +237,8 @@ class Transport:
         if named is None and again:
             named = retry_after(response.headers)
         after = quota_wait(response.headers) if named is None else named
+        # No calendar has the moments that some name.
+        after = None if after is None else min(after, _LONGEST)
         limited = response.status_code == 429 or what is Verdict.LIMITED
         if limited or (named is not None and response.status_code == 503):
             self._budget.overloaded(sent_at)
@@ -327,6 +330,17 @@ def _span(seconds: float) -> str:
 
 def _clock(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S} UTC"
+
+
+def _led(response: httpx.Response) -> str:
+    """Of a redirect, where to; the rest of the address may hold a secret."""
+    if not response.has_redirect_location:
+        return ""
+    try:
+        to = response.request.url.join(response.headers["location"])
+    except (httpx.InvalidURL, ValueError):
+        return ""
+    return f" It redirects to {to.scheme}://{place_of(to)}, which is not followed: correct the address."
 
 
 class _Attempts:

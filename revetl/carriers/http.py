@@ -105,7 +105,8 @@ class HttpCarrier(AiohttpTransport):
         whole = httpx.Response(
             streamed.status_code,
             headers=headers,
-            content=bytes(content),
+            # JSON and CSV need not begin with it, and few parsers take it.
+            content=bytes(content.removeprefix(codecs.BOM_UTF8)),
             extensions=streamed.extensions,
             request=request,
         )

@@ -29,6 +29,16 @@ def secret_parts(filled_in: Iterable[FilledIn]) -> Iterator[str]:
             yield from (part for part in parts if len(part) >= _SHORTEST_PART)
 
 
+def carried_parts(filled_in: Iterable[FilledIn], address: str, headers: Iterable[str]) -> Iterator[str]:
+    """The values that come from elsewhere than revetl.yml and go into a header, or into the path or query of
+    an address: there they are credentials, whatever their variable is called."""
+    url = _split(address)
+    places = (unquote(url.path), url.path, unquote_plus(url.query), url.query, *headers)
+    for each in filled_in:
+        if len(each.value) >= _SHORTEST_PART and any(each.value in place for place in places):
+            yield each.value
+
+
 def shown_address(url: httpx.URL, filled_in: Iterable[FilledIn]) -> str:
     """An address as a plan shows it: parts of its path and query that come from elsewhere than revetl.yml
     are masked."""

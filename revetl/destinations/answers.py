@@ -8,6 +8,7 @@ the shape does not name is never understood, and neither is an HTML page: that i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -23,6 +24,7 @@ UNLIKE = (orjson.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, At
 Shape = Any
 
 _WORDS = frozenset({"ok", "okay", "success", "successful", "accepted", "done", "1", "true", "thanks"})
+_TAG = re.compile(rb"<[!/a-z]", re.IGNORECASE)
 _FAILED = frozenset({"error", "fail", "failed", "failure", "unauthorized", "forbidden", "denied"})
 
 
@@ -59,10 +61,13 @@ def entry_of(request: httpx.Request, understood: Iterable[Understood]) -> Unders
 
 
 def is_page(response: httpx.Response) -> bool:
-    """Whether a body is a page for people, or XML."""
+    """Whether a body is a page for people, or XML. The header alone says nothing: PHP, Flask and others
+    label as HTML whatever is not labeled, and Amplitude its `success`."""
     kind = response.headers.get("content-type", "").lower()
-    start = response.content[:200].lstrip(b"\xef\xbb\xbf \r\n\t")
-    return bool(start) and ("text/html" in kind or start.startswith(b"<"))
+    start = response.content[:2_000].lstrip(b"\xef\xbb\xbf \r\n\t")
+    if start.startswith(b"<"):
+        return True
+    return "text/html" in kind and not start.startswith((b"{", b"[")) and _TAG.search(start) is not None
 
 
 def misread(response: httpx.Response, shape: Shape) -> str | None:

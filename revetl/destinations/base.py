@@ -19,7 +19,7 @@ import orjson
 from pydantic import Field, PrivateAttr
 
 from revetl.checking import Checked
-from revetl.destinations.addresses import address_of, secret_parts
+from revetl.destinations.addresses import address_of, carried_parts, secret_parts
 from revetl.destinations.answers import UNLIKE, Understood, entry_of, misread
 from revetl.destinations.declared import Attribute, Batch, Identifier, Rate
 from revetl.destinations.flows import (
@@ -433,4 +433,6 @@ class Destination(Checked):
 
     def secrets(self) -> tuple[str, ...]:
         """Every secret value of the configuration, to be kept out of whatever is shown."""
-        return tuple(dict.fromkeys((*secrets_in(self), *secret_parts(self._filled_in))))
+        headers = getattr(self, "extra_headers", {}).values()
+        carried = carried_parts(self._filled_in, self.base_url, headers)
+        return tuple(dict.fromkeys((*secrets_in(self), *secret_parts(self._filled_in), *carried)))

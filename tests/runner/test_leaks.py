@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from revetl import logs
 from revetl.cli import cli
-from revetl.destinations import destination_class
+from revetl.destinations import destination_class, make_destination
 from revetl.redaction import redact
+from revetl.rendering import FilledIn
 from revetl.sandbox.setups import setups
 from revetl.sync.plan import Plan
 from tests.destinations.test_round_trip import people
@@ -113,6 +114,14 @@ def test_planted_secrets_are_in_no_plan_log_error_table_or_file(
     assert on_disk or "prepare" in name or "refused" in haystack
     found = [trace for secret in secrets for trace in traces(secret) if trace in haystack]
     assert found == [], haystack[max(haystack.index(found[0]) - 200, 0) :][:300]
+
+
+def test_a_variable_of_any_name_is_secret_in_a_header_or_a_path_and_not_in_a_host() -> None:
+    url = "https://eu-west-1x.example.com/in/T0051/B99xyz?n=12"
+    config = {"type": "webhook", "url": url, "headers": {"X-Acme": "plain-header-5151"}}
+    values = ("plain-header-5151", "T0051/B99xyz", "eu-west-1x", "12")
+    made = make_destination(config, "tool").known_from(None, [FilledIn(value, False) for value in values])
+    assert set(made.secrets()) == {"plain-header-5151", "T0051/B99xyz"}
 
 
 def test_a_plan_shows_the_host_and_masks_what_is_not_written_in_revetl_yml(

@@ -99,6 +99,12 @@ def test_a_malformed_answer_stops_no_other_sync(project: ProjectFolder, sandbox:
         OK + b"Content-Type: application/json; charset=nonsense\r\nContent-Length: 2\r\n\r\n{}",
         GZIP + gzip.compress(b"{}"),
         OK + b"Content-Encoding: deflate\r\nConnection: close\r\n\r\n" + zlib.compress(b"{}"),
+        OK + b"Content-Type: text/html; charset=utf-8\r\nContent-Length: 2\r\n\r\nOK",
+        OK + b'Content-Type: text/html\r\nContent-Length: 16\r\n\r\n{"note": "<br>"}',
+        OK + b"Content-Type: application/json\r\nContent-Length: 5\r\n\r\n\xef\xbb\xbf{}",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        + OK
+        + b"Content-Length: 0\r\n\r\n",
         OK + b"Transfer-Encoding: chunked\r\n\r\n2;ext=1\r\n{}\r\n0\r\nX-T: 1\r\n\r\n",
     ],
     ids=[
@@ -108,11 +114,30 @@ def test_a_malformed_answer_stops_no_other_sync(project: ProjectFolder, sandbox:
         "unknown charset",
         "gzip",
         "deflate",
+        "a word that says it is HTML",
+        "JSON that says it is HTML",
+        "a byte order mark",
+        "two answers that are none yet",
         "chunks",
     ],
 )
 def test_an_odd_answer_that_can_be_read_is_read(answer: bytes) -> None:
     assert outcome(says(answer)) == (200, 1)
+
+
+def test_a_page_that_begins_with_text_is_no_success() -> None:
+    page = b"Please <a href='/login'>sign in</a>"
+    found, _ = outcome(says(OK + b"Content-Type: text/html\r\nContent-Length: 35\r\n\r\n" + page))
+    assert "an HTML page" in str(found)
+
+
+def test_a_redirect_is_not_followed_and_says_where_to_without_secrets() -> None:
+    moved = b"HTTP/1.1 308 Moved\r\nLocation: https://u:pw@new.example.com/in?key=hidden\r\n"
+    found, requests = outcome(says(moved + b"Content-Length: 0\r\n\r\n"))
+    assert str(found).endswith(
+        "It redirects to https://new.example.com, which is not followed: correct the address."
+    )
+    assert requests == 1
 
 
 def test_a_malformed_answer_is_asked_for_again() -> None:
