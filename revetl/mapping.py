@@ -311,14 +311,35 @@ def trimmed(value: exp.Expr) -> exp.Expr:
 def _normalised(value: exp.Expr, rule: str, *, alone: bool = True, hashed: bool = False) -> exp.Expr:
     """A value by a rule; null where it identifies nobody."""
     text = trimmed(value)
-    made = statement("nullif(:made, '')", made=statement(RULES[rule].sql, "duckdb", value=text))
-    tests = []
-    if RULES[rule].literals and alone:
-        tests.append(_is_no_literal(text))
+    bare = statement(RULES[rule].sql, "duckdb", value=text)
     if (wanted := RULES[rule].valid) is not None:
-        test = _has_format(made, wanted)
-        tests.append(exp.or_(test, statement(_IS_HASH, made=made)) if hashed else test)
-    return exp.Case(ifs=[exp.If(this=exp.and_(*tests), true=made)]) if tests else made
+        # What has the format is not empty.
+        test = _has_format(bare, wanted)
+        return exp.Case(
+            ifs=[exp.If(this=exp.or_(test, statement(_IS_HASH, made=bare)) if hashed else test, true=bare)]
+        )
+    made = statement("nullif(:made, '')", made=bare)
+    if RULES[rule].literals and alone:
+        return exp.Case(ifs=[exp.If(this=_is_no_literal(text), true=made)])
+    return made
+
+
+def _hash(made: exp.Expr, value: exp.Expr, rule: str) -> exp.Expr:
+    """The hash of a value that was made by a rule, or the value where it is a hash already."""
+    if (wanted := RULES[rule].valid) is None:
+        return statement(
+            f"case when {_IS_HASH} then lower(:made) else :hash end",
+            made=made,
+            hash=exp.SHA2(this=made.copy(), length=exp.convert(256)),
+        )
+    # No hash has a format, so each is tested once: engines make a value as often as it is written.
+    bare = statement(RULES[rule].sql, "duckdb", value=trimmed(value))
+    return statement(
+        f"case when :valid then :hash when {_IS_HASH} then lower(:made) end",
+        valid=_has_format(bare, wanted),
+        hash=exp.SHA2(this=bare.copy(), length=exp.convert(256)),
+        made=bare,
+    )
 
 
 _IS_HASH = "regexp_like(lower(:made), '^[0-9a-f]{64}$')"
@@ -358,11 +379,7 @@ def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
     sent = made = _normalised(item.expression, rule, alone=identifier.alone, hashed=is_hashed)
     late = RULES[rule].late is not None
     if is_hashed and not late:
-        sent = statement(
-            f"case when {_IS_HASH} then lower(:made) else :hash end",
-            made=made,
-            hash=exp.SHA2(this=made.copy(), length=exp.convert(256)),
-        )
+        sent = _hash(made, item.expression, rule)
     version = RULES[rule].version
     return Mapped(
         item.name,

@@ -152,7 +152,7 @@ class Diff(IdentifierSql):
         - who is `left_out`, by cause: rows;
         - where `fields` are asked for, how many updates each is a reason of: see `_count_of_differences`.
         """
-        identified = self.counted()
+        identified = [exp.func("count", each) for each in self.counts()]
         most = max(3 + len(identified), len(self.mapping.fields) if fields else 0)
 
         def numbers(*made: exp.Expr | str) -> list[exp.Expr]:
@@ -180,32 +180,23 @@ class Diff(IdentifierSql):
             ),
             select(
                 "select 'audience', cast(null as varchar), cast(null as varchar) from :model as a",
-                model=self.members.relation,
+                model=self.members.relation if self.late else self.counted(),
             ).select(
                 *numbers(
                     "count(*)",
                     exp.func("count", self.key),
                     # Where those who left are changes, what repeats follows from the other counts.
                     "0" if self.removes else statement("count(distinct :key)", key=self.key),
-                    *(exp.func("count", value) for value in (() if self.late else identified)),
+                    *(() if self.late else identified),
                 )
             ),
         ]
         if self.late:
-            members = exp.alias_(self.model, "a", table=True)
-            everyone = exp.select(
-                exp.alias_(exp.convert("identified"), "what"),
-                statement("cast(null as varchar)"),
-                statement("cast(null as varchar)"),
-            ).from_(members)
-            if self.has_state:
-                everyone = everyone.join(
-                    exp.alias_(self.unchanged, "u", table=True),
-                    on=statement("u.key = :key", key=self.key),
-                    join_type="left",
-                )
-            counts = [exp.func("count", value) for value in identified]
-            parts.append(everyone.select(*numbers("0", "0", "0", *counts)))
+            everyone = select(
+                "select 'identified', cast(null as varchar), cast(null as varchar) from :counted as a",
+                counted=self.counted(),
+            )
+            parts.append(everyone.select(*numbers("0", "0", "0", *identified)))
         if self.members.chosen:
             left_out = select(
                 "select 'left_out', cast(null as varchar), o.cause from :left_out as o group by o.cause",

@@ -260,12 +260,32 @@ class IdentifierSql:
             ]
         return found
 
-    def counted(self) -> list[exp.Expr]:
-        """Of the member `a`: any usable identifier, each, and each that is given."""
-        usable = [self._usable(item) for item in self.mapping.identifiers]
+    def counted(self) -> exp.Subquery:
+        """The members with what `counts` counts: each identifier that is usable is made once. Of a late one,
+        what the state has of it for who is not changed."""
+        made = select("select a.* from :model as a", model=self.model)
+        for at, item in enumerate(self.mapping.identifiers):
+            made = made.select(exp.alias_(self._usable(item), _usable_column(at), quoted=True))
+        if self.late and self.has_state:
+            unchanged = exp.alias_(self.unchanged, "u", table=True)
+            made = made.join(unchanged, on=statement("u.key = :key", key=self.key), join_type="left")
+        return exp.Subquery(this=made)
+
+    def counts(self) -> list[exp.Expr]:
+        """Of the member `a` of `counted`: any usable identifier, each, and each that is given."""
+        usable = [column(_usable_column(at), of="a") for at in range(len(self.mapping.identifiers))]
+        given = [
+            # What is usable is given; only of others the text is looked at.
+            statement(
+                "case when :usable is not null then 1 when :given is not null then 1 end",
+                usable=each,
+                given=item.given("a"),
+            )
+            for item, each in zip(self.mapping.identifiers, usable, strict=True)
+        ]
         texts = [exp.cast(value, "varchar") for value in usable]
         any_of = usable[0] if len(usable) == 1 else exp.func("coalesce", *texts)
-        return [any_of, *usable, *(item.given("a") for item in self.mapping.identifiers)]
+        return [any_of, *usable, *given]
 
     def _usable(self, item: Mapped) -> exp.Expr:
         """A usable identifier of the member `a`; of a late one, what the state row `u` has, for who is not
@@ -318,6 +338,11 @@ class IdentifierSql:
             text=text,
             listed=listed_as(kinds),
         )
+
+
+def _usable_column(at: int) -> str:
+    """The column of `IdentifierSql.counted` with the usable identifier in a place."""
+    return f"revetl_usable_{at}"
 
 
 def _has_fractions(kind: str) -> bool:

@@ -150,8 +150,8 @@ def as_sent(diff: Diff) -> exp.Subquery:
         text = diff.warehouse.json_text(column("identifiers", of="s"), name)
         if name not in at:
             return text
-        # A hash, or a number with its `+`, is left as it is.
-        return exp.func("coalesce", column(sent_column(at[name]), of="s"), text)
+        # Of a text that is none, nothing was sent, and nothing may be sent to take it out.
+        return column(sent_column(at[name]), of="s")
 
     def typed(item: Mapped) -> tuple[exp.Expr, str]:
         if not item.type.upper().startswith(_NUMBERS):

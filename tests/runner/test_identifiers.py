@@ -151,6 +151,24 @@ def test_a_state_of_an_older_version_re_sends_nobody_and_loses_no_remove(
     assert shop.open().sync("vips")[0].planned == {"remove": 0, "update": 0, "add": 0}
 
 
+def test_a_text_that_an_older_version_kept_and_never_sent_is_not_sent_to_take_somebody_out(
+    shop: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    bob = "('u2', 'bob@example.com', '650 555 0124')"
+    shop.audience("vips", rows("('u1', 'ann@example.com', 'ext. 12')", bob))
+    shop.open().sync("vips")
+    shop.sql(
+        "update revetl.revetl.sync_state set hash_by = replace(hash_by, ' sent', ''), "
+        'identifiers = replace(identifiers, \'"PHONE":null\', \'"PHONE":"ext. 12"\')'
+    )
+    shop.audience("vips", rows(bob))
+    (run,) = shop.open().sync("vips")
+    assert (run.status, run.planned) == ("success", {"remove": 1, "update": 0, "add": 0})
+    removed = str(sandbox.requests("facebook_ads")[-1])
+    assert sha256("ann@example.com") in removed
+    assert "ext. 12" not in removed
+
+
 @pytest.mark.parametrize("shop", ["duckdb", "postgres"], indirect=True)
 def test_emails_and_phones_that_are_none_are_counted_and_not_hashed(shop: ProjectFolder) -> None:
     shop.audience(

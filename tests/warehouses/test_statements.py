@@ -81,7 +81,8 @@ SUPPRESSED = """
 """
 LOST = """
     insert into revetl.revetl.sync_intents (
-        sync, run_id, hash_by, operation, key, row_hash, identifiers, fields, origin, cause, caused_at
+        sync, run_id, hash_by, operation, key, row_hash, identifiers, fields, origin, cause, caused_at,
+        invalid
     )
     select sync, '20260101T000000-00000000', hash_by, 'add', 'lost', 1, '{"id": "lost@x"}', '{}', 'o', 'new',
         null
