@@ -539,8 +539,8 @@ class Runner:
         return DestinationRefused(
             f"'{to}' has no audience '{now}', and the one that was delivered to as '{was}' (id "
             f"{audience_id}) may still be there with everyone in it. Rename it there, or write "
-            f"`audiences: {{{now}: '{audience_id}'}}` under '{to}' in revetl.yml. If it is gone, use --full-refresh to send "
-            "everyone to a new one."
+            f"`audiences: {{{now}: '{audience_id}'}}` under '{to}' in revetl.yml. If it is gone, "
+            "use --full-refresh to send everyone to a new one."
         )
 
     def _fold_now(self, carrier: Folder, lease: lock.Lease) -> None:
