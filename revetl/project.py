@@ -252,12 +252,33 @@ class Workspace:
         return {name: value for name, value in config.items() if name != "was"}
 
     def former_names(self, sync: Sync) -> tuple[str, ...]:
-        """The names that a sync may have had before its audience or its destination was renamed."""
+        """The names that a sync may have had before its audience or its destination was renamed, but those
+        of syncs that are there: what they hold is theirs."""
         was = self.config.destinations.get(sync.config.to, {}).get("was")
         audiences = [name for name in (sync.audience.name, sync.audience.config.was) if name]
         destinations = [name for name in (sync.config.to, was) if isinstance(name, str) and name]
         names = [f"{audience}.{to}" for audience in audiences for to in destinations]
-        return tuple(name for name in names if name != sync.name)
+        former = [name for name in names if name != sync.name]
+        return tuple(name for name in former if not self._has_sync(name))
+
+    def _has_sync(self, name: str) -> bool:
+        """Whether there is a sync of this name, right or wrong as its configuration may be."""
+        audience, _, to = name.partition(".")
+        for model in self.models():
+            if model.name == audience:
+                syncs = model.meta.get("sync") if isinstance(model.meta, dict) else None
+                return isinstance(syncs, list) and any(
+                    isinstance(each, dict) and each.get("to") == to for each in syncs
+                )
+        return False
+
+    def destination_now(self, name: str) -> str:
+        """The name that a destination has now: the one that says `was: NAME`, where there is none of the
+        name."""
+        there = self.config.destinations
+        if name in there:
+            return name
+        return next((now for now, config in there.items() if config.get("was") == name), name)
 
     def built(self, audience: AudienceModel, warehouse: Warehouse) -> exp.Table:
         """The relation of an audience. Raises WarehouseError when dbt has not built it."""

@@ -6,6 +6,7 @@ from revetl import logs
 from revetl.project import Sync, Workspace
 from revetl.sql import statement
 from revetl.sync import lock
+from revetl.sync.remembered import rename_run
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
 
@@ -39,6 +40,8 @@ def carry_over(
             runs = workspace.root / ".revetl" / "runs" / workspace.target.name
             if (runs / former).is_dir() and not (runs / sync.name).exists():
                 (runs / former).rename(runs / sync.name)
+            # Another sync may have the former name one day, and the state knows its own runs alone.
+            rename_run(workspace, former, sync.name)
         finally:
             lock.release(warehouse, tables, lease)
         logs.event("carried_over", sync=sync.name, former=former)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import orjson
 import pyarrow as pa
 from sqlglot import exp
 
@@ -35,6 +36,7 @@ versions kept the text that it was made of."""
 Finish = Callable[[str], str | None]
 _BATCH = 10_000
 _NUMBERS = ("TINYINT", "SMALLINT", "INT", "BIGINT", "HUGEINT", "NUMBER", "NUMERIC", "DECIMAL", "LONG")
+_ROWS = pa.schema([("key", pa.string()), ("new_key", pa.string()), ("identifiers", pa.string())])
 _SCHEMA = pa.schema([("name", pa.string()), ("raw", pa.string()), ("sent", pa.string())])
 
 
@@ -208,6 +210,46 @@ def brought_forward(diff: Diff) -> Diff:
         )
     )
     return replace(diff, is_old=False)
+
+
+def rows_brought_forward(
+    warehouse: Warehouse, state: exp.Table, sync: str, finish_by: Mapping[str, Finish]
+) -> None:
+    """Have the state of a sync whose mapping is not known keep what was sent where an older version has left
+    the texts it was made of. What is not valid now was not sent."""
+    old = select(
+        "select s.key, s.identifiers from :state as s where s.sync = :sync and not (s.hash_by like :sent)",
+        state=state,
+        sync=sync,
+        sent=f"%{SENT}%",
+    )
+    made: list[dict[str, str]] = []
+    for batch in warehouse.stream(old, _BATCH) if finish_by else ():
+        for key, text in zip(*(batch.column(at).to_pylist() for at in (0, 1)), strict=True):
+            identifiers = orjson.loads(text or "{}")
+            late = {name: identifiers[name] for name in finish_by if identifiers.get(name) is not None}
+            if not late:
+                continue
+            sent = {name: finish_by[name](str(value)) for name, value in late.items()}
+            now = orjson.dumps({**identifiers, **sent}).decode()
+            plain, aside, _ = key.partition(" was {")
+            made.append({"key": key, "new_key": f"{plain} was {now}" if aside else key, "identifiers": now})
+    if not made:
+        return
+    warehouse.load(LATE, pa.Table.from_pylist(made, schema=_ROWS))
+    warehouse.run(
+        statement(
+            """
+            merge into :state as s using :late as f on s.sync = :sync and s.key = f.key
+            when matched then update set key = f.new_key, identifiers = f.identifiers,
+                hash_by = s.hash_by || :mark
+            """,
+            state=state,
+            late=LATE,
+            sync=sync,
+            mark=SENT,
+        )
+    )
 
 
 def union(queries: list[exp.Select]) -> exp.Query:

@@ -39,6 +39,12 @@ def forget_run(workspace: Workspace, sync: str) -> None:
         _file(workspace, sync).unlink(missing_ok=True)
 
 
+def rename_run(workspace: Workspace, former: str, sync: str) -> None:
+    """Remember the last run of a sync by its new name."""
+    with suppress(OSError):
+        _file(workspace, former).replace(_file(workspace, sync))
+
+
 def _file(workspace: Workspace, sync: str) -> Path:
     return workspace.root / ".revetl" / "last" / workspace.target.name / f"{sync}.json"
 

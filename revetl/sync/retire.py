@@ -8,6 +8,7 @@ their identifiers and fields, which the state keeps, and no model.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import orjson
 from sqlglot import exp
@@ -20,6 +21,7 @@ from revetl.sql import column, statement
 from revetl.sync import guard, lock
 from revetl.sync.facts import Build
 from revetl.sync.identity import destination_stop, identity_of, read_identity
+from revetl.sync.late import finishers, rows_brought_forward
 from revetl.sync.membership import alike
 from revetl.sync.plan import Plan
 from revetl.sync.presence import MEMBER, Presence
@@ -97,7 +99,7 @@ def unattended(workspace: Workspace, warehouse: Warehouse, tables: Tables) -> li
             Unattended(
                 str(name),
                 audience or first,
-                destination or rest,
+                workspace.destination_now(destination or rest),
                 sync.config.mode if sync is not None else mode or "mirror",
                 PAUSED if is_there else ORPHANED,
                 int(held),
@@ -132,12 +134,14 @@ class Retirement(Runner):
     """A run that removes everyone a sync holds, from the state alone, and closes the sync."""
 
     only_suppressed = False
+    when_missing: ClassVar[str] = "Nobody is in it to be removed."
 
     def _spool(self, warehouse: Warehouse, lease: lock.Lease) -> Spooled | Run:
         name, mode = self.sync.name, self.sync.config.mode
         removes = self._removes()
         before = read_identity(warehouse, self.tables, name)
         identity = identity_of(self.workspace, self.sync, self.destination)
+        rows_brought_forward(warehouse, self.tables.state, name, finishers(self.destination))
         held = exp.In(
             this=statement("coalesce(s.presence, :member)", member=exp.convert(MEMBER)),
             expressions=[exp.convert(each) for each in Presence.of(mode, self.destination).held],
@@ -149,7 +153,7 @@ class Retirement(Runner):
         if elsewhere is not None and not self.options.full_refresh:
             plan = replace(plan, stops=(elsewhere, *plan.stops))
         stops = guard.standing(plan.stops, self.options.force)
-        if stops and not self.only_suppressed:
+        if stops and not (self.only_suppressed and guard.only_volume(stops)):
             return self._end_early(warehouse, plan, Build(), guard.as_error(stops[0]))
         if not plan.remove:
             if not self.only_suppressed:
@@ -202,6 +206,7 @@ class Retirement(Runner):
             refused_before=True,
             identity=identity,
             identity_before=before,
+            holds_nobody=False,
         )
 
     def deliver(self, ready: Spooled) -> Run:

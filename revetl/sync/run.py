@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -20,7 +20,7 @@ from revetl.comments import query_comment
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Destination
 from revetl.destinations.flows import AudienceMissing
-from revetl.errors import DiskError, GuardStopped, RevetlError, WarehouseError
+from revetl.errors import DestinationRefused, DiskError, GuardStopped, RevetlError, WarehouseError
 from revetl.project import Sync, Workspace
 from revetl.sync import guard, intents, lock
 from revetl.sync.carry_over import carry_over, former_name
@@ -205,6 +205,8 @@ class Runner:
     delivery: Delivery | None = None
     adjusted: dict[str, int] = field(default_factory=dict)
     tables: Tables = field(init=False)
+    when_missing: ClassVar[str] = "Every member is sent to a new one, whatever max_change says."
+    """What follows where the audience is not there any more."""
 
     def spool(self) -> Spooled | Run:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
@@ -243,7 +245,7 @@ class Runner:
         to = self.sync.config.to
         self.workspace.say(
             f"{self.sync.name}: the audience '{missing.audience}' that was delivered to is no longer at "
-            f"'{to}'. Every member is sent to a new one, whatever max_change says."
+            f"'{to}'. {self.when_missing}"
         )
         logs.event("audience_missing", sync=self.sync.name, run_id=self.run_id, audience=missing.audience)
         with self._writing() as warehouse:
@@ -517,11 +519,29 @@ class Runner:
         try:
             with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
                 await delivery.run()
+        except AudienceMissing:
+            if (renamed := self._renamed(delivery.audience_before)) is not None:
+                raise renamed from None
+            raise
         finally:
             self.adjusted = dict(delivery.adjusted.most_common())
             if self.adjusted:
                 about = {"sync": self.sync.name, "run_id": self.run_id}
                 logs.event("fields_adjusted", **about, fields=self.adjusted)
+
+    def _renamed(self, audience_id: str | None) -> DestinationRefused | None:
+        """Why an audience that is not there under its new name is not taken for gone: it may be there under
+        the former one, with everyone in it."""
+        was, now, to = self.sync.audience.config.was, self.sync.audience.name, self.sync.config.to
+        is_list = isinstance(self.destination, HasAudiences)
+        if was in (None, now) or audience_id is None or not is_list or self.options.full_refresh:
+            return None
+        return DestinationRefused(
+            f"'{to}' has no audience '{now}', and the one that was delivered to as '{was}' (id "
+            f"{audience_id}) may still be there with everyone in it. Rename it there, or write "
+            f"`audiences: {{{now}: '{audience_id}'}}` under '{to}' in revetl.yml. If it is gone, "
+            "use --full-refresh to send everyone to a new one."
+        )
 
     def _fold_now(self, carrier: Folder, lease: lock.Lease) -> None:
         with self._writing(light=True, lock_timeout=0, wait=False) as warehouse:

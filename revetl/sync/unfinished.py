@@ -89,15 +89,16 @@ def unfinished(diff: Diff) -> Unfinished:
 
 
 def delivered_before(diff: Diff) -> tuple[str, int] | None:
-    """Where the state has nobody: the last run that was not stopped, and how many its destination held when
-    it ended, if any."""
+    """Where the state has nobody: the last run that was not stopped, or that a stop left the removes of
+    suppressed people, and how many its destination held when it ended, if any."""
     if diff.facts.present or diff.facts.last_run is None:
         return None
     rows = diff.warehouse.rows(
         statement(
             """
             select r.run_id, r.held_rows + r.delivered_add - r.delivered_remove from :runs as r
-            where r.sync = :sync and r.status <> 'stopped' order by r.started_at desc, r.run_id desc limit 1
+            where r.sync = :sync and (r.status <> 'stopped' or r.delivered_remove > 0)
+            order by r.started_at desc, r.run_id desc limit 1
             """,
             runs=diff.tables.runs,
             sync=diff.sync,

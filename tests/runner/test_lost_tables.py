@@ -74,3 +74,18 @@ def test_an_audience_that_was_emptied_in_order_is_no_lost_state(
     assert synced(project, force=["empty"]).delivered["remove"] == 1
     project.audience("vips", people(("u1", 1)))
     assert synced(project).delivered["add"] == 1
+
+
+def test_an_audience_whose_last_people_were_suppressed_behind_a_guard_is_no_lost_state(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    project.audience("vips", people(("u1", 1)), META)
+    synced(project)
+    project.sql(
+        "insert into revetl.revetl.suppressions values ('user_id', 'u1', 'asked', timestamp '2026-01-01')"
+    )
+    project.audience("vips", people(("u1", 1)) + " where score > 1")
+    stopped = synced(project)
+    assert (stopped.stopped_by, stopped.delivered["remove"]) == ("empty", 1)
+    project.audience("vips", people(("u2", 1)))
+    assert synced(project).delivered["add"] == 1

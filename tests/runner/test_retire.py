@@ -230,3 +230,95 @@ def test_the_state_goes_along_with_a_new_name(
     assert sum(opened.sync(name)[0].planned.values()) == 0
     assert [row["sync"] for row in opened.status()] == [f"{name}.{to}"]
     assert {row["sync"] for row in opened.history()} == {f"{name}.{to}"}
+
+
+def test_a_former_name_that_another_sync_has_by_now_is_left_to_it(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    project.audience("vips", people(("u1", 1), ("u2", 2)), META.copy())
+    synced(project)
+    forget(project)
+    renamed = {**META, "was": "vips"}
+    project.audience("stars", people(("u1", 1), ("u2", 2)), renamed.copy())
+    synced(project, "stars")
+    # What this machine remembers of vips was carried over too, and does not stop its successor.
+    project.audience("vips", people(("u5", 5)), META.copy())
+    assert synced(project).status == "success"
+    assert cli(project, "retire", "stars.crm").returncode == 0
+    assert synced(project, "stars").delivered == {"add": 2, "update": 0, "remove": 0}
+    held = project.sql("select key from revetl.revetl.sync_state where sync = 'vips.crm'")
+    assert held == [("u5",)]
+    assert sum(synced(project).planned.values()) == 0
+
+
+def test_an_orphan_of_a_renamed_destination_is_retired_and_its_opt_outs_are_removed(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    orphan(project)
+    project.destinations({"tool": {"type": "webhook", "url": f"{sandbox.url}/crm", "was": "crm"}})
+    project.declare("others", {"key": "user_id", "sync": [{"to": "tool"}]})
+    project.sql(SUPPRESS, "user_id", "u3")
+    assert cli(project, "sync", "--all").returncode == 0
+    assert set(sandbox.members("crm", "vips")) == {"u1", "u2"}
+    assert cli(project, "retire", "vips.crm").returncode == 0
+    assert sandbox.members("crm", "vips") == {}
+
+
+def test_opt_outs_are_not_sent_to_another_place_than_where_people_are(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    pause(project)
+    project.declare("others", {"key": "user_id", "enabled": False, "sync": [{"to": "crm"}]})
+    project.destinations({"crm": {"type": "webhook", "url": f"{sandbox.url}/elsewhere"}})
+    project.sql(SUPPRESS, "user_id", "u3")
+    done = cli(project, "sync", "--all")
+    assert (done.returncode, "delivers to a different place" in done.stderr) == (3, True), done.stderr
+    assert project.sql("select count(*) from revetl.revetl.sync_state where key = 'u3'") == [(1,)]
+
+
+PHONES = people(("u1", "+91 98765 43210"), ("u2", "+91 98765 43211"), columns="user_id, phone")
+
+
+@pytest.fixture
+def ads(tmp_path: Any, sandbox: SandboxClient) -> ProjectFolder:
+    """A project that keeps lists of phones for ads."""
+    config = {"type": "facebook_ads", "ad_account_id": "7", "access_token": "TOKEN", "phone_region": "IN"}
+    folder = ProjectFolder(
+        tmp_path / "shop", {"ads": {**config, "base_url": f"{sandbox.url}/facebook_ads", "retries": 0}}
+    )
+    folder.audience("vips", PHONES, of_phones())
+    synced(folder)
+    return folder
+
+
+def of_phones(**more: Any) -> dict[str, Any]:
+    return {"key": "user_id", **more, "sync": [{"to": "ads", "identifiers": {"PHONE": "phone"}}]}
+
+
+def test_phones_that_an_older_version_has_left_as_texts_are_retired_as_they_were_sent(
+    ads: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    sent = sandbox.requests("facebook_ads")[-1]["ids"]
+    for key, number in (("u1", "+91 98765 43210"), ("u2", "+91 98765 43211")):
+        ads.sql(
+            "update revetl.revetl.sync_state set identifiers = ?, hash_by = replace(hash_by, ' sent', '') "
+            "where key = ?",
+            json.dumps({"PHONE": number}),
+            key,
+        )
+    ads.declare("vips", of_phones(enabled=False))
+    assert cli(ads, "retire", "vips.ads").returncode == 0
+    last = sandbox.requests("facebook_ads")[-1]
+    assert (last["operation"], set(last["ids"])) == ("remove", set(sent))
+
+
+def test_a_list_that_is_there_under_the_former_name_is_not_taken_for_gone(
+    ads: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    forget(ads)
+    ads.audience("stars", PHONES + " limit 1", of_phones(was="vips"))
+    for command in (["sync", "audience", "stars"], ["retire", "stars.ads"]):
+        done = cli(ads, *command)
+        assert (done.returncode, "delivered to as 'vips' (id " in done.stderr) == (4, True), done.stderr
+    assert {each["operation"] for each in sandbox.requests("facebook_ads")} == {"find", "create", "add"}
+    assert synced(ads, "stars", full_refresh=True).delivered["add"] == 1
