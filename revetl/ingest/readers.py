@@ -401,6 +401,8 @@ def _value(field: str, column: str, kind: str, *, as_text: bool) -> str:
             return f"regexp_replace({column}, '^(-?[0-9]+)[.]0+$', '\\1')"
         if kind in ("DOUBLE", "FLOAT") or kind.startswith("DECIMAL"):
             return _whole(f"cast({column} as double)", f"cast({column} as varchar)")
+        if kind.startswith(("STRUCT", "MAP")) or kind.endswith("]"):
+            return f"cast(to_json({column}) as varchar)"
     if field in rules.OBJECT_FIELDS:
         if kind == "VARCHAR":
             return _json(column)

@@ -372,6 +372,14 @@ def test_the_text_of_a_parquet_document_that_is_not_json_is_a_reason(landing: La
     assert landing.load(path).files[0].rejected == {"properties is not JSON": 1}
 
 
+def test_an_object_as_an_id_in_parquet_is_landed_as_json(landing: Landing) -> None:
+    path = landing.folder / "events.parquet"
+    rows = "select 'track' as type, 'm1' as id, {'a': 'x'} as user_id, [1] as anonymous_id, 'E' as event"
+    landing.connection.execute(f"copy ({rows}) to '{path}'")
+    assert landing.load(path).landed == 1
+    assert landing.ask("select user_id, anonymous_id from raw.tracks") == [('{"a":"x"}', "[1]")]
+
+
 def test_a_csv_with_line_breaks_in_quotes(landing: Landing) -> None:
     rows = "".join(f'track,m{i},u{i},E,"{{""text"":\n{i}}}"\n' for i in range(3_000))
     file = landing.file("events.csv", "type,id,user_id,event,properties\n" + rows + "track,last,u1,E\n")
