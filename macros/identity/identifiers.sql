@@ -17,13 +17,14 @@
     end
 {%- endmacro %}
 
-{# A trimmed value as an identifier: null where it is empty, an object, an array or a boolean (as JSON, or as text of
-   it), and a whole number without decimals, for JSON, Parquet and spreadsheets write 123 as 123.0 too. #}
+{# A trimmed value as an identifier: null where it is empty, an object, an array or a boolean (as JSON, or as Python and
+   DuckDB print one), or a template that nobody filled in, but not a GUID in braces; and a whole number without decimals,
+   for JSON, Parquet and spreadsheets write 123 as 123.0 too. #}
 {% macro plain_identifier(text) -%}
     case
         when {{ text }} = '' or lower({{ text }}) in ('true', 'false') then null
         when left({{ text }}, 1) = '[' and {{ revetl.ends_with(text, ']') }} then null
-        when left({{ text }}, 1) = '{' and {{ revetl.matches(text, '^[{][[:space:]]*(["]|[}])') }} then null
+        when left({{ text }}, 1) = '{' and {{ revetl.matches(text, '^[{][^0-9A-Za-z_-]') }} then null
         when {{ revetl.contains(text, '.0') }} and {{ revetl.matches(text, '^-?(0|[1-9][0-9]*)[.]0+$') }}
             then {{ revetl.replace_matches(text, '[.]0+$', '') }}
         else {{ text }}

@@ -32,6 +32,13 @@ _KINDS_WITH_NUMBERS = {**_KINDS, **dict.fromkeys(rules.ID_FIELDS, "JSON")}
 # A message without an id is named by what it says, so that loading it twice lands it once.
 _FALLBACK_ID = "'auto-' || md5(cast(to_json(message) as varchar))"
 
+# Why a line is not among the lines read, of `reject_errors`.
+_UNREADABLE = """case error_type
+    when 'INVALID ENCODING' then 'the line is not UTF-8'
+    when 'LINE SIZE OVER MAXIMUM' then 'the line is longer than 64 MiB'
+    else error_message
+end"""
+
 # Four control characters that JSON forbids in a row: a line is one column.
 _DELIMITER = "\x1c\x1d\x1e\x1f"
 
@@ -149,6 +156,9 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
 def _read_documents(connection: duckdb.DuckDBPyConnection, file: Path) -> bool:
     """Where the file is a JSON array or indented JSON, put the elements into `read_lines`, one per row, and
     say so. Raises UsageError where it begins like one, and no line of it is a message."""
+    unreadable = connection.execute(
+        f"select {_UNREADABLE} || ', number ' || line from reject_errors order by line"
+    ).fetchall()
     ((lines, objects, first, kind),) = connection.execute(
         """
         select count(*), count(*) filter (kind = 'OBJECT'),
@@ -160,9 +170,14 @@ def _read_documents(connection: duckdb.DuckDBPyConnection, file: Path) -> bool:
         )
         """
     ).fetchall()
+    lines += len(unreadable)
     is_array = first == "[" and (kind == "NONE" or lines == 1)
     if not (is_array or (first == "{" and not objects)) or (lines == 1 and kind == "NONE"):
         return False
+    if unreadable and objects:
+        return False
+    if unreadable:
+        raise _not_a_document(file, unreadable[0][0])
     ((text,),) = connection.execute(
         "select string_agg(text, chr(10) order by line_number) from read_lines"
     ).fetchall()
@@ -183,11 +198,15 @@ def _read_documents(connection: duckdb.DuckDBPyConnection, file: Path) -> bool:
         if objects:
             return False
         sentence = str(error).strip().splitlines()[0].replace(f' in file "{passing.name}"', "")
-        raise UsageError(
-            f"{file}: no line is a JSON object, and the whole is neither a JSON array nor indented JSON "
-            f"({sentence}). Write one message per line, as `jq -c '.[]'` does of an array."
-        ) from None
+        raise _not_a_document(file, sentence) from None
     return True
+
+
+def _not_a_document(file: Path, reason: str) -> UsageError:
+    return UsageError(
+        f"{file}: no line is a JSON object, and the whole is neither a JSON array nor indented JSON "
+        f"({reason}). Write one message per line, as `jq -c '.[]'` does of an array."
+    )
 
 
 def _parse_lines(connection: duckdb.DuckDBPyConnection) -> None:
@@ -241,14 +260,10 @@ def _add_unreadable(connection: duckdb.DuckDBPyConnection) -> None:
     """Lines that are not UTF-8, or too long, are not among the lines read: put them with the rejected ones,
     and number the others as if they had been read."""
     connection.execute(
-        """
+        f"""
         create or replace temporary table unreadable_lines as
         select line, row_number() over (order by line) as place, trim(csv_line, chr(10) || chr(13)) as text,
-            case error_type
-                when 'INVALID ENCODING' then 'the line is not UTF-8'
-                when 'LINE SIZE OVER MAXIMUM' then 'the line is longer than 64 MiB'
-                else error_message
-            end as reason
+            {_UNREADABLE} as reason
         from reject_errors
         """
     )
@@ -332,7 +347,7 @@ def _read_columns(
         f"when trim({_quoted(found[field])}) <> '' and {_json(_quoted(found[field]))} is null "
         f"then '{field} is not JSON'"
         for field in rules.OBJECT_FIELDS
-        if as_text and field in found
+        if field in found and columns[found[field]] == "VARCHAR"
     ]
     malformed = f"case {' '.join(broken)} end" if broken else "cast(null as varchar)"
     # One scanner of CSV gives a row of nulls where a buffer of it ends.
@@ -386,6 +401,8 @@ def _value(field: str, column: str, kind: str, *, as_text: bool) -> str:
             return f"regexp_replace({column}, '^(-?[0-9]+)[.]0+$', '\\1')"
         if kind in ("DOUBLE", "FLOAT") or kind.startswith("DECIMAL"):
             return _whole(f"cast({column} as double)", f"cast({column} as varchar)")
+        if kind.startswith(("STRUCT", "MAP")) or kind.endswith("]"):
+            return f"cast(to_json({column}) as varchar)"
     if field in rules.OBJECT_FIELDS:
         if kind == "VARCHAR":
             return _json(column)

@@ -351,6 +351,35 @@ def test_json_that_is_broken_as_a_whole_is_one_sentence(landing: Landing, conten
         landing.load(landing.file("events.json", content))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'[\n{"type": "track"},\n{"event": "Caf\xe9"},\n{"type": "page"},\n{}, 1\n]',
+        b'{\n"type": "track",\n"event": "Caf\xe9"\n,\n"userId": "u1"\n}',
+    ],
+)
+def test_a_json_document_with_a_line_that_is_not_utf_8_loses_nothing_in_silence(
+    landing: Landing, content: bytes
+) -> None:
+    with pytest.raises(UsageError, match=r"nor indented JSON \(the line is not UTF-8, number 3\)\."):
+        landing.load(landing.file("events.json", content))
+
+
+def test_the_text_of_a_parquet_document_that_is_not_json_is_a_reason(landing: Landing) -> None:
+    path = landing.folder / "events.parquet"
+    rows = "select 'track' as type, 'm1' as id, 'u1' as user_id, 'E' as event, '{bad' as properties"
+    landing.connection.execute(f"copy ({rows}) to '{path}'")
+    assert landing.load(path).files[0].rejected == {"properties is not JSON": 1}
+
+
+def test_an_object_as_an_id_in_parquet_is_landed_as_json(landing: Landing) -> None:
+    path = landing.folder / "events.parquet"
+    rows = "select 'track' as type, 'm1' as id, {'a': 'x'} as user_id, [1] as anonymous_id, 'E' as event"
+    landing.connection.execute(f"copy ({rows}) to '{path}'")
+    assert landing.load(path).landed == 1
+    assert landing.ask("select user_id, anonymous_id from raw.tracks") == [('{"a":"x"}', "[1]")]
+
+
 def test_a_csv_with_line_breaks_in_quotes(landing: Landing) -> None:
     rows = "".join(f'track,m{i},u{i},E,"{{""text"":\n{i}}}"\n' for i in range(3_000))
     file = landing.file("events.csv", "type,id,user_id,event,properties\n" + rows + "track,last,u1,E\n")
@@ -462,6 +491,7 @@ LINES = st.one_of(
 @example(lines=[b"[]"])
 @example(lines=[b"[1, {}]"])
 @example(lines=[b"[x", b"y"])
+@example(lines=[b"\x80", b"[]"])
 def test_no_line_is_lost(tmp_path: Path, lines: list[bytes]) -> None:
     landing = Landing(tmp_path)
     there = [line for number, line in enumerate(lines) if not _is_blank(line, first=number == 0)]
