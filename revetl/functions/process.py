@@ -198,6 +198,7 @@ class Function:
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a process, and whatever it has forked."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
     process.kill()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FAULTS = {
-    "answer": 0.56,
+    "answer": 0.50,
     "reject some": 0.10,
     "429": 0.08,
     "500": 0.08,
@@ -20,7 +20,17 @@ FAULTS = {
     "reset after": 0.06,
     "stall before": 0.03,
     "stall after": 0.03,
+    "malformed before": 0.03,
+    "malformed after": 0.03,
 }
+MALFORMED = (
+    b"HTTP/1.1 maybe\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{}",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n<html>Bye</html>",
+)
+"""Answers that are not HTTP, or not what a webhook answers."""
 STALL_SECONDS = 1.0
 REJECTED_SHARE = 0.3
 
@@ -63,6 +73,12 @@ class Chaos:
         chance = random.Random(f"{self.seed} {self.requests}")
         return chance.choices(list(FAULTS), list(FAULTS.values()))[0]
 
+    async def malformed(self, writer: asyncio.StreamWriter) -> None:
+        """Answer what nobody can read, by the number of the request, and hang up."""
+        writer.write(random.Random(f"{self.seed} {self.requests} malformed").choice(MALFORMED))
+        await writer.drain()
+        writer.close()
+
     def apply(self, body: dict[str, Any], *, rejecting: bool) -> list[dict[str, str]]:
         """Make it so, but for the rejected; gives them."""
         chance = random.Random(f"{self.seed} {self.requests} rejected")
@@ -94,6 +110,8 @@ class Chaos:
                 if fault == "stall before":
                     await asyncio.sleep(STALL_SECONDS)
                     break
+                if fault == "malformed before":
+                    return await self.malformed(writer)
                 if fault == "429":
                     writer.write(_response(b"429 Too Many Requests", {}, b"Retry-After: 0.05\r\n"))
                     continue
@@ -101,11 +119,13 @@ class Chaos:
                     writer.write(_response(b"500 Internal Server Error", {}))
                     continue
                 rejected = self.apply(body, rejecting=fault == "reject some")
-                silent = fault in ("reset after", "stall after")
+                silent = fault in ("reset after", "stall after", "malformed after")
                 ids = tuple(record["id"] for record in body["records"])
                 self.log.append(Applied(body["batch_id"], body["operation"], ids, not silent))
                 if fault == "stall after":
                     await asyncio.sleep(STALL_SECONDS)
+                if fault == "malformed after":
+                    return await self.malformed(writer)
                 if silent:
                     break
                 writer.write(_response(b"200 OK", {"rejected": rejected}))
