@@ -111,7 +111,8 @@ class Chaos:
                     await asyncio.sleep(STALL_SECONDS)
                     break
                 if fault == "malformed before":
-                    return await self.malformed(writer)
+                    await self.malformed(writer)
+                    return
                 if fault == "429":
                     writer.write(_response(b"429 Too Many Requests", {}, b"Retry-After: 0.05\r\n"))
                     continue
@@ -125,7 +126,8 @@ class Chaos:
                 if fault == "stall after":
                     await asyncio.sleep(STALL_SECONDS)
                 if fault == "malformed after":
-                    return await self.malformed(writer)
+                    await self.malformed(writer)
+                    return
                 if silent:
                     break
                 writer.write(_response(b"200 OK", {"rejected": rejected}))
