@@ -29,6 +29,7 @@ def cpu_of_a_plan(project: ProjectFolder) -> float:
     return min(seconds)
 
 
+@pytest.mark.long
 def test_ten_times_the_columns_make_a_plan_at_most_twelve_times_as_long(
     tmp_path: Path, sandbox: SandboxClient
 ) -> None:

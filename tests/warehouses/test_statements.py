@@ -85,7 +85,7 @@ LOST = """
         invalid
     )
     select sync, '20260101T000000-00000000', hash_by, 'add', 'lost', 1, '{"id": "lost@x"}', '{}', 'o', 'new',
-        null
+        null, null
     from revetl.revetl.sync_state limit 1;
     insert into revetl.revetl.sync_runs (
         run_id, sync, audience, destination, mode, status, started_at,
