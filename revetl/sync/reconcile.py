@@ -146,7 +146,7 @@ class Reconciler:
             if found.there is not None:
                 # The state says again what is there, whatever this machine remembers.
                 forget_run(self.workspace, self.sync.name)
-            forced = SyncOptions(force=self.options.force)
+            forced = SyncOptions(force=self.options.force, is_compared=found.there is not None)
             run = run_sync(self.workspace, self.sync, forced, progress, alerts=alerts)
         if run.status == "stopped" and marked.get("extra"):
             self._disown()

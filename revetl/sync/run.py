@@ -74,11 +74,14 @@ class SyncOptions:
     retry: bool = False
     force: tuple[str, ...] = ()
     expected: str | None = None
+    is_compared: bool = False
+    """Whether the state says what was just read of the destination."""
 
 
 def forced_by(options: SyncOptions) -> tuple[str, ...]:
-    """The guards that the options override: a full refresh needs no state."""
-    return (*options.force, "lost_state") if options.full_refresh else options.force
+    """The guards that the options override: a full refresh needs no state, and a compared one is not lost."""
+    needs_none = options.full_refresh or options.is_compared
+    return (*options.force, "lost_state") if needs_none else options.force
 
 
 @dataclass

@@ -29,8 +29,9 @@ left join (
         cast('1970-01-01 00:00:00' as timestamp)
     )
 ) as x on x.key = c.key and x.operation = case when c.operation = 'rekey' then 'add' else c.operation end
+left join (select distinct p.run_id from :runs as p where p.sync = :sync) as q on q.run_id = s.pending_run_id
 where x.key is not null or s.key like '% was {%' or (
-    s.row_hash is null and s.pending_operation is not null and (
+    s.row_hash is null and s.pending_operation is not null and q.run_id is not null and (
         s.acknowledged_at is null or s.pending_operation = c.operation
         or (c.operation = 'rekey' and s.pending_operation <> 'update')
     )

@@ -16,7 +16,7 @@ from tests.runner.test_sync import META, synced
 from tests.support.project import ProjectFolder
 
 MEMBERS = "select 'u' || i as user_id, i + {shift} as score from range({first}, {last}) as numbers (i)"
-UNKNOWN = "update revetl.revetl.sync_state set row_hash = null, pending_run_id = 'r', "
+UNKNOWN = "update revetl.revetl.sync_state set row_hash = null, pending_run_id = run_id, "
 
 
 def members(last: int, first: int = 0, shift: int = 0) -> str:
