@@ -35,6 +35,7 @@ MANY = {
     "amplitude",
     "close",
     "copper",
+    "facebook_conversions",
     "fullstory",
     "google_ads",
     "google_ads.data_manager",
