@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from revetl.errors import UsageError
-from revetl.sync.retire import Retirement
+from revetl.sync.retire import OptOuts, Retirement
 from revetl.sync.run import SyncOptions
 from tests.conftest import Cli, SandboxClient
 from tests.runner.test_lost import lose_all
@@ -289,6 +289,54 @@ def ads(tmp_path: Any, sandbox: SandboxClient) -> ProjectFolder:
     folder.audience("vips", PHONES, of_phones())
     synced(folder)
     return folder
+
+
+SPELLINGS = {
+    "phones": ("facebook_ads", {"PHONE": "phone"}, "+16505551212", "(650) 555-1212", "6505551213"),
+    "mobiles": ("facebook_ads", {"PHONE": "mobile"}, "6505551214", " +1 650-555-1214", "6505551215"),
+    "mails": (
+        *("google_ads", {"hashedEmail": "email"}, "annlee@gmail.com"),
+        *("Ann.Lee+news@Gmail.com", "bob@gmail.com"),
+    ),
+}
+"""By audience: the destination and identifier, the member's, the opt-out's spelling, another member's."""
+
+
+@pytest.mark.parametrize("engine", ["duckdb", pytest.param("postgres", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("leave", ["orphaned", pytest.param("paused", marks=pytest.mark.slow)])
+def test_an_opt_out_in_another_spelling_reaches_what_no_run_touches(
+    tmp_path: Any, sandbox: SandboxClient, leave: str, engine: str
+) -> None:
+    ads = {"ad_account_id": "7", "access_token": "TOKEN"}
+    google = {"access_token": "t", "developer_token": "d", "customer_id": "1"}
+    tools = {
+        kind: {"type": kind, **config, "phone_region": "US", "base_url": f"{sandbox.url}/{kind}"}
+        for kind, config in {"facebook_ads": ads, "google_ads": google}.items()
+    }
+    project = ProjectFolder(tmp_path / "shop", tools, engine)
+    state = "revetl.revetl" if engine == "duckdb" else project.backend.state_schema
+    metas: dict[str, Any] = {}
+    for name, (kind, identifiers, held, _, other) in SPELLINGS.items():
+        rows = people(("u1", held), ("u2", other), columns=f"user_id, {next(iter(identifiers.values()))}")
+        metas[name] = {"key": "user_id", "sync": [{"to": kind, "identifiers": identifiers, "fields": {}}]}
+        project.audience(name, rows, metas[name].copy())
+        run = synced(project, name)
+        assert run.delivered["add"] == 2, run.error
+    suppressions = [(next(iter(of.values())), listed) for _, of, _, listed, _ in SPELLINGS.values()]
+    # A number that somebody is known by elsewhere is not a phone number.
+    for kind, value in (*suppressions, ("user_id", "6505551213")):
+        suppress = f"insert into {state}.suppressions values (?, ?, 'opt-out', timestamp '2026-01-01')"
+        project.sql(suppress, kind, value)
+    for name, meta_of in metas.items():
+        if leave == "orphaned":
+            forget(project, name)
+        else:
+            project.declare(name, {**meta_of, "enabled": False})
+    opened = project.open()
+    runs = opened.run_all([(sync, SyncOptions()) for sync in opened.opt_outs()], kind=OptOuts)
+    removed = {run.audience: (run.status, run.delivered["remove"]) for run in runs}
+    assert removed == dict.fromkeys(SPELLINGS, ("success", 1))
+    assert project.sql(f"select key, count(*) from {state}.sync_state group by 1") == [("u2", 3)]
 
 
 def of_phones(**more: Any) -> dict[str, Any]:
