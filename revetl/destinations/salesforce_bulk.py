@@ -144,7 +144,7 @@ def run_job(
 def _check_counts(job: Mapping[str, Any], listed: Mapping[str, int]) -> None:
     """Raise Unfinished where a job lists fewer rows than it counts: an empty or cut result says nothing of
     the rows that it leaves out. A result of no rows is a header, or an empty body."""
-    failed = job["numberRecordsFailed"]
+    failed = job.get("numberRecordsFailed") or 0
     counted = {"successfulResults": job["numberRecordsProcessed"] - failed, "failedResults": failed}
     for kind, count in counted.items():
         if listed[kind] < count:
