@@ -199,7 +199,8 @@ class Project:
 
     def opt_outs(self) -> list[Sync]:
         """The unattended syncs that hold suppressed people, where the destination is there still."""
-        from revetl.sync.retire import as_sync, retirement_plan, suppressed
+        from revetl.sync.opt_outs import suppressed
+        from revetl.sync.retire import as_sync, retirement_plan
 
         there = self.workspace.config.destinations
         left = [
@@ -217,7 +218,17 @@ class Project:
             return [
                 sync
                 for sync in left
-                if retirement_plan(warehouse, tables, sync, suppressed(warehouse, tables, sync.name)).remove
+                if retirement_plan(
+                    warehouse,
+                    tables,
+                    sync,
+                    suppressed(
+                        warehouse,
+                        tables,
+                        sync.name,
+                        self.workspace.destination(sync, placeholders=True),
+                    ),
+                ).remove
             ]
         finally:
             warehouse.close()

@@ -168,6 +168,48 @@ def audience_name(words: tuple[str, ...]) -> str | None:
     return words[1] if words else None
 
 
+def selection_options(everything: str, *, with_sync: bool = False, excludes: bool = True) -> Callable[[F], F]:
+    """What a command is about: `audience NAME` (with `with_sync`, or the name of a sync), --to, --select,
+    --all, which is `everything`; with `excludes`, --exclude and --state as well."""
+    options: list[Callable[[F], F]] = [
+        click.argument(
+            "words", nargs=-1, metavar="[SYNC | audience NAME]" if with_sync else "[audience NAME]"
+        ),
+        click.option("--to", metavar="DESTINATION", help="Only to this destination."),
+        click.option("-s", "--select", metavar="SELECTION", help="Audiences, in dbt's selection syntax."),
+    ]
+    if excludes:
+        options += [
+            click.option(
+                "--exclude", metavar="SELECTION", help="Leave these out, in dbt's selection syntax."
+            ),
+            click.option(
+                "--state",
+                type=click.Path(exists=True, file_okay=False, path_type=Path),
+                help="The folder of the artifacts that `state:modified` compares with.",
+            ),
+        ]
+    options.append(click.option("--all", "everything", is_flag=True, help=everything))
+
+    def decorate(function: F) -> F:
+        return _decorated(function, options)
+
+    return decorate
+
+
+def check_selection(
+    words: tuple[str, ...],
+    everything: bool,
+    *,
+    select: str | None,
+    exclude: str | None = None,
+    names: str = "audience NAME, --select or --exclude SELECTION",
+) -> None:
+    """Raise UsageError unless exactly one of the words, a selection, and all is given."""
+    if sum((bool(words), select is not None or exclude is not None, everything)) != 1:
+        raise click.UsageError(f"Name one of: {names}, --all.")
+
+
 def open_project(out: Output, **options: Any) -> Project:
     """The project that the options name."""
     from revetl.api import Project

@@ -10,25 +10,18 @@ import click
 from revetl.cli.common import (
     Output,
     audience_name,
+    check_selection,
     log_options,
     open_project,
     output_options,
     project_options,
+    selection_options,
 )
 from revetl.cli.sync import _run, _show_plans
 
 
 @click.command("retire")
-@click.argument("words", nargs=-1, metavar="[SYNC | audience NAME]")
-@click.option("--to", metavar="DESTINATION", help="Only from this destination.")
-@click.option("-s", "--select", metavar="SELECTION", help="Audiences, in dbt's selection syntax.")
-@click.option("--exclude", metavar="SELECTION", help="Leave these out, in dbt's selection syntax.")
-@click.option(
-    "--state",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder of the artifacts that `state:modified` compares with.",
-)
-@click.option("--all", "everything", is_flag=True, help="Every orphaned and paused sync.")
+@selection_options("Every orphaned and paused sync.", with_sync=True)
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 @click.option("--force", multiple=True, metavar="GUARD", help="Override this guard.")
 @log_options
@@ -51,8 +44,8 @@ def retire_command(
     """Remove everyone a sync holds from its destination, and close it. SYNC (audience.destination) may be one
     that the project no longer has."""
     out = Output(output, quiet, no_color)
-    if sum((bool(words), select is not None or exclude is not None, everything)) != 1:
-        raise click.UsageError("Name one of: SYNC, audience NAME, --select or --exclude SELECTION, --all.")
+    names = "SYNC, audience NAME, --select or --exclude SELECTION"
+    check_selection(words, everything, select=select, exclude=exclude, names=names)
     sync = words[0] if len(words) == 1 else None
     project = open_project(out, **options)
     syncs = project.to_retire(

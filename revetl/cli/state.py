@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl.cli.common import F, Output, audience_name, open_project, output_options, project_options
+from revetl.cli.common import (
+    Output,
+    audience_name,
+    check_selection,
+    open_project,
+    output_options,
+    project_options,
+    selection_options,
+)
 from revetl.words import counted
 
 if TYPE_CHECKING:
@@ -19,49 +27,37 @@ def state_command() -> None:
     """Whose state it is: the warehouse and target that wrote it, and where it was delivered to."""
 
 
-def _syncs(function: F) -> F:
-    options = (
-        click.argument("words", nargs=-1, metavar="[SYNC | audience NAME]"),
-        click.option("--to", metavar="DESTINATION", help="Only to this destination."),
-        click.option("-s", "--select", metavar="SELECTION", help="Audiences, in dbt's selection syntax."),
-        click.option("--all", "everything", is_flag=True, help="Every sync of the project."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+_syncs = selection_options("Every sync of the project.", with_sync=True, excludes=False)
 
 
-def _chosen(
-    project: Project, words: tuple[str, ...], to: str | None, select: str | None, everything: bool
-) -> list[Sync]:
-    if sum((bool(words), select is not None, everything)) != 1:
-        raise click.UsageError("Name one of: SYNC, audience NAME, --select SELECTION, --all.")
+def _opened(
+    out: Output,
+    words: tuple[str, ...],
+    to: str | None,
+    select: str | None,
+    everything: bool,
+    **options: Any,
+) -> tuple[Project, list[Sync]]:
+    """The project, and the syncs of it that a command is about."""
+    project = open_project(out, **options)
+    check_selection(words, everything, select=select, names="SYNC, audience NAME, --select SELECTION")
     if len(words) == 1:
-        return [project.sync_named(words[0])]
-    return project.select(audience_name(words), to=to, select=select)
+        return project, [project.sync_named(words[0])]
+    return project, project.select(audience_name(words), to=to, select=select)
 
 
 @state_command.command("show")
 @_syncs
 @output_options
 @project_options
-def show_command(
-    words: tuple[str, ...],
-    to: str | None,
-    select: str | None,
-    everything: bool,
-    output: str,
-    quiet: bool,
-    no_color: bool,
-    **options: Any,
-) -> int:
+def show_command(output: str, quiet: bool, no_color: bool, **chosen: Any) -> int:
     """Show what is recorded of syncs and whether it is what is configured now. Changes nothing.
 
     Exits 3 when a run would stop. SYNC is `audience.destination`.
     """
     out = Output(output, quiet, no_color)
-    project = open_project(out, **options)
-    found = project.identities(_chosen(project, words, to, select, everything))
+    project, syncs = _opened(out, **chosen)
+    found = project.identities(syncs)
     if out.json:
         out.print_json(found)
     else:
@@ -74,21 +70,12 @@ def show_command(
 @_syncs
 @output_options
 @project_options
-def adopt_command(
-    words: tuple[str, ...],
-    to: str | None,
-    select: str | None,
-    everything: bool,
-    output: str,
-    quiet: bool,
-    no_color: bool,
-    **options: Any,
-) -> None:
+def adopt_command(output: str, quiet: bool, no_color: bool, **chosen: Any) -> None:
     """Accept the state of syncs as it is: for a warehouse that was moved, renamed or restored, or a
     destination that is the same account under another name. Nothing is sent, and what is held stays."""
     out = Output(output, quiet, no_color)
-    project = open_project(out, **options)
-    found = project.adopt(_chosen(project, words, to, select, everything))
+    project, syncs = _opened(out, **chosen)
+    found = project.adopt(syncs)
     if out.json:
         out.print_json(found)
         return

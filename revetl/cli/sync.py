@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -18,10 +18,12 @@ from revetl.cli.common import (
     F,
     Output,
     audience_name,
+    check_selection,
     log_options,
     open_project,
     output_options,
     project_options,
+    selection_options,
 )
 from revetl.errors import RevetlError, WarehouseError
 
@@ -37,29 +39,13 @@ _SEVERITY = (0, 1, 3, 6, 4, 2, 5, 70, 130, 143)
 
 
 def _selection(function: F) -> F:
-    options: tuple[Callable[[F], F], ...] = (
-        click.argument("words", nargs=-1, metavar="[audience NAME]"),
-        click.option("--to", metavar="DESTINATION", help="Only to this destination."),
-        click.option("-s", "--select", metavar="SELECTION", help="Audiences, in dbt's selection syntax."),
-        click.option("--exclude", metavar="SELECTION", help="Leave these out, in dbt's selection syntax."),
-        click.option(
-            "--state",
-            type=click.Path(exists=True, file_okay=False, path_type=Path),
-            help="The folder of the artifacts that `state:modified` compares with.",
-        ),
-        click.option("--all", "everything", is_flag=True, help="Every sync of the project."),
-        click.option("--full-refresh", is_flag=True, help="Send every member anew."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
+    refresh = click.option("--full-refresh", is_flag=True, help="Send every member anew.")
+    return selection_options("Every sync of the project.")(refresh(function))
 
 
 def _chosen(words: tuple[str, ...], everything: bool, **chosen: Any) -> dict[str, Any]:
     """What the project is asked to select: of `audience NAME`, a selection, or all."""
-    given = sum((bool(words), chosen["select"] is not None or chosen["exclude"] is not None, everything))
-    if given != 1:
-        raise click.UsageError("Name one of: audience NAME, --select or --exclude SELECTION, --all.")
+    check_selection(words, everything, select=chosen["select"], exclude=chosen["exclude"])
     return {"name": audience_name(words), **chosen}
 
 

@@ -24,7 +24,7 @@ UNDERSTOOD = (
     Understood("GET /query*", {"records": [dict], "done": bool}),
     Understood("GET /describe", {"fields": [{"name": str}]}),
     Understood("POST /sobjects/Campaign", {"id": str}, again=False),
-    Understood("GET /jobs/ingest/*Results", FILE),
+    Understood("GET /jobs/ingest/*Results", (FILE, EMPTY)),
     Understood("PUT /jobs/ingest/*/batches", EMPTY),
     Understood("POST /jobs/ingest", {"id": str}),
     Understood("* /jobs/ingest/*", {"state": str}),

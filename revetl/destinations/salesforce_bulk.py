@@ -129,23 +129,46 @@ def run_job(
         why = ended.get("errorMessage") or "no reason is given"
         raise Refused(f"Salesforce ended the job {job} as {ended['state']}: {why}. Nothing of it was done.")
     found: dict[str, Outcome] = {}
-    for kind in ("successfulResults", "failedResults"):
+    listed: dict[str, int] = {}
+    for kind, read in (("successfulResults", _succeeded), ("failedResults", _failed)):
         answer = yield large(call("GET", f"jobs/ingest/{job}/{kind}"))
+        listed[kind] = 0
         for line in csv.DictReader(lines_of(answer)):
-            found[line[key]] = _told(line)
+            found[line[key]] = read(line)
+            listed[kind] += 1
+    _check_counts(ended, listed)
     left = Outcome(None, "UNPROCESSED", Rejection(ended.get("errorMessage") or "the job left it out"))
     return [found.get(_cell(row[key]), left) for row in rows]
 
 
-def _told(line: Mapping[str, str]) -> Outcome:
-    """`CODE:message:fields --` of a row that failed; the message may have colons of its own."""
-    error = line.get("sf__Error")
-    if not error:
-        return Outcome(line["sf__Id"])
-    code, _, rest = error.partition(":")
-    message, _, fields = rest.rpartition(":")
-    field = re.match(r"\w+", fields)
-    return Outcome(None, code, Rejection(f"{code}: {message or rest}", field and field[0]))
+def _check_counts(job: Mapping[str, Any], listed: Mapping[str, int]) -> None:
+    """Raise Unfinished where a job lists fewer rows than it counts: an empty or cut result says nothing of
+    the rows that it leaves out. A result of no rows is a header, or an empty body."""
+    failed = job.get("numberRecordsFailed") or 0
+    counted = {"successfulResults": job["numberRecordsProcessed"] - failed, "failedResults": failed}
+    for kind, count in counted.items():
+        if listed[kind] < count:
+            raise Unfinished(f"its job counts {count:,} rows of {kind} and lists {listed[kind]:,}")
+
+
+def _succeeded(line: Mapping[str, str]) -> Outcome:
+    """The outcome of a row of `successfulResults`."""
+    if not line["sf__Id"]:
+        raise Unfinished("its job lists a row as successful, without the id of its record")
+    return Outcome(line["sf__Id"])
+
+
+def _failed(line: Mapping[str, str]) -> Outcome:
+    """The outcome of a row of `failedResults`: `CODE:message:fields --`; the message may have colons, and the
+    fields may be missing."""
+    code, _, rest = line["sf__Error"].partition(":")
+    message, has_fields, fields = rest.rpartition(":")
+    is_named = bool(has_fields) and fields.endswith("--")
+    field = re.match(r"\w+", fields) if is_named else None
+    reason = f"{code}: {(message if is_named else rest) or 'no reason is given'}"
+    return Outcome(
+        None, code or "UNKNOWN_EXCEPTION", Rejection(reason.removeprefix(": "), field and field[0])
+    )
 
 
 def _csv(rows: list[Row]) -> str:

@@ -70,8 +70,9 @@ def adopt_state(workspace: Workspace, syncs: Sequence[Sync]) -> list[dict[str, A
         for sync in syncs:
             # Credentials count: adopting is where somebody says whose account it is.
             now = identity_of(workspace, sync, workspace.destination(sync))
+            kept = read_identity(warehouse, tables, sync.name)
             with warehouse.transaction():
-                record_identity(warehouse, tables, sync.name, now)
+                record_identity(warehouse, tables, sync.name, now.still_called(kept.called if kept else None))
     for sync in syncs:
         forget_run(workspace, sync.name)
     return before

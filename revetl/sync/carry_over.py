@@ -6,6 +6,7 @@ from revetl import logs
 from revetl.project import Sync, Workspace
 from revetl.sql import statement
 from revetl.sync import lock
+from revetl.sync.identity import Identity, read_identity, record_identity
 from revetl.sync.remembered import rename_run
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
@@ -18,11 +19,14 @@ _RENAMED = (
 
 
 def carry_over(
-    warehouse: Warehouse, tables: Tables, workspace: Workspace, sync: Sync, run_id: str
+    warehouse: Warehouse, tables: Tables, workspace: Workspace, sync: Sync, identity: Identity, run_id: str
 ) -> str | None:
     """Rename what the tables and this machine have of a former name of a sync, once: nothing happens where
     the sync has a state already, or the former one has none. Gives the former name. Raises Locked while a run
-    has the former sync."""
+    has the former sync.
+
+    The destination has the audience by the former name still, which is kept; `identity` is what to record
+    where a version that recorded none has left the state."""
     former = former_name(warehouse, tables, workspace, sync)
     if former is not None:
         lease = lock.acquire(warehouse, tables, former, run_id)
@@ -37,6 +41,11 @@ def carry_over(
                             former=former,
                         )
                     )
+                audience = former.partition(".")[0]
+                if audience != sync.audience.name:
+                    before = read_identity(warehouse, tables, sync.name) or identity
+                    kept = before.still_called(before.called or audience)
+                    record_identity(warehouse, tables, sync.name, kept)
             runs = workspace.root / ".revetl" / "runs" / workspace.target.name
             if (runs / former).is_dir() and not (runs / sync.name).exists():
                 (runs / former).rename(runs / sync.name)

@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 from sqlglot import exp
 
+from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Destination
 from revetl.errors import GuardStopped
 from revetl.project import Sync, Workspace
@@ -34,6 +35,8 @@ from revetl.warehouse import Warehouse, location_of
 _PLACEHOLDER = re.compile(r"<[^<>]*>|\.invalid\b")
 _CREDENTIAL = "credential"
 _AUDIENCE = "audience"
+_CALLED = "called"
+"""What the destination knows the audience as, where that is a former name."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,15 @@ class Identity:
         if not audience_id:
             return self
         return replace(self, delivered_to={**self.delivered_to, _AUDIENCE: audience_id})
+
+    @property
+    def called(self) -> str | None:
+        """The former name of the audience that the destination still has it by."""
+        return self.delivered_to.get(_CALLED)
+
+    def still_called(self, name: str | None) -> Identity:
+        """The same, of an audience that the destination has by this name."""
+        return self if not name else replace(self, delivered_to={**self.delivered_to, _CALLED: name})
 
     def moved_warehouse(self, before: Identity | None) -> Mapping[str, tuple[str, str]]:
         """What was and is now of the warehouse and target, by name, where they differ."""
@@ -104,6 +116,21 @@ def identity_of(workspace: Workspace, sync: Sync, destination: Destination) -> I
     to = destination.delivers_to(sync.audience.name, sync.config.mode, base_url)
     key = "" if "account" in to else "\0".join(destination.secrets())
     return Identity(written_by, to, key)
+
+
+def audience_there(
+    sync: Sync, destination: Destination, before: Identity | None, former: str | None = None
+) -> str:
+    """The name by which the destination knows the audience of a sync. Where an audience is only a name there
+    (a property, a tag, an event), everyone is under the one that was delivered, and a rename here does not
+    change it. A list has an id, and is looked for by the name of today. `former` is the name of the sync
+    whose state is still to be carried over."""
+    own = sync.audience.name
+    is_list = isinstance(destination, HasAudiences) and destination.uses_audience(sync.config.mode)
+    if is_list or destination.audience_of(own) is not None:
+        return own
+    was = None if former is None else former.partition(".")[0]
+    return (None if before is None else before.called) or was or own
 
 
 def read_identity(warehouse: Warehouse, tables: Tables, sync: str) -> Identity | None:

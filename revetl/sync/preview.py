@@ -22,6 +22,7 @@ from revetl.sql import select, statement
 from revetl.sync.batches import cut_batches
 from revetl.sync.changed import leaving, sending
 from revetl.sync.diff import Diff
+from revetl.sync.identity import Identity, audience_there
 from revetl.sync.plan import Identified, Plan, Preview, Request
 from revetl.sync.shaping import Shaping, record_of
 from revetl.sync.spool import OPERATIONS
@@ -55,11 +56,14 @@ def preview(
 ) -> Preview:
     """The preview of a plan, with the exact requests for up to `size` records of each operation."""
     samples = _samples(plan, diff, size)
+    before = None if diff.starts_over else Identity.read(diff.facts.identity)
+    former = None if diff.starts_over or diff.sync == sync.name else diff.sync
+    audience = audience_there(sync, destination, before, former)
     requests: list[Request] = []
     request_count, charge = 0, 0.0
     for operation in OPERATIONS:
         records = [record_of(shaping, operation, *texts) for texts in samples.get(operation, [])]
-        shown, count, charged = _requests(plan, sync, destination, operation, records, size)
+        shown, count, charged = _requests(plan, sync, destination, audience, operation, records, size)
         requests += shown
         request_count += count
         charge += charged
@@ -77,12 +81,12 @@ def preview(
     )
 
 
-def whole_of(sync: Sync, run_id: str, operation: str = "") -> Records:
-    """What the batches of a run are part of."""
+def whole_of(sync: Sync, run_id: str, audience: str, operation: str = "") -> Records:
+    """What the batches of a run are part of; `audience` is what the destination knows the audience as."""
     config = sync.config
     return Records(
         sync.name,
-        sync.audience.name,
+        audience,
         run_id,
         operation,
         (),
@@ -146,6 +150,7 @@ def _requests(
     plan: Plan,
     sync: Sync,
     destination: Destination,
+    audience: str,
     operation: str,
     records: list[Record],
     size: int,
@@ -154,8 +159,8 @@ def _requests(
     planned = plan.counts[operation]
     if not planned:
         return [], 0, 0.0
-    audience_id = destination.audience_of(sync.audience.name) or _AUDIENCE_ID
-    whole = replace(whole_of(sync, "plan", operation), audience_id=audience_id)
+    audience_id = destination.audience_of(audience) or _AUDIENCE_ID
+    whole = replace(whole_of(sync, "plan", audience, operation), audience_id=audience_id)
     cuts = list(cut_batches(destination, sync.config.mode, whole, [(0, records)]))
     made = [cut.request for cut in cuts if cut.request is not None]
     limits = destination.limits_of(sync.config.mode)

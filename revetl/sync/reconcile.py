@@ -23,9 +23,10 @@ from revetl.errors import RevetlError, UsageError, WarehouseError
 from revetl.project import Sync, Workspace
 from revetl.sql import statement
 from revetl.sync import guard, intents, lock
+from revetl.sync.carry_over import former_name
 from revetl.sync.diff import CHANGES, Diff
 from revetl.sync.drift import MODES, Comparison, Drift, disown
-from revetl.sync.identity import check_warehouse, identity_of
+from revetl.sync.identity import audience_there, check_warehouse, identity_of, read_identity
 from revetl.sync.late import brought_forward
 from revetl.sync.plan import Plan, make_diff, make_plan
 from revetl.sync.readback import ReadBack, read_back
@@ -260,7 +261,13 @@ class Reconciler:
                 with suppress(WarehouseError), self._open(light=True, lock_timeout=0) as warehouse:
                     lock.renew(warehouse, self.tables, lease)
 
-        return read_back(self.destination, self.sync.audience.name, file, keep)
+        with self._open(read_only=True) as warehouse:
+            former = former_name(warehouse, self.tables, self.workspace, self.sync)
+            name = former or self.sync.name
+            has_any = warehouse.exists(self.tables.identities)
+            before = read_identity(warehouse, self.tables, name) if has_any else None
+        audience = audience_there(self.sync, self.destination, before, former)
+        return read_back(self.destination, audience, file, keep)
 
     def _compare(
         self, warehouse: Warehouse, there: ReadBack | None

@@ -10,19 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import orjson
 from sqlglot import exp
 
 from revetl import dbt
 from revetl.config import AudienceConfig, SyncConfig
 from revetl.errors import UsageError, nearest
 from revetl.project import AudienceModel, Sync, Workspace
-from revetl.sql import column, statement
+from revetl.sql import statement
 from revetl.sync import guard, lock
 from revetl.sync.facts import Build
 from revetl.sync.identity import destination_stop, identity_of, read_identity
 from revetl.sync.late import finishers, rows_brought_forward
-from revetl.sync.membership import alike
+from revetl.sync.opt_outs import suppressed
 from revetl.sync.plan import Plan
 from revetl.sync.presence import MEMBER, Presence
 from revetl.sync.record import Run, write_run
@@ -227,7 +226,9 @@ class Retirement(Runner):
 
     def _chosen(self, warehouse: Warehouse) -> exp.Expr:
         return (
-            suppressed(warehouse, self.tables, self.sync.name) if self.only_suppressed else statement("1 = 1")
+            suppressed(warehouse, self.tables, self.sync.name, self.destination)
+            if self.only_suppressed
+            else statement("1 = 1")
         )
 
     def _close(self, warehouse: Warehouse) -> None:
@@ -279,39 +280,3 @@ def _stops(plan: Plan, sync: Sync) -> tuple[guard.Stop, ...]:
         return ()
     message = f"{plan.sync}: {plan.remove:,} members would be removed, and max_removes is {most:,}."
     return (guard.Stop("max_removes", message),)
-
-
-def suppressed(warehouse: Warehouse, tables: Tables, sync: str) -> exp.Expr:
-    """Whether the person of a state row `s` is suppressed: by the key or any identifier, plain or hashed, or
-    by a field that is named as the suppression is."""
-    query = statement(
-        "select max(s.identifiers), max(s.fields) from :state as s where s.sync = :sync",
-        state=tables.state,
-        sync=sync,
-    )
-    ((identifiers, fields),) = warehouse.rows(query)
-    kinds = statement("select distinct p.identifier_type from :list as p", list=tables.suppressions)
-    known = {str(kind).lower() for (kind,) in warehouse.rows(kinds)}
-
-    def text(of: str, name: str) -> exp.Expr:
-        return warehouse.json_text(column(of, of="s"), name)
-
-    held: list[tuple[exp.Expr, str]] = [(column("key", of="s"), "")]
-    held += [(text("identifiers", name), "") for name in orjson.loads(identifiers or "{}")]
-    named = [name for name in orjson.loads(fields or "{}") if name.lower() in known]
-    held += [(text("fields", name), name.lower()) for name in named]
-    plain = alike(column("identifier_value", of="p"))
-    hashed = exp.SHA2(this=plain.copy(), length=exp.convert(256))
-    return exp.or_(*(_listed(tables, *each, made) for each in held for made in (plain, hashed)))
-
-
-def _listed(tables: Tables, value: exp.Expr, kind: str, made: exp.Expr) -> exp.Expr:
-    """Whether a value is in the suppression list, as `made` of what is listed; with `kind`, of this kind."""
-    template = ":value in (select :made from :list as p where p.identifier_value is not null"
-    return statement(
-        template + (" and lower(p.identifier_type) = :kind)" if kind else ")"),
-        value=alike(value.copy()),
-        made=made.copy(),
-        list=tables.suppressions,
-        kind=kind,
-    )

@@ -29,6 +29,7 @@ from revetl.sync.disk import on_disk
 from revetl.sync.facts import Build, Facts
 from revetl.sync.identity import (
     Identity,
+    audience_there,
     check_warehouse,
     forget_held,
     identity_of,
@@ -215,8 +216,8 @@ class Runner:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
         with self._writing() as warehouse:
             self.tables.create(warehouse, self.workspace.say)
-            carry_over(warehouse, self.tables, self.workspace, self.sync, self.run_id)
             identity = identity_of(self.workspace, self.sync, self.destination)
+            carry_over(warehouse, self.tables, self.workspace, self.sync, identity, self.run_id)
             check_warehouse(warehouse, self.tables, self.sync.name, identity)
             lease = lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
             try:
@@ -323,7 +324,7 @@ class Runner:
         """Keep the id of the audience that was delivered to, where it is not known yet."""
         found = None if self.delivery is None else self.delivery.whole.audience_id
         before = ready.identity_before
-        identity = ready.identity.in_audience(found)
+        identity = ready.identity.in_audience(found).still_called(before.called if before else None)
         if before is None or before.delivered_to.get("audience") != identity.delivered_to.get("audience"):
             record_identity(warehouse, self.tables, self.sync.name, identity)
 
@@ -390,6 +391,8 @@ class Runner:
         identity = diff.identity
         if before is not None and not diff.starts_over and "audience" not in identity.delivered_to:
             identity = identity.in_audience(before.delivered_to.get("audience"))
+        if before is not None and not diff.starts_over:
+            identity = identity.still_called(before.called)
         for note in plan.notes:
             self.workspace.say(f"{self.sync.name}: {note}.")
         if before is None or diff.starts_over or diff.identity.has_other_key(before):
@@ -504,10 +507,13 @@ class Runner:
                 last_fold = time.monotonic()
 
         before = ready.identity_before
+        audience = audience_there(self.sync, self.destination, before)
         self.delivery = delivery = Delivery(
             destination=self.destination,
             mode=self.sync.config.mode,
-            whole=replace(whole_of(self.sync, self.run_id), creates=ready.holds_nobody or self.is_again),
+            whole=replace(
+                whole_of(self.sync, self.run_id, audience), creates=ready.holds_nobody or self.is_again
+            ),
             spool=ready.spool,
             journal=journal,
             shaping=self.shaping,

@@ -197,7 +197,8 @@ def test_the_results_of_a_bulk_job_are_read_from_disk_a_line_at_a_time() -> None
                 connection.sendall(other * 2_222)
             connection.sendall(mine if asked.endswith(b"successfulResults") else b"")
             return
-        body = b'{"id": "7", "state": "JobComplete", "numberRecordsProcessed": 1}'
+        counts = b'"numberRecordsProcessed": 133321, "numberRecordsFailed": 133320'
+        body = b'{"id": "7", "state": "JobComplete", ' + counts + b"}"
         connection.sendall(OK + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     async def run(url: str) -> list[Outcome]:

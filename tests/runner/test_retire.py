@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from revetl.errors import UsageError
-from revetl.sync.retire import Retirement
+from revetl.sandbox.setups import setups
+from revetl.sync.record import Run
+from revetl.sync.retire import OptOuts, Retirement
 from revetl.sync.run import SyncOptions
 from tests.conftest import Cli, SandboxClient
+from tests.destinations.test_round_trip import _shown
+from tests.destinations.test_round_trip import people as everyone
 from tests.runner.test_lost import lose_all
 from tests.runner.test_sync import META, people, synced
 from tests.support.project import ProjectFolder
@@ -232,6 +236,81 @@ def test_the_state_goes_along_with_a_new_name(
     assert {row["sync"] for row in opened.history()} == {f"{name}.{to}"}
 
 
+FAST_NAMES = {"webhook", "mixpanel"}
+"""Those of which the fast tests are; the others are found by running."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in FAST_NAMES else pytest.mark.long)
+        for name in sorted(setups())
+        if name not in ("file", "sql")
+    ],
+)
+def test_nobody_stays_under_the_former_name_of_an_audience(
+    name: str, tmp_path: Any, sandbox: SandboxClient
+) -> None:
+    """Either the tool keeps the name that was delivered, or it has a list, which is to be renamed there."""
+    setup = setups()[name]
+    project = ProjectFolder(tmp_path / "shop", {name: setup.destination(sandbox.url)})
+    about = {"key": _shown(name).key, "sync": [{"to": name, "max_change": 2, **setup.sync}]}
+    project.audience("vips", everyone(0, 3, "7"), about.copy())
+    is_named = "vips" in _requested(project, "vips", name)
+    first = synced(project)
+    assert first.status == "success", first.error
+    before = sandbox.members(name, "vips")
+    forget(project)
+    project.audience("stars", everyone(1, 4, "7"), {**about, "was": "vips"})
+    asked = _requested(project, "stars", name)
+    run = synced(project, "stars")
+    if "delivered to as 'vips' (id " in (run.error or ""):
+        assert (run.exit_code, sandbox.members(name, "vips")) == (4, before)
+        return
+    assert run.status == "success", run.error
+    # The plan of what follows a run that has carried the state over.
+    project.audience("stars", everyone(2, 4, "7"))
+    asked += _requested(project, "stars", name)
+    assert "stars" not in asked
+    assert "vips" in asked or not is_named
+    assert synced(project, "stars").status == "success"
+    after = sandbox.members(name, "vips")
+    assert (len(before.keys() & after.keys()), len(after)) == ((1, 2) if before else (0, 0))
+    assert sandbox.members(name, "stars") == {}
+
+
+def _requested(project: ProjectFolder, audience: str, to: str) -> str:
+    """The requests of a plan, without the name of the sync."""
+    (plan,) = project.open().plan(audience)
+    assert plan.preview is not None
+    return str(plan.preview.requests).replace(f"{audience}.{to}", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+def test_a_former_name_is_kept_by_all_that_follows(
+    tmp_path: Any, sandbox: SandboxClient, cli: Cli, engine: str
+) -> None:
+    """A second rename, state that was adopted, a comparison and a retirement."""
+    crm = {"type": "webhook", "url": f"{sandbox.url}/crm", "read_url": f"{sandbox.url}/crm"}
+    project = ProjectFolder(tmp_path / "shop", {"crm": crm}, engine)
+    project.audience("vips", people(("u1", 1), ("u2", 2)), META.copy())
+    synced(project)
+    for name, was in (("stars", "vips"), ("heroes", "stars")):
+        forget(project, was)
+        project.audience(name, people(("u1", 1), ("u2", 2)), {**META, "was": was})
+        assert sum(synced(project, name).planned.values()) == 0
+    assert cli(project, "state", "adopt", "heroes.crm").returncode == 0
+    assert "called vips" in cli(project, "state", "show", "heroes.crm").stdout
+    compared = cli(project, "reconcile", "heroes.crm")
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    assert set(sandbox.members("crm", "vips")) == {"u1", "u2"}
+    assert cli(project, "retire", "heroes.crm").returncode == 0
+    assert (sandbox.members("crm", "vips"), sandbox.members("crm", "heroes")) == ({}, {})
+    assert synced(project, "heroes").delivered["add"] == 2
+    assert set(sandbox.members("crm", "heroes")) == {"u1", "u2"}
+
+
 def test_a_former_name_that_another_sync_has_by_now_is_left_to_it(
     project: ProjectFolder, sandbox: SandboxClient, cli: Cli
 ) -> None:
@@ -289,6 +368,54 @@ def ads(tmp_path: Any, sandbox: SandboxClient) -> ProjectFolder:
     folder.audience("vips", PHONES, of_phones())
     synced(folder)
     return folder
+
+
+SPELLINGS = {
+    "phones": ("facebook_ads", {"PHONE": "phone"}, "+16505551212", "(650) 555-1212", "6505551213"),
+    "mobiles": ("facebook_ads", {"PHONE": "mobile"}, "6505551214", " +1 650-555-1214", "6505551215"),
+    "mails": (
+        *("google_ads", {"hashedEmail": "email"}, "annlee@gmail.com"),
+        *("Ann.Lee+news@Gmail.com", "bob@gmail.com"),
+    ),
+}
+"""By audience: the destination and identifier, the member's, the opt-out's spelling, another member's."""
+
+
+@pytest.mark.parametrize("engine", ["duckdb", pytest.param("postgres", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("leave", ["orphaned", pytest.param("paused", marks=pytest.mark.slow)])
+def test_an_opt_out_in_another_spelling_reaches_what_no_run_touches(
+    tmp_path: Any, sandbox: SandboxClient, leave: str, engine: str
+) -> None:
+    ads = {"ad_account_id": "7", "access_token": "TOKEN"}
+    google = {"access_token": "t", "developer_token": "d", "customer_id": "1"}
+    tools = {
+        kind: {"type": kind, **config, "phone_region": "US", "base_url": f"{sandbox.url}/{kind}"}
+        for kind, config in {"facebook_ads": ads, "google_ads": google}.items()
+    }
+    project = ProjectFolder(tmp_path / "shop", tools, engine)
+    state = "revetl.revetl" if engine == "duckdb" else project.backend.state_schema
+    metas: dict[str, Any] = {}
+    for name, (kind, identifiers, held, _, other) in SPELLINGS.items():
+        rows = people(("u1", held), ("u2", other), columns=f"user_id, {next(iter(identifiers.values()))}")
+        metas[name] = {"key": "user_id", "sync": [{"to": kind, "identifiers": identifiers, "fields": {}}]}
+        project.audience(name, rows, metas[name].copy())
+        run = synced(project, name)
+        assert run.delivered["add"] == 2, run.error
+    suppressions = [(next(iter(of.values())), listed) for _, of, _, listed, _ in SPELLINGS.values()]
+    # A number that somebody is known by elsewhere is not a phone number.
+    for kind, value in (*suppressions, ("user_id", "6505551213")):
+        suppress = f"insert into {state}.suppressions values (?, ?, 'opt-out', timestamp '2026-01-01')"
+        project.sql(suppress, kind, value)
+    for name, meta_of in metas.items():
+        if leave == "orphaned":
+            forget(project, name)
+        else:
+            project.declare(name, {**meta_of, "enabled": False})
+    opened = project.open()
+    runs = opened.run_all([(sync, SyncOptions()) for sync in opened.opt_outs()], kind=OptOuts)
+    removed = {run.audience: (run.status, run.delivered["remove"]) for run in runs if isinstance(run, Run)}
+    assert removed == dict.fromkeys(SPELLINGS, ("success", 1))
+    assert project.sql(f"select key, count(*) from {state}.sync_state group by 1") == [("u2", 3)]
 
 
 def of_phones(**more: Any) -> dict[str, Any]:
