@@ -14,6 +14,7 @@ from revetl.destinations.records import digest
 from revetl.errors import UsageError, nearest
 from revetl.event_mapping import PROPERTIES, ROW, event_mapping_of
 from revetl.event_rules import cased
+from revetl.internal_columns import without_internal
 from revetl.members import with_members
 from revetl.normalising import NO_VALUES, RULES, Format
 from revetl.sql import column, parse_scalar, statement
@@ -144,8 +145,8 @@ def make_mapping(
 ) -> FieldMapping:
     """The mapping of a sync onto a model's `columns` (name to type).
 
-    Without `fields`, every column but the key is sent under its own name; without `identifiers`, the
-    destination's first identifier is the key. Raises MissingColumn for a column that is not there, UsageError
+    Without `fields`, every column but the key and the internal ones is sent under its own name; without
+    `identifiers`, the destination's first identifier is the key. Raises MissingColumn for a column that is not there, UsageError
     for what else is wrong, both naming `place`, the field, and the nearest name.
     """
     if key not in columns:
@@ -242,13 +243,14 @@ def default_identifiers(destination: Destination, key: str, columns: Iterable[st
 def default_fields(
     destination: Destination, key: str, columns: Iterable[str], identifiers: Mapping[str, str]
 ) -> dict[str, str]:
-    """Fields of a sync that names none: every column but the key, by the name that the destination has for
-    it. One that takes no fields but its own gets those, one that matches by all none of its identifiers."""
+    """Fields of a sync that names none: every column but the key and the internal ones, by the name that the
+    destination has for it. One that takes no fields but its own gets those, one that matches by all none of
+    its identifiers."""
     named = {each.column: each.name for each in destination.declared}
     used = {key, *(identifiers.values() if destination.matches_by_all else ())}
     return {
         named.get(name, name): name
-        for name in columns
+        for name in without_internal(columns)
         if name not in used and (name in named or destination.takes_other_fields)
     }
 
