@@ -80,13 +80,21 @@ class FieldMapping:
     """What a sync sends of a row. `identifiers` and `fields` are in the order of their names, so that
     writing them in another order is no change. `along` goes with the fields and is no part of the row hash:
     the time of an event, and the columns that are read to make it. `dropped` are fields that are hidden from
-    the destination."""
+    the destination; `ways` are the sets of identifiers by each of which it finds somebody."""
 
     key: str
     identifiers: tuple[Mapped, ...]
     fields: tuple[Mapped, ...]
     along: tuple[Mapped, ...] = ()
     dropped: tuple[str, ...] = ()
+    ways: tuple[frozenset[str], ...] = ()
+
+    @property
+    def found_by(self) -> tuple[frozenset[str], ...]:
+        """The sets of mapped identifiers by each of which the destination finds somebody."""
+        names = {item.name for item in self.identifiers}
+        found = (each for each in self.ways if each <= names)
+        return tuple(sorted(found, key=lambda each: (len(each), sorted(each))))
 
     @property
     def by_key(self) -> bool:
@@ -146,8 +154,8 @@ def make_mapping(
     """The mapping of a sync onto a model's `columns` (name to type).
 
     Without `fields`, every column but the key and the internal ones is sent under its own name; without
-    `identifiers`, the destination's first identifier is the key. Raises MissingColumn for a column that is not there, UsageError
-    for what else is wrong, both naming `place`, the field, and the nearest name.
+    `identifiers`, the destination's first identifier is the key. Raises MissingColumn for a column that is
+    not there, UsageError for what else is wrong, both naming `place`, the field, and the nearest name.
     """
     if key not in columns:
         raise MissingColumn(f"{place}: key: the model has no column '{key}'. {nearest(key, columns)}")
@@ -198,6 +206,20 @@ def make_mapping(
             sorted((*_mapped(fields, columns, f"{place}: fields"), *constants), key=lambda item: item.name)
         ),
         along=_along(sync, destination, columns, place),
+        ways=destination.found_by(sync.mode),
+    )
+
+
+def check_found(sync: SyncConfig, destination: Destination, mapping: FieldMapping, place: str) -> None:
+    """Raises UsageError where the destination finds nobody by the mapped identifiers, whatever their values
+    are."""
+    if mapping.found_by:
+        return
+    names = ", ".join(item.name for item in mapping.identifiers)
+    ways = [" with ".join(sorted(each)) for each in sorted(mapping.ways, key=len)[:4]]
+    raise UsageError(
+        f"{place}: identifiers: in mode '{sync.mode}' '{sync.to}' finds nobody by {names} alone. "
+        f"Map {' or '.join(ways)} too."
     )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -21,7 +20,7 @@ from pydantic import Field, PrivateAttr
 from revetl.checking import Checked
 from revetl.destinations.addresses import address_of, carried_parts, secret_parts
 from revetl.destinations.answers import UNLIKE, Understood, entry_of, misread
-from revetl.destinations.declared import Attribute, Batch, Identifier, Rate
+from revetl.destinations.declared import Attribute, Batch, Identifier, Rate, lacking
 from revetl.destinations.flows import (
     Asking,
     Flow,
@@ -131,6 +130,7 @@ class Destination(Checked):
     phone_region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
     _project: str | None = PrivateAttr(default=None)
     _filled_in: tuple[FilledIn, ...] = PrivateAttr(default=())
+    _ways: dict[str, tuple[frozenset[str], ...]] = PrivateAttr(default_factory=dict)
 
     def upsert(self, records: Records) -> Flow:
         """Create or update people with their fields; says nothing of any audience."""
@@ -284,18 +284,23 @@ class Destination(Checked):
         except UNLIKE:
             return None
 
-    def unusable(self, record: Record) -> str | None:
-        """Why nobody can be found by a record's identifiers; None when somebody can."""
-        if not any(
-            name in self._alone and value not in (None, "") for name, value in record.identifiers.items()
-        ):
-            return "it has no identifier the destination knows people by"
-        return None
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
+        """The sets of identifiers by each of which somebody is found in a mode, where the whole set is given.
+        Plans count by it, and records are rejected by it."""
+        return tuple(frozenset({each.name}) for each in self.known_by if each.alone)
 
-    @cached_property
-    def _alone(self) -> frozenset[str]:
-        """The identifiers by which somebody is found without any other."""
-        return frozenset(each.name for each in self.known_by if each.alone)
+    def unidentified(self, mode: str, record: Record) -> str | None:
+        """Why nobody can be found by a record's identifiers in a mode; None when somebody can."""
+        given = {name for name, value in record.identifiers.items() if value not in (None, "")}
+        if any(each <= given for each in self._found_by(mode)):
+            return None
+        return lacking(self._found_by(mode), given)
+
+    def _found_by(self, mode: str) -> tuple[frozenset[str], ...]:
+        """`found_by`, which is asked of each record."""
+        if mode not in self._ways:
+            self._ways[mode] = self.found_by(mode)
+        return self._ways[mode]
 
     def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
         """The record as the tool takes it, and by field what was done to it: a property that the tool has no
@@ -303,9 +308,9 @@ class Destination(Checked):
         return record, {}
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        """Why a record cannot be sent in a mode, as a part of `whole`; None when it can. For tools that say
-        nothing of what they drop."""
-        return self.unusable(record)
+        """Why a record by which somebody is found cannot be sent in a mode, as a part of `whole`; None when
+        it can. For tools that say nothing of what they drop."""
+        return None
 
     @property
     def upsert_joins(self) -> bool:

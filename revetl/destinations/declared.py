@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 
@@ -35,6 +36,17 @@ class Identifier:
     normalised: str | None = None
     alone: bool = True
     checked: str | None = None
+
+
+def lacking(ways: Iterable[frozenset[str]], given: Set[str]) -> str:
+    """Why nobody is found by the identifiers that are given, where any of `ways` would do, whole."""
+    nobody = "it has no identifier the destination knows people by"
+    if not given:
+        return nobody
+    halves = [each for each in ways if each & given]
+    needed = [" and ".join(sorted(each - given)) for each in halves or ways]
+    names = ", ".join(sorted(given))
+    return f"{nobody}: {names} finds nobody without {' or '.join(needed[:3])}"
 
 
 def looked_up_by(field: str, usual: tuple[Identifier, ...]) -> tuple[Identifier, ...]:

@@ -16,7 +16,6 @@ from revetl.destinations.base import (
     Flow,
     Identifier,
     Rate,
-    Record,
     Records,
     Verdict,
     object_of,
@@ -140,9 +139,10 @@ class GoogleAds(RefreshesToken, AdAudience):
     def probe(self) -> httpx.Request:
         return self.through.probe(self)
 
-    def unusable(self, record: Record) -> str | None:
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
         """A whole address identifies as an email does."""
-        return None if record.identifiers.keys() >= {*ADDRESS} else super().unusable(record)
+        address = (frozenset(ADDRESS),) if self.upload_key_type == "CONTACT_INFO" else ()
+        return (*super().found_by(mode), *address)
 
     def judge(self, response: httpx.Response) -> Verdict:
         """An error that Google explains is read, for the sentence that it is refused with."""

@@ -149,7 +149,7 @@ class GoogleAnalytics(WithholdsPersonalData):
         # Who leaves is sent without fields.
         fields = {} if mode == "mirror" and whole.operation == "remove" else record.fields
         wrong = rules.refused_value(rules.kind_of(mode), fields, 5 if self.analytics_360 else 1)
-        return self.unusable(record) or rules.refused_event(record) or wrong
+        return rules.refused_event(record) or wrong
 
     def probe(self) -> httpx.Request:
         nobody = Record("", {STREAMS[self.stream]: "0" * 32}, {}, "")

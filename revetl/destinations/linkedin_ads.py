@@ -110,9 +110,10 @@ class LinkedinAds(RefreshesToken, AdAudience):
         ids = [{"idType": name, "idValue": known.pop(name)} for name in IDS if name in known]
         return {"userIds": ids, **known} if ids else known
 
-    def unusable(self, record: Record) -> str | None:
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
         """LinkedIn looks for people by their whole name, too."""
-        return None if record.identifiers.keys() >= {"firstName", "lastName"} else super().unusable(record)
+        name = (frozenset({"firstName", "lastName"}),) if self.segment_type == "USER" else ()
+        return (*super().found_by(mode), *name)
 
     def find_audience(self, audience: str) -> Asking[str | None]:
         asked = {"q": "account", "account": ACCOUNT + self.ad_account_id, "count": str(A_PAGE)}

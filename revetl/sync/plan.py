@@ -14,7 +14,7 @@ from revetl.destinations.base import Destination
 from revetl.destinations.records import digest
 from revetl.event_rules import cased
 from revetl.internal_columns import is_internal
-from revetl.mapping import ALONG, FieldMapping, MissingColumn, make_mapping
+from revetl.mapping import ALONG, FieldMapping, MissingColumn, check_found, make_mapping
 from revetl.pii import hider_of
 from revetl.project import Sync, Workspace, not_built
 from revetl.sync import guard
@@ -150,6 +150,7 @@ def make_diff(
             raise
         stop = guard.Stop("columns", str(missing), forceable=False)
         return Plan(**_names(sync), held_rows=held, stops=(stop,))
+    check_found(sync.config, destination, mapping, sync.place)
     identified = identified_by(mapping, destination)
     if (hider := hider_of(workspace.root, sync.config.to)) is not None:
         mapping = hidden(mapping, hider, f"{sync.place} ({TRANSFORMATIONS_FILE}: pii)")
