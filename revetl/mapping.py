@@ -166,7 +166,7 @@ def make_mapping(
     if fields is None:
         # Whom to erase is all that is told of them.
         told = sync.mode != "delete"
-        fields = default_fields(destination, key, columns, identifiers) if told else {}
+        fields = default_fields(destination, key, columns, identifiers, sync.mode) if told else {}
         if sync.event_column is not None:
             # The properties are the fields; without a column of them, all columns are but those that tell
             # whom it is of, what happened, and when.
@@ -263,12 +263,12 @@ def default_identifiers(destination: Destination, key: str, columns: Iterable[st
 
 
 def default_fields(
-    destination: Destination, key: str, columns: Iterable[str], identifiers: Mapping[str, str]
+    destination: Destination, key: str, columns: Iterable[str], identifiers: Mapping[str, str], mode: str
 ) -> dict[str, str]:
     """Fields of a sync that names none: every column but the key and the internal ones, by the name that the
     destination has for it. One that takes no fields but its own gets those, one that matches by all none of
     its identifiers."""
-    named = {each.column: each.name for each in destination.declared}
+    named = {each.column: each.name for each in destination.declared_in(mode)}
     used = {key, *(identifiers.values() if destination.matches_by_all else ())}
     return {
         named.get(name, name): name

@@ -337,6 +337,10 @@ class Destination(Checked):
         """The fields that this configuration is known to have."""
         return self.known_fields
 
+    def declared_in(self, mode: str) -> tuple[Attribute, ...]:
+        """The fields that are known of what a mode writes, where that is something else than people."""
+        return self.declared
+
     def kinds_of(self, mode: str) -> Mapping[str, str | None]:
         """The kinds of values of the fields that are known without asking; an event has properties, which
         have none."""

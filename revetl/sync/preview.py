@@ -88,6 +88,7 @@ def whole_of(sync: Sync, run_id: str, operation: str = "") -> Records:
         (),
         event=config.event,
         set_if_empty=config.set_if_empty,
+        spreads=config.fields is None,
         at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     )
 
