@@ -20,7 +20,7 @@ from pydantic import Field, PrivateAttr
 from revetl.checking import Checked
 from revetl.destinations.addresses import address_of, carried_parts, secret_parts
 from revetl.destinations.answers import UNLIKE, Understood, entry_of, misread
-from revetl.destinations.declared import Attribute, Batch, Identifier, Rate, lacking
+from revetl.destinations.declared import Attribute, Batch, Identifier, IdentifierChoice, Rate, lacking
 from revetl.destinations.flows import (
     Asking,
     Flow,
@@ -94,6 +94,8 @@ class Destination(Checked):
     statuses: ClassVar[Mapping[int, Verdict]] = {}
     understood: ClassVar[tuple[Understood, ...]] = ()
     """What of the answers with a status of success is success, by call; whatever else is answered is not."""
+    identifier_key: ClassVar[str | None] = None
+    """The key of its configuration that names what people are looked up by, where there is one."""
     cleared: ClassVar[Any] = None
     """What unsets a field there, for `null: clear`."""
     can_set_if_empty: ClassVar[bool] = False
@@ -331,6 +333,15 @@ class Destination(Checked):
     def known_by(self) -> tuple[Identifier, ...]:
         """The identifiers of this configuration."""
         return self.identifiers
+
+    @classmethod
+    def identifier_choices(cls) -> tuple[IdentifierChoice, ...]:
+        """The identifiers that configurations of this type have; `known_by` has those of one."""
+        key = cls.identifier_key
+        if key is None:
+            return tuple(IdentifierChoice(each) for each in cls.identifiers)
+        usual = (IdentifierChoice(each, {key: each.name}) for each in cls.identifiers)
+        return (*usual, IdentifierChoice(Identifier("", column="user_id"), named_by=key))
 
     @property
     def declared(self) -> tuple[Attribute, ...]:

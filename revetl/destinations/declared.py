@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,17 @@ class Identifier:
     normalised: str | None = None
     alone: bool = True
     checked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierChoice:
+    """An identifier that a type of destination may have, and the configuration with which it has it (`when`,
+    by key). Where `named_by` names a key of the configuration, the identifier has the name that is given
+    there."""
+
+    identifier: Identifier
+    when: Mapping[str, str] = field(default_factory=dict)
+    named_by: str | None = None
 
 
 def lacking(ways: Iterable[frozenset[str]], given: Set[str]) -> str:

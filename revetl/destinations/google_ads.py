@@ -20,6 +20,7 @@ from revetl.destinations.base import (
     Verdict,
     object_of,
 )
+from revetl.destinations.declared import IdentifierChoice
 from revetl.destinations.google import ADDRESS, AGAIN, AGAIN_STATUSES, IDENTIFIERS, WAYS_OUT, Api, errors_in
 from revetl.destinations.refreshing import RefreshesToken
 
@@ -92,6 +93,14 @@ class GoogleAds(RefreshesToken, AdAudience):
     def through(self) -> Api:
         """The API that is used."""
         return google_data_manager if self.api == "data_manager" else google_jobs
+
+    @classmethod
+    def identifier_choices(cls) -> tuple[IdentifierChoice, ...]:
+        return tuple(
+            IdentifierChoice(each, {"upload_key_type": kind})
+            for kind, known in IDENTIFIERS.items()
+            for each in known
+        )
 
     @property
     def known_by(self) -> tuple[Identifier, ...]:

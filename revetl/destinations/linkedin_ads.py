@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Refused, Verdict, Wait
+from revetl.destinations.declared import IdentifierChoice
 from revetl.destinations.records import Record, Records, Result, for_now
 from revetl.destinations.refreshing import RefreshesToken
 
@@ -66,6 +67,13 @@ class LinkedinAds(RefreshesToken, AdAudience):
     version: Annotated[str, Field(pattern="^[0-9]{6}(\\.[0-9]{2})?$")] = "202607"
     base_url: Url = "https://api.linkedin.com"
     token_url: Url = "https://www.linkedin.com/oauth/v2/accessToken"  # noqa: S105
+
+    @classmethod
+    def identifier_choices(cls) -> tuple[IdentifierChoice, ...]:
+        kinds = {"USER": PEOPLE, "COMPANY": COMPANIES}
+        return tuple(
+            IdentifierChoice(each, {"segment_type": kind}) for kind, known in kinds.items() for each in known
+        )
 
     @property
     def known_by(self) -> tuple[Identifier, ...]:

@@ -39,7 +39,8 @@ class Salesforce(SalesforceObject):
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=200)
-    identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("external_id_field", column="user_id"),)
+    identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("Email", column="email", normalised="email"),)
+    identifier_key: ClassVar[str | None] = "external_id_field"
     can_set_if_empty: ClassVar[bool] = True
     known_fields: ClassVar[tuple[Attribute, ...]] = STANDARD["Contact"]
     container_fields: ClassVar[tuple[str, ...]] = ("object",)

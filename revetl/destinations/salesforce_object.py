@@ -10,6 +10,7 @@ import httpx
 from pydantic import AliasChoices, Field
 
 from revetl.destinations.base import Asking, Attribute, Batch, Identifier, Record, Records, Rejection
+from revetl.destinations.declared import looked_up_by
 from revetl.destinations.readable_text import readable_value
 from revetl.destinations.salesforce_bulk import Outcome, Row, nested, outcome_of, run_job
 from revetl.destinations.salesforce_org import SalesforceOrg
@@ -59,8 +60,7 @@ class SalesforceObject(SalesforceOrg):
 
     @property
     def known_by(self) -> tuple[Identifier, ...]:
-        column, rule = ("email", "email") if self.external_id_field == "Email" else ("user_id", None)
-        return (Identifier(self.external_id_field, column=column, normalised=rule),)
+        return looked_up_by(self.external_id_field, self.identifiers)
 
     @property
     def declared(self) -> tuple[Attribute, ...]:

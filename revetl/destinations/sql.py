@@ -39,6 +39,7 @@ class Sql(Destination):
         Identifier("email", column="email"),
         Identifier("phone", column="phone"),
     )
+    identifier_key: ClassVar[str | None] = "key"
     container_fields: ClassVar[tuple[str, ...]] = ("table",)
 
     type: Literal["sql"]

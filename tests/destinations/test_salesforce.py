@@ -86,7 +86,7 @@ def test_entering_an_audience_is_a_task_with_its_name() -> None:
     }
 
 
-TASK = {
+TASK: dict[str, Any] = {
     "name": "Task",
     "fields": [
         {"name": "Id", "type": "id", "createable": False},
