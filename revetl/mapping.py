@@ -14,6 +14,7 @@ from revetl.destinations.records import digest
 from revetl.errors import UsageError, nearest
 from revetl.event_mapping import PROPERTIES, ROW, event_mapping_of
 from revetl.event_rules import cased
+from revetl.internal_columns import without_internal
 from revetl.members import with_members
 from revetl.normalising import NO_VALUES, RULES, Format
 from revetl.sql import column, parse_scalar, statement
@@ -79,13 +80,21 @@ class FieldMapping:
     """What a sync sends of a row. `identifiers` and `fields` are in the order of their names, so that
     writing them in another order is no change. `along` goes with the fields and is no part of the row hash:
     the time of an event, and the columns that are read to make it. `dropped` are fields that are hidden from
-    the destination."""
+    the destination; `ways` are the sets of identifiers by each of which it finds somebody."""
 
     key: str
     identifiers: tuple[Mapped, ...]
     fields: tuple[Mapped, ...]
     along: tuple[Mapped, ...] = ()
     dropped: tuple[str, ...] = ()
+    ways: tuple[frozenset[str], ...] = ()
+
+    @property
+    def found_by(self) -> tuple[frozenset[str], ...]:
+        """The sets of mapped identifiers by each of which the destination finds somebody."""
+        names = {item.name for item in self.identifiers}
+        found = (each for each in self.ways if each <= names)
+        return tuple(sorted(found, key=lambda each: (len(each), sorted(each))))
 
     @property
     def by_key(self) -> bool:
@@ -144,9 +153,9 @@ def make_mapping(
 ) -> FieldMapping:
     """The mapping of a sync onto a model's `columns` (name to type).
 
-    Without `fields`, every column but the key is sent under its own name; without `identifiers`, the
-    destination's first identifier is the key. Raises MissingColumn for a column that is not there, UsageError
-    for what else is wrong, both naming `place`, the field, and the nearest name.
+    Without `fields`, every column but the key and the internal ones is sent under its own name; without
+    `identifiers`, the destination's first identifier is the key. Raises MissingColumn for a column that is
+    not there, UsageError for what else is wrong, both naming `place`, the field, and the nearest name.
     """
     if key not in columns:
         raise MissingColumn(f"{place}: key: the model has no column '{key}'. {nearest(key, columns)}")
@@ -157,7 +166,7 @@ def make_mapping(
     if fields is None:
         # Whom to erase is all that is told of them.
         told = sync.mode != "delete"
-        fields = default_fields(destination, key, columns, identifiers) if told else {}
+        fields = default_fields(destination, key, columns, identifiers, sync.mode) if told else {}
         if sync.event_column is not None:
             # The properties are the fields; without a column of them, all columns are but those that tell
             # whom it is of, what happened, and when.
@@ -197,6 +206,20 @@ def make_mapping(
             sorted((*_mapped(fields, columns, f"{place}: fields"), *constants), key=lambda item: item.name)
         ),
         along=_along(sync, destination, columns, place),
+        ways=destination.found_by(sync.mode),
+    )
+
+
+def check_found(sync: SyncConfig, destination: Destination, mapping: FieldMapping, place: str) -> None:
+    """Raises UsageError where the destination finds nobody by the mapped identifiers, whatever their values
+    are."""
+    if mapping.found_by:
+        return
+    names = ", ".join(item.name for item in mapping.identifiers)
+    ways = [" with ".join(sorted(each)) for each in sorted(mapping.ways, key=len)[:4]]
+    raise UsageError(
+        f"{place}: identifiers: in mode '{sync.mode}' '{sync.to}' finds nobody by {names} alone. "
+        f"Map {' or '.join(ways)} too."
     )
 
 
@@ -240,15 +263,16 @@ def default_identifiers(destination: Destination, key: str, columns: Iterable[st
 
 
 def default_fields(
-    destination: Destination, key: str, columns: Iterable[str], identifiers: Mapping[str, str]
+    destination: Destination, key: str, columns: Iterable[str], identifiers: Mapping[str, str], mode: str
 ) -> dict[str, str]:
-    """Fields of a sync that names none: every column but the key, by the name that the destination has for
-    it. One that takes no fields but its own gets those, one that matches by all none of its identifiers."""
-    named = {each.column: each.name for each in destination.declared}
+    """Fields of a sync that names none: every column but the key and the internal ones, by the name that the
+    destination has for it. One that takes no fields but its own gets those, one that matches by all none of
+    its identifiers."""
+    named = {each.column: each.name for each in destination.declared_in(mode)}
     used = {key, *(identifiers.values() if destination.matches_by_all else ())}
     return {
         named.get(name, name): name
-        for name in columns
+        for name in without_internal(columns)
         if name not in used and (name in named or destination.takes_other_fields)
     }
 

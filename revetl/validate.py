@@ -25,7 +25,7 @@ from revetl.destinations.base import Destination
 from revetl.destinations.hygiene import check_sendable
 from revetl.errors import UsageError, nearest
 from revetl.functions.process import Function
-from revetl.mapping import make_mapping, parse_expression
+from revetl.mapping import check_found, make_mapping, parse_expression
 from revetl.project import AudienceModel, Sync, Workspace
 from revetl.rendering import render
 from revetl.sql import parse_scalar
@@ -243,7 +243,9 @@ class _Checker:
         key, columns = sync.audience.key, self._columns_of(sync)
         required = [each.name for each in destination.declared if each.required]
         for config in _pieces(key, sync.config, required):
-            self._errors.of(make_mapping, key, config, destination, columns, sync.place)
+            made = self._errors.of(make_mapping, key, config, destination, columns, sync.place)
+            if made is not None and config is sync.config:
+                self._errors.of(check_found, config, destination, made, sync.place)
             columns = {**columns, key: columns.get(key, "")}
 
     def _columns_of(self, sync: Sync) -> dict[str, str]:

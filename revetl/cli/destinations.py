@@ -36,7 +36,7 @@ def destinations_command(context: click.Context, output: str, quiet: bool, no_co
             ", ".join(each["modes"]),
             f"{each['batch']['records']:,}",
             _pace(each["rate"]),
-            ", ".join(name["name"] for name in each["identifiers"]),
+            ", ".join(name["name"] or f"({name['named_by']})" for name in each["identifiers"]),
         )
         for each in found
     ]
@@ -78,11 +78,13 @@ def show_command(kind: str, output: str, quiet: bool, no_color: bool) -> None:
 def _identifiers(told: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (
-            each["name"],
-            f"from {each['column']}"
+            each["name"] or f"({each['named_by']})",
+            ("" if each["name"] else f"the name that {each['named_by']} gives, ")
+            + f"from {each['column']}"
             + (f", hashed ({each['hashed']})" if each["hashed"] else "")
-            + (f", made alike ({each['normalised']})" if each["normalised"] else "")
-            + ("" if each["alone"] else ", beside another"),
+            + (f", normalized ({each['normalised']})" if each["normalised"] else "")
+            + ("" if each["alone"] else ", beside another")
+            + "".join(f", with {key}: {value}" for key, value in each["when"].items()),
         )
         for each in told["identifiers"]
     ]
@@ -124,7 +126,15 @@ def _told(kind: str) -> dict[str, Any]:
         "modes": list(found.modes()),
         "batch": asdict(found.batch),
         "rate": None if found.rate is None else asdict(found.rate),
-        "identifiers": [asdict(each) for each in found.identifiers],
+        "identifiers": [
+            {
+                **asdict(each.identifier),
+                "name": each.identifier.name or None,
+                "when": dict(each.when),
+                "named_by": each.named_by,
+            }
+            for each in found.identifier_choices()
+        ],
         "fields": [asdict(each) for each in found.known_fields],
         "other_fields": found.takes_other_fields,
         "audiences": issubclass(found, HasAudiences),

@@ -135,12 +135,14 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
             rejected |= {left[at]: why for at, why in bad.items()}
         return Result(rejected)
 
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
+        # So do cohorts and deletions.
+        return (frozenset({"user_id"}),) if mode in ("mirror", "delete") else super().found_by(mode)
+
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        if mode in ("mirror", "delete") and "user_id" not in record.identifiers:
-            return "cohorts and deletions know people by user_id, and it has none"
         if all(is_nobody(each) for each in record.identifiers.values()) and record.identifiers:
             return "its id is a word that Amplitude takes for nobody"
-        return self.unusable(record)
+        return None
 
     @property
     def can_probe(self) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -21,7 +20,7 @@ from pydantic import Field, PrivateAttr
 from revetl.checking import Checked
 from revetl.destinations.addresses import address_of, carried_parts, secret_parts
 from revetl.destinations.answers import UNLIKE, Understood, entry_of, misread
-from revetl.destinations.declared import Attribute, Batch, Identifier, Rate
+from revetl.destinations.declared import Attribute, Batch, Identifier, IdentifierChoice, Rate, lacking
 from revetl.destinations.flows import (
     Asking,
     Flow,
@@ -95,6 +94,8 @@ class Destination(Checked):
     statuses: ClassVar[Mapping[int, Verdict]] = {}
     understood: ClassVar[tuple[Understood, ...]] = ()
     """What of the answers with a status of success is success, by call; whatever else is answered is not."""
+    identifier_key: ClassVar[str | None] = None
+    """The key of its configuration that names what people are looked up by, where there is one."""
     cleared: ClassVar[Any] = None
     """What unsets a field there, for `null: clear`."""
     can_set_if_empty: ClassVar[bool] = False
@@ -131,6 +132,7 @@ class Destination(Checked):
     phone_region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
     _project: str | None = PrivateAttr(default=None)
     _filled_in: tuple[FilledIn, ...] = PrivateAttr(default=())
+    _ways: dict[str, tuple[frozenset[str], ...]] = PrivateAttr(default_factory=dict)
 
     def upsert(self, records: Records) -> Flow:
         """Create or update people with their fields; says nothing of any audience."""
@@ -284,18 +286,23 @@ class Destination(Checked):
         except UNLIKE:
             return None
 
-    def unusable(self, record: Record) -> str | None:
-        """Why nobody can be found by a record's identifiers; None when somebody can."""
-        if not any(
-            name in self._alone and value not in (None, "") for name, value in record.identifiers.items()
-        ):
-            return "it has no identifier the destination knows people by"
-        return None
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
+        """The sets of identifiers by each of which somebody is found in a mode, where the whole set is given.
+        Plans count by it, and records are rejected by it."""
+        return tuple(frozenset({each.name}) for each in self.known_by if each.alone)
 
-    @cached_property
-    def _alone(self) -> frozenset[str]:
-        """The identifiers by which somebody is found without any other."""
-        return frozenset(each.name for each in self.known_by if each.alone)
+    def unidentified(self, mode: str, record: Record) -> str | None:
+        """Why nobody can be found by a record's identifiers in a mode; None when somebody can."""
+        given = {name for name, value in record.identifiers.items() if value not in (None, "")}
+        if any(each <= given for each in self._found_by(mode)):
+            return None
+        return lacking(self._found_by(mode), given)
+
+    def _found_by(self, mode: str) -> tuple[frozenset[str], ...]:
+        """`found_by`, which is asked of each record."""
+        if mode not in self._ways:
+            self._ways[mode] = self.found_by(mode)
+        return self._ways[mode]
 
     def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
         """The record as the tool takes it, and by field what was done to it: a property that the tool has no
@@ -303,9 +310,9 @@ class Destination(Checked):
         return record, {}
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        """Why a record cannot be sent in a mode, as a part of `whole`; None when it can. For tools that say
-        nothing of what they drop."""
-        return self.unusable(record)
+        """Why a record by which somebody is found cannot be sent in a mode, as a part of `whole`; None when
+        it can. For tools that say nothing of what they drop."""
+        return None
 
     @property
     def upsert_joins(self) -> bool:
@@ -327,10 +334,23 @@ class Destination(Checked):
         """The identifiers of this configuration."""
         return self.identifiers
 
+    @classmethod
+    def identifier_choices(cls) -> tuple[IdentifierChoice, ...]:
+        """The identifiers that configurations of this type have; `known_by` has those of one."""
+        key = cls.identifier_key
+        if key is None:
+            return tuple(IdentifierChoice(each) for each in cls.identifiers)
+        usual = (IdentifierChoice(each, {key: each.name}) for each in cls.identifiers)
+        return (*usual, IdentifierChoice(Identifier("", column="user_id"), named_by=key))
+
     @property
     def declared(self) -> tuple[Attribute, ...]:
         """The fields that this configuration is known to have."""
         return self.known_fields
+
+    def declared_in(self, mode: str) -> tuple[Attribute, ...]:
+        """The fields that are known of what a mode writes, where that is something else than people."""
+        return self.declared
 
     def kinds_of(self, mode: str) -> Mapping[str, str | None]:
         """The kinds of values of the fields that are known without asking; an event has properties, which

@@ -60,7 +60,7 @@ def known_as(record: Record, alias_label: str | None) -> dict[str, Any]:
     """What an object names its user by."""
     known = dict(record.identifiers)
     label = known.pop("alias_label", alias_label)
-    if (name := known.pop("alias_name", None)) is not None:
+    if (name := known.pop("alias_name", None)) is not None and label is not None:
         known["user_alias"] = {"alias_name": str(name), "alias_label": label}
     return known
 

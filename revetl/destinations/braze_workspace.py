@@ -9,7 +9,7 @@ import orjson
 from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.audiences import HasAudiences
-from revetl.destinations.base import Asking, Record, Records, Refused, Verdict, object_of
+from revetl.destinations.base import Asking, Records, Refused, Verdict, object_of
 from revetl.destinations.braze_users import KINDS, known_as
 
 NOT_CHARGED = {"_update_existing_only", "app_id", *(kind.name for kind in KINDS)}
@@ -60,13 +60,13 @@ class BrazeWorkspace(HasAudiences):
         """What each object names its user by."""
         return [known_as(record, self.alias_label) for record in records]
 
-    def unusable(self, record: Record) -> str | None:
-        known = known_as(record, self.alias_label)
-        if "user_alias" in known and known["user_alias"]["alias_label"] is None:
-            return "its alias has no label: set alias_label, or map one"
-        if known and self.in_groups and not any(kind.in_groups and kind.name in known for kind in KINDS):
-            return "subscription groups know nobody by that: map external_id, email or phone"
-        return super().unusable(record)
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
+        """An alias has a label, of the configuration or its own; subscription groups know no alias."""
+        if self.in_groups:
+            return tuple(frozenset({kind.name}) for kind in KINDS if kind.in_groups)
+        alias = frozenset({"alias_name"})
+        label = frozenset() if self.alias_label else frozenset({"alias_label"})
+        return tuple(each | label if each == alias else each for each in super().found_by(mode))
 
     def find_audience(self, audience: str) -> Asking[str | None]:
         if self.in_groups:

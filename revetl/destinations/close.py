@@ -43,6 +43,7 @@ class Close(PersonByPerson):
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     statuses: ClassVar[Mapping[int, Verdict]] = {404: Verdict.BISECT}
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
+    identifier_key: ClassVar[str | None] = "lookup_field"
     known_fields: ClassVar[tuple[Attribute, ...]] = (
         *(Attribute(name, name) for name in ("name", "title", "email", "phone")),
         Attribute(LEAD_NAME, "company"),

@@ -44,6 +44,7 @@ class Copper(PersonByPerson):
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     rate: ClassVar[Rate | None] = Rate(requests=180, per_seconds=60)
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
+    identifier_key: ClassVar[str | None] = "lookup_field"
     known_fields: ClassVar[tuple[Attribute, ...]] = tuple(
         Attribute(name, name, required=name == "name") for name in (*PLAIN, *LISTS, *ADDRESS)
     )

@@ -54,10 +54,10 @@ class CustomerIo(CustomerIoApi):
     type: Literal["customer_io"]
     on_delete: Literal["delete", "suppress"] = "delete"
 
-    def unusable(self, record: Record) -> str | None:
+    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         size = len(orjson.dumps(record.fields))
         large = f"its attributes have {size} bytes, and {OBJECT_BYTES} are the most there"
-        return super().unusable(record) or (large if size > OBJECT_BYTES else None)
+        return large if size > OBJECT_BYTES else None
 
     def upsert(self, records: Records) -> Flow:
         return Result((yield from self.identify(records)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,28 @@ class Identifier:
     normalised: str | None = None
     alone: bool = True
     checked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierChoice:
+    """An identifier that a type of destination may have, and the configuration with which it has it (`when`,
+    by key). Where `named_by` names a key of the configuration, the identifier has the name that is given
+    there."""
+
+    identifier: Identifier
+    when: Mapping[str, str] = field(default_factory=dict)
+    named_by: str | None = None
+
+
+def lacking(ways: Iterable[frozenset[str]], given: Set[str]) -> str:
+    """Why nobody is found by the identifiers that are given, where any of `ways` would do, whole."""
+    nobody = "it has no identifier the destination knows people by"
+    if not given:
+        return nobody
+    halves = [each for each in ways if each & given]
+    needed = [" and ".join(sorted(each - given)) for each in halves or ways]
+    names = ", ".join(sorted(given))
+    return f"{nobody}: {names} finds nobody without {' or '.join(needed[:3])}"
 
 
 def looked_up_by(field: str, usual: tuple[Identifier, ...]) -> tuple[Identifier, ...]:

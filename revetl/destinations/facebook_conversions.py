@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import combinations
 from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
@@ -114,18 +115,17 @@ class FacebookConversions(FacebookGraph, WithholdsPersonalData):
         made |= {name: value for name, value in fields.items() if name in OF_THE_EVENT}
         return {**made, "user_data": record.identifiers, **({"custom_data": custom} if custom else {})}
 
-    def unusable(self, record: Record) -> str | None:
-        known = set(record.identifiers)
-        if not known:
-            return super().unusable(record)
-        if any(known <= each for each in TOO_BROAD):
-            return f"Meta finds nobody by no more than {', '.join(sorted(known))}"
-        return None
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
+        """By whatever is not too broad: one identifier, else two."""
+        names = [each.name for each in self.known_by]
+        sets = [frozenset(each) for number in (1, 2) for each in combinations(names, number)]
+        enough = [each for each in sets if not any(each <= broad for broad in TOO_BROAD)]
+        return tuple(each for each in enough if not any(other < each for other in enough))
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         source = record.fields.get("action_source") or self.action_source
         longest = LONGEST_AGO_IN_STORE if source == "physical_store" else LONGEST_AGO
-        return too_old(record.timestamp, whole.at, longest, "Meta") or self.unusable(record)
+        return too_old(record.timestamp, whole.at, longest, "Meta")
 
     def probe(self) -> httpx.Request:
         return self.call("GET", self.pixel_id, asked={"fields": "id,name"})

@@ -50,6 +50,7 @@ class File(Destination):
         Identifier("email", column="email"),
         Identifier("phone", column="phone"),
     )
+    identifier_key: ClassVar[str | None] = "key"
 
     type: Literal["file"]
     base_url: Annotated[

@@ -111,7 +111,7 @@ class FullStory(ImportJobs, WithholdsPersonalData):
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         if len(str(record.identifiers.get("uid", ""))) > LONGEST_UID:
             return f"its uid has more than {LONGEST_UID} characters"
-        return self.unusable(record)
+        return None
 
     def probe(self) -> httpx.Request:
         return self.request("GET", "/me")

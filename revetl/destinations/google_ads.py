@@ -16,11 +16,11 @@ from revetl.destinations.base import (
     Flow,
     Identifier,
     Rate,
-    Record,
     Records,
     Verdict,
     object_of,
 )
+from revetl.destinations.declared import IdentifierChoice
 from revetl.destinations.google import ADDRESS, AGAIN, AGAIN_STATUSES, IDENTIFIERS, WAYS_OUT, Api, errors_in
 from revetl.destinations.refreshing import RefreshesToken
 
@@ -94,6 +94,14 @@ class GoogleAds(RefreshesToken, AdAudience):
         """The API that is used."""
         return google_data_manager if self.api == "data_manager" else google_jobs
 
+    @classmethod
+    def identifier_choices(cls) -> tuple[IdentifierChoice, ...]:
+        return tuple(
+            IdentifierChoice(each, {"upload_key_type": kind})
+            for kind, known in IDENTIFIERS.items()
+            for each in known
+        )
+
     @property
     def known_by(self) -> tuple[Identifier, ...]:
         return IDENTIFIERS[self.upload_key_type]
@@ -140,9 +148,10 @@ class GoogleAds(RefreshesToken, AdAudience):
     def probe(self) -> httpx.Request:
         return self.through.probe(self)
 
-    def unusable(self, record: Record) -> str | None:
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
         """A whole address identifies as an email does."""
-        return None if record.identifiers.keys() >= {*ADDRESS} else super().unusable(record)
+        address = (frozenset(ADDRESS),) if self.upload_key_type == "CONTACT_INFO" else ()
+        return (*super().found_by(mode), *address)
 
     def judge(self, response: httpx.Response) -> Verdict:
         """An error that Google explains is read, for the sentence that it is refused with."""

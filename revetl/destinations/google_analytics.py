@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, model_validator
 from revetl.destinations import google_analytics_rules as rules
 from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Verdict, object_of
+from revetl.destinations.declared import IdentifierChoice
 from revetl.destinations.moments import MICROSECONDS, since_epoch, too_old
 from revetl.destinations.personal_data import WithholdsPersonalData
 from revetl.destinations.query_secret import QuerySecret
@@ -70,6 +71,11 @@ class GoogleAnalytics(WithholdsPersonalData):
     def stream(self) -> str:
         """Which of STREAMS the configuration names."""
         return "measurement_id" if self.measurement_id else "firebase_app_id"
+
+    @classmethod
+    def identifier_choices(cls) -> tuple[IdentifierChoice, ...]:
+        streams = {instance: {stream: "…"} for stream, instance in STREAMS.items()}
+        return tuple(IdentifierChoice(each, streams.get(each.name, {})) for each in cls.identifiers)
 
     @property
     def known_by(self) -> tuple[Identifier, ...]:
@@ -149,7 +155,7 @@ class GoogleAnalytics(WithholdsPersonalData):
         # Who leaves is sent without fields.
         fields = {} if mode == "mirror" and whole.operation == "remove" else record.fields
         wrong = rules.refused_value(rules.kind_of(mode), fields, 5 if self.analytics_360 else 1)
-        return self.unusable(record) or rules.refused_event(record) or wrong
+        return rules.refused_event(record) or wrong
 
     def probe(self) -> httpx.Request:
         nobody = Record("", {STREAMS[self.stream]: "0" * 32}, {}, "")

@@ -126,11 +126,13 @@ class Heap(WithholdsPersonalData):
     def limits_of(self, mode: str) -> Batch:
         return Batch(records=10_000) if mode == "delete" else self.limits
 
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
+        if mode in ("events", "audience_events", "delete"):
+            return super().found_by(mode)
+        # User properties are set by it.
+        return (frozenset({"identity"}),)
+
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        if (wrong := self.unusable(record)) is not None:
-            return wrong
-        if mode not in ("events", "audience_events", "delete") and "identity" not in record.identifiers:
-            return "user properties are set by identity, and it has none"
         if len(str(record.identifiers.get("identity", ""))) > LONGEST_IDENTITY:
             return f"its identity has more than {LONGEST_IDENTITY} characters"
         if len(whole.event_of(record)) > LONGEST_EVENT:

@@ -44,6 +44,7 @@ class HubSpot(HubSpotObject):
     batch: ClassVar[Batch] = Batch(records=100)
     rate: ClassVar[Rate | None] = Rate(requests=100, per_seconds=10)
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
+    identifier_key: ClassVar[str | None] = "id_property"
     statuses: ClassVar[Mapping[int, Verdict]] = {
         409: Verdict.PASS,  # it came to be meanwhile
         423: Verdict.RETRY,  # it is being written to

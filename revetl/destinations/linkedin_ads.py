@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from revetl.destinations.answers import EMPTY, Understood
 from revetl.destinations.audiences import AdAudience, Matched
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Rate, Refused, Verdict, Wait
+from revetl.destinations.declared import IdentifierChoice
 from revetl.destinations.records import Record, Records, Result, for_now
 from revetl.destinations.refreshing import RefreshesToken
 
@@ -67,6 +68,13 @@ class LinkedinAds(RefreshesToken, AdAudience):
     base_url: Url = "https://api.linkedin.com"
     token_url: Url = "https://www.linkedin.com/oauth/v2/accessToken"  # noqa: S105
 
+    @classmethod
+    def identifier_choices(cls) -> tuple[IdentifierChoice, ...]:
+        kinds = {"USER": PEOPLE, "COMPANY": COMPANIES}
+        return tuple(
+            IdentifierChoice(each, {"segment_type": kind}) for kind, known in kinds.items() for each in known
+        )
+
     @property
     def known_by(self) -> tuple[Identifier, ...]:
         return PEOPLE if self.segment_type == "USER" else COMPANIES
@@ -110,9 +118,10 @@ class LinkedinAds(RefreshesToken, AdAudience):
         ids = [{"idType": name, "idValue": known.pop(name)} for name in IDS if name in known]
         return {"userIds": ids, **known} if ids else known
 
-    def unusable(self, record: Record) -> str | None:
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
         """LinkedIn looks for people by their whole name, too."""
-        return None if record.identifiers.keys() >= {"firstName", "lastName"} else super().unusable(record)
+        name = (frozenset({"firstName", "lastName"}),) if self.segment_type == "USER" else ()
+        return (*super().found_by(mode), *name)
 
     def find_audience(self, audience: str) -> Asking[str | None]:
         asked = {"q": "account", "account": ACCOUNT + self.ad_account_id, "count": str(A_PAGE)}

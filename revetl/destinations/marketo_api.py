@@ -50,6 +50,7 @@ class MarketoApi(HasAudiences):
     """An account of Marketo, whose leads are known by `lookup_field`."""
 
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
+    identifier_key: ClassVar[str | None] = "lookup_field"
 
     client_id: str
     client_secret: SecretStr

@@ -125,9 +125,9 @@ class Mixpanel(WithholdsPersonalData):
         answer = yield self.request("POST", "/import", params=asked, headers=self.account(), json=events)
         return Result(_rejected(answer, range(len(records))))
 
-    def unusable(self, record: Record) -> str | None:
+    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         wrong = "its distinct_id is a word that Mixpanel takes for nobody"
-        return super().unusable(record) or (wrong if is_nobody(known(record)) else None)
+        return wrong if is_nobody(known(record)) else None
 
     def probe(self) -> httpx.Request:
         if self.service_account_username:

@@ -133,4 +133,4 @@ class Pendo(PendoApi, WithholdsPersonalData):
         return Batch(records=most[mode]) if mode in most else self.limits
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        return too_old(record.timestamp, whole.at, LONGEST_AGO, "Pendo") or self.unusable(record)
+        return too_old(record.timestamp, whole.at, LONGEST_AGO, "Pendo")

@@ -43,6 +43,7 @@ class Pipedrive(PipedriveApi):
     rate: ClassVar[Rate | None] = Rate(requests=20, per_seconds=2)
     statuses: ClassVar[Mapping[int, Verdict]] = {404: Verdict.BISECT}
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
+    identifier_key: ClassVar[str | None] = "lookup_field"
     known_fields: ClassVar[tuple[Attribute, ...]] = (
         Attribute("name", "name", required=True),
         *(Attribute(name, name) for name in ("email", "phone", "owner_id", "org_id", "visible_to")),

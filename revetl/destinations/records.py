@@ -37,8 +37,9 @@ class Records:
     `set_if_empty` names fields that must not overwrite a value; `at` is when the run began, in ISO 8601.
     `audience_id` is what the destination calls the audience, and `fields` what it calls the mapped fields,
     where it has names of its own for them; `kinds` are the kinds of values that they take (metadata.py), by
-    the names of the sync. Where `creates` is false, an audience that is not there is not created but said to
-    be missing (AudienceMissing): the state holds members of it."""
+    the names of the sync. `spreads`: the sync names no fields, so that they are whatever the model or the
+    properties of an event have. Where `creates` is false, an audience that is not there is not created but
+    said to be missing (AudienceMissing): the state holds members of it."""
 
     sync: str
     audience: str
@@ -51,6 +52,7 @@ class Records:
     at: str | None = None
     audience_id: str = ""
     creates: bool = True
+    spreads: bool = False
     fields: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str | None] = field(default_factory=dict)
 

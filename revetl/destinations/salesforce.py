@@ -11,9 +11,11 @@ from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier,
 from revetl.destinations.salesforce_bulk import result_of
 from revetl.destinations.salesforce_object import STANDARD, Name, SalesforceObject, unless_set
 from revetl.destinations.salesforce_soql import check_described, literal, rows_by, same, select
+from revetl.destinations.salesforce_task import task_fields, writable
 
 MEMBERS = ("Lead", "Contact", "Account")
 NO_CAMPAIGN = frozenset({"INVALID_CROSS_REFERENCE_KEY", "MALFORMED_ID"})
+EVENTS = ("events", "audience_events")
 POWERS = {"insert": ("createable",), "update": ("updateable",), "events": ("createable",)}
 
 ROW = {"success": bool, "errors?": [dict], "id?": str}
@@ -37,7 +39,8 @@ class Salesforce(SalesforceObject):
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=200)
-    identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("external_id_field", column="user_id"),)
+    identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("Email", column="email", normalised="email"),)
+    identifier_key: ClassVar[str | None] = "external_id_field"
     can_set_if_empty: ClassVar[bool] = True
     known_fields: ClassVar[tuple[Attribute, ...]] = STANDARD["Contact"]
     container_fields: ClassVar[tuple[str, ...]] = ("object",)
@@ -46,17 +49,24 @@ class Salesforce(SalesforceObject):
     member_status: str | None = None
     task_external_id_field: Name | None = None
 
+    def declared_in(self, mode: str) -> tuple[Attribute, ...]:
+        # The columns of an event are its properties, and no fields of whom it is of.
+        return () if mode in EVENTS else self.declared
+
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         if mode == "mirror" and self.object not in MEMBERS:
             raise Refused(f"Salesforce: no {self.object} can be in a campaign. Take mode 'upsert'.")
-        if fields:
-            is_task = mode in ("events", "audience_events")
-            named = "Task" if is_task else self.object
-            by = self.task_external_id_field if is_task else self.external_id_field
-            described = yield self.call("GET", f"sobjects/{named}/describe")
+        if mode in EVENTS:
+            described = (yield self.call("GET", "sobjects/Task/describe")).json()
+            named = {} if whole.spreads else fields
+            by = self.task_external_id_field
+            checked = check_described(described, named, may=POWERS["events"], external_id=by)
+            whole = replace(whole, kinds={**writable(described), **checked})
+        elif fields:
+            described = (yield self.call("GET", f"sobjects/{self.object}/describe")).json()
             may = POWERS.get(mode, ("createable", "updateable"))
-            kinds = check_described(described.json(), fields, may=may, external_id=by)
-            whole = replace(whole, kinds=kinds)
+            by = self.external_id_field
+            whole = replace(whole, kinds=check_described(described, fields, may=may, external_id=by))
         if self.is_over:
             raise self.over()
         return (yield from super().prepare(mode, whole, fields))
@@ -118,7 +128,8 @@ class Salesforce(SalesforceObject):
         return result_of([*zip(rows, outcomes, strict=True), *missing])
 
     def track(self, records: Records) -> Flow:
-        """A task, done, of each person; with an external id of its own, one however often it is sent."""
+        """A completed task of each person: properties that are no fields of a task are in its description.
+        With `task_external_id_field`, there is one however often it is sent."""
         found, missing = yield from self.found(records)
         whose = "WhoId" if self.object in ("Lead", "Contact") else "WhatId"
         own = self.task_external_id_field
@@ -127,13 +138,14 @@ class Salesforce(SalesforceObject):
             record = records.records[place]
             day = (record.timestamp or records.at or "")[:10]
             event = records.event_of(record)
-            about = {"Subject": event, "Status": "Completed", "ActivityDate": day, whose: row["Id"]}
+            about = {"Subject": event, "Status": "Completed", "ActivityDate": day}
             fields = {**record.fields}
             if fields.pop("audience_key", None) is not None:
                 # Entering and leaving are told in the subject: a task has no field of the audience's name.
                 del fields[records.audience]
                 about["Subject"] = f"{event}: {records.audience}"
-            rows[place] = {**about, **fields, **({own: records.change_id(record)} if own else {})}
+            set_here = {whose: row["Id"], **({own: records.change_id(record)} if own else {})}
+            rows[place] = {**about, **task_fields(fields, records.kinds, set_here), **set_here}
         operation = "upsert" if own else "insert"
         outcomes = yield from self.write(operation, "Task", [*rows.values()], own)
         return result_of([*zip(rows, outcomes, strict=True), *missing])

@@ -10,6 +10,8 @@ import httpx
 from pydantic import AliasChoices, Field
 
 from revetl.destinations.base import Asking, Attribute, Batch, Identifier, Record, Records, Rejection
+from revetl.destinations.declared import looked_up_by
+from revetl.destinations.readable_text import readable_value
 from revetl.destinations.salesforce_bulk import Outcome, Row, nested, outcome_of, run_job
 from revetl.destinations.salesforce_org import SalesforceOrg
 from revetl.destinations.salesforce_soql import at, rows_by, same
@@ -40,6 +42,10 @@ STANDARD = {
 """Standard fields of standard objects; those of one's own are in the org's describe alone."""
 
 
+UNASSIGNED = ("Task", "CampaignMember")
+"""What is written beside records, and is assigned by no rule."""
+
+
 class SalesforceObject(SalesforceOrg):
     """An object whose records have an external id. Up to `bulk_threshold` rows go in collections, more of
     them as a job."""
@@ -54,8 +60,7 @@ class SalesforceObject(SalesforceOrg):
 
     @property
     def known_by(self) -> tuple[Identifier, ...]:
-        column, rule = ("email", "email") if self.external_id_field == "Email" else ("user_id", None)
-        return (Identifier(self.external_id_field, column=column, normalised=rule),)
+        return looked_up_by(self.external_id_field, self.identifiers)
 
     @property
     def declared(self) -> tuple[Attribute, ...]:
@@ -109,7 +114,15 @@ class SalesforceObject(SalesforceOrg):
         self, operation: str, kind: str, rows: list[Row], key: str | None, *, fine: str | None = None
     ) -> Asking[list[Outcome]]:
         """Insert, upsert, update or delete rows of a kind, and give the outcome of each. `key` is the field
-        that tells them apart; an error that says `fine` is none."""
+        that tells them apart; an error that says `fine` is none. A field takes no object and no list: it gets
+        a text of them."""
+        rows = [
+            {
+                name: readable_value(value) if isinstance(value, dict | list) else value
+                for name, value in row.items()
+            }
+            for row in rows
+        ]
         outcomes: list[Outcome] = []
         if self.bulk_threshold is not None and key is not None and len(rows) > self.bulk_threshold:
             about = {"object": kind, "operation": operation, "contentType": "CSV", "lineEnding": "LF"}
@@ -134,7 +147,7 @@ class SalesforceObject(SalesforceOrg):
             asked = {"ids": ",".join(row["Id"] for row in rows), "allOrNone": "false"}
             return self.call("DELETE", path, asked=asked)
         rule = str(self.auto_assign).upper() if isinstance(self.auto_assign, bool) else self.auto_assign
-        assigned = {} if rule is None else {"Sforce-Auto-Assign": rule}
+        assigned = {} if rule is None or kind in UNASSIGNED else {"Sforce-Auto-Assign": rule}
         body = {
             "allOrNone": False,
             "records": [{"attributes": {"type": kind}, **nested(row)} for row in rows],

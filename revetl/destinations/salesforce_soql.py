@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 _ADDRESS_BYTES = 8_000
 """Of the 16,384 that an address and its headers may have."""
-_KINDS = {
+KINDS = {
     **dict.fromkeys(("int", "long", "double", "currency", "percent"), NUMBER),
     "date": DATE,
     "datetime": MOMENT,
@@ -105,7 +105,7 @@ def check_described(
                 "Set external_id_field to a field that is marked as one."
             )
     kinds: dict[str, str | None] = {
-        each: _KINDS.get(told["type"], TEXT)
+        each: KINDS.get(told["type"], TEXT)
         for each, told in there.items()
         if any(told.get(power) for power in may)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from revetl.destinations.answers import ACKNOWLEDGED, Understood
@@ -38,16 +39,27 @@ class Segment(SegmentApi):
     def limits_of(self, mode: str) -> Batch:
         return Batch(records=IDS_A_REGULATION) if mode == "delete" else self.limits
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        known = record.identifiers
+    @property
+    def known_by(self) -> tuple[Identifier, ...]:
+        if self.calls == "identify":
+            return self.identifiers
+        # An account is found by its groupId, whoever is told to be in it.
+        user, anonymous, group = self.identifiers
+        return (replace(group, alone=True), user, anonymous)
+
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
+        """People are erased by their userId; a group call has a groupId."""
         if mode == "delete":
-            return None if "userId" in known else "people are erased by their userId, and it has none"
-        if mode not in ("events", "audience_events"):
-            if self.calls == "group" and "groupId" not in known:
-                return "a group call has a groupId, and it has none"
-            if record.fields.get(BEFORE) and "userId" not in known:
-                return "an alias has a userId, and it has none"
-        return self.unusable(record)
+            return (frozenset({"userId"}),)
+        if self.calls == "group" and mode not in ("events", "audience_events"):
+            return (frozenset({"groupId"}),)
+        return super().found_by(mode)
+
+    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+        if mode == "delete" or mode in ("events", "audience_events"):
+            return None
+        is_alias = record.fields.get(BEFORE) and "userId" not in record.identifiers
+        return "an alias has a userId, and it has none" if is_alias else None
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         if mode == "delete" and self.data_plane_url:

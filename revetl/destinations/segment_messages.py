@@ -18,8 +18,10 @@ _OPENING, _CLOSING = b'{"batch":[', b"]}"
 
 
 def person(record: Record) -> Message:
-    """Whom a message is about."""
-    return {name: value for name, value in record.identifiers.items() if name != "groupId"}
+    """Whom a message is about. Segment takes none that is about nobody: where there is only an account, it is
+    an anonymous member of it, the same in each message."""
+    known = {name: value for name, value in record.identifiers.items() if name != "groupId"}
+    return known or {"anonymousId": f"group-{record.identifiers['groupId']}"}
 
 
 def message_id(records: Records, record: Record) -> str:

@@ -39,6 +39,7 @@ class Sql(Destination):
         Identifier("email", column="email"),
         Identifier("phone", column="phone"),
     )
+    identifier_key: ClassVar[str | None] = "key"
     container_fields: ClassVar[tuple[str, ...]] = ("table",)
 
     type: Literal["sql"]
@@ -72,8 +73,12 @@ class Sql(Destination):
             return looked_up_by(self.key[0], self.identifiers)
         return tuple(Identifier(name, column=name) for name in self.key)
 
-    def unusable(self, record: Record) -> str | None:
-        lacking = [name for name in self.key if record.identifiers.get(name) is None]
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
+        """By the whole key."""
+        return (frozenset(self.key),)
+
+    def unidentified(self, mode: str, record: Record) -> str | None:
+        lacking = [name for name in self.key if record.identifiers.get(name) in (None, "")]
         return f"its key has no {', '.join(lacking)}" if lacking else None
 
     def placed(self, root: Path) -> Self:

@@ -154,7 +154,7 @@ def cut_batches(
 
 def _unfit(destination: Destination, mode: str, whole: Records, record: Record) -> str | None:
     """Why a record cannot be sent, with the values for which nobody can be found by it."""
-    wrong = destination.unfit(mode, whole, record)
+    wrong = destination.unidentified(mode, record) or destination.unfit(mode, whole, record)
     if wrong is None or record.invalid is None:
         return wrong
     return f"{wrong}: {record.invalid}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
@@ -215,13 +215,12 @@ class IdentifierSql:
         ]
         if not whys:
             return statement("cast(null as varchar)")
-        nobody = exp.and_(
-            *(
-                statement(":sent is null", sent=self.sent_of(item))
-                for item in self.mapping.identifiers
-                if item.alone
-            )
-        )
+        by_name = {item.name: self.sent_of(item) for item in self.mapping.identifiers}
+        lacking = [
+            exp.or_(*(statement(":sent is null", sent=by_name[name]) for name in sorted(way)))
+            for way in self.mapping.found_by
+        ]
+        nobody = exp.and_(*lacking) if lacking else statement("1 = 1")
         text = whys[0]
         for why in whys[1:]:
             text = exp.DPipe(this=text, expression=why)
@@ -272,7 +271,8 @@ class IdentifierSql:
         return exp.Subquery(this=made)
 
     def counts(self) -> list[exp.Expr]:
-        """Of the member `a` of `counted`: any usable identifier, each, and each that is given."""
+        """Of the member `a` of `counted`: whether they are found by usable identifiers, each usable one, and
+        each that is given."""
         usable = [column(_usable_column(at), of="a") for at in range(len(self.mapping.identifiers))]
         given = [
             # What is usable is given; only of others the text is looked at.
@@ -283,9 +283,23 @@ class IdentifierSql:
             )
             for item, each in zip(self.mapping.identifiers, usable, strict=True)
         ]
-        texts = [exp.cast(value, "varchar") for value in usable]
-        any_of = usable[0] if len(usable) == 1 else exp.func("coalesce", *texts)
-        return [any_of, *usable, *given]
+        return [self._is_found(usable), *usable, *given]
+
+    def _is_found(self, usable: Sequence[exp.Expr]) -> exp.Expr:
+        """A value where the member is found by the usable identifiers, in their order; else null."""
+        by_name = {item.name: each for item, each in zip(self.mapping.identifiers, usable, strict=True)}
+        ways = self.mapping.found_by
+        if not ways:
+            return statement("cast(null as varchar)")
+        if all(len(way) == 1 for way in ways):
+            found = [value for name, value in by_name.items() if frozenset({name}) in ways]
+            texts = [exp.cast(value, "varchar") for value in found]
+            return found[0] if len(found) == 1 else exp.func("coalesce", *texts)
+        whole = (
+            exp.and_(*(statement(":value is not null", value=by_name[name]) for name in sorted(way)))
+            for way in ways
+        )
+        return exp.Case(ifs=[exp.If(this=exp.or_(*whole), true=exp.convert(1))])
 
     def _usable(self, item: Mapped) -> exp.Expr:
         """A usable identifier of the member `a`; of a late one, what the state row `u` has, for who is not

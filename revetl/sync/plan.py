@@ -12,7 +12,9 @@ from sqlglot import exp
 
 from revetl.destinations.base import Destination
 from revetl.destinations.records import digest
-from revetl.mapping import ALONG, FieldMapping, MissingColumn, make_mapping
+from revetl.event_rules import cased
+from revetl.internal_columns import is_internal
+from revetl.mapping import ALONG, FieldMapping, MissingColumn, check_found, make_mapping
 from revetl.pii import hider_of
 from revetl.project import Sync, Workspace, not_built
 from revetl.sync import guard
@@ -148,6 +150,7 @@ def make_diff(
             raise
         stop = guard.Stop("columns", str(missing), forceable=False)
         return Plan(**_names(sync), held_rows=held, stops=(stop,))
+    check_found(sync.config, destination, mapping, sync.place)
     identified = identified_by(mapping, destination)
     if (hider := hider_of(workspace.root, sync.config.to)) is not None:
         mapping = hidden(mapping, hider, f"{sync.place} ({TRANSFORMATIONS_FILE}: pii)")
@@ -233,9 +236,7 @@ def judged(
         max_age=sync.config.max_age or sync.audience.config.max_age,
         built_at=facts.build.built_at,
         failures=tuple(sorted(failures)),
-        lost_fields=tuple(name for name in old_fields if name not in diff.mapping.dropped)
-        if sync.config.fields is None
-        else (),
+        lost_fields=_lost(diff, old_fields) if sync.config.fields is None else (),
     )
     plan = Plan(
         **_names(sync),
@@ -353,6 +354,19 @@ def _changed_names(diff: Diff) -> tuple[tuple[str, ...], tuple[str, ...]]:
     now = [item.name for item in diff.mapping.fields]
     return tuple(name for name in now if name not in before), tuple(
         name for name in before if name not in now
+    )
+
+
+def _lost(diff: Diff, old_fields: tuple[str, ...]) -> tuple[str, ...]:
+    """The fields that a model has lost, of those that were sent before: not those that are hidden from the
+    destination, nor internal columns, which an older version sent."""
+    names = [*old_fields, *(item.name for item in diff.mapping.fields)]
+    plain = {name: cased(name, "snake_case") for name in names}
+    there = frozenset(plain.values())
+    return tuple(
+        name
+        for name in old_fields
+        if name not in diff.mapping.dropped and not is_internal(plain[name], there)
     )
 
 

@@ -92,6 +92,7 @@ def whole_of(sync: Sync, run_id: str, audience: str, operation: str = "") -> Rec
         (),
         event=config.event,
         set_if_empty=config.set_if_empty,
+        spreads=config.fields is None,
         at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
     )
 

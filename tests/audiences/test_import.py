@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from revetl.audiences import import_audience
+from revetl.config import SyncConfig
 from revetl.dbt import Options
+from revetl.destinations import make_destination
+from revetl.mapping import make_mapping
 from revetl.project import Workspace
 from tests.audiences.cases import CASES
 from tests.audiences.world import AS_OF, make_world
@@ -40,6 +43,23 @@ def test_members(world: World, name: str) -> None:
     people = sorted(str(row["user_id"]) for row in found)
     assert people == sorted(CASES[name].members.split())
     assert all(row["email"] == f"{row['user_id']}@example.com" for row in found)
+
+
+def test_imported_audiences_send_no_id_of_a_profile_by_default(world: World) -> None:
+    sync = SyncConfig.model_validate({"to": "segment"})
+    segment = make_destination({"type": "segment", "write_key": "KEY"}, "segment")
+    listed = (
+        "select table_name, column_name from information_schema.columns where table_name like 'imported_%'"
+    )
+    columns: dict[str, dict[str, str]] = {}
+    for row in world.ask(listed):
+        columns.setdefault(row["table_name"], {})[row["column_name"]] = "VARCHAR"
+    assert len(columns) == len(CASES)
+    for name, there in columns.items():
+        assert "canonical_id" in there
+        sent = {item.name for item in make_mapping("user_id", sync, segment, there, name).fields}
+        kept = {each for each in there if each == "canonical_id" or each.endswith("_set_at")}
+        assert sent == there.keys() - kept - {"user_id"}, name
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ import orjson
 
 from revetl.destinations import TYPES, destination_class
 from revetl.destinations.base import Destination
+from revetl.destinations.declared import IdentifierChoice
 
 HERE = Path(__file__).parent
 INDEX = HERE.parents[1] / "docs" / "destinations" / "index.md"
@@ -33,11 +34,15 @@ def _row(kind: str) -> str:
         ", ".join(made.modes()),
         f"{made.batch.records:,}",
         "as it answers" if made.rate is None else f"{made.rate.requests:,g} in {made.rate.per_seconds:g} s",
-        ", ".join(each.name for each in made.identifiers),
+        ", ".join(dict.fromkeys(_called(each) for each in made.identifier_choices())),
         ", ".join(each.name for each in made.identifiers if each.hashed) or "no",
         _tested(kind, made),
     ]
     return "| " + " | ".join(cells) + " |\n"
+
+
+def _called(choice: IdentifierChoice) -> str:
+    return choice.identifier.name or f"`{choice.named_by}`"
 
 
 def _tested(kind: str, made: type[Destination]) -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from revetl.destinations import make_destination
-from revetl.destinations.base import Record, Records, Rejection, Unfinished, Wait
+from revetl.destinations.base import Record, Records, Refused, Rejection, Unfinished, Wait
+from revetl.destinations.readable_text import readable
 from revetl.destinations.salesforce import Salesforce
 from revetl.destinations.salesforce_bulk import Outcome, run_job
 from revetl.destinations.salesforce_soql import rows_by
+from revetl.destinations.salesforce_task import LONGEST, task_fields
 from revetl.errors import UsageError
 
 CONFIG: dict[str, Any] = {
@@ -140,3 +145,121 @@ def test_the_results_of_a_job_are_believed_as_far_as_its_counts_agree(
     except Unfinished:
         outcomes = None
     assert outcomes == expected
+
+
+TASK: dict[str, Any] = {
+    "name": "Task",
+    "fields": [
+        {"name": "Id", "type": "id", "createable": False},
+        *(
+            {"name": name, "type": "string", "createable": True}
+            for name in ("Subject", "Priority", "Description")
+        ),
+        {"name": "CallDurationInSeconds", "type": "int", "createable": True},
+    ],
+}
+
+
+def task_of(mode: str, fields: dict[str, Any], *, spreads: bool = True) -> dict[str, Any]:
+    """The task that an event of these fields becomes in an org that has `TASK`."""
+    crm = salesforce()
+    whole = Records(
+        "s", "vips", "run", "add", (), event="Seen", at="2026-01-02T03:04:05.000Z", spreads=spreads
+    )
+    asking = crm.prepare(mode, whole, dict.fromkeys(fields, "VARCHAR"))
+    step: Any = next(asking)
+    with pytest.raises(StopIteration) as prepared:
+        while True:
+            found = TASK if step.url.path.endswith("describe") else {"done": True, "records": [{"Id": "701"}]}
+            step = asking.send(httpx.Response(200, json=found))
+    records = replace(prepared.value.value, records=(Record("u1", {"Ext__c": "u1"}, fields, "run"),))
+    flow = crm.flow(mode, records)
+    next(flow)
+    request = flow.send(httpx.Response(200, json={"done": True, "records": [{"Id": "003A", "Ext__c": "u1"}]}))
+    assert isinstance(request, httpx.Request)
+    (task,) = orjson.loads(request.content)["records"]
+    about = ("attributes", "Status", "ActivityDate", "WhoId")
+    return {name: value for name, value in task.items() if name not in about}
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "task"),
+    [
+        (
+            "events",
+            {"product_id": "p1", "Priority": "High"},
+            {"Priority": "High", "Description": "product_id: p1"},
+        ),
+        ("events", {"product_id": None, "tags": [], "meta": {"a": None}}, {}),
+        ("events", {"CallDurationInSeconds": 12}, {"CallDurationInSeconds": 12}),
+        # Whom a task is of is not for a property to say, nor what cannot be written.
+        ("events", {"WhoId": "003B", "Id": "00T"}, {"Description": "WhoId: 003B\nId: 00T"}),
+        ("events", {"Description": "Called.", "price": 3}, {"Description": "Called.\nprice: 3"}),
+        ("events", {"Description": '{"price": 3}'}, {"Description": "price: 3"}),
+        (
+            "audience_events",
+            {"plan": "pro"},
+            {"Subject": "Audience Entered: vips", "Description": "plan: pro"},
+        ),
+    ],
+    ids=str,
+)
+def test_properties_that_are_no_fields_of_a_task_are_read_in_its_description(
+    mode: str, fields: dict[str, Any], task: dict[str, Any]
+) -> None:
+    assert task_of(mode, fields) == {"Subject": "Seen", **task}
+
+
+def test_a_mapped_field_that_a_task_does_not_have_is_refused_before_the_first_record() -> None:
+    with pytest.raises(Refused, match=r"Task has no field 'Priorty' to write\. Did you mean 'Priority'\?"):
+        task_of("events", {"Priorty": "High"}, spreads=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"a": 1, "b": True, "c": "x", "d": 1.5}, "a: 1\nb: yes\nc: x\nd: 1.5"),
+        ({"tags": ["a", None, 2]}, "tags: a, 2"),
+        ({"cart": {"id": "c1", "total": 3}}, "cart:\n  id: c1\n  total: 3"),
+        (
+            {"items": [{"id": 1, "of": {"x": 2}}, {"id": 3}]},
+            "items:\n  - id: 1\n    of:\n      x: 2\n  - id: 3",
+        ),
+        ({"note": "two\nlines"}, "note: two\n  lines"),
+        ({"grid": [[1, 2], [3]]}, "grid:\n  - - 1\n    - 2\n  - - 3"),
+        ({"nothing": None, "empty": "", "none": [], "of": [{}]}, ""),
+    ],
+    ids=str,
+)
+def test_values_as_readable_text(value: dict[str, Any], text: str) -> None:
+    assert readable(value) == text
+
+
+_SCALARS = st.one_of(st.integers(), st.text("abcé", min_size=1), st.floats(allow_nan=False), st.booleans())
+_VALUES = st.recursive(
+    _SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text("xyz", min_size=1), inner)),
+    max_leaves=12,
+)
+
+
+def _leaves(value: Any) -> list[str]:
+    if isinstance(value, dict | list):
+        return [
+            leaf for each in (value.values() if isinstance(value, dict) else value) for leaf in _leaves(each)
+        ]
+    return [("yes" if value else "no") if isinstance(value, bool) else str(value)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.dictionaries(st.text("xyz", min_size=1), _VALUES, max_size=5))
+def test_no_value_of_a_property_is_missing_from_a_description(properties: dict[str, Any]) -> None:
+    text = task_fields(properties, ("Description",)).get("Description", "")
+    assert len(text) <= LONGEST
+    if len(text) < LONGEST:
+        assert all(leaf in text for leaf in _leaves(properties))
+
+
+def test_a_description_that_is_too_long_ends_in_an_ellipsis() -> None:
+    (made,) = task_fields({"body": "x" * 40_000}, ()).values()
+    assert (len(made), made[-2:]) == (LONGEST, "x…")

@@ -1,0 +1,43 @@
+"""Columns that revetl's models keep for themselves: no sync sends them unless a mapping names them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+INTERNAL = frozenset(
+    {
+        *("canonical_id", "left_canonical_id", "right_canonical_id", "example_canonical_id"),
+        *("node_id", "left_node", "right_node", "profile_node", "loser_node", "survivor_node"),
+        *("identifier_id", "component_id", "cluster_id", "unit_id", "sighting_hash"),
+        *("unfit_traits", "is_clock_ahead", "uuid_ts"),
+        *("dbt_scd_id", "dbt_updated_at", "dbt_valid_from", "dbt_valid_to", "dbt_is_deleted"),
+    }
+)
+"""Names that nothing but the identity graph, the bookkeeping of traits and messages, and dbt's snapshots
+has."""
+
+_BESIDE = {
+    "as_of": frozenset({"profile_node"}),
+    "made_by": frozenset({"profile_node", "node_id"}),
+    "loaded_at": frozenset({"message_id"}),
+    "recorded_at": frozenset({"entered_at"}),
+}
+"""Names that a project may have columns of, and the columns beside which they are revetl's bookkeeping."""
+
+_SET_AT = "_set_at"
+"""What `user_profiles` has behind the name of a trait for the time at which it was set."""
+
+
+def without_internal(columns: Iterable[str]) -> list[str]:
+    """The columns of a model, in order, without the internal ones, in whatever case the warehouse has
+    them: ids of profiles and nodes, bookkeeping, and the time at which a trait was set beside the trait."""
+    there = list(columns)
+    names = {name.lower() for name in there}
+    return [name for name in there if not is_internal(name.lower(), names)]
+
+
+def is_internal(name: str, there: Collection[str]) -> bool:
+    """Whether a column is internal among those that are `there`, all of them in lower case."""
+    if name in INTERNAL or not _BESIDE.get(name, frozenset()).isdisjoint(there):
+        return True
+    return name.endswith(_SET_AT) and name.removesuffix(_SET_AT) in there
