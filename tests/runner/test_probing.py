@@ -17,12 +17,12 @@ from tests.support.http import JsonHandler, LoopbackServer
 class _Refusing(JsonHandler):
     """Refuses whatever is asked, as Google and Meta word it."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         error = {"code": 401, "status": "UNAUTHENTICATED", "message": "no such token"}
         self.answer(401, {"error": error})
 
-    do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_GET
+    do_POST = do_HEAD = do_GET  # noqa: N815
 
 
 @pytest.fixture(scope="module")
@@ -41,5 +41,5 @@ def test_credentials_that_are_refused_fail_the_check(name: str, refusing: str) -
     if not destination.can_probe:
         assert probed(destination).startswith("not asked")
         return
-    with pytest.raises(DestinationRefused, match="401|no such token"):
+    with pytest.raises(DestinationRefused, match=r"401|no such token"):
         probed(destination)
