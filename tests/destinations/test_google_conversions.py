@@ -114,6 +114,7 @@ def test_in_test_mode_nothing_counts_as_sent(tmp_path: Path, sandbox: SandboxCli
     assert len(held(sandbox)) == 3
 
 
+@pytest.mark.long
 def test_who_enters_an_audience_is_a_conversion_and_who_leaves_is_not(
     tmp_path: Path, sandbox: SandboxClient, cli: Cli
 ) -> None:
