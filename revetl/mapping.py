@@ -189,7 +189,7 @@ def make_mapping(
         for name in getattr(sync, option):
             if name not in named:
                 raise UsageError(f"{place}: {option}: there is no field '{name}'. {nearest(name, named)}")
-    known_by = _mapped(identifiers, columns, f"{place}: identifiers")
+    known_by = tuple(map(_as_text, _mapped(identifiers, columns, f"{place}: identifiers")))
     for item in known_by:
         if item.type.upper().startswith(_NO_IDS) or item.type.endswith("]"):
             raise UsageError(
@@ -319,6 +319,14 @@ def _mapped(items: Mapping[str, str], columns: Mapping[str, str], place: str) ->
     return tuple(
         Mapped(name, *parse_typed(text, columns, f"{place}.{name}")) for name, text in sorted(items.items())
     )
+
+
+def _as_text(item: Mapped) -> Mapped:
+    """An identifier that is a member of a JSON column as the text in it, without JSON's quotes."""
+    if not isinstance(item.expression, exp.JSONExtract):
+        return item
+    member = item.expression
+    return replace(item, expression=exp.JSONExtractScalar(this=member.this, expression=member.expression))
 
 
 def trimmed(value: exp.Expr) -> exp.Expr:

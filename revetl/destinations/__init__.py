@@ -22,6 +22,7 @@ TYPES = {
     "fullstory": "FullStory",
     "google_ads": "GoogleAds",
     "google_analytics": "GoogleAnalytics",
+    "google_conversions": "GoogleConversions",
     "heap": "Heap",
     "hightouch": "Hightouch",
     "hubspot": "HubSpot",

@@ -1,11 +1,13 @@
-"""What Google's two APIs of Customer Match share: whom they know people by, and how they refuse."""
+"""What Google's APIs for ads share: the identifiers of people, and how requests are refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 import httpx
+from pydantic import BeforeValidator, Field
 
 from revetl.destinations.audiences import Matched
 from revetl.destinations.base import Asking, Flow, Identifier, Records, Refused, Rejection, object_of
@@ -13,6 +15,12 @@ from revetl.destinations.records import for_now
 
 if TYPE_CHECKING:
     from revetl.destinations.google_ads import GoogleAds
+
+AccountId = Annotated[
+    str, BeforeValidator(lambda given: str(given).replace("-", "")), Field(pattern="^[0-9]+$")
+]
+Url = Annotated[str, Field(pattern="^https?://")]
+Consent = Literal["GRANTED", "DENIED"]
 
 ADDRESS = ("hashedFirstName", "hashedLastName", "countryCode", "postalCode")
 IDENTIFIERS = {
@@ -35,11 +43,24 @@ AGAIN_STATUSES = frozenset({"ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTE
 """The same of an error's status."""
 STARTED = "JOB_ALREADY_STARTED"
 WAYS_OUT = {
+    "CONVERSION_ACTION_TOO_RECENTLY_CREATED": "Google takes its first events six hours after it was created.",
     "CUSTOMER_NOT_ALLOWLISTED_FOR_THIS_FEATURE": "Set api: data_manager; since April 2026 Google takes "
     "no new developer token for this one.",
     "CUSTOMER_NOT_ACCEPTED_CUSTOMER_DATA_TERMS": "Accept Google's customer data terms in the account, and "
     "set ad_user_data and ad_personalization to GRANTED or leave them out.",
+    "DESTINATION_ACCOUNT_DATA_POLICY_PROHIBITS_ENHANCED_CONVERSIONS": "Google's policies rule out user data "
+    "for this account: send click identifiers only (gclid, gbraid, wbraid).",
+    "DESTINATION_ACCOUNT_ENHANCED_CONVERSIONS_TERMS_NOT_SIGNED": "Accept Google's customer data terms in the "
+    "account (Goals, Settings), or send click identifiers only.",
+    "DESTINATION_ACCOUNT_NOT_ENABLED_ENHANCED_CONVERSIONS_FOR_LEADS": "Turn on enhanced conversions for "
+    "leads in the account (Goals, Settings), or send click identifiers only.",
+    "DESTINATION_ACCOUNT_TYPE_MISMATCH": "Set customer_id to the Google Ads account.",
     "INCOMPATIBLE_UPLOAD_KEY_TYPE": "Set upload_key_type to that of the list.",
+    "INVALID_CONVERSION_ACTION_ID": "Set conversion_action_id or conversion_actions to the numeric id of a "
+    "conversion action of this account (ctId in its address in Google Ads).",
+    "INVALID_CONVERSION_ACTION_TYPE": "Use a conversion action of the type UPLOAD_CLICKS (imported from "
+    "clicks), or of a website's tag for events that the tag sends too.",
+    "INVALID_DESTINATION": "Set customer_id to the account that owns the conversion action.",
     "INVALID_USER_LIST_ID": "Set audiences or audience_id to the id of a list of this account.",
     "INVALID_USER_LIST_TYPE": "Set audiences or audience_id to the id of a Customer Match list.",
     "NOT_ON_ALLOWLIST_FOR_USER_ID": "Ask Google for it, or set upload_key_type: CONTACT_INFO.",
@@ -47,6 +68,9 @@ WAYS_OUT = {
     "USER_PERMISSION_DENIED": "Set login_customer_id to the manager account by which you have access.",
 }
 """What no record of a batch is to blame for, and what to do about it."""
+DATA_MANAGER = "https://datamanager.googleapis.com"
+DATA_MANAGER_REQUESTS = 300
+"""A minute, for a Google Cloud project."""
 
 
 class Api(Protocol):
@@ -117,3 +141,42 @@ def answer_of(response: httpx.Response) -> dict[str, Any]:
         raise refusal(error)
     answer: dict[str, Any] = response.json()
     return answer
+
+
+def retry_delay(response: httpx.Response) -> float | None:
+    """Seconds to wait before the next request, where the error names them."""
+    details = object_of(response, "error").get("details", [])
+    errors = [error for detail in details for error in detail.get("errors", [])]
+    quotas = [error.get("details", {}).get("quotaErrorDetails", {}) for error in errors]
+    waits = [str(each["retryDelay"]) for each in (*details, *quotas) if "retryDelay" in each]
+    return float(waits[0].removesuffix("s")) if waits else None
+
+
+def is_over_soon(error: Mapping[str, Any], codes: set[str]) -> bool:
+    """Whether the same request can succeed later."""
+    return bool(codes & AGAIN) or (error.get("status") in AGAIN_STATUSES and codes.isdisjoint(WAYS_OUT))
+
+
+def without_invalid(
+    count: int, place: re.Pattern[str], ask: Callable[[list[int]], httpx.Request]
+) -> Asking[tuple[dict[int, Rejection], httpx.Response | None]]:
+    """Send `count` records to the Data Manager API, which takes a request whole or not at all and names what
+    is invalid in it (`place` finds the record in the name of a field): the others are sent again without.
+    Gives the rejections by index, and the answer that accepted the rest. Raises Refused for an error that is
+    not of any record."""
+    rejected: dict[int, Rejection] = {}
+    while left := [at for at in range(count) if at not in rejected]:
+        answer = yield ask(left)
+        error = object_of(answer, "error")
+        if not error:
+            return rejected, answer
+        found = {
+            left[int(at[1])]: rejection(code, violation, violation["field"])
+            for code, violation in errors_in(error)
+            if code not in WAYS_OUT and (at := place.search(violation.get("field", "")))
+            if int(at[1]) < len(left)
+        }
+        if not found:
+            raise refusal(error)
+        rejected |= found
+    return rejected, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations import google_data_manager, google_jobs
 from revetl.destinations.answers import Understood
@@ -21,14 +21,19 @@ from revetl.destinations.base import (
     object_of,
 )
 from revetl.destinations.declared import IdentifierChoice
-from revetl.destinations.google import ADDRESS, AGAIN, AGAIN_STATUSES, IDENTIFIERS, WAYS_OUT, Api, errors_in
+from revetl.destinations.google import (
+    ADDRESS,
+    IDENTIFIERS,
+    WAYS_OUT,
+    AccountId,
+    Api,
+    Consent,
+    Url,
+    errors_in,
+    is_over_soon,
+    retry_delay,
+)
 from revetl.destinations.refreshing import RefreshesToken
-
-AccountId = Annotated[
-    str, BeforeValidator(lambda given: str(given).replace("-", "")), Field(pattern="^[0-9]+$")
-]
-Url = Annotated[str, Field(pattern="^https?://")]
-Consent = Literal["GRANTED", "DENIED"]
 
 UNDERSTOOD = (
     Understood("POST /offlineUserDataJobs:create", {"resourceName": str}),
@@ -157,7 +162,7 @@ class GoogleAds(RefreshesToken, AdAudience):
         """An error that Google explains is read, for the sentence that it is refused with."""
         error = object_of(response, "error")
         codes = {code for code, _ in errors_in(error)}
-        if codes & AGAIN or (error.get("status") in AGAIN_STATUSES and codes.isdisjoint(WAYS_OUT)):
+        if is_over_soon(error, codes):
             return Verdict.RETRY
         judged = super().judge(response)
         path = response.request.url.path
@@ -169,8 +174,4 @@ class GoogleAds(RefreshesToken, AdAudience):
         return judged
 
     def pause(self, response: httpx.Response) -> float | None:
-        details = object_of(response, "error").get("details", [])
-        errors = [error for detail in details for error in detail.get("errors", [])]
-        quotas = [error.get("details", {}).get("quotaErrorDetails", {}) for error in errors]
-        waits = [str(each["retryDelay"]) for each in (*details, *quotas) if "retryDelay" in each]
-        return float(waits[0].removesuffix("s")) if waits else None
+        return retry_delay(response)

@@ -9,15 +9,21 @@ import httpx
 import orjson
 
 from revetl.destinations.audiences import Matched
-from revetl.destinations.base import Asking, Batch, Flow, Rate, Record, Records, Rejection, Result, object_of
-from revetl.destinations.google import ADDRESS, WAYS_OUT, answer_of, errors_in, refusal, rejection
+from revetl.destinations.base import Asking, Batch, Flow, Rate, Record, Records, Result
+from revetl.destinations.google import (
+    ADDRESS,
+    DATA_MANAGER,
+    DATA_MANAGER_REQUESTS,
+    answer_of,
+    without_invalid,
+)
 
 if TYPE_CHECKING:
     from revetl.destinations.google_ads import GoogleAds
 
 BATCH = Batch(records=10_000)
-RATE = Rate(requests=300, per_seconds=60)
-BASE_URL = "https://datamanager.googleapis.com"
+RATE = Rate(requests=DATA_MANAGER_REQUESTS, per_seconds=60)
+BASE_URL = DATA_MANAGER
 KEY_TYPES = {"CONTACT_INFO": "CONTACT_ID", "CRM_ID": "USER_ID", "MOBILE_ADVERTISING_ID": "MOBILE_ID"}
 SINGLE = {"hashedEmail": "emailAddress", "hashedPhoneNumber": "phoneNumber"}
 PARTS = dict(zip(ADDRESS, ("givenName", "familyName", "regionCode", "postalCode"), strict=True))
@@ -35,22 +41,10 @@ def remove(ads: GoogleAds, records: Records) -> Flow:
 
 
 def change(ads: GoogleAds, verb: str, records: Records) -> Flow:
-    """Ingest or remove a batch. One bad member has all refused, and the members that are bad are named: the
-    others are sent again without them."""
-    rejected: dict[int, Rejection] = {}
-    while left := [at for at in range(len(records)) if at not in rejected]:
-        answer = yield request(ads, verb, records, left)
-        error = object_of(answer, "error")
-        if not error:
-            break
-        found = {
-            left[int(place[1])]: rejection(code, violation, violation["field"])
-            for code, violation in errors_in(error)
-            if code not in WAYS_OUT and (place := _PLACE.search(violation.get("field", "")))
-        }
-        if not found:
-            raise refusal(error)
-        rejected |= found
+    """Ingest or remove a batch."""
+    rejected, _ = yield from without_invalid(
+        len(records), _PLACE, lambda left: request(ads, verb, records, left)
+    )
     return Result(rejected=rejected)
 
 

@@ -10,6 +10,9 @@ from revetl.errors import DestinationRefused
 from revetl.sync.loop import run_to_end
 from revetl.transport import NotAccepted, Transport
 
+_EXCERPT = 500
+"""The most characters of an answer that are shown."""
+
 
 def probed(destination: Destination) -> str:
     """What the destination says of a harmless request, in a few words. Raises DestinationRefused when it
@@ -25,7 +28,14 @@ async def _ask(destination: Destination, request: httpx.Request) -> httpx.Respon
     # Whoever waits for it wants to know now.
     async with Transport(destination.model_copy(update={"retries": 1})) as transport:
         try:
-            return await transport.send(request)
+            response = await transport.send(request)
         except (NotAccepted, Refused) as error:
             said = transport.redact(str(error))
             raise DestinationRefused(f"{place_of(request.url)} refused a harmless call: {said}") from None
+        if response.is_error:
+            # Some connectors let their flows read errors, of which there is none here.
+            said = transport.redact(" ".join(response.text.split()))[:_EXCERPT]
+            raise DestinationRefused(
+                f"{place_of(request.url)} refused a harmless call: {response.status_code} {said}"
+            )
+        return response

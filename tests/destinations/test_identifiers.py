@@ -22,7 +22,7 @@ from revetl.destinations import TYPES, make_destination
 from revetl.destinations.base import Destination, Identifier, Record, Records
 from revetl.destinations.intercom import Intercom
 from revetl.identifying import is_email
-from revetl.mapping import Mapped, made_alike
+from revetl.mapping import Mapped, made_alike, make_mapping
 from revetl.normalising import NO_VALUES, RULES
 from revetl.sql import column
 from revetl.sync.batches import cut_batches
@@ -171,3 +171,23 @@ def test_intercom_takes_no_contact_for_a_persons_that_has_none_of_their_identifi
         except StopIteration:
             pass
     assert erased == ["6", "4", "6"]
+
+
+@pytest.mark.parametrize("kind", sorted(TYPES))
+def test_an_identifier_in_a_json_column_is_sent_as_from_a_column_of_text(kind: str) -> None:
+    destination = destination_of(kind)
+    # One of each rule.
+    known = {(each.hashed, each.normalised, each.checked): each for each in destination.known_by}.values()
+    mode = {"mode": "update"} if "update" in destination.modes() else {}
+    columns = {"k": "VARCHAR", "doc": "JSON", "plain": "VARCHAR"}
+    document = """'{"it": {"id": " Ada@Example.com "}}'::json"""
+    rows = f"from (select 'k' as k, {document} as doc, ' Ada@Example.com ' as plain)"
+
+    def sent_from(text: str) -> list[Any]:
+        sync = SyncConfig.model_validate({"to": "x", "identifiers": {x.name: text for x in known}, **mode})
+        mapping = make_mapping("k", sync, destination, columns, "case")
+        made = ", ".join(item.expression.sql("duckdb") for item in mapping.identifiers)
+        found = duckdb.execute(f"select {made} {rows}").fetchone()
+        return list(found or ())
+
+    assert sent_from("doc.it.id") == sent_from("plain")

@@ -19,9 +19,32 @@ from revetl.sync.shaping import record_of, shaping_of, withheld_note
 from tests.conftest import Cli, SandboxClient
 from tests.support.project import ProjectFolder
 
+PROPERTIES = [
+    *("email", "phone", "Billing Email", "userPhone", "first_name", "lastName", "postal_code"),
+    *(
+        "date_of_birth",
+        "referred_by",
+        "value",
+        "currency",
+        "email_campaign",
+        "has_email",
+        "name",
+        "phone_model",
+    ),
+]
 TOOLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "facebook_conversions": ({"pixel_id": "7", "access_token": "T"}, {"external_id": "h"}),
     "google_analytics": ({"measurement_id": "G-1", "api_secret": "s"}, {"client_id": "1.2"}),
+    "google_conversions": (
+        {
+            "customer_id": "1",
+            "conversion_action_id": "9",
+            "access_token": "T",
+            # It takes no other properties than those that it names.
+            "custom_variables": PROPERTIES,
+        },
+        {"gclid": "Cj0K"},
+    ),
     "mixpanel": ({"project_token": "t"}, {"distinct_id": "u1"}),
     "amplitude": ({"api_key": "k"}, {"user_id": "user-1"}),
     "heap": ({"app_id": "1", "api_key": "k"}, {"identity": "u1"}),
@@ -48,7 +71,10 @@ HARMLESS = {
     "name": "Jacket",
     "phone_model": "X1",
 }
-ALWAYS = ("facebook_conversions", "google_analytics")
+ALWAYS = ("facebook_conversions", "google_analytics", "google_conversions")
+EVENTS_ALONE = {"facebook_conversions", "google_conversions"}
+FLAT = {"google_analytics", "google_conversions"}
+"""Those that take no objects and lists among properties."""
 
 
 def sent(kind: str, mode: Any, fields: Any, sync: Any = None, **more: Any) -> tuple[str, str | None]:
@@ -81,7 +107,7 @@ def test_personal_data_among_the_properties_of_an_event_is_not_sent_and_that_is_
     )
 
 
-@pytest.mark.parametrize("kind", sorted(set(TOOLS) - {"google_analytics"}))
+@pytest.mark.parametrize("kind", sorted(TOOLS.keys() - FLAT))
 def test_so_it_is_inside_of_objects_and_lists(kind: str) -> None:
     fields = {"contact": {"email": "ada@example.com", "plan": "pro"}, "to": ["ada@example.com", "team"]}
     text, note = sent(kind, "events", fields, {"event": "ordered"})
@@ -105,7 +131,7 @@ def test_fields_that_a_sync_names_are_allowed_but_where_the_vendor_forbids_them(
     assert ("ada@example.com" in text) is (kind not in ALWAYS)
 
 
-@pytest.mark.parametrize("kind", sorted(set(TOOLS) - {"facebook_conversions"}))
+@pytest.mark.parametrize("kind", sorted(TOOLS.keys() - EVENTS_ALONE))
 def test_fields_of_people_are_sent_to_product_analytics_and_never_to_google_analytics(
     kind: str,
 ) -> None:

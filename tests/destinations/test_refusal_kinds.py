@@ -54,6 +54,12 @@ def member_violation(code: str, place: int = 0) -> dict[str, Any]:
     return {"status": 400, "body": body}
 
 
+def event_violation(code: str, field: str = "events.events[0].user_data") -> dict[str, Any]:
+    violation = {"field": field, "description": "no", "reason": code}
+    error = {"code": 400, "status": "INVALID_ARGUMENT", "details": [{"fieldViolations": [violation]}]}
+    return {"status": 400, "body": {"error": error}}
+
+
 CONFIG: dict[str, dict[str, Any]] = {
     "amplitude": KEY,
     "braze": {**KEY, "base_url": "https://braze.example"},
@@ -73,6 +79,7 @@ CONFIG: dict[str, dict[str, Any]] = {
         "audience_id": "9",
     },
     "google_analytics": {"api_secret": "s", "measurement_id": "G-1"},
+    "google_conversions": {"access_token": "t", "customer_id": "1", "conversion_action_id": "9"},
     "heap": {"app_id": "1"},
     "hightouch": {**KEY, "sync_id": 1},
     "hubspot": {"access_token": "t"},
@@ -104,7 +111,7 @@ CONFIG: dict[str, dict[str, Any]] = {
 OPERATION = {
     **dict.fromkeys(("facebook_ads", "google_ads", "google_ads.data_manager", "linkedin_ads"), "add"),
     **dict.fromkeys(("snap_ads", "tiktok_ads", "twitter_ads"), "add"),
-    "facebook_conversions": "track",
+    **dict.fromkeys(("facebook_conversions", "google_conversions"), "track"),
 }
 
 JOB = ok({"resourceName": "customers/1/offlineUserDataJobs/5"})
@@ -140,6 +147,8 @@ TRANSIENT: list[tuple[str, list[dict[str, Any]]]] = [
         "google_ads.data_manager",
         [{"status": 409, "body": {"error": {"code": 409, "status": "ABORTED", "message": "x"}}}],
     ),
+    ("google_conversions", [event_violation("INTERNAL_ERROR")]),
+    ("google_conversions", [{"status": 503, "body": {"error": {"code": 503, "status": "UNAVAILABLE"}}}]),
     (
         "hubspot",
         [
@@ -228,6 +237,15 @@ OF_ALL: list[tuple[str, list[dict[str, Any]]]] = [
     ),
     ("google_ads.data_manager", [member_violation("INVALID_USER_LIST_TYPE")]),
     ("google_ads.data_manager", [member_violation("TERMS_AND_CONDITIONS_NOT_SIGNED")]),
+    *(
+        ("google_conversions", [event_violation(code)])
+        for code in (
+            "CONVERSION_ACTION_TOO_RECENTLY_CREATED",
+            "DESTINATION_ACCOUNT_NOT_ENABLED_ENHANCED_CONVERSIONS_FOR_LEADS",
+            "USER_PERMISSION_DENIED",
+        )
+    ),
+    ("google_conversions", [event_violation("INVALID_CONVERSION_ACTION_TYPE", "destinations[0]")]),
     ("heap", [{"status": 400, "body": {"error": "app_id is invalid"}}]),
     (
         "hubspot",

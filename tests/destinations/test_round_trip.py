@@ -39,6 +39,7 @@ MANY = {
     "fullstory",
     "google_ads",
     "google_ads.data_manager",
+    "google_conversions",
     "intercom",
     "linkedin_ads",
     "mailchimp",

@@ -188,6 +188,26 @@ STANDARD: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
             ],
         },
     ),
+    "google_conversions order": (
+        "Order Completed",
+        ORDER,
+        "Order Completed",
+        {
+            "transactionId": "o-1",
+            "conversionValue": 27.5,
+            "currency": "USD",
+            "items": [
+                {"merchantProductId": "7", "itemId": "7", "quantity": 2, "unitPrice": 10},
+                {"merchantProductId": "S9", "itemId": "S9", "quantity": 1, "unitPrice": 7.5},
+            ],
+        },
+    ),
+    "google_conversions refund": (
+        "Order Refunded",
+        {"order_id": "o-1", "total": 27.5},
+        "Order Refunded",
+        {"transactionId": "o-1", "adjustment": "retraction"},
+    ),
     "mixpanel order": ("Order Completed", ORDER, "Order Completed", ORDER),
 }
 
@@ -207,7 +227,9 @@ def test_standard_events(name: str) -> None:
     assert events.made({"event": event}, properties) == (called, fields)
 
 
-@pytest.mark.parametrize("kind", ["google_analytics", "facebook_conversions", "amplitude", "braze"])
+@pytest.mark.parametrize(
+    "kind", ["google_analytics", "facebook_conversions", "google_conversions", "amplitude", "braze"]
+)
 def test_standard_events_can_be_left_out_and_changed(kind: str) -> None:
     about = {"to": "x", "mode": "events", "event_column": "event"}
     row = {"event": "Order Completed", "properties": {"n": 1}}

@@ -20,6 +20,7 @@ PLAYED: dict[str, str] = {
     "fullstory": "FullStoryApi",
     "google_ads": "GoogleAdsApi",
     "google_analytics": "GoogleAnalyticsApi",
+    "google_conversions": "GoogleConversionsApi",
     "heap": "HeapApi",
     "hightouch": "HightouchApi",
     "hubspot": "HubSpotApi",

@@ -96,11 +96,11 @@ class GoogleAdsApi:
     def _members(self, sent: Sent, held: Held, verb: str) -> Call | Answer:
         body = sent.json()
         if body["destinations"][0]["productDestinationId"] not in held.lists:
-            return _refused([("destinations[0].product_destination_id", "INVALID_USER_LIST_ID")])
+            return refused([("destinations[0].product_destination_id", "INVALID_USER_LIST_ID")])
         if len(body["audienceMembers"]) > self.max_members:
-            return _refused([("audience_members", "TOO_MANY_AUDIENCE_MEMBERS")])
+            return refused([("audience_members", "TOO_MANY_AUDIENCE_MEMBERS")])
         if verb == "ingest" and "termsOfService" not in body:
-            return _refused([("terms_of_service", "TERMS_AND_CONDITIONS_NOT_SIGNED")])
+            return refused([("terms_of_service", "TERMS_AND_CONDITIONS_NOT_SIGNED")])
         users = [each["userData"]["userIdentifiers"] for each in body["audienceMembers"]]
         return Call((body, users), [_person(user) for user in users], verb)
 
@@ -113,7 +113,7 @@ class GoogleAdsApi:
             if _unhashed(user) or refusing(rejecting, person)
         ]
         if bad:
-            return _refused(bad)
+            return refused(bad)
         audience = held.lists[body["destinations"][0]["productDestinationId"]]
         for user, person in zip(users, call.ids, strict=True):
             if call.operation == "ingest":
@@ -190,7 +190,7 @@ def _error(status: int, word: str, kind: str, code: str) -> Answer:
     return Answer(status, {"error": {"code": status, "message": code, "status": word, "details": details}})
 
 
-def _refused(bad: list[tuple[str, str]]) -> Answer:
+def refused(bad: list[tuple[str, str]]) -> Answer:
     """What the Data Manager API answers to a request of which something is wrong."""
     violations: list[Mapping[str, str]] = [
         {"field": field, "description": "said by the sandbox", "reason": reason} for field, reason in bad
