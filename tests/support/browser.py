@@ -22,6 +22,10 @@ def browse(how: str, address: str) -> str:
     with httpx.Client(timeout=20) as browser:
         browser.post(f"{base}/login/", data={"username": USER, "password": PASSWORD}).raise_for_status()
         page = browser.get(address)
+        if page.status_code == 302 and "/authorize/" in page.headers["location"]:
+            address = f"{base}{page.headers['location']}"
+            url = urlsplit(address)
+            page = browser.get(address)
         if page.status_code == 302:
             # A request that the provider does not take, such as one without PKCE.
             redirected = page
@@ -29,7 +33,8 @@ def browse(how: str, address: str) -> str:
             page.raise_for_status()
             hidden = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page.text))
             form = {name: httpx.URL(f"http://x/?v={value}").params["v"] for name, value in hidden.items()}
-            form |= {"allow": "Authorize"} if how != "deny" else {}
+            if how == "deny":
+                form.pop("allow", None)
             query = dict(parse_qsl(url.query))
             form |= {
                 name: query[name] for name in ("state", "redirect_uri", "code_challenge") if name in query
