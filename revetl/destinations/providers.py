@@ -6,9 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-PORT = 8765
+PORT = 8910
 """Where the redirect is caught for providers that compare the whole redirect URI."""
-_READ_AND_WRITE = ("crm.objects.contacts", "crm.objects.companies", "crm.lists")
+_HUBSPOT = (
+    "oauth",
+    "crm.objects.contacts.read",
+    "crm.objects.contacts.write",
+    "crm.schemas.contacts.read",
+    "crm.lists.read",
+    "crm.lists.write",
+)
+"""What contacts and lists need; companies and events have scopes of their own."""
 
 Redirect = Literal["127.0.0.1", "localhost", "https"]
 
@@ -121,7 +129,7 @@ PROVIDERS: Mapping[str, Provider] = {
         token_url="https://api.hubapi.com/oauth/2026-03/token",  # noqa: S106
         revoke_url="https://api.hubapi.com/oauth/2026-03/token/revoke",
         redirect="localhost",
-        scopes=("oauth", *(f"{each}.{what}" for each in _READ_AND_WRITE for what in ("read", "write"))),
+        scopes=_HUBSPOT,
         sources=(
             "https://developers.hubspot.com/docs/api-reference/latest/authentication/manage-oauth-tokens",
             "https://developers.hubspot.com/changelog/v1-oauth-api-deprecation",
