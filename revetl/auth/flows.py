@@ -221,8 +221,18 @@ _CHECK = "Check client_id, client_secret and redirect_uri of sign_in: against th
 
 
 def _no_token(provider: Provider, response: httpx.Response) -> DestinationRefused:
-    said = why(response.content)
+    said = _words(response) or why(response.content)
     return DestinationRefused(f"{provider.name} gave no token: {response.status_code} {said}. {_CHECK}")
+
+
+def _words(response: httpx.Response) -> str:
+    """What X says of an error, in JSON or as a form, and nothing else of the answer."""
+    try:
+        errors = orjson.loads(response.content)["errors"]
+        return ", ".join(f"{each['message']} ({each['code']})" for each in errors)
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        form = dict(parse_qsl(response.text))
+        return ", ".join(form[name] for name in ("error", "error_description") if name in form)
 
 
 def _error_in(said: Mapping[str, str]) -> str:

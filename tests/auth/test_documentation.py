@@ -12,7 +12,7 @@ SHEETS = PAGE.parent / "destinations"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 HEAD = (
     "| destination | provider, and where an app is registered | authorize, token | redirect | PKCE | secret "
-    "| scopes | tokens expire | revoked by `--remove` | sources |\n|---|---|---|---|---|---|---|---|---|---|\n"
+    "| scopes | tokens expire | revoked by `--remove` | sources |\n" + "|---" * 10 + "|\n"
 )
 REDIRECTS = {
     "127.0.0.1": "`http://127.0.0.1:{port}/callback`",

@@ -124,7 +124,9 @@ class Shop:
         address = {} if rules.settings and kind != "mailchimp" else {"base_url": f"{url}/api"}
         odd = "odd" if rules.body == "json" else "o"
         about = {"about_url": f"{url}/api/metadata"} if rules.about_url else {}
-        redirect = {"redirect_uri": HTTPS} if rules.redirect == "https" else {"port": free_port()}
+        redirect: dict[str, Any] = (
+            {"redirect_uri": HTTPS} if rules.redirect == "https" else {"port": free_port()}
+        )
         sign_in = {
             "client_id": CLIENT_ID if rules.pkce else PLAIN_ID,
             "client_secret": f"{{{{ env_var('{SECRET}') }}}}",
@@ -414,7 +416,7 @@ def test_a_process_killed_between_renewal_and_storing_leaves_a_file_that_can_be_
     shop.sign_in()
     before = shop.expire()
     asked = shop.provider.asked("refresh_token")
-    (shop.provider.folder / "slow").write_text("60")
+    (shop.provider.folder / "slow").write_text("15")
     process = _in_a_process(shop)
     until = time.monotonic() + 120
     while shop.provider.asked("refresh_token") == asked:
@@ -459,10 +461,10 @@ def test_a_sign_in_is_listed_without_its_tokens_and_removed_with_its_rights(shop
 class InMemory(KeyringBackend):
     """A keyring that forgets."""
 
-    priority = 1  # type: ignore[assignment]
+    priority = 1
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.held: dict[tuple[str, str], str] = {}
 
     def get_password(self, service: str, username: str) -> str | None:
