@@ -23,6 +23,7 @@ from revetl.project import Workspace
 from revetl.rendering import render
 from revetl.sign_ins import Place, SignIn, SignIns, has_keyring
 
+_RELEVANT = ("type", "sign_in", "login_url", "instance_url", "base_url", "api", "region")
 _REQUEST_SECONDS = 30.0
 _LOCK_SECONDS = 60.0
 Say = Callable[[str], None]
@@ -184,9 +185,7 @@ def _app(workspace: Workspace, name: str, *, placeholders: bool = False) -> _App
             "sign_in: {client_id: …, client_secret: …}."
         )
     # Only what an address of the provider may be made of: other secrets need not be set to sign in.
-    relevant = {
-        key: written[key] for key in ("type", "sign_in", "login_url", "api", "region") if key in written
-    }
+    relevant = {key: written[key] for key in _RELEVANT if key in written}
     rendered: dict[str, Any] = render(relevant, place, placeholders=placeholders)
     config = check(SignInConfig, rendered["sign_in"], f"{place}.sign_in")
     found = provider_of(kind, rendered)

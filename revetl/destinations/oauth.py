@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,7 +44,7 @@ class OAuth(httpx.Auth):
     A refresh token that is rotated is in the store before it is used; without a store, it is forgotten with
     the process. Of processes that share a store one renews at a time, and the others take its token. Raises
     Refused with `way_out` when no token is given, and never shows one. `header` is the header of the token,
-    and what precedes it there.
+    and what precedes it there. `secrets` are tokens that are known already.
     """
 
     requires_response_body = True
@@ -59,6 +59,7 @@ class OAuth(httpx.Auth):
         is_expired: Callable[[httpx.Response], bool] = lambda response: response.status_code == 401,
         header: tuple[str, str] = ("Authorization", "Bearer "),
         way_out: str = _CHECK,
+        secrets: Iterable[str] = (),
     ) -> None:
         self._request = request
         self._store = RefreshTokenFile(token_file) if token_file is not None else store
@@ -68,7 +69,7 @@ class OAuth(httpx.Auth):
         self._way_out = way_out
         self._token: str | None = None
         self._lock = asyncio.Lock()
-        self._secrets: set[str] = set()
+        self._secrets = set(secrets)
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -14,10 +14,12 @@ from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_valid
 from revetl.checking import Checked
 from revetl.destinations.addresses import LOOPBACK
 from revetl.destinations.base import Destination
+from revetl.destinations.flows import Refused
 from revetl.destinations.grants import refreshing
 from revetl.destinations.oauth import OAuth
 from revetl.destinations.oauth1 import OAuth1
 from revetl.destinations.providers import Provider, provider_of
+from revetl.errors import UsageError
 from revetl.shared import Lock
 from revetl.sign_ins import SignIn, SignIns, Tokens
 
@@ -76,6 +78,10 @@ class SignInConfig(Checked):
             )
             if (value := getattr(self, name)) is not None
         }
+        if "login_url" not in configuration:
+            # A Salesforce org of its own domain signs in there.
+            own_domain = configuration.get("instance_url") or configuration.get("base_url")
+            configuration = {**configuration, **({"login_url": own_domain} if own_domain else {})}
         addresses = {
             name: provider.address(template, configuration)
             for name in ("authorize_url", "token_url", "revoke_url")
@@ -111,7 +117,7 @@ class StoredSignIn:
         return self.sign_ins.lock(self.sign_in.destination)
 
     def read(self) -> tuple[str | None, str | None]:
-        tokens = (self.sign_ins.read(self.sign_in.destination) or self.sign_in).tokens
+        tokens = self._now().tokens
         # One that cannot be renewed is tried, whatever the clock says.
         is_over = (
             tokens.refresh_token is not None
@@ -121,8 +127,18 @@ class StoredSignIn:
         return None if is_over else tokens.access_token, tokens.refresh_token
 
     def write(self, answer: Mapping[str, Any]) -> None:
-        now = self.sign_ins.read(self.sign_in.destination) or self.sign_in
-        self.sign_ins.write(replace(now, tokens=tokens_of(answer, now.tokens)))
+        now = self._now()
+        try:
+            self.sign_ins.write(replace(now, tokens=tokens_of(answer, now.tokens)))
+        except UsageError as error:
+            raise Refused(str(error)) from None
+
+    def _now(self) -> SignIn:
+        """As it is stored by now. Raises Refused where it cannot be read."""
+        try:
+            return self.sign_ins.read(self.sign_in.destination) or self.sign_in
+        except UsageError as error:
+            raise Refused(str(error)) from None
 
     def settings_beside(self, configuration: Mapping[str, object]) -> Mapping[str, str]:
         """What the provider said of the account, where the configuration does not say it."""
@@ -214,6 +230,7 @@ class SignsIn(Destination):
             is_expired=self.refuses_token,
             header=provider.header,
             way_out=stored.way_out,
+            secrets=stored.sign_in.secrets,
         )
 
     def signing(self) -> httpx.Auth | None:
@@ -228,7 +245,3 @@ class SignsIn(Destination):
     def refuses_token(self, response: httpx.Response) -> bool:
         """Whether an answer says that the access token has ended."""
         return response.status_code == 401
-
-    def secrets(self) -> tuple[str, ...]:
-        stored = () if self._stored is None else self._stored.sign_in.secrets
-        return tuple(dict.fromkeys((*super().secrets(), *stored)))
