@@ -26,6 +26,7 @@ from revetl import logs
 from revetl.auth import SignInOptions
 from revetl.cli import cli
 from revetl.destinations.providers import PROVIDERS, provider_of
+from revetl.destinations.signing_in import SignInConfig
 from revetl.errors import DestinationRefused, RevetlError, UsageError
 from revetl.private_files import write_private
 from revetl.project import Workspace
@@ -521,6 +522,22 @@ def test_the_command_opens_the_browser_of_the_system(shop: Shop) -> None:
     assert not [
         secret for secret in (*shop.stored().secrets, CLIENT_SECRET) if secret in done.stderr + done.stdout
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "host"),
+    [
+        ("salesforce", {}, "login.salesforce.com"),
+        ("salesforce", {"instance_url": "https://acme.my.salesforce.com/"}, "acme.my.salesforce.com"),
+        ("salesforce", {"login_url": "https://test.salesforce.com"}, "test.salesforce.com"),
+        ("intercom", {"region": "eu"}, "api.eu.intercom.io"),
+        ("pipedrive", {"base_url": "https://acme.pipedrive.com"}, "oauth.pipedrive.com"),
+    ],
+)
+def test_tokens_come_from_where_the_account_is(kind: str, config: dict[str, object], host: str) -> None:
+    rules = provider_of(kind, config)
+    assert rules is not None
+    assert httpx.URL(SignInConfig(client_id="a").of(rules, config).token_url).host == host
 
 
 def test_what_has_no_sign_in_says_which_have(shop: Shop) -> None:
