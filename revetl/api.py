@@ -18,7 +18,7 @@ from revetl.alerts import Alerts
 from revetl.dbt import Options
 from revetl.errors import RevetlError, Unexpected, UsageError, nearest
 from revetl.pii import AT_LOAD, hider_of
-from revetl.project import AudienceModel, Sync, Workspace
+from revetl.project import AudienceModel, Say, Sync, Workspace
 from revetl.selection import select_models
 from revetl.sql import statement
 from revetl.sync import run as runner
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from revetl.audiences import AudiencePreview, Imported, Overlap
+    from revetl.auth import SignInOptions, Status
     from revetl.ingest.load import Loaded
     from revetl.ingest.load import Progress as LoadProgress
+    from revetl.sign_ins import SignIn
     from revetl.sync.reconcile import Reconciliation
     from revetl.sync.retire import Unattended
     from revetl.why import Why
@@ -434,6 +436,29 @@ class Project:
             order by n.sync
             """
         )
+
+    def sign_in(
+        self, destination: str, options: SignInOptions | None = None, *, say: Say | None = None
+    ) -> SignIn:
+        """Have the user sign in to a destination with `sign_in:`, and store the tokens. Raises UsageError for
+        a configuration that does not allow it, and DestinationRefused when it was refused."""
+        from revetl import auth
+
+        return auth.sign_in(
+            self.workspace, destination, options or auth.SignInOptions(), say or self.workspace.say
+        )
+
+    def sign_out(self, destination: str, *, revoke: bool = True, say: Say | None = None) -> bool:
+        """Revoke and forget the sign-in of a destination; whether there was one."""
+        from revetl import auth
+
+        return auth.sign_out(self.workspace, destination, say or self.workspace.say, revoke=revoke)
+
+    def sign_ins(self, destination: str | None = None) -> list[Status]:
+        """What is known of the sign-ins, without their tokens; only one where a destination is named."""
+        from revetl import auth
+
+        return auth.statuses(self.workspace, destination)
 
     def history(
         self, name: str | None = None, *, to: str | None = None, limit: int = 20

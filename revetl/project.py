@@ -16,9 +16,12 @@ from revetl.checking import check
 from revetl.config import AudienceConfig, RevetlConfig, SyncConfig, read_revetl_yml
 from revetl.destinations import destination_class, make_destination
 from revetl.destinations.base import Destination
+from revetl.destinations.providers import provider_of
+from revetl.destinations.signing_in import SignInConfig, SignsIn, StoredSignIn
 from revetl.errors import UsageError, WarehouseError, nearest
 from revetl.rendering import FilledIn, render
 from revetl.sandboxed import project_id
+from revetl.sign_ins import SignIns
 from revetl.sql import table
 from revetl.warehouse import Opening, Warehouse, database_of, open_warehouse
 
@@ -233,7 +236,18 @@ class Workspace:
             way_out=f", or use --to to leave {sync.config.to} out",
             filled_in=filled_in,
         )
+        stored = self._stored_sign_in(sync.config.to, config, place, has_secrets=not placeholders)
+        if stored is not None:
+            config = {**stored.settings_beside(config), **config}
         destination = make_destination(config, place).placed(self.root).known_from(self.id, filled_in)
+        if isinstance(destination, SignsIn) and destination.sign_in is not None:
+            if stored is not None:
+                destination = destination.signed_in(stored)
+            elif not placeholders:
+                raise UsageError(
+                    f"{place}: nobody has signed in. Run `revetl auth {sync.config.to}`, or use --to to "
+                    f"leave {sync.config.to} out."
+                )
         for name in destination.secret_names():
             if "{{" not in str(_written(self._destination_config(sync), name)):
                 self.say(
@@ -241,6 +255,34 @@ class Workspace:
                     "Write \"{{ env_var('NAME') }}\" and export it."
                 )
         return destination
+
+    @property
+    def sign_ins(self) -> SignIns:
+        """The sign-ins of this project."""
+        return SignIns(self.dbt.name)
+
+    def _stored_sign_in(
+        self, name: str, config: Mapping[str, Any], place: str, *, has_secrets: bool
+    ) -> StoredSignIn | None:
+        """The stored sign-in of a destination whose configuration asks for one; without its tokens where
+        `has_secrets` is false. Raises UsageError for one of another app, or one that cannot be read."""
+        provider = provider_of(str(config.get("type")), config)
+        if provider is None or not isinstance(config.get("sign_in"), Mapping):
+            return None
+        block = check(SignInConfig, config["sign_in"], f"{place}.sign_in")
+        if (found := self.sign_ins.read(name, tokens=has_secrets)) is None:
+            return None
+        provider = block.of(provider, config)
+        for word, was, now in (
+            ("client_id", found.client_id, block.client_id),
+            ("token_url", found.token_url, provider.token_url),
+        ):
+            if has_secrets and was != now:
+                raise UsageError(
+                    f"{place}: somebody signed in with the {word} {was}, and it is {now} by now. "
+                    f"Run `revetl auth {name}` to sign in again."
+                )
+        return StoredSignIn(self.sign_ins, provider, found)
 
     def _destination_config(self, sync: Sync) -> Mapping[str, Any]:
         if sync.config.to not in self.config.destinations:

@@ -93,6 +93,7 @@ class Transport:
         logs.hide(*destination.secrets())
         self._destination = destination
         self._auth = destination.auth()
+        logs.hide(*self._tokens)
         self._answered = 0
         self._dry_requests = 0
         self._dry_since: float | None = None

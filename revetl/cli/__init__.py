@@ -19,6 +19,7 @@ from revetl.version import __version__
 _COMMANDS = {
     "init": "project",
     "debug": "project",
+    "auth": "auth",
     "list": "project",
     "load": "load",
     "plan": "sync",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import httpx
 from pydantic import Field, SecretStr, model_validator
@@ -12,6 +12,7 @@ from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Attribute, Identifier, Records, Verdict, object_of
 from revetl.destinations.hubspot_batch import ADDITIONAL, Answered, answered, records_by, same, value_of
 from revetl.destinations.metadata import BOOLEAN, DATE, MOMENT, NUMBER, TEXT
+from revetl.destinations.signing_in import SignsIn
 
 _DAY = 86_400.0
 _KINDS = {"number": NUMBER, "bool": BOOLEAN, "date": DATE, "datetime": MOMENT}
@@ -29,10 +30,12 @@ STANDARD = {
 """HubSpot's own properties of its own objects; those of one's own are in the account alone."""
 
 
-class HubSpotObject(HasAudiences):
+class HubSpotObject(SignsIn, HasAudiences):
     """An object of an account, and the calls of its records."""
 
-    access_token: SecretStr
+    needed_credentials: ClassVar[tuple[str, ...]] = ("access_token",)
+
+    access_token: SecretStr | None = None
     base_url: Annotated[str, Field(pattern="^https?://")] = "https://api.hubapi.com"
     object_type: Annotated[str, Field(pattern="^[A-Za-z0-9_-]+$")] = "contacts"
     id_property: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")] = "email"
@@ -54,7 +57,8 @@ class HubSpotObject(HasAudiences):
         return STANDARD.get(self.object_type, ())
 
     def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}
+        token = self.access_token
+        return {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
 
     def probe(self) -> httpx.Request:
         return self.request("GET", f"/crm/v3/properties/{self.object_type}/{self.id_property}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import httpx
 from pydantic import AliasChoices, SecretStr, model_validator
@@ -11,6 +11,7 @@ from pydantic import Field as Checks
 from revetl.destinations.base import Asking, Verdict, object_of
 from revetl.destinations.intercom_contact import attributes_of
 from revetl.destinations.people import Field, PersonByPerson
+from revetl.destinations.signing_in import SignsIn
 
 HOSTS = {
     "us": "https://api.intercom.io",
@@ -19,10 +20,14 @@ HOSTS = {
 }
 
 
-class IntercomWorkspace(PersonByPerson):
+class IntercomWorkspace(SignsIn, PersonByPerson):
     """What is configured of a workspace, and the calls that are about no contact."""
 
-    access_token: Annotated[SecretStr, Checks(validation_alias=AliasChoices("access_token", "api_key"))]
+    needed_credentials: ClassVar[tuple[str, ...]] = ("access_token",)
+
+    access_token: Annotated[
+        SecretStr | None, Checks(validation_alias=AliasChoices("access_token", "api_key"))
+    ] = None
     region: Literal["us", "eu", "au"] = "us"
     api_version: str = "2.14"
     role: Literal["user", "lead"] = "user"
@@ -36,8 +41,10 @@ class IntercomWorkspace(PersonByPerson):
         return {"base_url": HOSTS.get(data.get("region", "us"), HOSTS["us"]), **data}
 
     def headers(self) -> dict[str, str]:
-        token = self.access_token.get_secret_value()
-        return {"Authorization": f"Bearer {token}", "Intercom-Version": self.api_version}
+        version = {"Intercom-Version": self.api_version}
+        if self.access_token is None:
+            return version
+        return {"Authorization": f"Bearer {self.access_token.get_secret_value()}", **version}
 
     def fields_there(self) -> Asking[dict[str, Field]]:
         answer = yield self.request("GET", "/data_attributes", params={"model": "contact"})

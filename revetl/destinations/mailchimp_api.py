@@ -12,13 +12,14 @@ from pydantic import Field, SecretStr, model_validator
 from revetl.destinations.audiences import HasAudiences
 from revetl.destinations.base import Asking, Identifier, Record, Records, Verdict, object_of
 from revetl.destinations.basic import basic
+from revetl.destinations.signing_in import SignsIn
 
 LESS = frozenset({"unsubscribed", "cleaned"})
 """The statuses that may be written of somebody who is there."""
 OWN = frozenset({"status", "language", "vip", "email_type"})
 
 
-class MailchimpApi(HasAudiences):
+class MailchimpApi(SignsIn, HasAudiences):
     """An audience of Mailchimp, which its API calls a list. What revetl calls an audience is a tag in it."""
 
     identifiers: ClassVar[tuple[Identifier, ...]] = (
@@ -43,15 +44,15 @@ class MailchimpApi(HasAudiences):
 
     @model_validator(mode="after")
     def _has_credentials(self) -> MailchimpApi:
-        if self.api_key is None and self.access_token is None:
-            raise ValueError("Give an api_key, or an access_token with its server.")
+        if self.api_key is None and self.access_token is None and self.sign_in is None:
+            raise ValueError("Give an api_key, or an access_token with its server, or sign_in.")
         return self
 
     def headers(self) -> dict[str, str]:
-        if self.api_key is None:
-            assert self.access_token is not None
-            return {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}
-        return {"Authorization": basic("anystring", self.api_key.get_secret_value())}
+        if self.api_key is not None:
+            return {"Authorization": basic("anystring", self.api_key.get_secret_value())}
+        token = self.access_token
+        return {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
 
     @property
     def list_path(self) -> str:

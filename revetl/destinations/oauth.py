@@ -1,47 +1,75 @@
-"""Access tokens that end: fetched when they are needed, and once more when the destination says no."""
+"""Access tokens that expire: fetched when they are needed, and renewed once when they are refused."""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncGenerator, Callable, Generator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import orjson
 
 from revetl.destinations.flows import Refused
+from revetl.private_files import write_private
+from revetl.shared import Lock, lock
 
 TokenRequest = Callable[[str | None], httpx.Request]
 """The refresh token there is, to the request that gives an access token for it (RFC 6749, sections 4.4, 6;
 RFC 7523)."""
+_CHECK = "Check the client's id and secret, and the refresh token."
+_LOCK_SECONDS = 60.0
+_POLL_SECONDS = 0.05
+
+
+class TokenStore(Protocol):
+    """Where tokens are kept between runs, for every process that uses them."""
+
+    def lock(self) -> Lock | None:
+        """The lock to hold while a token is renewed; None where none can be had."""
+
+    def read(self) -> tuple[str | None, str | None]:
+        """The access token, where there is one that has not expired, and the refresh token."""
+
+    def write(self, answer: Mapping[str, Any]) -> None:
+        """Keep what the provider answered (RFC 6749, section 5.1), with the lock held."""
 
 
 class OAuth(httpx.Auth):
-    """Bearer tokens by `request`. A token that was refused is renewed once; the second refusal stands.
+    """Bearer tokens by `request`, or as `store` has them. A token that was refused is renewed once; the
+    second refusal stands. Without a `request` it cannot be renewed.
 
-    A refresh token that is rotated takes the place of the old one in `token_file` before it is used; without
-    the file, it is forgotten with the process. Raises Refused when no token is given, and never shows one.
+    A refresh token that is rotated is in the store before it is used; without a store, it is forgotten with
+    the process. Of processes that share a store one renews at a time, and the others take its token. Raises
+    Refused with `way_out` when no token is given, and never shows one. `header` is the header of the token,
+    and what precedes it there. `secrets` are tokens that are known already.
     """
 
     requires_response_body = True
 
     def __init__(
         self,
-        request: TokenRequest,
+        request: TokenRequest | None,
         *,
         refresh_token: str | None = None,
         token_file: Path | None = None,
+        store: TokenStore | None = None,
         is_expired: Callable[[httpx.Response], bool] = lambda response: response.status_code == 401,
+        header: tuple[str, str] = ("Authorization", "Bearer "),
+        way_out: str = _CHECK,
+        secrets: Iterable[str] = (),
     ) -> None:
         self._request = request
-        self._file = token_file
-        self._refresh_token = _kept(token_file) or refresh_token
+        self._store = RefreshTokenFile(token_file) if token_file is not None else store
+        self._refresh_token = refresh_token
         self._is_expired = is_expired
+        self._header = header
+        self._way_out = way_out
         self._token: str | None = None
         self._lock = asyncio.Lock()
-        self._secrets: set[str] = set()
+        self._secrets = set(secrets)
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -52,23 +80,53 @@ class OAuth(httpx.Auth):
         raise NotImplementedError  # delivery is asynchronous, and so is the lock
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        async with self._lock:
-            if self._token is None:
-                response = yield self._request(self._refresh_token)
-                self._take(response, await response.aread())
+        if self._token is None:
+            async with self._alone(None) as asked:
+                if asked is not None:
+                    response = yield asked
+                    self._take(response, await response.aread())
         used = self._token
-        request.headers["Authorization"] = f"Bearer {used}"
+        self._sign(request)
         response = yield request
         await response.aread()
         if not self._is_expired(response):
             return
-        async with self._lock:
-            # Of those that were in flight together, the first renews the token for all.
-            if self._token == used:
-                renewed = yield self._request(self._refresh_token)
+        # Of those that were in flight together, the first renews the token for all.
+        async with self._alone(used) as asked:
+            if asked is not None:
+                renewed = yield asked
                 self._take(renewed, await renewed.aread())
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        self._sign(request)
         yield request
+
+    def _sign(self, request: httpx.Request) -> None:
+        name, before = self._header
+        request.headers[name] = f"{before}{self._token}"
+
+    @asynccontextmanager
+    async def _alone(self, used: str | None) -> AsyncIterator[httpx.Request | None]:
+        """The request for a token in place of the `used` one, with nobody else asking for one meanwhile; None
+        where somebody has got one already."""
+        async with self._lock:
+            if self._token != used:
+                yield None
+                return
+            async with _held(None if self._store is None else self._store.lock()):
+                yield self._asked(used)
+
+    def _asked(self, used: str | None) -> httpx.Request | None:
+        if self._store is not None:
+            access_token, refresh_token = self._store.read()
+            if refresh_token is not None:
+                self._refresh_token = refresh_token
+                self._secrets.add(refresh_token)
+            if access_token is not None and access_token != used:
+                self._token = access_token
+                self._secrets.add(access_token)
+                return None
+        if self._request is None:
+            raise Refused(f"The access token was refused, and it cannot be renewed. {self._way_out}")
+        return self._request(self._refresh_token)
 
     def _take(self, response: httpx.Response, content: bytes) -> None:
         if response.status_code == 429 or response.status_code >= 500:
@@ -78,21 +136,24 @@ class OAuth(httpx.Auth):
             given: Any = orjson.loads(content)
             token = str(given["access_token"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
+            if self._store is not None and self._store.read()[1] not in (None, self._refresh_token):
+                # Another machine, whose locks are not seen here, was first.
+                raise httpx.ConnectError("no access token: another process renewed it meanwhile") from None
             raise Refused(
-                f"{response.request.url.host} gave no access token: {response.status_code} {_why(content)}. "
-                "Check the client's id and secret, and the refresh token."
+                f"{response.request.url.host} gave no access token: {response.status_code} {why(content)}. "
+                f"{self._way_out}"
             ) from None
-        self._token = token
         self._secrets.add(token)
         rotated = given.get("refresh_token")
         if rotated and rotated != self._refresh_token:
             self._refresh_token = str(rotated)
             self._secrets.add(self._refresh_token)
-            if self._file is not None:
-                _keep(self._file, self._refresh_token)
+        if self._store is not None:
+            self._store.write(given)
+        self._token = token
 
 
-def _why(content: bytes) -> str:
+def why(content: bytes) -> str:
     """The standard's two keys of an error, and nothing else of the answer: it may quote what it was sent."""
     try:
         given: Any = orjson.loads(content)
@@ -101,16 +162,51 @@ def _why(content: bytes) -> str:
         return "without JSON"
 
 
-def _kept(file: Path | None) -> str | None:
-    if file is None or not file.exists():
-        return None
-    return file.read_text(encoding="utf-8").strip() or None
+@asynccontextmanager
+async def _held(locked: Lock | None) -> AsyncIterator[None]:
+    """Hold a lock that other processes may hold, without stopping the others of this one. Raises
+    httpx.ConnectError, which is tried again, when it is not to be had."""
+    if locked is None:
+        yield
+        return
+    try:
+        until = time.monotonic() + _LOCK_SECONDS
+        while not locked.take():
+            if time.monotonic() > until:
+                raise httpx.ConnectError("no access token: another process has been renewing it for a minute")
+            await asyncio.sleep(_POLL_SECONDS)
+        try:
+            yield
+        finally:
+            locked.give_back()
+    finally:
+        locked.close()
 
 
-def _keep(file: Path, token: str) -> None:
-    """Replace the file in one step, readable by its owner alone."""
-    # Containers that share a folder may have one number for their processes.
-    passing = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
-    passing.touch(mode=0o600)
-    passing.write_text(token + "\n", encoding="utf-8")
-    passing.replace(file)
+class RefreshTokenFile:
+    """A `TokenStore` of the refresh token alone, as text in a file that the configuration names."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def lock(self) -> Lock | None:
+        beside = lock(self._path.with_name(f".{self._path.name}.lock"))
+        try:
+            if beside.take():
+                beside.give_back()
+        except OSError:
+            # A folder that takes no lock takes no rotated token either.
+            beside.close()
+            return None
+        return beside
+
+    def read(self) -> tuple[str | None, str | None]:
+        try:
+            return None, self._path.read_text(encoding="utf-8").strip() or None
+        except FileNotFoundError:
+            return None, None
+
+    def write(self, answer: Mapping[str, Any]) -> None:
+        rotated = answer.get("refresh_token")
+        if rotated and str(rotated) != self.read()[1]:
+            write_private(self._path, f"{rotated}\n")

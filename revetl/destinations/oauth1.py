@@ -22,6 +22,11 @@ class OAuth1(httpx.Auth):
             token_secret=access_token_secret,
         )
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Its tokens, to be kept out of whatever is shown."""
+        return frozenset({self._client.token, self._client.token_secret} - {None, ""})
+
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         # authlib's own class for httpx is deprecated, and drops a body that is JSON.
         _, signed, _ = self._client.sign(request.method, str(request.url), {}, b"")

@@ -10,9 +10,10 @@ from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.oauth import OAuth
 from revetl.destinations.people import PersonByPerson
+from revetl.destinations.signing_in import SignsIn
 
 
-class PipedriveApi(PersonByPerson):
+class PipedriveApi(SignsIn, PersonByPerson):
     """An account of Pipedrive, by a user's token or that of an app (OAuth)."""
 
     api_token: SecretStr | None = None
@@ -38,8 +39,10 @@ class PipedriveApi(PersonByPerson):
     @model_validator(mode="after")
     def _credentials(self) -> PipedriveApi:
         app = self.client_id and self.client_secret and (self.refresh_token or self.token_file)
-        if not (self.api_token or self.access_token or app):
-            raise ValueError("set api_token, or access_token, or client_id, client_secret and refresh_token")
+        if not (self.api_token or self.access_token or app or self.sign_in):
+            raise ValueError(
+                "set api_token, or access_token, or client_id, client_secret and refresh_token, or sign_in"
+            )
         return self
 
     def headers(self) -> dict[str, str]:
@@ -50,6 +53,8 @@ class PipedriveApi(PersonByPerson):
         return {}
 
     def auth(self) -> httpx.Auth | None:
+        if self.sign_in is not None:
+            return super().auth()
         if self.api_token or self.access_token or self.client_id is None or self.client_secret is None:
             return None
         basic = httpx.BasicAuth(self.client_id, self.client_secret.get_secret_value())

@@ -8,14 +8,15 @@ from typing import Annotated
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
-from revetl.destinations.base import Destination
 from revetl.destinations.grants import refreshing
 from revetl.destinations.oauth import OAuth
+from revetl.destinations.signing_in import SignsIn
 
 
-class RefreshesToken(Destination):
+class RefreshesToken(SignsIn):
     """A destination of bearer tokens: `refresh_token` with the client's id and secret, by which there is
-    always one (RFC 6749, section 6), or an `access_token` of one's own, which is sent until it ends."""
+    always one (RFC 6749, section 6), or an `access_token` of one's own, which is sent until it ends, or a
+    sign-in."""
 
     access_token: SecretStr | None = None
     refresh_token: SecretStr | None = None
@@ -26,8 +27,12 @@ class RefreshesToken(Destination):
 
     @model_validator(mode="after")
     def _has_token(self) -> RefreshesToken:
+        if self.sign_in is not None:
+            return self
         if self.access_token is None and None in (self.refresh_token, self.client_id, self.client_secret):
-            raise ValueError("Give refresh_token, client_id and client_secret, or an access_token.")
+            raise ValueError(
+                "Give refresh_token, client_id and client_secret, or an access_token, or sign_in."
+            )
         return self
 
     def headers(self) -> dict[str, str]:
@@ -36,6 +41,8 @@ class RefreshesToken(Destination):
         return {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}
 
     def auth(self) -> httpx.Auth | None:
+        if self.sign_in is not None:
+            return super().auth()
         if self.refresh_token is None or self.client_id is None:
             return None
         secret = None if self.client_secret is None else self.client_secret.get_secret_value()

@@ -16,6 +16,7 @@ from revetl.destinations.base import Flow, Records, Refused, Verdict
 from revetl.destinations.grants import client_credentials, jwt_bearer, refreshing
 from revetl.destinations.oauth import OAuth
 from revetl.destinations.salesforce_bulk import AGAIN, error_of
+from revetl.destinations.signing_in import SignsIn
 
 _LIMIT = "REQUEST_LIMIT_EXCEEDED"
 _REFUSED = frozenset({"INVALID_FIELD", "INVALID_TYPE", "MALFORMED_QUERY"})
@@ -24,7 +25,7 @@ _USAGE = re.compile(r"\bapi-usage=(\d+)/(\d+)")
 _DAY = 86_400.0
 
 
-class SalesforceOrg(HasAudiences):
+class SalesforceOrg(SignsIn, HasAudiences):
     """The configuration of an org, and its calls."""
 
     base_url: Annotated[
@@ -45,10 +46,12 @@ class SalesforceOrg(HasAudiences):
     @model_validator(mode="after")
     def _has_a_grant(self) -> SalesforceOrg:
         grants = (self.refresh_token, self.client_secret, self.private_key and self.username)
+        if self.sign_in is not None:
+            return self
         if self.access_token is None and (self.client_id is None or not any(grants)):
             raise ValueError(
                 "give client_id with client_secret, with refresh_token, or with private_key and username; "
-                "or an access_token"
+                "or an access_token, or sign_in"
             )
         return self
 
@@ -57,6 +60,8 @@ class SalesforceOrg(HasAudiences):
         return {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
 
     def auth(self) -> httpx.Auth | None:
+        if self.sign_in is not None:
+            return super().auth()
         if self.access_token is not None:
             return None
         assert self.client_id is not None

@@ -23,10 +23,12 @@ from revetl.destinations.base import (
     Verdict,
     object_of,
 )
+from revetl.destinations.signing_in import SignsIn
 
 LIMITED = frozenset({40_100, 40_132})
 BUSY = frozenset({40_200, 40_201, 40_202})
 TOO_MANY = 40_061
+TOKEN_ENDED = frozenset({40_102, 40_104, 40_105})
 REFUSED = frozenset(
     {40_001, 40_003, 40_006, 40_007, 40_009, 40_010, 40_013, 40_016, 40_051, 40_400, 40_700, 41_000, 41_001}
 )
@@ -44,7 +46,7 @@ UNDERSTOOD = (
 )
 
 
-class TikTokAds(AdAudience):
+class TikTokAds(SignsIn, AdAudience):
     """People of an audience segment of an advertiser, by the hash of each of their ids."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
@@ -59,14 +61,19 @@ class TikTokAds(AdAudience):
     )
     account_fields: ClassVar[tuple[str, ...]] = ("advertiser_id",)
 
+    needed_credentials: ClassVar[tuple[str, ...]] = ("access_token",)
+
     type: Literal["tiktok_ads"]
-    access_token: SecretStr
+    access_token: SecretStr | None = None
     advertiser_id: Annotated[str, BeforeValidator(str)]
     version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v1.3"
     base_url: Annotated[str, Field(pattern="^https?://")] = "https://business-api.tiktok.com"
 
     def headers(self) -> dict[str, str]:
-        return {"Access-Token": self.access_token.get_secret_value()}
+        return {} if self.access_token is None else {"Access-Token": self.access_token.get_secret_value()}
+
+    def refuses_token(self, response: httpx.Response) -> bool:
+        return object_of(response).get("code") in TOKEN_ENDED or super().refuses_token(response)
 
     def call(
         self, method: str, path: str, *, json: Any = None, asked: Mapping[str, str] | None = None

@@ -24,6 +24,7 @@ from revetl.destinations.base import (
 )
 from revetl.destinations.oauth1 import OAuth1
 from revetl.destinations.records import for_now, refusal
+from revetl.destinations.signing_in import SignsIn
 from revetl.limits import quota_wait
 
 AGAIN = frozenset({"INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT", "TOO_MANY_REQUESTS", "OVER_CAPACITY"})
@@ -40,7 +41,7 @@ UNDERSTOOD = (
 )
 
 
-class TwitterAds(AdAudience):
+class TwitterAds(SignsIn, AdAudience):
     """People of a Custom Audience of an ad account, by the hash of each of their ids."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
@@ -57,18 +58,27 @@ class TwitterAds(AdAudience):
     )
     account_fields: ClassVar[tuple[str, ...]] = ("account_id",)
 
+    needed_credentials: ClassVar[tuple[str, ...]] = (
+        "consumer_key",
+        "consumer_secret",
+        "access_token",
+        "access_token_secret",
+    )
+
     type: Literal["twitter_ads"]
-    consumer_key: SecretStr
-    consumer_secret: SecretStr
-    access_token: SecretStr
-    access_token_secret: SecretStr
+    consumer_key: SecretStr | None = None
+    consumer_secret: SecretStr | None = None
+    access_token: SecretStr | None = None
+    access_token_secret: SecretStr | None = None
     account_id: str
     version: Annotated[str, Field(pattern=r"^\d+$", coerce_numbers_to_str=True)] = "12"
     base_url: Annotated[str, Field(pattern="^https?://")] = "https://ads-api.x.com"
 
-    def auth(self) -> httpx.Auth:
+    def auth(self) -> httpx.Auth | None:
+        if self.sign_in is not None:
+            return self.signing()
         keys = (self.consumer_key, self.consumer_secret, self.access_token, self.access_token_secret)
-        return OAuth1(*(key.get_secret_value() for key in keys))
+        return OAuth1(*("" if key is None else key.get_secret_value() for key in keys))
 
     def call(
         self, method: str, path: str = "", *, json: Any = None, asked: Mapping[str, str] | None = None

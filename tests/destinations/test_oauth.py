@@ -136,6 +136,25 @@ def test_a_rotated_token_is_kept_for_the_next_run(issuer: Issuer, tmp_path: Path
     assert [each.name for each in tmp_path.glob("token*")] == ["token"]
 
 
+def test_two_that_renew_at_once_by_one_file_lose_no_rotated_token(issuer: Issuer, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    found: list[list[int | BaseException]] = []
+
+    def run() -> None:
+        found.append(asyncio.run(_send(Tool(base_url=issuer.url, token_file=file), 1)))
+
+    # Each with its own event loop and file descriptor, as processes have.
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    # One that a later one's renewal was ahead of renews once more; nobody's refresh token was spent.
+    assert found == [[200]] * 4
+    assert issuer.asked_with == [f"refresh-{number}" for number in range(len(issuer.asked_with))]
+    assert file.read_text() == f"{issuer.refresh_token}\n"
+
+
 def test_a_refresh_token_that_ended(issuer: Issuer) -> None:
     issuer.refresh_token = "another"
     (error,) = asyncio.run(_send(Tool(base_url=issuer.url), 1))
