@@ -168,10 +168,11 @@ STANDARD: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
         ORDER,
         "Order Completed",
         {
+            **ORDER,
             "purchases": [
                 {"product_id": "7", "currency": "USD", "category": "Kitchen", "order_id": "o-1", **MUG},
                 {"product_id": "S9", "currency": "USD", "brand": "Ünïcode", "order_id": "o-1", **TEA},
-            ]
+            ],
         },
     ),
     "facebook_conversions order": (
