@@ -196,12 +196,13 @@ def values_of(
     return {name: value for name, value in made.items() if value is not None}
 
 
-def steps_of(path: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def steps_of(path: str) -> tuple[str, ...]:
     """The steps of a path: names, and the numbers of items."""
-    return ["".join(found) for found in _STEP.findall(path)]
+    return tuple("".join(found) for found in _STEP.findall(path))
 
 
-def in_row(path: str) -> list[str]:
+def in_row(path: str) -> tuple[str, ...]:
     """The steps of a path of the row."""
     return steps_of(path.removeprefix(f"{ROW}."))
 
