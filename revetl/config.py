@@ -61,7 +61,8 @@ class SyncConfig(Checked):
 
     `fields` and `identifiers` map a destination's name to a column or a SQL expression over the model's
     columns; without `fields`, every column but the key is sent. With `event_column`, each row is tracked by
-    the name in it, and `events` says what becomes of each.
+    the name in it, and `events` says what becomes of each. `message_type` is the call that all rows are
+    (track, page or screen), or the column that says it.
     """
 
     to: str
@@ -75,6 +76,7 @@ class SyncConfig(Checked):
     archive: Mapping[str, Constant] = {}
     event: str | None = None
     event_column: str | None = None
+    message_type: str | None = None
     events: Mapping[str, EventRule] = {}
     other_events: Literal["send", "skip"] = "send"
     standard_events: bool = True
@@ -135,6 +137,8 @@ class SyncConfig(Checked):
             wrong.append("event: and event_column: are two names for what is tracked; keep one")
         if self.events and self.event_column is None:
             wrong.append("events: says what becomes of each event, and there is no event_column:")
+        if self.message_type is not None and self.event_column is None:
+            wrong.append("message_type: says which call an event is, and there is no event_column:")
         if self.timestamp is not None and self.mode != "events":
             wrong.append("timestamp: is the time of an event, and mode is not 'events'")
         if self.order_by is not None and self.limit is None:

@@ -112,6 +112,8 @@ class Model:
     tags: tuple[str, ...]
     place: str
     meta: Any
+    parents: tuple[str, ...] = ()
+    """The names of the models and sources that it selects from."""
 
 
 def read_project(options: Options) -> DbtProject:
@@ -300,6 +302,7 @@ def _model(node: Mapping[str, Any], project: str) -> Model:
         tags=tuple(node["config"].get("tags") or ()),
         place=declared if package == project else f"dbt_packages/{package}/{declared}",
         meta=node["config"]["meta"]["revetl"],
+        parents=tuple(parent.split(".")[-1] for parent in (node.get("depends_on") or {}).get("nodes", ())),
     )
 
 

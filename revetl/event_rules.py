@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import AliasChoices, BeforeValidator, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from revetl.checking import Checked
 
@@ -23,6 +24,7 @@ ROW = "$"
 
 _STEP = re.compile(r'"([^"]+)"|\[([0-9]+)\]|([^."\[\]]+)')
 _PATH = re.compile(r'(?:\$\.)?(?:"[^"]+"|[^."\[\]\s][^."\[\]]*)(?:\.(?:"[^"]+"|[^."\[\]]+)|\[[0-9]+\])*')
+_BRACES = re.compile(r"\{([^{}]+)\}")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W_A-Z]+|[A-Z]+")
 
 
@@ -45,11 +47,11 @@ Paths = Annotated[tuple[Path, ...], BeforeValidator(_one_or_many), Field(min_len
 class FieldRule(Checked):
     """A field's value: what the first of `from` finds, else the product of the numbers at `product_of` (of
     which the first has to be there), or `default`; multiplied by `times`, in `case`, as a
-    `type`. With `each`, a list: an object of `fields` for every item of the list there (an object is a list
-    of one), whose paths are of the item, and of the row when they begin with `$.`."""
+    `type`. With `each`, a list: an object of `fields` for every item of the first list there (an object is a
+    list of one), whose paths are of the item, and of the row when they begin with `$.`."""
 
     paths: Annotated[Paths | None, Field(validation_alias=AliasChoices("from"))] = None
-    each: Path | None = None
+    each: Paths | None = None
     fields: Annotated[Mapping[str, FieldRule], BeforeValidator(lambda value: rules_of(value))] = {}
     product_of: Annotated[Paths | None, Field(validation_alias=AliasChoices("product_of"))] = None
     default: Constant = None
@@ -68,7 +70,7 @@ class FieldRule(Checked):
     @property
     def own(self) -> tuple[str, ...]:
         """Its paths of the row, but for those inside `each`."""
-        return (*(self.paths or ()), *(self.product_of or ()), *filter(None, [self.each]))
+        return (*(self.paths or ()), *(self.product_of or ()), *(self.each or ()))
 
     def columns(self) -> Iterator[str]:
         """The columns of the row that it reads."""
@@ -80,12 +82,10 @@ class FieldRule(Checked):
     def value_of(self, row: Mapping[str, Any], scope: Mapping[str, Any]) -> Any:
         """The value in a row, its paths taken from `scope`; None where there is none."""
         if self.each is not None:
-            items = found_at(row, scope, self.each)
+            items = _first(row, scope, self.each)
             listed = items if isinstance(items, list) else [items] if isinstance(items, dict) else []
             return [values_of(self.fields, row, item) for item in listed if isinstance(item, dict)] or None
-        found = next(
-            (value for path in self.paths or () if (value := found_at(row, scope, path)) is not None), None
-        )
+        found = _first(row, scope, self.paths or ())
         if found is None and self.product_of is not None:
             found = _product([found_at(row, scope, path) for path in self.product_of])
         found = self.default if found is None else found
@@ -106,6 +106,11 @@ class FieldRule(Checked):
         return value
 
 
+def _first(row: Mapping[str, Any], scope: Mapping[str, Any], paths: Sequence[str]) -> Any:
+    """The first value at any of the paths; None where there is none."""
+    return next((value for path in paths if (value := found_at(row, scope, path)) is not None), None)
+
+
 def _product(values: Sequence[Any]) -> float | None:
     """The product of numbers, without those that are not there; None without the first."""
     try:
@@ -122,22 +127,58 @@ def rules_of(value: object) -> object:
 
 
 class EventRule(Checked):
-    """What becomes of an event: its name there, fields by paths, constants; with `all_properties`, its
-    properties go along under their own names."""
+    """What becomes of an event: its name there, fields by paths, constants. With `all_properties`, its
+    properties go along under their own names; with `others`, those that no field is made of.
+
+    `event_template` is a name with paths in braces (`Viewed {name}`), and `event` is used where a path finds
+    nothing. `any_spelling`: members of documents are found by their names in snake_case, so that
+    `product_id` is `productId` and `Product ID` too.
+    """
 
     event: Annotated[str | None, Field(min_length=1)] = None
+    event_template: Annotated[str | None, Field(min_length=1)] = None
     fields: Annotated[Mapping[str, FieldRule], BeforeValidator(rules_of)] = {}
     constants: Mapping[str, Constant] = {}
-    all_properties: bool = False
+    all_properties: bool | Literal["others"] = False
+    any_spelling: bool = False
+
+    @field_validator("event_template")
+    @classmethod
+    def _paths_in_braces(cls, value: str | None) -> str | None:
+        for path in _BRACES.findall(value or ""):
+            _a_path(path)
+        return value
 
     def columns(self) -> set[str]:
-        """The columns of the row that its fields read."""
-        return {name for rule in self.fields.values() for name in rule.columns()}
+        """The columns of the row that its name and its fields read."""
+        named = {steps_of(path)[0] for path in _BRACES.findall(self.event_template or "")}
+        return named | {name for rule in self.fields.values() for name in rule.columns()}
+
+    def name_of(self, row: Mapping[str, Any]) -> str | None:
+        """What it is called there; None where the rule does not say."""
+        if self.event_template is None:
+            return self.event
+        found = {path: found_at(row, row, path) for path in _BRACES.findall(self.event_template)}
+        if any(value is None or not str(value).strip() for value in found.values()):
+            return self.event
+        return _BRACES.sub(lambda match: str(found[match[1]]).strip(), self.event_template)
 
     def made(self, row: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
         """The fields of an event in its row, of the properties that it has."""
-        fields = {**self.constants, **values_of(self.fields, row, row)}
-        return {**properties, **fields} if self.all_properties else fields
+        seen = respelled(row) if self.any_spelling else row
+        fields = {**self.constants, **values_of(self.fields, seen, seen)}
+        if not self.all_properties:
+            return fields
+        if self.all_properties == "others":
+            used = self._used
+            properties = {name: value for name, value in properties.items() if folded(name) not in used}
+        return {**properties, **fields}
+
+    @cached_property
+    def _used(self) -> frozenset[str]:
+        """The properties that a field is made of, in snake_case."""
+        steps = (steps_of(path) for rule in self.fields.values() for path in rule.own)
+        return frozenset(step[1] for step in steps if len(step) > 1 and step[0] == "properties")
 
 
 class Casing(Checked):
@@ -155,12 +196,13 @@ def values_of(
     return {name: value for name, value in made.items() if value is not None}
 
 
-def steps_of(path: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def steps_of(path: str) -> tuple[str, ...]:
     """The steps of a path: names, and the numbers of items."""
-    return ["".join(found) for found in _STEP.findall(path)]
+    return tuple("".join(found) for found in _STEP.findall(path))
 
 
-def in_row(path: str) -> list[str]:
+def in_row(path: str) -> tuple[str, ...]:
     """The steps of a path of the row."""
     return steps_of(path.removeprefix(f"{ROW}."))
 
@@ -205,3 +247,24 @@ def cased(name: str, case: Case | None) -> str:
         "Title Case": " ".join(titled),
         "lower case": " ".join(lower),
     }[case]
+
+
+@lru_cache(maxsize=4096)
+def folded(name: str) -> str:
+    """A name in snake_case, however it is spelled."""
+    return cased(name, "snake_case")
+
+
+def respelled(value: Any) -> Any:
+    """A document with the names of its members in snake_case; of two that are the same so, the one that is
+    spelled in snake_case is kept."""
+    value = read(value)
+    if isinstance(value, list):
+        return [respelled(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    made: dict[str, Any] = {}
+    for name, item in value.items():
+        if (short := folded(name)) == name or short not in made:
+            made[short] = respelled(item)
+    return made

@@ -12,7 +12,7 @@ from revetl.config import SyncConfig
 from revetl.destinations.base import Destination, Identifier
 from revetl.destinations.records import digest
 from revetl.errors import UsageError, nearest
-from revetl.event_mapping import PROPERTIES, ROW, event_mapping_of
+from revetl.event_mapping import CALLS, MESSAGE_TYPE, PROPERTIES, ROW, TRACK, event_mapping_of
 from revetl.event_rules import cased
 from revetl.internal_columns import without_internal
 from revetl.members import with_members
@@ -171,6 +171,7 @@ def make_mapping(
             # The properties are the fields; without a column of them, all columns are but those that tell
             # whom it is of, what happened, and when.
             told_else = {sync.event_column, sync.timestamp, *identifiers.values()}
+            told_else.add(sync.message_type or MESSAGE_TYPE)
             flat = PROPERTIES not in {name.lower() for name in columns}
             fields = {name: text for name, text in fields.items() if flat and text not in told_else}
         fields = {cased(name, sync.casing.fields): text for name, text in fields.items()}
@@ -458,6 +459,8 @@ def _along(
     if (events := event_mapping_of(sync, destination.type)) is not None:
         texts[ROW + events.column] = (events.column, f"{place}: event_column")
         texts |= {ROW + name: (name, place) for name in events.named(columns)}
+        if sync.message_type not in (None, TRACK, *CALLS):
+            texts[ROW + events.call] = (events.call, f"{place}: message_type")
         for event, rule in sync.events.items():
             texts |= {ROW + name: (name, f"{place}: events.{event}") for name in rule.columns()}
     return tuple(Mapped(name, *parse_typed(text, columns, at)) for name, (text, at) in texts.items())

@@ -26,6 +26,8 @@ from revetl.sql import table
 from revetl.warehouse import Opening, Warehouse, database_of, open_warehouse
 
 Say = Callable[[str], None]
+CALL_OF = {"stg_tracks": "track", "stg_pages": "page", "stg_screens": "screen"}
+"""The staging models of messages that are events, and the call that those are."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,18 @@ class AudienceModel:
     @property
     def syncs(self) -> tuple[Sync, ...]:
         place = f"{self.model.place}: {self.name}: meta.revetl.sync"
-        return tuple(Sync(self, sync, f"{place}.{index}") for index, sync in enumerate(self.config.sync))
+        return tuple(
+            Sync(self, self._with_call(sync), f"{place}.{index}")
+            for index, sync in enumerate(self.config.sync)
+        )
+
+    def _with_call(self, sync: SyncConfig) -> SyncConfig:
+        """A sync of events, with the call that they are where the model selects from messages of one call
+        alone."""
+        if sync.event_column is None or sync.message_type is not None:
+            return sync
+        calls = {CALL_OF[parent] for parent in self.model.parents if parent in CALL_OF}
+        return sync.model_copy(update={"message_type": calls.pop()}) if len(calls) == 1 else sync
 
 
 class Workspace:

@@ -259,6 +259,7 @@ class _Checker:
             *config.identifiers.values(),
             config.timestamp,
             config.event_column,
+            None if config.message_type in ("track", "page", "screen") else config.message_type,
             config.order[0],
         ]
         named = dict.fromkeys((name for rule in config.events.values() for name in rule.columns()), "")

@@ -19,7 +19,11 @@
         {% do revetl.wrong_trait(at, 'is no trait; those there are: ' ~ types | join(', ')) -%}
     {% endif -%}
     {% set column = (of ~ '.' if of else '') ~ revetl.quoted(name) -%}
-    {% set type = types[name] -%}
+    {# A date is the moment that it begins. #}
+    {% if types[name] == 'date' -%}
+        {% set column = 'cast(' ~ column ~ ' as ' ~ revetl.type_of('timestamp') ~ ')' -%}
+    {% endif -%}
+    {% set type = 'timestamp' if types[name] == 'date' else types[name] -%}
     {% set kind = 'number' if type.startswith(('bigint', 'double', 'decimal')) else 'time' if type == 'timestamp' else 'text' -%}
     {% set compares = revetl.trait_operators()[operator] -%}
     {% if compares in ['number', 'time', 'span'] and kind != ('number' if compares == 'number' else 'time') -%}
@@ -55,8 +59,8 @@
 {# The columns of `user_profiles` with their types. #}
 {% macro profile_columns() %}
     {% set types = {'canonical_id': 'varchar', 'user_id': 'varchar', 'anonymous_id': 'varchar'} %}
-    {% for name in var('profile_traits') %}
-        {% do types.update({name: 'varchar', name ~ '_set_at': 'timestamp'}) %}
+    {% for trait in revetl.declared_traits('profile_traits') %}
+        {% do types.update({trait.name: trait.data_type, trait.name ~ '_set_at': 'timestamp'}) %}
     {% endfor %}
     {% for trait in revetl.traits() %}
         {% do types.update({trait.name: trait.data_type}) %}

@@ -21,6 +21,32 @@
     {{ return(asked) }}
 {% endmacro %}
 
+{# The traits of people or accounts that messages say, from the variable `profile_traits` or `account_traits`: a list of
+   names, or of names with a data type, or a mapping of names to data types. As a list of mappings: name, data_type,
+   and type, which is `last`. #}
+{% macro declared_traits(variable) %}
+    {% set given = var(variable, none) or [] %}
+    {% if given is string or (given is not mapping and given is not iterable) %}
+        {% do revetl.wrong_trait(variable, 'must be a list of names, such as [plan, {employees: bigint}]') %}
+    {% endif %}
+    {% set found = [] %}
+    {% for entry in ([given] if given is mapping else given) %}
+        {% for name, data_type in (entry if entry is mapping else {entry: 'varchar'}).items() %}
+            {% set type = (data_type or 'varchar') | string | lower %}
+            {% do revetl.check_data_type(variable ~ '.' ~ name, type) %}
+            {% do found.append({'name': name, 'data_type': type, 'type': 'last'}) %}
+        {% endfor %}
+    {% endfor %}
+    {{ return(found) }}
+{% endmacro %}
+
+{% macro check_data_type(at, data_type) %}
+    {% if not modules.re.fullmatch('varchar|bigint|boolean|date|timestamp|json|double|decimal\\( *[0-9]+ *, *[0-9]+ *\\)', data_type) %}
+        {% do revetl.wrong_trait(at, "is '" ~ data_type
+            ~ "'; it must be varchar, bigint, boolean, date, timestamp, double, json or decimal(18, 2)") %}
+    {% endif %}
+{% endmacro %}
+
 {# Types by what makes them: an aggregate of messages, or the rest. #}
 {% macro message_trait_types() %}
     {{ return(['count', 'sum', 'avg', 'min', 'max', 'percentile', 'most_frequent', 'first', 'last', 'unique_list',
@@ -78,9 +104,9 @@
         {% do revetl.wrong_trait(at ~ '.of', "is '" ~ of ~ "'; it must be profile or account") %}
     {% endif %}
     {% set data_type = given.get('data_type', revetl.default_data_type(type)) | string | lower %}
-    {% if not modules.re.fullmatch('varchar|bigint|boolean|timestamp|json|double|decimal\\( *[0-9]+ *, *[0-9]+ *\\)', data_type) %}
-        {% do revetl.wrong_trait(at ~ '.data_type', "is '" ~ data_type
-            ~ "'; it must be varchar, bigint, boolean, timestamp, double, json or decimal(18, 2)") %}
+    {% do revetl.check_data_type(at ~ '.data_type', data_type) %}
+    {% if data_type == 'date' and type not in ['min', 'max', 'first', 'last', 'most_frequent', 'first_at', 'last_at', 'expression', 'sql'] %}
+        {% do revetl.wrong_trait(at ~ '.data_type', 'is date, and a ' ~ type ~ ' has none') %}
     {% endif %}
     {% set trait = {'name': name, 'type': type, 'data_type': data_type, 'of': of,
         'default': revetl.checked_default(at, type, given.get('default')), 'history': given.get('history', false), 'description': given.get('description', '')} %}
@@ -101,8 +127,8 @@
 {% macro taken_names() %}
     {% set names = ['canonical_id', 'account_id', 'profile_node', 'as_of', 'made_by', 'unfit_traits', 'user_id', 'anonymous_id',
         'first_seen_at', 'last_seen_at'] %}
-    {% for trait in var('profile_traits') %}
-        {% do names.extend([trait, trait ~ '_set_at']) %}
+    {% for trait in revetl.declared_traits('profile_traits') %}
+        {% do names.extend([trait.name, trait.name ~ '_set_at']) %}
     {% endfor %}
     {{ return(names) }}
 {% endmacro %}
@@ -182,10 +208,10 @@
     {% set data_type = given.get('data_type', revetl.default_data_type(type)) | string | lower %}
     {% if type in ['sum', 'avg', 'percentile'] %}
         {{ return('number') }}
-    {% elif type in ['min', 'max'] and not data_type.startswith(('varchar', 'timestamp')) %}
+    {% elif type in ['min', 'max'] and not data_type.startswith(('varchar', 'timestamp', 'date')) %}
         {{ return('number') }}
     {% endif %}
-    {{ return('time' if type in ['min', 'max'] and data_type.startswith('timestamp') else 'text') }}
+    {{ return('time' if type in ['min', 'max'] and data_type.startswith(('timestamp', 'date')) else 'text') }}
 {% endmacro %}
 
 {# Names of the events (none: any), and conditions. #}

@@ -201,13 +201,17 @@ together as (
 {% macro fitted(trait, value) %}
     {% set kind = revetl.trait_kind(trait) %}
     {% set found = modules.re.match('decimal\\( *([0-9]+) *, *([0-9]+) *\\)', trait.data_type) %}
-    {% if kind is none or (kind == 'text' and trait.data_type == 'varchar') %}
+    {% if kind is none and trait.data_type == 'date' %}
+        {{ return('cast(' ~ value ~ ' as ' ~ revetl.type_of('date') ~ ')') }}
+    {% elif kind is none or (kind == 'text' and trait.data_type == 'varchar') %}
         {{ return(value) }}
     {% elif kind == 'text' and trait.data_type == 'boolean' %}
         {{ return('case ' ~ value ~ " when 'true' then " ~ revetl.truth('true') ~ " when 'false' then "
             ~ revetl.truth('false') ~ ' end') }}
     {% elif kind == 'text' and trait.data_type == 'timestamp' %}
         {{ return(revetl.time_of(value) | trim) }}
+    {% elif kind == 'text' and trait.data_type == 'date' %}
+        {{ return('cast(' ~ revetl.time_of(value) | trim ~ ' as ' ~ revetl.type_of('date') ~ ')') }}
     {% elif kind == 'text' and trait.data_type == 'json' %}
         {{ return(revetl.json_if_valid(value) | trim) }}
     {% elif kind == 'double' and found %}

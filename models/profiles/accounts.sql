@@ -1,4 +1,4 @@
-{% set traits = var('account_traits') %}
+{% set traits = revetl.declared_traits('account_traits') %}
 
 with group_messages as (
 
@@ -18,7 +18,7 @@ described as (
         {{ revetl.account_id('group_id') }} as account_id,
         message_id,
         {%- for trait in traits %}
-        {{ revetl.trait_value(trait) }} as {{ revetl.quoted(trait) }},
+        {{ revetl.trait_value(trait.name) }} as {{ revetl.quoted(trait.name) }},
         {%- endfor %}
         timestamp
     from group_messages
@@ -31,7 +31,7 @@ set_last as (
     select
         account_id,
         {%- for trait in traits %}
-        {%- set column = revetl.quoted(trait) %}
+        {%- set column = revetl.quoted(trait.name) %}
         {{ revetl.last_value_by(column, 'timestamp', 'message_id') }} as {{ column }},
         {%- endfor %}
         min(timestamp) as first_seen_at,
@@ -55,7 +55,13 @@ counted as (
 accounts as (
 
     select
-        set_last.*,
+        set_last.account_id,
+        {%- for trait in traits %}
+        {%- set column = 'set_last.' ~ revetl.quoted(trait.name) %}
+        {{ column if trait.data_type == 'varchar' else revetl.fitted(trait, column) ~ ' as ' ~ revetl.quoted(trait.name) }},
+        {%- endfor %}
+        set_last.first_seen_at,
+        set_last.last_seen_at,
         coalesce(counted.member_count, 0) as member_count
     from set_last
     left join counted

@@ -1,6 +1,6 @@
 {{ config(meta={'columns': revetl.profile_columns()}) }}
 
-{% set traits = var('profile_traits') %}
+{% set traits = revetl.declared_traits('profile_traits') %}
 
 with events as (
 
@@ -50,7 +50,7 @@ identified as (
         events.canonical_id,
         identifies.message_id,
         {%- for trait in traits %}
-        {{ revetl.trait_value(trait) }} as {{ revetl.quoted(trait) }},
+        {{ revetl.trait_value(trait.name) }} as {{ revetl.quoted(trait.name) }},
         {%- endfor %}
         identifies.timestamp
     from identifies
@@ -65,7 +65,7 @@ known as (
         canonical_id,
         message_id,
         {%- for trait in traits %}
-        {{ revetl.known_trait(revetl.quoted(trait), trait) }} as {{ revetl.quoted(trait) }},
+        {{ revetl.known_trait(revetl.quoted(trait.name), trait.name) }} as {{ revetl.quoted(trait.name) }},
         {%- endfor %}
         timestamp
     from identified
@@ -77,9 +77,9 @@ set_last as (
 
     select
         {%- for trait in traits %}
-        {%- set column = revetl.quoted(trait) %}
+        {%- set column = revetl.quoted(trait.name) %}
         {{ revetl.last_value_by(column, 'timestamp', 'message_id') }} as {{ column }},
-        max(case when {{ column }} is not null then timestamp end) as {{ revetl.quoted(trait ~ '_set_at') }},
+        max(case when {{ column }} is not null then timestamp end) as {{ revetl.quoted(trait.name ~ '_set_at') }},
         {%- endfor %}
         canonical_id
     from known
@@ -94,8 +94,9 @@ joined as (
         profiles.user_id,
         profiles.anonymous_id,
         {%- for trait in traits %}
-        set_last.{{ revetl.quoted(trait) }},
-        set_last.{{ revetl.quoted(trait ~ '_set_at') }},
+        {%- set column = 'set_last.' ~ revetl.quoted(trait.name) %}
+        {{ column if trait.data_type == 'varchar' else revetl.fitted(trait, column) ~ ' as ' ~ revetl.quoted(trait.name) }},
+        set_last.{{ revetl.quoted(trait.name ~ '_set_at') }},
         {%- endfor %}
         {%- for trait in revetl.traits() %}
         {{ revetl.known_or_default(trait) }} as {{ trait.name }},

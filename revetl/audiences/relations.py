@@ -173,7 +173,10 @@ class Catalog:
     @cached_property
     def profile_columns(self) -> list[str]:
         """The columns of user_profiles, as the variables have them."""
-        traits = [str(name) for name in self._variable("profile_traits") or []]
+        given = self._variable("profile_traits") or []
+        entries = [given] if isinstance(given, Mapping) else given
+        # A trait is a name, or a name with its data type.
+        traits = [str(name) for entry in entries for name in ([entry] if isinstance(entry, str) else entry)]
         computed = [
             str(trait["name"])
             for variable in ("order_traits", "traits")

@@ -330,6 +330,11 @@ class Destination(Checked):
         return type(self).probe is not Destination.probe
 
     @property
+    def unprobed(self) -> str | None:
+        """What of the configuration a probe that succeeds does not tell, in words."""
+        return None
+
+    @property
     def known_by(self) -> tuple[Identifier, ...]:
         """The identifiers of this configuration."""
         return self.identifiers

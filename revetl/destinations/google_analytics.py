@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote
 
 import httpx
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from revetl.destinations import google_analytics_rules as rules
 from revetl.destinations.answers import EMPTY, Understood
@@ -64,8 +64,18 @@ class GoogleAnalytics(WithholdsPersonalData):
     @classmethod
     def _stream(cls, data: Any) -> Any:
         if len([name for name in STREAMS if data.get(name)]) != 1:
-            raise ValueError("measurement_id (a web stream) or firebase_app_id (an app's) is to be given")
+            raise ValueError(
+                "write measurement_id (of a web stream) or firebase_app_id (of an app stream), one of the two"
+            )
         return {"base_url": REGIONS.get(data.get("region", "us"), REGIONS["us"]), **data}
+
+    @field_validator("measurement_id", "firebase_app_id")
+    @classmethod
+    def _form(cls, value: str | None, info: ValidationInfo) -> str | None:
+        wrong = None if value is None else rules.refused_stream(str(info.field_name), value)
+        if wrong is not None:
+            raise ValueError(wrong)
+        return value
 
     @property
     def stream(self) -> str:
@@ -162,6 +172,14 @@ class GoogleAnalytics(WithholdsPersonalData):
         event = {"name": self.event_name, "params": {}}
         about = {"validation_behavior": "ENFORCE_RECOMMENDATIONS", "events": [event]}
         return self.collect(nobody, about, path="/debug/mp/collect")
+
+    @property
+    def unprobed(self) -> str | None:
+        # https://developers.google.com/analytics/devguides/collection/protocol/ga4/validating-events
+        return (
+            f"Google validated an event; it checks neither api_secret nor whether {self.stream} exists, so "
+            "look for one in Realtime"
+        )
 
     def judge(self, response: httpx.Response) -> Verdict:
         # Only what validates says anything of what it was sent.

@@ -12,7 +12,45 @@ from revetl.destinations.records import Record
 from revetl.destinations.shapes import LEFT_OUT, Shape
 
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
+_PLACEHOLDER = re.compile("<.*>")
+"""What stands for a variable that is not set, where nothing is sent."""
 _PREFIXES = ("_", "firebase_", "ga_", "google_", "gtag.")
+
+
+_STREAMS = {
+    "measurement_id": (
+        re.compile("G-[A-Z0-9]+"),
+        "a measurement id such as G-ABC1234567, which Google Analytics shows for a web stream under Admin > "
+        "Data streams; for an app stream, write firebase_app_id",
+    ),
+    "firebase_app_id": (
+        re.compile("[0-9]+:[0-9]+:(android|ios|web):[0-9a-fA-F]+"),
+        "a Firebase app id such as 1:1234567890:android:321abc456def7890, which the Firebase console shows "
+        "under Project settings > Your apps; for a web stream, write measurement_id",
+    ),
+}
+"""What the ids of streams look like, and where they are found."""
+_OTHERS = {
+    "UA-": "a tracking id of Universal Analytics, which has ended: Google has processed no data for it since "
+    "July 2024. Make a Google Analytics 4 property",
+    "GTM-": "a container of Google Tag Manager",
+    "GT-": "a Google tag",
+    "AW-": "an id of Google Ads",
+    "DC-": "an id of Campaign Manager",
+    "G-": "a measurement id",
+}
+
+
+def refused_stream(key: str, value: str) -> str | None:
+    """Why a value does not name a stream under the configuration's key; None where it may. Google answers
+    with success to whatever stream there is not."""
+    pattern, wanted = _STREAMS[key]
+    if pattern.fullmatch(value) or _PLACEHOLDER.fullmatch(value):
+        return None
+    other = next((what for begin, what in _OTHERS.items() if value.strip().upper().startswith(begin)), None)
+    if other is None or (key == "measurement_id" and value.strip().upper().startswith("G-")):
+        return f"'{value}' is not {wanted}"
+    return f"'{value}' is {other}. Write {wanted}"
 
 
 class Rule(NamedTuple):

@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from revetl.config import BUCKETS, CONTROL, ExcludeConfig
 from revetl.errors import UsageError, WarehouseError, nearest
+from revetl.event_mapping import CALLS, MESSAGE_TYPE, TRACK
 from revetl.event_rules import cased
 from revetl.mapping import parse_expression, trimmed
 from revetl.project import Sync, Workspace
@@ -273,7 +274,16 @@ def _other_event(sync: Sync, columns: dict[str, str]) -> exp.Expr | None:
     name = parse_expression(config.event_column, columns, f"{sync.place}.event_column")
     names = {name for event in config.events for name in (event, cased(event, "snake_case"))}
     events = [exp.convert(name) for name in sorted(names)]
-    named = exp.In(this=column(name.name, of="a"), expressions=events) if events else exp.false()
+    named: exp.Expr = exp.In(this=column(name.name, of="a"), expressions=events) if events else exp.false()
+    calls = [call for call, rule in CALLS.items() if rule in config.events]
+    if config.message_type in calls:
+        return None
+    by_column = config.message_type or MESSAGE_TYPE
+    if calls and by_column not in (TRACK, *CALLS) and by_column.lower() in {each.lower() for each in columns}:
+        call = parse_expression(by_column, columns, f"{sync.place}.message_type")
+        kind = statement("lower(:call)", call=column(call.name, of="a"))
+        is_call = exp.In(this=kind, expressions=[exp.convert(each) for each in calls])
+        return statement("not (coalesce(:named, false) or coalesce(:call, false))", named=named, call=is_call)
     return statement("coalesce(not (:named), true)", named=named)
 
 

@@ -21,7 +21,8 @@ def probed(destination: Destination) -> str:
         return "not asked, as it has no call that changes nothing"
     request = destination.probe()
     response = run_to_end(lambda: _ask(destination, request))
-    return f"{place_of(request.url)} answers {response.status_code}"
+    said = f"{place_of(request.url)} answers {response.status_code}"
+    return said if destination.unprobed is None else f"{said}. {destination.unprobed}"
 
 
 async def _ask(destination: Destination, request: httpx.Request) -> httpx.Response:

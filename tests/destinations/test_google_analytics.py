@@ -15,9 +15,9 @@ from revetl.destinations import make_destination
 from revetl.destinations.google_analytics import GoogleAnalytics
 from revetl.destinations.google_analytics_rules import event_name
 from revetl.destinations.query_secret import QuerySecret
-from revetl.errors import DestinationRefused
+from revetl.errors import DestinationRefused, UsageError
 from revetl.sync.probing import probed
-from tests.conftest import SandboxClient
+from tests.conftest import Cli, SandboxClient
 from tests.support.project import ProjectFolder
 
 SECRET = "sh/hh+secret"
@@ -34,7 +34,8 @@ def own(url: str, **more: Any) -> dict[str, Any]:
 
 
 def test_validation_is_asked(sandbox: SandboxClient) -> None:
-    assert probed(make_destination(own(sandbox.url), "ga")).endswith("answers 200")
+    said = probed(make_destination(own(sandbox.url), "ga"))
+    assert "answers 200. Google validated an event; it checks neither api_secret" in said
     with pytest.raises(DestinationRefused, match=r"\[no name\] is no name") as refused:
         probed(make_destination(own(sandbox.url, event_name="no name"), "ga"))
     assert SECRET not in str(refused.value)
@@ -43,8 +44,57 @@ def test_validation_is_asked(sandbox: SandboxClient) -> None:
 @pytest.mark.parametrize("both", [{}, {"measurement_id": "G-1", "firebase_app_id": "1:2:web:3"}])
 def test_there_is_one_stream(both: dict[str, str]) -> None:
     config = {"type": "google_analytics", "api_secret": "S", **both}
-    with pytest.raises(Exception, match="measurement_id"):
+    with pytest.raises(UsageError, match="measurement_id"):
         make_destination(config, "destinations.ga")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("measurement_id", "G-ABC1234567", None),
+        ("measurement_id", "<GA4_ID>", None),
+        ("firebase_app_id", "1:1234567890:android:321abc456def7890", None),
+        ("firebase_app_id", "1:1234567890:ios:321abc456def7890", None),
+        ("measurement_id", "UA-12345-1", "Universal Analytics, which has ended.*such as G-ABC1234567"),
+        ("measurement_id", "ua-12345-1", "Universal Analytics, which has ended"),
+        (
+            "firebase_app_id",
+            "UA-12345-1",
+            "Universal Analytics, which has ended.*such as 1:1234567890:android",
+        ),
+        ("measurement_id", "GTM-ABC", "a container of Google Tag Manager.*such as G-ABC1234567"),
+        ("measurement_id", "AW-123", "an id of Google Ads"),
+        ("measurement_id", "123456789", "'123456789' is not a measurement id.*for an app stream"),
+        ("measurement_id", "g-abc", "'g-abc' is not a measurement id"),
+        ("measurement_id", "1:12:ios:ab", "not a measurement id.*write firebase_app_id"),
+        ("firebase_app_id", "G-ABC1234567", "a measurement id.*for a web stream, write measurement_id"),
+        ("firebase_app_id", "com.example.app", "not a Firebase app id"),
+    ],
+)
+def test_an_id_has_the_form_of_its_kind_of_stream(key: str, value: str, sentence: str | None) -> None:
+    config = {"type": "google_analytics", "api_secret": "S", key: value}
+    if sentence is None:
+        assert getattr(make_destination(config, "destinations.ga"), key) == value
+    else:
+        with pytest.raises(UsageError, match=f"destinations.ga: {key}: .*{sentence}"):
+            make_destination(config, "destinations.ga")
+
+
+def test_validate_refuses_an_id_of_universal_analytics(
+    project: ProjectFolder, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GA4_SECRET", raising=False)
+    about = {"type": "google_analytics", "api_secret": "{{ env_var('GA4_SECRET') }}"}
+    project.destinations({"ga": {**about, "measurement_id": "UA-12345-1"}})
+    sync = {"to": "ga", "mode": "upsert", "identifiers": {"client_id": "user_id"}}
+    project.audience("vips", "select 'u1' as user_id, 7 as score", {"key": "user_id", "sync": [sync]})
+    done = cli(project, "validate")
+    assert done.returncode == 2
+    assert "measurement_id: 'UA-12345-1' is a tracking id of Universal Analytics, which has ended" in (
+        done.stdout + done.stderr
+    )
+    project.destinations({"ga": {**about, "measurement_id": "{{ env_var('GA4_ID') }}"}})
+    assert cli(project, "validate", GA4_SECRET="s", GA4_ID="G-1").returncode == 0
 
 
 def test_the_secret_is_in_no_request_that_is_shown(
@@ -81,6 +131,8 @@ def test_names_have_no_spaces(name: str) -> None:
 
 
 def test_what_a_stream_is_known_by() -> None:
-    app = make_destination({"type": "google_analytics", "api_secret": "S", "firebase_app_id": "1"}, "ga")
+    app = make_destination(
+        {"type": "google_analytics", "api_secret": "S", "firebase_app_id": "1:2:ios:3"}, "ga"
+    )
     assert isinstance(app, GoogleAnalytics)
     assert [each.name for each in app.known_by] == ["app_instance_id", "user_id"]

@@ -168,10 +168,11 @@ STANDARD: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
         ORDER,
         "Order Completed",
         {
+            **ORDER,
             "purchases": [
                 {"product_id": "7", "currency": "USD", "category": "Kitchen", "order_id": "o-1", **MUG},
                 {"product_id": "S9", "currency": "USD", "brand": "Ünïcode", "order_id": "o-1", **TEA},
-            ]
+            ],
         },
     ),
     "facebook_conversions order": (
@@ -344,6 +345,9 @@ def test_people_are_hidden_in_properties(project: ProjectFolder, sandbox: Sandbo
         ({"event_column": "evnt"}, "the model has no column 'evnt'. Did you mean 'event'?"),
         ({"events": {"A": {"fields": {"x": "propertis.a"}}}}, "the model has no column 'propertis'"),
         ({"event": "A"}, "two names for what is tracked"),
+        ({"message_type": "pge"}, "message_type: the model has no column 'pge'"),
+        ({"event_column": None, "event": "A", "message_type": "page"}, "there is no event_column"),
+        ({"events": {"$page": {"event_template": "Viewed {a..b}"}}}, "'a..b' is no path"),
         ({"event_column": None, "event": "A", "events": {"A": {}}}, "there is no event_column"),
         ({"event_column": None}, "event_column: COLUMN"),
         ({"events": {"A": {"fields": {"x": "a..b"}}}}, "is no path"),

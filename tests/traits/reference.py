@@ -179,6 +179,7 @@ def as_type(value: Any, data_type: str) -> Any:
         "double": float,
         "boolean": lambda found: found if isinstance(found, bool) else {"true": True, "false": False}[found],
         "timestamp": lambda found: found if isinstance(found, datetime) else moment(found),
+        "date": lambda found: None if (at := as_type(found, "timestamp")) is None else at.date(),
         "json": lambda found: found if isinstance(found, list) else json.loads(found),
         "varchar": lambda found: found if isinstance(found, list) else text(found),
     }
@@ -348,7 +349,7 @@ def _of_numbers(kind: str, numbers: list[Fraction], declared: Declaration) -> Fr
 
 
 def _extreme(kind: str, values: list[Any], data_type: str) -> Any:
-    readings: dict[str, Callable[[Any], Any]] = {"varchar": text, "timestamp": moment}
+    readings: dict[str, Callable[[Any], Any]] = {"varchar": text, "timestamp": moment, "date": moment}
     found = [value for value in map(readings.get(data_type, number), values) if value is not None]
     return (min if kind == "min" else max)(found, default=None)
 
