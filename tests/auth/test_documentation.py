@@ -51,7 +51,7 @@ def test_the_page_has_the_rules_of_every_provider() -> None:
 
 
 def test_the_sheet_of_each_destination_says_that_there_is_a_sign_in() -> None:
-    kinds = {kind.partition(".")[0] for kind in PROVIDERS} - {"google_conversions"}
+    kinds = {kind.partition(".")[0] for kind in PROVIDERS}
     silent = [
         kind
         for kind in sorted(kinds)

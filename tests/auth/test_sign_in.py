@@ -43,6 +43,7 @@ CONFIG: dict[str, dict[str, Any]] = {
     "hubspot": {},
     "google_ads": {"customer_id": "123", "developer_token": "D"},
     "google_ads.data_manager": {"customer_id": "123", "api": "data_manager"},
+    "google_conversions": {"customer_id": "123", "conversion_action_id": "7001"},
     "linkedin_ads": {"ad_account_id": "5"},
     "tiktok_ads": {"advertiser_id": "7"},
     "snap_ads": {"ad_account_id": "a"},
@@ -141,6 +142,8 @@ class Shop:
         }
         config = {"type": kind.partition(".")[0], **CONFIG[kind], **address, "sign_in": sign_in}
         self.folder.destinations({"crm": config})
+        mode = "audience_events" if kind == "google_conversions" else "mirror"
+        self.folder.declare("vips", {"key": "user_id", "sync": [{"to": "crm", "mode": mode}]})
 
     @property
     def workspace(self) -> Workspace:
@@ -175,7 +178,6 @@ def shop(provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(SECRET, CLIENT_SECRET)
     (provider.folder / "slow").unlink(missing_ok=True)
     folder = ProjectFolder(tmp_path / "shop")
-    folder.declare("vips", {"key": "user_id", "sync": [{"to": "crm"}]})
     made = Shop(folder, provider)
     made.configure()
     return made
@@ -189,7 +191,7 @@ def free_port() -> int:
 
 def test_every_provider_has_a_case() -> None:
     two = {kind for kind, each in PROVIDERS.items() if not each.is_oauth1}
-    assert two - {"google_conversions"} == CONFIG.keys()
+    assert two == CONFIG.keys()
 
 
 @pytest.mark.parametrize("kind", CONFIG)
