@@ -248,9 +248,9 @@ def _show_run(out: Output, run: Run) -> None:
         out.say(f"{run.sync}: invalid identifiers, not sent: {render.numbered(run.invalid_identifiers)}")
     click.echo(render.run_line(run))
     if run.recovered:
-        out.say(
-            f"{run.recovered:,} records of a run that was cut short had no answer; they were planned again."
-        )
+        is_held_back = any("unknown outcome" in note for note in run.notes)
+        again = "." if is_held_back else "; they were planned again."
+        out.say(f"{run.recovered:,} records of a run that was cut short had no answer{again}")
     for note in run.notes:
         out.say(f"{run.sync}: {note}")
     for field, count in run.adjusted.items():

@@ -38,7 +38,7 @@ from revetl.sync.journal import Journal
 from revetl.sync.late import brought_forward
 from revetl.sync.loop import Stopper, run_to_end, signals
 from revetl.sync.membership import record_holdouts
-from revetl.sync.plan import Plan, judged, make_diff, make_plan
+from revetl.sync.plan import Plan, judged, make_diff, make_plan, unknown_note
 from revetl.sync.presence import MEMBER, Presence
 from revetl.sync.preview import preview, previewed, whole_of
 from revetl.sync.record import (
@@ -141,7 +141,7 @@ def plan_sync(
             # It is another's state that is asked about.
             stops = tuple(stop for stop in plan.stops if stop.guard not in ("identity", "restored"))
             plan = replace(plan, stops=stops)
-        if options.full_refresh:
+        if options.full_refresh and not diff.presence.at_most_once:
             plan = replace(plan, stops=tuple(stop for stop in plan.stops if stop.guard != "lost_state"))
         if any(stop.guard == "keys" for stop in plan.stops):
             return replace(plan, digest=None)
@@ -368,7 +368,8 @@ class Runner:
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
         if options.expected not in (None, plan.digest) and not self.is_again:
             return self._end_early(warehouse, plan, build, _moved(plan))
-        forced = forced_by(options)
+        # What is sent at most once is not sent again by a full refresh, either.
+        forced = options.force if diff.presence.at_most_once else forced_by(options)
         # An audience that is not there any more holds nobody, whatever the last run left in it.
         stops = guard.standing(plan.stops, (*forced, "lost_state") if self.is_again else forced)
         stopped = guard.as_error(stops[0]) if stops else None
@@ -554,6 +555,10 @@ class Runner:
 
     def _ended(self, ready: Spooled, journal: Journal, error: RevetlError | None) -> Run:
         done = outcomes(ready.plan.counts, journal.counts())
+        notes = [*ready.plan.notes, withheld_note(self.shaping, self.destination)]
+        attempted, *answered = (sum(done[name].values()) for name in ("attempted", "delivered", "rejected"))
+        if self.destination.sends_at_most_once(self.sync.config.mode) and attempted > sum(answered):
+            notes.append(unknown_note(self.sync, attempted - sum(answered)))
         status, code = status_of(error or ready.stopped, sum(done["rejected"].values()), self.stopper.signal)
         told = [str(each) for each in (error, ready.stopped) if each is not None]
         return self._run(
@@ -564,7 +569,7 @@ class Runner:
             stopped_by=ready.stopped and ready.stopped.guard,
             error=scrub(logs.redact(" ".join(told))) or None,
             exit_code=code,
-            notes=tuple(filter(None, [*ready.plan.notes, withheld_note(self.shaping, self.destination)])),
+            notes=tuple(filter(None, notes)),
             **done,
         )
 
