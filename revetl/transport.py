@@ -86,7 +86,8 @@ class Transport:
     The circuit opens, for good, when nothing gets through: five requests in a row were given up (or two, and
     a minute has passed), or no connection was made in all attempts of one while no other request was
     answered, or the destination has had us wait for longer than its `max_pause`, or asks for that. What waits
-    then raises CircuitOpen. `on_wait` is given a sentence for every pause of more than a few seconds.
+    then raises CircuitOpen. `on_wait` is given a sentence for every pause of more than a few seconds, and
+    `on_answer` every request with its answer.
     """
 
     def __init__(self, destination: Destination, on_wait: Callable[[str], None] = lambda _: None) -> None:
@@ -102,6 +103,7 @@ class Transport:
         self._asked_for = ""
         self._said_until = 0.0
         self._halted = False
+        self.on_answer: Callable[[httpx.Request, httpx.Response], None] = lambda *_: None
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Transport:
@@ -203,6 +205,7 @@ class Transport:
             logs.hide(*self._tokens)
             telemetry.request(self._destination.type, response.status_code)
             attempts.reached = True
+            self.on_answer(request, response)
             if (misdirected := refusal_of(response)) is not None:
                 raise DestinationRefused(misdirected)
             # Inside the turn: whoever gets the next one knows what this answer said.

@@ -112,6 +112,8 @@ class Destination(Checked):
     """The keys of its configuration, none of them secret, that name the account it delivers to."""
     container_fields: ClassVar[tuple[str, ...]] = ()
     """The keys that name what in the account it delivers to, besides the audience."""
+    takes_one: ClassVar[bool] = True
+    """Whether one member can be sent to it alone."""
     url_is_secret: ClassVar[bool] = False
     """Whether the path of its address may hold a token."""
 
