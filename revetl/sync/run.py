@@ -160,7 +160,7 @@ def plan_sync(
             # It is another's state that is asked about.
             stops = tuple(stop for stop in plan.stops if stop.guard not in ("identity", "restored"))
             plan = replace(plan, stops=stops)
-        if starts_over and not diff.presence.at_most_once:
+        if starts_over and (diff.starts_over or not diff.presence.at_most_once):
             plan = replace(plan, stops=tuple(stop for stop in plan.stops if stop.guard != "lost_state"))
         if any(stop.guard == "keys" for stop in plan.stops):
             return replace(plan, digest=None)
@@ -390,8 +390,9 @@ class Runner:
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
         if options.expected not in (None, plan.digest) and not self.is_again:
             return self._end_early(warehouse, plan, build, _moved(plan))
-        # What is sent at most once is not sent again by a full refresh, either.
-        forced = options.force if diff.presence.at_most_once else forced_by(options)
+        # What is sent at most once is not sent again by a full refresh, either, but to another place.
+        is_kept = diff.presence.at_most_once and not diff.starts_over
+        forced = options.force if is_kept else forced_by(options)
         # An audience that is not there any more holds nobody, whatever the last run left in it.
         stops = guard.standing(plan.stops, (*forced, "lost_state") if self.is_again else forced)
         stopped = guard.as_error(stops[0]) if stops else None

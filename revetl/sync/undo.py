@@ -15,7 +15,7 @@ from revetl.sync import guard, lock
 from revetl.sync.diff import Diff
 from revetl.sync.facts import Build
 from revetl.sync.identity import destination_stop, read_identity
-from revetl.sync.membership import alike
+from revetl.sync.membership import SUPPRESSED, alike
 from revetl.sync.only import Held, Trial, check_only, find_key, forget_trial, held_of, is_current, trial_of
 from revetl.sync.plan import Plan, make_diff
 from revetl.sync.record import Run, write_run
@@ -47,20 +47,30 @@ class Undo(Runner):
         diff = make_diff(self.workspace, self.sync, self.destination, warehouse, self.tables)
         if isinstance(diff, Plan):
             return self._end_early(warehouse, diff, Build(), guard.as_error(diff.stops[0]))
-        self._key = key = self._found(diff, asked)
+        key, why = self._found(diff, asked)
+        self._key = key
         trial = trial_of(warehouse, self.tables, name, key)
         now = held_of(warehouse, self.tables, name, key)
         if trial is None:
             raise UsageError(f"--undo: no run with --only was made of {key} in {name}, or it was undone.")
-        if not is_current(trial, now):
+        if _is_as_before(trial.before, now):
+            # Nothing of the run had arrived when it was cut short, or everything was refused.
+            rows = {}
+        elif not is_current(trial, now):
             since = f" (run {now.run_id})" if now is not None else ""
             raise UsageError(
                 f"--undo: {key} was synced again since run {trial.run_id}{since}, so what that run did is no "
                 "longer what is there. Nothing was sent."
             )
-        rows = _restoring(self.sync.config.to, mode, trial, now)
-        if any(each != "remove" for each in rows) and trial.before is not None:
-            _check_suppressed(warehouse, self.tables, trial)
+        else:
+            rows = _restoring(self.sync.config.to, mode, trial, now)
+        if any(each != "remove" for each in rows) and (
+            why == SUPPRESSED or _is_suppressed(warehouse, self.tables, trial)
+        ):
+            raise UsageError(
+                f"--undo: {key} is suppressed (revetl.suppressions), so what was there before is not sent "
+                "again."
+            )
         plan = Plan(
             sync=name,
             audience=self.sync.audience.name,
@@ -112,17 +122,15 @@ class Undo(Runner):
                 forget_trial(warehouse, self.tables, self.sync.name, self._key)
         return run
 
-    def _found(self, diff: Diff, asked: str) -> str:
-        """The key of the member. Whoever was removed is in no audience and no state, but was tried."""
-        if trial_of(diff.warehouse, self.tables, self.sync.name, asked) is not None:
-            return asked
+    def _found(self, diff: Diff, asked: str) -> tuple[str, str | None]:
+        """The key of the member, and why the member is left out. Whoever was removed is perhaps in no
+        audience and no state, but was tried."""
         try:
-            key, _ = find_key(diff, self.sync, asked, self.options.only_keys)
+            return find_key(diff, self.sync, asked, self.options.only_keys)
         except UsageError:
-            key = _tried(diff, asked) or ""
-            if not key:
+            if (key := _tried(diff, asked)) is None:
                 raise
-        return key
+            return key, None
 
     def _intent(self, diff: Diff, operation: str, held: Held, hash_by: str) -> dict[str, object]:
         fields = held.fields
@@ -175,7 +183,9 @@ def _restoring(to: str, mode: str, trial: Trial, now: Held | None) -> dict[str, 
 
 
 def _tried(diff: Diff, asked: str) -> str | None:
-    """The key of a member who was tried, by an identifier of before."""
+    """The key of a member who was tried, by the key or an identifier of before."""
+    if trial_of(diff.warehouse, diff.tables, diff.sync, asked) is not None:
+        return asked
     wanted = exp.convert(asked.strip().lower())
     tests = [
         exp.EQ(
@@ -196,8 +206,16 @@ def _tried(diff: Diff, asked: str) -> str | None:
     return keys.pop() if len(keys) == 1 else None
 
 
-def _check_suppressed(warehouse: Warehouse, tables: Tables, trial: Trial) -> None:
-    """Raises UsageError where sending what was there before would send a suppressed person."""
+def _is_as_before(before: Held | None, now: Held | None) -> bool:
+    """Whether the state says what it said before."""
+    if before is None or now is None:
+        return before is now
+    known = ("row_hash", "identifiers", "fields")
+    return now.row_hash is not None and all(getattr(before, n) == getattr(now, n) for n in known)
+
+
+def _is_suppressed(warehouse: Warehouse, tables: Tables, trial: Trial) -> bool:
+    """Whether any value that was there before is suppressed, plain or hashed."""
     assert trial.before is not None
     known = {trial.key}
     for text in (trial.before.identifiers, trial.before.fields):
@@ -209,8 +227,4 @@ def _check_suppressed(warehouse: Warehouse, tables: Tables, trial: Trial) -> Non
         *(exp.In(this=each, expressions=[value.copy() for value in values]) for each in (plain, hashed))
     )
     query = statement("select count(*) from :list as p where :test", list=tables.suppressions, test=test)
-    if any(int(count) for (count,) in warehouse.rows(query)):
-        raise UsageError(
-            f"--undo: {trial.key} is suppressed (revetl.suppressions), so what was there before is not sent "
-            "again."
-        )
+    return any(int(count) for (count,) in warehouse.rows(query))

@@ -29,7 +29,12 @@ def mailing(
     """A project whose events `orders` are mailed."""
     events = {"Order Completed": {"template_id": "d-order", "categories": ["orders"]}}
     own = {"from": "shop@example.com", "template_id": "d-all", "events": events, **mail}
-    config = {"type": "sendgrid", "api_key": "SG.KEY", "base_url": f"{sandbox.url}/sendgrid.mail", "mail": own}
+    config = {
+        "type": "sendgrid",
+        "api_key": "SG.KEY",
+        "base_url": f"{sandbox.url}/sendgrid.mail",
+        "mail": own,
+    }
     project.destinations({"mail": {**config, "retries": 3, "max_in_flight": 1}})
     sync = {
         "to": "mail",
