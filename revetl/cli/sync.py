@@ -260,6 +260,9 @@ def _run(
             click.echo(logs.redact(f"Error: {outcome.error}"), err=True)
         if not out.json:
             _show_run(out, outcome)
+            if outcome.scope == "one" and outcome.status == "success" and not sum(outcome.planned.values()):
+                more = "; --full-refresh sends it again" if kind is None else ""
+                out.say(f"{outcome.sync}: nothing changed for this member{more}.")
 
     with _Bar(out) as progress:
         project.run_all(work, threads=threads, progress=progress, on_end=ended, kind=kind)
@@ -278,8 +281,6 @@ def _show_run(out: Output, run: Run) -> None:
         out.say(f"{run.recovered:,} records of a run that was cut short had no answer{again}")
     for answer in run.answers:
         click.echo(f"{answer.method} {answer.url}: {answer.status} {answer.body or '(no body)'}")
-    if run.scope == "one" and run.status == "success" and not sum(run.planned.values()):
-        out.say(f"{run.sync}: nothing changed for this member; --full-refresh sends it again.")
     for note in run.notes:
         out.say(f"{run.sync}: {note}")
     for field, count in run.adjusted.items():

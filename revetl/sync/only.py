@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlglot import exp
@@ -270,3 +270,9 @@ def forget_trial(warehouse: Warehouse, tables: Tables, sync: str, key: str) -> N
             "delete from :trials where sync = :sync and key = :key", trials=tables.trials, sync=sync, key=key
         )
     )
+
+
+def forget_old_trials(warehouse: Warehouse, tables: Tables, days: int) -> None:
+    """Drop what is older than `days`."""
+    since = lock.now() - timedelta(days=days)
+    warehouse.run(statement("delete from :trials where tried_at < :since", trials=tables.trials, since=since))

@@ -39,7 +39,7 @@ from revetl.sync.journal import Journal
 from revetl.sync.late import brought_forward
 from revetl.sync.loop import Stopper, run_to_end, signals
 from revetl.sync.membership import record_holdouts
-from revetl.sync.only import check_only, find_key, keep_trial, narrowed
+from revetl.sync.only import check_only, find_key, forget_old_trials, keep_trial, narrowed
 from revetl.sync.plan import Plan, judged, make_diff, make_plan, unknown_note
 from revetl.sync.presence import MEMBER, Presence
 from revetl.sync.preview import preview, previewed, whole_of
@@ -332,6 +332,7 @@ class Runner:
                 carrier.forget(warehouse, ready.identifiers)
             run = self._ended(ready, journal, error)
             forget_old_changes(warehouse, self.tables, self.workspace.changes_kept_days)
+            forget_old_trials(warehouse, self.tables, self.workspace.changes_kept_days)
             with warehouse.transaction():
                 intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
                 self._record_identity(warehouse, ready)

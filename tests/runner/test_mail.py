@@ -66,8 +66,8 @@ def test_an_event_is_mailed_once_by_the_template_of_its_name(
     # Neither another build, nor changed properties, nor a full refresh mails anybody again.
     changed = (*ORDER[:4], '{"order_id": "o1", "total": 13}')
     project.audience("orders", people(changed, SIGNED, columns=COLUMNS))
-    for options in ({}, {"full_refresh": True}, {"retry": True}):
-        (again,) = project.open().sync("orders", **options)
+    for refresh, retry in ((False, False), (True, False), (False, True)):
+        (again,) = project.open().sync("orders", full_refresh=refresh, retry=retry)
         assert (again.status, sum(again.planned.values())) == ("success", 0)
     assert mailed(sandbox) == [("ada@example.com", "d-order"), ("marie@example.com", "d-all")]
 
@@ -93,8 +93,8 @@ def test_an_email_of_unknown_outcome_is_sent_again_only_when_it_is_asked_for(
     assert any("1 records have an unknown outcome" in note for note in run.notes)
     first = mailed(sandbox)
     assert len(first) == 1 + is_mailed
-    for options in ({}, {"full_refresh": True}):
-        (again,) = project.open().sync("orders", **options)
+    for refresh in (False, True):
+        (again,) = project.open().sync("orders", full_refresh=refresh)
         assert (again.status, sum(again.planned.values())) == ("success", 0)
         assert any("revetl retry audience orders --to mail" in note for note in again.notes)
     (plan,) = project.open().plan("orders")

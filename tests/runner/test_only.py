@@ -7,13 +7,16 @@ import signal
 import sqlite3
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from revetl.errors import UsageError
+from revetl.sandbox.setups import setups
 from tests.conftest import Cli, SandboxClient
+from tests.destinations.test_round_trip import people as everybody
 from tests.runner.test_kill import start
 from tests.runner.test_lost import lose_all
 from tests.runner.test_sync import people, synced
@@ -48,6 +51,7 @@ def test_one_member_is_sent_counted_and_taken_back(
 ) -> None:
     project.audience("vips", people(ADA, MARIE, EMMY, columns=COLUMNS), meta())
     (plan,) = project.open().plan("vips", only=asked)
+    assert plan.preview is not None
     assert (plan.counts, len(plan.preview.requests)) == ({"add": 1, "update": 0, "remove": 0}, 1)
     done = cli(project, "sync", "vips", "--to", "crm", "--only", asked)
     assert (done.returncode, sent(sandbox)) == (0, [("add", ["u1"])]), done.stderr
@@ -237,3 +241,31 @@ def test_answers_show_no_secret_and_are_in_the_json(
     assert "no: ***" in answer["body"]
     assert "s3cr3t-token" not in done.stdout + done.stderr
     assert httpx.get(f"{sandbox.url}/_/members/crm").json()["audiences"] == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(setups()))
+def test_one_member_is_sent_to_every_tool_and_taken_back(
+    name: str, tmp_path: Path, sandbox: SandboxClient
+) -> None:
+    setup = setups()[name]
+    project = ProjectFolder(tmp_path / "shop", {name: setup.destination(sandbox.url)})
+    entry = {"to": name, "max_change": 2, **setup.sync}
+    project.audience("vips", everybody(0, 3, "7"), {"key": "user_id", "sync": [entry]})
+    shop = project.open()
+    (sync,) = shop.select("vips")
+    if not shop.workspace.destination(sync).takes_one:
+        with pytest.raises(UsageError, match="one member cannot be sent alone"):
+            shop.sync("vips", only="u1")
+        return
+    (run,) = shop.sync("vips", only="u1@example.com")
+    assert (run.status, run.delivered) == ("success", {"add": 1, "update": 0, "remove": 0}), run.error
+    assert all(each.status < 500 for each in run.answers)
+    assert run.answers
+    assert [key for (key,) in project.sql("select key from revetl.revetl.sync_state")] == ["u1"]
+    if sync.config.mode != "mirror":
+        return
+    (undone,) = shop.sync("vips", only="u1@example.com", undo=True)
+    assert (undone.status, undone.delivered["remove"]) == ("success", 1), undone.error
+    assert project.sql("select key from revetl.revetl.sync_state") == []
+    assert sandbox.members(name, "vips") == {}
