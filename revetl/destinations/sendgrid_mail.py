@@ -113,6 +113,13 @@ class SendsMail(SendGridApi):
     def may_repeat(self, request: httpx.Request) -> bool:
         return not request.url.path.endswith(SEND)
 
+    def misread(self, response: httpx.Response) -> str | None:
+        is_live = self.mail is not None and not self.mail.sandbox_mode
+        is_email = response.request.url.path.endswith(SEND)
+        if is_live and is_email and response.is_success and response.status_code != 202:
+            return f"status {response.status_code}, not 202"
+        return super().misread(response)
+
     def daily_limit(self, mode: str) -> int | None:
         return self.mail.most_per_day if self.mail is not None and mode == "events" else None
 
