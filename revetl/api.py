@@ -6,7 +6,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,13 @@ if TYPE_CHECKING:
 
 SAMPLE = 2
 _ARROW_ROWS = 100_000
+
+
+def undoing() -> type[runner.Runner]:
+    """The kind of run that takes back what a run of one member did."""
+    from revetl.sync.undo import Undo
+
+    return Undo
 
 
 @dataclass(frozen=True)
@@ -292,15 +299,19 @@ class Project:
         retry: bool = False,
         sample: int = SAMPLE,
         compare_target: str | None = None,
+        only: str | None = None,
     ) -> list[Plan]:
         """What each sync would do, with the exact requests for `sample` records an operation. Changes
         nothing and needs no secret. With `compare_target`, what this target's audiences would do to what
-        that target's syncs have delivered."""
-        options = SyncOptions(full_refresh=full_refresh, retry=retry)
+        that target's syncs have delivered; with `only`, what becomes of this one member."""
+        options = SyncOptions(full_refresh=full_refresh, retry=retry, only=only)
         syncs = self.select(name, to=to, select=select, exclude=exclude, state=state)
         if compare_target is None:
             syncs = self.runnable(syncs, named=name is not None)
-        return [runner.plan_sync(self.workspace, sync, options, sample, compare_target) for sync in syncs]
+        return [
+            runner.plan_sync(self.workspace, sync, self.for_one(sync, options), sample, compare_target)
+            for sync in syncs
+        ]
 
     def sync(
         self,
@@ -315,18 +326,40 @@ class Project:
         force: Sequence[str] = (),
         threads: int = 1,
         progress: Progress | None = None,
+        only: str | None = None,
+        undo: bool = False,
     ) -> list[Run]:
         """Run each sync and give what it did; a run that was stopped, refused or had records rejected says so
-        in its status and `exit_code`. Raises Locked, UsageError and WarehouseError, when all that could run
-        have."""
-        options = SyncOptions(full_refresh=full_refresh, retry=retry, force=tuple(force))
+        in its status and `exit_code`. With `only`, just this member is sent, who is named by the key or any
+        identifier, and the run has the `answers` of the destination; with `undo`, what such a run did is
+        taken back. Raises Locked, UsageError and WarehouseError, when all that could run have."""
+        options = SyncOptions(full_refresh=full_refresh, retry=retry, force=tuple(force), only=only)
+        if undo and only is None:
+            raise UsageError("undo: name the member with only.")
         syncs = self.select(name, to=to, select=select, exclude=exclude, state=state)
         syncs = self.runnable(syncs, named=name is not None)
-        outcomes = self.run_all([(sync, options) for sync in syncs], threads=threads, progress=progress)
+        work = [(sync, self.for_one(sync, options)) for sync in syncs]
+        outcomes = self.run_all(work, threads=threads, progress=progress, kind=undoing() if undo else None)
         for outcome in outcomes:
             if isinstance(outcome, RevetlError):
                 raise outcome
         return [outcome for outcome in outcomes if isinstance(outcome, Run)]
+
+    def for_one(self, sync: Sync, options: SyncOptions) -> SyncOptions:
+        """The options of a run of one member, with the keys that the identity graph has for it."""
+        if options.only is None:
+            return options
+        from revetl.why.person import find_person
+
+        warehouse = self.workspace.warehouse(read_only=True)
+        try:
+            person = find_person(self.workspace, sync.audience, options.only, warehouse)
+        except UsageError:
+            # It is known of several people; the audience may have only one of them.
+            return options
+        finally:
+            warehouse.close()
+        return replace(options, only_keys=person.keys if person.is_resolved else ())
 
     def run(self, sync: Sync, options: SyncOptions, progress: Progress | None = None) -> Run:
         """Run one sync. Raises as `sync` does."""

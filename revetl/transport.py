@@ -86,7 +86,8 @@ class Transport:
     The circuit opens, for good, when nothing gets through: five requests in a row were given up (or two, and
     a minute has passed), or no connection was made in all attempts of one while no other request was
     answered, or the destination has had us wait for longer than its `max_pause`, or asks for that. What waits
-    then raises CircuitOpen. `on_wait` is given a sentence for every pause of more than a few seconds.
+    then raises CircuitOpen. `on_wait` is given a sentence for every pause of more than a few seconds, and
+    `on_answer` every request with its answer.
     """
 
     def __init__(self, destination: Destination, on_wait: Callable[[str], None] = lambda _: None) -> None:
@@ -103,6 +104,7 @@ class Transport:
         self._asked_for = ""
         self._said_until = 0.0
         self._halted = False
+        self.on_answer: Callable[[httpx.Request, httpx.Response], None] = lambda *_: None
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Transport:
@@ -199,10 +201,12 @@ class Transport:
                 telemetry.request(
                     self._destination.type, "no answer" if attempts.reached else "no connection"
                 )
-                raise _TryAgain(_cause(error)) from error
+                is_last = reached and not self._destination.may_repeat(request)
+                raise _TryAgain(_cause(error), last=is_last) from error
             logs.hide(*self._tokens)
             telemetry.request(self._destination.type, response.status_code)
             attempts.reached = True
+            self.on_answer(request, response)
             if (misdirected := refusal_of(response)) is not None:
                 raise DestinationRefused(misdirected)
             # Inside the turn: whoever gets the next one knows what this answer said.
@@ -216,8 +220,12 @@ class Transport:
             raise _TryAgain(why, last=not self._destination.is_repeatable(request))
         if what in _AGAIN:
             limited = what is Verdict.LIMITED or response.status_code == 429
-            attempts.maybe_applied |= response.status_code >= 500
-            raise _TryAgain(self._said(response), after=after, limited=limited)
+            # A 408 is not the tool's word that nothing was done, where doing it twice matters.
+            may_repeat = self._destination.may_repeat(request)
+            unsure = response.status_code >= 500 or (response.status_code == 408 and not may_repeat)
+            attempts.maybe_applied |= unsure
+            last = unsure and not may_repeat
+            raise _TryAgain(self._said(response), after=after, limited=limited, last=last)
         if what is Verdict.FATAL:
             raise DestinationRefused(
                 self.redact(f"{place_of(request.url)} refused us: {self._said(response)}.{_led(response)}")
@@ -294,11 +302,17 @@ class Transport:
         return self._error(request, why, attempts, CircuitOpen if self._open_for else GaveUp)
 
     def _error(self, request: httpx.Request, why: str, attempts: _Attempts, kind: type[GaveUp]) -> GaveUp:
-        said = (
-            f"{place_of(request.url)} could not be delivered to: {why}. What it did not acknowledge is not "
-            "taken for delivered; run the sync again when it is up."
+        if self._destination.may_repeat(request):
+            surely_unsent = not attempts.reached
+        else:
+            surely_unsent = not attempts.maybe_applied
+        what_follows = (
+            "What it did not acknowledge is not taken for delivered; run the sync again when it is up."
+            if surely_unsent or self._destination.may_repeat(request)
+            else "Whether it was sent is unknown, and it is not sent again by itself: `revetl retry` does."
         )
-        return kind(self.redact(said), surely_unsent=not attempts.reached)
+        said = f"{place_of(request.url)} could not be delivered to: {why}. {what_follows}"
+        return kind(self.redact(said), surely_unsent=surely_unsent)
 
     def _check(self) -> None:
         if self._halted or self._open_for is not None:

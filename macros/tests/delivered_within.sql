@@ -12,7 +12,7 @@ with runs as (
         aborted_add + aborted_update + aborted_remove as aborted,
         row_number() over (order by started_at desc, run_id desc) as place
     from {{ source('revetl', 'sync_runs') }}
-    where sync = {{ sync.name }} and status <> 'running'
+    where sync = {{ sync.name }} and status <> 'running' and coalesce(scope, 'all') = 'all'
 
 ),
 

@@ -162,7 +162,9 @@ def _plain(value: object) -> object:
 
 
 def audience_name(words: tuple[str, ...]) -> str | None:
-    """The name in the words `audience NAME`; None without any."""
+    """The name in the words `audience NAME`, or `NAME` alone; None without any."""
+    if len(words) == 1 and words[0] != "audience":
+        return words[0]
     if words and (len(words) != 2 or words[0] != "audience"):
         raise click.UsageError(f"'{' '.join(words)}' is not understood. Write: audience NAME.")
     return words[1] if words else None

@@ -60,6 +60,7 @@ def _chosen(words: tuple[str, ...], everything: bool, **chosen: Any) -> dict[str
     metavar="TARGET",
     help="Compare with what the syncs of this dbt target have delivered.",
 )
+@click.option("--only", metavar="MEMBER", help="Only this member, by the key or any identifier.")
 @output_options
 @project_options
 def plan_command(
@@ -69,6 +70,7 @@ def plan_command(
     sample: int,
     out: Path | None,
     compare_target: str | None,
+    only: str | None,
     to: str | None,
     select: str | None,
     exclude: str | None,
@@ -85,9 +87,13 @@ def plan_command(
         raise click.UsageError(
             "--out keeps a plan to run, and --compare-target compares with another's state."
         )
+    if only is not None and out is not None:
+        raise click.UsageError("--out keeps a plan of a whole sync; leave --only out.")
     project = open_project(shown, **options)
     _show_unattended(shown, project)
-    plans = project.plan(**chosen, full_refresh=full_refresh, sample=sample, compare_target=compare_target)
+    plans = project.plan(
+        **chosen, full_refresh=full_refresh, sample=sample, compare_target=compare_target, only=only
+    )
     _show_plans(shown, plans, compare_target)
     if out is not None:
         from revetl.planfile import write_plan
@@ -100,6 +106,12 @@ def plan_command(
 @_selection
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
 @click.option("--force", multiple=True, metavar="GUARD", help="Go on although this guard would stop it.")
+@click.option(
+    "--only",
+    metavar="MEMBER",
+    help="Send only this member, by the key or any identifier, and show what the destination answers.",
+)
+@click.option("--undo", is_flag=True, help="Take back what the last run of --only did.")
 @click.option(
     "--plan", "plan_file", type=click.Path(path_type=Path), help="Run the plan in this file and no other."
 )
@@ -115,6 +127,8 @@ def sync_command(
     full_refresh: bool,
     dry_run: bool,
     force: tuple[str, ...],
+    only: str | None,
+    undo: bool,
     plan_file: Path | None,
     threads: int,
     to: str | None,
@@ -128,8 +142,14 @@ def sync_command(
 ) -> int:
     """Make destinations hold what the audiences hold: send what was added, updated and removed."""
     out = Output(output, quiet, no_color)
+    if undo and only is None:
+        raise click.UsageError("--undo takes back what --only did. Write: --only MEMBER --undo.")
+    if undo and (full_refresh or dry_run or force):
+        raise click.UsageError("--undo takes neither --full-refresh nor --dry-run nor --force.")
+    if only is not None and not words:
+        raise click.UsageError("--only is for one audience. Write: revetl sync NAME --only MEMBER.")
     if plan_file is not None:
-        if words or everything or full_refresh or any((to, select, exclude)):
+        if words or everything or full_refresh or any((to, select, exclude, only)):
             raise click.UsageError(
                 "--plan runs what the file says; leave the selection and --full-refresh out."
             )
@@ -138,12 +158,17 @@ def sync_command(
     chosen = _chosen(words, everything, to=to, select=select, exclude=exclude, state=state)
     project = open_project(out, **options)
     if dry_run:
-        _show_plans(out, project.plan(**chosen, full_refresh=full_refresh), None)
+        _show_plans(out, project.plan(**chosen, full_refresh=full_refresh, only=only), None)
         return 0
     from revetl.sync.run import SyncOptions
 
-    asked = SyncOptions(full_refresh=full_refresh, force=force)
+    asked = SyncOptions(full_refresh=full_refresh, force=force, only=only)
     syncs = project.runnable(project.select(**chosen), named=chosen["name"] is not None)
+    if only is not None:
+        from revetl.api import undoing
+
+        work = [(sync, project.for_one(sync, asked)) for sync in syncs]
+        return _run(out, project, work, threads, kind=undoing() if undo else None)
     code = _run(out, project, [(sync, asked) for sync in syncs], threads)
     if not everything or to is not None or code == WarehouseError.exit_code:
         return code
@@ -221,6 +246,9 @@ def _run(
             click.echo(logs.redact(f"Error: {outcome.error}"), err=True)
         if not out.json:
             _show_run(out, outcome)
+            if outcome.scope == "one" and outcome.status == "success" and not sum(outcome.planned.values()):
+                more = "; --full-refresh sends it again" if kind is None else ""
+                out.say(f"{outcome.sync}: nothing changed for this member{more}.")
 
     with _Bar(out) as progress:
         project.run_all(work, threads=threads, progress=progress, on_end=ended, kind=kind)
@@ -234,9 +262,11 @@ def _show_run(out: Output, run: Run) -> None:
         out.say(f"{run.sync}: invalid identifiers, not sent: {render.numbered(run.invalid_identifiers)}")
     click.echo(render.run_line(run))
     if run.recovered:
-        out.say(
-            f"{run.recovered:,} records of a run that was cut short had no answer; they were planned again."
-        )
+        is_held_back = any("unknown outcome" in note for note in run.notes)
+        again = "." if is_held_back else "; they were planned again."
+        out.say(f"{run.recovered:,} records of a run that was cut short had no answer{again}")
+    for answer in run.answers:
+        click.echo(f"{answer.method} {answer.url}: {answer.status} {answer.body or '(no body)'}")
     for note in run.notes:
         out.say(f"{run.sync}: {note}")
     for field, count in run.adjusted.items():

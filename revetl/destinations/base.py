@@ -113,6 +113,8 @@ class Destination(Checked):
     """The keys of its configuration, none of them secret, that name the account it delivers to."""
     container_fields: ClassVar[tuple[str, ...]] = ()
     """The keys that name what in the account it delivers to, besides the audience."""
+    takes_one: ClassVar[bool] = True
+    """Whether one member can be sent to it alone."""
     url_is_secret: ClassVar[bool] = False
     """Whether the path of its address may hold a token."""
 
@@ -269,6 +271,19 @@ class Destination(Checked):
         """Whether a request whose answer was not understood can be sent again without effect."""
         entry = entry_of(request, self.understood)
         return entry is None or entry.again
+
+    def sends_at_most_once(self, mode: str) -> bool:
+        """Whether a record whose outcome is unknown is not sent again by itself, as nothing there recognizes
+        what was sent before. Other records are sent until their outcome is known."""
+        return False
+
+    def may_repeat(self, request: httpx.Request) -> bool:
+        """Whether a request can be sent again when an earlier attempt of it may have been applied."""
+        return True
+
+    def daily_limit(self, mode: str) -> int | None:
+        """The most records that are sent in 24 hours in a mode, by the configuration."""
+        return None
 
     def charge(self, request: httpx.Request) -> int:
         """How much of `charged_in` a request costs."""

@@ -1,4 +1,4 @@
-"""SendGrid's marketing contacts and lists: docs/destinations/sendgrid.md."""
+"""SendGrid's marketing contacts, lists and emails: docs/destinations/sendgrid.md."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from revetl.destinations.answers import EMPTY, FILE, Understood
 from revetl.destinations.base import Asking, Attribute, Batch, Flow, Records, Refused, Result
 from revetl.destinations.metadata import DATE, NUMBER, check_fields
 from revetl.destinations.records import Rejection, for_now, nobody, refusal
-from revetl.destinations.sendgrid_api import AT_ONCE, CONTACTS, SendGridApi
+from revetl.destinations.sendgrid_api import AT_ONCE, CONTACTS
 from revetl.destinations.sendgrid_contacts import Contact, contact_of, named_in, pieces
+from revetl.destinations.sendgrid_mail import SEND, SendsMail
 
 KINDS = {"Date": DATE, "Number": NUMBER}
 """The kinds of values by the types of custom fields; any value will do for a text."""
@@ -27,6 +28,8 @@ UNDERSTOOD = (
     Understood(
         "GET /v3/marketing/field_definitions", {"reserved_fields": [{"name": str}], "custom_fields?": [dict]}
     ),
+    # It has no id by which a second one would be recognized. With sandbox_mode, the status is 200.
+    Understood(f"POST {SEND}", EMPTY, again=False),
     # The file of a job's errors is at a store.
     Understood("GET *", FILE),
 )
@@ -35,9 +38,9 @@ Rejected = dict[int, str | Rejection]
 _SHOWN_LINES = 20
 
 
-class SendGrid(SendGridApi):
-    """Contacts of SendGrid by email, or another of their identifiers; an audience is a list of its name.
-    Unsubscribes are kept elsewhere there, and are not touched."""
+class SendGrid(SendsMail):
+    """Contacts of SendGrid by email, or another of their identifiers; an audience is a list of its name, and
+    an event is an email. Unsubscribes are kept elsewhere there, and are not touched."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=30_000, bytes=6_000_000)
@@ -150,6 +153,9 @@ class SendGrid(SendGridApi):
         return refused
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+        if mode == "events":
+            self.checked_mail(whole.event)
+            return whole
         whole = yield from super().prepare(mode, whole, fields)
         if not fields:
             return whole

@@ -47,6 +47,7 @@ class Triggered(Destination):
     of each row. Where rows were rejected and `on_row_errors` is `fail`, none do."""
 
     batch: ClassVar[Batch] = Batch(records=100_000)
+    takes_one: ClassVar[bool] = False
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("id", column="user_id"),)
     statuses: ClassVar[Mapping[int, Verdict]] = {404: Verdict.PASS, 409: Verdict.PASS}
 

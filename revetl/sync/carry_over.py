@@ -13,6 +13,7 @@ from revetl.warehouse import Warehouse
 
 _RENAMED = (
     *("sync_intents", "sync_rejections", "sync_changes", "audience_holdouts", "sync_identities", "sync_runs"),
+    "sync_trials",
     "sync_state",
 )
 """What names a sync. The state comes last: while it has the old name, the rest is renamed again."""

@@ -29,12 +29,14 @@ class Asked:
     """What a diff has to look at. `uncertain`: some outcomes are unknown, so the pending columns are read; a
     change that is attempted again keeps the run it was first attempted in as its origin. `otherwise`: some
     rows were hashed by another maker, so their hashes tell nothing. `full_refresh`: every member is a change.
-    `waiting`: some were refused before, and wait while they are the same still."""
+    `waiting`: some were refused before, and wait while they are the same still. `retry`: what is sent at most
+    once is sent again where its outcome is unknown."""
 
     uncertain: bool = False
     otherwise: bool = False
     full_refresh: bool = False
     waiting: bool = False
+    retry: bool = False
 
 
 def changes_of(diff: Diff, asked: Asked) -> exp.Query:
@@ -179,11 +181,13 @@ class _Changes:
 
     def _differs(self) -> str:
         differs = "h.key is null or a.row_hash is distinct from h.row_hash"
+        at_most_once = self.diff.presence.at_most_once
         if self.diff.once:
-            differs = "h.key is null or h.row_hash is null"
+            is_unknown = "" if at_most_once and not self.asked.retry else " or h.row_hash is null"
+            differs = "h.key is null" + is_unknown
         elif self.asked.otherwise:
             differs += " or h.hash_by <> :hash_by"
-        if self.asked.full_refresh:
+        if self.asked.full_refresh and not at_most_once:
             differs = "1 = 1"
         if self.diff.removes:
             return f"a.key is null or {differs}"

@@ -6,11 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 
 import httpx
 
 from revetl.carriers import place_of
+from revetl.destinations.addresses import shown_address
 from revetl.destinations.base import Destination, Records, Refused, Rejection, Result, Verdict
 from revetl.destinations.flows import AudienceMissing
 from revetl.destinations.records import is_for_now
@@ -18,6 +20,7 @@ from revetl.errors import DestinationRefused, DiskError, Locked
 from revetl.sync.batches import Cut, begun, cut_batches
 from revetl.sync.conversing import Unread, converse
 from revetl.sync.journal import DELIVERED, UNSENT, Answer, Journal, Range
+from revetl.sync.record import Answered
 from revetl.sync.refusals import Refusals, RefusedByAll, halves, probing
 from revetl.sync.shaping import Shaping, records_of
 from revetl.sync.spool import OPERATIONS, Spool
@@ -28,6 +31,7 @@ _AGAIN_SECONDS = 0.5
 _GRACE_SECONDS = 10.0
 _TICK_SECONDS = 0.25
 _ANSWER_EXCERPT = 1_000
+_KEPT_ANSWERS = 50
 _ADJUSTED_NAMES = 100
 
 
@@ -47,7 +51,8 @@ class Delivery:
     what a pause is for; `on_tick` is
     awaited now and then, so that the state can follow the journal; `may_send` is whether the run has its
     lease, asked before every batch. `ends_whole`: the destination is to be told of the end though nobody is
-    sent. `audience_before` is the id of the audience that the state is of."""
+    sent. `audience_before` is the id of the audience that the state is of. `answers` collects what the
+    destination answers, where that is asked for."""
 
     destination: Destination
     mode: str
@@ -62,6 +67,7 @@ class Delivery:
     may_send: Callable[[], bool]
     ends_whole: bool = False
     audience_before: str | None = None
+    answers: list[Answered] | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     error: DestinationRefused | DiskError | Locked | None = None
     refusals: Refusals = field(default_factory=Refusals)
@@ -75,6 +81,8 @@ class Delivery:
         acknowledged until then is in the journal. Ends early when `stop` is set. Raises AudienceMissing,
         before anything is sent, when the audience that the state is of is not there any more."""
         async with Transport(self.destination, self.on_wait) as transport:
+            if self.answers is not None:
+                transport.on_answer = partial(self._keep_answer, transport, self.answers)
             has_records = any(self.spool.rows(operation) for operation in OPERATIONS)
             if has_records or self.ends_whole:
                 await self._prepare(transport)
@@ -88,6 +96,14 @@ class Delivery:
                 await self._finish(transport)
         if self.error is not None:
             raise self.error
+
+    def _keep_answer(
+        self, transport: Transport, answers: list[Answered], request: httpx.Request, response: httpx.Response
+    ) -> None:
+        shown = shown_address(request.url, self.destination.filled_in)
+        body = transport.excerpt(response.text, _ANSWER_EXCERPT)
+        answers.append(Answered(request.method, transport.redact(shown), response.status_code, body))
+        del answers[:-_KEPT_ANSWERS]
 
     async def _prepare(self, transport: Transport) -> None:
         """Find out what has to be known of the destination before anything is sent."""

@@ -4,9 +4,9 @@ It is one query (`changes`), which leaves one temporary table, `revetl_changes` 
 held, origin, cause, caused_at, is_sent), of changed keys only; `changed` then reads whole records for them.
 Operations: `add`, `update`, `remove`; `rekey` (the destination knows the person by another identifier now: a
 remove and an add); `forget` (gone, but every identifier is held by another member: nothing to send); `rehash`
-(only the hash's maker, or names that are mapped, changed); `wait` (refused before, and the same still). Of
-removes and rekeys, `is_sent` says whether an old identifier is free to be removed. `held` and `is_sent` are
-1 or 0.
+(only the hash's maker, or names that are mapped, changed); `wait` (refused before, and the same still);
+`later` (over the destination's daily limit). Of removes and rekeys, `is_sent` says whether an old identifier
+is free to be removed. `held` and `is_sent` are 1 or 0.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sqlglot import exp
 from revetl.mapping import FieldMapping
 from revetl.sql import column, select, statement, table
 from revetl.sync.changes import Asked, changed_of, changes_of
+from revetl.sync.daily import DailyLimit
 from revetl.sync.facts import Facts
 from revetl.sync.identifier_sql import IdentifierSql
 from revetl.sync.identity import Identity
@@ -70,6 +71,7 @@ class Diff(IdentifierSql):
     remembered: str | None = None
     finishers: Mapping[str, Finish] = field(default_factory=dict)
     is_old: bool = False
+    daily_limit: DailyLimit | None = None
 
     @property
     def has_state(self) -> bool:
@@ -139,7 +141,10 @@ class Diff(IdentifierSql):
                 union([*self.late_texts(), *(old_texts(self) if self.is_old else ())]),
                 self.finishers,
             )
-        self.warehouse.temporary(CHANGES, changes_of(self, asked))
+        changes = changes_of(self, asked)
+        if self.daily_limit is not None:
+            changes = self.daily_limit.capped(changes, self.mapping, self.members.relation, self.key)
+        self.warehouse.temporary(CHANGES, changes)
 
     def summary(self, *, fields: bool = False) -> exp.Query:
         """What a plan counts, in one query of what, operation, cause, and numbers.

@@ -74,7 +74,7 @@ def judge(change: Change, diff: Diff) -> list[Stop]:
         )
     if (stale := _stale(change)) is not None:
         stops.append(Stop("max_age", stale))
-    return [*stops, *_volume(change)]
+    return [*stops, *volume(change)]
 
 
 def lost_state(sync: str, run_id: str, held: int) -> Stop:
@@ -88,7 +88,8 @@ def lost_state(sync: str, run_id: str, held: int) -> Stop:
     )
 
 
-def _volume(change: Change) -> list[Stop]:
+def volume(change: Change) -> list[Stop]:
+    """The guards that stop a change for its size alone."""
     stops = []
     if change.held_rows and not change.audience_rows:
         stops.append(

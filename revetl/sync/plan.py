@@ -18,6 +18,7 @@ from revetl.mapping import ALONG, FieldMapping, MissingColumn, check_found, make
 from revetl.pii import hider_of
 from revetl.project import Sync, Workspace, not_built
 from revetl.sync import guard
+from revetl.sync.daily import LATER, daily_limit_of
 from revetl.sync.diff import Diff, hash_name
 from revetl.sync.facts import find_places, read_facts
 from revetl.sync.hiding import give_salt, hidden
@@ -177,6 +178,7 @@ def make_diff(
         identity=identity,
         starts_over=starts_over,
         remembered=remembered,
+        daily_limit=daily_limit_of(destination, sync, warehouse, tables),
     )
     return replace(diff, is_old=facts.has_state and bool(diff.late) and has_old(diff))
 
@@ -252,7 +254,7 @@ def judged(
         new_fields=new_fields,
         old_fields=old_fields,
         stops=(*_misplaced(sync, diff, full_refresh=full_refresh), *_stops(change, diff)),
-        notes=tuple(_notes(sync, diff)),
+        notes=(*_notes(sync, diff), *_waiting(sync, diff, summary)),
         invalid=_invalid(diff, summary),
     )
     return replace(plan, digest=_digest(plan, sync, diff, summary))
@@ -324,6 +326,25 @@ def _notes(sync: Sync, diff: Diff) -> Iterator[str]:
         yield (
             f"suppressions by {', '.join(ignored)} match nobody here: the audience has no column of that name"
         )
+
+
+def _waiting(sync: Sync, diff: Diff, summary: Summary) -> Iterator[str]:
+    """What is not sent although nobody refused it."""
+    later = sum(summary.causes.get(LATER, {}).values())
+    if later and diff.daily_limit is not None:
+        yield diff.daily_limit.note(later)
+    unknown = diff.facts.uncertain - summary.causes.get("add", {}).get("unknown", 0)
+    if diff.presence.at_most_once and unknown > 0:
+        yield unknown_note(sync, unknown)
+
+
+def unknown_note(sync: Sync, count: int) -> str:
+    """What is said of records that are sent at most once, and whose outcome is unknown."""
+    return (
+        f"{count:,} records have an unknown outcome: whether '{sync.config.to}' sent them is not known, and "
+        "they are not sent again by themselves. Look them up there; "
+        f"`revetl retry audience {sync.audience.name} --to {sync.config.to}` sends them again"
+    )
 
 
 def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Summary) -> str:

@@ -46,12 +46,13 @@ _HELD = {
 class Presence:
     """What a mode writes into state rows (`written`), and which rows it counts as held. With
     `forgets_members`, a change in this mode would overwrite or drop the row of someone who stays in the
-    audience there."""
+    audience there. With `at_most_once`, what was sent without an answer is not sent again by itself."""
 
     written: str
     held: tuple[str, ...]
     forgets_members: bool = False
     upsert_joins: bool = False
+    at_most_once: bool = False
 
     @classmethod
     def of(cls, mode: str, destination: Destination) -> Presence:
@@ -60,7 +61,8 @@ class Presence:
         if mode in ("upsert", "archive") and destination.upsert_joins:
             written = MEMBER
         forgets = mode in ("events", "audience_events") or (mode == "archive" and written != MEMBER)
-        return cls(written, _HELD[mode], forgets, destination.upsert_joins)
+        once = destination.sends_at_most_once(mode)
+        return cls(written, _HELD[mode], forgets, destination.upsert_joins, once)
 
 
 def written_by_mode(mode: str, now: Presence, mode_now: str) -> str:

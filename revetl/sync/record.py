@@ -23,8 +23,18 @@ from revetl.warehouse import Warehouse
 
 Counts = Mapping[str, int]
 """Records by operation."""
-_TEXTS = ("forced", "exit_code", "invalid_identifiers", "notes", "adjusted")
+_TEXTS = ("forced", "exit_code", "invalid_identifiers", "notes", "adjusted", "answers")
 _COUNTED = ("planned", "attempted", "delivered", "rejected", "aborted")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a destination answered to one request, without its secrets."""
+
+    method: str
+    url: str
+    status: int
+    body: str
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,8 @@ class Run:
     that were cut short whose outcome nobody knows. `left_out_rows` are members that were not to be sent.
     `invalid_identifiers` counts members whose value is no valid identifier, by identifier.
     `notes` are sentences about what was sent that no count says.
-    `adjusted` counts records by `FIELD: WHAT WAS DONE`, so that the destination takes them.
+    `adjusted` counts records by `FIELD: WHAT WAS DONE`, so that the destination takes them. `scope` is `all`,
+    or `one` for a run of one member (`--only`), which has the `answers` that the destination gave.
     """
 
     run_id: str
@@ -66,6 +77,8 @@ class Run:
     exit_code: int = 0
     notes: tuple[str, ...] = ()
     adjusted: Counts = field(default_factory=dict)
+    scope: str = "all"
+    answers: tuple[Answered, ...] = ()
 
     @property
     def unsent(self) -> int:

@@ -238,6 +238,7 @@ class Retirement(Runner):
                 self.tables.rejections,
                 self.tables.holdouts,
                 self.tables.identities,
+                self.tables.trials,
                 self.tables.state,
             ):
                 gone = statement("delete from :table where sync = :sync", table=each, sync=self.sync.name)

@@ -25,6 +25,7 @@ from revetl.project import Sync, Workspace
 from revetl.sync import guard, intents, lock
 from revetl.sync.carry_over import carry_over, former_name
 from revetl.sync.deliver import Delivery
+from revetl.sync.diff import Diff
 from revetl.sync.disk import on_disk
 from revetl.sync.facts import Build, Facts
 from revetl.sync.identity import (
@@ -39,7 +40,8 @@ from revetl.sync.journal import Journal
 from revetl.sync.late import brought_forward
 from revetl.sync.loop import Stopper, run_to_end, signals
 from revetl.sync.membership import record_holdouts
-from revetl.sync.plan import Plan, judged, make_diff, make_plan
+from revetl.sync.only import check_only, find_key, forget_old_trials, keep_trial, narrowed
+from revetl.sync.plan import Plan, judged, make_diff, make_plan, unknown_note
 from revetl.sync.presence import MEMBER, Presence
 from revetl.sync.preview import preview, previewed, whole_of
 from revetl.sync.record import (
@@ -57,6 +59,7 @@ from revetl.sync.scrubbing import scrub
 from revetl.sync.shaping import Shaping, shaping_in, withheld_note
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.sync.state import Folder
+from revetl.sync.summary import summarise
 from revetl.sync.tables import Tables
 from revetl.sync.whole import is_due, made_whole
 from revetl.warehouse import Warehouse
@@ -77,11 +80,15 @@ class SyncOptions:
     expected: str | None = None
     is_compared: bool = False
     """Whether the state says what was just read of the destination."""
+    only: str | None = None
+    """The one member to send, by key or any identifier."""
+    only_keys: tuple[str, ...] = ()
+    """The keys that the identity graph has for `only`."""
 
 
 def forced_by(options: SyncOptions) -> tuple[str, ...]:
     """The guards that the options override: a full refresh needs no state, and a compared one is not lost."""
-    needs_none = options.full_refresh or options.is_compared
+    needs_none = (options.full_refresh and options.only is None) or options.is_compared
     return (*options.force, "lost_state") if needs_none else options.force
 
 
@@ -116,6 +123,12 @@ class Spooled:
     holds_nobody: bool = True
 
 
+def retries(options: SyncOptions, diff: Diff) -> bool:
+    """Whether what was refused before is sent again: one member is named to be sent, but what is sent at most
+    once has to be asked for."""
+    return options.retry or (options.only is not None and not diff.presence.at_most_once)
+
+
 def plan_sync(
     workspace: Workspace, sync: Sync, options: SyncOptions, size: int, compare_target: str | None = None
 ) -> Plan:
@@ -126,15 +139,21 @@ def plan_sync(
     try:
         database = workspace.attached(warehouse, compare_target)
         tables = Tables(workspace.state_schema, database)
-        refresh = options.full_refresh
+        refresh, only = options.full_refresh, options.only
+        if only is not None:
+            check_only(sync, destination)
         # A plan changes nothing: what a run would carry over is read by the name it has.
         named = replace(sync, called=former_name(warehouse, tables, workspace, sync))
-        diff = make_diff(workspace, named, destination, warehouse, tables, full_refresh=refresh)
+        starts_over = refresh and only is None
+        diff = make_diff(workspace, named, destination, warehouse, tables, full_refresh=starts_over)
         if isinstance(diff, Plan):
             return replace(diff, sync=sync.name)
-        summary = previewed(diff, full_refresh=refresh, retry=options.retry)
-        plan = judged(workspace, named, diff, summary, full_refresh=refresh)
-        if is_due(destination, named, diff, plan):
+        key, why = ("", None) if only is None else find_key(diff, sync, only, options.only_keys)
+        summary = previewed(diff, full_refresh=refresh, retry=retries(options, diff))
+        plan = judged(workspace, named, diff, summary, full_refresh=starts_over)
+        if only is not None:
+            plan = narrowed(diff, sync, plan, key, why)
+        elif is_due(destination, named, diff, plan):
             summary = previewed(diff, full_refresh=True, retry=options.retry)
             plan = made_whole(plan, judged(workspace, named, diff, summary))
         plan = replace(plan, sync=sync.name)
@@ -142,7 +161,7 @@ def plan_sync(
             # It is another's state that is asked about.
             stops = tuple(stop for stop in plan.stops if stop.guard not in ("identity", "restored"))
             plan = replace(plan, stops=stops)
-        if options.full_refresh:
+        if starts_over and (diff.starts_over or not diff.presence.at_most_once):
             plan = replace(plan, stops=tuple(stop for stop in plan.stops if stop.guard != "lost_state"))
         if any(stop.guard == "keys" for stop in plan.stops):
             return replace(plan, digest=None)
@@ -184,7 +203,8 @@ def run_sync(
     counts = {name: getattr(run, name) for name in ("planned", "delivered", "rejected", "aborted")}
     logs.event("run_finished", **about, status=run.status, **counts, seconds=run.seconds, error=run.error)
     telemetry.finished(run)
-    if alerts is not None:
+    # A trial of one member says nothing of the sync.
+    if alerts is not None and options.only is None:
         alerts.tell(runner.past, run)
     return run
 
@@ -239,6 +259,8 @@ class Runner:
         try:
             return self._deliver_once(ready)
         except AudienceMissing as missing:
+            if self.options.only is not None:
+                raise AssertionError("a run of one member ends before") from missing
             again = self._spool_again(ready, missing)
         return again if isinstance(again, Run) else self._deliver_once(again)
 
@@ -311,6 +333,7 @@ class Runner:
                 carrier.forget(warehouse, ready.identifiers)
             run = self._ended(ready, journal, error)
             forget_old_changes(warehouse, self.tables, self.workspace.changes_kept_days)
+            forget_old_trials(warehouse, self.tables, self.workspace.changes_kept_days)
             with warehouse.transaction():
                 intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
                 self._record_identity(warehouse, ready)
@@ -346,30 +369,32 @@ class Runner:
         self.recovered = recover(warehouse, self.tables, self.sync.name, folder, crashed)
 
     def _spool(self, warehouse: Warehouse, lease: lock.Lease) -> Spooled | Run:
-        options = self.options
+        options, only = self.options, self.options.only
+        if only is not None:
+            check_only(self.sync, self.destination)
+        starts_over = options.full_refresh and only is None
         diff = make_diff(
-            self.workspace,
-            self.sync,
-            self.destination,
-            warehouse,
-            self.tables,
-            full_refresh=options.full_refresh,
+            self.workspace, self.sync, self.destination, warehouse, self.tables, full_refresh=starts_over
         )
         if isinstance(diff, Plan):
             return self._end_early(warehouse, diff, Build(), guard.as_error(diff.stops[0]))
         build = diff.facts.build
         diff = brought_forward(diff)
-        plan = make_plan(
-            self.workspace, self.sync, diff, full_refresh=options.full_refresh, retry=options.retry
-        )
-        if is_due(self.destination, self.sync, diff, plan):
+        key, why = ("", None) if only is None else find_key(diff, self.sync, only, options.only_keys)
+        summary = summarise(diff, full_refresh=options.full_refresh, retry=retries(options, diff))
+        plan = judged(self.workspace, self.sync, diff, summary, full_refresh=starts_over)
+        if only is not None:
+            plan = narrowed(diff, self.sync, plan, key, why)
+        elif is_due(self.destination, self.sync, diff, plan):
             plan = made_whole(plan, make_plan(self.workspace, self.sync, diff, full_refresh=True))
         self.progress.on_plan(plan)
         about = {"sync": self.sync.name, "run_id": self.run_id}
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
         if options.expected not in (None, plan.digest) and not self.is_again:
             return self._end_early(warehouse, plan, build, _moved(plan))
-        forced = forced_by(options)
+        # What is sent at most once is not sent again by a full refresh, either, but to another place.
+        is_kept = diff.presence.at_most_once and not diff.starts_over
+        forced = options.force if is_kept else forced_by(options)
         # An audience that is not there any more holds nobody, whatever the last run left in it.
         stops = guard.standing(plan.stops, (*forced, "lost_state") if self.is_again else forced)
         stopped = guard.as_error(stops[0]) if stops else None
@@ -382,11 +407,13 @@ class Runner:
         if stopped is not None:
             warehouse.run(diff.keep_suppressed())
         else:
-            if not diff.removes:
+            if not diff.removes and only is None:
                 warehouse.run(diff.drop_aside())
             warehouse.run(diff.settle())
-            warehouse.run(diff.dismiss())
-        record_holdouts(self.sync, diff.members, warehouse, self.tables)
+            if only is None:
+                warehouse.run(diff.dismiss())
+        if only is None:
+            record_holdouts(self.sync, diff.members, warehouse, self.tables)
         before = Identity.read(diff.facts.identity)
         identity = diff.identity
         if before is not None and not diff.starts_over and "audience" not in identity.delivered_to:
@@ -405,6 +432,8 @@ class Runner:
             return self._end_early(warehouse, plan, build, None)
         with warehouse.transaction():
             intents.intend(warehouse, self.tables, diff, self.run_id)
+            if only is not None and plan.changes:
+                keep_trial(warehouse, self.tables, self.sync.name, key, self.run_id, plan)
             write_run(warehouse, self.tables, self._run("running", plan, build))
         spool = self._write_run_folder(
             warehouse, plan, build, hash_by=diff.hash_by, presence=diff.presence.written
@@ -524,6 +553,7 @@ class Runner:
             may_send=lambda: ready.lease.live,
             ends_whole=ready.plan.whole,
             audience_before=before.delivered_to.get("audience") if before and not self.is_again else None,
+            answers=[] if self.options.only is not None else None,
         )
         try:
             with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
@@ -531,6 +561,11 @@ class Runner:
         except AudienceMissing:
             if (renamed := self._renamed(delivery.audience_before)) is not None:
                 raise renamed from None
+            if self.options.only is not None:
+                raise DestinationRefused(
+                    f"The audience '{self.sync.audience.name}' that was delivered to is no longer at "
+                    f"'{self.sync.config.to}'. Sync the audience without --only, which creates it again."
+                ) from None
             raise
         finally:
             self.adjusted = dict(delivery.adjusted.most_common())
@@ -560,6 +595,10 @@ class Runner:
 
     def _ended(self, ready: Spooled, journal: Journal, error: RevetlError | None) -> Run:
         done = outcomes(ready.plan.counts, journal.counts())
+        notes = [*ready.plan.notes, withheld_note(self.shaping, self.destination)]
+        attempted, *answered = (sum(done[name].values()) for name in ("attempted", "delivered", "rejected"))
+        if self.destination.sends_at_most_once(self.sync.config.mode) and attempted > sum(answered):
+            notes.append(unknown_note(self.sync, attempted - sum(answered)))
         status, code = status_of(error or ready.stopped, sum(done["rejected"].values()), self.stopper.signal)
         told = [str(each) for each in (error, ready.stopped) if each is not None]
         return self._run(
@@ -570,12 +609,15 @@ class Runner:
             stopped_by=ready.stopped and ready.stopped.guard,
             error=scrub(logs.redact(" ".join(told))) or None,
             exit_code=code,
-            notes=tuple(filter(None, [*ready.plan.notes, withheld_note(self.shaping, self.destination)])),
+            notes=tuple(filter(None, notes)),
             **done,
         )
 
     def _run(self, status: str, plan: Plan, build: Build, **rest: object) -> Run:
+        answers = self.delivery.answers if self.delivery is not None else None
         return Run(
+            scope="all" if self.options.only is None else "one",
+            answers=tuple(answers or ()),
             run_id=self.run_id,
             sync=self.sync.name,
             audience=self.sync.audience.name,

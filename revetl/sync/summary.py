@@ -52,6 +52,7 @@ def summarise(
             otherwise=facts.otherwise > 0,
             full_refresh=full_refresh,
             waiting=facts.rejections > 0 and not (full_refresh or retry),
+            retry=retry,
         )
     )
     causes: dict[str, dict[str, int]] = {}

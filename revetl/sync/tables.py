@@ -17,7 +17,7 @@ from revetl.warehouse import Warehouse
 
 Say = Callable[[str], None]
 
-VERSION = 3
+VERSION = 4
 """Counts up when a table changes in a way that an older revetl would not understand."""
 
 
@@ -29,6 +29,7 @@ _LOST = {
     "sync_changes": "The history of changes is lost; syncs go on.",
     "sync_rejections": "Which records were rejected is lost; they are sent again.",
     "sync_intents": "What runs cut short were about to send is lost, where it was not booked.",
+    "sync_trials": "What runs of one member (--only) could undo is lost.",
     "sync_locks": "Which syncs were running is lost: make sure that none is.",
     "audience_holdouts": "Since when people were held out is lost; who is held out stays the same.",
     "suppressions": "The suppression list is lost: people on it are sent again until it is filled again.",
@@ -81,6 +82,10 @@ class Tables:
     @property
     def intents(self) -> exp.Table:
         return self.named("sync_intents")
+
+    @property
+    def trials(self) -> exp.Table:
+        return self.named("sync_trials")
 
     @property
     def locks(self) -> exp.Table:

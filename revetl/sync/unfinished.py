@@ -25,7 +25,8 @@ left join (
     select distinct b.key, b.operation from :booked as b
     inner join :runs as r on r.run_id = b.run_id
     where r.sync = :sync and b.outcome = 'aborted' and r.started_at > coalesce(
-        (select max(f.started_at) from :runs as f where f.sync = :sync and f.status in (:success, :rejected)),
+        (select max(f.started_at) from :runs as f where f.sync = :sync and f.status in (:success, :rejected)
+            and coalesce(f.scope, 'all') = 'all'),
         cast('1970-01-01 00:00:00' as timestamp)
     )
 ) as x on x.key = c.key and x.operation = case when c.operation = 'rekey' then 'add' else c.operation end

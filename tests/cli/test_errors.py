@@ -39,7 +39,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
         "models/audiences.yml: vips has no sync to 'crn'. Did you mean 'crm'?",
     ),
     "no selection": (("sync",), "Name one of: audience NAME, --select or --exclude SELECTION, --all."),
-    "words": (("sync", "vips"), "'vips' is not understood. Write: audience NAME."),
+    "words": (("sync", "vips", "crm"), "'vips crm' is not understood. Write: audience NAME."),
     "a selection of nothing": (("plan", "--select", "tag:x"), "--select tag:x: no audience matches."),
     "an unknown guard": ((*SYNC, "--force", "kez"), "--force kez: there is no such guard."),
     "an unknown target": ((*SYNC, "--target", "prd"), "shop.outputs has no target 'prd'. There is: dev."),

@@ -1,4 +1,4 @@
-"""SendGrid's marketing contacts, lists and jobs: docs/destinations/sendgrid.md."""
+"""SendGrid's marketing contacts, lists, jobs and emails: docs/destinations/sendgrid.md."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _RESERVED = ("first_name", "last_name", "city", "state_province_region", "postal
 _CUSTOM = {"e1_N": "score", "e2_T": "company", "e3_D": "seen_on"}
 _KINDS = {"N": "Number", "T": "Text", "D": "Date"}
 _AT_ONCE = 100
+_MOST_PERSONALIZATIONS = 1_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class SendGridApi:
                 return Call(job, [], "file")
             case _ if not sent.bearer:
                 return _error(401, "authorization required")
+            case "POST", ["mail", "send"]:
+                return _mail(sent)
             case "GET", ["marketing", "field_definitions"]:
                 return Call(None, [], "fields")
             case (("GET" | "POST"), ["marketing", "lists"]):
@@ -82,6 +85,8 @@ class SendGridApi:
 
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
         match call.operation:
+            case "mail":
+                return _send(call, held, rejecting)
             case "fields":
                 own = [
                     {"id": made, "name": name, "field_type": _KINDS[made[-1]]}
@@ -127,6 +132,47 @@ class SendGridApi:
                 held.put(held.lists[listed], person, {})
         made = held.new_job(kind="upsert", errors=errors, count=len(call.ids), asked=0)
         return Answer(202, {"job_id": made}, applied=True)
+
+
+def _mail(sent: Sent) -> Call | Answer:
+    """Emails as `mail/send` takes them: all of a request, or none."""
+    body = sent.json()
+    given = body.get("personalizations") or []
+    if not 1 <= len(given) <= _MOST_PERSONALIZATIONS:
+        return _error(400, "There must be 1 to 1000 personalizations", "personalizations")
+    if "@" not in (body.get("from") or {}).get("email", ""):
+        return _error(400, "The from email does not contain a valid address.", "from.email")
+    if not str(body.get("template_id", "")).startswith("d-"):
+        return _error(400, "The template_id must be a valid GUID", "template_id")
+    categories = body.get("categories", [])
+    if len(categories) > 10 or len(set(categories)) < len(categories):
+        return _error(400, "The categories must be unique, and 10 at most", "categories")
+    if "asm" in body and not isinstance(body["asm"].get("group_id"), int):
+        return _error(400, "The group_id must be a number", "asm.group_id")
+    for at, each in enumerate(given):
+        if any("@" not in to.get("email", "") for to in each.get("to") or [{}]):
+            where = f"personalizations.{at}.to.0.email"
+            return _error(400, "Does not contain a valid address.", where)
+        if any(not isinstance(value, str) for value in each.get("custom_args", {}).values()):
+            return _error(400, "Custom args must be strings", f"personalizations.{at}.custom_args")
+    ids = [to["email"].lower() for each in given for to in each["to"]]
+    return Call(body, ids, "mail", [each.get("custom_args", {}).get("revetl_event_id") for each in given])
+
+
+def _send(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    body = call.body
+    for at, person in enumerate(call.ids):
+        if (reason := refusing(rejecting, person)) is not None:
+            return _error(400, reason, f"personalizations.{at}.to.0.email")
+    if (body.get("mail_settings", {}).get("sandbox_mode") or {}).get("enable"):
+        return Answer(200, "")
+    common = {name: body[name] for name in ("from", "reply_to", "categories", "asm") if name in body}
+    for each in body["personalizations"]:
+        for to in each["to"]:
+            data = each.get("dynamic_template_data", {})
+            # As in life, nothing tells an email from the same one sent again.
+            held.track(None, to["email"].lower(), body["template_id"], {**common, "to": to, "data": data})
+    return Answer(202, "", applied=True)
 
 
 def _state(asked: dict[str, str], job: dict[str, Any]) -> Answer:

@@ -1,0 +1,278 @@
+"""`--only`: the changes of one member, out of a plan that was made of all of them.
+
+What the state said of the member before is kept in `sync_trials`, in the transaction that says what is about
+to be sent, so that `--undo` (undo.py) can restore it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlglot import exp
+
+from revetl.destinations.base import Destination
+from revetl.errors import UsageError
+from revetl.project import Sync
+from revetl.sql import column, statement
+from revetl.sync import guard, lock
+from revetl.sync.diff import CHANGES, Diff
+from revetl.sync.membership import LEFT_OUT, alike
+from revetl.sync.plan import Plan
+from revetl.sync.suppressed import STANDARD
+from revetl.sync.tables import Tables, insert
+from revetl.warehouse import Warehouse
+
+ASIDE = " was {"
+"""What follows a key in the state where it stands for an identifier that the member had."""
+_SHOWN = 5
+_REASONS = {
+    "suppressed": "is suppressed (revetl.suppressions)",
+    "excluded": "is excluded from this sync (exclude, or another variant)",
+    "claimed": "is claimed by an audience before this one (priority)",
+    "held_out": "is held out (holdout)",
+    "over_limit": "is over the limit of this sync (limit)",
+    "other_event": "is an event that this sync does not send (other_events)",
+}
+_ROW = (
+    "row_hash",
+    "hash_by",
+    "identifiers",
+    "fields",
+    "presence",
+    "acknowledged_at",
+    "run_id",
+    "pending_run_id",
+)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the state says of one member."""
+
+    row_hash: int | None
+    hash_by: str | None
+    identifiers: str
+    fields: str
+    presence: str | None
+    acknowledged_at: datetime | None
+    run_id: str | None
+    pending_run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run of one member: the member, the run, what it was to do, and what the state said `before`; None
+    where it had no such member."""
+
+    key: str
+    run_id: str
+    operations: str
+    before: Held | None
+
+
+def check_only(sync: Sync, destination: Destination) -> None:
+    """Raises UsageError where one member cannot be sent alone."""
+    if not destination.takes_one or destination.takes_whole(sync.config.mode):
+        raise UsageError(
+            f"--only: {sync.config.to} ({destination.type}) is given whole audiences, so one member cannot "
+            "be sent alone. Sync the audience, or try a destination that takes single members."
+        )
+
+
+def find_key(diff: Diff, sync: Sync, asked: str, keys: Iterable[str] = ()) -> tuple[str, str | None]:
+    """The key of the one member of the audience or the state that `asked` names (by key, by an identifier as
+    it is in the audience, or as it was sent), and why the member is left out. `keys` are those that the
+    identity graph has for it, which count where nothing else matches. Raises UsageError for nobody, and for
+    several."""
+    found = _matching(diff, sync, asked)
+    if not found and (known := [*keys]):
+        found = {key: cause for each in known for key, cause in _matching(diff, sync, each).items()}
+    if asked in found:
+        return asked, found[asked]
+    if not found:
+        raise UsageError(
+            f"--only {asked}: nobody in {sync.audience.name}, or held by {sync.config.to}, is known by that. "
+            f"Name the {sync.audience.key}, or an identifier as it is in the audience."
+        )
+    if len(found) > 1:
+        named = ", ".join(sorted(found)[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
+        raise UsageError(
+            f"--only {asked}: {len(found)} members match ({named}). Name one by {sync.audience.key}."
+        )
+    return next(iter(found.items()))
+
+
+def _matching(diff: Diff, sync: Sync, asked: str) -> dict[str, str | None]:
+    """Key to the cause for which it is left out, of whom a text names."""
+    wanted = exp.convert(asked.strip().lower())
+    relation = sync.audience.relation
+    there = diff.warehouse.columns(relation)
+    used = {name.lower() for item in diff.mapping.identifiers for name in item.columns}
+    names = [name for name in there if name.lower() in used or name.lower() in (*STANDARD, "canonical_id")]
+    tests = [statement(":key = :asked", key=diff.key, asked=asked)]
+    tests += [exp.EQ(this=alike(column(name, of="a")), expression=wanted.copy()) for name in names]
+    query = exp.select(exp.alias_(diff.key, "key")).from_(exp.alias_(relation.copy(), "a", table=True))
+    if diff.members.chosen:
+        on = statement("o.key = :key", key=diff.key)
+        left_out = exp.alias_(LEFT_OUT.copy(), "o", table=True)
+        query = query.select(column("cause", of="o")).join(left_out, on=on, join_type="left")
+    else:
+        query = query.select(exp.alias_(statement("cast(null as varchar)"), "cause"))
+    rows = diff.warehouse.rows(query.where(exp.or_(*tests)))
+    found = {str(key): cause for key, cause in rows if key is not None}
+    if diff.has_state:
+        held = [statement("s.key = :asked", asked=asked)]
+        held += [
+            exp.EQ(
+                this=alike(diff.warehouse.json_text(column("identifiers", of="s"), item.name)),
+                expression=wanted.copy(),
+            )
+            for item in diff.mapping.identifiers
+        ]
+        rows = diff.warehouse.rows(
+            statement(
+                "select s.key from :held as s where s.sync = :sync and (:test)",
+                held=diff.held,
+                sync=diff.sync,
+                test=exp.or_(*held),
+            )
+        )
+        for (key,) in rows:
+            found.setdefault(str(key).partition(ASIDE)[0], None)
+    return found
+
+
+def narrowed(diff: Diff, sync: Sync, plan: Plan, key: str, why: str | None) -> Plan:
+    """The plan of one member, by its key, with only these changes left in the warehouse. The guards that
+    judge the audience and the state stand; those on volume judge the member's change. Raises UsageError for a
+    member who is left out and not there."""
+    counted = (
+        "select c.operation, c.cause, count(*), sum(c.is_sent) from :changes as c where :theirs group by 1, 2"
+    )
+    rows = diff.warehouse.rows(statement(counted, changes=CHANGES, theirs=theirs(key)))
+    if why is not None and not rows:
+        raise UsageError(
+            f"--only: {key} {_REASONS.get(why, why)}, and is not held by {sync.config.to}: nothing was sent."
+        )
+    diff.warehouse.run(
+        statement(
+            "delete from :changes where key is null or not (:theirs)",
+            changes=CHANGES,
+            theirs=theirs(key, of=None),
+        )
+    )
+    causes: dict[str, dict[str, int]] = {}
+    removes = 0
+    for operation, cause, count, sent in rows:
+        causes.setdefault(operation, {})[cause] = int(count)
+        removes += int(sent or 0)
+    totals = {operation: sum(by.values()) for operation, by in causes.items()}
+    rekeyed = totals.get("rekey", 0)
+    made = replace(
+        plan,
+        add=totals.get("add", 0) + rekeyed,
+        update=totals.get("update", 0),
+        remove=removes,
+        kept=totals.get("forget", 0),
+        rejected=totals.get("wait", 0),
+        causes={name: by for name, by in causes.items() if name in plan.counts}
+        | ({"remove": causes["rekey"], "add": causes["rekey"]} if rekeyed else {}),
+        left_out={},
+        whole=False,
+        digest=None,
+    )
+    change = guard.Change(
+        sync=plan.sync,
+        key=sync.audience.key,
+        audience_rows=plan.audience_rows,
+        held_rows=plan.held_rows,
+        adds=made.add,
+        updates=made.update,
+        removes=made.remove,
+        null_keys=0,
+        repeated_keys=0,
+        max_change=sync.config.max_change,
+        max_removes=sync.config.max_removes,
+    )
+    others = (stop for stop in plan.stops if stop.guard not in guard.VOLUME)
+    return replace(made, stops=(*others, *guard.volume(change)))
+
+
+def theirs(key: str, of: str | None = "c") -> exp.Expr:
+    """Whether a key is a member's, or stands for an identifier that the member had."""
+    prefix = key + ASIDE
+    return statement(
+        "(:key = :own or substring(:key, 1, :length) = :prefix)",
+        key=column("key", of=of) if of else exp.column("key"),
+        own=key,
+        length=len(prefix),
+        prefix=prefix,
+    )
+
+
+def held_of(warehouse: Warehouse, tables: Tables, sync: str, key: str) -> Held | None:
+    """What the state says of a key."""
+    query = exp.select(*_ROW).from_(tables.state)
+    rows = warehouse.rows(query.where(statement("sync = :sync and key = :key", sync=sync, key=key)))
+    return next((Held(*row) for row in rows), None)
+
+
+def trial_of(warehouse: Warehouse, tables: Tables, sync: str, key: str) -> Trial | None:
+    """The last run of only this member that was not undone."""
+    names = ("run_id", "operations", "was_held", *_ROW[:-2])
+    query = exp.select(*names).from_(tables.trials)
+    rows = warehouse.rows(query.where(statement("sync = :sync and key = :key", sync=sync, key=key)))
+    for run_id, operations, was_held, *row in rows:
+        before = Held(**dict(zip(_ROW, (*row, None), strict=False))) if was_held else None
+        return Trial(key, str(run_id), str(operations), before)
+    return None
+
+
+def is_current(trial: Trial, now: Held | None) -> bool:
+    """Whether nothing was delivered of the member since the trial."""
+    if now is None:
+        return "remove" in trial.operations
+    return trial.run_id in (now.run_id, now.pending_run_id)
+
+
+def keep_trial(warehouse: Warehouse, tables: Tables, sync: str, key: str, run_id: str, plan: Plan) -> None:
+    """Keep what the state says of the member before a run of only this one; where another such run is to be
+    undone still, what it was before that."""
+    now, earlier = held_of(warehouse, tables, sync, key), trial_of(warehouse, tables, sync, key)
+    before = now
+    operations = [name for name, count in plan.counts.items() if count]
+    if earlier is not None and is_current(earlier, now):
+        before = earlier.before
+        operations = [*dict.fromkeys([*earlier.operations.split(","), *operations])]
+    forget_trial(warehouse, tables, sync, key)
+    row: dict[str, Any] = dict.fromkeys(_ROW[:-2])
+    if before is not None:
+        row = {name: getattr(before, name) for name in row}
+    values = {
+        "sync": sync,
+        "key": key,
+        "run_id": run_id,
+        "tried_at": lock.now(),
+        "operations": ",".join(operations),
+        "was_held": 0 if before is None else 1,
+        **row,
+    }
+    warehouse.run(insert(tables.trials, values))
+
+
+def forget_trial(warehouse: Warehouse, tables: Tables, sync: str, key: str) -> None:
+    """There is nothing of the member to be undone."""
+    warehouse.run(
+        statement(
+            "delete from :trials where sync = :sync and key = :key", trials=tables.trials, sync=sync, key=key
+        )
+    )
+
+
+def forget_old_trials(warehouse: Warehouse, tables: Tables, days: int) -> None:
+    """Drop what is older than `days`."""
+    since = lock.now() - timedelta(days=days)
+    warehouse.run(statement("delete from :trials where tried_at < :since", trials=tables.trials, since=since))

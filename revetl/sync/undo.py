@@ -1,0 +1,230 @@
+"""`--only … --undo`: what a run of one member did is taken back, by a run like any other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlglot import exp
+
+from revetl.errors import UsageError
+from revetl.mapping import ALONG
+from revetl.sql import column, statement
+from revetl.sync import guard, lock
+from revetl.sync.diff import Diff
+from revetl.sync.facts import Build
+from revetl.sync.identity import destination_stop, read_identity
+from revetl.sync.membership import SUPPRESSED, alike
+from revetl.sync.only import Held, Trial, check_only, find_key, forget_trial, held_of, is_current, trial_of
+from revetl.sync.plan import Plan, make_diff
+from revetl.sync.record import Run, write_run
+from revetl.sync.run import Runner, Spooled
+from revetl.sync.tables import Tables, insert
+from revetl.warehouse import Warehouse
+
+_TOLD = ("events", "audience_events", "delete")
+"""Modes in which nothing that was sent can be taken back."""
+_REMOVING = ("mirror", "archive")
+CAUSE = "undone"
+
+
+@dataclass
+class Undo(Runner):
+    """A run that takes back what the last runs of one member (`options.only`) did."""
+
+    _key: str = ""
+
+    def _spool(self, warehouse: Warehouse, lease: lock.Lease) -> Spooled | Run:
+        name, mode, asked = self.sync.name, self.sync.config.mode, self.options.only or ""
+        check_only(self.sync, self.destination)
+        if mode in _TOLD:
+            what = "an erasure" if mode == "delete" else "an event that was sent"
+            raise UsageError(
+                f"--undo: {name} is in mode {mode}, and {what} cannot be taken back from "
+                f"{self.sync.config.to}."
+            )
+        diff = make_diff(self.workspace, self.sync, self.destination, warehouse, self.tables)
+        if isinstance(diff, Plan):
+            return self._end_early(warehouse, diff, Build(), guard.as_error(diff.stops[0]))
+        key, why = self._found(diff, asked)
+        self._key = key
+        trial = trial_of(warehouse, self.tables, name, key)
+        now = held_of(warehouse, self.tables, name, key)
+        if trial is None:
+            raise UsageError(f"--undo: no run with --only was made of {key} in {name}, or it was undone.")
+        if _is_as_before(trial.before, now):
+            # Nothing of the run had arrived when it was cut short, or everything was refused.
+            rows = {}
+        elif not is_current(trial, now):
+            since = f" (run {now.run_id})" if now is not None else ""
+            raise UsageError(
+                f"--undo: {key} was synced again since run {trial.run_id}{since}, so what that run did is no "
+                "longer what is there. Nothing was sent."
+            )
+        else:
+            rows = _restoring(self.sync.config.to, mode, trial, now)
+        if any(each != "remove" for each in rows) and (
+            why == SUPPRESSED or _is_suppressed(warehouse, self.tables, trial)
+        ):
+            raise UsageError(
+                f"--undo: {key} is suppressed (revetl.suppressions), so what was there before is not sent "
+                "again."
+            )
+        plan = Plan(
+            sync=name,
+            audience=self.sync.audience.name,
+            destination=self.sync.config.to,
+            mode=mode,
+            held_rows=diff.facts.held_rows,
+            add=int("add" in rows),
+            update=int("update" in rows),
+            remove=int("remove" in rows),
+            causes={each: {CAUSE: 1} for each in rows},
+        )
+        self.progress.on_plan(plan)
+        before = read_identity(warehouse, self.tables, name)
+        elsewhere = destination_stop(name, self.sync.config.to, before, diff.identity)
+        if elsewhere is not None:
+            return self._end_early(warehouse, plan, diff.facts.build, guard.as_error(elsewhere))
+        if not rows:
+            forget_trial(warehouse, self.tables, name, key)
+            return self._end_early(warehouse, plan, diff.facts.build, None)
+        hash_by = (trial.before.hash_by if trial.before is not None else None) or diff.hash_by
+        with warehouse.transaction():
+            for operation, held in rows.items():
+                warehouse.run(insert(self.tables.intents, self._intent(diff, operation, held, hash_by)))
+            write_run(warehouse, self.tables, self._run("running", plan, diff.facts.build))
+        written = (trial.before.presence if trial.before is not None else None) or diff.presence.written
+        spool = self._write_run_folder(warehouse, plan, diff.facts.build, hash_by=hash_by, presence=written)
+        if isinstance(spool, Run):
+            return spool
+        return Spooled(
+            plan,
+            spool,
+            hash_by,
+            self.tables,
+            diff.facts.build,
+            lease,
+            (),
+            {item.name: item.type for item in diff.mapping.fields},
+            by_key=True,
+            refused_before=True,
+            identity=diff.identity,
+            identity_before=before,
+            holds_nobody=False,
+        )
+
+    def deliver(self, ready: Spooled) -> Run:
+        run = super().deliver(ready)
+        if run.status == "success":
+            with self._writing(light=True) as warehouse:
+                forget_trial(warehouse, self.tables, self.sync.name, self._key)
+        return run
+
+    def _found(self, diff: Diff, asked: str) -> tuple[str, str | None]:
+        """The key of the member, and why the member is left out. Whoever was removed is perhaps in no
+        audience and no state, but was tried."""
+        try:
+            return find_key(diff, self.sync, asked, self.options.only_keys)
+        except UsageError:
+            if (key := _tried(diff, asked)) is None:
+                raise
+            return key, None
+
+    def _intent(self, diff: Diff, operation: str, held: Held, hash_by: str) -> dict[str, object]:
+        fields = held.fields
+        if operation != "remove":
+            # Of a field that is mapped no more, the run to be undone sent nothing.
+            names = {item.name for item in diff.mapping.fields}
+            values: dict[str, Any] = orjson.loads(held.fields or "{}")
+            if any(name not in names and not name.startswith(ALONG) for name in values):
+                kept = {n: value for n, value in values.items() if n in names or n.startswith(ALONG)}
+                fields = orjson.dumps(kept).decode()
+        return {
+            "sync": self.sync.name,
+            "run_id": self.run_id,
+            "hash_by": hash_by,
+            "operation": operation,
+            "key": self._key,
+            "row_hash": held.row_hash,
+            "identifiers": held.identifiers,
+            "fields": fields,
+            "origin": self.run_id,
+            "presence": held.presence,
+            "cause": CAUSE,
+        }
+
+
+def _restoring(to: str, mode: str, trial: Trial, now: Held | None) -> dict[str, Held]:
+    """What is to be sent so that the member is as before the trial, by operation: a remove, the values that
+    were acknowledged before, or under other identifiers both. Raises UsageError where that is not known."""
+    before = trial.before
+    if before is None:
+        if now is None:
+            return {}
+        if mode not in _REMOVING:
+            raise UsageError(
+                f"--undo: in mode {mode} nobody is removed from {to}, and what {to} had of {trial.key} "
+                f"before run {trial.run_id} is not known: revetl had never sent it. Correct it "
+                "there, or erase the person with a sync in mode delete."
+            )
+        return {"remove": now}
+    if before.row_hash is None:
+        raise UsageError(
+            f"--undo: what {to} had of {trial.key} before run {trial.run_id} is not known: the outcome of an "
+            "earlier run was unknown. Sync the audience."
+        )
+    if now is None:
+        return {"add": before}
+    if now.identifiers != before.identifiers and mode in _REMOVING:
+        return {"remove": now, "add": before}
+    return {"update": before}
+
+
+def _tried(diff: Diff, asked: str) -> str | None:
+    """The key of a member who was tried, by the key or an identifier of before."""
+    if trial_of(diff.warehouse, diff.tables, diff.sync, asked) is not None:
+        return asked
+    wanted = exp.convert(asked.strip().lower())
+    tests = [
+        exp.EQ(
+            this=alike(diff.warehouse.json_text(column("identifiers", of="t"), item.name)),
+            expression=wanted.copy(),
+        )
+        for item in diff.mapping.identifiers
+    ]
+    rows = diff.warehouse.rows(
+        statement(
+            "select t.key from :trials as t where t.sync = :sync and t.was_held = 1 and (:test)",
+            trials=diff.tables.trials,
+            sync=diff.sync,
+            test=exp.or_(*tests),
+        )
+    )
+    keys = {str(key) for (key,) in rows}
+    return keys.pop() if len(keys) == 1 else None
+
+
+def _is_as_before(before: Held | None, now: Held | None) -> bool:
+    """Whether the state says what it said before."""
+    if before is None or now is None:
+        return before is now
+    known = ("row_hash", "identifiers", "fields")
+    return now.row_hash is not None and all(getattr(before, n) == getattr(now, n) for n in known)
+
+
+def _is_suppressed(warehouse: Warehouse, tables: Tables, trial: Trial) -> bool:
+    """Whether any value that was there before is suppressed, plain or hashed."""
+    assert trial.before is not None
+    known = {trial.key}
+    for text in (trial.before.identifiers, trial.before.fields):
+        known |= {str(value) for value in orjson.loads(text or "{}").values() if isinstance(value, str | int)}
+    values = [exp.convert(value.strip().lower()) for value in sorted(known) if value.strip()]
+    plain = alike(column("identifier_value", of="p"))
+    hashed = exp.SHA2(this=plain.copy(), length=exp.convert(256))
+    test = exp.or_(
+        *(exp.In(this=each, expressions=[value.copy() for value in values]) for each in (plain, hashed))
+    )
+    query = statement("select count(*) from :list as p where :test", list=tables.suppressions, test=test)
+    return any(int(count) for (count,) in warehouse.rows(query))
