@@ -203,23 +203,8 @@ class Alerts:
         for index, config in enumerate(configs):
             watch = _Watch(config, ())
             if any(watch.watches(sync) for sync in syncs):
-                self._watches.append(_Watch(config, self._open(config, f"revetl.yml: alerts.{index}.to")))
-
-    def _open(self, config: AlertConfig, place: str) -> tuple[Outbox, ...]:
-        opened = []
-        for index, raw in enumerate(config.to):
-            at = f"{place}.{index}" if len(config.to) > 1 else place
-            address = _rendered(raw, at).strip()
-            if not address:
-                continue
-            opened.append(notify.open_outbox(address, at))
-            self._secrets += [address, *notify.secrets_of(address)]
-            if "env_var" not in raw:
-                self._say(
-                    f"Warning: {at} is written in a file, and whoever has it can write there. "
-                    "Write \"{{ env_var('NAME') }}\" and export it."
-                )
-        return tuple(opened)
+                place = f"revetl.yml: alerts.{index}.to"
+                self._watches.append(_Watch(config, _opened(config, place, say, self._secrets)))
 
     def secrets(self) -> tuple[str, ...]:
         """What logs must not show."""
@@ -244,16 +229,92 @@ class Alerts:
 
     def close(self) -> None:
         """Wait for what is being sent, and say what was not."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        for outbox in [box for watch in self._watches for box in watch.outboxes]:
-            if problem := outbox.close(deadline):
-                self._say(f"Warning: {problem}")
+        _close([box for watch in self._watches for box in watch.outboxes], self._say)
 
     def __enter__(self) -> Alerts:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class DataAlerts:
+    """The alerts on data of a command: messages of a check go to every entry that has it."""
+
+    def __init__(self, configs: Sequence[AlertConfig], say: Callable[[str], None]) -> None:
+        """Open the addresses of the entries that have checks. Raises as `Alerts` does."""
+        self._say = say
+        self._secrets: list[str] = []
+        self._sent: dict[Outbox, list[tuple[str, str]]] = {}
+        self._entries = [
+            (config, _opened(config, f"revetl.yml: alerts.{index}.to", say, self._secrets))
+            for index, config in enumerate(configs)
+            if config.data
+        ]
+
+    def secrets(self) -> tuple[str, ...]:
+        """What logs must not show."""
+        return tuple(self._secrets)
+
+    def tell(self, key: str, message: Message) -> None:
+        """Send what the check `key` came to; that it is resolved, only to who wants to know (`on`)."""
+        for config, outboxes in self._entries:
+            if _has(config, key) and (message.kind == "data" or message.kind in config.on):
+                for outbox in outboxes:
+                    outbox.put(message)
+                    self._sent.setdefault(outbox, []).append((key, message.title))
+
+    def outcome(self) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+        """The check and title of each message that somebody has got, and of each that nobody has; once it is
+        closed."""
+        lost: set[tuple[str, str]] = set()
+        got: set[tuple[str, str]] = set()
+        for outbox, sent in self._sent.items():
+            arrived = len(sent) - outbox.unsent
+            got.update(sent[:arrived])
+            lost.update(sent[arrived:])
+        return got, lost - got
+
+    def close(self) -> None:
+        """Wait for what is being sent, and say what was not."""
+        _close([box for _, outboxes in self._entries for box in outboxes], self._say)
+
+    def __enter__(self) -> DataAlerts:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _has(config: AlertConfig, key: str) -> bool:
+    return any(check.key == key for check in config.data)
+
+
+def _close(outboxes: Iterable[Outbox], say: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    for outbox in outboxes:
+        if problem := outbox.close(deadline):
+            say(f"Warning: {problem}")
+
+
+def _opened(
+    config: AlertConfig, place: str, say: Callable[[str], None], secrets: list[str]
+) -> tuple[Outbox, ...]:
+    """The outboxes of an entry; `secrets` is added what of its addresses may be secret."""
+    opened = []
+    for index, raw in enumerate(config.to):
+        at = f"{place}.{index}" if len(config.to) > 1 else place
+        address = _rendered(raw, at).strip()
+        if not address:
+            continue
+        opened.append(notify.open_outbox(address, at))
+        secrets += [address, *notify.secrets_of(address)]
+        if "env_var" not in raw:
+            say(
+                f"Warning: {at} is written in a file, and whoever has it can write there. "
+                "Write \"{{ env_var('NAME') }}\" and export it."
+            )
+    return tuple(opened)
 
 
 def check_alerts(configs: Sequence[AlertConfig], syncs: Collection[str]) -> None:
@@ -270,6 +331,27 @@ def check_alerts(configs: Sequence[AlertConfig], syncs: Collection[str]) -> None
             address = str(render(raw, at, placeholders=True)).strip()
             if address and "<" not in address:
                 notify.open_outbox(address, at)
+
+
+def check_data_alerts(
+    configs: Sequence[AlertConfig], audiences: Collection[str], syncs: Collection[str]
+) -> None:
+    """Raises UsageError for a check of an audience or sync that is not there, and for a name that two
+    different checks have."""
+    named: dict[str, object] = {}
+    for index, config in enumerate(configs):
+        for place, check in enumerate(config.data):
+            at = f"revetl.yml: alerts.{index}.data.{place}"
+            for key, pattern, there in (
+                ("audience", check.audience, audiences),
+                ("sync", check.sync, syncs),
+            ):
+                if pattern is not None and not any(fnmatchcase(name, pattern) for name in there):
+                    raise UsageError(f"{at}.{key}: no {key} matches '{pattern}'. {nearest(pattern, there)}")
+            if named.setdefault(check.key, check) != check:
+                raise UsageError(
+                    f"{at}.name: another check is called '{check.key}'. Name one of them otherwise."
+                )
 
 
 def _rendered(raw: str, place: str) -> str:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from revetl.audiences import AudiencePreview, Imported, Overlap
     from revetl.auth import SignInOptions, Status
+    from revetl.data_alerts import CheckResult
     from revetl.ingest.load import Loaded
     from revetl.ingest.load import Progress as LoadProgress
     from revetl.sign_ins import SignIn
@@ -492,6 +493,13 @@ class Project:
         from revetl import auth
 
         return auth.statuses(self.workspace, destination)
+
+    def check_data(self, *, dry_run: bool = False) -> list[CheckResult]:
+        """What each check under `alerts: data:` of revetl.yml comes to; what changed since the last time is
+        sent and kept, unless it is a `dry_run`. Raises as `revetl.data_alerts.check_data` does."""
+        from revetl.data_alerts import check_data
+
+        return check_data(self.workspace, dry_run=dry_run)
 
     def history(
         self, name: str | None = None, *, to: str | None = None, limit: int = 20

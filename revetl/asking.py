@@ -23,7 +23,7 @@ from dbt.cli.main import dbtRunner
 done = dbtRunner().invoke(["run-operation", "revetl.print_rows", "--args", sys.stdin.read(), *sys.argv[1:]])
 if not done.success:
     results = getattr(done.result, "results", None) or []
-    sys.exit(str(results[0].message if results else done.exception))
+    sys.exit(str((results and results[0].message) or done.exception or "It failed."))
 """
 
 

@@ -195,7 +195,7 @@ def _sentences_of(model: type[BaseModel], data: Any, place: str, error: dict[str
         case _:
             at = f"{place}: {key}" if key else place
             lines = error["msg"].removeprefix("Value error, ").splitlines()
-            return [f"{at}: {line.rstrip('.')}." for line in lines]
+            return [f"{at}: {line if line.endswith('?') else line.rstrip('.') + '.'}" for line in lines]
 
 
 def _keys(model: type[BaseModel], parents: list[Any]) -> list[str]:

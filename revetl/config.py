@@ -9,34 +9,16 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
+from revetl.amounts import seconds as seconds
+from revetl.amounts import share as share
 from revetl.checking import Checked, check, read_yaml
+from revetl.data_checks import DataCheck
 from revetl.event_rules import Casing, Constant, EventRule
 
 Mode = Literal["mirror", "upsert", "insert", "update", "archive", "events", "audience_events", "delete"]
 MODES: tuple[str, ...] = get_args(Mode)
 AlertKind = Literal["failed", "guard", "rejection_rate", "recovered"]
 ALERT_KINDS: tuple[AlertKind, ...] = get_args(AlertKind)
-_UNITS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
-
-
-def share(value: object) -> float:
-    """`10%` or `0.1` as a share of one. Raises ValueError for what is none."""
-    try:
-        found = float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise ValueError(f"'{value}' is no share; write 10% or 0.1") from None
-    return found
-
-
-def seconds(value: object) -> float:
-    """`36 hours` as seconds: minutes, hours, days or weeks. Raises ValueError for what is none."""
-    number, _, unit = str(value).partition(" ")
-    try:
-        return float(number) * _UNITS[unit.strip().removesuffix("s")]
-    except (KeyError, ValueError):
-        raise ValueError(f"'{value}' is no time; write such as '36 hours'") from None
-
-
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
 
 
@@ -239,17 +221,29 @@ class AudienceConfig(Checked):
 
 class AlertConfig(Checked):
     """One entry of `alerts:` in revetl.yml; docs/alerts.md says what each key means. The addresses in `to`
-    hold secrets and stay unrendered until they are used."""
+    hold secrets and stay unrendered until they are used. `data` is what `revetl alerts check` looks at."""
 
     to: Annotated[tuple[str, ...], Field(min_length=1)]
     on: Annotated[tuple[AlertKind, ...], Field(min_length=1)] = ALERT_KINDS
     rejection_rate: Annotated[float, BeforeValidator(share), Field(ge=0, lt=1)] = 0.05
-    syncs: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    syncs: tuple[str, ...] = ("*",)
+    data: tuple[DataCheck, ...] = ()
 
     @field_validator("to", "on", "syncs", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_check(cls, value: object) -> object:
+        return [value] if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _watches_something(self) -> AlertConfig:
+        if not self.syncs and not self.data:
+            raise ValueError("syncs: has no names. Add one, or checks under data:")
+        return self
 
 
 class RevetlConfig(Checked):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
 from revetl.config import AlertKind
@@ -23,14 +23,20 @@ if TYPE_CHECKING:
 _SOCKET_SECONDS = 4.0
 _STUCK_SECONDS = 5.0
 _SHORTEST_SECRET = 6
-_TYPE_OF = {"failed": "failure", "guard": "warning", "rejection_rate": "warning", "recovered": "success"}
+_TYPE_OF = {
+    "failed": "failure",
+    "guard": "warning",
+    "rejection_rate": "warning",
+    "data": "warning",
+    "recovered": "success",
+}
 
 
 @dataclass(frozen=True)
 class Message:
     """One message: a title, and a body of plain lines."""
 
-    kind: AlertKind
+    kind: AlertKind | Literal["data"]
     title: str
     body: str
 
@@ -134,6 +140,12 @@ class Outbox:
             count = f"{self._waiting} alerts were" if self._waiting > 1 else "an alert was"
             reason = self._problem or "no answer in time"
         return f"{self._place}: {count} not sent to {self._service.service_name}: {reason}."
+
+    @property
+    def unsent(self) -> int:
+        """How many messages were not sent, the last ones that were put; once it is closed."""
+        with self._lock:
+            return self._waiting
 
     def _work(self) -> None:
         while (message := self._queue.get()) is not None:

@@ -39,15 +39,17 @@ def render(
     placeholders: bool = False,
     way_out: str = "",
     filled_in: set[FilledIn] | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> Any:
     """A YAML value with its Jinja rendered: `env_var(name, default)` as dbt has it, `file(path)` for what a
     file holds, `keyring(service, name)` for what the system's keyring does.
 
     With `placeholders` what is not there becomes `<NAME>`, so that requests can be shown without
-    credentials. `filled_in` is added what was found. Raises UsageError naming `place`, the key and what is
-    missing; `way_out` ends its sentence.
+    credentials. `filled_in` is added what was found; `known` are further names. Raises UsageError naming
+    `place`, the key and what is missing; `way_out` ends its sentence.
     """
     options: dict[str, Any] = {"placeholders": placeholders, "way_out": way_out, "filled_in": filled_in}
+    options["known"] = known
     if isinstance(value, Mapping):
         return {key: render(inner, f"{place}.{key}", **options) for key, inner in value.items()}
     if isinstance(value, list):
@@ -86,7 +88,7 @@ def render(
         return f"https://{name}.invalid" if place.endswith(("url", "endpoint")) else f"<{name}>"
 
     environment = ImmutableSandboxedEnvironment(undefined=_Strict)
-    environment.globals = {"env_var": env_var, "file": file, "keyring": keyring}
+    environment.globals = {"env_var": env_var, "file": file, "keyring": keyring, **(known or {})}
     environment.filters.update(as_number=_as_number, as_bool=_as_bool, as_native=yaml.safe_load, as_text=str)
     try:
         return environment.from_string(value).render()

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from sqlglot import exp
 
 from revetl import dbt
-from revetl.alerts import check_alerts
+from revetl.alerts import check_alerts, check_data_alerts
 from revetl.checking import problems, read_yaml
 from revetl.columns import CompiledColumns
 from revetl.config import AudienceConfig, RevetlConfig, SyncConfig
@@ -70,6 +70,8 @@ def validate(options: dbt.Options, *, secrets: bool = True, say: Say = lambda _:
     checker.check_targets()
     errors.of(check_target, workspace.target)
     errors.of(check_alerts, workspace.config.alerts, checker.names)
+    names = [model.name for model in workspace.models()]
+    errors.of(check_data_alerts, workspace.config.alerts, names, checker.names)
     if not errors.found:
         errors.of(check_suppressions, workspace)
     return errors.found

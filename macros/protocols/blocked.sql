@@ -17,10 +17,14 @@
 {# Whether a plan may block a message of a type. #}
 {% macro plan_blocks(plan, type) -%}
     {% set planned = plan.documents | selectattr('type', 'equalto', type) | list -%}
-    {% set actions = [plan.unplanned_events] if type == 'track' else [] -%}
+    {% set policies = [plan.unplanned_events] if type == 'track' else [] -%}
     {% for document in planned -%}
-        {% do actions.extend(document.rules | map(attribute='action')) -%}
-        {% do actions.extend(document.closed | map(attribute='action')) -%}
+        {% do policies.extend(document.rules | map(attribute='action')) -%}
+        {% do policies.extend(document.closed | map(attribute='action')) -%}
     {% endfor -%}
-    {{ return('block' in actions) }}
+    {% set found = namespace(blocks=false) -%}
+    {% for policy in policies if revetl.may_be(policy, 'block') -%}
+        {% set found.blocks = true -%}
+    {% endfor -%}
+    {{ return(found.blocks) }}
 {%- endmacro %}

@@ -29,6 +29,7 @@
     {% set types = {
         'message_type': 'varchar', 'message_id': 'varchar', 'event': 'varchar', 'document_number': 'bigint',
         'content': 'json', 'timestamp': 'timestamp', 'received_at': 'timestamp', 'uuid_ts': 'timestamp',
+        'source_id': 'varchar',
     } -%}
     select
         {%- for column, type in types.items() %}
@@ -49,7 +50,8 @@
         {{ content }} as content,
         {{ revetl.message_time() }} as timestamp,
         received_at,
-        uuid_ts
+        uuid_ts,
+        {{ 'cast(null as ' ~ revetl.type_of('varchar') ~ ') as source_id' if is_sample else 'source_id' }}
     from {{ relation }}
     {%- set conditions = [] -%}
     {% if condition -%}

@@ -53,10 +53,10 @@ to_omit_from as (
     {{ return(found) }}
 {%- endmacro %}
 
-{# A document's closed objects with an action as a shape for `json_rewritten`; empty where it has none. #}
+{# A document's closed objects that may have an action as a shape for `json_rewritten`; empty where it has none. #}
 {% macro planned_shape(plan, document, action) -%}
     {% set shape = {} -%}
-    {% for closed in document.closed if closed.action == action -%}
+    {% for closed in document.closed if revetl.may_be(closed.action, action) -%}
         {% set object = revetl.shape_at(shape, document.paths[closed.at - 1] if closed.at else []) -%}
         {% do object.update({'only': closed.names}) -%}
     {% endfor -%}

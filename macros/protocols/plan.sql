@@ -1,7 +1,7 @@
 {# The tracking plan that `revetl protocols compile` wrote into the project; without one, an empty plan. #}
 {% macro tracking_plan() -%}
     {% set plan = adapter.dispatch('tracking_plan', 'revetl')() -%}
-    {% if plan.form != 1 -%}
+    {% if plan.form not in [1, 2] -%}
         {% do exceptions.raise_compiler_error(
             'tracking_plan.sql was written by another version of revetl. Run `revetl protocols compile`.') -%}
     {% endif -%}
@@ -12,5 +12,5 @@
 {% macro is_planned(plan, type) -%}
     {{ return(
         plan.documents | selectattr('type', 'equalto', type) | list | length > 0
-        or (type == 'track' and plan.unplanned_events != 'allow')) }}
+        or (type == 'track' and not revetl.is_allowed(plan.unplanned_events))) }}
 {%- endmacro %}

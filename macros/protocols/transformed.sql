@@ -17,7 +17,8 @@
     {% for document in plan.documents if document.level == 0 -%}
         {% set shape = revetl.planned_shape(plan, document, 'omit') -%}
         {% if shape -%}
-            {% do shapes.append([document.type, document.event, shape]) -%}
+            {% do shapes.append([document.type, document.event, shape]
+                + document.closed | map(attribute='action') | select('mapping') | list) -%}
         {% endif -%}
     {% endfor -%}
     {{ return(revetl.transformations().hash ~ (local_md5(tojson(shapes, sort_keys=true)) if shapes else '')) }}

@@ -8,7 +8,7 @@
     {% if plan.documents | map(attribute='closed') | select | list -%}
         {% do kinds.append('unplanned_properties') -%}
     {% endif -%}
-    {% if plan.unplanned_events != 'allow' -%}
+    {% if not revetl.is_allowed(plan.unplanned_events) -%}
         {% do kinds.append('unplanned_events') -%}
     {% endif -%}
     {% if not kinds -%}
@@ -57,7 +57,7 @@ unplanned_events as (
         'unplanned_event' as rule_name,
         'a planned event' as expected,
         coalesce(event, 'nothing') as found,
-        '{{ plan.unplanned_events }}' as action
+        '{{ revetl.policy_word(plan, plan.unplanned_events) }}' as action
     from messages
     where
         message_type = 'track'
@@ -97,6 +97,7 @@ deliveries as (
         messages.timestamp,
         messages.received_at,
         messages.uuid_ts,
+        messages.source_id,
         rank() over (
             partition by messages.message_type, messages.message_id
             order by
@@ -120,6 +121,7 @@ first_deliveries as (
         timestamp,
         received_at,
         uuid_ts,
+        max(source_id) as source_id,
         count(*) as alike
     from deliveries
     where delivery = 1
@@ -136,6 +138,7 @@ first_received as (
 
     select
         violations.*,
+        first_deliveries.source_id,
         first_deliveries.alike
     from violations
     inner join first_deliveries
@@ -178,14 +181,25 @@ described as (
         rule_name,
         expected,
         found,
-        action,
-        timestamp
+        {{ revetl.action_of_word(plan, 'action', 'source_id') }} as action,
+        timestamp,
+        coalesce(received_at, uuid_ts) as received_at,
+        source_id
     from mentioned
     where mention = 1
 
+),
+
+enforced as (
+
+    select * from described
+    {% if revetl.plan_may_allow(plan) -%}
+    where action <> 'allow'
+    {%- endif %}
+
 )
 
-select * from described
+select * from enforced
 {%- endmacro %}
 
 {# The query of a plan that says nothing. #}
@@ -196,7 +210,9 @@ with described as (
         {%- for column in ['message_id', 'message_type', 'event', 'property_path', 'rule_name', 'expected', 'found', 'action'] %}
         cast(null as {{ revetl.type_of('varchar') }}) as {{ column }},
         {%- endfor %}
-        cast(null as {{ revetl.type_of('timestamp') }}) as timestamp
+        cast(null as {{ revetl.type_of('timestamp') }}) as timestamp,
+        cast(null as {{ revetl.type_of('timestamp') }}) as received_at,
+        cast(null as {{ revetl.type_of('varchar') }}) as source_id
     from (select 1 as one) as nothing
     where {{ revetl.never() }}
 
@@ -218,7 +234,7 @@ select * from described
             {% do rows.append([
                 document.number, rule.number, conditions[revetl.breaks_rule(document, rule)].number, rule.at,
                 revetl.text_literal(rule.rule), revetl.text_literal(rule.path), revetl.text_literal(rule.expected),
-                revetl.text_literal(rule.action)]) -%}
+                revetl.text_literal(revetl.policy_word(plan, rule.action))]) -%}
         {% endfor -%}
     {% endfor -%}
 rules as (
@@ -270,7 +286,8 @@ broken_rules as (
     {% for document in plan.documents -%}
         {% for closed in document.closed -%}
             {% do objects.append([
-                document.number, closed.number, revetl.text_literal(closed.path), revetl.text_literal(closed.action)]) -%}
+                document.number, closed.number, revetl.text_literal(closed.path),
+                revetl.text_literal(revetl.policy_word(plan, closed.action))]) -%}
             {% for name in closed.names -%}
                 {% do names.append([closed.number, revetl.text_literal(name)]) -%}
             {% endfor -%}

@@ -1,5 +1,5 @@
 {# At the end of a run: when each audience was built, by which invocation, and how that ended. Syncs read it
-   for `max_age`, and name the invocation in `sync_runs`. An audience that was skipped was not built: its row
+   for `max_age`, and name the invocation in `sync_runs`; alerts compare builds by `audience_builds`. An audience that was skipped was not built: its row
    stays as it is. Nor is it built where `revetl identity diff` tries other rules. #}
 {% macro record_builds(results) %}
     {% if not execute or flags.WHICH not in ['build', 'run'] or var('identity_preview', false) %}
@@ -22,5 +22,13 @@
         {% do revetl.replace_values(
             table, 'unique_id, status, completed_at, invocation_id', rows,
             'unique_id in (' ~ names | join(', ') ~ ')') %}
+        {% set built = [] %}
+        {% for audience in revetl.built_audiences(results) if not flags.EMPTY %}
+            {% do built.append('select ' ~ revetl.text_literal(audience.name) ~ ', ' ~ revetl.utc_now() ~ ", '" ~ invocation_id ~ "'") %}
+        {% endfor %}
+        {% if built %}
+            {% do revetl.run_together(['insert into ' ~ source('revetl', 'audience_builds')
+                ~ ' (audience, completed_at, invocation_id) ' ~ built | join(' union all ')]) %}
+        {% endif %}
     {% endif %}
 {% endmacro %}

@@ -1,5 +1,5 @@
 {% set plan = revetl.tracking_plan() %}
-{% set has_plan = plan.events or plan.documents or plan.unplanned_events != 'allow' %}
+{% set has_plan = plan.events or plan.documents or not revetl.is_allowed(plan.unplanned_events) %}
 {% set quiet_days = var('quiet_days', 7) %}
 {% set moment = revetl.type_of('timestamp') %}
 

@@ -1,8 +1,8 @@
 """The command line: parse, call `revetl.Project`, print. A module a group of commands.
 
-Exit codes: 0 done; 1 some records were rejected; 2 usage or configuration; 3 a guard stopped it; 4 a
-destination refused us; 5 the warehouse failed; 6 another run has the sync; 70 a fault of
-revetl itself; 130 and 143 interrupted.
+Exit codes: 0 done; 1 some records were rejected, or a check found something; 2 usage or configuration;
+3 a guard stopped it; 4 a destination refused us; 5 the warehouse failed; 6 another run has the sync; 70 a
+fault of revetl itself; 130 and 143 interrupted.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _COMMANDS = {
     "status": "history",
     "history": "history",
     "rejections": "history",
+    "alerts": "alerts",
     "validate": "validate",
     "exposures": "exposures",
     "why": "why",

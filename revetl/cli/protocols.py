@@ -1,4 +1,4 @@
-"""`revetl protocols`: compile, check, readmit, export and import."""
+"""`revetl protocols`: compile, check, simulate, readmit, export and import."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from revetl.words import counted
 if TYPE_CHECKING:
     from revetl.protocols.read import Checked
 
+ACTIONS = ("block", "flag", "allow")
+UNPLANNED_ACTIONS = ("block", "omit", "flag", "allow")
 FORMATS = ("segment", "segment-public-api", "rudderstack", "json-schema")
 
 
@@ -57,7 +59,7 @@ def compile_command(check: bool, output: str, quiet: bool, no_color: bool, **opt
 
 @protocols_command.command("check")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--source", metavar="NAME", help="The source of the messages, for transformations.")
+@click.option("--source", metavar="NAME", help="The source of the messages.")
 @output_options
 @project_options
 def check_command(
@@ -66,15 +68,19 @@ def check_command(
     """Check the messages in FILE against tracking_plan.yaml: one message, or a line each. `-` is stdin.
 
     What transformations.yaml says is done to them before. Exits 1 when any of them violates the plan.
-    Needs no warehouse.
+    Needs no warehouse; --target matters where the plan's actions depend on it.
     """
+    from revetl.dbt import Options, read_project
     from revetl.protocols import PLAN_FILE, Checker, read_plan
+    from revetl.protocols.project import resolved_plan
     from revetl.protocols.read import check_messages
     from revetl.transformations import TRANSFORMATIONS_FILE, read_transformations
 
     out = Output(output, quiet, no_color)
-    root = _root(options)
-    checker = Checker(read_plan(root / PLAN_FILE))
+    options.pop("lock_timeout")
+    project = read_project(Options(**options))
+    root = project.root
+    checker = Checker(resolved_plan(read_plan(root / PLAN_FILE), project, Options(**options)))
     transformations = read_transformations(root).transformations
     found: list[dict[str, Any]] = []
     totals: Counter[str] = Counter()
@@ -101,6 +107,83 @@ def check_command(
     if derived:
         out.say(f"Not looked at, as only the warehouse derives it: {', '.join(sorted(derived))}.")
     return 1 if totals["violations"] else 0
+
+
+@protocols_command.command("simulate")
+@click.option("--on-violation", type=click.Choice(ACTIONS), help="In the place of the plan's on_violation.")
+@click.option("--unplanned-events", type=click.Choice(ACTIONS), help="In the place of the plan's.")
+@click.option(
+    "--unplanned-properties", type=click.Choice(UNPLANNED_ACTIONS), help="In the place of the plan's."
+)
+@click.option("--source", metavar="NAME", help="Only messages of this source.")
+@click.option("--event", metavar="NAME", help="Only this event, or identify, group, page or screen.")
+@output_options
+@project_options
+def simulate_command(
+    on_violation: str | None,
+    unplanned_events: str | None,
+    unplanned_properties: str | None,
+    source: str | None,
+    event: str | None,
+    output: str,
+    quiet: bool,
+    no_color: bool,
+    **options: Any,
+) -> None:
+    """Count what the plan would block and omit with other actions, of all that has landed.
+
+    Without any action, the plan on disk is judged as it is. Nothing is changed; the models have to have been
+    built before.
+    """
+    from revetl.dbt import Options
+    from revetl.protocols.simulate import Overrides, simulate
+
+    out = Output(output, quiet, no_color)
+    options.pop("lock_timeout")
+    out.say("Counting in the warehouse …")
+    overrides = Overrides(on_violation, unplanned_events, unplanned_properties)
+    found = simulate(Options(**options), overrides, source=source, event=event)
+    if out.json:
+        out.print_json(found)
+        return
+    if found.events:
+        out.print_table(
+            ("event", "source", "messages", "blocked now", "blocked", "share", "omitted"),
+            [
+                (
+                    each.event or each.message_type,
+                    each.source,
+                    each.messages,
+                    each.blocked_now,
+                    each.blocked,
+                    f"{each.share_blocked:.1%}",
+                    each.omitted,
+                )
+                for each in found.events
+            ],
+        )
+        out.print_table(
+            ("event", "source", "rule", "property", "action", "messages", "such as"),
+            [
+                (
+                    each.event or each.message_type,
+                    each.source,
+                    rule.rule,
+                    rule.path,
+                    rule.action,
+                    rule.messages,
+                    ", ".join(rule.sample),
+                )
+                for each in found.events
+                for rule in each.rules
+            ],
+        )
+    for name, readers in {each.event: each.read_by for each in found.events if each.read_by}.items():
+        click.echo(f"{name} is read by {', '.join(readers)}")
+    out.say(
+        f"{counted(found.blocked, 'message')} would be blocked ({found.newly_blocked:+,} to now), and "
+        f"properties of {found.omitted:,} omitted. Nothing was changed."
+    )
 
 
 @protocols_command.command("readmit")

@@ -13,6 +13,7 @@ from revetl.errors import UsageError, nearest
 from revetl.protocols import rules as parts
 from revetl.protocols.patterns import in_python
 from revetl.protocols.plan import DOCUMENTS, Rules, TrackingPlan
+from revetl.protocols.policy import action_of
 from revetl.protocols.schema import schema_of
 
 MESSAGE_TYPES = (*DOCUMENTS, "alias")
@@ -36,7 +37,7 @@ class Violation:
 
 
 class Checker:
-    """A plan, made ready to check many messages."""
+    """A plan whose templates are decided (`TrackingPlan.resolved`), made ready to check many messages."""
 
     def __init__(self, plan: TrackingPlan) -> None:
         self._plan = plan
@@ -44,9 +45,9 @@ class Checker:
             (rules.message_type, rules.event): (rules, _Validator(schema_of(rules))) for rules in plan.rules()
         }
 
-    def check(self, message: Mapping[str, Any]) -> list[Violation]:
-        """What a Segment-spec message violates, in the order of the paths. Raises UsageError where it is no
-        message."""
+    def check(self, message: Mapping[str, Any], source: str | None = None) -> list[Violation]:
+        """What a Segment-spec message of a source violates, in the order of the paths. Raises UsageError
+        where it is no message."""
         message_type = message.get("type")
         if message_type not in MESSAGE_TYPES:
             said = nearest(str(message_type), MESSAGE_TYPES)
@@ -59,12 +60,13 @@ class Checker:
         }
         planned = self._validators.get((message_type, event))
         if planned is not None:
-            found = [Violation(**about, **one) for one in _violations(message, *planned)]
+            found = [Violation(**about, **one) for one in _violations(message, *planned, source)]
             return sorted(found, key=lambda one: (one.path or "", one.rule))
-        if message_type == "track" and self._plan.unplanned_events != "allow":
+        action = action_of(self._plan.unplanned_events_policy, source)
+        if message_type == "track" and action != "allow":
             rule = "unplanned_event"
             one: dict[str, Any] = {"path": None, "rule": rule, "expected": parts.expected(rule, None)}
-            return [Violation(**about, **one, found=event or "nothing", action=self._plan.unplanned_events)]
+            return [Violation(**about, **one, found=event or "nothing", action=action)]
         return []
 
 
@@ -76,12 +78,14 @@ def _text(value: object) -> str | None:
     return (value.strip() or None) if isinstance(value, str) else None if value is None else str(value)
 
 
-def _violations(message: Mapping[str, Any], rules: Rules, validator: Any) -> Iterator[dict[str, Any]]:
+def _violations(
+    message: Mapping[str, Any], rules: Rules, validator: Any, source: str | None
+) -> Iterator[dict[str, Any]]:
     document = message.get(rules.document)
     for error in validator.iter_errors({} if document is None else document):
         rule = _RULE.get(error.validator, error.validator)
         is_unplanned = rule == "unplanned_property"
-        action = rules.unplanned_properties if is_unplanned else rules.on_violation
+        action = action_of(rules.unplanned_properties if is_unplanned else rules.on_violation, source)
         if action == "allow":
             continue
         steps = list(error.absolute_path)

@@ -11,13 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from revetl.protocols.macro_file import MacroFile, macro_of
+from revetl.protocols.macro_file import MacroFile, Template, macro_of
 from revetl.protocols.patterns import portable
-from revetl.protocols.plan import PLAN_FILE, Rules, TrackingPlan, read_plan
+from revetl.protocols.plan import (
+    ACTIONS,
+    PLAN_FILE,
+    UNPLANNED_ACTIONS,
+    Rules,
+    TrackingPlan,
+    read_plan,
+)
+from revetl.protocols.policy import BySource, Policy, is_template
 from revetl.protocols.rules import Document, Names, Rule, document_of, planned_events
 
-FORM = 1
-"""The form of what `tracking_plan` returns; the package's macros know which they read."""
+FORM, FORM_OF_POLICIES = 1, 2
+"""The form of what `tracking_plan` returns; the package's macros know which they read. Actions that depend on
+the source or the target make it the second."""
 
 
 class CompiledPlan(MacroFile):
@@ -44,6 +53,7 @@ def compile_plan(plan: TrackingPlan) -> dict[str, Any]:
     """The plan as the package's macros read it: every document by a number, with its rules.
 
     `at` is the place of a value among the `paths` that are read of a document, from 1; 0 is the document.
+    An action is a word, a `Template`, or `{all: ACTION, sources: {NAME: ACTION}}`.
     """
     entries: list[_Entry] = []
     for rules in plan.rules():
@@ -53,9 +63,9 @@ def compile_plan(plan: TrackingPlan) -> dict[str, Any]:
     places = _places([entry.document for entry in entries])
     numbers = _Numbers(itertools.count(1), itertools.count(1))
     return {
-        "form": FORM,
+        "form": FORM_OF_POLICIES if plan.sources or plan.has_templates else FORM,
         "hash": hashlib.sha256(plan.model_dump_json().encode()).hexdigest()[:16],
-        "unplanned_events": plan.unplanned_events,
+        "unplanned_events": _action(plan.unplanned_events_policy, ACTIONS),
         "events": planned_events(plan),
         "documents": [
             _compiled(entry, places_of, numbers) for entry, places_of in zip(entries, places, strict=True)
@@ -135,7 +145,7 @@ def _compiled(entry: _Entry, places: Mapping[Names, int], numbers: _Numbers) -> 
                 "at": at[rule.names],
                 "path": rule.path,
                 "expected": rule.expected,
-                "action": rules.on_violation,
+                "action": _action(rules.on_violation, ACTIONS),
                 **({"within": at[rule.names[:-1]]} if rule.name == "required" else _argument(rule)),
             }
             for rule in document.rules
@@ -146,7 +156,7 @@ def _compiled(entry: _Entry, places: Mapping[Names, int], numbers: _Numbers) -> 
                 "at": at[closed.names],
                 "path": closed.path,
                 "names": list(closed.planned),
-                "action": rules.unplanned_properties,
+                "action": _action(rules.unplanned_properties, UNPLANNED_ACTIONS),
             }
             for closed in document.closed
         ],
@@ -155,6 +165,13 @@ def _compiled(entry: _Entry, places: Mapping[Names, int], numbers: _Numbers) -> 
             for array, element in zip(document.arrays, entry.elements, strict=True)
         ],
     }
+
+
+def _action(policy: Policy, valid: tuple[str, ...]) -> Any:
+    if isinstance(policy, BySource):
+        sources = {name: _action(action, valid) for name, action in policy.sources}
+        return {"all": _action(policy.default, valid), "sources": sources}
+    return Template(policy, valid) if is_template(policy) else policy
 
 
 def _argument(rule: Rule) -> dict[str, Any]:

@@ -30,8 +30,9 @@ def export_plan(plan: TrackingPlan, kind: str) -> tuple[str, Losses]:
         found = segment.exported_to_public_api(plan)
     else:
         found = plan_schema(plan)
-        if plan.unplanned_events != "allow":
-            losses.remove(f"unplanned_events: {plan.unplanned_events}")
+        unplanned = plan.unplanned_events_policy
+        if unplanned != "allow":
+            losses.remove(f"unplanned_events: {unplanned}")
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n", losses
 
 
@@ -61,8 +62,8 @@ def import_plan(files: Sequence[Path]) -> tuple[str, Losses]:
 def _policies(plan: TrackingPlan) -> Losses:
     """What is done about violations: no schema says that."""
     losses = []
-    if plan.unplanned_events != "allow":
-        losses.append(f"unplanned_events: {plan.unplanned_events}")
+    if plan.unplanned_events_policy != "allow":
+        losses.append(f"unplanned_events: {plan.unplanned_events_policy}")
     for rules in plan.rules():
         if rules.on_violation != "flag":
             losses.append(f"{rules.name}: on_violation: {rules.on_violation}")

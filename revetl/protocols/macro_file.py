@@ -62,18 +62,41 @@ class MacroFile(ABC):
         return True
 
 
+class Template(str):
+    """A text that dbt renders when it reads the macro, for the target it builds; `valid` is what it may come
+    to."""
+
+    valid: tuple[str, ...]
+
+    def __new__(cls, text: str, valid: tuple[str, ...]) -> Template:
+        made = super().__new__(cls, text)
+        made.valid = valid
+        return made
+
+
 def macro_of(name: str, source: str, value: Any) -> str:
     """The text of a macro file that returns a value."""
+    templates: dict[str, str] = {}
+    literal = _literal(value, 1, templates)
+    set_before = "".join(
+        f"    {{% set {variable} %}}{text}{{% endset -%}}\n" for text, variable in templates.items()
+    )
     return (
         f"{{# Written by `revetl protocols compile` from {source}: change that, and run it again. #}}\n"
         f"{{% macro default__{name}() -%}}\n"
-        f"    {{{{ return({_literal(value, 1)}) }}}}\n"
+        f"{set_before}"
+        f"    {{{{ return({literal}) }}}}\n"
         "{%- endmacro %}\n"
     )
 
 
-def _literal(value: Any, depth: int) -> str:
-    """A value as Jinja writes it; what holds other things is a line each, the innermost ones on one line."""
+def _literal(value: Any, depth: int, templates: dict[str, str]) -> str:
+    """A value as Jinja writes it; what holds other things is a line each, the innermost ones on one line.
+    `templates` is added the templates that have to be rendered before, each with its variable."""
+    if isinstance(value, Template):
+        variable = templates.setdefault(str(value), f"action_{len(templates) + 1}")
+        valid = ", ".join(map(_string, value.valid))
+        return f"revetl.plan_action({variable}, {_string(value)}, [{valid}])"
     if isinstance(value, str):
         return _string(value)
     if value is None or isinstance(value, bool):
@@ -83,9 +106,9 @@ def _literal(value: Any, depth: int) -> str:
     is_mapping = isinstance(value, dict)
     ends = "{}" if is_mapping else "[]"
     if is_mapping:
-        parts = [f"'{key}': {_literal(each, depth + 1)}" for key, each in value.items()]
+        parts = [f"{_string(key)}: {_literal(each, depth + 1, templates)}" for key, each in value.items()]
     else:
-        parts = [_literal(each, depth + 1) for each in value]
+        parts = [_literal(each, depth + 1, templates) for each in value]
     if not any(isinstance(each, dict) for each in _inside(value)):
         return f"{ends[0]}{', '.join(parts)}{ends[1]}"
     indent = "    " * (depth + 1)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from revetl.checking import Checked, read_checked
 from revetl.errors import UsageError, nearest
 from revetl.protocols.patterns import portable
+from revetl.protocols.policy import Policy, Resolve, checked_action, is_template, policy_of
 
 PLAN_FILE = "tracking_plan.yaml"
 DOCUMENTS = {
@@ -28,8 +29,11 @@ DOCUMENTS = {
 }
 """The types of messages that a plan is about, and the field of each that it describes."""
 
-Action = Literal["block", "flag", "allow"]
-UnplannedAction = Literal["block", "omit", "flag", "allow"]
+ACTIONS = ("block", "flag", "allow")
+UNPLANNED_ACTIONS = ("block", "omit", "flag", "allow")
+Action = Annotated[str, BeforeValidator(lambda value: checked_action(value, ACTIONS))]
+UnplannedAction = Annotated[str, BeforeValidator(lambda value: checked_action(value, UNPLANNED_ACTIONS))]
+"""What is done, or a template that the dbt target decides (see `policy`)."""
 Type = Literal["string", "number", "integer", "boolean", "object", "array", "null", "any"]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Number = StrictInt | Finite
@@ -122,10 +126,11 @@ class Property(Value):
 
 
 class _Planned(Checked):
-    """What is common to all that is planned. `unplanned_properties` is the plan's own where it is None."""
+    """What is common to all that is planned. Where `on_violation` or `unplanned_properties` is None, it is
+    the source's, or else the plan's."""
 
     description: str | None = None
-    on_violation: Action = "flag"
+    on_violation: Action | None = None
     unplanned_properties: UnplannedAction | None = None
 
     @model_validator(mode="after")
@@ -164,6 +169,16 @@ class Traits(_Planned):
     traits: tuple[Property, ...] = ()
 
 
+class SourcePolicy(Checked):
+    """What is done about messages of one source; what it does not say, the plan says. `events` overrides
+    `on_violation` of events (and of `identify`, `group`, `page`, `screen`) for this source."""
+
+    on_violation: Action | None = None
+    unplanned_events: Action | None = None
+    unplanned_properties: UnplannedAction | None = None
+    events: Mapping[str, Action] = {}
+
+
 @dataclass(frozen=True)
 class Rules:
     """What a message of a type (and event, for track) has to be; the plan's defaults are filled in."""
@@ -172,8 +187,8 @@ class Rules:
     event: str | None
     description: str | None
     properties: tuple[Property, ...]
-    on_violation: str
-    unplanned_properties: str
+    on_violation: Policy
+    unplanned_properties: Policy
 
     @property
     def document(self) -> str:
@@ -194,14 +209,84 @@ class TrackingPlan(Checked):
     group: Traits | None = None
     page: Views | None = None
     screen: Views | None = None
+    on_violation: Action = "flag"
     unplanned_events: Action = "allow"
     unplanned_properties: UnplannedAction = "allow"
+    sources: Mapping[str, SourcePolicy] = {}
 
     @model_validator(mode="after")
     def _names_each_event_once(self) -> TrackingPlan:
         if wrong := list(_twice(self.events, "event")):
             raise ValueError("\n".join(wrong))
         return self
+
+    @model_validator(mode="after")
+    def _sources_name_what_is_planned(self) -> TrackingPlan:
+        names = {event.name for event in self.events} | (set(DOCUMENTS) - {"track"})
+        wrong = [
+            f"sources.{source}.events: there is no '{name}' in the plan. {nearest(name, names)}"
+            for source, policy in self.sources.items()
+            for name in policy.events
+            if name not in names
+        ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+    @property
+    def unplanned_events_policy(self) -> Policy:
+        """What is done about events that are not planned."""
+        of_sources = {name: source.unplanned_events for name, source in self.sources.items()}
+        return policy_of(self.unplanned_events, of_sources)
+
+    @property
+    def has_templates(self) -> bool:
+        """Whether the target decides an action."""
+        policies = [self, *self._planned().values(), *self.sources.values()]
+        keys = ("on_violation", "unplanned_events", "unplanned_properties")
+        found = [getattr(each, key, None) for each in policies for key in keys]
+        found += [action for source in self.sources.values() for action in source.events.values()]
+        return any(is_template(action) for action in found if action is not None)
+
+    def resolved(self, resolve: Resolve) -> TrackingPlan:
+        """The plan with its templates decided. Raises what `resolve` does."""
+
+        def decided(each: Checked, place: str) -> dict[str, Any]:
+            valid = {"on_violation": ACTIONS, "unplanned_events": ACTIONS}
+            return {
+                key: resolve(value, f"{PLAN_FILE}: {place}{key}", valid.get(key, UNPLANNED_ACTIONS))
+                for key in ("on_violation", "unplanned_events", "unplanned_properties")
+                if (value := getattr(each, key, None)) is not None
+            }
+
+        made: dict[str, Any] = {
+            place: each.model_copy(update=decided(each, f"{place}."))
+            for place, each in self._planned().items()
+            if not place.startswith("events.")
+        }
+        made["events"] = tuple(
+            event.model_copy(update=decided(event, f"events.{index}."))
+            for index, event in enumerate(self.events)
+        )
+        made["sources"] = {
+            name: source.model_copy(
+                update={
+                    **decided(source, f"sources.{name}."),
+                    "events": {
+                        event: resolve(action, f"{PLAN_FILE}: sources.{name}.events.{event}", ACTIONS)
+                        for event, action in source.events.items()
+                    },
+                }
+            )
+            for name, source in self.sources.items()
+        }
+        return self.model_copy(update={**decided(self, ""), **made})
+
+    def _planned(self) -> dict[str, _Planned]:
+        """Everything planned, by its place in the plan."""
+        found: dict[str, _Planned] = {f"events.{index}": each for index, each in enumerate(self.events)}
+        types = {name: getattr(self, name) for name in DOCUMENTS if name != "track"}
+        return found | {name: each for name, each in types.items() if each is not None}
 
     def rules(self) -> Iterator[Rules]:
         """Every event's rules, and those of the other types that the plan has."""
@@ -222,9 +307,21 @@ class TrackingPlan(Checked):
             event,
             planned.description,
             properties,
-            planned.on_violation,
-            planned.unplanned_properties or self.unplanned_properties,
+            self._on_violation(event or message_type, planned),
+            planned.unplanned_properties
+            or policy_of(
+                self.unplanned_properties,
+                {name: source.unplanned_properties for name, source in self.sources.items()},
+            ),
         )
+
+    def _on_violation(self, name: str, planned: _Planned) -> Policy:
+        own = planned.on_violation
+        of_sources = {
+            source: policy.events.get(name) or (policy.on_violation if own is None else None)
+            for source, policy in self.sources.items()
+        }
+        return policy_of(own or self.on_violation, of_sources)
 
 
 def read_plan(path: Path) -> TrackingPlan:

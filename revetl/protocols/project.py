@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from revetl.dbt import DbtProject, Options, read_target
 from revetl.errors import UsageError
 from revetl.protocols.compiled import CompiledPlan
 from revetl.protocols.compiled_transformations import CompiledTransformations
 from revetl.protocols.macro_file import MacroFile
-from revetl.protocols.plan import PLAN_FILE
+from revetl.protocols.plan import PLAN_FILE, TrackingPlan
+from revetl.protocols.policy import TargetNames, for_target
 
 
 def macro_files(root: Path) -> list[MacroFile]:
@@ -42,3 +44,20 @@ def compiled_errors(root: Path) -> list[str]:
         except UsageError as error:
             errors.append(str(error))
     return errors
+
+
+def resolved_plan(plan: TrackingPlan, project: DbtProject, options: Options) -> TrackingPlan:
+    """A plan with its templates decided for the target of a command; profiles.yml is only read where there
+    are some. Raises UsageError where one does not come to a known action."""
+    if not plan.has_templates:
+        return plan
+    target = read_target(project, options)
+    config = target.config
+    names = TargetNames(
+        name=target.name,
+        type=target.type,
+        profile_name=project.profile,
+        schema=config.get("schema") or config.get("dataset"),
+        database=config.get("database") or config.get("dbname") or config.get("project"),
+    )
+    return plan.resolved(for_target(names))

@@ -47,7 +47,7 @@ def check_messages(
             made = transform(transformations, message, source)
             found = [
                 each
-                for each in checker.check(made.message)
+                for each in checker.check(made.message, source)
                 if not (each.rule == "required" and each.path in made.derived)
             ]
             yield Checked(line, found, made.is_changed, made.derived)

@@ -9,6 +9,7 @@ from revetl.dbt import Options, read_project
 from revetl.protocols.compiled import CompiledPlan, compile_plan
 from revetl.protocols.compiled_transformations import CompiledTransformations, compile_transformations
 from revetl.protocols.macro_file import MacroFile
+from revetl.protocols.project import resolved_plan
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def readmit(options: Options, *, dry_run: bool = False) -> Readmission:
         options,
         "plan_readmission",
         {
-            "plan": compile_plan(compiled.plan),
+            "plan": compile_plan(resolved_plan(compiled.plan, project, options)),
             "transformations": compile_transformations(transformed.file),
         },
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from revetl.errors import UsageError
 from revetl.protocols.plan import DOCUMENTS, Property, Rules, TrackingPlan, Value
+from revetl.protocols.policy import is_allowed
 from revetl.protocols.schema import Losses, planned_value
 
 Document = dict[str, Any]
@@ -35,7 +36,7 @@ def exported(plan: TrackingPlan, losses: Losses) -> list[Document]:
         rule: Document = {"type": "event_rule", "id": f"{number}_rule", "event": f"#event:{number}"}
         if each.message_type != "track":
             rule["identity_section"] = each.document
-        rule["additional_properties"] = each.unplanned_properties == "allow"
+        rule["additional_properties"] = is_allowed(each.unplanned_properties)
         rule["properties"] = [catalogue.reference(one, each, each.name) for one in each.properties]
         rules.append(rule)
     name = "tracking_plan"
@@ -65,7 +66,7 @@ class _Catalogue:
             self._losses.append(f"{place}: properties of both an object and the objects of an array")
         inside = planned.properties if planned.properties is not None else of_items
         if inside is not None:
-            found["additional_properties"] = rules.unplanned_properties == "allow"
+            found["additional_properties"] = is_allowed(rules.unplanned_properties)
             found["properties"] = [self.reference(each, rules, place) for each in inside]
         return found
 

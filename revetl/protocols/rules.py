@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from revetl.protocols.plan import Property, Rules, TrackingPlan, Value
+from revetl.protocols.policy import is_allowed
 
 Names = tuple[str, ...]
 LONGEST_SHOWN = 200
@@ -66,11 +67,11 @@ class Document:
 
 def document_of(rules: Rules) -> Document:
     """The rules of the messages of one event or type, taken apart."""
-    maker = _Maker(Document(is_element=False), closes=rules.unplanned_properties != "allow")
-    if rules.on_violation != "allow":
+    maker = _Maker(Document(is_element=False), closes=not is_allowed(rules.unplanned_properties))
+    if not is_allowed(rules.on_violation):
         maker.document.rules.append(Rule("type", (), "", ("object",), expected("type", ("object",))))
     maker.object((), rules.properties)
-    if rules.on_violation == "allow":
+    if is_allowed(rules.on_violation):
         _forget_rules(maker.document)
     return maker.document
 

@@ -13,6 +13,7 @@ from typing import Any
 from revetl.errors import UsageError
 from revetl.protocols.patterns import portable
 from revetl.protocols.plan import DOCUMENTS, TYPES, Property, Rules, TrackingPlan, Value
+from revetl.protocols.policy import is_allowed
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 Losses = list[str]
@@ -24,7 +25,7 @@ _PLANNED_TYPES = [name for name in TYPES if name != "any"]
 
 def schema_of(rules: Rules) -> dict[str, Any]:
     """The schema of the properties or traits of an event or type of message."""
-    closes = rules.unplanned_properties != "allow"
+    closes = not is_allowed(rules.unplanned_properties)
     head: dict[str, Any] = {"$schema": DRAFT, "title": rules.name}
     if rules.description:
         head["description"] = rules.description
@@ -50,7 +51,7 @@ def plan_schema(plan: TrackingPlan) -> dict[str, Any]:
         for key in ("$schema", "title"):
             then.pop(key)
         cases.append({"if": {"properties": if_so, "required": list(if_so)}, "then": then})
-    if plan.unplanned_events != "allow":
+    if not is_allowed(plan.unplanned_events_policy):
         tracked = {"properties": {"type": {"const": "track"}}, "required": ["type"]}
         names = {"properties": {"event": {"enum": [event.name for event in plan.events]}}}
         cases.append({"if": tracked, "then": names})

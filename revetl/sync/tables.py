@@ -35,6 +35,8 @@ _LOST = {
     "suppressions": "The suppression list is lost: people on it are sent again until it is filled again.",
     "model_builds": "When audiences were built is lost. Run `dbt build`.",
     "audience_changes": "Who entered and left audiences so far is lost.",
+    "audience_builds": "Alerts that compare with earlier builds begin again.",
+    "alert_states": "Alerts on data that are told already are told once more.",
     "state_version": "",
 }
 """What goes with a table, and the way out."""

@@ -210,3 +210,6 @@ def test_builds_are_recorded(shop: Shop, first: First, failed: dict[str, dict[st
     assert followers[1] == datetime.fromisoformat(ended).replace(tzinfo=None)
     assert followers[1] < buyers[1] < prospects[1]
     assert len({buyers[2], prospects[2], followers[2]}) == 3
+    kept = set(shop.ask("select audience, invocation_id from revetl.revetl.audience_builds"))
+    assert {("buyers", buyers[2]), ("followers", followers[2])} <= kept
+    assert ("prospects", prospects[2]) not in kept

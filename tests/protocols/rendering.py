@@ -56,8 +56,11 @@ class Renderer:
         compiled = compile_plan(plan)
         cases = ""
         for kind in DOCUMENTS:
-            arguments = {"type": kind, "content": "content", "event": "event", "condition": "true"}
-            kept = self._call("without_omitted", plan=compiled, **arguments)
+            # As staging has it: where a violation of the message says so.
+            omits = f"(select message_id from ({self.violations(plan, messages)}) as v where action = 'omit')"
+            arguments = {"type": kind, "content": "content", "event": "event"}
+            condition = f"message_id in {omits}"
+            kept = self._call("without_omitted", plan=compiled, condition=condition, **arguments)
             cases += f" when '{kind}' then {kept}"
         return f"select message_id, cast(case message_type{cases} end as varchar) from ({messages}) as landed"
 

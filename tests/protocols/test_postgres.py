@@ -30,10 +30,11 @@ def land(cursor: Any, some: list[Message]) -> None:
     cursor.execute("drop table if exists landed")
     cursor.execute(
         "create table landed (message_type text, message_id text, event text, content jsonb, "
-        "timestamp timestamp, received_at timestamp, uuid_ts timestamp)"
+        "timestamp timestamp, received_at timestamp, uuid_ts timestamp, source_id text)"
     )
     marks = (
-        "$1, $2, $3, cast($4 as jsonb), cast($5 as timestamp), cast($6 as timestamp), cast($7 as timestamp)"
+        "$1, $2, $3, cast($4 as jsonb), cast($5 as timestamp), cast($6 as timestamp), "
+        "cast($7 as timestamp), $8"
     )
     cursor.executemany(f"insert into landed values ({marks})", rows_of(some))
 
@@ -82,7 +83,8 @@ def test_no_number_stops_a_build(postgres: Renderer, cursor: Any, number: str) -
     cursor.execute(
         "create table landed as select cast('track' as text) as message_type, cast('m' as text) as message_id"
         f", cast('A' as text) as event, cast('{{\"a\": {number}}}' as jsonb) as content, "
-        "current_timestamp as timestamp, current_timestamp as received_at, current_timestamp as uuid_ts"
+        "current_timestamp as timestamp, current_timestamp as received_at, current_timestamp as uuid_ts, "
+        "cast(null as text) as source_id"
     )
     cursor.execute(postgres.violations(plan, "select * from landed"))
     cursor.fetchall()

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from revetl.protocols.check import Checker, Violation
 from revetl.protocols.plan import DOCUMENTS, Property, TrackingPlan, Value
+from revetl.protocols.policy import action_of
 
 Message = dict[str, Any]
 Broken = tuple[Any, ...]
 
 NAMES = ["a", "b", "A", "it's", "a.b", "c d", "e[0]", "ü", "0", "*", "x/y", "~", "$", "#", "`q`", "%"]
 PATTERNS = ["^a", "b$", r"^\d+$", "a|b", r"^[^a]?$", "é", r"\\", "'", r'"', r"^.{2}$", r"\s", "[A-Z_-]{1,2}"]
+SOURCES = ["web", "it's an app"]
 EVENTS = ["Order Completed", "it's", "Signed Up"]
 STRINGS = [
     "",
@@ -46,6 +48,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
     max_leaves=6,
 )
+_actions = st.sampled_from(["block", "flag", "allow"])
 types = st.sampled_from(["string", "number", "integer", "boolean", "object", "array", "null", "any"])
 _printed = st.sampled_from([text for text in STRINGS if "\n" not in text])
 _enums = st.lists(st.none() | st.booleans() | numbers | _printed, min_size=1, max_size=3)
@@ -89,6 +92,7 @@ def plans(draw: st.DrawFn) -> TrackingPlan:
     """A plan of some events and some of the other types."""
     unplanned = st.sampled_from(["block", "omit", "flag", "allow"])
     found: dict[str, Any] = {
+        "on_violation": draw(_actions),
         "events": [
             {"name": name, "properties": draw(planned_properties()), **draw(_policies())}
             for name in draw(st.lists(st.sampled_from(EVENTS), max_size=2, unique=True))
@@ -100,13 +104,26 @@ def plans(draw: st.DrawFn) -> TrackingPlan:
         st.lists(st.sampled_from(["identify", "group", "page", "screen"]), max_size=2, unique=True)
     ):
         found[kind] = {DOCUMENTS[kind]: draw(planned_properties(1)), **draw(_policies())}
+    if draw(st.booleans()):
+        names = [event["name"] for event in found["events"]]
+        found["sources"] = {
+            source: {
+                **draw(st.fixed_dictionaries({}, optional={"unplanned_events": _actions})),
+                **draw(_policies()),
+                "events": draw(st.dictionaries(st.sampled_from(names), _actions)) if names else {},
+            }
+            for source in draw(st.lists(st.sampled_from(SOURCES), max_size=2, unique=True))
+        }
     return TrackingPlan.model_validate(found)
 
 
 def _policies() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
-        {"on_violation": st.sampled_from(["flag", "block", "allow"])},
-        optional={"unplanned_properties": st.sampled_from(["block", "omit", "flag", "allow"])},
+        {},
+        optional={
+            "on_violation": _actions,
+            "unplanned_properties": st.sampled_from(["block", "omit", "flag", "allow"]),
+        },
     )
 
 
@@ -164,7 +181,10 @@ def worlds(draw: st.DrawFn) -> tuple[TrackingPlan, list[Message]]:
     """A plan and messages."""
     plan = draw(plans())
     some = draw(st.lists(messages(plan), min_size=5, max_size=20))
-    return plan, [{**message, "messageId": f"m{index}"} for index, message in enumerate(some)]
+    sources = st.sampled_from([None, "other", *SOURCES])
+    return plan, [
+        {**message, "messageId": f"m{index}", "source": draw(sources)} for index, message in enumerate(some)
+    ]
 
 
 def without_omitted(plan: TrackingPlan, message: Message) -> Any:
@@ -172,7 +192,8 @@ def without_omitted(plan: TrackingPlan, message: Message) -> Any:
     document = message.get(DOCUMENTS[message["type"]])
     for rules in plan.rules():
         is_of = (rules.message_type, rules.event) == (message["type"], message.get("event"))
-        if is_of and rules.unplanned_properties == "omit" and isinstance(document, dict):
+        action = action_of(rules.unplanned_properties, message.get("source"))
+        if is_of and action == "omit" and isinstance(document, dict):
             return _planned_members(document, rules.properties)
     return document
 
@@ -193,7 +214,7 @@ def _planned(value: Any, planned: Value) -> Any:
 LANDED = """
 create or replace table landed (
     message_type varchar, message_id varchar, event varchar, content json,
-    timestamp timestamp, received_at timestamp, uuid_ts timestamp
+    timestamp timestamp, received_at timestamp, uuid_ts timestamp, source_id varchar
 )
 """
 
@@ -212,6 +233,7 @@ def rows_of(some: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
             moment,
             moment,
             moment,
+            each.get("source"),
         )
         for each in some
     ]
@@ -221,7 +243,7 @@ def asked(connection: duckdb.DuckDBPyConnection, query: str, some: list[Message]
     """What a query of violations finds in messages."""
     connection.execute(LANDED)
     if some:
-        connection.executemany("insert into landed values (?, ?, ?, ?, ?, ?, ?)", rows_of(some))
+        connection.executemany("insert into landed values (?, ?, ?, ?, ?, ?, ?, ?)", rows_of(some))
     found = connection.execute(query).fetchall()
     made = [broken(Violation(row[0], row[1], *row[2:8])) for row in found]
     assert len(set(made)) == len(made)
@@ -232,7 +254,7 @@ def staged(connection: duckdb.DuckDBPyConnection, query: str, some: list[Message
     """What a query of documents gives of messages, by their id."""
     connection.execute(LANDED)
     if some:
-        connection.executemany("insert into landed values (?, ?, ?, ?, ?, ?, ?)", rows_of(some))
+        connection.executemany("insert into landed values (?, ?, ?, ?, ?, ?, ?, ?)", rows_of(some))
     return documents_of(connection.execute(query).fetchall())
 
 
@@ -243,7 +265,7 @@ def documents_of(rows: Iterable[tuple[Any, ...]]) -> dict[str, Any]:
 
 def violations_in(checker: Checker, some: Iterable[Message]) -> set[Broken]:
     """What the JSON Schema finds in messages."""
-    return {broken(each) for message in some for each in checker.check(message)}
+    return {broken(each) for message in some for each in checker.check(message, message.get("source"))}
 
 
 def broken(violation: Violation) -> Broken:

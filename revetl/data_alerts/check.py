@@ -1,0 +1,170 @@
+"""`revetl alerts check`: measure, judge, tell what changed, and remember it in the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from revetl import logs
+from revetl.alerts import DataAlerts, check_data_alerts
+from revetl.data_alerts.measure import Measures
+from revetl.data_alerts.verdict import judge
+from revetl.data_checks import DataCheck
+from revetl.errors import UsageError
+from revetl.notify import Message
+from revetl.project import Workspace
+from revetl.sql import statement
+from revetl.sync.lock import now as this_moment
+from revetl.sync.tables import Tables, insert
+from revetl.warehouse import Warehouse
+
+OK, ALERTING = "ok", "alerting"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check came to for one subject. `changed` says that it is another state than the last time;
+    `told`, that a message of it was sent."""
+
+    alert: str
+    subject: str
+    state: str
+    detail: str
+    since: datetime
+    changed: bool
+    told: bool = False
+
+
+@dataclass(frozen=True)
+class _State:
+    state: str
+    detail: str
+    since: datetime
+
+
+def check_data(
+    workspace: Workspace, *, dry_run: bool = False, now: datetime | None = None
+) -> list[CheckResult]:
+    """Evaluate every check of `alerts:` as of `now`; tell the entries that have it what changed since the
+    last time, once, and write the new states. A state whose messages could not be sent to anybody stays as it
+    was, so that the next check tries again. With `dry_run`, nothing is sent or written.
+
+    Raises UsageError for wrong configuration and where there are no checks, WarehouseError where what they
+    read was not built.
+    """
+    configs = workspace.config.alerts
+    checks = list({check.key: check for config in configs for check in config.data}.values())
+    if not checks:
+        raise UsageError("revetl.yml: there are no checks under alerts: data:. See docs/alerts.md.")
+    audiences = workspace.audiences()
+    check_data_alerts(
+        configs,
+        [audience.name for audience in audiences],
+        [sync.name for audience in audiences for sync in audience.syncs],
+    )
+    moment = now or this_moment()
+    with DataAlerts(() if dry_run else configs, workspace.say) as alerts:
+        logs.hide(*alerts.secrets())
+        before, results = _evaluated(workspace, checks, moment)
+        for result in results:
+            if result.changed:
+                alerts.tell(result.alert, _message(result, before.get((result.alert, result.subject))))
+    if dry_run:
+        return results
+    told, lost = alerts.outcome()
+    kept = [result for result in results if result.changed and (result.alert, _title(result)) not in lost]
+    _write(workspace, kept, before, {check.key for check in checks})
+    return [
+        replace(result, told=result.changed and (result.alert, _title(result)) in told) for result in results
+    ]
+
+
+def _evaluated(
+    workspace: Workspace, checks: Sequence[DataCheck], moment: datetime
+) -> tuple[dict[tuple[str, str], _State], list[CheckResult]]:
+    warehouse = workspace.warehouse(read_only=True)
+    try:
+        tables = Tables(workspace.state_schema, warehouse.database)
+        if not tables.are_current(warehouse):
+            warehouse.close()
+            with workspace.writing() as writing:
+                tables.create(writing, workspace.say)
+            warehouse = workspace.warehouse(read_only=True)
+        before = _read(warehouse, tables)
+        measures = Measures(workspace, warehouse, tables, checks, moment)
+        results = []
+        for check in checks:
+            for found in sorted(measures.of(check), key=lambda each: each.subject):
+                verdict = judge(check, found)
+                known = before.get((check.key, found.subject))
+                state = ALERTING if verdict.is_alerting else OK
+                # New names are news, although it alerts already.
+                is_same = known is not None and known.state == state
+                is_news = bool(found.names) and is_same and known is not None and _news(known, found.names)
+                changed = (not is_same or is_news) and not (known is None and state == OK)
+                since = known.since if known is not None and is_same else moment
+                results.append(CheckResult(check.key, found.subject, state, verdict.sentence, since, changed))
+        return before, results
+    finally:
+        warehouse.close()
+
+
+def _news(known: _State, names: Sequence[str]) -> bool:
+    told = {name.strip() for name in known.detail.partition(": ")[2].split(",")}
+    return any(name.strip() not in told for name in names)
+
+
+def _title(result: CheckResult) -> str:
+    word = "is resolved" if result.state == OK else "alerts"
+    return f"revetl: {result.alert}: {result.subject} {word}"
+
+
+def _message(result: CheckResult, before: _State | None) -> Message:
+    lines = [f"{result.subject}: {result.detail}."]
+    if result.state == OK and before is not None:
+        lines.append(f"It was: {before.detail}. It alerted since {before.since:%Y-%m-%d %H:%M} UTC.")
+    lines.append("See all checks: revetl alerts check --dry-run")
+    kind: Literal["recovered", "data"] = "recovered" if result.state == OK else "data"
+    return Message(kind, _title(result), "\n".join(line.replace("..", ".") for line in lines))
+
+
+def _read(warehouse: Warehouse, tables: Tables) -> dict[tuple[str, str], _State]:
+    rows = warehouse.rows(
+        statement(
+            "select alert, subject, state, detail, since from :states as s",
+            states=tables.named("alert_states"),
+        )
+    )
+    return {(alert, subject): _State(state, detail, since) for alert, subject, state, detail, since in rows}
+
+
+def _write(
+    workspace: Workspace,
+    results: Sequence[CheckResult],
+    before: dict[tuple[str, str], _State],
+    keys: set[str],
+) -> None:
+    """Write what changed; states of checks that are no longer configured are deleted."""
+    gone = sorted({alert for alert, _ in before} - keys)
+    if not results and not gone:
+        return
+    with workspace.writing(light=True) as warehouse:
+        states = Tables(workspace.state_schema, warehouse.database).named("alert_states")
+        with warehouse.transaction():
+            for alert in gone:
+                warehouse.run(
+                    statement("delete from :states where alert = :alert", states=states, alert=alert)
+                )
+            for result in results:
+                warehouse.run(
+                    statement(
+                        "delete from :states where alert = :alert and subject = :subject",
+                        states=states,
+                        alert=result.alert,
+                        subject=result.subject,
+                    )
+                )
+                columns = ("alert", "subject", "state", "detail", "since")
+                warehouse.run(insert(states, {name: getattr(result, name) for name in columns}))
