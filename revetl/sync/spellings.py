@@ -11,6 +11,7 @@ members were sent is in the state.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +29,7 @@ from revetl.sync.suppressed import folded
 from revetl.warehouse import Warehouse
 
 LISTED, SPELLED = table("revetl_listed"), table("revetl_spelled")
-_BATCH = 10_000
+_BATCH, _HASH = 10_000, 64
 _SCHEMA = pa.schema([(name, pa.string()) for name in ("name", "raw", "sent", "ending")])
 _PERSONAL = ("email address", "phone number")
 """The kinds of identifiers that are of one person even where a destination asks for more to find somebody."""
@@ -265,12 +266,13 @@ def _load_listed(warehouse: Warehouse, late: dict[int, ListOfPeople], region: st
 
 def _sent_and_ending(spelled: Spelled, raw: str, region: str | None) -> tuple[str | None, str | None]:
     """What is sent of a listed text, and how the texts end of which the same is."""
-    rule = RULES[spelled.rule]
-    sent = finish(spelled.rule, raw, region, hashed=spelled.is_hashed)
-    if sent is None or rule.ends is None:
-        return sent, None
-    plain = finish(spelled.rule, raw, region, hashed=False) if spelled.is_hashed else sent
-    return sent, None if plain is None else rule.ends.end_of(plain)
+    ends = RULES[spelled.rule].ends
+    if ends is None or (spelled.is_hashed and len(raw) == _HASH):
+        return finish(spelled.rule, raw, region, hashed=spelled.is_hashed), None
+    plain = finish(spelled.rule, raw, region, hashed=False)
+    if plain is None:
+        return None, None
+    return hashlib.sha256(plain.encode()).hexdigest() if spelled.is_hashed else plain, ends.end_of(plain)
 
 
 def _texts(at: int, each: ListOfPeople, model: exp.Table, unchanged: Unchanged | None) -> exp.Select:
@@ -301,8 +303,8 @@ def _may_be_listed(at: int, each: ListOfPeople, text: exp.Expr) -> exp.Expr:
     assert ends is not None
     digits = statement(ends.sql, "duckdb", text=text)
     # A hash is compared as it is.
-    odd = ":digits is null and length(:text) <> 64" if each.spelled.is_hashed else ":digits is null"
-    tests = [statement(f"({odd})", digits=digits, text=text)]
+    odd = ":digits is null and length(:text) <> :hash" if each.spelled.is_hashed else ":digits is null"
+    tests = [statement(f"({odd})", digits=digits, text=text, hash=_HASH)]
     tests += [
         statement(
             "right(:digits, :length) in (select l.ending from :listed as l "

@@ -125,9 +125,9 @@ class Opened:
         self.warehouse.run(statement("delete from :list", list=self.tables.suppressions))
         self.warehouse.run(statement(SUPPRESS, list=self.tables.suppressions, kind=kind, value=value))
 
-    def left_out(self, name: str) -> set[tuple[str, str, str]]:
+    def left_out(self, name: str, to: str | None = None) -> set[tuple[str, str, str]]:
         """Key, cause and since of those whom a plan leaves out."""
-        (sync,) = self.workspace.syncs(self.workspace.audience(name), None)
+        (sync,) = self.workspace.syncs(self.workspace.audience(name), to)
         destination = self.workspace.destination(sync, placeholders=True)
         diff = make_diff(self.workspace, sync, destination, self.warehouse, self.tables)
         assert isinstance(diff, Diff)
@@ -160,3 +160,100 @@ def test_excluded_people_are_left_out_in_every_spelling(opened: Opened, shop: Pr
         shop.declare(name, {"key": "user_id", "sync": [about]})
         everyone = {(f"s{at}", "excluded", "None") for at in range(len(case.same))}
         assert Opened(shop, opened.warehouse).left_out(name) == everyone, name
+
+
+def test_who_another_audience_claims_is_left_out_in_every_spelling(
+    opened: Opened, shop: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    about = {"key": "phone", "sync": [{"to": "sendgrid", "fields": {}, "priority": "offers"}]}
+    shop.audience("first", f"select '{PHONE}' as phone", about.copy())
+    shop.audience("second", "select '(650) 555-1212' as phone union all select '6505551213'", about.copy())
+    shop.destinations(destinations(sandbox.url), priorities={"offers": ["first", "second"]})
+    opened = Opened(shop, opened.warehouse)
+    assert opened.left_out("second") == {("(650) 555-1212", "claimed", "None")}
+
+
+def test_who_is_suppressed_in_another_spelling_is_removed(
+    shop: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    """Though nothing of them has changed since they were sent."""
+    schema = "revetl.revetl" if shop.backend.database == "revetl" else shop.backend.state_schema
+    held = f"select key from {schema}.sync_state where sync = 'phone.facebook_ads' order by 1"
+    values = "'phone', '650-555-1212', 'opt-out', timestamp '2026-01-01'"
+    before = len(shop.sql(held))
+    shop.sql(f"insert into {schema}.suppressions values ({values})")
+    (run,) = shop.open().sync("phone")
+    assert (before, run.delivered["remove"]) == (len(PHONES) + 4, len(PHONES))
+    assert shop.sql(held) == [("o0",), ("o2",), ("o3",), ("o5",)]
+
+
+def normalizing() -> dict[str, list[tuple[str, str]]]:
+    """By type of destination: identifiers that it normalizes addresses and phone numbers of."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for kind in sorted(TYPES):
+        for identifier in destination_of(kind).known_by:
+            rule = RULES.get(identifier.hashed or identifier.normalised or "")
+            if rule is not None and rule.kind in ("email address", "phone number"):
+                spelling = "email" if rule.kind == "email address" else "phone"
+                found.setdefault(kind, []).append((identifier.name, spelling))
+    return found
+
+
+def test_every_destination_that_normalizes_leaves_suppressed_people_out(
+    tmp_path: Path, sandbox: SandboxClient
+) -> None:
+    configs, syncs = {}, []
+    for kind, identifiers in normalizing().items():
+        cases = orjson.loads((CASES / f"{kind}.json").read_bytes())["cases"]
+        case = next(each for each in cases if each["operation"] != "create_audience")
+        configs[kind] = {"type": kind, **case.get("config", {}), **case.get("secrets", {})}
+        configs[kind]["phone_region"] = "US"
+        mode = destination_of(kind).modes()[0]
+        event = {"event": "Seen"} if "events" in mode else {}
+        fields = {each.name: "user_id" for each in destination_of(kind).declared if each.required}
+        syncs.append({"to": kind, "identifiers": dict(identifiers), "fields": fields, "mode": mode, **event})
+    crm = {"type": "webhook", "url": f"{sandbox.url}/crm"}
+    project = ProjectFolder(tmp_path / "shop", {**configs, "crm": crm})
+    people = "('m', ' AnnLee@Gmail.com', null), ('p', null, '650.555.1212'), ('o', 'o@x.co', '2125550100')"
+    people = f"select * from (values {people}) as t (user_id, email, phone)"
+    project.audience("vips", people, {"key": "user_id", "sync": syncs})
+    project.audience("others", people, {"key": "user_id", "sync": [{"to": "crm", "fields": {}}]})
+    assert project.open().sync("others")[0].status == "success"
+    warehouse = project.open().workspace.warehouse()
+    opened = Opened(project, warehouse)
+    for kind, identifiers in normalizing().items():
+        for spelling, listed, key in (("email", sha256(MAIL), "m"), ("phone", PHONE, "p")):
+            if spelling in dict(identifiers).values():
+                opened.suppress(spelling, listed if spelling == "phone" or hashes(kind) else MAIL)
+                assert opened.left_out("vips", kind) == {(key, "suppressed", "2026-01-01")}, kind
+    warehouse.close()
+
+
+def hashes(kind: str) -> bool:
+    """Whether a type of destination takes the SHA-256 of addresses."""
+    rules = [each.hashed for each in destination_of(kind).known_by if each.hashed]
+    return any(RULES[rule].kind == "email address" for rule in rules)
+
+
+def test_a_text_ends_as_the_number_does_that_is_read_of_it() -> None:
+    """Of every kind of number of every region, as it is written there, abroad and by machines."""
+    form, seen = phonenumbers.PhoneNumberFormat, 0
+    texts: list[tuple[str, str]] = []
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        for kind in range(5):
+            if (number := phonenumbers.example_number_for_type(region, kind)) is not None:
+                written = {form.NATIONAL, form.INTERNATIONAL, form.E164}
+                texts += [(phonenumbers.format_number(number, each), region) for each in written]
+                texts += [
+                    (phonenumbers.format_out_of_country_calling_number(number, each), each)
+                    for each in ("US", "AR")
+                ]
+    query = statement(PHONE_ENDS.sql, "duckdb", text=statement("t.text")).sql("duckdb")
+    listed = duckdb.execute(
+        f"select {query} from (select unnest(?) as text) as t", [[text for text, _ in texts]]
+    ).fetchall()
+    for (text, region), (digits,) in zip(texts, listed, strict=True):
+        if digits is not None and (number := e164(text, region)) is not None:
+            seen += 1
+            assert digits.endswith(PHONE_ENDS.end_of(number)), (text, region)
+    assert seen > 3000
