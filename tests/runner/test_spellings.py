@@ -252,7 +252,7 @@ def test_a_text_ends_as_the_number_does_that_is_read_of_it() -> None:
         f"select {query} from (select unnest(?) as text) as t", [[text for text, _ in texts]]
     ).fetchall()
     for (text, region), (digits,) in zip(texts, listed, strict=True):
-        if digits is not None and (number := e164(text, region)) is not None:
+        if digits is not None and (read := e164(text, region)) is not None:
             seen += 1
-            assert digits.endswith(PHONE_ENDS.end_of(number)), (text, region)
+            assert digits.endswith(PHONE_ENDS.end_of(read)), (text, region)
     assert seen > 3000
