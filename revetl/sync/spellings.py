@@ -261,7 +261,8 @@ def _load_listed(warehouse: Warehouse, late: dict[int, ListOfPeople], region: st
                 [pa.array(each, pa.string()) for each in (names, raws, sent, endings)], schema=_SCHEMA
             )
         )
-    warehouse.load(LISTED, pa.Table.from_batches(batches, schema=_SCHEMA))
+    by = [("name", "ascending"), ("raw", "ascending")]
+    warehouse.load(LISTED, pa.Table.from_batches(batches, schema=_SCHEMA).sort_by(by))
 
 
 def _sent_and_ending(spelled: Spelled, raw: str, region: str | None) -> tuple[str | None, str | None]:
