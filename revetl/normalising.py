@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from revetl import demographics
 from revetl.countries import RULES_VERSION, country, country_upper
 from revetl.hashes import sha512_of_email
-from revetl.phones import e164, e164_digits, phones_version
+from revetl.phones import e164, e164_digits, phone_end, phones_version
 
 _HASHED = re.compile("[0-9a-fA-F]{64}")
 
@@ -34,10 +34,20 @@ class Format:
 
 
 @dataclass(frozen=True)
+class Ends:
+    """How a text ends that becomes a value of a rule with a `late` part: SQL over `:text` for what its ends
+    are taken of, null for a text that has to be normalized to know it, and of a value, its end."""
+
+    sql: str
+    end_of: Callable[[str], str]
+
+
+@dataclass(frozen=True)
 class Rule:
     """How values are normalized: as SQL over `:value`, which is trimmed, in words, and what follows on the
     runner, by which `version`: another one may give another value of the same text. `valid` is what comes out
     of the SQL, else it is not a value, and `kind` what that is called; `literals`: no `NO_VALUES` is one.
+    `ends` tells cheaply which texts cannot become a given value.
     """
 
     sql: str
@@ -47,6 +57,7 @@ class Rule:
     valid: Format | None = None
     kind: str = "identifier"
     literals: bool = False
+    ends: Ends | None = None
 
 
 def _phones() -> str:
@@ -82,6 +93,13 @@ EMAIL = Format(_EMAIL, _NOWHERE, length=254)
 to be left to the destination: labels of more than 63 characters, and encodings of other scripts. Domains
 for tests (example.com, .test, .example) are addresses."""
 
+PHONE_ENDS = Ends(
+    "case when regexp_like(:text, '^[-0-9 +()/.]*$') and not regexp_like(:text, '[.]0+$') "
+    "then regexp_replace(:text, '[^0-9]', '', 'g') end",
+    phone_end,
+)
+"""Extensions, letters and digits of other scripts are for the library to read; and the .0 of a float."""
+
 _PUNCTUATION = "!-/:-@\\[-`{-~"
 _NAME = f"regexp_replace(lower(:value), '[{_PUNCTUATION}]', '', 'g')"
 _LETTERS = f"regexp_replace(lower(:value), '[{_PUNCTUATION} ]', '', 'g')"
@@ -97,8 +115,10 @@ RULES = {
         kind="email address",
     ),
     "phone": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only", kind="phone number"),
-    "e164": Rule(":value", "E.164 with its +", e164, _phones, kind="phone number"),
-    "e164_digits": Rule(":value", "E.164 without its +", e164_digits, _phones, kind="phone number"),
+    "e164": Rule(":value", "E.164 with its +", e164, _phones, kind="phone number", ends=PHONE_ENDS),
+    "e164_digits": Rule(
+        ":value", "E.164 without its +", e164_digits, _phones, kind="phone number", ends=PHONE_ENDS
+    ),
     "text": Rule(":value", "trimmed", literals=True),
     "lower": Rule("lower(:value)", "trimmed, lower case", literals=True),
     "upper": Rule("upper(:value)", "trimmed, upper case"),

@@ -21,6 +21,10 @@ from importlib.metadata import version
 RULES_VERSION = 2
 """Counts up when this module gives another number for the same text."""
 
+LONG_END, SHORT_END = 6, 4
+"""How many digits `phone_end` takes."""
+_SHORT = 10
+
 _PLUS = "+＋"  # noqa: RUF001  what Japanese keyboards type
 _LABEL = re.compile(rf"^[^0-9{_PLUS}(]*(?=[({_PLUS}]*[0-9])|^\s+", re.ASCII)
 _OF_A_FLOAT = re.compile(r"([0-9]{7,15})\.0+")
@@ -49,6 +53,14 @@ def e164_digits(value: str, region: str | None) -> str | None:
     """The digits of `e164`."""
     found = e164(value, region)
     return found and found[1:]
+
+
+def phone_end(number: str) -> str:
+    """The last digits of an E.164 number, which are the last digits of every text that is read as it: what
+    is put in, left out or replaced on the way (trunk and carrier prefixes, the 15 of Argentina's mobiles) is
+    before them. Six, or four of a short number, whose calling code may be among the last six."""
+    digits = number.removeprefix("+")
+    return digits[-LONG_END:] if len(digits) >= _SHORT else digits[-SHORT_END:]
 
 
 def _readings(text: str, region: str | None) -> Iterator[str | None]:

@@ -51,6 +51,12 @@ def hash_name(warehouse: Warehouse, mapping: FieldMapping) -> str:
     return made_by + (SENT if mapping.is_late else "")
 
 
+def hashed_values(mapping: FieldMapping) -> list[tuple[exp.Expr, str]]:
+    """What a row hash of the member `a` covers, each with its type."""
+    key = exp.cast(column(mapping.key, of="a"), "varchar")
+    return [(item.of("a"), item.type) for item in mapping.hashed()] or [(key, "varchar")]
+
+
 @dataclass(frozen=True)
 class Diff(IdentifierSql):
     """The statements of one sync's diff on one engine. `hash_by` names what made its row hashes, and
@@ -126,7 +132,7 @@ class Diff(IdentifierSql):
     @property
     def hashed(self) -> list[tuple[exp.Expr, str]]:
         """What a row hash covers, each with its type."""
-        return [(item.of("a"), item.type) for item in self.mapping.hashed()] or [(self.key, "varchar")]
+        return hashed_values(self.mapping)
 
     def make(self, asked: Asked) -> None:
         """Leave `revetl_changes` in the warehouse; where identifiers are late, `revetl_changed` and

@@ -49,7 +49,8 @@ class Facts:
     taken for `unlabelled_are`. `rejections` are the records that the destination refuses, `last_run` is the
     sync's newest run, `last_mode` the mode of the newest that sent anything, `knows_run` whether the run that
     this machine remembers is in the state, `identity` who wrote the state and where it delivered to, as text.
-    `suppressed_kinds` are the kinds of identifiers that anybody is suppressed by."""
+    `suppressed_kinds` are the kinds of identifiers that anybody is suppressed by, and `hashed_kinds` those
+    with values that may be hashes."""
 
     has_state: bool = False
     held_rows: int = 0
@@ -67,6 +68,7 @@ class Facts:
     unlabelled_are: str = MEMBER
     has_presence: bool = True
     suppressed_kinds: tuple[str, ...] = ()
+    hashed_kinds: frozenset[str] = frozenset()
     build: Build = Build()
 
     def holding_nobody(self) -> Facts:
@@ -115,7 +117,8 @@ _PARTS = {
         from :table as r where r.sync = :sync
     """,
     "suppressions": """
-        select 'suppressed', identifier_type, cast(null as varchar), cast(null as timestamp), count(*), 0, 0
+        select 'suppressed', identifier_type, cast(null as varchar), cast(null as timestamp), count(*),
+            count(case when length(trim(identifier_value)) in (64, 128) then 1 end), 0
         from :table as p group by identifier_type
     """,
     "model_builds": """
@@ -206,6 +209,9 @@ def read_facts(
         unlabelled_are=unlabelled_are,
         has_presence=places.has_presence,
         suppressed_kinds=tuple(sorted(str(kind) for kind, *_ in found.get("suppressed", []))),
+        hashed_kinds=frozenset(
+            str(kind) for kind, _, _, _, hashes, _ in found.get("suppressed", []) if int(hashes)
+        ),
         build=builds[0] if builds else Build(),
     )
 

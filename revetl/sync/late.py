@@ -52,8 +52,11 @@ def finishers(destination: Destination) -> dict[str, Finish]:
     return found
 
 
-def load(warehouse: Warehouse, texts: exp.Expr, finish_by: Mapping[str, Finish]) -> None:
-    """Leave `revetl_late` in the warehouse, of a query of different texts (name, raw)."""
+def load(
+    warehouse: Warehouse, texts: exp.Expr, finish_by: Mapping[str, Finish], into: exp.Table = LATE
+) -> None:
+    """Leave `revetl_late`, or a table of the same shape, in the warehouse, of a query of different texts
+    (name, raw)."""
     batches: list[pa.RecordBatch] = []
     for batch in warehouse.stream(texts, _BATCH):
         pairs = zip(*(batch.column(at).to_pylist() for at in (0, 1)), strict=True)
@@ -63,7 +66,7 @@ def load(warehouse: Warehouse, texts: exp.Expr, finish_by: Mapping[str, Finish])
                 [batch.column(0).cast(pa.string()), batch.column(1).cast(pa.string()), sent], schema=_SCHEMA
             )
         )
-    warehouse.load(LATE, pa.Table.from_batches(batches, schema=_SCHEMA))
+    warehouse.load(into, pa.Table.from_batches(batches, schema=_SCHEMA))
 
 
 def load_nothing(warehouse: Warehouse) -> None:

@@ -6,7 +6,7 @@ without them. Nothing is copied where a sync has none of these options.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlglot import exp
@@ -20,6 +20,7 @@ from revetl.project import Sync, Workspace
 from revetl.sql import column, query, statement, table
 from revetl.sync import lock
 from revetl.sync.facts import Facts
+from revetl.sync.spellings import ListOfPeople, Match, Spelled, Unchanged, matches
 from revetl.sync.suppressed import Kinds, check_kinds, kinds_by_column, listed_as, unmatched
 from revetl.sync.tables import Tables
 from revetl.warehouse import Warehouse
@@ -49,22 +50,36 @@ def members_of(
     warehouse: Warehouse,
     tables: Tables,
     identified: Mapping[str, str],
+    spelled: Sequence[Spelled] = (),
+    region: str | None = None,
+    unchanged: Unchanged | None = None,
 ) -> Members:
     """The members of a sync's audience that may be sent. `identified` names the identifiers that are taken
-    from columns. Raises UsageError for an option or a suppression that names what is not there,
-    WarehouseError for a model that was not built."""
+    from columns, `spelled` are those by which members are found in any spelling, `region` is what phone
+    numbers are read by, and `unchanged` who is sent nothing new. Raises UsageError for an option or a
+    suppression that names what is not there, WarehouseError for a model that was not built."""
     model = sync.audience.relation
     check_kinds(workspace, warehouse, facts.suppressed_kinds, columns)
     kinds = kinds_by_column(facts.suppressed_kinds, columns, identified)
     ignored = tuple(unmatched(facts.suppressed_kinds, kinds))
-    by = [*kinds]
+    excluded = _excluded(workspace, sync, columns, warehouse)
+    claimed = _claimed(workspace, sync, warehouse)
+    suppressing = [each for name in spelled if (each := _suppressing(name, tables, facts, kinds))]
+    people = [(each, [*_normalised(each, spelled)]) for each in (*excluded, *claimed)]
+    lists = [*suppressing, *(each for _, them in people for each in them)]
+    found = iter(matches(warehouse, lists, model, region, unchanged))
+    by = _as_written(tables, kinds, spelled)
+    by += [match for _ in suppressing for match in next(found)]
+    tests = [
+        exp.or_(_among(each), *(_is_found(m) for _ in them for m in next(found))) for each, them in people
+    ]
     causes = [
         (
             SUPPRESSED,
             exp.or_(*(statement(f"p{at}.value is not null") for at in range(len(by)))) if by else None,
         ),
-        (EXCLUDED, _excluded(workspace, sync, columns, warehouse)),
-        (CLAIMED, _claimed(workspace, sync, warehouse)),
+        (EXCLUDED, exp.or_(*tests[: len(excluded)]) if excluded else None),
+        (CLAIMED, exp.or_(*tests[len(excluded) :]) if claimed else None),
         (HELD_OUT, _held_out(sync, warehouse)),
         (EXCLUDED, _other_variants(sync, warehouse)),
         (OTHER_EVENT, _other_event(sync, columns)),
@@ -99,11 +114,8 @@ def members_of(
             rank=_rank(sync, columns, facts, tables),
             model=model,
             over=exp.false() if limit is None else statement("place > :limit", limit=limit),
-            **{
-                f"listed{at}": exp.Subquery(this=suppressed_by(tables, kinds[name]))
-                for at, name in enumerate(by)
-            },
-            **{f"value{at}": alike(column(name, of="a")) for at, name in enumerate(by)},
+            **{f"listed{at}": exp.Subquery(this=listed) for at, (_, listed) in enumerate(by)},
+            **{f"value{at}": value for at, (value, _) in enumerate(by)},
         ),
     )
     remaining = statement(
@@ -113,6 +125,38 @@ def members_of(
         key=_key(sync),
     )
     return Members(exp.Subquery(this=remaining), True, kinds, ignored)
+
+
+def _as_written(tables: Tables, kinds: Kinds, spelled: Sequence[Spelled]) -> list[Match]:
+    """By the columns that somebody is suppressed by: what is suppressed as it is written, and its hash, where
+    that is what would be sent."""
+    hashed = {name for each in spelled if each.is_hashed and each.is_as_written for name in each.columns}
+    found: list[Match] = []
+    for name, own in kinds.items():
+        value = alike(column(name, of="a"))
+        found.append((value, suppressed_by(tables, own)))
+        if name in hashed:
+            written = alike(column("identifier_value", of="s"))
+            digest = exp.SHA2(this=written, length=exp.convert(256))
+            found.append((value.copy(), suppressed_by(tables, own, digest)))
+    return found
+
+
+def _suppressing(spelled: Spelled, tables: Tables, facts: Facts, kinds: Kinds) -> ListOfPeople | None:
+    """The suppressions that an identifier is compared with, where that finds more than they do as they are
+    written."""
+    own = [kind for name in sorted(spelled.columns) for kind in kinds.get(name, ())]
+    has_hashes = any(kind in facts.hashed_kinds for kind in own)
+    if not own or (spelled.is_as_written and not (spelled.is_hashed and has_hashes)):
+        return None
+    return ListOfPeople(
+        spelled,
+        tables.suppressions,
+        column("identifier_value", of="s"),
+        listed_as(own),
+        column("suppressed_at", of="s"),
+        has_hashes,
+    )
 
 
 def suppressed_by(tables: Tables, kinds: Iterable[str], value: exp.Expr | None = None) -> exp.Select:
@@ -205,26 +249,35 @@ def excluded_column(
     return name
 
 
+@dataclass(frozen=True)
+class _People:
+    """Those of a relation whose column has what the column `on` of the audience has."""
+
+    on: str
+    relation: exp.Table
+    name: str
+
+
 def _excluded(
     workspace: Workspace, sync: Sync, columns: dict[str, str], warehouse: Warehouse
-) -> exp.Expr | None:
-    tests = []
+) -> list[_People]:
+    found = []
     for index, each in enumerate(sync.config.exclude):
         place = f"{sync.place}.exclude.{index}"
         listed, key = workspace.list_of_people(each.model, place)
         on = excluded_on(sync, each, place, columns)
         name = excluded_column(each, key, on, place, _columns(warehouse, listed, each.model))
-        tests.append(_among(column(on, of="a"), listed, name))
-    return exp.or_(*tests) if tests else None
+        found.append(_People(on, listed, name))
+    return found
 
 
-def _claimed(workspace: Workspace, sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
-    """Whether an audience before this one in its priority list has the person."""
-    tests = []
+def _claimed(workspace: Workspace, sync: Sync, warehouse: Warehouse) -> list[_People]:
+    """The members of the audiences before this one in its priority list."""
+    found = []
     for audience in workspace.before_in_priority(sync):
         _columns(warehouse, audience.relation, audience.name)
-        tests.append(_among(column(sync.audience.key, of="a"), audience.relation, audience.key))
-    return exp.or_(*tests) if tests else None
+        found.append(_People(sync.audience.key, audience.relation, audience.key))
+    return found
 
 
 def _columns(warehouse: Warehouse, relation: exp.Table, name: str) -> dict[str, str]:
@@ -233,13 +286,30 @@ def _columns(warehouse: Warehouse, relation: exp.Table, name: str) -> dict[str, 
     return warehouse.columns(relation)
 
 
-def _among(value: exp.Expr, listed: exp.Table, name: str) -> exp.Expr:
+def _among(people: _People) -> exp.Expr:
     return statement(
         "cast(:value as varchar) in "
         "(select cast(:name as varchar) from :listed as x where :name is not null)",
-        value=value,
-        name=column(name, of="x"),
-        listed=listed,
+        value=column(people.on, of="a"),
+        name=column(people.name, of="x"),
+        listed=people.relation,
+    )
+
+
+def _normalised(people: _People, spelled: Sequence[Spelled]) -> Iterator[ListOfPeople]:
+    """The same people as identifiers are compared, where the column is one."""
+    value = column(people.name, of="s")
+    for each in spelled:
+        if {name.lower() for name in each.columns} == {people.on.lower()}:
+            listed = statement(":value is not null", value=value)
+            since = statement("cast(null as timestamp)")
+            yield ListOfPeople(each, people.relation, value, listed, since)
+
+
+def _is_found(match: Match) -> exp.Expr:
+    value, listed = match
+    return statement(
+        ":value in (select m.value from :listed as m)", value=value, listed=exp.Subquery(this=listed)
     )
 
 

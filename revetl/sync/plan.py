@@ -17,9 +17,10 @@ from revetl.internal_columns import is_internal
 from revetl.mapping import ALONG, FieldMapping, MissingColumn, check_found, make_mapping
 from revetl.pii import hider_of
 from revetl.project import Sync, Workspace, not_built
+from revetl.sql import column, statement
 from revetl.sync import guard
 from revetl.sync.daily import LATER, daily_limit_of
-from revetl.sync.diff import Diff, hash_name
+from revetl.sync.diff import Diff, hash_name, hashed_values
 from revetl.sync.facts import find_places, read_facts
 from revetl.sync.hiding import give_salt, hidden
 from revetl.sync.identity import Identity, destination_stop, identity_of, restored_stop, warehouse_stop
@@ -27,6 +28,7 @@ from revetl.sync.late import finishers, has_old, made_by
 from revetl.sync.membership import members_of
 from revetl.sync.presence import MEMBER, Presence
 from revetl.sync.remembered import remembered_run
+from revetl.sync.spellings import Unchanged, spelled_of
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.summary import Summary, summarise
 from revetl.sync.suppressed import identified_by
@@ -152,7 +154,7 @@ def make_diff(
         stop = guard.Stop("columns", str(missing), forceable=False)
         return Plan(**_names(sync), held_rows=held, stops=(stop,))
     check_found(sync.config, destination, mapping, sync.place)
-    identified = identified_by(mapping, destination)
+    identified, whole = identified_by(mapping, destination), mapping
     if (hider := hider_of(workspace.root, sync.config.to)) is not None:
         mapping = hidden(mapping, hider, f"{sync.place} ({TRANSFORMATIONS_FILE}: pii)")
         if hider.hashes:
@@ -165,11 +167,23 @@ def make_diff(
     starts_over = full_refresh and bool(identity.moved_destination(Identity.read(facts.identity)))
     if starts_over:
         facts = facts.holding_nobody()
+    members = members_of(
+        workspace,
+        sync,
+        places.columns,
+        facts,
+        warehouse,
+        tables,
+        identified,
+        spelled_of(whole, mapping, destination, places.columns, identified),
+        destination.phone_region,
+        _unchanged(warehouse, tables, sync, mapping, hash_by) if facts.has_state else None,
+    )
     diff = Diff(
         warehouse=warehouse,
         tables=tables,
         sync=sync.name,
-        members=members_of(workspace, sync, places.columns, facts, warehouse, tables, identified),
+        members=members,
         mapping=mapping,
         mode=sync.config.mode,
         facts=facts,
@@ -181,6 +195,20 @@ def make_diff(
         daily_limit=daily_limit_of(destination, sync, warehouse, tables),
     )
     return replace(diff, is_old=facts.has_state and bool(diff.late) and has_old(diff))
+
+
+def _unchanged(
+    warehouse: Warehouse, tables: Tables, sync: Sync, mapping: FieldMapping, hash_by: str
+) -> Unchanged:
+    key = exp.cast(column(sync.audience.key, of="a"), "varchar")
+    test = statement(
+        "h.sync = :sync and h.key = :key and h.row_hash = :row_hash and h.hash_by = :hash_by",
+        sync=sync.name,
+        key=key,
+        row_hash=warehouse.row_hash(hashed_values(mapping)),
+        hash_by=hash_by,
+    )
+    return Unchanged(tables.state, key, test)
 
 
 def _names(sync: Sync) -> dict[str, Any]:

@@ -79,6 +79,22 @@ SUPPRESSED = """
     insert into revetl.revetl.suppressions (identifier_type, identifier_value, suppressed_at)
     values ('email', 'd@x', timestamp '2026-01-01')
 """
+SUPPRESSED_PHONES = """
+    insert into revetl.revetl.suppressions (identifier_type, identifier_value, suppressed_at)
+    values ('phone', '+1 650 555 1212', timestamp '2026-01-01'),
+        ('phone', '6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b', timestamp '2026-01-01')
+"""
+BY_PHONE: dict[str, Any] = {
+    "key": "person",
+    "sync": [
+        {
+            "to": "ads",
+            "identifiers": {"PHONE": "phone"},
+            "fields": {},
+            "exclude": [{"model": "staff", "on": "phone", "column": "person"}],
+        }
+    ],
+}
 LOST = """
     insert into revetl.revetl.sync_intents (
         sync, run_id, hash_by, operation, key, row_hash, identifiers, fields, origin, cause, caused_at,
@@ -159,7 +175,8 @@ _SAID: dict[str, dict[str, list[str]]] = {}
 
 
 def _live(recorder: Recorder, project: ProjectFolder, sandbox: SandboxClient) -> None:
-    project.destinations({"crm": readable(sandbox)})
+    ads = {"type": "facebook_ads", "ad_account_id": "7", "access_token": "T"}
+    project.destinations({"crm": readable(sandbox), "ads": ads})
     project.sql("create table revetl.main.staff as select 'p3' as person")
     project.audience("vips", PEOPLE, META, "select * from revetl.main.people as p where p.score > 0")
     project.audience("fans", PEOPLE, BY_KEY)
@@ -216,6 +233,10 @@ def _live(recorder: Recorder, project: ProjectFolder, sandbox: SandboxClient) ->
     project.sql("update revetl.main.fans set score = 100 where person = 'p1'")
     with headed(recorder, "by key"):
         opened.sync("fans")
+    project.sql(SUPPRESSED_PHONES)
+    project.audience("callers", "select 'p1' as person, '2' as phone", BY_PHONE)
+    with headed(recorder, "plan by phone numbers, some of which are suppressed"):
+        project.open().plan("callers")
     _identity(recorder)
 
 
