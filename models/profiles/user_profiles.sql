@@ -1,4 +1,4 @@
-{{ config(meta={'columns': revetl.profile_columns()}) }}
+{{ config(meta={'columns': revetl.profile_columns(), 'as_of': var('as_of', none) | string if var('as_of', none) else none}) }}
 
 {% set traits = revetl.declared_traits('profile_traits') %}
 

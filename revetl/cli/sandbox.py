@@ -28,7 +28,8 @@ def sandbox_command(
     if config:
         from revetl.sandbox.setups import revetl_yml
 
-        click.echo(revetl_yml(f"http://{host}:{port}"), nl=False)
+        address = f"{{{{ env_var('REVETL_SANDBOX_URL', 'http://{host}:{port}') }}}}"
+        click.echo(revetl_yml(address), nl=False)
         return
     from revetl.sandbox.app import read_rules
     from revetl.sandbox.server import listen, serve

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import pyarrow as pa
 from sqlglot import exp
@@ -261,7 +262,7 @@ def _load_listed(warehouse: Warehouse, late: dict[int, ListOfPeople], region: st
                 [pa.array(each, pa.string()) for each in (names, raws, sent, endings)], schema=_SCHEMA
             )
         )
-    by = [("name", "ascending"), ("raw", "ascending")]
+    by: list[tuple[str, Literal["ascending", "descending"]]] = [("name", "ascending"), ("raw", "ascending")]
     warehouse.load(LISTED, pa.Table.from_batches(batches, schema=_SCHEMA).sort_by(by))
 
 
