@@ -263,3 +263,16 @@ def test_no_value_of_a_property_is_missing_from_a_description(properties: dict[s
 def test_a_description_that_is_too_long_ends_in_an_ellipsis() -> None:
     (made,) = task_fields({"body": "x" * 40_000}, ()).values()
     assert (len(made), made[-2:]) == (LONGEST, "x…")
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"), [("Lead", "01QHp000000AbCdEAK"), ("Task", None), ("CampaignMember", None)]
+)
+def test_a_job_assigns_leads_and_no_tasks_and_members(kind: str, rule: str | None) -> None:
+    given = {**CONFIG, "object": "Lead", "auto_assign": "01QHp000000AbCdEAK", "bulk_threshold": 1}
+    destination = make_destination(given, "destinations.crm")
+    assert isinstance(destination, Salesforce)
+    rows: list[dict[str, Any]] = [{"Ext__c": "u1"}, {"Ext__c": "u2"}]
+    request = next(destination.write("upsert", kind, rows, "Ext__c"))
+    assert isinstance(request, httpx.Request)
+    assert orjson.loads(request.content).get("assignmentRuleId") == rule
