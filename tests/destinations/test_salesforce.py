@@ -17,7 +17,7 @@ from revetl.destinations.readable_text import readable
 from revetl.destinations.salesforce import Salesforce
 from revetl.destinations.salesforce_bulk import Outcome, run_job
 from revetl.destinations.salesforce_soql import rows_by
-from revetl.destinations.salesforce_task import LONGEST, task_fields
+from revetl.destinations.salesforce_task import LONGEST, subject, task_fields
 from revetl.errors import UsageError
 
 CONFIG: dict[str, Any] = {
@@ -276,3 +276,15 @@ def test_a_job_assigns_leads_and_no_tasks_and_members(kind: str, rule: str | Non
     request = next(destination.write("upsert", kind, rows, "Ext__c"))
     assert isinstance(request, httpx.Request)
     assert orjson.loads(request.content).get("assignmentRuleId") == rule
+
+
+def test_a_blank_property_leaves_a_field_of_the_task_as_it_would_be_without() -> None:
+    given = {"Subject": " ", "Priority": None, "Status": "", "Type": "Call", "note": "", "Score__c": 0}
+    assert task_fields(given, ()) == {"Type": "Call", "Score__c": 0}
+
+
+def test_a_subject_is_one_line_and_ends_where_salesforce_ends_it() -> None:
+    assert subject("Order\nCompleted ") == "Order Completed"
+    assert subject("☕" * 255) == "☕" * 255
+    assert subject("☕" * 300) == "☕" * 254 + "…"
+    assert task_fields({"Subject": "x" * 300}, ())["Subject"] == "x" * 254 + "…"
