@@ -217,7 +217,9 @@ def _identified(
     return summary.identified / most, tuple(found)
 
 
-def _finished(item: Mapped, example: Sequence[str | None], destination: Destination) -> tuple[object, object, object]:
+def _finished(
+    item: Mapped, example: Sequence[str | None], destination: Destination
+) -> tuple[object, object, object]:
     """A raw value, the one made alike, and what is sent, with what the runner does to them."""
     raw, made, sent = example
     identifier = next(each for each in destination.known_by if each.name == item.name)
