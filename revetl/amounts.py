@@ -1,10 +1,27 @@
-"""Amounts as people write them: shares, times and counts."""
+"""Amounts as people write them: shares, times, counts and numbers."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 _UNITS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
+_EXACT = 2**53
+"""From here on doubles are not every whole number, and JSON has them as doubles only."""
+
+
+def finite(value: object) -> float | None:
+    """A number, also of a text; None for what is none, such as `NaN` or more than a double has."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def plain(number: float) -> int | float:
+    """A whole number as an integer, where a double has it exactly."""
+    return int(number) if number.is_integer() and abs(number) < _EXACT else number
 
 
 def share(value: object) -> float:

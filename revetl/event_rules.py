@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
+from revetl.amounts import finite, plain
 from revetl.checking import Checked
 
 Constant = str | int | float | bool | None
@@ -95,28 +96,39 @@ class FieldRule(Checked):
         if self.type == "string" and value is not None and not isinstance(value, str):
             value = orjson.dumps(value).decode()
         if (self.type in ("number", "integer") or self.times is not None) and value is not None:
-            try:
-                value = float(value) * (1 if self.times is None else self.times)
-            except (TypeError, ValueError):
+            number = finite(value)
+            number = finite(number * self.times) if number is not None and self.times is not None else number
+            if number is None:
                 # What is no number is for the destination to refuse, with its own words.
                 return value
-            value = int(value) if self.type == "integer" or value.is_integer() else round(value, 10)
+            value = plain(float(math.trunc(number)) if self.type == "integer" else round(number, 10))
         if self.case is not None and isinstance(value, str):
             value = value.lower() if self.case == "lower" else value.upper()
         return value
 
 
 def _first(row: Mapping[str, Any], scope: Mapping[str, Any], paths: Sequence[str]) -> Any:
-    """The first value at any of the paths; None where there is none."""
-    return next((value for path in paths if (value := found_at(row, scope, path)) is not None), None)
+    """The first value at any of the paths, a blank or empty one only where there is no other; None where
+    there is none."""
+    blank = None
+    for path in paths:
+        value = found_at(row, scope, path)
+        if value is not None and not _is_blank(value):
+            return value
+        blank = value if blank is None else blank
+    return blank
+
+
+def _is_blank(value: Any) -> bool:
+    return not value.strip() if isinstance(value, str) else isinstance(value, list | dict) and not value
 
 
 def _product(values: Sequence[Any]) -> float | None:
     """The product of numbers, without those that are not there; None without the first."""
-    try:
-        return None if values[0] is None else math.prod(float(each) for each in values if each is not None)
-    except (TypeError, ValueError):
+    numbers = [finite(each) for each in values if each is not None]
+    if values[0] is None or None in numbers:
         return None
+    return finite(math.prod(each for each in numbers if each is not None))
 
 
 def rules_of(value: object) -> object:

@@ -6,12 +6,12 @@ An event's fields are spelled as in Google's reference (`conversionValue`), or a
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC
 from typing import Any
 
+from revetl.amounts import finite, plain
 from revetl.destinations.moments import moment_of
 from revetl.destinations.properties import is_nobody
 from revetl.destinations.records import Record
@@ -243,15 +243,8 @@ def _item_value(name: str, value: Any) -> Any:
 
 def number(value: Any) -> float | int | None:
     """A finite number, also of a text; None for what is none."""
-    if isinstance(value, bool):
-        return None
-    try:
-        made = float(value)
-    except (TypeError, ValueError):
-        return None
-    if not math.isfinite(made):
-        return None
-    return int(made) if made.is_integer() else made
+    made = None if isinstance(value, bool) else finite(value)
+    return None if made is None else plain(made)
 
 
 def rfc3339(moment: Any) -> str | None:

@@ -11,7 +11,7 @@ from revetl.destinations.base import Asking, Attribute, Batch, Flow, Identifier,
 from revetl.destinations.salesforce_bulk import result_of
 from revetl.destinations.salesforce_object import STANDARD, Name, SalesforceObject, unless_set
 from revetl.destinations.salesforce_soql import check_described, literal, rows_by, same, select
-from revetl.destinations.salesforce_task import task_fields, writable
+from revetl.destinations.salesforce_task import subject, task_fields, writable
 
 MEMBERS = ("Lead", "Contact", "Account")
 NO_CAMPAIGN = frozenset({"INVALID_CROSS_REFERENCE_KEY", "MALFORMED_ID"})
@@ -138,12 +138,12 @@ class Salesforce(SalesforceObject):
             record = records.records[place]
             day = (record.timestamp or records.at or "")[:10]
             event = records.event_of(record)
-            about = {"Subject": event, "Status": "Completed", "ActivityDate": day}
+            about = {"Subject": subject(event), "Status": "Completed", "ActivityDate": day}
             fields = {**record.fields}
             if fields.pop("audience_key", None) is not None:
                 # Entering and leaving are told in the subject: a task has no field of the audience's name.
                 del fields[records.audience]
-                about["Subject"] = f"{event}: {records.audience}"
+                about["Subject"] = subject(f"{event}: {records.audience}")
             set_here = {whose: row["Id"], **({own: records.change_id(record)} if own else {})}
             rows[place] = {**about, **task_fields(fields, records.kinds, set_here), **set_here}
         operation = "upsert" if own else "insert"

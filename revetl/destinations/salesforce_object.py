@@ -128,7 +128,7 @@ class SalesforceObject(SalesforceOrg):
             about = {"object": kind, "operation": operation, "contentType": "CSV", "lineEnding": "LF"}
             if operation == "upsert":
                 about["externalIdFieldName"] = key
-            if isinstance(self.auto_assign, str):
+            if isinstance(self.auto_assign, str) and kind not in UNASSIGNED:
                 about["assignmentRuleId"] = self.auto_assign
             outcomes = yield from run_job(self.call, about, key, rows)
         else:

@@ -13,6 +13,8 @@ from revetl.event_rules import read
 DESCRIPTION = "Description"
 LONGEST = 32_000
 """The most characters that a description has."""
+SUBJECT = 255
+"""The most characters that a subject has."""
 _STANDARD = frozenset(
     {
         *("Subject", "Status", "Priority", "ActivityDate", DESCRIPTION, "Type", "TaskSubtype", "OwnerId"),
@@ -36,10 +38,13 @@ def task_fields(
     properties: Mapping[str, Any], there: Collection[str], taken: Collection[str] = ()
 ) -> dict[str, Any]:
     """The fields of a task that properties come to. One that is named as a field that is `there` fills it,
-    unless that is `taken`; all others are readable text in the description, below what fills that."""
+    unless that is `taken`; all others are readable text in the description, below what fills that. What is
+    null or blank fills nothing, so that the field has Salesforce's default."""
     own: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for name, value in properties.items():
+        if value is None or (isinstance(value, str) and not value.strip()):
+            continue
         is_field = name in there if there else name in _STANDARD or name.endswith("__c")
         (own if is_field and name not in taken else others)[name] = value
     given = read(own.pop(DESCRIPTION, None))
@@ -47,4 +52,12 @@ def task_fields(
     text = "\n".join(each for each in parts if each)
     if len(text) > LONGEST:
         text = f"{text[: LONGEST - 1]}…"
+    if "Subject" in own:
+        own["Subject"] = subject(own["Subject"])
     return {**own, DESCRIPTION: text} if text else own
+
+
+def subject(value: Any) -> str:
+    """A task's subject in one line, cut where it is too long."""
+    text = " ".join(readable_value(value).split())
+    return text if len(text) <= SUBJECT else f"{text[: SUBJECT - 1]}…"

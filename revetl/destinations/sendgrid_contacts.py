@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import orjson
 
+from revetl.amounts import finite, plain
 from revetl.destinations.records import Record
 
 T = TypeVar("T")
@@ -48,13 +48,8 @@ def value_of(name: str, value: Any) -> Any:
 
 def number_of(value: Any) -> Any:
     """A truth value or a text as a number, where it is one."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return value
-    if not math.isfinite(number):
-        return value
-    return int(number) if number.is_integer() else number
+    number = finite(value)
+    return value if number is None else plain(number)
 
 
 def named_in(told: Iterable[str], contacts: Mapping[int, Contact]) -> dict[int, str]:

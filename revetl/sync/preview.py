@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -217,12 +217,14 @@ def _identified(
     return summary.identified / most, tuple(found)
 
 
-def _finished(item: Mapped, example: list[str], destination: Destination) -> tuple[object, object, object]:
+def _finished(
+    item: Mapped, example: Sequence[str | None], destination: Destination
+) -> tuple[object, object, object]:
     """A raw value, the one made alike, and what is sent, with what the runner does to them."""
     raw, made, sent = example
     identifier = next(each for each in destination.known_by if each.name == item.name)
     rule = identifier.hashed or identifier.normalised
-    if rule is None or RULES[rule].late is None:
+    if made is None or rule is None or RULES[rule].late is None:
         return raw, made, sent
     region = destination.phone_region
     hashed = identifier.hashed is not None

@@ -17,7 +17,7 @@ from revetl.destinations.readable_text import readable
 from revetl.destinations.salesforce import Salesforce
 from revetl.destinations.salesforce_bulk import Outcome, run_job
 from revetl.destinations.salesforce_soql import rows_by
-from revetl.destinations.salesforce_task import LONGEST, task_fields
+from revetl.destinations.salesforce_task import LONGEST, subject, task_fields
 from revetl.errors import UsageError
 
 CONFIG: dict[str, Any] = {
@@ -263,3 +263,28 @@ def test_no_value_of_a_property_is_missing_from_a_description(properties: dict[s
 def test_a_description_that_is_too_long_ends_in_an_ellipsis() -> None:
     (made,) = task_fields({"body": "x" * 40_000}, ()).values()
     assert (len(made), made[-2:]) == (LONGEST, "x…")
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"), [("Lead", "01QHp000000AbCdEAK"), ("Task", None), ("CampaignMember", None)]
+)
+def test_a_job_assigns_leads_and_no_tasks_and_members(kind: str, rule: str | None) -> None:
+    given = {**CONFIG, "object": "Lead", "auto_assign": "01QHp000000AbCdEAK", "bulk_threshold": 1}
+    destination = make_destination(given, "destinations.crm")
+    assert isinstance(destination, Salesforce)
+    rows: list[dict[str, Any]] = [{"Ext__c": "u1"}, {"Ext__c": "u2"}]
+    request = next(destination.write("upsert", kind, rows, "Ext__c"))
+    assert isinstance(request, httpx.Request)
+    assert orjson.loads(request.content).get("assignmentRuleId") == rule
+
+
+def test_a_blank_property_leaves_a_field_of_the_task_as_it_would_be_without() -> None:
+    given = {"Subject": " ", "Priority": None, "Status": "", "Type": "Call", "note": "", "Score__c": 0}
+    assert task_fields(given, ()) == {"Type": "Call", "Score__c": 0}
+
+
+def test_a_subject_is_one_line_and_ends_where_salesforce_ends_it() -> None:
+    assert subject("Order\nCompleted ") == "Order Completed"
+    assert subject("☕" * 255) == "☕" * 255
+    assert subject("☕" * 300) == "☕" * 254 + "…"
+    assert task_fields({"Subject": "x" * 300}, ())["Subject"] == "x" * 254 + "…"

@@ -183,3 +183,26 @@ def test_identifiers_that_find_nobody_are_an_error_before_anything_is_sent(
         project.open().plan("them")
     done = cli(project, "validate")
     assert (done.returncode, sentence in done.stderr + done.stdout) == (2, True)
+
+
+@pytest.mark.parametrize("kind", ["facebook_ads", "google_conversions"])
+def test_a_plan_shows_phones_and_countries_that_are_none_as_such(
+    kind: str, tmp_path: Path, sandbox: SandboxClient
+) -> None:
+    project = ProjectFolder(tmp_path / "shop", {kind: setups()[kind].destination(sandbox.url)})
+    rows = ", ".join(
+        f"('u{at}', '{phone}', 'Ada', 'L', '{country}', 'W1', 'a@example.com')"
+        for at, (phone, country) in enumerate([("n/a", "null"), ("-", "n/a"), ("null", "-"), ("abc", "?")])
+    )
+    columns = "user_id, phone, first_name, last_name, country, postal_code, email"
+    sync: dict[str, Any] = {"to": kind, "mode": "events", "event": "Seen", "fields": {}}
+    if kind == "facebook_ads":
+        sync = {"to": kind}
+    meta = {"key": "user_id", "sync": [sync]}
+    project.audience("vips", f"select * from (values {rows}) as t ({columns})", meta)
+    (plan,) = project.open().plan("vips")
+    assert plan.preview is not None
+    phone = next(each for each in plan.preview.identifiers if each.name.lower().startswith("phone"))
+    assert (phone.share, {sent for _, _, sent in phone.examples}) == (0.0, {None})
+    (run,) = project.open().sync("vips")
+    assert run.delivered["add"] == plan.preview.share * 4 == 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -266,3 +267,38 @@ def test_pages_are_no_other_events_where_a_sync_has_a_rule_for_them(
     run = synced(project, "seen")
     assert (run.delivered["add"], run.left_out_rows) == (2, 2)
     assert tracked(sandbox) == [("Signed Up", {}), ("seen", {})]
+
+
+NO_NUMBERS = ["NaN", "nan", "Infinity", "-inf", "1e999", "$12.00", "29,99", "", [1], {"a": 1}]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "google_conversions"])
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=repr)
+def test_an_amount_that_is_no_number_goes_out_as_it_is(kind: str, value: object) -> None:
+    item = {"product_id": "p1", "price": value, "quantity": value}
+    for name in OWN:
+        properties = {**item, "revenue": value, "products": [item], "position": value}
+        made = mapping(kind).made({"name": name, "properties": json.dumps(properties)}, {})
+        assert made == mapping(kind).made({"name": name, "properties": properties}, {})
+        assert not {"Infinity", "NaN"} & {*json.dumps(made).replace('"NaN"', "").split()}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "google_conversions"])
+def test_an_amount_larger_than_64_bits_is_still_json(kind: str) -> None:
+    item = {"product_id": "p1", "price": 1e308, "quantity": 1e300}
+    for name in OWN:
+        properties = {**item, "revenue": "1e300", "products": [item]}
+        _, fields = mapping(kind).made({"name": name, "properties": properties}, {})
+        assert orjson.loads(orjson.dumps(fields)) == fields
+
+
+def test_a_blank_value_gives_way_to_one_in_another_spelling() -> None:
+    item = {"product_id": " ", "sku": "WH-1", "name": "", "product_name": "Mug", "price": 2}
+    order = {"order_id": "", "transaction_id": "o-1", "revenue": "", "total": "4", "products": []}
+    row = {"name": "Order Completed", "properties": {**order, "line_items": [item]}}
+    _, fields = mapping("google_analytics").made(row, {})
+    assert (fields["transaction_id"], fields["value"]) == ("o-1", 4)
+    assert fields["items"] == [{"item_id": "WH-1", "item_name": "Mug", "price": 2, "quantity": 1}]
+    page = {"name": "Mug", "properties": {"title": ""}, "context": {"page": {"title": "Mug | Shop"}}}
+    _, fields = mapping("google_analytics", message_type="page").made(page, {})
+    assert fields["page_title"] == "Mug | Shop"
