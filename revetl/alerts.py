@@ -264,6 +264,10 @@ class DataAlerts:
                     outbox.put(message)
                     self._sent.setdefault(outbox, []).append((key, message.title))
 
+    def has_address(self, key: str) -> bool:
+        """Whether an entry with the check `key` has an address here; elsewhere its variable may be set."""
+        return any(outboxes and _has(config, key) for config, outboxes in self._entries)
+
     def outcome(self) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
         """The check and title of each message that somebody has got, and of each that nobody has; once it is
         closed."""

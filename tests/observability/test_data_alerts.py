@@ -15,12 +15,14 @@ from revetl.alerts import check_data_alerts
 from revetl.checking import check
 from revetl.config import RevetlConfig
 from revetl.data_alerts import CheckResult, check_data
-from revetl.data_checks import CHECK_KINDS
+from revetl.data_alerts.verdict import Measured, judge
+from revetl.data_checks import CHECK_KINDS, DataCheck
 from revetl.errors import UsageError, WarehouseError
 from tests.conftest import Cli
 from tests.models.conftest import ROOT
 from tests.observability.support import Receiver, receiving
 from tests.support.project import ProjectFolder
+from tests.warehouses.postgres import PostgresServer
 
 NOW = datetime(2026, 3, 10, 12)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -223,6 +225,70 @@ def test_another_new_event_is_news_although_the_check_alerts_already(
         "web: 1: A.",
         "web: 2: A, B.",
     ]
+
+
+def test_a_known_name_with_a_comma_is_no_news(world: World, receiver: Receiver) -> None:
+    world.tracks(1, NOW - 3 * DAY)
+    world.tracks(1, NOW - HOUR, "web", "Cart, Viewed: again")
+    told = [world.check({"check": "new_events"}, to=receiver.url)[0].told for _ in range(2)]
+    assert (told, len(receiver.requests)) == ([True, False], 1)
+
+
+def test_new_names_of_a_check_that_does_not_alert_are_not_told(world: World, receiver: Receiver) -> None:
+    check = {"check": "new_events", "above": 1}
+    world.tracks(1, NOW - 3 * DAY)
+    for event in ("A", "B"):
+        world.tracks(1, NOW - HOUR, "web", event)
+    told = [world.check(check, now=NOW + days * DAY, to=receiver.url)[0] for days in (0, 2)]
+    world.tracks(1, NOW + 2 * DAY, "web", "C")
+    told += world.check(check, now=NOW + 2 * DAY, to=receiver.url)
+    assert [(each.state, each.told) for each in told] == [("alerting", True), ("ok", True), ("ok", False)]
+
+
+def test_a_change_that_was_seen_where_no_address_is_set_is_told_where_one_is(
+    world: World, receiver: Receiver
+) -> None:
+    check = {"check": "freshness", "above": "6 hours", "source": "web"}
+    told = [world.check(check, to=to)[0].told for to in ("", receiver.url, "", receiver.url)]
+    assert (told, len(receiver.requests)) == ([False, True, False, False], 1)
+
+
+def test_nothing_is_sent_by_a_user_who_cannot_keep_the_states(tmp_path: Path, receiver: Receiver) -> None:
+    world = World(tmp_path / "shop", "postgres")
+    check = {"check": "freshness", "above": "6 hours", "source": "web"}
+    receiver.status = 500
+    assert not world.check(check, to=receiver.url)[0].told
+    receiver.status, before = 200, len(receiver.requests)
+    backend = world.project.backend
+    reader = f"reader_{backend.schema}"
+    schemas = f"schema {backend.schema}, {backend.state_schema}"
+    PostgresServer(backend.output["host"], backend.output["port"]).run(
+        f"create role {reader} login",
+        f"grant usage on {schemas} to {reader}",
+        f"grant select on all tables in {schemas} to {reader}",
+        database=backend.output["dbname"],
+    )
+    profiles = yaml.safe_load((world.project.root / "profiles.yml").read_text())
+    profiles["shop"]["outputs"]["dev"]["user"] = reader
+    (world.project.root / "profiles.yml").write_text(yaml.safe_dump(profiles))
+    with pytest.raises(WarehouseError, match="permission denied"):
+        world.check(check, to=receiver.url)
+    assert len(receiver.requests) == before
+
+
+@pytest.mark.parametrize(
+    ("check", "measured"),
+    [
+        ({"check": "unmatched", "source": "*", "above": "5%"}, Measured("web", 1 - 95 / 100, "share")),
+        ({"check": "violations", "above": "0.7%"}, Measured("web", 7, total=1_000)),
+        ({"check": "volume", "drop": "30%"}, Measured("web", 70, before=(100,))),
+        ({"check": "volume", "rise": "30%"}, Measured("web", 130, before=(100,))),
+        ({"check": "volume", "below": 1}, Measured("web", 1)),
+        ({"check": "freshness", "source": "*", "above": "6 hours"}, Measured("web", 21_600, "seconds")),
+    ],
+)
+def test_a_value_at_its_threshold_does_not_alert(check: dict[str, Any], measured: Measured) -> None:
+    assert not judge(DataCheck.model_validate(check), measured).is_alerting
 
 
 def test_a_dry_run_shows_and_writes_nothing(tmp_path: Path, cli: Cli, receiver: Receiver) -> None:
