@@ -22,6 +22,8 @@ from revetl.warehouse import Warehouse
 
 OK, ALERTING = "ok", "alerting"
 
+_READ = ("sync_runs", "audience_builds", "audience_changes")
+
 
 @dataclass(frozen=True)
 class CheckResult:
@@ -67,7 +69,7 @@ def check_data(
     moment = now or this_moment()
     with DataAlerts(() if dry_run else configs, workspace.say) as alerts:
         logs.hide(*alerts.secrets())
-        before, results = _evaluated(workspace, checks, moment)
+        before, results = _evaluated(workspace, checks, moment, dry_run=dry_run)
         changed = [result for result in results if result.changed and not dry_run]
         if changed:
             _try_writing(workspace)
@@ -88,17 +90,19 @@ def check_data(
 
 
 def _evaluated(
-    workspace: Workspace, checks: Sequence[DataCheck], moment: datetime
+    workspace: Workspace, checks: Sequence[DataCheck], moment: datetime, *, dry_run: bool
 ) -> tuple[dict[tuple[str, str], _State], list[CheckResult]]:
     warehouse = workspace.warehouse(read_only=True)
     try:
         tables = Tables(workspace.state_schema, warehouse.database)
-        if not tables.are_current(warehouse):
+        # A dry run writes nothing: it goes without the states where their table is still to be created.
+        is_readable = dry_run and all(map(warehouse.exists, map(tables.named, _READ)))
+        if not tables.are_current(warehouse) and not is_readable:
             warehouse.close()
             with workspace.writing() as writing:
                 tables.create(writing, workspace.say)
             warehouse = workspace.warehouse(read_only=True)
-        before = _read(warehouse, tables)
+        before = _read(warehouse, tables) if warehouse.exists(tables.named("alert_states")) else {}
         measures = Measures(workspace, warehouse, tables, checks, moment)
         results = []
         for check in checks:
