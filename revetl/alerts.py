@@ -326,7 +326,7 @@ def check_alerts(configs: Sequence[AlertConfig], syncs: Collection[str]) -> None
     and for a pattern that no sync matches; a variable that is not set here may be set where it runs."""
     for index, config in enumerate(configs):
         for pattern in config.syncs:
-            if not any(fnmatchcase(sync, pattern) for sync in syncs):
+            if pattern != "*" and not any(fnmatchcase(sync, pattern) for sync in syncs):
                 place = f"revetl.yml: alerts.{index}.syncs"
                 raise UsageError(f"{place}: no sync matches '{pattern}'. {nearest(pattern, syncs)}")
         notify.require_apprise(f"revetl.yml: alerts.{index}")

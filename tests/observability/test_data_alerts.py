@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from revetl.alerts import check_data_alerts
+from revetl.alerts import check_alerts, check_data_alerts
 from revetl.checking import check
 from revetl.config import RevetlConfig
 from revetl.data_alerts import CheckResult, check_data
@@ -365,6 +365,13 @@ def test_a_check_of_an_audience_that_is_not_there() -> None:
     assert str(error.value) == (
         "revetl.yml: alerts.0.data.0.audience: no audience matches 'vip'. Did you mean 'vips'?"
     )
+
+
+def test_alerts_on_data_need_no_sync() -> None:
+    document = {"alerts": [{"to": "json://x", "data": [{"check": "new_events"}]}]}
+    alerts = check(RevetlConfig, document, "revetl.yml").alerts
+    check_alerts(alerts, [])
+    assert alerts[0].syncs == ("*",)
 
 
 def test_the_checks_of_the_docs_are_valid() -> None:
