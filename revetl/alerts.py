@@ -264,6 +264,10 @@ class DataAlerts:
                     outbox.put(message)
                     self._sent.setdefault(outbox, []).append((key, message.title))
 
+    def has_address(self, key: str) -> bool:
+        """Whether an entry with the check `key` has an address here; elsewhere its variable may be set."""
+        return any(outboxes and _has(config, key) for config, outboxes in self._entries)
+
     def outcome(self) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
         """The check and title of each message that somebody has got, and of each that nobody has; once it is
         closed."""
@@ -322,7 +326,7 @@ def check_alerts(configs: Sequence[AlertConfig], syncs: Collection[str]) -> None
     and for a pattern that no sync matches; a variable that is not set here may be set where it runs."""
     for index, config in enumerate(configs):
         for pattern in config.syncs:
-            if not any(fnmatchcase(sync, pattern) for sync in syncs):
+            if pattern != "*" and not any(fnmatchcase(sync, pattern) for sync in syncs):
                 place = f"revetl.yml: alerts.{index}.syncs"
                 raise UsageError(f"{place}: no sync matches '{pattern}'. {nearest(pattern, syncs)}")
         notify.require_apprise(f"revetl.yml: alerts.{index}")

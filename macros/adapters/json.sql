@@ -116,6 +116,15 @@
     try_cast({{ text }} as {{ revetl.type_of('json') }})
 {%- endmacro %}
 
+{# DuckDB also takes NaN, Infinity and a comma after the last element, which are not JSON. #}
+{% macro duckdb__json_if_valid(text) -%}
+    case
+        when not regexp_matches(
+            regexp_replace({{ text }}, '"(\\.|[^"\\])*"', '""', 'g'), '(?i)nan|inf|,\s*[\]}]'
+        ) then try_cast({{ text }} as {{ revetl.type_of('json') }})
+    end
+{%- endmacro %}
+
 {# Before its version 16, which can be asked, only what begins and ends as a document does is taken for one. #}
 {% macro postgres__json_if_valid(text) -%}
     {% set version = run_query("select current_setting('server_version_num')").rows[0][0] | int if execute else 160000 -%}

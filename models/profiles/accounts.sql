@@ -58,7 +58,10 @@ accounts as (
         set_last.account_id,
         {%- for trait in traits %}
         {%- set column = 'set_last.' ~ revetl.quoted(trait.name) %}
-        {{ column if trait.data_type == 'varchar' else revetl.fitted(trait, column) ~ ' as ' ~ revetl.quoted(trait.name) }},
+        {%- if trait.data_type != 'varchar' %}
+        {%- set column = revetl.fitted(trait, column) ~ ' as ' ~ revetl.quoted(trait.name) %}
+        {%- endif %}
+        {{ column }},
         {%- endfor %}
         set_last.first_seen_at,
         set_last.last_seen_at,

@@ -79,7 +79,8 @@ set_last as (
         {%- for trait in traits %}
         {%- set column = revetl.quoted(trait.name) %}
         {{ revetl.last_value_by(column, 'timestamp', 'message_id') }} as {{ column }},
-        max(case when {{ column }} is not null then timestamp end) as {{ revetl.quoted(trait.name ~ '_set_at') }},
+        max(case when {{ column }} is not null then timestamp end)
+            as {{ revetl.quoted(trait.name ~ '_set_at') }},
         {%- endfor %}
         canonical_id
     from known
@@ -95,7 +96,10 @@ joined as (
         profiles.anonymous_id,
         {%- for trait in traits %}
         {%- set column = 'set_last.' ~ revetl.quoted(trait.name) %}
-        {{ column if trait.data_type == 'varchar' else revetl.fitted(trait, column) ~ ' as ' ~ revetl.quoted(trait.name) }},
+        {%- if trait.data_type != 'varchar' %}
+        {%- set column = revetl.fitted(trait, column) ~ ' as ' ~ revetl.quoted(trait.name) %}
+        {%- endif %}
+        {{ column }},
         set_last.{{ revetl.quoted(trait.name ~ '_set_at') }},
         {%- endfor %}
         {%- for trait in revetl.traits() %}

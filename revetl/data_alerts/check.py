@@ -22,6 +22,8 @@ from revetl.warehouse import Warehouse
 
 OK, ALERTING = "ok", "alerting"
 
+_READ = ("sync_runs", "audience_builds", "audience_changes")
+
 
 @dataclass(frozen=True)
 class CheckResult:
@@ -67,14 +69,20 @@ def check_data(
     moment = now or this_moment()
     with DataAlerts(() if dry_run else configs, workspace.say) as alerts:
         logs.hide(*alerts.secrets())
-        before, results = _evaluated(workspace, checks, moment)
-        for result in results:
-            if result.changed:
-                alerts.tell(result.alert, _message(result, before.get((result.alert, result.subject))))
+        before, results = _evaluated(workspace, checks, moment, dry_run=dry_run)
+        changed = [result for result in results if result.changed and not dry_run]
+        if changed:
+            _try_writing(workspace)
+        for result in changed:
+            alerts.tell(result.alert, _message(result, before.get((result.alert, result.subject))))
     if dry_run:
         return results
     told, lost = alerts.outcome()
-    kept = [result for result in results if result.changed and (result.alert, _title(result)) not in lost]
+    kept = [
+        result
+        for result in changed
+        if alerts.has_address(result.alert) and (result.alert, _title(result)) not in lost
+    ]
     _write(workspace, kept, before, {check.key for check in checks})
     return [
         replace(result, told=result.changed and (result.alert, _title(result)) in told) for result in results
@@ -82,17 +90,19 @@ def check_data(
 
 
 def _evaluated(
-    workspace: Workspace, checks: Sequence[DataCheck], moment: datetime
+    workspace: Workspace, checks: Sequence[DataCheck], moment: datetime, *, dry_run: bool
 ) -> tuple[dict[tuple[str, str], _State], list[CheckResult]]:
     warehouse = workspace.warehouse(read_only=True)
     try:
         tables = Tables(workspace.state_schema, warehouse.database)
-        if not tables.are_current(warehouse):
+        # A dry run writes nothing: it goes without the states where their table is still to be created.
+        is_readable = dry_run and all(map(warehouse.exists, map(tables.named, _READ)))
+        if not tables.are_current(warehouse) and not is_readable:
             warehouse.close()
             with workspace.writing() as writing:
                 tables.create(writing, workspace.say)
             warehouse = workspace.warehouse(read_only=True)
-        before = _read(warehouse, tables)
+        before = _read(warehouse, tables) if warehouse.exists(tables.named("alert_states")) else {}
         measures = Measures(workspace, warehouse, tables, checks, moment)
         results = []
         for check in checks:
@@ -100,9 +110,9 @@ def _evaluated(
                 verdict = judge(check, found)
                 known = before.get((check.key, found.subject))
                 state = ALERTING if verdict.is_alerting else OK
-                # New names are news, although it alerts already.
                 is_same = known is not None and known.state == state
-                is_news = bool(found.names) and is_same and known is not None and _news(known, found.names)
+                # New names are news, although it alerts already.
+                is_news = verdict.is_alerting and known is not None and _news(known, found.names)
                 changed = (not is_same or is_news) and not (known is None and state == OK)
                 since = known.since if known is not None and is_same else moment
                 results.append(CheckResult(check.key, found.subject, state, verdict.sentence, since, changed))
@@ -112,8 +122,9 @@ def _evaluated(
 
 
 def _news(known: _State, names: Sequence[str]) -> bool:
-    told = {name.strip() for name in known.detail.partition(": ")[2].split(",")}
-    return any(name.strip() not in told for name in names)
+    # Names may have commas themselves.
+    told = f", {known.detail.partition(': ')[2]}, "
+    return any(f", {name}, " not in told for name in names)
 
 
 def _title(result: CheckResult) -> str:
@@ -138,6 +149,17 @@ def _read(warehouse: Warehouse, tables: Tables) -> dict[tuple[str, str], _State]
         )
     )
     return {(alert, subject): _State(state, detail, since) for alert, subject, state, detail, since in rows}
+
+
+def _try_writing(workspace: Workspace) -> None:
+    """Raises WarehouseError where states cannot be written, before a message is sent that every later check
+    would send again."""
+    with workspace.writing(light=True) as warehouse:
+        states = Tables(workspace.state_schema, warehouse.database).named("alert_states")
+        nothing = {"alert": "", "subject": "", "state": OK, "detail": "", "since": this_moment()}
+        with warehouse.transaction():
+            warehouse.run(insert(states, nothing))
+            warehouse.run(statement("delete from :states where alert = :alert", states=states, alert=""))
 
 
 def _write(

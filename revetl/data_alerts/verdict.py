@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from revetl.data_checks import DataCheck
@@ -52,9 +53,9 @@ def _absolute(check: DataCheck, found: Measured) -> list[str]:
         if above.unit == "share" and found.unit == "count":
             value = found.value / found.total if found.total and found.value is not None else None
             shown = f"{value or 0:.1%} ({shown} of {found.total or 0:,.0f})"
-        if value is not None and value > above.value:
+        if value is not None and _exceeds(value, above.value):
             reasons.append(f"{shown}, above {above}")
-    if below is not None and found.value is not None and found.value < below.value:
+    if below is not None and found.value is not None and _exceeds(below.value, found.value):
         reasons.append(f"{_shown(found)}, below {below}")
     return reasons
 
@@ -70,11 +71,16 @@ def _relative(check: DataCheck, found: Measured) -> list[str]:
         return [f"{_number(value)}, after {builds} of none"] if is_rise else []
     change = value / usual - 1
     compared = f"{_number(value)} against {_number(usual)}, {builds}"
-    if check.drop is not None and -change > check.drop:
+    if check.drop is not None and _exceeds(-change, check.drop):
         return [f"{-change:.0%} less ({compared})"]
-    if check.rise is not None and change > check.rise:
+    if check.rise is not None and _exceeds(change, check.rise):
         return [f"{change:.0%} more ({compared})"]
     return []
+
+
+def _exceeds(value: float, threshold: float) -> bool:
+    """Whether a value is beyond a threshold, and not at it but for the last digits of a division."""
+    return value > threshold and not math.isclose(value, threshold, rel_tol=1e-9)
 
 
 def _shown(found: Measured) -> str:

@@ -11,16 +11,19 @@ from typing import Any
 import pytest
 import yaml
 
-from revetl.alerts import check_data_alerts
+from revetl.alerts import check_alerts, check_data_alerts
 from revetl.checking import check
 from revetl.config import RevetlConfig
 from revetl.data_alerts import CheckResult, check_data
-from revetl.data_checks import CHECK_KINDS
+from revetl.data_alerts.verdict import Measured, judge
+from revetl.data_checks import CHECK_KINDS, DataCheck
 from revetl.errors import UsageError, WarehouseError
+from revetl.sync.tables import Tables
 from tests.conftest import Cli
 from tests.models.conftest import ROOT
 from tests.observability.support import Receiver, receiving
 from tests.support.project import ProjectFolder
+from tests.warehouses.postgres import PostgresServer
 
 NOW = datetime(2026, 3, 10, 12)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -105,8 +108,6 @@ class World:
 def world(tmp_path: Path, request: pytest.FixtureRequest) -> World:
     made = World(tmp_path / "shop", request.param)
     with made.project.open().workspace.writing() as warehouse:
-        from revetl.sync.tables import Tables
-
         Tables(made.project.backend.state_schema, warehouse.database).create(warehouse)
     return made
 
@@ -225,6 +226,69 @@ def test_another_new_event_is_news_although_the_check_alerts_already(
     ]
 
 
+def test_a_known_name_with_a_comma_is_no_news(world: World, receiver: Receiver) -> None:
+    world.tracks(1, NOW - 3 * DAY)
+    world.tracks(1, NOW - HOUR, "web", "Cart, Viewed: again")
+    told = [world.check({"check": "new_events"}, to=receiver.url)[0].told for _ in range(2)]
+    assert (told, len(receiver.requests)) == ([True, False], 1)
+
+
+def test_new_names_of_a_check_that_does_not_alert_are_not_told(world: World, receiver: Receiver) -> None:
+    check = {"check": "new_events", "above": 1}
+    world.tracks(1, NOW - 3 * DAY)
+    for event in ("A", "B"):
+        world.tracks(1, NOW - HOUR, "web", event)
+    told = [world.check(check, now=NOW + days * DAY, to=receiver.url)[0] for days in (0, 2)]
+    world.tracks(1, NOW + 2 * DAY, "web", "C")
+    told += world.check(check, now=NOW + 2 * DAY, to=receiver.url)
+    assert [(each.state, each.told) for each in told] == [("alerting", True), ("ok", True), ("ok", False)]
+
+
+def test_a_change_that_was_seen_where_no_address_is_set_is_told_where_one_is(
+    world: World, receiver: Receiver
+) -> None:
+    check = {"check": "freshness", "above": "6 hours", "source": "web"}
+    told = [world.check(check, to=to)[0].told for to in ("", receiver.url, "", receiver.url)]
+    assert (told, len(receiver.requests)) == ([False, True, False, False], 1)
+
+
+def test_nothing_is_sent_by_a_user_who_cannot_keep_the_states(tmp_path: Path, receiver: Receiver) -> None:
+    world = World(tmp_path / "shop", "postgres")
+    check = {"check": "freshness", "above": "6 hours", "source": "web"}
+    with world.project.open().workspace.writing() as warehouse:
+        Tables(world.project.backend.state_schema, warehouse.database).create(warehouse)
+    backend = world.project.backend
+    reader = f"reader_{backend.schema}"
+    schemas = f"schema {backend.schema}, {backend.state_schema}"
+    PostgresServer(backend.output["host"], backend.output["port"]).run(
+        f"create role {reader} login",
+        f"grant usage on {schemas} to {reader}",
+        f"grant select on all tables in {schemas} to {reader}",
+        database=backend.output["dbname"],
+    )
+    profiles = yaml.safe_load((world.project.root / "profiles.yml").read_text())
+    profiles["shop"]["outputs"]["dev"]["user"] = reader
+    (world.project.root / "profiles.yml").write_text(yaml.safe_dump(profiles))
+    with pytest.raises(WarehouseError, match="permission denied"):
+        world.check(check, to=receiver.url)
+    assert receiver.requests == []
+
+
+@pytest.mark.parametrize(
+    ("check", "measured"),
+    [
+        ({"check": "unmatched", "source": "*", "above": "5%"}, Measured("web", 1 - 95 / 100, "share")),
+        ({"check": "violations", "above": "0.7%"}, Measured("web", 7, total=1_000)),
+        ({"check": "volume", "drop": "30%"}, Measured("web", 70, before=(100,))),
+        ({"check": "volume", "rise": "30%"}, Measured("web", 130, before=(100,))),
+        ({"check": "volume", "below": 1}, Measured("web", 1)),
+        ({"check": "freshness", "source": "*", "above": "6 hours"}, Measured("web", 21_600, "seconds")),
+    ],
+)
+def test_a_value_at_its_threshold_does_not_alert(check: dict[str, Any], measured: Measured) -> None:
+    assert not judge(DataCheck.model_validate(check), measured).is_alerting
+
+
 def test_a_dry_run_shows_and_writes_nothing(tmp_path: Path, cli: Cli, receiver: Receiver) -> None:
     world = World(tmp_path / "shop", "duckdb")
     check = {"check": "freshness", "above": "6 hours", "source": "web"}
@@ -238,6 +302,17 @@ def test_a_dry_run_shows_and_writes_nothing(tmp_path: Path, cli: Cli, receiver: 
     assert sent.stderr.splitlines()[-1] == "Alerting: 1 of 1 value; 1 change told."
     world.tracks(1, datetime.now())
     assert cli(world.project, "alerts", "check").returncode == 0
+
+
+def test_a_dry_run_does_not_bring_the_tables_of_an_older_revetl_forward(world: World) -> None:
+    schema = "revetl.revetl"
+    world.project.sql(f"drop table {schema}.alert_states")
+    data = [{"check": "freshness", "above": "6 hours", "source": "web"}, {"check": "churn", "above": "10%"}]
+    world.project.destinations({}, alerts=[{"to": "{{ env_var('NONE', '') }}", "data": data}])
+    assert [each.state for each in check_data(world.project.open().workspace, dry_run=True)] == ["alerting"]
+    tables = "select count(*) from information_schema.tables where table_name = 'alert_states'"
+    there = f"{tables} and table_schema = '{world.project.backend.state_schema}'"
+    assert world.project.sql(there) == [(0,)]
 
 
 def test_models_that_were_not_built_are_named(tmp_path: Path) -> None:
@@ -290,6 +365,13 @@ def test_a_check_of_an_audience_that_is_not_there() -> None:
     assert str(error.value) == (
         "revetl.yml: alerts.0.data.0.audience: no audience matches 'vip'. Did you mean 'vips'?"
     )
+
+
+def test_alerts_on_data_need_no_sync() -> None:
+    document = {"alerts": [{"to": "json://x", "data": [{"check": "new_events"}]}]}
+    alerts = check(RevetlConfig, document, "revetl.yml").alerts
+    check_alerts(alerts, [])
+    assert alerts[0].syncs == ("*",)
 
 
 def test_the_checks_of_the_docs_are_valid() -> None:

@@ -57,6 +57,8 @@ def test_one_outlier_is_null_for_one_person_and_the_build_warns_of_it(tmp_path: 
     lines += [ordered(300, "ada", total=5, grade=99.5, note=[1]), ordered(301, "bob", grade=100_000)]
     lines += [ordered(302, "cyd", note="hello {"), ordered(303, "ahead", "2087-01-01T00:00:00Z")]
     lines += [ordered(304, "hours", "2011-06-01T15:00:00Z"), ordered(305, "minutes", "2011-06-01T10:30:00Z")]
+    lines += [ordered(306, "dee", note="[1,]"), ordered(307, "eve", note='{"a": inf}')]
+    lines += [ordered(308, "fay", note='["inf, ]"]')]
     world.load(lines=lines)
     world.build(as_of="2011-06-11 12:00:00")
     nothing = {
@@ -73,6 +75,9 @@ def test_one_outlier_is_null_for_one_person_and_the_build_warns_of_it(tmp_path: 
         "ada": {**nothing, "spent": 5, "twice": 10, "grade": 99.5, "note": "[1]"},
         "bob": {**nothing, "grade": None, "unfit_traits": "grade"},
         "cyd": {**nothing, "unfit_traits": "note"},
+        "dee": {**nothing, "unfit_traits": "note"},
+        "eve": {**nothing, "unfit_traits": "note"},
+        "fay": {**nothing, "note": '["inf, ]"]'},
         "ahead": nothing,
         "hours": nothing,
         "minutes": nothing,
@@ -81,7 +86,7 @@ def test_one_outlier_is_null_for_one_person_and_the_build_warns_of_it(tmp_path: 
     ahead = world.ask("select user_id from stg_tracks where is_clock_ahead order by 1")
     assert [row["user_id"] for row in ahead] == ["ahead", "hours"]
     done, said = world.run("test", "--select", "nothing_in_computed_traits_unfit_traits")
-    assert done and "WARN 3" in said, said[-2000:]
+    assert done and "WARN 5" in said, said[-2000:]
 
     # A build of what has changed since.
     world.ask("delete from raw.tracks where user_id = 'rich' and id <> 'm7'")
