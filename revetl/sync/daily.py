@@ -36,10 +36,12 @@ select
 @dataclass(frozen=True)
 class DailyLimit:
     """What a sync may still send: `limit` records to its destination in 24 hours, of which `used` are used by
-    all of its syncs in that mode, or are about to be."""
+    all of its syncs in that mode, or are about to be. The change of the key `first` comes before all
+    others."""
 
     limit: int
     used: int
+    first: str | None = None
 
     @property
     def left(self) -> int:
@@ -76,6 +78,10 @@ class DailyLimit:
             key=key,
         )
         assert isinstance(made, exp.Query)
+        order = made.find(exp.Order)
+        if self.first is not None and order is not None:
+            is_other = statement("case when c.key = :first then 0 else 1 end", first=self.first)
+            order.set("expressions", [exp.Ordered(this=is_other), *order.expressions])
         return made
 
 

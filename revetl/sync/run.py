@@ -40,7 +40,7 @@ from revetl.sync.journal import Journal
 from revetl.sync.late import brought_forward
 from revetl.sync.loop import Stopper, run_to_end, signals
 from revetl.sync.membership import record_holdouts
-from revetl.sync.only import check_only, find_key, forget_old_trials, keep_trial, narrowed
+from revetl.sync.only import check_only, favoring, find_key, forget_old_trials, keep_trial, narrowed
 from revetl.sync.plan import Plan, judged, make_diff, make_plan, unknown_note
 from revetl.sync.presence import MEMBER, Presence
 from revetl.sync.preview import preview, previewed, whole_of
@@ -149,6 +149,7 @@ def plan_sync(
         if isinstance(diff, Plan):
             return replace(diff, sync=sync.name)
         key, why = ("", None) if only is None else find_key(diff, sync, only, options.only_keys)
+        diff = diff if only is None else favoring(diff, key)
         summary = previewed(diff, full_refresh=refresh, retry=retries(options, diff))
         plan = judged(workspace, named, diff, summary, full_refresh=starts_over)
         if only is not None:
@@ -381,6 +382,7 @@ class Runner:
         build = diff.facts.build
         diff = brought_forward(diff)
         key, why = ("", None) if only is None else find_key(diff, self.sync, only, options.only_keys)
+        diff = diff if only is None else favoring(diff, key)
         summary = summarise(diff, full_refresh=options.full_refresh, retry=retries(options, diff))
         plan = judged(self.workspace, self.sync, diff, summary, full_refresh=starts_over)
         if only is not None:

@@ -174,6 +174,26 @@ def test_a_daily_limit_sends_the_oldest_events_and_leaves_the_others_to_a_later_
     assert len(mailed(sandbox)) == 3
 
 
+def test_an_event_that_is_named_comes_first_within_the_daily_limit(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    mailing(project, sandbox, ORDER, SIGNED, THIRD, daily_limit=1)
+    (plan,) = project.open().plan("orders", only="e3")
+    assert (plan.add, plan.notes) == (1, ())
+    (run,) = project.open().sync("orders", only="e3")
+    assert (run.status, run.delivered["add"], mailed(sandbox)) == (
+        "success",
+        1,
+        [("emmy@example.com", "d-all")],
+    )
+    for asked, waits in (("e2", True), ("e3", False)):
+        done = cli(project, "sync", "orders", "--only", asked)
+        assert (done.returncode, "1 records wait for a later run" in done.stderr) == (0, waits), done.stderr
+        # It would not be.
+        assert "--full-refresh sends it again" not in done.stderr
+    assert len(mailed(sandbox)) == 1
+
+
 def test_suppressed_people_are_never_mailed(project: ProjectFolder, sandbox: SandboxClient) -> None:
     mailing(project, sandbox, ORDER)
     project.open().sync("orders")
