@@ -300,7 +300,19 @@ def trial_of(warehouse: Warehouse, tables: Tables, sync: str, key: str) -> Trial
 def is_current(warehouse: Warehouse, tables: Tables, sync: str, trial: Trial, now: Held | None) -> bool:
     """Whether nothing was delivered of the member since the trial, but by a run that was to take it back."""
     if now is None:
-        return "remove" in trial.operations
+        since = statement(
+            "select count(*) from :changes as c inner join :trials as t on t.sync = c.sync and t.key = c.key "
+            "where c.sync = :sync and c.key = :key and c.changed_at > t.tried_at and c.run_id <> :run_id "
+            "and c.outcome in ('delivered', 'unknown') and coalesce(c.cause, '') <> :cause",
+            changes=tables.changes,
+            trials=tables.trials,
+            sync=sync,
+            key=trial.key,
+            run_id=trial.run_id,
+            cause=CAUSE,
+        )
+        is_last = not any(int(count) for (count,) in warehouse.rows(since))
+        return "remove" in trial.operations and is_last
     if trial.run_id in (now.run_id, now.pending_run_id):
         return True
     undone = statement(

@@ -219,6 +219,19 @@ def test_sandbox_mode_sends_nothing_and_is_another_place_than_the_real_one(
     assert (run.status, mailed(sandbox)) == ("success", [("ada@example.com", "d-order")])
 
 
+def test_an_audience_by_another_key_mails_nobody_a_second_time(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    mailing(project, sandbox, ORDER, SIGNED)
+    project.open().sync("orders")
+    sync = {"to": "mail", "mode": "events", "event_column": "event", "identifiers": {"email": "email"}}
+    project.declare("orders", {"key": "user_id", "sync": [{**sync, "standard_events": False}]})
+    (stopped,) = project.open().sync("orders")
+    assert (stopped.status, stopped.stopped_by) == ("stopped", "identity")
+    assert "the key of the audience was 'message_id' and is 'user_id' now" in str(stopped.error)
+    assert len(mailed(sandbox)) == 2
+
+
 @pytest.mark.parametrize(
     ("mail", "message"),
     [

@@ -197,6 +197,16 @@ def test_a_member_who_was_synced_since_is_not_undone(project: ProjectFolder, san
     with pytest.raises(UsageError, match="was synced again since run"):
         synced(project, only="u1", undo=True)
     assert sandbox.members("crm", "vips") == {"u1": {"score": 9}}
+    # Whoever was removed, came back and was removed again is as little there as before.
+    everybody = people(("u1", "Ada@example.com", 9), MARIE, columns=COLUMNS)
+    project.audience("vips", people(MARIE, columns=COLUMNS))
+    assert synced(project, only="u1").delivered["remove"] == 1
+    for query in (everybody, people(MARIE, columns=COLUMNS)):
+        project.audience("vips", query)
+        synced(project)
+    with pytest.raises(UsageError, match="was synced again since run"):
+        synced(project, only="u1", undo=True)
+    assert set(sandbox.members("crm", "vips")) == {"u2"}
 
 
 def test_one_member_is_named_and_suppressed_by_a_phone_in_any_spelling(
