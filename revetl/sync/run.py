@@ -24,6 +24,7 @@ from revetl.errors import DestinationRefused, DiskError, GuardStopped, RevetlErr
 from revetl.project import Sync, Workspace
 from revetl.sync import guard, intents, lock
 from revetl.sync.carry_over import carry_over, former_name
+from revetl.sync.daily import counted_alone
 from revetl.sync.deliver import Delivery
 from revetl.sync.diff import Diff
 from revetl.sync.disk import on_disk
@@ -245,7 +246,8 @@ class Runner:
                 if self.alerts is not None and self.alerts.watches(self.sync.name):
                     self.past = [*past_runs(warehouse, self.tables, self.sync.name, self.run_id)]
                 self._recover(warehouse)
-                ready = self._spool(warehouse, lease)
+                with counted_alone(self.destination, self.sync, warehouse, self.tables, self.run_id):
+                    ready = self._spool(warehouse, lease)
             except BaseException:
                 with suppress(RevetlError):
                     lock.release(warehouse, self.tables, lease)

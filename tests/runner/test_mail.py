@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -172,6 +173,24 @@ def test_a_daily_limit_sends_the_oldest_events_and_leaves_the_others_to_a_later_
     (later,) = project.open().sync("orders")
     assert later.delivered["add"] == 1
     assert len(mailed(sandbox)) == 3
+
+
+@pytest.mark.long
+def test_syncs_that_are_planned_at_once_share_the_daily_limit(tmp_path: Path, sandbox: SandboxClient) -> None:
+    # A DuckDB file has one writer, so that only a server plans two syncs at once.
+    project = ProjectFolder(tmp_path / "shop", {}, "postgres")
+    mailing(project, sandbox, ORDER, daily_limit=2)
+    sync = {"to": "mail", "mode": "events", "event_column": "event", "identifiers": {"email": "email"}}
+    for name in ("more", "others", "rest"):
+        rows = [(f"{name}{i}", name, f"{name}{i}@example.com", "Signed Up", "{}") for i in range(2)]
+        project.audience(
+            name,
+            people(*rows, columns=COLUMNS),
+            {"key": "message_id", "sync": [{**sync, "standard_events": False}]},
+        )
+    runs = project.open().sync(threads=4)
+    assert {run.status for run in runs} == {"success"}
+    assert (sum(run.delivered["add"] for run in runs), len(mailed(sandbox))) == (2, 2)
 
 
 def test_an_event_that_is_named_comes_first_within_the_daily_limit(
