@@ -247,7 +247,9 @@ def _run(
         if not out.json:
             _show_run(out, outcome)
             if outcome.scope == "one" and outcome.status == "success" and not sum(outcome.planned.values()):
-                more = "; --full-refresh sends it again" if kind is None else ""
+                mode, there = sync.config.mode, project.workspace.destination(sync, placeholders=True)
+                again = kind is None and not there.sends_at_most_once(mode)
+                more = "; --full-refresh sends it again" if again else ""
                 out.say(f"{outcome.sync}: nothing changed for this member{more}.")
 
     with _Bar(out) as progress:

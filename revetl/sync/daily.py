@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlglot import exp
 
 from revetl.destinations.base import Destination
+from revetl.errors import Locked, RevetlError
 from revetl.mapping import TIMESTAMP, FieldMapping
 from revetl.project import Sync
 from revetl.sql import statement
@@ -18,6 +22,8 @@ from revetl.warehouse import Warehouse
 LATER = "later"
 """The operation of a change that waits, in `revetl_changes`."""
 _DAY = timedelta(hours=24)
+_PATIENCE_SECONDS = 120.0
+_POLL_SECONDS = 0.2
 
 _SENT = """
 select
@@ -36,10 +42,12 @@ select
 @dataclass(frozen=True)
 class DailyLimit:
     """What a sync may still send: `limit` records to its destination in 24 hours, of which `used` are used by
-    all of its syncs in that mode, or are about to be."""
+    all of its syncs in that mode, or are about to be. The change of the key `first` comes before all
+    others."""
 
     limit: int
     used: int
+    first: str | None = None
 
     @property
     def left(self) -> int:
@@ -76,7 +84,36 @@ class DailyLimit:
             key=key,
         )
         assert isinstance(made, exp.Query)
+        order = made.find(exp.Order)
+        if self.first is not None and order is not None:
+            is_other = statement("case when c.key = :first then 0 else 1 end", first=self.first)
+            order.set("expressions", [exp.Ordered(this=is_other), *order.expressions])
         return made
+
+
+@contextmanager
+def counted_alone(
+    destination: Destination, sync: Sync, warehouse: Warehouse, tables: Tables, run_id: str
+) -> Iterator[None]:
+    """Let no other run count what is left of the daily limit until this one has written what it is about to
+    send. Raises Locked where another run takes too long for that."""
+    if destination.daily_limit(sync.config.mode) is None:
+        yield
+        return
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            lease = lock.acquire(warehouse, tables, f"daily_limit of {sync.config.to}", run_id)
+            break
+        except Locked:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_POLL_SECONDS)
+    try:
+        yield
+    finally:
+        with suppress(RevetlError):
+            lock.release(warehouse, tables, lease)
 
 
 def daily_limit_of(

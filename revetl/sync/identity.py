@@ -35,6 +35,7 @@ from revetl.warehouse import Warehouse, location_of
 _PLACEHOLDER = re.compile(r"<[^<>]*>|\.invalid\b")
 _CREDENTIAL = "credential"
 _AUDIENCE = "audience"
+_KEY = "key"
 _CALLED = "called"
 """What the destination knows the audience as, where that is a former name."""
 
@@ -114,6 +115,9 @@ def identity_of(workspace: Workspace, sync: Sync, destination: Destination) -> I
     raw = workspace.config.destinations[sync.config.to]
     base_url = _without_embedded_secrets(raw, destination.base_url)
     to = destination.delivers_to(sync.audience.name, sync.config.mode, base_url)
+    if destination.sends_at_most_once(sync.config.mode):
+        # By another key, nothing of what was sent would be recognized.
+        to = {**to, _KEY: sync.audience.key}
     key = "" if "account" in to else "\0".join(destination.secrets())
     return Identity(written_by, to, key)
 
@@ -189,6 +193,15 @@ def destination_stop(sync: str, to: str, before: Identity | None, now: Identity)
     found = now.moved_destination(before)
     if not found:
         return None
+    if _KEY in found:
+        was, key = found[_KEY]
+        return Stop(
+            "identity",
+            f"{sync}: the key of the audience was '{was}' and is '{key}' now. '{to}' is sent each record at "
+            "most once, by its key, so all that were sent would be sent again. Restore the key, or send all "
+            "again with --full-refresh.",
+            forceable=False,
+        )
     return Stop(
         "identity",
         f"{sync}: '{to}' delivers to a different place than before: {_said(found)}. The people in the state "

@@ -15,9 +15,11 @@ from sqlglot import exp
 
 from revetl.destinations.base import Destination
 from revetl.errors import UsageError
+from revetl.mapping import Mapped
 from revetl.project import Sync
-from revetl.sql import column, statement
+from revetl.sql import column, select, statement
 from revetl.sync import guard, lock
+from revetl.sync.daily import LATER
 from revetl.sync.diff import CHANGES, Diff
 from revetl.sync.membership import LEFT_OUT, alike
 from revetl.sync.plan import Plan
@@ -27,7 +29,11 @@ from revetl.warehouse import Warehouse
 
 ASIDE = " was {"
 """What follows a key in the state where it stands for an identifier that the member had."""
+CAUSE = "undone"
+"""The cause of the changes of a run that takes a trial back."""
 _SHOWN = 5
+_PHONE = "phone number"
+_LAST_DIGITS = 7
 _REASONS = {
     "suppressed": "is suppressed (revetl.suppressions)",
     "excluded": "is excluded from this sync (exclude, or another variant)",
@@ -114,6 +120,12 @@ def _matching(diff: Diff, sync: Sync, asked: str) -> dict[str, str | None]:
     names = [name for name in there if name.lower() in used or name.lower() in (*STANDARD, "canonical_id")]
     tests = [statement(":key = :asked", key=diff.key, asked=asked)]
     tests += [exp.EQ(this=alike(column(name, of="a")), expression=wanted.copy()) for name in names]
+    for item in diff.mapping.identifiers:
+        if item.late:
+            texts = _spellings(diff, item, relation, asked)
+            tests += [exp.In(this=item.of("a"), expressions=[*map(exp.convert, texts)])] if texts else []
+        elif _is_made(item):
+            tests.append(is_one_of(item.of("a"), sent_as(diff, item, asked)))
     query = exp.select(exp.alias_(diff.key, "key")).from_(exp.alias_(relation.copy(), "a", table=True))
     if diff.members.chosen:
         on = statement("o.key = :key", key=diff.key)
@@ -126,9 +138,8 @@ def _matching(diff: Diff, sync: Sync, asked: str) -> dict[str, str | None]:
     if diff.has_state:
         held = [statement("s.key = :asked", asked=asked)]
         held += [
-            exp.EQ(
-                this=alike(diff.warehouse.json_text(column("identifiers", of="s"), item.name)),
-                expression=wanted.copy(),
+            is_one_of(
+                diff.warehouse.json_text(column("identifiers", of="s"), item.name), sent_as(diff, item, asked)
             )
             for item in diff.mapping.identifiers
         ]
@@ -145,6 +156,48 @@ def _matching(diff: Diff, sync: Sync, asked: str) -> dict[str, str | None]:
     return found
 
 
+def sent_as(diff: Diff, item: Mapped, asked: str) -> list[exp.Expr]:
+    """What is sent of a text as an identifier: as it is written, and normalized as the destination's rule
+    says."""
+    found: list[exp.Expr] = [exp.convert(asked.strip().lower())]
+    if item.kind == _PHONE and any(each.isalpha() for each in asked):
+        return found
+    if item.late and (sent := diff.finishers[item.name](asked)) is not None:
+        found.append(exp.convert(sent.lower()))
+    elif not item.late and _is_made(item):
+        found.append(alike(item.over(exp.convert(asked))))
+    return found
+
+
+def is_one_of(value: exp.Expr, values: list[exp.Expr]) -> exp.Expr:
+    """Whether an identifier is one of these values."""
+    return exp.In(this=alike(value), expressions=values)
+
+
+def _is_made(item: Mapped) -> bool:
+    """Whether a column's text is normalized to be sent, so that any other text can be, too."""
+    return item.made is not None and isinstance(item.raw, exp.Column)
+
+
+def _spellings(diff: Diff, item: Mapped, relation: exp.Table, asked: str) -> list[str]:
+    """The texts of the audience of which the runner makes the same identifier as of `asked`: only those are
+    read that have its last digits in their order."""
+    finish = diff.finishers[item.name]
+    digits = [each for each in asked if each in "0123456789"][-_LAST_DIGITS:]
+    has_letters = any(each.isalpha() for each in asked)
+    if not digits or has_letters or (sent := finish(asked)) is None:
+        return []
+    query = select("select distinct :text as raw from :relation as a", text=item.of("a"), relation=relation)
+    like = exp.Like(this=item.of("a"), expression=exp.convert("%" + "%".join(digits) + "%"))
+    return [str(raw) for (raw,) in diff.warehouse.rows(query.where(like)) if finish(str(raw)) == sent]
+
+
+def favoring(diff: Diff, key: str) -> Diff:
+    """The diff in which one member comes before all others where a daily limit has others wait."""
+    limit = diff.daily_limit
+    return diff if limit is None else replace(diff, daily_limit=replace(limit, first=key))
+
+
 def narrowed(diff: Diff, sync: Sync, plan: Plan, key: str, why: str | None) -> Plan:
     """The plan of one member, by its key, with only these changes left in the warehouse. The guards that
     judge the audience and the state stand; those on volume judge the member's change. Raises UsageError for a
@@ -157,6 +210,10 @@ def narrowed(diff: Diff, sync: Sync, plan: Plan, key: str, why: str | None) -> P
         raise UsageError(
             f"--only: {key} {_REASONS.get(why, why)}, and is not held by {sync.config.to}: nothing was sent."
         )
+    waiting = statement(
+        "select count(*) from :changes as c where c.operation = :later", changes=CHANGES, later=LATER
+    )
+    ((later,),) = diff.warehouse.rows(waiting)
     diff.warehouse.run(
         statement(
             "delete from :changes where key is null or not (:theirs)",
@@ -181,6 +238,7 @@ def narrowed(diff: Diff, sync: Sync, plan: Plan, key: str, why: str | None) -> P
         causes={name: by for name, by in causes.items() if name in plan.counts}
         | ({"remove": causes["rekey"], "add": causes["rekey"]} if rekeyed else {}),
         left_out={},
+        notes=_own_notes(plan, diff, int(later), totals.get(LATER, 0)),
         whole=False,
         digest=None,
     )
@@ -199,6 +257,14 @@ def narrowed(diff: Diff, sync: Sync, plan: Plan, key: str, why: str | None) -> P
     )
     others = (stop for stop in plan.stops if stop.guard not in guard.VOLUME)
     return replace(made, stops=(*others, *guard.volume(change)))
+
+
+def _own_notes(plan: Plan, diff: Diff, waiting: int, own: int) -> tuple[str, ...]:
+    """The notes of a plan, where who waits for a daily limit is the member alone."""
+    if diff.daily_limit is None or not waiting:
+        return plan.notes
+    notes = [note for note in plan.notes if note != diff.daily_limit.note(waiting)]
+    return (*notes, *([diff.daily_limit.note(own)] if own else []))
 
 
 def theirs(key: str, of: str | None = "c") -> exp.Expr:
@@ -231,11 +297,34 @@ def trial_of(warehouse: Warehouse, tables: Tables, sync: str, key: str) -> Trial
     return None
 
 
-def is_current(trial: Trial, now: Held | None) -> bool:
-    """Whether nothing was delivered of the member since the trial."""
+def is_current(warehouse: Warehouse, tables: Tables, sync: str, trial: Trial, now: Held | None) -> bool:
+    """Whether nothing was delivered of the member since the trial, but by a run that was to take it back."""
     if now is None:
-        return "remove" in trial.operations
-    return trial.run_id in (now.run_id, now.pending_run_id)
+        since = statement(
+            "select count(*) from :changes as c inner join :trials as t on t.sync = c.sync and t.key = c.key "
+            "where c.sync = :sync and c.key = :key and c.changed_at > t.tried_at and c.run_id <> :run_id "
+            "and c.outcome in ('delivered', 'unknown') and coalesce(c.cause, '') <> :cause",
+            changes=tables.changes,
+            trials=tables.trials,
+            sync=sync,
+            key=trial.key,
+            run_id=trial.run_id,
+            cause=CAUSE,
+        )
+        is_last = not any(int(count) for (count,) in warehouse.rows(since))
+        return "remove" in trial.operations and is_last
+    if trial.run_id in (now.run_id, now.pending_run_id):
+        return True
+    undone = statement(
+        "select count(*) from :changes as c where c.sync = :sync and c.key = :key and c.run_id = :run_id "
+        "and c.cause = :cause",
+        changes=tables.changes,
+        sync=sync,
+        key=trial.key,
+        run_id=now.pending_run_id,
+        cause=CAUSE,
+    )
+    return now.pending_run_id is not None and any(int(count) for (count,) in warehouse.rows(undone))
 
 
 def keep_trial(warehouse: Warehouse, tables: Tables, sync: str, key: str, run_id: str, plan: Plan) -> None:
@@ -244,7 +333,7 @@ def keep_trial(warehouse: Warehouse, tables: Tables, sync: str, key: str, run_id
     now, earlier = held_of(warehouse, tables, sync, key), trial_of(warehouse, tables, sync, key)
     before = now
     operations = [name for name, count in plan.counts.items() if count]
-    if earlier is not None and is_current(earlier, now):
+    if earlier is not None and is_current(warehouse, tables, sync, earlier, now):
         before = earlier.before
         operations = [*dict.fromkeys([*earlier.operations.split(","), *operations])]
     forget_trial(warehouse, tables, sync, key)

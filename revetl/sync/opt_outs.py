@@ -24,11 +24,14 @@ from revetl.warehouse import Warehouse
 _VALUE = column("identifier_value", of="p")
 
 
-def suppressed(warehouse: Warehouse, tables: Tables, sync: str, destination: Destination) -> exp.Expr:
-    """Whether the person of a state row `s` is suppressed: by the key or any identifier, plain, normalized or
-    hashed, or by a field that is named as the suppression is. Leaves `revetl_late` in the warehouse where
-    identifiers take a library."""
-    identifiers, fields = _names(warehouse, tables, sync)
+def suppressed(
+    warehouse: Warehouse, tables: Tables, sync: str, destination: Destination, rows: exp.Table | None = None
+) -> exp.Expr:
+    """Whether the person of a row `s` of the state, or of a table that keeps such rows, is suppressed: by the
+    key or any identifier, plain, normalized or hashed, or by a field that is named as the suppression is.
+    Leaves `revetl_late` in the warehouse where identifiers take a library."""
+    kept = tables.state if rows is None else rows
+    identifiers, fields = _names(warehouse, kept, sync)
     query = statement("select distinct p.identifier_type from :list as p", list=tables.suppressions)
     kinds = [str(kind) for (kind,) in warehouse.rows(query)]
     known = {each.name: each for each in destination.known_by}
@@ -50,17 +53,17 @@ def suppressed(warehouse: Warehouse, tables: Tables, sync: str, destination: Des
         own = [kind for kind in kinds if folded(kind) == folded(name)]
         tests += _as_written(tables, warehouse.json_text(column("fields", of="s"), name), own)
     if late:
-        _load(warehouse, tables, sync, destination, late)
+        _load(warehouse, tables, kept, sync, destination, late)
         tests += [_is_sent(warehouse, tables, item, own) for item, own in late]
     return exp.or_(*tests) if tests else exp.false()
 
 
-def _names(warehouse: Warehouse, tables: Tables, sync: str) -> tuple[list[str], list[str]]:
+def _names(warehouse: Warehouse, kept: exp.Table, sync: str) -> tuple[list[str], list[str]]:
     """The identifiers and fields that the state has of a sync."""
     query = statement(
         "select min(s.identifiers), max(s.identifiers), min(s.fields), max(s.fields) "
         "from :state as s where s.sync = :sync",
-        state=tables.state,
+        state=kept,
         sync=sync,
     )
     (texts,) = warehouse.rows(query)
@@ -111,6 +114,7 @@ def _is_among(held: exp.Expr, listed: exp.Select) -> exp.Expr:
 def _load(
     warehouse: Warehouse,
     tables: Tables,
+    kept: exp.Table,
     sync: str,
     destination: Destination,
     late: Collection[tuple[Mapped, list[str]]],
@@ -133,7 +137,7 @@ def _load(
             "where s.sync = :sync and not (s.hash_by like :sent) and :text is not null",
             name=item.name,
             text=warehouse.json_text(column("identifiers", of="s"), item.name),
-            state=tables.state,
+            state=kept,
             sync=sync,
             sent=f"%{SENT}%",
         )

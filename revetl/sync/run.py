@@ -24,6 +24,7 @@ from revetl.errors import DestinationRefused, DiskError, GuardStopped, RevetlErr
 from revetl.project import Sync, Workspace
 from revetl.sync import guard, intents, lock
 from revetl.sync.carry_over import carry_over, former_name
+from revetl.sync.daily import counted_alone
 from revetl.sync.deliver import Delivery
 from revetl.sync.diff import Diff
 from revetl.sync.disk import on_disk
@@ -40,7 +41,7 @@ from revetl.sync.journal import Journal
 from revetl.sync.late import brought_forward
 from revetl.sync.loop import Stopper, run_to_end, signals
 from revetl.sync.membership import record_holdouts
-from revetl.sync.only import check_only, find_key, forget_old_trials, keep_trial, narrowed
+from revetl.sync.only import check_only, favoring, find_key, forget_old_trials, keep_trial, narrowed
 from revetl.sync.plan import Plan, judged, make_diff, make_plan, unknown_note
 from revetl.sync.presence import MEMBER, Presence
 from revetl.sync.preview import preview, previewed, whole_of
@@ -149,6 +150,7 @@ def plan_sync(
         if isinstance(diff, Plan):
             return replace(diff, sync=sync.name)
         key, why = ("", None) if only is None else find_key(diff, sync, only, options.only_keys)
+        diff = diff if only is None else favoring(diff, key)
         summary = previewed(diff, full_refresh=refresh, retry=retries(options, diff))
         plan = judged(workspace, named, diff, summary, full_refresh=starts_over)
         if only is not None:
@@ -244,7 +246,8 @@ class Runner:
                 if self.alerts is not None and self.alerts.watches(self.sync.name):
                     self.past = [*past_runs(warehouse, self.tables, self.sync.name, self.run_id)]
                 self._recover(warehouse)
-                ready = self._spool(warehouse, lease)
+                with counted_alone(self.destination, self.sync, warehouse, self.tables, self.run_id):
+                    ready = self._spool(warehouse, lease)
             except BaseException:
                 with suppress(RevetlError):
                     lock.release(warehouse, self.tables, lease)
@@ -381,6 +384,7 @@ class Runner:
         build = diff.facts.build
         diff = brought_forward(diff)
         key, why = ("", None) if only is None else find_key(diff, self.sync, only, options.only_keys)
+        diff = diff if only is None else favoring(diff, key)
         summary = summarise(diff, full_refresh=options.full_refresh, retry=retries(options, diff))
         plan = judged(self.workspace, self.sync, diff, summary, full_refresh=starts_over)
         if only is not None:

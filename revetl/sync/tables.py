@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +10,7 @@ from functools import cache
 import yaml
 from sqlglot import exp
 
-from revetl.errors import UsageError
+from revetl.errors import UsageError, WarehouseError
 from revetl.paths import dbt_project_dir
 from revetl.sql import statement, table
 from revetl.version import __version__
@@ -21,6 +22,7 @@ VERSION = 4
 """Counts up when a table changes in a way that an older revetl would not understand."""
 
 
+_ATTEMPTS, _AGAIN_SECONDS = 4, 0.5
 _LOST = {
     "sync_state": "Nobody is known to be held by any destination: who left since cannot be removed. Restore "
     "the table, or run `revetl reconcile SYNC --repair` where the destination can be read, or "
@@ -120,6 +122,17 @@ class Tables:
                 lost = f"{self.schema}.{name} was gone and is created again, empty. {_LOST.get(name, '')}"
                 say(f"Warning: {lost}".rstrip())
             return
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._bring_forward(warehouse)
+                return
+            except WarehouseError:
+                # Another run may be at it: two who make the same at once are refused by some engines.
+                if attempt == _ATTEMPTS:
+                    raise
+                time.sleep(_AGAIN_SECONDS)
+
+    def _bring_forward(self, warehouse: Warehouse) -> None:
         warehouse.create_schema(self.schema)
         for name, columns in state_columns().items():
             self._create(warehouse, name, columns)

@@ -16,7 +16,20 @@ from revetl.sync.diff import Diff
 from revetl.sync.facts import Build
 from revetl.sync.identity import destination_stop, read_identity
 from revetl.sync.membership import SUPPRESSED, alike
-from revetl.sync.only import Held, Trial, check_only, find_key, forget_trial, held_of, is_current, trial_of
+from revetl.sync.only import (
+    CAUSE,
+    Held,
+    Trial,
+    check_only,
+    find_key,
+    forget_trial,
+    held_of,
+    is_current,
+    is_one_of,
+    sent_as,
+    trial_of,
+)
+from revetl.sync.opt_outs import suppressed
 from revetl.sync.plan import Plan, make_diff
 from revetl.sync.record import Run, write_run
 from revetl.sync.run import Runner, Spooled
@@ -26,7 +39,6 @@ from revetl.warehouse import Warehouse
 _TOLD = ("events", "audience_events", "delete")
 """Modes in which nothing that was sent can be taken back."""
 _REMOVING = ("mirror", "archive")
-CAUSE = "undone"
 
 
 @dataclass
@@ -56,7 +68,7 @@ class Undo(Runner):
         if _is_as_before(trial.before, now):
             # Nothing of the run had arrived when it was cut short, or everything was refused.
             rows = {}
-        elif not is_current(trial, now):
+        elif not is_current(warehouse, self.tables, name, trial, now):
             since = f" (run {now.run_id})" if now is not None else ""
             raise UsageError(
                 f"--undo: {key} was synced again since run {trial.run_id}{since}, so what that run did is no "
@@ -65,7 +77,7 @@ class Undo(Runner):
         else:
             rows = _restoring(self.sync.config.to, mode, trial, now)
         if any(each != "remove" for each in rows) and (
-            why == SUPPRESSED or _is_suppressed(warehouse, self.tables, trial)
+            why == SUPPRESSED or self._is_suppressed(warehouse, trial)
         ):
             raise UsageError(
                 f"--undo: {key} is suppressed (revetl.suppressions), so what was there before is not sent "
@@ -132,6 +144,19 @@ class Undo(Runner):
                 raise
             return key, None
 
+    def _is_suppressed(self, warehouse: Warehouse, trial: Trial) -> bool:
+        """Whether what was there before the trial is of somebody who is suppressed, in any spelling."""
+        tables, name = self.tables, self.sync.name
+        is_listed = suppressed(warehouse, tables, name, self.destination, tables.trials)
+        query = statement(
+            "select count(*) from :trials as s where s.sync = :sync and s.key = :key and (:is_listed)",
+            trials=tables.trials,
+            sync=name,
+            key=trial.key,
+            is_listed=is_listed,
+        )
+        return any(int(count) for (count,) in warehouse.rows(query)) or _has_listed(warehouse, tables, trial)
+
     def _intent(self, diff: Diff, operation: str, held: Held, hash_by: str) -> dict[str, object]:
         fields = held.fields
         if operation != "remove":
@@ -186,11 +211,9 @@ def _tried(diff: Diff, asked: str) -> str | None:
     """The key of a member who was tried, by the key or an identifier of before."""
     if trial_of(diff.warehouse, diff.tables, diff.sync, asked) is not None:
         return asked
-    wanted = exp.convert(asked.strip().lower())
     tests = [
-        exp.EQ(
-            this=alike(diff.warehouse.json_text(column("identifiers", of="t"), item.name)),
-            expression=wanted.copy(),
+        is_one_of(
+            diff.warehouse.json_text(column("identifiers", of="t"), item.name), sent_as(diff, item, asked)
         )
         for item in diff.mapping.identifiers
     ]
@@ -214,8 +237,8 @@ def _is_as_before(before: Held | None, now: Held | None) -> bool:
     return now.row_hash is not None and all(getattr(before, n) == getattr(now, n) for n in known)
 
 
-def _is_suppressed(warehouse: Warehouse, tables: Tables, trial: Trial) -> bool:
-    """Whether any value that was there before is suppressed, plain or hashed."""
+def _has_listed(warehouse: Warehouse, tables: Tables, trial: Trial) -> bool:
+    """Whether any value that was there before is in the list as it is, plain or hashed."""
     assert trial.before is not None
     known = {trial.key}
     for text in (trial.before.identifiers, trial.before.fields):

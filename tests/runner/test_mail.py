@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -174,6 +175,44 @@ def test_a_daily_limit_sends_the_oldest_events_and_leaves_the_others_to_a_later_
     assert len(mailed(sandbox)) == 3
 
 
+@pytest.mark.long
+def test_syncs_that_are_planned_at_once_share_the_daily_limit(tmp_path: Path, sandbox: SandboxClient) -> None:
+    # A DuckDB file has one writer, so that only a server plans two syncs at once.
+    project = ProjectFolder(tmp_path / "shop", {}, "postgres")
+    mailing(project, sandbox, ORDER, daily_limit=2)
+    sync = {"to": "mail", "mode": "events", "event_column": "event", "identifiers": {"email": "email"}}
+    for name in ("more", "others", "rest"):
+        rows = [(f"{name}{i}", name, f"{name}{i}@example.com", "Signed Up", "{}") for i in range(2)]
+        project.audience(
+            name,
+            people(*rows, columns=COLUMNS),
+            {"key": "message_id", "sync": [{**sync, "standard_events": False}]},
+        )
+    runs = project.open().sync(threads=4)
+    assert {run.status for run in runs} == {"success"}
+    assert (sum(run.delivered["add"] for run in runs), len(mailed(sandbox))) == (2, 2)
+
+
+def test_an_event_that_is_named_comes_first_within_the_daily_limit(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    mailing(project, sandbox, ORDER, SIGNED, THIRD, daily_limit=1)
+    (plan,) = project.open().plan("orders", only="e3")
+    assert (plan.add, plan.notes) == (1, ())
+    (run,) = project.open().sync("orders", only="e3")
+    assert (run.status, run.delivered["add"], mailed(sandbox)) == (
+        "success",
+        1,
+        [("emmy@example.com", "d-all")],
+    )
+    for asked, waits in (("e2", True), ("e3", False)):
+        done = cli(project, "sync", "orders", "--only", asked)
+        assert (done.returncode, "1 records wait for a later run" in done.stderr) == (0, waits), done.stderr
+        # It would not be.
+        assert "--full-refresh sends it again" not in done.stderr
+    assert len(mailed(sandbox)) == 1
+
+
 def test_suppressed_people_are_never_mailed(project: ProjectFolder, sandbox: SandboxClient) -> None:
     mailing(project, sandbox, ORDER)
     project.open().sync("orders")
@@ -197,6 +236,19 @@ def test_sandbox_mode_sends_nothing_and_is_another_place_than_the_real_one(
     assert (stopped.status, stopped.stopped_by, mailed(sandbox)) == ("stopped", "identity", [])
     (run,) = project.open().sync("orders", full_refresh=True)
     assert (run.status, mailed(sandbox)) == ("success", [("ada@example.com", "d-order")])
+
+
+def test_an_audience_by_another_key_mails_nobody_a_second_time(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    mailing(project, sandbox, ORDER, SIGNED)
+    project.open().sync("orders")
+    sync = {"to": "mail", "mode": "events", "event_column": "event", "identifiers": {"email": "email"}}
+    project.declare("orders", {"key": "user_id", "sync": [{**sync, "standard_events": False}]})
+    (stopped,) = project.open().sync("orders")
+    assert (stopped.status, stopped.stopped_by) == ("stopped", "identity")
+    assert "the key of the audience was 'message_id' and is 'user_id' now" in str(stopped.error)
+    assert len(mailed(sandbox)) == 2
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,61 @@ def test_a_member_who_was_synced_since_is_not_undone(project: ProjectFolder, san
     with pytest.raises(UsageError, match="was synced again since run"):
         synced(project, only="u1", undo=True)
     assert sandbox.members("crm", "vips") == {"u1": {"score": 9}}
+    # Whoever was removed, came back and was removed again is as little there as before.
+    everybody = people(("u1", "Ada@example.com", 9), MARIE, columns=COLUMNS)
+    project.audience("vips", people(MARIE, columns=COLUMNS))
+    assert synced(project, only="u1").delivered["remove"] == 1
+    for query in (everybody, people(MARIE, columns=COLUMNS)):
+        project.audience("vips", query)
+        synced(project)
+    with pytest.raises(UsageError, match="was synced again since run"):
+        synced(project, only="u1", undo=True)
+    assert set(sandbox.members("crm", "vips")) == {"u2"}
+
+
+def test_one_member_is_named_and_suppressed_by_a_phone_in_any_spelling(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    sendgrid = {"type": "sendgrid", "api_key": "SG.K", "base_url": f"{sandbox.url}/sendgrid.x"}
+    project.destinations({"crm": {**sendgrid, "phone_region": "US"}})
+    rows = [("u1", "(650) 555-1212", 1), ("u2", "+16505551213", 2), ("u3", "650.555.1213", 3)]
+    columns, by_phone = "user_id, phone, score", meta(identifiers={"phone_number_id": "phone"}, fields={})
+    project.audience("vips", people(*rows, columns=columns), by_phone)
+    for asked in ("+16505551212", "650-555-1212"):
+        (plan,) = project.open().plan("vips", only=asked)
+        assert plan.counts["add"] == 1, asked
+    for asked, words in (
+        ("650 555 1213", "2 members match (u2, u3)"),
+        ("ext +16505551212", "nobody in vips"),
+    ):
+        done = cli(project, "plan", "vips", "--only", asked)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+    synced(project)
+    project.audience("vips", people(*rows[1:], columns=columns))
+    assert synced(project, only="16505551212").delivered["remove"] == 1
+    suppress = "insert into revetl.revetl.suppressions values ('phone', ?, 'opt-out', timestamp '2026-01-01')"
+    project.sql(suppress, "650.555 1212")
+    with pytest.raises(UsageError, match="u1 is suppressed"):
+        synced(project, only="650-555-1212", undo=True)
+
+
+def test_an_undo_without_an_answer_is_tried_again(project: ProjectFolder, sandbox: SandboxClient) -> None:
+    project.destinations({"crm": {"type": "webhook", "url": f"{sandbox.url}/crm", "retries": 1}})
+    project.audience("vips", people(ADA, MARIE, columns=COLUMNS), meta())
+    synced(project)
+    before = project.sql(STATE)
+    project.audience("vips", people(("u1", "Ada@example.com", 10), MARIE, columns=COLUMNS))
+    synced(project, only="u1")
+    for rule in (
+        {"kind": "drop", "when": "after", "times": 2},
+        {"kind": "status", "status": 500, "times": 2},
+    ):
+        sandbox.misbehave(rule)
+        assert synced(project, only="u1", undo=True).status == "refused"
+    assert synced(project, only="u1", undo=True).delivered["update"] == 1
+    assert (project.sql(STATE), sandbox.members("crm", "vips")["u1"]) == (before, {"score": 1})
+    with pytest.raises(UsageError, match="it was undone"):
+        synced(project, only="u1", undo=True)
 
 
 @pytest.mark.slow
