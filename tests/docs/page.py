@@ -1,8 +1,9 @@
 """A page of the docs as a session: the files it writes, the commands it runs, and what they print.
 
-In a page, a block with a title (```` ```sql title="models/x.sql" ````) is a file of the reader's project, and a `console` block
-is commands (after `$ `) with what they print. In that, a line `...` stands for any lines, and `...` within a line for
-any text. A `text` block is neither, and anything else is an error: no snippet goes unread by mistake.
+In a page, a block with a title (```` ```sql title="models/x.sql" ````) is a file of the reader's project, and
+a `console` block is commands (after `$ `) with what they print. In that, a line `...` stands for any lines,
+and `...` within a line for any text. A `text` block is neither, and anything else is an error: no snippet is
+skipped by mistake.
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ class Command:
             r"(?:.*\n)*?" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*?") + r" *\n"
             for line in self.printed.splitlines()
         )
-        return re.fullmatch(pattern, output if output.endswith("\n") or not output else output + "\n") is not None
+        ended = output if output.endswith("\n") or not output else f"{output}\n"
+        return re.fullmatch(pattern, ended) is not None
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    """The fenced blocks of a page, in order. Raises AssertionError for one that is no file, session or text."""
+    """The fenced blocks of a page, in order. Raises AssertionError for one that is none of the three."""
     lines = iter(enumerate(page.read_text(encoding="utf-8").splitlines(), start=1))
     for number, line in lines:
         if not line.startswith("```"):
@@ -80,8 +82,8 @@ def commands(block: Block) -> Iterator[Command]:
 
 
 def follow(page: Path, folder: Path, environment: Mapping[str, str]) -> int:
-    """Do what a page says, beginning in `folder` (a `cd` lasts), and give how many commands were run. Raises AssertionError for the first
-    that fails, or prints something else than the page says."""
+    """Do what a page says, beginning in `folder` (a `cd` lasts), and give how many commands were run. Raises
+    AssertionError for the first that fails, or prints something else than the page says."""
     count = 0
     where = folder / ".folder"
     where.write_text(str(folder))
@@ -90,20 +92,26 @@ def follow(page: Path, folder: Path, environment: Mapping[str, str]) -> int:
             file = Path(where.read_text().strip()) / block.title
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block.text, encoding="utf-8")
-        elif block.language == "console":
-            for command in commands(block):
-                count += 1
-                done = subprocess.run(
-                    ["bash", "-c", f"{command.command}\nstatus=$?; pwd > {shlex.quote(str(where))}; exit $status"],
-                    cwd=where.read_text().strip(),
-                    env=dict(environment),
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    check=False,
-                )
-                place = f"{page.name}:{command.line}: $ {command.command}"
-                assert done.returncode == 0, f"{place}\nexits {done.returncode}:\n{done.stdout[-4000:]}"
-                if command.printed:
-                    assert command.matches(done.stdout), f"{place}\nprints\n{done.stdout}\nand not\n{command.printed}"
+            continue
+        for command in commands(block) if block.language == "console" else ():
+            count += 1
+            _run(command, page, where, environment)
     return count
+
+
+def _run(command: Command, page: Path, where: Path, environment: Mapping[str, str]) -> None:
+    """Run a command in the folder that the file `where` names, and leave there where it ends."""
+    leaving = f"\nstatus=$?; pwd > {shlex.quote(str(where))}; exit $status"
+    done = subprocess.run(
+        ["bash", "-c", command.command + leaving],
+        cwd=where.read_text().strip(),
+        env=dict(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    place = f"{page.name}:{command.line}: $ {command.command}"
+    assert done.returncode == 0, f"{place}\nexits {done.returncode}:\n{done.stdout[-4000:]}"
+    if command.printed:
+        assert command.matches(done.stdout), f"{place}\nprints\n{done.stdout}\nand not\n{command.printed}"
