@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from revetl.cli.common import Output, output_options, project_options
+from revetl.words import counted
 
 
 @click.command("test")
@@ -35,5 +36,5 @@ def test_command(names: tuple[str, ...], output: str, quiet: bool, no_color: boo
     elif not results:
         out.say("There are no tests: write functions/NAME.yml (docs/functions.md).")
     else:
-        out.say(f"{len(results)} tests, {failed} failed.")
+        out.say(f"{counted(len(results), 'test')}, {failed:,} failed.")
     return 1 if failed else 0
