@@ -26,10 +26,12 @@ help:
 	@echo "make lock       the lock files anew"
 	@echo "make wheel      dist/revetl-*.whl"
 
+# uv installs the lock in seconds, for which pip takes minutes.
 $(READY): pyproject.toml requirements-dev.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements-dev.lock)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements-dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
 $(ALL_READY): $(READY) requirements-warehouses.lock
