@@ -1,4 +1,7 @@
-{{ config(meta={'columns': revetl.profile_columns(), 'as_of': var('as_of', none) | string if var('as_of', none) else none}) }}
+{{ config(meta={
+    'columns': revetl.profile_columns(),
+    'as_of': var('as_of', none) | string if var('as_of', none) else none,
+}) }}
 
 {% set traits = revetl.declared_traits('profile_traits') %}
 
