@@ -1,7 +1,7 @@
 {# The only "now" of the project: the variable `as_of`, or the current time, in UTC. #}
 {% macro as_of() -%}
     {% set moment = var('as_of', none) -%}
-    {# A model of the user's does not see a variable that is set for this package; `user_profiles` keeps it for them. #}
+    {# A model of the user's does not see a variable that is set for this package; `user_profiles` keeps it for them. -#}
     {% if not moment and execute -%}
         {% set profiles = graph.nodes.get('model.revetl.user_profiles', {}) -%}
         {% set moment = profiles.get('config', {}).get('meta', {}).get('as_of') -%}
