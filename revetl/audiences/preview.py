@@ -16,6 +16,7 @@ from sqlglot.errors import SqlglotError
 
 from revetl import dbt
 from revetl.audiences.names import PERSON
+from revetl.dbt_program import said
 from revetl.errors import UsageError
 from revetl.project import AudienceModel, Workspace
 from revetl.sql import column, query, statement, table
@@ -86,10 +87,8 @@ def _compiled(workspace: Workspace, name: str, folder: Path) -> dbt.Manifest:
         shutil.copy(kept, folder / kept.name)
     words = ("compile", "--select", name, "--target-path", str(folder), "--log-path", str(folder / "logs"))
     done = dbt.run(workspace.dbt, workspace.options, *words)
-    if done is None:
-        raise UsageError("The model has to be compiled, and dbt is not installed here.")
     if done.returncode:
-        raise UsageError(f"dbt cannot compile {name}: {_sentence(done.stdout)}")
+        raise UsageError(f"dbt cannot compile {name}: {_sentence(said(done))}")
     return dbt.Manifest(replace(workspace.dbt, target_path=folder))
 
 
