@@ -1,7 +1,7 @@
 """dbt's own files as data: `dbt_project.yml`, `profiles.yml`, `target/manifest.json`, `run_results.json`.
 
-dbt itself is never imported. When the manifest is missing or older than the models, `dbt parse` is run, by the
-dbt that `dbt_program` finds.
+dbt itself is never imported. When the manifest is missing or older than the models, `dbt parse` is run, by
+the dbt that `dbt_program` finds.
 """
 
 from __future__ import annotations
@@ -315,8 +315,7 @@ def read_manifest(
     reason = _stale(project)
     if reason is None:
         manifest = Manifest(project)
-        if not _has_vars(project, manifest):
-            reason = "was made with other --vars"
+        reason = _other_vars(project, manifest)
     if reason is None:
         models = manifest.models()
         elsewhere = database is not None and any(model.database != database for model in models)
@@ -331,10 +330,10 @@ def read_manifest(
     return manifest
 
 
-def _has_vars(project: DbtProject, manifest: Manifest) -> bool:
-    """Whether the manifest was made with the variables that are given now. What made it says so: dbt's own
-    run results, or our note of what we had it parse; of a manifest of unknown origin none are assumed. The run
-    results of dbt 2 do not name the variables, so that a manifest of a build by it is never known to have them."""
+def _other_vars(project: DbtProject, manifest: Manifest) -> str | None:
+    """Why the manifest was not made with the variables that are given now. What made it says so: dbt's own
+    run results, or our note of what we had it parse; of a manifest of unknown origin none are assumed. The
+    run results of dbt 2 do not name the variables, so a manifest that its build made never counts."""
     made_with: object = {}
     for path in (_note_of_vars(project), project.target_path / "run_results.json"):
         try:
@@ -350,7 +349,9 @@ def _has_vars(project: DbtProject, manifest: Manifest) -> bool:
         except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             continue
     given = orjson.loads(orjson.dumps(dict(project.given_vars), default=str))
-    return bool(made_with == given)
+    if made_with is None:
+        return "does not say which --vars it was made with"
+    return None if made_with == given else "was made with other --vars"
 
 
 def _note_of_vars(project: DbtProject) -> Path:

@@ -1,7 +1,7 @@
 """Which dbt is run, and running it: always as a program in a process, never by import.
 
-A project may be on another dbt than the one that is installed with revetl: 1.11, 1.12 or 2. The first of these
-is run, and it has to be a version that revetl supports:
+A project may be on another dbt than the one that is installed with revetl: 1.11, 1.12 or 2. The first of
+these is run, and it has to be a version that revetl supports:
 
 1. `--dbt PATH`, else `REVETL_DBT`
 2. the dbt of the active environment (`VIRTUAL_ENV`, `CONDA_PREFIX`, or revetl's own where it is in PATH)
