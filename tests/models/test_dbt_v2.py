@@ -20,7 +20,7 @@ DBT_1 = Path(sys.executable).with_name("dbt")
 CANNOT_INSTALL = 77
 BUILD = ("build", "--exclude-resource-type", "unit_test", "--vars", "as_of: 2011-12-10")
 CLOCKS = {"settled_at", "completed_at", "changed_at", "recorded_at", "invocation_id", "made_by"}
-"""Columns of when and by which run, and the fingerprint of the traits, which each major version writes its own way."""
+"""Columns of when and by which run, and the fingerprint of the traits, which dbt 1 and 2 write differently."""
 
 pytestmark = pytest.mark.long
 
@@ -107,13 +107,15 @@ def test_an_audience_is_planned_and_synced_by_what_dbt_2_wrote(
         "select user_id from {{ ref('user_profiles') }} where user_id is not null\n"
     )
     run(dbt_2, root, "build", "--select", "vips")
+    with duckdb.connect(root / "shop.duckdb", read_only=True) as connection:
+        people = len(connection.execute("select user_id from vips").fetchall())
     given = ("--dbt", str(dbt_2))
     listed = json.loads(cli(root, "list", "-o", "json", *given).stdout)
     assert {"vips", "high_churn", "new_customers"} <= {each["audience"] for each in listed}
     planned = json.loads(cli(root, "plan", "audience", "vips", "-o", "json", *given).stdout)
     done = cli(root, "sync", "audience", "vips", *given)
-    assert (done.returncode, "30 added" in done.stdout) == (0, True), done.stderr
-    assert "30" in json.dumps(planned)
+    assert (done.returncode, f"{people} added" in done.stdout) == (0, True), done.stderr
+    assert people > 0 and str(people) in json.dumps(planned)
     selected = cli(root, "sync", "--select", "vips,config.materialized:table", *given)
     assert (selected.returncode, "nothing changed" in selected.stdout) == (0, True), selected.stderr
 
