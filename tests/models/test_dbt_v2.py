@@ -20,7 +20,7 @@ DBT_1 = Path(sys.executable).with_name("dbt")
 CANNOT_INSTALL = 77
 BUILD = ("build", "--exclude-resource-type", "unit_test", "--vars", "as_of: 2011-12-10")
 CLOCKS = {"settled_at", "completed_at", "changed_at", "recorded_at", "invocation_id", "made_by"}
-"""Columns of when and by which run, and the fingerprint of the traits, which dbt 1 and 2 write in two ways."""
+"""Columns of when and by which run, and the fingerprint of the traits, which dbt 1 and 2 write apart."""
 
 pytestmark = pytest.mark.long
 
