@@ -109,7 +109,8 @@ class Project:
     """A dbt project with revetl in it.
 
     `path` is its folder (or one below it); `profiles_dir`, `profile`, `target` and `vars` mean what they
-    mean to dbt. `say` is told what takes time. Raises UsageError for what is written wrongly.
+    mean to dbt, and `dbt` is the dbt to run. `say` is told what takes time. Raises UsageError for what is
+    written wrongly.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Project:
         profile: str | None = None,
         target: str | None = None,
         vars: str | None = None,
+        dbt: str | Path | None = None,
         lock_timeout: float = 60.0,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -129,6 +131,7 @@ class Project:
             profile=profile,
             target=target,
             vars=vars,
+            dbt=None if dbt is None else Path(dbt),
         )
         self.workspace = Workspace(options, lock_timeout=lock_timeout, say=say)
 

@@ -1,15 +1,13 @@
 """dbt's own files as data: `dbt_project.yml`, `profiles.yml`, `target/manifest.json`, `run_results.json`.
 
-dbt itself is never imported: that costs seconds. When the manifest is missing or older than the models,
-`dbt parse` is run in a process of its own.
+dbt itself is never imported. When the manifest is missing or older than the models, `dbt parse` is run, by
+the dbt that `dbt_program` finds.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ import orjson
 import yaml
 
 from revetl.checking import read_yaml
+from revetl.dbt_program import find_dbt, run_dbt, said
 from revetl.errors import UsageError, nearest
 from revetl.rendering import render
 
@@ -43,6 +42,8 @@ class Options:
     profile: str | None = None
     target: str | None = None
     vars: str | None = None
+    dbt: Path | None = None
+    """The dbt to run. It is ours: dbt has no such option."""
 
     def as_arguments(self) -> list[str]:
         """The options as dbt's command line takes them."""
@@ -314,8 +315,7 @@ def read_manifest(
     reason = _stale(project)
     if reason is None:
         manifest = Manifest(project)
-        if not _has_vars(project, manifest):
-            reason = "was made with other --vars"
+        reason = _other_vars(project, manifest)
     if reason is None:
         models = manifest.models()
         elsewhere = database is not None and any(model.database != database for model in models)
@@ -330,20 +330,28 @@ def read_manifest(
     return manifest
 
 
-def _has_vars(project: DbtProject, manifest: Manifest) -> bool:
-    """Whether the manifest was made with the variables that are given now. What made it says so: dbt's own
-    run results, or our note of what we had it parse; of a manifest of unknown origin none are assumed."""
+def _other_vars(project: DbtProject, manifest: Manifest) -> str | None:
+    """Why the manifest was not made with the variables that are given now. What made it says so: dbt's own
+    run results, or our note of what we had it parse; of a manifest of unknown origin none are assumed. The
+    run results of dbt 2 do not name the variables, so a manifest that its build made never counts."""
     made_with: object = {}
     for path in (_note_of_vars(project), project.target_path / "run_results.json"):
         try:
             found = orjson.loads(path.read_bytes())
             made_by = found.get("invocation_id") or found["metadata"]["invocation_id"]
             if made_by is not None and made_by == manifest.invocation_id:
-                made_with = found["vars"] if "vars" in found else found["args"].get("vars") or {}
+                if "vars" in found:
+                    made_with = found["vars"]
+                elif "vars" in found["args"] or found["metadata"]["dbt_version"].startswith("1."):
+                    made_with = found["args"].get("vars") or {}
+                else:
+                    made_with = None
         except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             continue
     given = orjson.loads(orjson.dumps(dict(project.given_vars), default=str))
-    return bool(made_with == given)
+    if made_with is None:
+        return "does not say which --vars it was made with"
+    return None if made_with == given else "was made with other --vars"
 
 
 def _note_of_vars(project: DbtProject) -> Path:
@@ -372,24 +380,15 @@ def _parse(project: DbtProject, options: Options, reason: str, say: Say) -> None
     command = " ".join(["dbt", "parse", *options.as_arguments()])
     say(f"target/manifest.json {reason}: running `{command}`")
     done = run(project, options, "parse")
-    if done is None:
-        raise UsageError(
-            f"target/manifest.json {reason}, and dbt is not installed here. Run `{command}` where it is."
-        )
     if done.returncode:
-        tail = "\n".join(done.stdout.strip().splitlines()[-12:])
-        raise UsageError(f"target/manifest.json {reason}, and `{command}` failed. Mend what it says:\n{tail}")
+        tail = "\n".join(said(done).splitlines()[-12:])
+        raise UsageError(f"target/manifest.json {reason}, and `{command}` failed. Fix what it says:\n{tail}")
 
 
-def run(project: DbtProject, options: Options, *words: str) -> subprocess.CompletedProcess[str] | None:
-    """Run dbt in a process of its own, with the options given to us; None where dbt is not installed."""
-    # Without the package itself, asking for its module is an error.
-    if importlib.util.find_spec("dbt") is None or importlib.util.find_spec("dbt.cli") is None:
-        return None
-    return subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *words, *options.as_arguments()],
-        cwd=project.root if options.project_dir is None else None,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(
+    project: DbtProject, options: Options, *words: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the dbt that `find_dbt` finds, with our options. Raises UsageError where it finds none."""
+    folder = project.root if options.project_dir is None else None
+    every = [*words, *options.as_arguments()]
+    return run_dbt(find_dbt(options.dbt), every, folder=folder, environment=environment)

@@ -20,6 +20,7 @@ from typing import Any
 import orjson
 
 from revetl import dbt
+from revetl.dbt_program import said
 from revetl.errors import UsageError, nearest
 
 Say = Callable[[str], None]
@@ -241,10 +242,8 @@ def _ask_dbt(
     asked = [word for name, value in given.items() if value is not None for word in (name, str(value))]
     shown = " ".join(["dbt", "ls", *asked])
     done = dbt.run(project, options, *words, *asked)
-    if done is None:
-        raise UsageError(f"`{shown}` has to answer this selection, and dbt is not installed here.")
     if done.returncode:
-        tail = "\n".join(done.stdout.strip().splitlines()[-6:])
-        raise UsageError(f"`{shown}` failed. Mend what it says:\n{tail}")
+        tail = "\n".join(said(done).splitlines()[-6:])
+        raise UsageError(f"`{shown}` failed. Fix what it says:\n{tail}")
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     return {orjson.loads(line)["unique_id"] for line in lines}

@@ -108,11 +108,20 @@
         + (range(8232, 8240) | list) + (range(8287, 8293) | list) + [12288, 65279]) }}
 {%- endmacro %}
 
+{# They in four hexadecimal digits each. dbt v2 has no '%x' of a number, and leaves '{:x}'.format(…) as it is. #}
+{% macro trimmable_codes() -%}
+    {% set digits, codes = '0123456789abcdef', [] -%}
+    {% for code in revetl.trimmable_characters() -%}
+        {% do codes.append(digits[code // 4096] ~ digits[code // 256 % 16] ~ digits[code // 16 % 16] ~ digits[code % 16]) -%}
+    {% endfor -%}
+    {{ return(codes) }}
+{%- endmacro %}
+
 {# They as a literal of an engine that knows a code point by four hexadecimal digits behind a mark. #}
 {% macro trimmable_literal(mark) -%}
     {% set escaped = [] -%}
-    {% for code in revetl.trimmable_characters() -%}
-        {% do escaped.append(' ' if code == 32 else mark ~ '%04x' % code) -%}
+    {% for code in revetl.trimmable_codes() -%}
+        {% do escaped.append(' ' if code == '0020' else mark ~ code) -%}
     {% endfor -%}
     {{ return("'" ~ escaped | join ~ "'") }}
 {%- endmacro %}
@@ -124,11 +133,7 @@
 {# By a pattern: its trim with characters makes a set of them for each row, which takes ten times as long. Of a column,
    the usual case, its first and last character are looked at before, in a third of the time. #}
 {% macro duckdb__trimmed(text) -%}
-    {% set codes = [] -%}
-    {% for code in revetl.trimmable_characters() -%}
-        {% do codes.append('\\x{%x}' % code) -%}
-    {% endfor -%}
-    {% set seen = codes | join -%}
+    {% set seen = '\\x{' ~ revetl.trimmable_codes() | join('}\\x{') ~ '}' -%}
     {% set made = "regexp_replace(" ~ text ~ ", '^[" ~ seen ~ "]+|[" ~ seen ~ "]+$', '', 'g')" -%}
     {% if not modules.re.fullmatch('[a-z0-9_.]+', text) -%}
         {{ return(made) }}
@@ -143,15 +148,15 @@
 
 {# No literal of it has an escape for a code point, and its chr() is for ASCII. #}
 {% macro redshift__trimmed(text) -%}
-    {% set codes, plain = [], [] -%}
+    {% set codes, plain, all = [], [], revetl.trimmable_codes() -%}
     {% for code in revetl.trimmable_characters() -%}
         {% if code < 32 -%}
             {% do codes.append('chr(' ~ code ~ ')') -%}
         {% else -%}
-            {% do plain.append('%c' % code) -%}
+            {% do plain.append('\\u' ~ all[loop.index0]) -%}
         {% endif -%}
     {% endfor -%}
-    btrim({{ text }}, {{ codes | join(' || ') }} || '{{ plain | join }}')
+    btrim({{ text }}, {{ codes | join(' || ') }} || '{{ fromjson('"' ~ plain | join ~ '"') }}')
 {%- endmacro %}
 
 {% macro spark__trimmed(text) -%}

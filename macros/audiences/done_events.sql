@@ -18,24 +18,33 @@
 {# A condition in SQL: its text with columns in the place of paths, and those. A path is read as a number where it is
    compared with one, as a double where it is reckoned with, so that nothing overflows, and as a text anywhere else. #}
 {% macro where_text(at, text) %}
-    {% set pattern = "'(?:[^']|'')*'|\\b(properties|context)\\.([A-Za-z_$][\\w$]*(?:\\.[A-Za-z_$][\\w$]*)*)" %}
+    {# The first literal or path of a text, between what is before and after it. (dbt v2 has no re.finditer.) #}
+    {% set token = "(?s)(.*?)('(?:[^']|'')*'|\\b(properties|context)\\.([A-Za-z_$][\\w$]*(?:\\.[A-Za-z_$][\\w$]*)*))(.*)" %}
     {% set number_after = "\\s*(?:(?:=|<>|!=|<=|>=|<|>)\\s*-?[0-9.]|(?:not\\s+)?(?:between|in\\s*\\()\\s*-?[0-9.])" %}
-    {% set number_before = ".*[0-9]\\s*(?:=|<>|!=|<=|>=|<|>)\\s*" %}
-    {% set found = namespace(sql='', end=0) %}
+    {% set number_before = "(?s).*[0-9]\\s*(?:=|<>|!=|<=|>=|<|>)\\s*" %}
+    {% set found = namespace(sql='', before='', rest=text, token=modules.re.fullmatch(token, text)) %}
     {% set places = [] %}
-    {% for path in modules.re.finditer(pattern, text) if path[1] %}
-        {% set before, after = text[found.end:path.start()], text[path.end():] %}
-        {% set is_reckoned = modules.re.match('\\s*[-+*/]', after) or modules.re.fullmatch('.*[-+*/]\\s*', before, modules.re.DOTALL) %}
-        {% set is_number = is_reckoned or modules.re.match(number_after, after, modules.re.IGNORECASE)
-            or modules.re.fullmatch(number_before, before, modules.re.DOTALL) %}
-        {% set key = 'property' if path[1] == 'properties' else 'context' %}
-        {% set place = revetl.trait_place(at ~ ': where', {key: path[2]}, 'number' if is_number else 'text') %}
-        {% do places.append(place) %}
-        {% set column = 'messages.' ~ place.name %}
-        {% set found.sql = found.sql ~ before ~ ('cast(' ~ column ~ ' as ' ~ revetl.type_of('double') ~ ')' if is_reckoned else column) %}
-        {% set found.end = path.end() %}
+    {% for _ in range(text | length) %}
+        {% if found.token %}
+            {% set before, whole, document, path, after = found.before ~ found.token[1], found.token[2], found.token[3], found.token[4], found.token[5] %}
+            {% if document %}
+                {% set is_reckoned = modules.re.match('\\s*[-+*/]', after) or modules.re.fullmatch('(?s).*[-+*/]\\s*', before) %}
+                {% set is_number = is_reckoned or modules.re.match('(?i)' ~ number_after, after)
+                    or modules.re.fullmatch(number_before, before) %}
+                {% set key = 'property' if document == 'properties' else 'context' %}
+                {% set place = revetl.trait_place(at ~ ': where', {key: path}, 'number' if is_number else 'text') %}
+                {% do places.append(place) %}
+                {% set column = 'messages.' ~ place.name %}
+                {% set found.sql = found.sql ~ before ~ ('cast(' ~ column ~ ' as ' ~ revetl.type_of('double') ~ ')' if is_reckoned else column) %}
+                {% set found.before = '' %}
+            {% else %}
+                {% set found.before = before ~ whole %}
+            {% endif %}
+            {% set found.rest = after %}
+            {% set found.token = modules.re.fullmatch(token, after) %}
+        {% endif %}
     {% endfor %}
-    {{ return({'sql': found.sql ~ text[found.end:], 'places': places}) }}
+    {{ return({'sql': found.sql ~ found.before ~ found.rest, 'places': places}) }}
 {% endmacro %}
 
 {# The events of one or more steps, as a query: canonical_id, message_id, timestamp, and step_1 …, which are 1 where the

@@ -36,7 +36,7 @@
    syncs. #}
 {% macro experiments() %}
     {% set found = [] %}
-    {% for node in (graph.nodes.values() if execute else []) if node.resource_type == 'model' and node.config.meta.get('revetl') is mapping %}
+    {% for node in (graph.get('nodes', {}).values() if execute else []) if node.resource_type == 'model' and node.config.meta.get('revetl') is mapping %}
         {% set config = node.config.meta.revetl %}
         {% set declared = config.get('sync', []) %}
         {% set syncs = [declared] if declared is mapping else declared %}

@@ -54,7 +54,7 @@
         {% set parts = [] %}
         {% for count, words in [(row[1], 'without a key'), (row[2], 'whose key another row has'),
             (row[3], 'whose key no profile has')] if count %}
-            {% do parts.append('{:,} '.format(count | int) ~ ('row ' if count == 1 else 'rows ') ~ words) %}
+            {% do parts.append(revetl.in_thousands(count) ~ (' row ' if count == 1 else ' rows ') ~ words) %}
         {% endfor %}
         {% if parts %}
             {% do wrong.append(row[0] ~ ' has ' ~ parts | join(', ')) %}
@@ -97,4 +97,14 @@
         {% endfor %}
     {% endif %}
     {{ return(found) }}
+{% endmacro %}
+
+{# A whole number with commas: 12,345. (dbt v2 leaves '{:,}'.format(…) as it is.) #}
+{% macro in_thousands(number) %}
+    {% set rest = namespace(digits=number | int | string, shown='') %}
+    {% for _ in range((rest.digits | length - 1) // 3) %}
+        {% set rest.shown = ',' ~ rest.digits[-3:] ~ rest.shown %}
+        {% set rest.digits = rest.digits[:-3] %}
+    {% endfor %}
+    {{ return(rest.digits ~ rest.shown) }}
 {% endmacro %}

@@ -217,7 +217,7 @@ select * from simulated
         {% for name in traits -%}
             {% do found.append({'kind': 'reader', 'event': event, 'action': 'trait ' ~ name}) -%}
         {% endfor -%}
-        {% for node in (graph.nodes.values() if execute else []) if node.resource_type == 'model' and node.config.meta.get('revetl') is mapping -%}
+        {% for node in (graph.get('nodes', {}).values() if execute else []) if node.resource_type == 'model' and node.config.meta.get('revetl') is mapping -%}
             {% set code = node.raw_code or '' -%}
             {% if "'" ~ event ~ "'" in code or '"' ~ event ~ '"' in code
                     or (traits and modules.re.search('\\b(' ~ traits | join('|') ~ ')\\b', code)) -%}

@@ -11,7 +11,10 @@
         if result.node.resource_type == 'model' and 'revetl' in result.node.config.meta
         and result.status != 'skipped' %}
         {% set ended = result.timing | map(attribute='completed_at') | select | list %}
-        {% set moment = "cast('" ~ (ended | max).isoformat(' ') ~ "' as " ~ revetl.type_of('timestamp') ~ ")" if ended else revetl.utc_now() %}
+        {# dbt v2 has moments as texts: 2026-01-31T12:00:00.123456Z. #}
+        {% set last = ended | max if ended else none %}
+        {% set written = (last | replace('T', ' ') | replace('Z', ''))[:26] if last is string else last.isoformat(' ') if last %}
+        {% set moment = "cast('" ~ written ~ "' as " ~ revetl.type_of('timestamp') ~ ")" if ended else revetl.utc_now() %}
         {% do names.append("'" ~ result.node.unique_id ~ "'") %}
         {% do rows.append("('" ~ result.node.unique_id ~ "', '" ~ result.status ~ "', "
             ~ moment ~ ", '" ~ invocation_id ~ "')") %}

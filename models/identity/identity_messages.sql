@@ -53,8 +53,8 @@ normalised as (
 blocked_values as (
 
     select distinct
-        identifier_type,
-        identifier_value
+        cast(identifier_type as {{ revetl.type_of('varchar') }}) as identifier_type,
+        cast(identifier_value as {{ revetl.type_of('varchar') }}) as identifier_value
     from {{ ref('blocked_identifiers') }}
 
 ),

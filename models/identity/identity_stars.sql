@@ -80,6 +80,18 @@ stars as (
 
 ),
 
+-- The columns of an empty seed have whatever type dbt guesses: text in dbt 1, whole numbers in dbt 2.
+typed_cuts as (
+
+    select
+        {%- for column in ['left_type', 'left_value', 'right_type', 'right_value'] %}
+        cast({{ column }} as {{ revetl.type_of('varchar') }}) as {{ column }},
+        {%- endfor %}
+        cast(cast(cut_at as {{ revetl.type_of('varchar') }}) as {{ revetl.type_of('timestamp') }}) as cut_at
+    from {{ ref('cut_edges') }}
+
+),
+
 -- A cut says that two identifiers are not one person's.
 cuts as (
 
@@ -94,7 +106,7 @@ cuts as (
         right_type,
         right_value,
         {{ revetl.truth('false') }} as is_leading
-    from {{ ref('cut_edges') }}
+    from typed_cuts
     group by
         left_type,
         left_value,

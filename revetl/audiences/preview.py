@@ -16,6 +16,7 @@ from sqlglot.errors import SqlglotError
 
 from revetl import dbt
 from revetl.audiences.names import PERSON
+from revetl.dbt_program import said as all_said
 from revetl.errors import UsageError
 from revetl.project import AudienceModel, Workspace
 from revetl.sql import column, query, statement, table
@@ -24,6 +25,8 @@ from revetl.warehouse import Warehouse
 SAMPLE = 5
 _PREVIEW = "revetl_audience_preview"
 _IDENTIFIERS = "profile_identifiers"
+_ERROR_OF_2 = re.compile(r"^\[error\] \[[^\]]*\]: (?:Failed to render SQL invalid operation: )?(.+)$", re.M)
+"""How dbt 2 writes one."""
 _ERROR = re.compile(
     r"(?:Compilation|Database|Runtime|Parsing|Validation|Dependency|Internal) Error(?: in (.+))?$"
 )
@@ -86,15 +89,15 @@ def _compiled(workspace: Workspace, name: str, folder: Path) -> dbt.Manifest:
         shutil.copy(kept, folder / kept.name)
     words = ("compile", "--select", name, "--target-path", str(folder), "--log-path", str(folder / "logs"))
     done = dbt.run(workspace.dbt, workspace.options, *words)
-    if done is None:
-        raise UsageError("The model has to be compiled, and dbt is not installed here.")
     if done.returncode:
-        raise UsageError(f"dbt cannot compile {name}: {_sentence(done.stdout)}")
+        raise UsageError(f"dbt cannot compile {name}: {_sentence(all_said(done))}")
     return dbt.Manifest(replace(workspace.dbt, target_path=folder))
 
 
 def _sentence(said: str) -> str:
     """The error in what dbt says, without the line of SQL that it quotes."""
+    if of_2 := _ERROR_OF_2.search(said):
+        return f"{of_2[1].rstrip('.')}."
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     starts = [place for place, line in enumerate(lines) if _ERROR.match(line)]
     if not starts:

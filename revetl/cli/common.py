@@ -30,6 +30,12 @@ _PROJECT_OPTIONS = (
         "--vars", help="dbt variables as YAML, as dbt takes them: state_schema, raw_schema and all others."
     ),
     click.option(
+        "--dbt",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="The dbt to run, instead of the first that is found; REVETL_DBT does the same.",
+    ),
+    click.option(
         "--lock-timeout",
         type=click.FloatRange(min=0),
         default=60.0,

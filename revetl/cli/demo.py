@@ -59,19 +59,25 @@ WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "
     help="The warehouse; docs/warehouses.md says where it is.",
 )
 @click.option("--everywhere", is_flag=True, help="Then sync to every destination that the sandbox plays.")
-def demo_command(folder: Path | None, target: str, everywhere: bool) -> None:
+@click.option(
+    "--dbt",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The dbt to run, instead of the first that is found; REVETL_DBT does the same.",
+)
+def demo_command(folder: Path | None, target: str, everywhere: bool, dbt: Path | None) -> None:
     """Load seven months of a shop's events, and sync an audience to the sandbox as of two days.
 
     All models are built; their tests are left out, which `dbt build` runs in a project of yours.
     """
     if folder is not None:
-        _demo(folder, target, everywhere=everywhere)
+        _demo(folder, target, dbt, everywhere=everywhere)
         return
     with tempfile.TemporaryDirectory() as temporary:
-        _demo(Path(temporary) / "demo", target, everywhere=everywhere)
+        _demo(Path(temporary) / "demo", target, dbt, everywhere=everywhere)
 
 
-def _demo(folder: Path, target: str, *, everywhere: bool) -> None:
+def _demo(folder: Path, target: str, dbt: Path | None, *, everywhere: bool) -> None:
     import httpx
 
     from revetl.paths import examples_dir
@@ -81,7 +87,7 @@ def _demo(folder: Path, target: str, *, everywhere: bool) -> None:
     make_project(folder, target)
     events = examples_dir() / "online_retail" / "events.ndjson.gz"
     with running_sandbox(secrets={"crm": "sandbox"}) as url:
-        shell = _Shell(folder, url)
+        shell = _Shell(folder, url, dbt)
         click.secho(f"A project in {folder}, and a sandbox that plays its destinations at {url}\n", bold=True)
         shell.run("dbt", "deps", "--quiet")
         shell.run("revetl", "load", str(events))
@@ -137,8 +143,11 @@ def _everywhere(folder: Path, shell: _Shell, url: str) -> dict[str, int]:
 class _Shell:
     """Runs commands in the demo's folder, showing each as it would be typed."""
 
-    def __init__(self, folder: Path, sandbox_url: str) -> None:
+    def __init__(self, folder: Path, sandbox_url: str, dbt: Path | None) -> None:
+        from revetl.dbt_program import find_dbt
+
         self._folder = folder
+        self._dbt = find_dbt(dbt)
         self._environment = {
             **os.environ,
             "REVETL_SANDBOX_URL": sandbox_url,
@@ -150,9 +159,10 @@ class _Shell:
     def run(self, command: str, *arguments: str) -> None:
         shown = " ".join(f"'{word}'" if " " in word else word for word in (command, *arguments))
         click.secho(f"$ {shown}", fg="cyan")
-        module = {"dbt": "dbt.cli.main", "revetl": "revetl"}[command]
+        ours = (sys.executable, "-W", "ignore::RuntimeWarning", "-m", "revetl")
+        program = self._dbt.command if command == "dbt" else ours
         done = subprocess.run(  # noqa: S603
-            [sys.executable, "-W", "ignore::RuntimeWarning", "-m", module, *arguments],
+            [*program, *arguments],
             cwd=self._folder,
             env=self._environment,
             check=False,

@@ -91,6 +91,7 @@ def debug_command(output: str, quiet: bool, no_color: bool, **options: Any) -> i
     project = open_project(out, **options)
     workspace = project.workspace
     check("project", lambda: f"{workspace.dbt.name} in {workspace.root}")
+    check("dbt", lambda: _dbt(workspace.options.dbt))
     check("target", lambda: f"{workspace.target.name} ({workspace.target.type})")
 
     def opens() -> str:
@@ -121,3 +122,10 @@ def debug_command(output: str, quiet: bool, no_color: bool, **options: Any) -> i
         for row in checks:
             click.echo(f"{'ok    ' if row['ok'] else 'FAILED'}  {row['check']}: {row['detail']}")
     return code
+
+
+def _dbt(given: Path | None) -> str:
+    from revetl.dbt_program import find_dbt
+
+    program = find_dbt(given)
+    return f"{program.version}, {program.shown}: {program.reason}"

@@ -16,6 +16,7 @@ from sqlglot import exp
 
 from revetl import dbt
 from revetl.checking import read_yaml
+from revetl.dbt_program import said
 from revetl.errors import UsageError, WarehouseError
 from revetl.project import Workspace
 from revetl.sql import statement, table
@@ -122,20 +123,17 @@ def _variables(workspace: Workspace, rules: Mapping[str, Any]) -> str:
 
 
 def _run(workspace: Workspace, options: dbt.Options, *words: str) -> CompletedProcess[str]:
-    done = dbt.run(workspace.dbt, options, *words)
-    if done is None:
-        raise UsageError("The models have to be built by the new rules, and dbt is not installed here.")
-    return done
+    return dbt.run(workspace.dbt, options, *words)
 
 
 def _succeed(done: CompletedProcess[str], command: str) -> None:
     """Raises UsageError with the sentence of a rule that is wrong, else WarehouseError with dbt's words."""
     if not done.returncode:
         return
-    if wrong := _WRONG_RULE.search(done.stdout):
+    if wrong := _WRONG_RULE.search(said(done)):
         raise UsageError(wrong[0].strip())
-    tail = "\n".join(done.stdout.strip().splitlines()[-_TAIL:])
-    raise WarehouseError(f"`{command}` by the new rules failed. Mend what it says:\n{tail}")
+    tail = "\n".join(said(done).splitlines()[-_TAIL:])
+    raise WarehouseError(f"`{command}` by the new rules failed. Fix what it says:\n{tail}")
 
 
 def _to_build(graph: Graph, own: Graph) -> dict[str, Mapping[str, Any]]:

@@ -217,7 +217,7 @@ def test_what_changed_since_another_build(
     (root / "models/marts/deep/vips.sql").write_text("select id from {{ ref('people') }} where id > 1")
     dbt.run(dbt.read_project(dbt.Options(root)), dbt.Options(root, root), "parse")
     assert selected(root, "state:modified+", None, state=state) == ["model.shop.vip_list", "model.shop.vips"]
-    with pytest.raises(UsageError, match=r"`dbt ls --select state:modified` failed. Mend what it says:\n"):
+    with pytest.raises(UsageError, match=r"`dbt ls --select state:modified` failed. Fix what it says:\n"):
         selected(root, "state:modified", None)
 
 
