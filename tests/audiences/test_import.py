@@ -17,7 +17,7 @@ from tests.audiences.world import AS_OF, make_world
 from tests.support.backends import make_backend
 from tests.traits.world import World
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 def _import_all(made: World) -> None:

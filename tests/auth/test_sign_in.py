@@ -407,6 +407,7 @@ def _in_a_process(shop: Shop) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_that_renew_at_once_lose_no_token(shop: Shop) -> None:
     shop.sign_in()
     before = shop.expire()

@@ -57,6 +57,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_written_exposures_are_in_dbts_lineage(shop: Path, cli: Cli) -> None:
     written = cli(shop, "exposures", *OWNER)
     assert (written.returncode, written.stdout) == (0, ""), written.stderr
@@ -100,6 +101,7 @@ def test_written_exposures_are_in_dbts_lineage(shop: Path, cli: Cli) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_check_tells_what_differs(shop: Path, cli: Cli) -> None:
     path = shop / "models/revetl_exposures.yml"
     cli(shop, "exposures", REVETL_OWNER="Data <data@shop.example>")
@@ -145,6 +147,7 @@ REFUSALS = {
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("arguments", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
 def test_what_is_not_written(shop: Path, cli: Cli, arguments: tuple[str, ...], sentence: str) -> None:
     before = {path: path.read_bytes() for path in (shop / "models").iterdir()}

@@ -130,6 +130,7 @@ def test_census_syncs_are_ours(shop: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("tool", ["hightouch", "census"])
 def test_what_is_written_loads(tool: str, shop: Path) -> None:
     arguments = ["import", tool, str(EXPORTS / tool), "--write", "--project-dir", str(shop)]
@@ -144,6 +145,7 @@ def test_what_is_written_loads(tool: str, shop: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_destination_of_each_kind_loads(
     shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +172,7 @@ def test_a_destination_of_each_kind_loads(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_is_written_builds_and_plans(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRAZE_EU_BASE_URL", "https://rest.fra-01.braze.eu")
     _imported(shop, "hightouch", writes=True)

@@ -24,7 +24,7 @@ from tests.traits.messages import more_messages
 from tests.traits.reference import as_type, event_trait, messages, moment, with_nothing
 from tests.traits.world import World
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SHOP = EXAMPLE / "events.ndjson.gz"
 FACTS: dict[str, Any] = json.loads((EXAMPLE / "facts.json").read_text())
