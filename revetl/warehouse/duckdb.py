@@ -90,8 +90,15 @@ def first_line(error: Exception) -> str:
 def _errors() -> Iterator[None]:
     try:
         yield
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
     except duckdb.Error as error:
         raise WarehouseError(f"DuckDB: {first_line(error)}") from error
+    except RuntimeError as error:
+        # DuckDB puts this in the place of what a signal's handler raised while a query ran.
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from None
+        raise
 
 
 class DuckDB:

@@ -134,7 +134,7 @@ def other_places(name: str, url: str) -> dict[str, Any]:
     fields = [*made.account_fields, *made.container_fields]
     for field in fields:
         if isinstance(value := config.get(field), str | int):
-            return {**config, field: 88 if str(value).replace("-", "").isdigit() else f"{value}x"}
+            return {**config, field: 88 if str(value).replace("-", "").isdigit() else f"{value}X"}
     addresses = {key: config[key].replace(name, "other") for key in ("url", "base_url") if key in config}
     return {**config, **addresses}
 
