@@ -148,7 +148,7 @@ def identity(engine: str, folder: Path, rows: int) -> Report:
         scanned(warehouse, name, list(TYPES))
     warehouse.close()
     run_dbt(folder, "deps")
-    run_dbt(folder, "seed", "--select", "blocked_identifiers", "cut_edges")
+    run_dbt(folder, "seed", "--select", "revetl_blocked_identifiers", "revetl_cut_edges")
     run_dbt(folder, "run", "--select", "people", "revetl.staging", "revetl.identity")
     results = json.loads((folder / "target" / "run_results.json").read_text())["results"]
     seconds = sum(

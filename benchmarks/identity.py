@@ -3,7 +3,7 @@
     python benchmarks/identity.py [--edges 10000000] [--new 100000] [--peer-edges 1000000] [--json]
 
 1. People whose identifiers are only their own, no limits: the profiles must be scipy's components. Ratio:
-   seconds of identity_components, and of hashing the ids to the whole numbers that it works on, over those of
+   seconds of int_revetl__identity_components, and of hashing the ids to the whole numbers that it works on, over those of
    scipy: both from a table of text edges to a table of labels.
 2. The same at a size that networkx and splink can do, all four side by side.
 3. People as they are (shared devices, kiosks, chains, junk, typos) under the default rules: the seconds of all
@@ -110,7 +110,7 @@ def _build(folder: Path, options: tuple[str, ...]) -> Build:
 
     os.chdir(folder)
     out = StringIO()
-    selections = [["deps"], ["seed", "--select", "blocked_identifiers", "cut_edges"]]
+    selections = [["deps"], ["seed", "--select", "revetl_blocked_identifiers", "revetl_cut_edges"]]
     if (folder / "dbt_packages").exists():
         selections = []
     runs = [*selections, ["run", "--select", "people", "revetl.staging", "revetl.identity", *options]]
@@ -146,7 +146,7 @@ def _as_components(connection: duckdb.DuckDBPyConnection, others: str) -> None:
     """Make bench.ours: the profiles of those identifiers that have an edge."""
     connection.execute(
         f"""
-        create or replace table bench.ours as select identifier_id, canonical_id from identity_graph
+        create or replace table bench.ours as select identifier_id, canonical_id from int_revetl__identity_graph
         where identifier_id in (select identifier_id from {others})
         """
     )
@@ -172,7 +172,7 @@ def clean(folder: Path, edges: int, memory: str, others: bool) -> tuple[dict[str
                 raise SystemExit(f"the profiles are not the components of {name}")
             found[name] = {"seconds": round(run.seconds, 2), "peak_mb": round(run.peak_mb)}
     found["revetl"] = {
-        "seconds": round(hashing + build.models["identity_components"], 2),
+        "seconds": round(hashing + build.models["int_revetl__identity_components"], 2),
         "peak_mb": round(build.peak_mb),
         "all models": round(build.seconds, 2),
     }
@@ -194,13 +194,13 @@ def real(folder: Path, edges: int, new: int, memory: str) -> tuple[Build, Build,
     with project.connect() as connection:
         found = quality(connection)
         connection.execute(
-            "create table bench.before as select identifier_id, canonical_id from identity_graph"
+            "create table bench.before as select identifier_id, canonical_id from int_revetl__identity_graph"
         )
     project.build("--full-refresh")
     with project.connect() as connection:
         difference = connection.execute(
             """
-            select count(*) from bench.before as b full join identity_graph as g using (identifier_id)
+            select count(*) from bench.before as b full join int_revetl__identity_graph as g using (identifier_id)
             where b.canonical_id is distinct from g.canonical_id
             """
         ).fetchall()[0][0]

@@ -179,8 +179,8 @@ def query() -> str:
         with events as (
             select profiles.canonical_id, tracks.message_id, tracks.timestamp, tracks.event_text as event,
                 json_extract_string(tracks.properties, [{paths}]) as found
-            from stg_tracks as tracks
-            inner join event_profiles as profiles
+            from stg_revetl__tracks as tracks
+            inner join revetl_events as profiles
                 on profiles.source = 'track' and profiles.message_id = tracks.message_id
             where tracks.event_text in ({_READ})
         ),

@@ -2,9 +2,9 @@
 
     python benchmarks/traits.py [--events 10000000] [--rounds 2] [--memory 3GB] [--json]
 
-Track messages of a tenth as many people, whose properties have eight members. The models are trait_events,
-trait_touched, event_traits and computed_traits, by dbt's own times (run_results.json), all made anew; of the rounds
-the fastest counts. Of ten million events the hand-written query needs 12 GB. It is one scan of stg_tracks joined to event_profiles; it must give the same
+Track messages of a tenth as many people, whose properties have eight members. The models are int_revetl__trait_events,
+int_revetl__trait_touched, int_revetl__event_traits and revetl_computed_traits, by dbt's own times (run_results.json), all made anew; of the rounds
+the fastest counts. Of ten million events the hand-written query needs 12 GB. It is one scan of stg_revetl__tracks joined to revetl_events; it must give the same
 rows, the last digit of means apart. Each run is a process of its own; DuckDB is given `--memory`.
 """
 
@@ -30,7 +30,7 @@ from _report import Report, timed
 from identity_peers import own_peak_mb
 
 ROOT = Path(__file__).resolve().parent.parent
-MODELS = ("trait_events", "trait_touched", "event_traits", "computed_traits")
+MODELS = ("int_revetl__trait_events", "int_revetl__trait_touched", "int_revetl__event_traits", "revetl_computed_traits")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Project:
         (folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(ROOT)}]}))
         self.declare({})
         self._apart(_dbt, folder, ("deps",))
-        self._apart(_dbt, folder, ("seed", "--select", "blocked_identifiers", "cut_edges"))
+        self._apart(_dbt, folder, ("seed", "--select", "revetl_blocked_identifiers", "revetl_cut_edges"))
         with self.connect() as connection:
             cases.make_messages(connection, events)
         self._apart(_dbt, folder, ("run", "--select", "revetl.staging", "revetl.identity", *MODELS))
@@ -88,9 +88,9 @@ class Project:
         return self._apart(_by_hand, self.database, self.memory)
 
     def differing_rows(self) -> int:
-        """How many people are not the same in computed_traits and in the hand-written table."""
+        """How many people are not the same in revetl_computed_traits and in the hand-written table."""
         query = f"""
-            select count(*) from computed_traits as m full join by_hand as h on m.canonical_id = h.canonical_id
+            select count(*) from revetl_computed_traits as m full join by_hand as h on m.canonical_id = h.canonical_id
             where m.canonical_id is null or h.canonical_id is null
                 or {" or ".join(cases.differs(name) for name in cases.TRAITS)}
         """

@@ -25,7 +25,7 @@ _BESIDE = {
 """Names that a project may have columns of, and the columns beside which they are revetl's bookkeeping."""
 
 _SET_AT = "_set_at"
-"""What `user_profiles` has behind the name of a trait for the time at which it was set."""
+"""What `revetl_profiles` has behind the name of a trait for the time at which it was set."""
 
 
 def without_internal(columns: Iterable[str]) -> list[str]:

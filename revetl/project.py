@@ -26,7 +26,7 @@ from revetl.sql import table
 from revetl.warehouse import Opening, Warehouse, database_of, open_warehouse
 
 Say = Callable[[str], None]
-CALL_OF = {"stg_tracks": "track", "stg_pages": "page", "stg_screens": "screen"}
+CALL_OF = {"stg_revetl__tracks": "track", "stg_revetl__pages": "page", "stg_revetl__screens": "screen"}
 """The staging models of messages that are events, and the call that those are."""
 
 

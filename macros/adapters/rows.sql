@@ -132,10 +132,10 @@
             {% do missing.append(node.name) %}
         {% endif %}
     {% endfor %}
-    {% for table in graph.sources.values() | selectattr('unique_id', 'equalto', 'source.revetl.revetl.model_builds') %}
+    {% for table in graph.sources.values() | selectattr('unique_id', 'equalto', 'source.revetl.revetl_state.model_builds') %}
         {% do revetl.is_there(table, table.identifier) %}
     {% endfor %}
-    {% set settled = revetl.relation_there('identity_rules', suffix='__settled') %}
+    {% set settled = revetl.relation_there('int_revetl__identity_rules', suffix='__settled') %}
     {% if missing and settled is not none %}
         {% do adapter.drop_relation(settled) %}
     {% endif %}

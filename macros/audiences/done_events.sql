@@ -54,7 +54,7 @@
         {% do revetl.wrong_trait('did: source', "is '" ~ source ~ "'; it must be track, page or screen") -%}
     {% endif -%}
     {% set window = revetl.trait_window('did: within', {'last': within} if within is string else within) -%}
-    {% set messages = {'track': 'stg_tracks', 'page': 'stg_pages', 'screen': 'stg_screens'} -%}
+    {% set messages = {'track': 'stg_revetl__tracks', 'page': 'stg_revetl__pages', 'screen': 'stg_revetl__screens'} -%}
     {% set names = [] -%}
     {% for step in steps -%}
         {% do names.append(step.events) -%}
@@ -67,7 +67,7 @@
         {%- for step in steps %}
         messages.step_{{ loop.index }}{{ ',' if not loop.last }}
         {%- endfor %}
-    from {{ ref('revetl', 'event_profiles') }} as events
+    from {{ ref('revetl', 'revetl_events') }} as events
     inner join (
         {{ revetl.steps_of_messages(steps, ref('revetl', messages[source]), source, asked, window) }}
     ) as messages

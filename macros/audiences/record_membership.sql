@@ -5,7 +5,7 @@
     {% if not built or flags.EMPTY %}
         {{ return('') }}
     {% endif %}
-    {% set changes = source('revetl', 'audience_changes') %}
+    {% set changes = source('revetl_state', 'audience_changes') %}
     {% set key, varchar = revetl.quoted('key'), revetl.type_of('varchar') %}
     {% set names = [] %}
     {% set members = [] %}
@@ -73,7 +73,7 @@
    id that no profile has. #}
 {% macro known_members(audience) %}
     {% set member = 'cast(' ~ revetl.quoted(audience.key) ~ ' as ' ~ revetl.type_of('varchar') ~ ')' %}
-    {% set graph = revetl.relation_there('identity_graph') %}
+    {% set graph = revetl.relation_there('int_revetl__identity_graph') %}
     {% set rows = 'select ' ~ member ~ ' as member from ' ~ audience.relation %}
     {% if graph is none or audience.key not in ['canonical_id'] + var('identity')['identifiers'] | list %}
         {{ return("select member, 'any' as known from (" ~ rows ~ ') as listed') }}

@@ -1,4 +1,4 @@
-{# A condition of a row of `user_profiles`, by a trait: trait('lifetime_value', '>', 500). `operator` is a sign or a
+{# A condition of a row of `revetl_profiles`, by a trait: trait('lifetime_value', '>', 500). `operator` is a sign or a
    word of those that conditions of traits have; `of` is an alias of the row's relation. #}
 {% macro trait(name, operator='exists', value=true, of=none) -%}
     {% set at = "trait('" ~ name ~ "')" -%}
@@ -14,7 +14,7 @@
     {% if not execute -%}
         {{ return('1 = 1') }}
     {% endif -%}
-    {% set types = graph.nodes['model.revetl.user_profiles'].config.meta['columns'] -%}
+    {% set types = graph.nodes['model.revetl.revetl_profiles'].config.meta['columns'] -%}
     {% if name not in types -%}
         {% do revetl.wrong_trait(at, 'is no trait; those there are: ' ~ types | join(', ')) -%}
     {% endif -%}
@@ -56,7 +56,7 @@
     {{ return(revetl.operator_sql(operator, column, value, kind)) }}
 {%- endmacro %}
 
-{# The columns of `user_profiles` with their types. #}
+{# The columns of `revetl_profiles` with their types. #}
 {% macro profile_columns() %}
     {% set types = {'canonical_id': 'varchar', 'user_id': 'varchar', 'anonymous_id': 'varchar'} %}
     {% for trait in revetl.declared_traits('profile_traits') %}

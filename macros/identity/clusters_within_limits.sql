@@ -2,7 +2,7 @@
    a cut can keep apart and whose identifiers count as one value; then what was seen together, in the order of
    the lower priority of the two, the higher one, and age.
 
-   The model's SQL gives the edges and cuts as `identity_contested` does. The table has one row an identifier:
+   The model's SQL gives the edges and cuts as `int_revetl__identity_contested` does. The table has one row an identifier:
    node_id, unit_id (one of the identifiers that aliases make one), cluster_id (one of the cluster's). #}
 {% materialization clusters_within_limits, default %}
     {% do revetl.cluster_within_limits(sql) %}

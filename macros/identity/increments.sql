@@ -1,6 +1,6 @@
 {# How the identity models are built piece by piece.
 
-   `identity_changes` gathers what the messages show now and did not at the last build, and the other way
+   `int_revetl__identity_changes` gathers what the messages show now and did not at the last build, and the other way
    round, until every model that is built of them has been built after it: then they are settled (the end of
    the dbt run), and the changes are emptied. A build that failed half-way is so made good by the next. The
    first build, a build with --full-refresh, and a build by other rules make everything anew. #}
@@ -11,7 +11,7 @@
         or model.resource_type == 'unit_test' %}
         {{ return(false) }}
     {% endif %}
-    {{ return(revetl.is_settled(revetl.relation_there('identity_rules', suffix='__settled'))) }}
+    {{ return(revetl.is_settled(revetl.relation_there('int_revetl__identity_rules', suffix='__settled'))) }}
 {% endmacro %}
 
 {# Whether all identity tables were built, by the rules that are in force. #}
@@ -29,7 +29,7 @@
     {% if not execute or flags.WHICH not in ['build', 'run'] %}
         {{ return('') }}
     {% endif %}
-    {% set settled = revetl.relation_there('identity_rules', suffix='__settled') %}
+    {% set settled = revetl.relation_there('int_revetl__identity_rules', suffix='__settled') %}
     {% if settled is none or (not flags.FULL_REFRESH and revetl.is_settled(settled)) %}
         {{ return('') }}
     {% endif %}
@@ -68,7 +68,7 @@
 {# The days whose messages are not those that the sightings were made of; none for any day (what is blocked has
    changed, or so many days that naming them is no help). #}
 {% macro changed_days(days) %}
-    {% set sighted = revetl.relation_there('identity_sighted_days') %}
+    {% set sighted = revetl.relation_there('int_revetl__identity_sighted_days') %}
     {% if sighted is none %}
         {{ return(none) }}
     {% endif %}
@@ -133,12 +133,12 @@
         {% do waiting.remove(result.node.unique_id) %}
     {% endfor %}
     {% if not waiting %}
-        {% set rules = graph.nodes['model.revetl.identity_rules'] %}
+        {% set rules = graph.nodes['model.revetl.int_revetl__identity_rules'] %}
         {% set settled = api.Relation.create(
             database=rules.database, schema=rules.schema, identifier=(rules.alias or rules.name) ~ '__settled') %}
         {% do revetl.run_together([
             'drop table if exists ' ~ settled,
-            revetl.delete_all(revetl.relation_there('identity_changes')),
+            revetl.delete_all(revetl.relation_there('int_revetl__identity_changes')),
             "create table " ~ settled ~ " as select '" ~ revetl.identity_rules_hash()
                 ~ "' as rules, " ~ revetl.utc_now() ~ " as settled_at",
         ]) %}

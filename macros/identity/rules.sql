@@ -74,7 +74,7 @@
         {% endif %}
     {% endfor %}
     {% for name in ['user_id', 'anonymous_id'] if name in identifiers %}
-        {% do revetl.add_expression(models['stg_aliases'], 'previous_' ~ name, 'previous_id') %}
+        {% do revetl.add_expression(models['stg_revetl__aliases'], 'previous_' ~ name, 'previous_id') %}
     {% endfor %}
     {% for name in identifiers %}
         {% set own = identifiers[name] or {} %}
@@ -91,11 +91,11 @@
             {% endfor %}
         {% endif %}
         {% if placed.get('trait') %}
-            {% do revetl.add_expression(models['stg_identifies'], name, revetl.json_path_text('traits', placed.trait)) %}
+            {% do revetl.add_expression(models['stg_revetl__identifies'], name, revetl.json_path_text('traits', placed.trait)) %}
         {% endif %}
         {% if placed.get('property') %}
             {% do revetl.add_expression(
-                models['stg_tracks'], name, revetl.json_path_text('properties', placed.property)) %}
+                models['stg_revetl__tracks'], name, revetl.json_path_text('properties', placed.property)) %}
         {% endif %}
         {% for model, source in given.items() if name in source.get('identifiers', {}) %}
             {% do revetl.add_expression(models[model], name, source.identifiers[name]) %}
@@ -125,12 +125,12 @@
 {# The staging models of messages, and their type. #}
 {% macro message_models() %}
     {{ return({
-        'stg_tracks': 'track',
-        'stg_identifies': 'identify',
-        'stg_pages': 'page',
-        'stg_screens': 'screen',
-        'stg_groups': 'group',
-        'stg_aliases': 'alias',
+        'stg_revetl__tracks': 'track',
+        'stg_revetl__identifies': 'identify',
+        'stg_revetl__pages': 'page',
+        'stg_revetl__screens': 'screen',
+        'stg_revetl__groups': 'group',
+        'stg_revetl__aliases': 'alias',
     }) }}
 {% endmacro %}
 
@@ -155,8 +155,11 @@
     {%- endif %}
 {%- endmacro %}
 
-{# A relation of the project by its name, or of a source by schema.table. #}
+{# A relation of the project by its name, one of this package's staging models, or a source by schema.table. #}
 {% macro model_or_source(name) %}
+    {% if name.startswith('stg_revetl__') %}
+        {{ return(ref('revetl', name)) }}
+    {% endif %}
     {{ return(source(*name.split('.')) if '.' in name else ref(name)) }}
 {% endmacro %}
 

@@ -2,7 +2,7 @@
    so that a project without such a plan is built as it was. #}
 {% macro and_not_blocked(type, id) -%}
     {# Named in any case: dbt would not notice that a new plan makes another model come before this one. #}
-    {% set violations = ref('tracking_plan_violations') -%}
+    {% set violations = ref('revetl', 'revetl_tracking_plan_violations') -%}
     {% if revetl.plan_blocks(revetl.tracking_plan(), type) -%}
     and not exists (
             select 1 from {{ violations }} as blocked

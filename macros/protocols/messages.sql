@@ -3,18 +3,18 @@
    message is there; the messages of nothing are none. #}
 {% macro planned_messages(plan, all_types=false, transformations=none) -%}
     {% set tables = {
-        'track': ('tracks', 'properties', 'event_text', 'sample_tracks'),
-        'identify': ('identifies', 'traits', none, 'sample_identifies'),
+        'track': ('tracks', 'properties', 'event_text', 'revetl_sample_tracks'),
+        'identify': ('identifies', 'traits', none, 'revetl_sample_identifies'),
         'group': ('groups', 'traits', none, none),
         'page': ('pages', 'properties', none, none),
         'screen': ('screens', 'properties', none, none),
     } -%}
     {% set selects = [] -%}
     {% for type, (table, content, event, sample) in tables.items() -%}
-        {% set of_type = [revetl.planned_messages_of(plan, type, source('raw', table), content, event, none, transformations)] -%}
+        {% set of_type = [revetl.planned_messages_of(plan, type, source('revetl_raw', table), content, event, none, transformations)] -%}
         {% if sample and var('sample_events') -%}
             {% do of_type.append(revetl.planned_messages_of(
-                plan, type, ref(sample), content, event, revetl.nothing_has_landed(), transformations, is_sample=true)) -%}
+                plan, type, ref('revetl', sample), content, event, revetl.nothing_has_landed(), transformations, is_sample=true)) -%}
         {% endif -%}
         {# All tables are named, whatever is planned: the model has them before it in any case. #}
         {% if all_types or revetl.is_planned(plan, type) -%}

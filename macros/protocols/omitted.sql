@@ -3,7 +3,7 @@
 {# CTEs of the messages of a type that have something to omit; nothing where the plan omits nothing of the type. #}
 {% macro messages_to_omit_from(type) -%}
     {# Named in any case: see `and_not_blocked`. #}
-    {% set violations = ref('tracking_plan_violations') -%}
+    {% set violations = ref('revetl', 'revetl_tracking_plan_violations') -%}
     {% if revetl.omitting_documents(revetl.tracking_plan(), type) -%}
 to_omit_from as (
 

@@ -2,11 +2,11 @@
    how many of those it lets in, and how many it takes out. #}
 {% macro plan_readmission(plan, transformations) -%}
     {% set staged = {
-        'track': ref('stg_tracks'),
-        'identify': ref('stg_identifies'),
-        'group': ref('stg_groups'),
-        'page': ref('stg_pages'),
-        'screen': ref('stg_screens'),
+        'track': ref('revetl', 'stg_revetl__tracks'),
+        'identify': ref('revetl', 'stg_revetl__identifies'),
+        'group': ref('revetl', 'stg_revetl__groups'),
+        'page': ref('revetl', 'stg_revetl__pages'),
+        'screen': ref('revetl', 'stg_revetl__screens'),
     } -%}
     {% set text = revetl.type_of('varchar') -%}
 with blocked_now as (
@@ -15,7 +15,7 @@ with blocked_now as (
         message_type,
         message_id,
         max(event) as event
-    from {{ ref('tracking_plan_violations') }}
+    from {{ ref('revetl', 'revetl_tracking_plan_violations') }}
     where action = 'block'
     group by
         message_type,

@@ -63,7 +63,7 @@ blocked_now as (
     select
         message_type,
         message_id
-    from {{ ref('tracking_plan_violations') }}
+    from {{ ref('revetl', 'revetl_tracking_plan_violations') }}
     where action = 'block'
     group by
         message_type,

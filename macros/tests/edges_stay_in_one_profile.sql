@@ -1,14 +1,14 @@
-{# Both ends of an edge belong to one profile, or it is in identity_conflicts. #}
+{# Both ends of an edge belong to one profile, or it is in revetl_identity_conflicts. #}
 {% test edges_stay_in_one_profile(model) %}
 with graph as (
 
-    select * from {{ ref('revetl', 'identity_graph') }}
+    select * from {{ ref('revetl', 'int_revetl__identity_graph') }}
 
 ),
 
 conflicts as (
 
-    select * from {{ ref('revetl', 'identity_conflicts') }}
+    select * from {{ ref('revetl', 'revetl_identity_conflicts') }}
 
 ),
 

@@ -8,7 +8,7 @@ with graph as (
 
 pairs as (
 
-    select * from {{ ref('revetl', 'identity_pairs') }}
+    select * from {{ ref('revetl', 'int_revetl__identity_pairs') }}
 
 ),
 
@@ -40,7 +40,7 @@ over_a_limit as (
 
     select counted.canonical_id
     from counted
-    inner join {{ ref('revetl', 'identity_rules') }} as rules
+    inner join {{ ref('revetl', 'int_revetl__identity_rules') }} as rules
         on counted.identifier_type = rules.identifier_type
     left join aliased
         on counted.canonical_id = aliased.canonical_id

@@ -1,6 +1,6 @@
-{# Conditions and windows: first what YAML says of them, checked; then as SQL over the columns of `trait_events`. #}
+{# Conditions and windows: first what YAML says of them, checked; then as SQL over the columns of `int_revetl__trait_events`. #}
 
-{# A column of `trait_events`: which document it is read from, by which path, and as what (`text`, `number` or `time`; an
+{# A column of `int_revetl__trait_events`: which document it is read from, by which path, and as what (`text`, `number` or `time`; an
    `array` is kept whole, and `element` is the path within each of its elements). #}
 {% macro trait_place(at, given, kind) %}
     {% set found = [] %}
@@ -141,7 +141,7 @@
     {{ return(found) }}
 {% endmacro %}
 
-{# Whether a row counts for a trait, as a condition; `rows` is the alias of `trait_events`, or of its elements. #}
+{# Whether a row counts for a trait, as a condition; `rows` is the alias of `int_revetl__trait_events`, or of its elements. #}
 {% macro trait_filter(trait, rows) -%}
     {% set parts = [] -%}
     {% if trait.events is not none -%}

@@ -1,5 +1,5 @@
 {# Traits of messages as a query, one row of `key`: over the CTE `events`, which has it beside the columns of
-   `trait_events`. What most of them need is one aggregate of these; only elements of arrays, values and how often they are
+   `int_revetl__trait_events`. What most of them need is one aggregate of these; only elements of arrays, values and how often they are
    there, and funnels, go over them again. #}
 {% macro trait_query(traits, key) %}
     {% set plain, of_elements = [], {} %}
@@ -102,7 +102,7 @@ together as (
 )
 {% endmacro %}
 
-{# The arrays that traits read elements of: column of `trait_events` to what they read of each element. #}
+{# The arrays that traits read elements of: column of `int_revetl__trait_events` to what they read of each element. #}
 {% macro trait_arrays(traits) %}
     {% set arrays = {} %}
     {% for trait in traits if trait.value and trait.value.element %}

@@ -1,5 +1,5 @@
 {# What the traits of messages read: sources to the names of their events (none: any) and the columns of
-   `trait_events`, so that all of them cost one scan. #}
+   `int_revetl__trait_events`, so that all of them cost one scan. #}
 {% macro trait_reads() %}
     {% set sources = {} %}
     {% set columns = {} %}
@@ -47,7 +47,7 @@
         '2 ' ~ tojson(revetl.traits(revetl.message_trait_types()), sort_keys=true) ~ revetl.rewriting_hash())) }}
 {% endmacro %}
 
-{# The rows of `trait_events` of one source, as a query over the relation of its messages and of `first_pairs` (source,
+{# The rows of `int_revetl__trait_events` of one source, as a query over the relation of its messages and of `first_pairs` (source,
    message_id, node_id, timestamp). #}
 {% macro read_for_traits(source, events, columns, messages) %}
     {% set event = 'event_text' if source == 'track' else 'name' %}
@@ -101,7 +101,7 @@
     ) as messages
 {% endmacro %}
 
-{# A text as a column of `trait_events` has it. An empty text says nothing. #}
+{# A text as a column of `int_revetl__trait_events` has it. An empty text says nothing. #}
 {% macro read_as(kind, text) %}
     {% if kind == 'number' %}
         {{ return(revetl.decimal_of(text)) }}

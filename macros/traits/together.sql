@@ -1,4 +1,4 @@
-{# All traits of profiles or accounts, by the CTE `event_traits`: CTEs of which the last, `computed`, has one row of `key`,
+{# All traits of profiles or accounts, by the CTE `int_revetl__event_traits`: CTEs of which the last, `computed`, has one row of `key`,
    with what SQL models and expressions make of them beside it. #}
 {% macro traits_together(of, key) %}
     {% set traits = revetl.traits(of=of) %}
@@ -119,7 +119,7 @@ computed as (
     {{ return(found) }}
 {% endmacro %}
 
-{# A trait of `computed_traits`, or what it is of somebody of whom it is not known; null where it does not fit. #}
+{# A trait of `revetl_computed_traits`, or what it is of somebody of whom it is not known; null where it does not fit. #}
 {% macro known_or_default(trait) %}
     {% set made = revetl.trait_default(trait, 'computed_traits.' ~ trait.name) %}
     {% if trait.default is none or trait.data_type == 'boolean' or trait.type in ['count', 'unique_list_count', 'funnel'] %}

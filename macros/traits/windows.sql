@@ -1,7 +1,7 @@
-{# What time alone has changed since `event_traits` was last built, as conditions of rows of `trait_events`: events, and
+{# What time alone has changed since `int_revetl__event_traits` was last built, as conditions of rows of `int_revetl__trait_events`: events, and
    times in them, that have come into a window or left it. None where it is made anew, or has no windows that move. #}
 {% macro trait_windows() %}
-    {% set built = revetl.relation_there('event_traits') if revetl.identity_increment() else none %}
+    {% set built = revetl.relation_there('int_revetl__event_traits') if revetl.identity_increment() else none %}
     {% set moving = revetl.moving_windows() if built is not none else [] %}
     {% if not moving or not revetl.has_column(built, 'as_of') %}
         {{ return([]) }}

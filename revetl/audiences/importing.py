@@ -56,7 +56,7 @@ def import_audience(
         name,
         key,
         f"Imported from {origin}. One row a person.",
-        catalog.ref("user_profiles"),
+        catalog.ref("revetl_profiles"),
         [
             *ladder.profile,
             *ladder.extras,

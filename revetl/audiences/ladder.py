@@ -25,7 +25,7 @@ class Rung:
 @dataclass
 class Ladder:
     """What a model is made of. `person` is the column of the query that names one; `profile` are the columns
-    that members have of user_profiles, `extras` those of the query."""
+    that members have of revetl_profiles, `extras` those of the query."""
 
     person: str
     profile: list[str]
@@ -56,18 +56,18 @@ class Ladder:
             given = f"{self.chosen}_once"
             columns = ",\n".join(f"{_INDENT}{name}" for name in (self.person, *self.extras))
             rungs.append(Rung(given, f"select distinct\n{columns}\nfrom {self.chosen}"))
-        selected = [f"user_profiles.{name}" for name in self.profile]
+        selected = [f"profiles.{name}" for name in self.profile]
         selected += [f"{given}.{name}" for name in self.extras]
         lines = ["select", ",\n".join(f"{_INDENT}{each}" for each in selected)]
-        lines.append(f"from {{{{ {catalog.ref('user_profiles')} }}}} as user_profiles")
-        is_known = f"user_profiles.{self.key} is not null"
+        lines.append(f"from {{{{ {catalog.ref('revetl_profiles')} }}}} as profiles")
+        is_known = f"profiles.{self.key} is not null"
         if self.extras:
-            lines.append(f"inner join {given}\n{_INDENT}on user_profiles.{PERSON} = {given}.{self.person}")
+            lines.append(f"inner join {given}\n{_INDENT}on profiles.{PERSON} = {given}.{self.person}")
             lines.append(
                 f"where {is_known if self.key in self.profile else f'{given}.{self.key} is not null'}"
             )
         else:
-            chosen = f"user_profiles.{PERSON} in (select {self.person} from {self.chosen})"  # noqa: S608
+            chosen = f"profiles.{PERSON} in (select {self.person} from {self.chosen})"  # noqa: S608
             lines.append(f"where\n{_INDENT}{is_known}\n{_INDENT}and {chosen}")
         return [*rungs, Rung(self.members, "\n".join(lines))]
 
@@ -85,7 +85,7 @@ def of_relation(relation: Relation, catalog: Catalog, jinja: Jinja) -> str:
     """The query that reads what is used of a relation, each row with its person where that is asked for."""
     if relation.messages is not None:
         return _of_messages(relation, catalog)
-    name = "user_profiles" if relation.kind == "profiles" else relation.name
+    name = "profiles" if relation.kind == "profiles" else relation.name
     columns = [f"{name}.{column}" for column in relation.used]
     lines = [f"from {{{{ {relation.ref} }}}} as {name}"]
     if relation.kind == "profiles":
@@ -94,11 +94,11 @@ def of_relation(relation: Relation, catalog: Catalog, jinja: Jinja) -> str:
             lines.append(f"where {name}.user_id is not null")
     elif relation.people and relation.identity is not None:
         column, kind = relation.identity
-        columns = [f"identity_graph.{PERSON}", *columns]
+        columns = [f"profile_identifiers.{PERSON}", *columns]
         lines.append(
-            f"inner join {{{{ {catalog.ref('identity_graph')} }}}} as identity_graph\n"
+            f"inner join {{{{ {catalog.ref('revetl_profile_identifiers')} }}}} as profile_identifiers\n"
             f"{_INDENT}on\n{_INDENT * 2}cast({name}.{column} as {{{{ revetl.type_of('varchar') }}}})"
-            f" = identity_graph.identifier_value\n{_INDENT * 2}and identity_graph.identifier_type = '{kind}'"
+            f" = profile_identifiers.identifier_value\n{_INDENT * 2}and profile_identifiers.identifier_type = '{kind}'"
         )
     elif relation.people:
         columns = [f"{name}.{PERSON}", *columns]
@@ -112,12 +112,12 @@ def _of_messages(relation: Relation, catalog: Catalog) -> str:
     lines = [f"from {{{{ {relation.ref} }}}} as {messages.model}"]
     tests = []
     if relation.people:
-        columns = [f"event_profiles.{PERSON}", *columns]
+        columns = [f"events.{PERSON}", *columns]
         lines.append(
-            f"inner join {{{{ {catalog.ref('event_profiles')} }}}} as event_profiles\n"
-            f"{_INDENT}on {messages.model}.message_id = event_profiles.message_id"
+            f"inner join {{{{ {catalog.ref('revetl_events')} }}}} as events\n"
+            f"{_INDENT}on {messages.model}.message_id = events.message_id"
         )
-        tests.append(f"event_profiles.source = '{messages.source}'")
+        tests.append(f"events.source = '{messages.source}'")
     if relation.event is not None:
         tests.append(f"{messages.model}.event = '{relation.event}'")
     if len(tests) == 1:

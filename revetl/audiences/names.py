@@ -29,7 +29,7 @@ MOMENTS = frozenset({"timestamp", "original_timestamp", "sent_at", "received_at"
 
 @dataclass(frozen=True)
 class Messages:
-    """A table of messages: its staging model, the `source` of event_profiles, the columns that it has of its
+    """A table of messages: its staging model, the `source` of revetl_events, the columns that it has of its
     own, the document that Segment's warehouses spread over columns, and whether they do so in this table."""
 
     model: str
@@ -46,14 +46,14 @@ class Messages:
 
 
 MESSAGES = {
-    "tracks": Messages("stg_tracks", "track", ("event", "event_text"), "properties", False),
-    "identifies": Messages("stg_identifies", "identify", (), "traits", True),
-    "pages": Messages("stg_pages", "page", ("name", "category"), "properties", True),
-    "screens": Messages("stg_screens", "screen", ("name", "category"), "properties", True),
-    "groups": Messages("stg_groups", "group", ("group_id",), "traits", True),
-    "aliases": Messages("stg_aliases", "alias", ("previous_id",), None, False),
+    "tracks": Messages("stg_revetl__tracks", "track", ("event", "event_text"), "properties", False),
+    "identifies": Messages("stg_revetl__identifies", "identify", (), "traits", True),
+    "pages": Messages("stg_revetl__pages", "page", ("name", "category"), "properties", True),
+    "screens": Messages("stg_revetl__screens", "screen", ("name", "category"), "properties", True),
+    "groups": Messages("stg_revetl__groups", "group", ("group_id",), "traits", True),
+    "aliases": Messages("stg_revetl__aliases", "alias", ("previous_id",), None, False),
 }
-EVENT = Messages("stg_tracks", "track", ("event", "event_text"), "properties", True)
+EVENT = Messages("stg_revetl__tracks", "track", ("event", "event_text"), "properties", True)
 """The table of one event."""
 
 SPEC_EVENTS = [

@@ -24,7 +24,7 @@ from revetl.warehouse import Warehouse
 
 SAMPLE = 5
 _PREVIEW = "revetl_audience_preview"
-_IDENTIFIERS = "profile_identifiers"
+_IDENTIFIERS = "revetl_profile_identifiers"
 _ERROR_OF_2 = re.compile(r"^\[error\] \[[^\]]*\]: (?:Failed to render SQL invalid operation: )?(.+)$", re.M)
 """How dbt 2 writes one."""
 _ERROR = re.compile(
@@ -45,7 +45,7 @@ class Coverage:
 class AudiencePreview:
     """What a build would give. `members_built`, `would_enter` and `would_leave` are None where there is
     nothing built to compare with; `coverage` is None where members have no canonical_id, or
-    profile_identifiers is not built."""
+    revetl_profile_identifiers is not built."""
 
     audience: str
     key: str

@@ -80,11 +80,11 @@ class Catalog:
         if plain in MESSAGES and name in (plain, MESSAGES[plain].model):
             kind = MESSAGES[plain]
             return Relation(plain, self.ref(kind.model), "messages", kind.columns, kind, known_only=True)
-        if name in ("users", "user_profiles"):
+        if name in ("users", "revetl_profiles"):
             columns = {each: each for each in self.profile_columns}
             if name == "users":
                 columns["id"] = "user_id"
-            return Relation(name, self.ref("user_profiles"), "profiles", columns, known_only=True)
+            return Relation(name, self.ref("revetl_profiles"), "profiles", columns, known_only=True)
         if name in self._known_events:
             return self._event(name)
         if (found := self._model(name, node)) is not None:
@@ -100,7 +100,7 @@ class Catalog:
 
     def _event(self, name: str) -> Relation:
         return Relation(
-            name, self.ref("stg_tracks"), "messages", EVENT.columns, EVENT, event=name, known_only=True
+            name, self.ref("stg_revetl__tracks"), "messages", EVENT.columns, EVENT, event=name, known_only=True
         )
 
     def _model(self, name: str, node: exp.Table) -> Relation | None:
@@ -155,14 +155,14 @@ class Catalog:
         """The events that are in the warehouse, where it can be asked."""
         workspace = self._workspace
         relations = workspace.manifest.relations()
-        if "stg_tracks" not in relations:
+        if "stg_revetl__tracks" not in relations:
             return set()
         try:
             warehouse = workspace.warehouse(read_only=True)
         except RevetlError:
             return set()
         try:
-            tracks = table(*relations["stg_tracks"])
+            tracks = table(*relations["stg_revetl__tracks"])
             rows = warehouse.rows(statement("select distinct event from :tracks as t", tracks=tracks))
             return {str(event) for (event,) in rows}
         except RevetlError:
@@ -172,7 +172,7 @@ class Catalog:
 
     @cached_property
     def profile_columns(self) -> list[str]:
-        """The columns of user_profiles, as the variables have them."""
+        """The columns of revetl_profiles, as the variables have them."""
         given = self._variable("profile_traits") or []
         entries = [given] if isinstance(given, Mapping) else given
         # A trait is a name, or a name with its data type.

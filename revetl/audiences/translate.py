@@ -206,7 +206,7 @@ def _ladder(root: exp.Expr, columns: Columns, catalog: Catalog, key: str) -> Lad
         if key not in catalog.profile_columns:
             known = {*catalog.profile_columns, *names}
             raise UsageError(
-                f"--key {key}: neither user_profiles nor the outer SELECT has it. {nearest(key, known)}"
+                f"--key {key}: neither revetl_profiles nor the outer SELECT has it. {nearest(key, known)}"
             )
         profile.append(key)
     return Ladder(

@@ -181,11 +181,11 @@ def _cut_lines(made: CutMade) -> Iterator[str]:
     if made.shadowed:
         yield (
             "\ndbt reads the seed of the package still. Switch that off in dbt_project.yml:\n"
-            "  seeds:\n    revetl:\n      cut_edges:\n        +enabled: false"
+            "  seeds:\n    revetl:\n      revetl_cut_edges:\n        +enabled: false"
         )
     yield "\nNext:"
     build, sync = _next_commands()
-    yield f"  {build:20}# or no more than it touches: dbt build --select cut_edges+"
+    yield f"  {build:20}# or no more than it touches: dbt build --select revetl_cut_edges+"
     yield f"  {sync:20}# repairs every destination"
 
 

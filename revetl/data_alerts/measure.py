@@ -23,13 +23,13 @@ Window = tuple[datetime, datetime]
 """After the first moment, up to the second."""
 
 _STAGED = {
-    "track": "stg_tracks",
-    "identify": "stg_identifies",
-    "group": "stg_groups",
-    "page": "stg_pages",
-    "screen": "stg_screens",
+    "track": "stg_revetl__tracks",
+    "identify": "stg_revetl__identifies",
+    "group": "stg_revetl__groups",
+    "page": "stg_revetl__pages",
+    "screen": "stg_revetl__screens",
 }
-_VIOLATIONS, _PROFILES = "tracking_plan_violations", "event_profiles"
+_VIOLATIONS, _PROFILES = "revetl_tracking_plan_violations", "revetl_events"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Measures:
             if self._is_asked(check, event):
                 totals.setdefault(self._subject(check, event), [0, 0])[0] += counts[place]
         return [
-            Measured(subject, broken, total=total, note="See tracking_plan_violations." if broken else "")
+            Measured(subject, broken, total=total, note="See revetl_tracking_plan_violations." if broken else "")
             for subject, (broken, total) in totals.items()
         ]
 

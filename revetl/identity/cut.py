@@ -1,4 +1,4 @@
-"""`revetl identity cut`: a row of the project's seed `cut_edges`."""
+"""`revetl identity cut`: a row of the project's seed `revetl_cut_edges`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from revetl.identity.find import Identifier, identifiers_by_id, identifiers_call
 from revetl.project import Workspace
 from revetl.warehouse import Warehouse
 
-SEED = "cut_edges"
+SEED = "revetl_cut_edges"
 COLUMNS = ("left_type", "left_value", "right_type", "right_value", "cut_at", "reason")
 _NEW_FILE_MODE = 0o644
 
@@ -35,7 +35,7 @@ class CutMade:
 
 
 def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) -> CutMade:
-    """Record that two identifiers are not one person's: one row more in the project's `cut_edges.csv`, unless
+    """Record that two identifiers are not one person's: one row more in the project's `revetl_cut_edges.csv`, unless
     it is there already. Each is `type:value`, or a value that one identifier has. Raises UsageError for one
     that is not known, is a canonical id, or may be several, for an identifier cut from itself, and for a seed
     that lacks a column."""
@@ -78,7 +78,7 @@ def _identifier(workspace: Workspace, warehouse: Warehouse, asked: str) -> Ident
 
 
 def _seed_file(workspace: Workspace) -> Path:
-    """The project's own `cut_edges.csv`, in the first of its seed paths when there is none yet."""
+    """The project's own `revetl_cut_edges.csv`, in the first of its seed paths when there is none yet."""
     document = read_yaml(workspace.root / "dbt_project.yml", unique=False)
     paths = document.get("seed-paths") or ["seeds"]
     folders = [workspace.root / path for path in ([paths] if isinstance(paths, str) else paths)]

@@ -68,13 +68,13 @@ def diff(workspace: Workspace, rules: Path) -> Difference:
     audiences = workspace.audiences()
     warehouse = workspace.warehouse(read_only=True)
     try:
-        before = relation_of(workspace, warehouse, "identity_graph")
+        before = relation_of(workspace, warehouse, "int_revetl__identity_graph")
     finally:
         warehouse.close()
     with built_by(workspace, new_rules) as built:
         warehouse = workspace.warehouse(read_only=True)
         try:
-            after = built.relations["model.revetl.identity_graph"]
+            after = built.relations["model.revetl.int_revetl__identity_graph"]
             return Difference(
                 **_profiles(warehouse, before, after),
                 largest=_largest(warehouse, before, after),

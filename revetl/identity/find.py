@@ -74,7 +74,7 @@ def identifiers_called(
     tries = [(kind, [asked])]
     tries += [(typed, [rest]), (typed, _folded(rest))] if typed is not None else []
     tries += [(kind, _folded(asked))]
-    graph = relation_of(workspace, warehouse, "identity_graph")
+    graph = relation_of(workspace, warehouse, "int_revetl__identity_graph")
     for of, values in tries:
         found = _rows(warehouse, graph, "identifier_value", values)
         if found := [each for each in found if of in (None, each.type)]:
@@ -84,7 +84,7 @@ def identifiers_called(
 
 def identifiers_by_id(workspace: Workspace, warehouse: Warehouse, identifier_id: str) -> list[Identifier]:
     """The identifier of an id, such as a canonical id: at most one."""
-    graph = relation_of(workspace, warehouse, "identity_graph")
+    graph = relation_of(workspace, warehouse, "int_revetl__identity_graph")
     return _rows(warehouse, graph, "identifier_id", [identifier_id.strip().lower()])
 
 

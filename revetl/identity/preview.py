@@ -23,7 +23,7 @@ from revetl.sql import statement, table
 
 SUFFIX = "_identity_diff"
 _DEFAULT_SCHEMAS = {"duckdb": "main", "postgres": "public"}
-_GRAPH = "model.revetl.identity_graph"
+_GRAPH = "model.revetl.int_revetl__identity_graph"
 _BUILT = {"model", "seed", "snapshot"}
 _WRONG_RULE = re.compile(r"vars\.revetl\.identity.*")
 _TAIL = 12
@@ -140,7 +140,7 @@ def _to_build(graph: Graph, own: Graph) -> dict[str, Mapping[str, Any]]:
     """The audiences, the identity graph, and all they are made of that dbt builds, by unique id. A snapshot
     that has one place whatever the target is read there, and not made."""
     if _GRAPH not in graph:
-        raise UsageError("dbt has no model 'identity_graph' here: it is one of revetl's package.")
+        raise UsageError("dbt has no model 'int_revetl__identity_graph' here: it is one of revetl's package.")
     waiting = [
         name
         for name, node in graph.items()

@@ -152,7 +152,7 @@ def _profile_of(workspace: Workspace, warehouse: Warehouse, asked: str, kind: st
 def _by_id(workspace: Workspace, warehouse: Warehouse, asked: str) -> tuple[str, str] | None:
     """The profile of a canonical id, of one that was lost, or of another identifier's id."""
     lost = asked.strip().lower()
-    merges = relation_of(workspace, warehouse, "profile_merges")
+    merges = relation_of(workspace, warehouse, "revetl_profile_merges")
     rows = warehouse.rows(
         statement("select survivor_id from :merges as m where loser_id = :lost", merges=merges, lost=lost)
     )
@@ -238,11 +238,11 @@ def _read(
         }
         return warehouse.rows(statement(query, profile=canonical_id, **relations))
 
-    graph = "identity_graph"
+    graph = "int_revetl__identity_graph"
     members = tuple(Member(*row) for row in rows(_MEMBERS, graph=graph))
     edges = [
         Edge(*row)
-        for row in rows(_EDGES, graph=graph, edges="identity_edges", sightings="identity_sightings")
+        for row in rows(_EDGES, graph=graph, edges="revetl_identity_edges", sightings="int_revetl__identity_sightings")
     ]
     return Profile(
         asked=asked,
@@ -257,6 +257,6 @@ def _read(
             for each in edges
             if each.source == "cut"
         ),
-        merges=tuple(Merge(*row) for row in rows(_MERGES, graph=graph, merges="profile_merges")),
-        conflicts=tuple(Conflict(*row) for row in rows(_CONFLICTS, conflicts="identity_conflicts")),
+        merges=tuple(Merge(*row) for row in rows(_MERGES, graph=graph, merges="revetl_profile_merges")),
+        conflicts=tuple(Conflict(*row) for row in rows(_CONFLICTS, conflicts="revetl_identity_conflicts")),
     )

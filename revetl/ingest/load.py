@@ -18,7 +18,7 @@ from revetl.pii import Hider
 from revetl.warehouse import Warehouse
 
 ALL_SOURCES = "all"
-"""What `mtu_monthly` calls all sources together, and so no source is called."""
+"""What `revetl_mtu_monthly` calls all sources together, and so no source is called."""
 
 
 @dataclass(frozen=True)

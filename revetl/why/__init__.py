@@ -34,6 +34,6 @@ def explain(workspace: Workspace, asked: str, name: str, *, to: str | None = Non
     if not (person.is_resolved or is_seen or is_known):
         raise UsageError(
             f"Nobody is known by '{asked}': it is no {audience.key} that {name} or the tables it reads have, "
-            "and no identifier that user_profiles or the identity graph have. Correct it."
+            "and no identifier that revetl_profiles or the identity graph have. Correct it."
         )
     return Why(name, audience.key, person, membership, delivery)

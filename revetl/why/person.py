@@ -14,8 +14,8 @@ from revetl.warehouse import Warehouse
 from revetl.why.answer import Person
 
 PROFILE = "canonical_id"
-_GRAPHS = ("profile_identifiers", "identity_graph")
-_PROFILES = "user_profiles"
+_GRAPHS = ("revetl_profile_identifiers", "int_revetl__identity_graph")
+_PROFILES = "revetl_profiles"
 _NAMING = ("user_id", "anonymous_id", "email", "phone")
 _SHARED = {"email", "phone"}
 """What several people may have in common."""
@@ -23,7 +23,7 @@ _SHOWN = 5
 
 
 class _Known(NamedTuple):
-    """One identifier of a profile; `is_current` when user_profiles says so itself."""
+    """One identifier of a profile; `is_current` when revetl_profiles says so itself."""
 
     profile: str
     name: str
@@ -139,7 +139,7 @@ def _keys(
     identities: Mapping[str, tuple[str, ...]],
     warehouse: Warehouse,
 ) -> tuple[str, ...]:
-    """The person's values of the audience's key: of several, the one that user_profiles has."""
+    """The person's values of the audience's key: of several, the one that revetl_profiles has."""
     current = tuple(each.value for each in own if each.name == audience.key and each.is_current)
     if found := current or identities.get(audience.key, ()):
         return found

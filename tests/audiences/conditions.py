@@ -232,5 +232,5 @@ def of_(events: list[Event], person: str) -> list[Event]:
 def audience(condition: str) -> str:
     return (
         "{{ config(meta={'revetl': {'key': 'user_id'}}) }} select user_id, canonical_id "
-        "from {{ ref('revetl', 'user_profiles') }} where {{ revetl." + condition + " }}"
+        "from {{ ref('revetl', 'revetl_profiles') }} where {{ revetl." + condition + " }}"
     )

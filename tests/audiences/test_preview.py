@@ -18,7 +18,7 @@ from tests.traits.world import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-MEMBERS = "select user_id, canonical_id, email from {{ ref('revetl', 'user_profiles') }} where user_id "
+MEMBERS = "select user_id, canonical_id, email from {{ ref('revetl', 'revetl_profiles') }} where user_id "
 DAY = "2011-06-29"
 REPEATED = "SELECT user_id FROM tracks WHERE event = 'Order Completed' GROUP BY user_id HAVING COUNT(*) >= 3"
 
@@ -34,7 +34,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """An audience that is built, and then changed on disk; and one that never was."""
     made = make_world(tmp_path_factory.mktemp("previewed"))
     _declare(made, "few", MEMBERS + "in ('ann', 'bob', 'eve')")
-    made.build(as_of=AS_OF, select=["+few", "profile_identifiers"])
+    made.build(as_of=AS_OF, select=["+few", "revetl_profile_identifiers"])
     # dbt in this process lets go of the file, which a preview compiles against in another.
     DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
     _declare(made, "few", MEMBERS + "in ('bob', 'eve', 'fay', 'gus')")
@@ -160,11 +160,11 @@ def test_canonical_on_real_events(shop: World) -> None:
             select g.canonical_id as person, t.event_text as event,
                 cast(json_extract_string(t.properties, '$.price') as double) as price
             from raw.tracks as t
-            join identity_graph as g
+            join int_revetl__identity_graph as g
                 on g.identifier_value = coalesce(nullif(trim(t.user_id), ''), t.anonymous_id)
             where t.timestamp > timestamp '{DAY}' - interval 7 day and t.timestamp <= timestamp '{DAY}'
         )
-        select distinct p.user_id from user_profiles as p where p.user_id is not null
+        select distinct p.user_id from revetl_profiles as p where p.user_id is not null
             and p.canonical_id in (select person from m where event = 'Product Viewed' and price > 100)
             and p.canonical_id not in (select person from m where event = 'Order Completed')
         order by 1
@@ -176,6 +176,6 @@ def test_canonical_on_real_events(shop: World) -> None:
 
 @pytest.mark.long
 def test_groups_on_real_events(shop: World) -> None:
-    plain = "select user_id from user_profiles where user_id is not null and order_count >= 3 order by 1"
+    plain = "select user_id from revetl_profiles where user_id is not null and order_count >= 3 order by 1"
     assert len(shop.ask(plain)) > 100
     assert shop.ask("select user_id from repeated order by 1") == shop.ask(plain)

@@ -98,7 +98,7 @@ def test_files(shop: ProjectFolder, cli: Cli, monkeypatch: pytest.MonkeyPatch) -
         r"{# Imported from lookers.sql \(duckdb\) on \d{4}-\d\d-\d\d\. #}\nwith tracks as \(\n", text
     )
     for part in (
-        "from {{ ref('revetl', 'stg_tracks') }} as stg_tracks",
+        "from {{ ref('revetl', 'stg_revetl__tracks') }} as stg_revetl__tracks",
         "event_text = 'Product Viewed'",
         "and {{ revetl.json_decimal('properties', 'price') }} > 100",
         "timestamp > {{ revetl.days_before(revetl.as_of(), 7) }}",
@@ -110,7 +110,7 @@ def test_files(shop: ProjectFolder, cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert model["config"]["meta"]["revetl"] == {"key": "user_id"}
     assert model["columns"][0]["data_tests"] == [
         "not_null", "unique",
-        {"relationships": {"arguments": {"to": "ref('revetl', 'user_profiles')", "field": "user_id"}}},
+        {"relationships": {"arguments": {"to": "ref('revetl', 'revetl_profiles')", "field": "user_id"}}},
     ]  # fmt: skip
 
     # What is there stays, unless it is said.
@@ -127,7 +127,7 @@ def test_files(shop: ProjectFolder, cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert forced.stderr == ""
     text = (folder / "lookers.sql").read_text()
     assert "Imported from stdin" in text
-    assert "where user_profiles.email is not null" in text
+    assert "where revetl_profiles.email is not null" in text
     assert "chosen.n" in text
 
 
@@ -135,7 +135,7 @@ def test_files(shop: ProjectFolder, cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     ("arguments", "words"),
     [
         (("in.sql", "--name", "Bad-Name"), "is no name for a model"),
-        (("in.sql", "--name", "user_profiles"), "has that name"),
+        (("in.sql", "--name", "revetl_profiles"), "has that name"),
         (("in.sql", "--name", "it", "--dialect", "snowflak"), "Did you mean 'snowflake'?"),
         (("in.sql", "--name", "it", "--key", "emial"), "Did you mean 'email'?"),
         (("in.sql", "--name", "it", "--folder", "elsewhere"), "dbt reads models in models"),
@@ -172,5 +172,5 @@ def test_in_the_package_itself_refs_have_no_package(tmp_path: Path) -> None:
     file = project.root / "in.sql"
     file.write_text(CANONICAL)
     made = project.open().import_audience(file, "lookers")
-    assert "{{ ref('stg_tracks') }}" in made.model.read_text()
-    assert "to: ref('user_profiles')" in made.yaml.read_text()
+    assert "{{ ref('revetl', 'stg_revetl__tracks') }}" in made.model.read_text()
+    assert "to: ref('revetl', 'revetl_profiles')" in made.yaml.read_text()

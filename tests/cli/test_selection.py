@@ -36,7 +36,7 @@ FILES = {
         exposures:
           - {name: board, type: dashboard, owner: {name: us}, depends_on: [ref('vips')], tags: [boards]}
     """,
-    "models/staging/stg_events.sql": "select 1 as id from {{ source('raw', 'events') }}",
+    "models/staging/stg_events.sql": "select 1 as id from {{ source('revetl_raw', 'events') }}",
     "models/staging/stg_people.sql": "select 1 as id from {{ ref('names') }}",
     "models/marts/people.sql": "select e.id from {{ ref('stg_events') }} e, {{ ref('stg_people') }}",
     "models/marts/deep/vips.sql": "select id from {{ ref('people') }}",
@@ -114,12 +114,12 @@ OURS: list[tuple[str | None, str | None]] = [
     ("+high_churn", None),
     ("audiences", None),
     ("path:models/audiences", "big_*"),
-    ("user_profiles+", None),
-    ("user_profiles+1,*_buyers", None),
+    ("revetl_profiles+", None),
+    ("revetl_profiles+1,*_buyers", None),
     ("source:raw.tracks+", None),
-    ("@stg_tracks", "high_churn"),
+    ("@stg_revetl__tracks", "high_churn"),
     ("config.materialized:table", "high_churn"),
-    ("stg_tracks+2", None),
+    ("stg_revetl__tracks+2", None),
 ]
 
 _ASK_DBT = """

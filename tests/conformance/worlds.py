@@ -52,7 +52,7 @@ SPLIT = """
     'key': 'canonical_id', 'split': {'a': 45, 'b': 45, 'control': 10},
     'goal': {'event': 'Order Completed', 'within': '14 days', 'since': '2011-03-01'},
 }}) }}
-select canonical_id, {{ revetl.variant('canonical_id') }} as variant from {{ ref('user_profiles') }}
+select canonical_id, {{ revetl.variant('canonical_id') }} as variant from {{ ref('revetl', 'revetl_profiles') }}
 """
 
 _DOCUMENTS = {"context", "properties", "traits"}
@@ -76,7 +76,7 @@ class World:
         audiences = folder / "models" / "audiences"
         audiences.joinpath("met.sql").write_text(
             " union all ".join(
-                f"select '{name}' as name, canonical_id from {{{{ ref('user_profiles') }}}} "
+                f"select '{name}' as name, canonical_id from {{{{ ref('revetl', 'revetl_profiles') }}}} "
                 f"where {{{{ revetl.{condition} }}}}"
                 for name, condition in CONDITIONS.items()
             )
@@ -88,7 +88,7 @@ class World:
 
     def seeds(self, cuts: list[tuple[Any, ...]], blocked: list[tuple[Any, ...]]) -> None:
         """What is cut and blocked."""
-        for name, rows in {"cut_edges": cuts, "blocked_identifiers": blocked}.items():
+        for name, rows in {"revetl_cut_edges": cuts, "revetl_blocked_identifiers": blocked}.items():
             file = self.folder / "seeds" / f"{name}.csv"
             names = file.read_text().splitlines()[0].split(",")
             with file.open("w", newline="") as opened:

@@ -15,14 +15,14 @@ from tests.support.project import ProjectFolder
 
 SHEET = Path(__file__).parents[2] / "docs" / "destinations" / "salesforce.md"
 TABLES = {
-    "user_profiles": """
+    "revetl_profiles": """
         select * from (values
             ('u1', 'c1', 'Ada', 'Lovelace', 'ada@example.com', 'Acme Corp'),
             ('u2', 'c2', 'Alan', 'Turing', 'alan@example.com', 'Initech'),
             (null, 'c3', 'An', 'Onymous', null, null)
         ) as t (user_id, canonical_id, first_name, last_name, email, company)
     """,
-    "stg_tracks": """
+    "stg_revetl__tracks": """
         select *, timestamp '2026-01-02 03:04:05' as timestamp from (values
             ('m1', 'u1', 'product_added', 'Product Added',
                 '{"product_id": "prod_12345", "product_name": "Wireless Headphones", "price": 299.99,

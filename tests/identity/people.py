@@ -48,12 +48,12 @@ MESSAGES = [
     message(9, user_id="same", anonymous_id="same"),
     *({**message(10, user_id="many", anonymous_id=f"n{n:02}"), "messageId": f"n{n:02}"} for n in range(MANY)),
 ]
-EVERYONE = "select canonical_id from {{ ref('revetl', 'identity_graph') }} group by 1"
+EVERYONE = "select canonical_id from {{ ref('revetl', 'int_revetl__identity_graph') }} group by 1"
 KNOWN = """
 select
     canonical_id,
     max(case when identifier_type = 'user_id' then identifier_value end) as user_id
-from {{ ref('revetl', 'identity_graph') }}
+from {{ ref('revetl', 'int_revetl__identity_graph') }}
 group by 1
 having max(case when identifier_type = 'user_id' then 1 else 0 end) = 1
 """

@@ -142,11 +142,11 @@ def test_a_profile_as_a_tree(built: Path, cli: Cli) -> None:
     ],
 )
 def test_what_cannot_be_cut(built: Path, cli: Cli, ends: tuple[str, str], sentence: str) -> None:
-    before = (built / "seeds" / "cut_edges.csv").read_bytes()
+    before = (built / "seeds" / "revetl_cut_edges.csv").read_bytes()
     done = cli(built, "identity", "cut", *ends)
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr
-    assert (built / "seeds" / "cut_edges.csv").read_bytes() == before
+    assert (built / "seeds" / "revetl_cut_edges.csv").read_bytes() == before
 
 
 HEADER = "left_type,left_value,right_type,right_value,cut_at,reason"
@@ -166,7 +166,7 @@ HEADER = "left_type,left_value,right_type,right_value,cut_at,reason"
     ],
 )
 def test_a_cut_is_one_row_more(mine: Path, cli: Cli, before: str | None) -> None:
-    seed = mine / "seeds" / "cut_edges.csv"
+    seed = mine / "seeds" / "revetl_cut_edges.csv"
     kept = (before or "").encode()
     seed.unlink() if before is None else seed.write_bytes(kept)
     done = cli(mine, "identity", "cut", "email:ann@x.com", "u1", "--reason", 'a "shared" inbox, she says')
@@ -204,7 +204,7 @@ def test_a_cut_of_what_is_apart_says_so(mine: Path, cli: Cli) -> None:
 
 
 def test_a_seed_that_lacks_a_column_is_left_alone(mine: Path, cli: Cli) -> None:
-    seed = mine / "seeds" / "cut_edges.csv"
+    seed = mine / "seeds" / "revetl_cut_edges.csv"
     seed.write_text("left_type,left_value\n")
     done = cli(mine, "identity", "cut", "u1", "ann@x.com")
     assert done.returncode == 2
@@ -220,8 +220,8 @@ def test_a_project_that_has_no_seed_of_its_own_is_told_what_to_write(mine: Path,
     shutil.rmtree(mine / "seeds")
     done = cli(mine, "identity", "cut", "u1", "a1")
     assert done.returncode == 0, done.stderr
-    assert (mine / "seeds" / "cut_edges.csv").read_text().startswith(f"{HEADER}\nuser_id,u1,anonymous_id,a1,")
-    assert "Switch that off in dbt_project.yml:\n  seeds:\n    revetl:\n      cut_edges:" in done.stdout
+    assert (mine / "seeds" / "revetl_cut_edges.csv").read_text().startswith(f"{HEADER}\nuser_id,u1,anonymous_id,a1,")
+    assert "Switch that off in dbt_project.yml:\n  seeds:\n    revetl:\n      revetl_cut_edges:" in done.stdout
 
 
 def test_the_sync_after_a_cut_repairs_the_destination(mine: Path, cli: Cli, sandbox: SandboxClient) -> None:
@@ -234,7 +234,7 @@ def test_the_sync_after_a_cut_repairs_the_destination(mine: Path, cli: Cli, sand
     assert first[id_of("anonymous_id:a5")] == "00123"
     done = cli(mine, "identity", "cut", "a5", "00123")
     assert done.returncode == 0, done.stderr
-    built = run_dbt_in(mine, "build", "--select", "cut_edges+")
+    built = run_dbt_in(mine, "build", "--select", "revetl_cut_edges+")
     assert "WARN=0 ERROR=0 SKIP=0" in built.stdout
     second = sync()
     assert id_of("anonymous_id:a5") not in second
@@ -379,8 +379,8 @@ def test_a_project_that_would_be_built_over_is_refused(mine: Path, cli: Cli, rul
     done = cli(mine, "identity", "diff", "--rules", str(rules(RULES)))
     assert done.returncode == 2
     assert "would be built in the schema 'main' by the new rules" in done.stderr
-    assert len(sql(mine, "from identity_graph")) == len(
-        sql(mine, "select distinct identifier_id from identity_graph")
+    assert len(sql(mine, "from int_revetl__identity_graph")) == len(
+        sql(mine, "select distinct identifier_id from int_revetl__identity_graph")
     )
 
 
@@ -388,7 +388,7 @@ def test_a_project_that_would_be_built_over_is_refused(mine: Path, cli: Cli, rul
 def test_a_build_that_fails_leaves_nothing(mine: Path, cli: Cli, rules: Rules) -> None:
     (mine / "models" / "audiences" / "known.sql").write_text(
         "{% if var('identity_preview', false) %}select nothing{% else %}select 1 as canonical_id{% endif %} "
-        "-- {{ ref('revetl', 'identity_graph') }}"
+        "-- {{ ref('revetl', 'int_revetl__identity_graph') }}"
     )
     done = cli(mine, "identity", "diff", "--rules", str(rules(RULES)))
     assert done.returncode == 5

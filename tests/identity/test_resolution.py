@@ -26,17 +26,17 @@ TYPES = ("user_id", "email", "anonymous_id", "device_id")
 GRAPHS = 60
 DAY = 86_400
 HALF_BUILT = [
-    "identity_changes",
-    "identity_sightings",
-    "identity_pairs",
-    "identity_touched",
-    "identity_components",
-    "identity_identifiers",
-    "identity_nodes",
-    "identity_clusters",
-    "identity_graph",
-    "identity_left_out",
-    "identity_merges",
+    "int_revetl__identity_changes",
+    "int_revetl__identity_sightings",
+    "int_revetl__identity_pairs",
+    "int_revetl__identity_touched",
+    "int_revetl__identity_components",
+    "int_revetl__identity_identifiers",
+    "int_revetl__identity_nodes",
+    "int_revetl__identity_clusters",
+    "int_revetl__identity_graph",
+    "int_revetl__identity_left_out",
+    "int_revetl__identity_merges",
 ]
 
 limits = st.fixed_dictionaries(
@@ -94,9 +94,9 @@ def changed(chance: random.Random, before: Facts, everything: list[Message]) -> 
 def found(world: World) -> Answer:
     """What the models say."""
     left_out = world.ask(
-        "select distinct left_type, left_value, right_type, right_value from identity_conflicts"
+        "select distinct left_type, left_value, right_type, right_value from revetl_identity_conflicts"
     )
-    merges = world.ask("select loser_id, survivor_id, merged_at, message_id from profile_merges")
+    merges = world.ask("select loser_id, survivor_id, merged_at, message_id from revetl_profile_merges")
     assert all(message_id is not None for *_, message_id in merges)
     return Answer(
         canonical=world.profiles(),
@@ -159,14 +159,14 @@ def live_through(by: Rules, seed: int) -> None:
             same(found(world), expected(now, by))
         tables = {
             table: world.ask(f"select * exclude (component_id) from {table} order by all")
-            if table == "identity_nodes"
+            if table == "int_revetl__identity_nodes"
             else world.ask(f"select * from {table} order by all")
             for table in (
-                "identity_graph",
-                "identity_nodes",
-                "identity_pairs",
-                "event_profiles",
-                "profile_merges",
+                "int_revetl__identity_graph",
+                "int_revetl__identity_nodes",
+                "int_revetl__identity_pairs",
+                "revetl_events",
+                "revetl_profile_merges",
             )
         }
         chance.shuffle(now.messages)
@@ -174,7 +174,7 @@ def live_through(by: Rules, seed: int) -> None:
         world.build("--full-refresh")
         same(found(world), expected(now, by))
         for table, before in tables.items():
-            columns = "* exclude (component_id)" if table == "identity_nodes" else "*"
+            columns = "* exclude (component_id)" if table == "int_revetl__identity_nodes" else "*"
             assert world.ask(f"select {columns} from {table} order by all") == before, table
 
 
@@ -187,7 +187,7 @@ def test_what_came_before_a_build_anew_that_stopped_half_way(tmp_path: Path, ane
     world.show(known)
     world.build()
     world.show([*known, Message("m2", DAY, {"user_id": "u1", "email": "e1"})])
-    half = ["world", "revetl.staging", "+identity_sightings"]
+    half = ["world", "revetl.staging", "+int_revetl__identity_sightings"]
     if anew == "a full refresh":
         world.build("--full-refresh", select=half)
     else:
@@ -210,7 +210,7 @@ def test_only_touched_components_are_made_anew(tmp_path: Path) -> None:
         Message("m4", 2 * DAY, {"anonymous_id": "a4"}),
     ]
     touched = (
-        "select identifier_value from identity_graph semi join identity_touched using (node_id) order by 1"
+        "select identifier_value from int_revetl__identity_graph semi join int_revetl__identity_touched using (node_id) order by 1"
     )
     world.show(known)
     world.build()
@@ -264,7 +264,7 @@ def test_a_build_by_a_version_that_normalizes_otherwise_makes_everything_anew(tm
     world.install(ROOT)
     world.build()
     same(found(world), expected(Facts(messages), by))
-    tables = ("identity_graph", "identity_pairs", "identity_sightings", "event_profiles", "profile_merges")
+    tables = ("int_revetl__identity_graph", "int_revetl__identity_pairs", "int_revetl__identity_sightings", "revetl_events", "revetl_profile_merges")
     upgraded = [world.ask(f"select * from {table} order by all") for table in tables]
     world.build("--full-refresh")
     assert [world.ask(f"select * from {table} order by all") for table in tables] == upgraded

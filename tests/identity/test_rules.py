@@ -65,8 +65,8 @@ WRONG: dict[str, tuple[Any, str]] = {
         "identity.models.shown.identifiers is missing",
     ),
     "a model of what is not known": (
-        {"models": {"stg_tracks": {"identifiers": {"card": "card"}}}},
-        "identity.models.stg_tracks.identifiers.card is none of the identifiers",
+        {"models": {"stg_revetl__tracks": {"identifiers": {"card": "card"}}}},
+        "identity.models.stg_revetl__tracks.identifiers.card is none of the identifiers",
     ),
 }
 
@@ -88,11 +88,11 @@ def test_the_defaults_are_those_that_are_written_out(tmp_path: Path) -> None:
     world = World(tmp_path, Rules(("user_id",), {}))
     columns = "identifier_type, priority, limit_ever, limit_week"
     world.build(select=["identity_rules"])
-    assert world.ask(f"select {columns} from identity_rules") == [("user_id", 1, None, None)]
+    assert world.ask(f"select {columns} from int_revetl__identity_rules") == [("user_id", 1, None, None)]
     same: list[dict[str, Any]] = [{}, {"identifiers": {"anonymous_id": {}, "email": None, "user_id": {}}}]
     for identity in same:
         world.build("--vars", json.dumps({"identity": identity}), select=["identity_rules"])
-        assert world.ask(f"select {columns} from identity_rules order by 2") == [
+        assert world.ask(f"select {columns} from int_revetl__identity_rules order by 2") == [
             ("user_id", 1, 1, None),
             ("email", 2, 5, None),
             ("anonymous_id", 3, 5, None),

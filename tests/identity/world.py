@@ -39,7 +39,7 @@ class World:
             columns = ", ".join(f"{kind} varchar" for kind in sorted(rules.types))
             connection.execute(f"create table seeded_messages (id varchar, shown_at timestamp, {columns})")
         self.install(package)
-        self._dbt("seed", "--select", "blocked_identifiers", "cut_edges")
+        self._dbt("seed", "--select", "revetl_blocked_identifiers", "revetl_cut_edges")
 
     def install(self, package: Path) -> None:
         """Put another version of the package in the place of the one there."""
@@ -108,7 +108,7 @@ class World:
                 "create table if not exists raw.aliases (id varchar, user_id varchar, previous_id varchar, "
                 "timestamp timestamp, received_at timestamp)"
             )
-            for table in ("seeded_messages", "raw.aliases", "cut_edges", "blocked_identifiers"):
+            for table in ("seeded_messages", "raw.aliases", "revetl_cut_edges", "revetl_blocked_identifiers"):
                 connection.execute(f"delete from {table}")
             _fill(connection, f"insert into seeded_messages values ({marks})", shown)
             _fill(
@@ -119,12 +119,12 @@ class World:
             )
             _fill(
                 connection,
-                "insert into cut_edges (left_type, left_value, right_type, right_value) values (?, ?, ?, ?)",
+                "insert into revetl_cut_edges (left_type, left_value, right_type, right_value) values (?, ?, ?, ?)",
                 [(*left, *right) for left, right in cuts],
             )
             _fill(
                 connection,
-                "insert into blocked_identifiers (identifier_type, identifier_value) values (?, ?)",
+                "insert into revetl_blocked_identifiers (identifier_type, identifier_value) values (?, ?)",
                 list(blocked),
             )
 
@@ -141,7 +141,7 @@ class World:
 
     def profiles(self) -> dict[Identifier, str]:
         """Identifier to canonical id, as the graph has it."""
-        rows = self.ask("select identifier_type, identifier_value, canonical_id from identity_graph")
+        rows = self.ask("select identifier_type, identifier_value, canonical_id from int_revetl__identity_graph")
         found = {(kind, value): canonical_id for kind, value, canonical_id in rows}
         assert len(found) == len(rows)
         return found

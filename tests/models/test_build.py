@@ -35,7 +35,7 @@ def test_build_before_anything_has_landed(tmp_path: Path, sample_events: bool) -
     done = run_dbt(database, "build", "--vars", f"sample_events: {str(sample_events).lower()}")
     assert "WARN=0 ERROR=0 SKIP=0" in done.stdout
     with duckdb.connect(str(database)) as connection:
-        assert connection.execute("select count(*) from user_profiles").fetchall() == [(profiles,)]
+        assert connection.execute("select count(*) from revetl_profiles").fetchall() == [(profiles,)]
         assert connection.execute("select count(*) from raw.tracks").fetchall() == [(0,)]
 
 
@@ -45,7 +45,7 @@ def test_seeding_again_leaves_landed_events_alone(tmp_path: Path) -> None:
     database = tmp_path / "revetl.duckdb"
     load_example(database)
     run_dbt(database, "seed")
-    run_dbt(database, "build", "--select", "stg_tracks", "stg_identifies", "sample_tracks")
+    run_dbt(database, "build", "--select", "stg_revetl__tracks", "stg_revetl__identifies", "revetl_sample_tracks")
     with duckdb.connect(str(database)) as connection:
-        counts = "select (select count(*) from raw.tracks), (select count(*) from stg_tracks)"
+        counts = "select (select count(*) from raw.tracks), (select count(*) from stg_revetl__tracks)"
         assert connection.execute(counts).fetchall() == [(12_795, 12_795)]

@@ -104,7 +104,7 @@ def test_an_audience_is_planned_and_synced_by_what_dbt_2_wrote(
     (root / "revetl.yml").write_text(f"destinations: {{crm: {{type: webhook, url: '{sandbox.url}/crm'}}}}\n")
     (root / "models/audiences/vips.sql").write_text(
         "{{ config(meta={'revetl': {'key': 'user_id', 'sync': [{'to': 'crm'}]}}) }}\n"
-        "select user_id from {{ ref('user_profiles') }} where user_id is not null\n"
+        "select user_id from {{ ref('revetl', 'revetl_profiles') }} where user_id is not null\n"
     )
     run(dbt_2, root, "build", "--select", "vips")
     with duckdb.connect(root / "shop.duckdb", read_only=True) as connection:
@@ -129,7 +129,7 @@ def test_a_first_split_of_two_identifiers_loads_into_the_seed_that_was_empty(
     run(dbt_2, root, "build", "--exclude-resource-type", "unit_test", "test")
     with duckdb.connect(root / "shop.duckdb", read_only=True) as connection:
         found = connection.execute(
-            "select count(distinct canonical_id) from profile_identifiers "
+            "select count(distinct canonical_id) from revetl_profile_identifiers "
             "where identifier_value in ('C12370', 'c12370@example.com')"
         ).fetchall()
     assert found == [(2,)]

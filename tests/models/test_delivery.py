@@ -118,25 +118,25 @@ def test_models_show_what_was_kept_after_they_were_built(filled: Shop) -> None:
         "runs": """
             select run_id, operation, status, duration_seconds::int, planned, attempted, delivered, rejected,
                 unknown, aborted
-            from delivery_runs
+            from revetl_delivery_runs
             where planned > attempted or operation = 'add' and destination = 'crm'
             order by run_id
         """,
         "members": f"""
-            select audience, destination, key, acknowledged_at from delivered_members {crm} order by key
+            select audience, destination, key, acknowledged_at from revetl_delivered_members {crm} order by key
         """,
-        "uncertain": "select sync, key from delivered_members where is_uncertain",
+        "uncertain": "select sync, key from revetl_delivered_members where is_uncertain",
         "reasons": f"""
-            select operation, field, reason, record_count, attempt_count from rejection_reasons {crm}
+            select operation, field, reason, record_count, attempt_count from revetl_rejection_reasons {crm}
         """,
         "sizes": f"""
             select run_id, held_rows_before, added_rows, removed_rows, other_rows, held_rows_after
-            from audience_sizes {crm} order by started_at
+            from revetl_audience_sizes {crm} order by started_at
         """,
         "lag": """
             select sync, key, run_id, is_open, suppressed_at, removed_at,
                 case when is_open then null else lag_seconds::int end, lag_seconds between 3600 and 10000
-            from privacy_lag order by sync
+            from revetl_privacy_lag order by sync
         """,
     }
     assert {name: filled.ask(statement) for name, statement in asked.items()} == {

@@ -15,35 +15,35 @@ pytestmark = pytest.mark.slow
 FACTS: dict[str, Any] = json.loads((EXAMPLE / "facts.json").read_text())
 Ask = Callable[[str], list[tuple[Any, ...]]]
 
-COMPLETED = "from stg_tracks where event_text = 'Order Completed'"
+COMPLETED = "from stg_revetl__tracks where event_text = 'Order Completed'"
 FIGURES = {
-    "track messages": ("select count(*) from stg_tracks", FACTS["messages"]["track"]),
-    "identify messages": ("select count(*) from stg_identifies", FACTS["messages"]["identify"]),
+    "track messages": ("select count(*) from stg_revetl__tracks", FACTS["messages"]["track"]),
+    "identify messages": ("select count(*) from stg_revetl__identifies", FACTS["messages"]["identify"]),
     "anonymous messages": (
-        "select count(*) from stg_tracks where user_id is null",
+        "select count(*) from stg_revetl__tracks where user_id is null",
         FACTS["messages"]["anonymous"],
     ),
     "orders": (f"select count(*) {COMPLETED}", FACTS["orders"]),
-    "orders of all profiles": ("select sum(order_count) from user_profiles", FACTS["orders"]),
-    "refunds": ("select sum(refund_count) from user_profiles", FACTS["refunds"]),
+    "orders of all profiles": ("select sum(order_count) from revetl_profiles", FACTS["orders"]),
+    "refunds": ("select sum(refund_count) from revetl_profiles", FACTS["refunds"]),
     "anonymous orders": (
-        "select sum(order_count) from user_profiles where user_id is null",
+        "select sum(order_count) from revetl_profiles where user_id is null",
         FACTS["anonymous_orders"],
     ),
-    "known users": ("select count(*) from user_profiles where user_id is not null", FACTS["known_users"]),
+    "known users": ("select count(*) from revetl_profiles where user_id is not null", FACTS["known_users"]),
     "users with an order": (
-        "select count(*) from user_profiles where user_id is not null and order_count > 0",
+        "select count(*) from revetl_profiles where user_id is not null and order_count > 0",
         FACTS["users_with_an_order"],
     ),
     "revenue of orders": (
-        "select sum(lifetime_value)::double from user_profiles",
+        "select sum(lifetime_value)::double from revetl_profiles",
         FACTS["revenue_of_orders"],
     ),
     "revenue of known users": (
-        "select sum(lifetime_value)::double from user_profiles where user_id is not null",
+        "select sum(lifetime_value)::double from revetl_profiles where user_id is not null",
         FACTS["revenue_known_users"],
     ),
-    "refunded": ("select sum(refunded_value)::double from user_profiles", FACTS["refunded"]),
+    "refunded": ("select sum(refunded_value)::double from revetl_profiles", FACTS["refunded"]),
     "order lines": (
         f"select sum(json_array_length(properties -> '$.products')) {COMPLETED}",
         FACTS["order_lines"],
@@ -62,14 +62,14 @@ def test_figure(query: Ask, statement: str, expected: float) -> None:
 
 
 def test_top_ten_lifetime_values(query: Ask) -> None:
-    known = "from user_profiles where user_id is not null"
+    known = "from revetl_profiles where user_id is not null"
     top = query(f"select user_id, lifetime_value::double {known} order by 2 desc limit 10")
     assert top == list(FACTS["top10_lifetime_value"].items())
 
 
 def test_most_orders_of_a_user(query: Ask) -> None:
     most = query(
-        "select user_id, order_count from user_profiles where user_id is not null order by 2 desc limit 1"
+        "select user_id, order_count from revetl_profiles where user_id is not null order by 2 desc limit 1"
     )
     assert most == list(FACTS["orders_per_user_max"].items())
 
@@ -80,8 +80,8 @@ def test_first_lapsed_repeat_buyers(query: Ask) -> None:
 
 
 def test_sample_events_do_not_mix_with_landed_ones(query: Ask) -> None:
-    sample = query("select count(*) from sample_tracks")
+    sample = query("select count(*) from revetl_sample_tracks")
     assert sample[0][0] > 0
-    assert query("select count(*) from stg_tracks where message_id not in (select id from raw.tracks)") == [
+    assert query("select count(*) from stg_revetl__tracks where message_id not in (select id from raw.tracks)") == [
         (0,)
     ]

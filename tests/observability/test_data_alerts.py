@@ -27,7 +27,7 @@ from tests.warehouses.postgres import PostgresServer
 
 NOW = datetime(2026, 3, 10, 12)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-STAGED = ("stg_tracks", "stg_identifies", "stg_groups", "stg_pages", "stg_screens")
+STAGED = ("stg_revetl__tracks", "stg_revetl__identifies", "stg_revetl__groups", "stg_revetl__pages", "stg_revetl__screens")
 META = {"key": "user_id", "sync": []}
 
 
@@ -45,13 +45,13 @@ class World:
         self._number = 0
         columns = "message_id varchar, source_id varchar, received_at timestamp, loaded_at timestamp"
         for name in STAGED:
-            self.model(name, columns + (", event_text varchar" if name == "stg_tracks" else ""))
+            self.model(name, columns + (", event_text varchar" if name == "stg_revetl__tracks" else ""))
         self.model(
-            "tracking_plan_violations",
+            "revetl_tracking_plan_violations",
             "message_id varchar, message_type varchar, event varchar, rule_name varchar, action varchar, "
             "received_at timestamp, source_id varchar",
         )
-        self.model("event_profiles", "source varchar, message_id varchar")
+        self.model("revetl_events", "source varchar, message_id varchar")
         self.project.audience("vips", "select 'u' as user_id", dict(META))
 
     def model(self, name: str, columns: str) -> None:
@@ -68,14 +68,14 @@ class World:
         names = [f"m{self._number + index}" for index in range(count)]
         self._number += count
         for name in names:
-            self.project.sql("insert into stg_tracks values (?, ?, ?, ?, ?)", name, source, at, at, event)
+            self.project.sql("insert into stg_revetl__tracks values (?, ?, ?, ?, ?)", name, source, at, at, event)
         return names
 
     def violates(self, name: str, at: datetime, action: str = "flag", rule: str = "type", **of: str) -> None:
         """A message that breaks a rule."""
         event, source = of.get("event", "Viewed"), of.get("source", "web")
         self.project.sql(
-            "insert into tracking_plan_violations values (?, 'track', ?, ?, ?, ?, ?)",
+            "insert into revetl_tracking_plan_violations values (?, 'track', ?, ?, ?, ?, ?)",
             name, event, rule, action, at, source,
         )  # fmt: skip
 
@@ -129,7 +129,7 @@ def test_each_kind_of_check_alerts_on_the_subject_that_breaks_it(world: World) -
         world.violates(name, recent, "block" if name == "blocked" else "flag")
         world.violates(name, recent, "flag", "enum")
     world.violates(app[0], recent, "flag", "unplanned_event", event="Purchased", source="app")
-    world.project.sql("insert into event_profiles values ('track', ?)", app[0])
+    world.project.sql("insert into revetl_events values ('track', ?)", app[0])
     results = world.check(
         {"check": "violations", "above": "50%", "source": "*"},
         {"check": "violations", "above": 5, "event": "Viewed"},
@@ -145,10 +145,10 @@ def test_each_kind_of_check_alerts_on_the_subject_that_breaks_it(world: World) -
     assert {(each.alert, each.subject): (each.state, each.detail) for each in results} == {
         ("violations, source *, above 50%", "web"): (
             "alerting",
-            "100.0% (2 of 2), above 50%. See tracking_plan_violations.",
+            "100.0% (2 of 2), above 50%. See revetl_tracking_plan_violations.",
         ),
-        ("violations, source *, above 50%", "app"): ("ok", "1. See tracking_plan_violations."),
-        ("violations, event Viewed, above 5", "Viewed from web"): ("ok", "2. See tracking_plan_violations."),
+        ("violations, source *, above 50%", "app"): ("ok", "1. See revetl_tracking_plan_violations."),
+        ("violations, event Viewed, above 5", "Viewed from web"): ("ok", "2. See revetl_tracking_plan_violations."),
         ("violations, event Viewed, above 5", "Viewed from app"): ("ok", "0"),
         ("volume, drop 40% against 3 builds", "web"): (
             "alerting",
@@ -319,7 +319,7 @@ def test_models_that_were_not_built_are_named(tmp_path: Path) -> None:
     project = ProjectFolder(tmp_path / "shop")
     project.audience("vips", "select 'u' as user_id", dict(META))
     project.destinations({}, alerts=[{"to": "json://x", "data": {"check": "volume", "below": 1}}])
-    with pytest.raises(WarehouseError, match="dbt has no model 'tracking_plan_violations'"):
+    with pytest.raises(WarehouseError, match="dbt has no model 'revetl_tracking_plan_violations'"):
         check_data(project.open().workspace, dry_run=True)
 
 

@@ -42,7 +42,7 @@ unplanned_events: flag
 """
 
 
-STAGED = "select message_id from stg_tracks"
+STAGED = "select message_id from stg_revetl__tracks"
 
 
 def asked(database: Path, query: str) -> list[tuple[Any, ...]]:
@@ -61,32 +61,32 @@ def test_the_projects_plan_stands_in_the_place_of_the_packages(tmp_path: Path) -
     built = [
         "build",
         "--select",
-        "sample_tracks",
-        "sample_identifies",
-        "event_quality",
-        "tracking_plan_violations",
-        "stg_tracks",
-        "stg_identifies",
+        "revetl_sample_tracks",
+        "revetl_sample_identifies",
+        "revetl_event_quality",
+        "revetl_tracking_plan_violations",
+        "stg_revetl__tracks",
+        "stg_revetl__identifies",
     ]
     run_dbt(database, *built, project=shop)
-    counts = "select (select count(*) from tracking_plan_violations), (select count(*) from event_quality)"
+    counts = "select (select count(*) from revetl_tracking_plan_violations), (select count(*) from revetl_event_quality)"
     assert asked(database, counts) == [(0, 0)]
     everything = asked(database, STAGED)
     compiled.write()
     run_dbt(database, *built, project=shop)
     messages = [
         {"type": "track", "messageId": name, "event": event, "properties": json.loads(properties)}
-        for name, event, properties in asked(database, "select id, event_text, properties from sample_tracks")
+        for name, event, properties in asked(database, "select id, event_text, properties from revetl_sample_tracks")
     ]
     messages += [
         {"type": "identify", "messageId": name, "traits": json.loads(traits)}
-        for name, traits in asked(database, "select id, traits from sample_identifies")
+        for name, traits in asked(database, "select id, traits from revetl_sample_identifies")
     ]
-    rows = asked(database, "select * from tracking_plan_violations")
+    rows = asked(database, "select * from revetl_tracking_plan_violations")
     found = {broken(Violation(row[0], row[1], *row[2:8])) for row in rows}
     assert found == violations_in(Checker(compiled.plan), messages)
     assert len(found) == len(rows) > 1000
-    summed = "select sum(message_count), sum(violation_count), sum(blocked_message_count) from event_quality"
+    summed = "select sum(message_count), sum(violation_count), sum(blocked_message_count) from revetl_event_quality"
     blocked = {row[:2] for row in rows if row[7] == "block"}
     assert asked(database, summed) == [(len(messages), len(rows), len(blocked))]
     assert {row[4] for row in rows} >= {"required", "enum", "pattern", "minimum", "unplanned_property"}
@@ -99,9 +99,9 @@ def test_the_projects_plan_stands_in_the_place_of_the_packages(tmp_path: Path) -
     assert set(asked(database, STAGED)) == set(everything) - blocked
 
     countries = "select count(*), count(traits ->> 'email'), count(traits ->> 'country') from "
-    people = asked(database, countries + "sample_identifies")
+    people = asked(database, countries + "revetl_sample_identifies")
     assert people[0][2] > 0
-    assert asked(database, countries + "stg_identifies") == [(*people[0][:2], 0)]
+    assert asked(database, countries + "stg_revetl__identifies") == [(*people[0][:2], 0)]
 
     # Mended, they are let in.
     (shop / "tracking_plan.yaml").write_text(PLAN.replace("on_violation: block", "on_violation: flag"))

@@ -131,7 +131,7 @@ def shop(tmp_path: Path, cli: Cli, sandbox: SandboxClient) -> Shop:
         yaml.safe_dump({"version": 2, "models": [{"name": "buyers", "config": {"meta": meta}}]})
     )
     (audiences / "buyers.sql").write_text(
-        "select user_id, order_count from {{ ref('revetl', 'user_profiles') }} where order_count > 0\n"
+        "select user_id, order_count from {{ ref('revetl', 'revetl_profiles') }} where order_count > 0\n"
     )
     crm = {"type": "webhook", "url": f"{sandbox.url}/crm"}
     (root / "revetl.yml").write_text(yaml.safe_dump({"destinations": {"crm": crm}}))
@@ -152,7 +152,7 @@ def test_a_mended_plan_lets_in_what_it_blocked_as_far_as_the_destination(
     # The same four as the command tells.
     found = shop.ask(
         "select message_id, message_type, event, property_path, rule_name, expected, found, action "
-        "from tracking_plan_violations order by message_id, property_path"
+        "from revetl_tracking_plan_violations order by message_id, property_path"
     )
     about = ("track", "Order Completed")
     assert found == [
@@ -201,7 +201,7 @@ def test_a_mended_plan_lets_in_what_it_blocked_as_far_as_the_destination(
     shop.revetl("protocols", "compile")
     shop.build()
     assert shop.ask(buyers) == [("ann",), ("cleo",), ("eve",)]
-    assert shop.ask("select lifetime_value from user_profiles where user_id = 'eve'") == [(12,)]
+    assert shop.ask("select lifetime_value from revetl_profiles where user_id = 'eve'") == [(12,)]
     assert shop.ask("select event_text from raw.tracks where user_id = 'eve'") == [("Order Paid",)]
     (run,) = shop.revetl("sync", "audience", "buyers")
     assert {name: count for name, count in run["delivered"].items() if count} == {"add": 1}

@@ -15,14 +15,14 @@ from tests.runner.test_sync import people, synced
 from tests.support.project import ProjectFolder
 
 SENT_OF: dict[str, tuple[str, str]] = {
-    "user_profiles": (
+    "revetl_profiles": (
         "canonical_id anonymous_id email email_set_at country country_set_at first_seen_at last_seen_at ltv",
         "anonymous_id email country first_seen_at last_seen_at ltv",
     ),
     "in capitals, as Snowflake has them": ("CANONICAL_ID EMAIL EMAIL_SET_AT LTV", "EMAIL LTV"),
-    "computed_traits": ("canonical_id unfit_traits order_count", "order_count"),
-    "event_traits": ("profile_node canonical_id as_of unfit_traits made_by order_count", "order_count"),
-    "identity_graph": (
+    "revetl_computed_traits": ("canonical_id unfit_traits order_count", "order_count"),
+    "int_revetl__event_traits": ("profile_node canonical_id as_of unfit_traits made_by order_count", "order_count"),
+    "int_revetl__identity_graph": (
         "identifier_id identifier_type identifier_value canonical_id node_id profile_node first_seen_at",
         "identifier_type identifier_value first_seen_at",
     ),
@@ -30,17 +30,17 @@ SENT_OF: dict[str, tuple[str, str]] = {
         "name industry plan first_seen_at member_count",
         "name industry plan first_seen_at member_count",
     ),
-    "account_members": (
+    "revetl_account_members": (
         "account_id canonical_id joined_at message_count",
         "account_id joined_at message_count",
     ),
-    "experiment_members": ("experiment canonical_id variant entered_at", "experiment variant entered_at"),
-    "audience_membership": ("entered_at left_at recorded_at", "entered_at left_at"),
-    "trait_history": (
+    "revetl_experiment_members": ("experiment canonical_id variant entered_at", "experiment variant entered_at"),
+    "revetl_audience_membership": ("entered_at left_at recorded_at", "entered_at left_at"),
+    "revetl_trait_history": (
         "canonical_id trait value dbt_scd_id dbt_updated_at dbt_valid_from dbt_valid_to",
         "trait value",
     ),
-    "stg_identifies": (
+    "stg_revetl__identifies": (
         "message_id anonymous_id timestamp is_clock_ahead received_at loaded_at source_id",
         "message_id anonymous_id timestamp received_at source_id",
     ),

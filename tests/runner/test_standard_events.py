@@ -238,7 +238,7 @@ def test_the_call_is_that_of_the_staging_model_that_an_audience_selects_from(
         "select 'm2', 'u1', null, '{}'::json, timestamp '2026-01-02 03:04:06'"
     )
     project.audience("seen", query, meta(event_column="name"))
-    project.depends("seen", "stg_pages")
+    project.depends("seen", "stg_revetl__pages")
     assert synced(project, "seen").delivered["add"] == 2
     assert tracked(sandbox) == [("Loaded a Page", {}), ("Product Details", VIEW)]
     ((only,),) = [

@@ -341,12 +341,12 @@ def test_a_table_that_is_older_than_what_it_reads_is_said(shop: ProjectFolder) -
 
 
 IDENTITY = """
-create table identity_graph as select * from (values
+create table int_revetl__identity_graph as select * from (values
     ('user_id', 'u1', 'p1'), ('user_id', 'old1', 'p1'), ('email', 'ann@x.com', 'p1'),
     ('anonymous_id', 'a1', 'p1'),
     ('anonymous_id', 'a9', 'p9'), ('email', 'both@x.com', 'p1'), ('email', 'both@x.com', 'p9')
 ) as g (identifier_type, identifier_value, canonical_id);
-create table user_profiles as select * from (values
+create table revetl_profiles as select * from (values
     ('p1', 'u1', 'a1', 'ann@x.com', 0.9), ('p9', null, 'a9', null, 0.9)
 ) as p (canonical_id, user_id, anonymous_id, email, churn);
 """
@@ -357,19 +357,19 @@ def known(shop: ProjectFolder) -> ProjectFolder:
     for statement in IDENTITY.split(";\n"):
         if statement.strip():
             shop.sql(statement)
-    for name in ("identity_graph", "user_profiles"):
+    for name in ("int_revetl__identity_graph", "revetl_profiles"):
         shop.audience(name, f"select * from {name}", {"key": "canonical_id"})
     return shop
 
 
 @pytest.mark.parametrize("person", ["u1", "old1", "Ann@X.com", "a1", "p1"])
 def test_a_person_is_found_by_any_identifier(known: ProjectFolder, person: str) -> None:
-    why = asked(known, person, "select user_id from user_profiles where churn > 0.5 and user_id is not null")
+    why = asked(known, person, "select user_id from revetl_profiles where churn > 0.5 and user_id is not null")
     assert (why.person.keys, why.membership.member) == (("u1",), True)
 
 
 def test_someone_without_the_key_is_followed_by_their_profile(known: ProjectFolder) -> None:
-    why = asked(known, "a9", "select user_id, email from user_profiles where user_id is not null", META)
+    why = asked(known, "a9", "select user_id, email from revetl_profiles where user_id is not null", META)
     assert why.membership.reasons == ("final select: user_id IS NOT NULL is false (user_id = null)",)
     assert [each.verdict for each in why.delivery] == ["no_key"]
 
@@ -385,7 +385,7 @@ def test_someone_without_the_key_is_followed_by_their_profile(known: ProjectFold
 )
 def test_who_is_not_one_person_is_said(known: ProjectFolder, person: str, sentence: str) -> None:
     with pytest.raises(UsageError) as failed:
-        asked(known, person, "select user_id from user_profiles")
+        asked(known, person, "select user_id from revetl_profiles")
     assert str(failed.value).startswith(sentence)
     assert known.sql("select count(*) from people") == [(4,)]
 

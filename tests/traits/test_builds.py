@@ -25,8 +25,8 @@ from tests.traits.world import World
 pytestmark = pytest.mark.slow
 
 PEOPLE = 60
-HALF_BUILT = ["+identity_changes", "+identity_graph", "+trait_events", "+trait_touched", "+event_traits"]
-TABLES = ("event_traits", "computed_traits")
+HALF_BUILT = ["+int_revetl__identity_changes", "+int_revetl__identity_graph", "+int_revetl__trait_events", "+int_revetl__trait_touched", "+int_revetl__event_traits"]
+TABLES = ("int_revetl__event_traits", "revetl_computed_traits")
 
 
 class Shop:
@@ -55,7 +55,7 @@ class Shop:
         self.world.build(*arguments, as_of=str(now), select=[select] if select else [])
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        columns = "* exclude (as_of, made_by)" if table == "event_traits" else "*"
+        columns = "* exclude (as_of, made_by)" if table == "int_revetl__event_traits" else "*"
         return self.world.ask(f"select {columns} from {table} order by canonical_id")
 
     def check(self, now: datetime) -> None:
@@ -63,11 +63,11 @@ class Shop:
         events = messages(self.lines.values(), now)
         profiles = {
             (row["source"], row["message_id"]): row["canonical_id"]
-            for row in self.world.ask("select source, message_id, canonical_id from event_profiles")
+            for row in self.world.ask("select source, message_id, canonical_id from revetl_events")
         }
         keys = zip(events["source"], events["message_id"], strict=True)
         events = events.assign(person=[profiles[key] for key in keys])
-        found = {row["canonical_id"]: row for row in self.world.ask("select * from user_profiles")}
+        found = {row["canonical_id"]: row for row in self.world.ask("select * from revetl_profiles")}
         assert set(events["person"]) <= found.keys()
         for name, declared in self.traits.items():
             theirs = event_trait(events, declared, now)
@@ -152,7 +152,7 @@ def made_anew(shop: Shop, now: datetime) -> set[str]:
     """The user ids whose traits were made as of now."""
     rows = shop.world.ask(
         f"""
-        select user_id from event_traits inner join user_profiles using (canonical_id)
+        select user_id from int_revetl__event_traits inner join revetl_profiles using (canonical_id)
         where as_of = timestamp '{now}'
         """
     )
@@ -160,7 +160,7 @@ def made_anew(shop: Shop, now: datetime) -> set[str]:
 
 
 def read_by(shop: Shop) -> str:
-    (row,) = shop.world.ask("select distinct made_by from trait_events")
+    (row,) = shop.world.ask("select distinct made_by from int_revetl__trait_events")
     return str(row["made_by"])
 
 
@@ -220,7 +220,7 @@ def test_who_has_another_message_is_made_anew(small: Shop) -> None:
         small.build(now)
         assert made_anew(small, now) == expected, label
         small.check(now)
-    assert len(small.rows("event_traits")) == 3
+    assert len(small.rows("int_revetl__event_traits")) == 3
 
 
 @pytest.mark.long
@@ -240,7 +240,7 @@ def test_a_trait_that_reads_nothing_new_leaves_what_was_read(small: Shop) -> Non
     }
     small.declare(first)
     small.build(day(10))
-    before, rows = read_by(small), small.world.ask("select * from trait_events order by message_id")
+    before, rows = read_by(small), small.world.ask("select * from int_revetl__trait_events order by message_id")
     more: dict[str, dict[str, Any]] = {
         "most": {"type": "max", "event": "Ordered", "property": "price"},
         "spent_lately": {
@@ -259,7 +259,7 @@ def test_a_trait_that_reads_nothing_new_leaves_what_was_read(small: Shop) -> Non
     small.build(day(10))
     assert read_by(small) == before
     small.check(day(10))
-    assert small.world.ask("select * from trait_events order by message_id") == rows
+    assert small.world.ask("select * from int_revetl__trait_events order by message_id") == rows
 
 
 @pytest.mark.long
@@ -305,7 +305,7 @@ def test_a_declaration_that_changes(small: Shop) -> None:
 def test_a_changed_declaration_whose_build_stops_half_way(small: Shop) -> None:
     small.build(day(10))
     small.declare({"spent": {"type": "sum", "event": "Ordered", "property": "price"}})
-    small.build(day(10), select="+trait_events")
+    small.build(day(10), select="+int_revetl__trait_events")
     small.add(ordered(4, "another", 5))
     small.delete("m0")
     small.declare({"orders": {"type": "count", "event": "Ordered"}})
@@ -317,7 +317,7 @@ def test_a_changed_declaration_whose_build_stops_half_way(small: Shop) -> None:
 def test_a_build_without_traits(small: Shop) -> None:
     small.declare({})
     small.build(day(10))
-    assert small.rows("computed_traits") == []
+    assert small.rows("revetl_computed_traits") == []
     small.declare({"orders": {"type": "count", "event": "Ordered"}})
     small.build(day(10))
     small.check(day(10))

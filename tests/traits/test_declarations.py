@@ -38,7 +38,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def said_of(world: World, traits: Any) -> str:
-    done, said = world.compile("computed_traits", {"traits": traits})
+    done, said = world.compile("revetl_computed_traits", {"traits": traits})
     assert not done
     return said
 
@@ -61,7 +61,7 @@ def test_no_mapping_of_traits(world: World) -> None:
 
 
 def test_what_is_right_is_not_refused(world: World) -> None:
-    done, said = world.compile("computed_traits", {"traits": {"t": {"type": "count", "event": "O"}}})
+    done, said = world.compile("revetl_computed_traits", {"traits": {"t": {"type": "count", "event": "O"}}})
     assert done, said[-2000:]
 
 
@@ -69,7 +69,7 @@ def test_it_stops_before_anything_is_built(tmp_path: Path) -> None:
     """As a user sees it: dbt parses the project anew, and goes no further."""
     world = World(tmp_path)
     world.declare({"t": {"type": "summ"}})
-    done, said = world.run("run", "--select", "stg_tracks")
+    done, said = world.run("run", "--select", "stg_revetl__tracks")
     assert not done
     assert "vars.revetl.traits.t.type is 'summ'; a trait is one of count, sum, " in said
-    assert world.ask("select * from information_schema.tables where table_name = 'stg_tracks'") == []
+    assert world.ask("select * from information_schema.tables where table_name = 'stg_revetl__tracks'") == []

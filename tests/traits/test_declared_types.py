@@ -102,7 +102,7 @@ def lines() -> list[str]:
 SYNC = {"to": "crm", "identifiers": {"id": "user_id"}}
 PEOPLE = """
 {{ config(meta={'revetl': {'key': 'user_id', 'sync': [SYNC]}}) }}
-select user_id, FIELDS from {{ ref('user_profiles') }}
+select user_id, FIELDS from {{ ref('revetl', 'revetl_profiles') }}
 where
     ({{ revetl.trait('newsletter', '=', false) }} and {{ revetl.trait('age', '>', 35) }}
     and {{ revetl.trait('born_on', 'before', '1991-01-01') }}
@@ -112,9 +112,9 @@ where
 # The trait as it was sent, of the document itself, goes along.
 COMPANIES = """
 {{ config(meta={'revetl': {'key': 'account_id', 'sync': [SYNC]}}) }}
-select accounts.account_id, FIELDS, stg_groups.traits
-from {{ ref('accounts') }} as accounts
-inner join {{ ref('stg_groups') }} as stg_groups on accounts.account_id = stg_groups.group_id
+select accounts.account_id, FIELDS, stg_revetl__groups.traits
+from {{ ref('revetl', 'revetl_accounts') }} as accounts
+inner join {{ ref('revetl', 'stg_revetl__groups') }} as stg_revetl__groups on accounts.account_id = stg_revetl__groups.group_id
 """
 
 

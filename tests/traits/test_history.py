@@ -33,7 +33,7 @@ class History:
         for part in ("macros", "snapshots"):
             shutil.copytree(ROOT / part, folder / part)
         (folder / "models").mkdir()
-        (folder / "models" / "kept_traits.sql").write_text("{{ config(materialized='view') }}" + KEPT)
+        (folder / "models" / "int_revetl__kept_traits.sql").write_text("{{ config(materialized='view') }}" + KEPT)
         output = {"type": "duckdb", "path": str(self.database)}
         profiles = {"history": {"target": "t", "outputs": {"t": output}}}
         (folder / "profiles.yml").write_text(json.dumps(profiles))
@@ -68,7 +68,7 @@ class History:
 
     def periods(self) -> list[dict[str, Any]]:
         """All of them."""
-        return self.ask("select * from trait_history order by canonical_id, valid_from")
+        return self.ask("select * from revetl_trait_history order by canonical_id, valid_from")
 
 
 def now() -> datetime:
@@ -92,7 +92,7 @@ def test_history_is_in_utc_and_a_build_as_of_before_it_leaves_it_alone(tmp_path:
     assert len(found) == 4
 
     said = history.build({"ada": 9}, as_of="2011-01-02")
-    assert "trait_history has periods up to" in said
+    assert "revetl_trait_history has periods up to" in said
     assert "this build is as of 2011-01-02 00:00:00: the history stays as it is." in said
     assert history.periods() == found
 

@@ -43,8 +43,8 @@ def ordered(number: int, user: str, at: str = "2011-06-01T10:00:00Z", **properti
 def people(world: World) -> dict[str, dict[str, Any]]:
     names = ", ".join(f"p.{name}" for name in TRAITS)
     rows = world.ask(
-        f"select p.user_id, {names}, c.unfit_traits from user_profiles as p "
-        "left join computed_traits as c on p.canonical_id = c.canonical_id"
+        f"select p.user_id, {names}, c.unfit_traits from revetl_profiles as p "
+        "left join revetl_computed_traits as c on p.canonical_id = c.canonical_id"
     )
     return {row.pop("user_id"): row for row in rows}
 
@@ -83,7 +83,7 @@ def test_one_outlier_is_null_for_one_person_and_the_build_warns_of_it(tmp_path: 
         "minutes": nothing,
     }
     assert people(world) == expected
-    ahead = world.ask("select user_id from stg_tracks where is_clock_ahead order by 1")
+    ahead = world.ask("select user_id from stg_revetl__tracks where is_clock_ahead order by 1")
     assert [row["user_id"] for row in ahead] == ["ahead", "hours"]
     done, said = world.run("test", "--select", "nothing_in_computed_traits_unfit_traits")
     assert done and "WARN 5" in said, said[-2000:]

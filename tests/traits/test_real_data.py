@@ -51,7 +51,7 @@ select
     canonical_id as person,
     count(*) as sent,
     'hello ' || count(*) as greeting
-from {{ ref('revetl', 'event_profiles') }}
+from {{ ref('revetl', 'revetl_events') }}
 where source = 'identify'
 group by canonical_id
 """
@@ -94,12 +94,12 @@ def built(shop: World, request: pytest.FixtureRequest) -> Iterator[tuple[World, 
     yield shop, request.param
 
 
-def profiles(world: World, table: str = "user_profiles") -> dict[str, dict[str, Any]]:
+def profiles(world: World, table: str = "revetl_profiles") -> dict[str, dict[str, Any]]:
     """Person (user id or anonymous id) to row."""
     rows = world.ask(
         f"""
         select coalesce(people.user_id, people.anonymous_id) as person, shown.*
-        from {table} as shown inner join user_profiles as people using (canonical_id)
+        from {table} as shown inner join revetl_profiles as people using (canonical_id)
         """
     )
     found = {row["person"]: row for row in rows}
@@ -197,7 +197,7 @@ def test_who_has_a_row_of_computed_traits(built: tuple[World, str]) -> None:
     of_letters = {json.loads(line)["userId"] for line in lines() if '"type":"identify"' in line}
     everything = everybody(as_of)
     expected = set(sent(as_of)["person"]) | (of_letters & everything)
-    assert profiles(world, "computed_traits").keys() == expected
+    assert profiles(world, "revetl_computed_traits").keys() == expected
 
 
 def test_traits_of_accounts(built: tuple[World, str]) -> None:
@@ -211,7 +211,7 @@ def test_traits_of_accounts(built: tuple[World, str]) -> None:
     membership = pd.DataFrame(sorted(members), columns=["account", "member"])
     events = sent(as_of).merge(membership, left_on="person", right_on="member")
     events = events.assign(person=events["account"]).astype(object)
-    rows = {row["account_id"]: row for row in world.ask("select * from account_traits")}
+    rows = {row["account_id"]: row for row in world.ask("select * from revetl_account_traits")}
     assert rows.keys() <= set(membership["account"])
     for name, declared in ACCOUNT_TRAITS.items():
         theirs = event_trait(events, declared, at(as_of))

@@ -51,7 +51,7 @@ class World:
             (folder / "packages.yml").write_text(json.dumps({"packages": [{"local": str(ROOT)}]}))
             self.declare({})
             self._dbt("deps")
-            self._dbt("seed", "--select", "blocked_identifiers", "cut_edges")
+            self._dbt("seed", "--select", "revetl_blocked_identifiers", "revetl_cut_edges")
 
     def declare(self, traits: Any, **variables: Any) -> None:
         """Put traits in the place of those declared, with other variables of revetl's."""

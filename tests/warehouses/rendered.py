@@ -233,7 +233,7 @@ def built(manifest: Any) -> dict[tuple[str, str], str]:
         for node in manifest.nodes.values()
         if node.resource_type in ("model", "seed")
     }
-    rules = manifest.nodes["model.revetl.identity_rules"]
+    rules = manifest.nodes["model.revetl.int_revetl__identity_rules"]
     return {**relations, (rules.schema, "identity_rules__settled"): "table"}
 
 

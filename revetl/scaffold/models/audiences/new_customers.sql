@@ -5,7 +5,7 @@ select
     country,
     first_order_at,
     lifetime_value
-from {{ ref('revetl', 'user_profiles') }}
+from {{ ref('revetl', 'revetl_profiles') }}
 where
     user_id is not null
     and first_order_at > {{ revetl.days_before(revetl.as_of(), 30) }}

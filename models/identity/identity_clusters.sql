@@ -1,9 +1,0 @@
-{{ config(materialized='clusters_within_limits', tags=['identity_increment']) }}
-
-with edges as (
-
-    select * from {{ ref('identity_contested') }}
-
-)
-
-select * from edges

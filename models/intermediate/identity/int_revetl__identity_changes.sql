@@ -1,0 +1,77 @@
+{# A row is told from another by message and hash together: the hash is quick, and the message makes it sure.
+   Only the days are compared of which the sums of messages differ. #}
+{{ config(materialized='patched', tags=['identity_increment']) }}
+
+{% set sighted = revetl.relation_there('int_revetl__identity_sightings') if revetl.identity_increment() else none %}
+{% set all_days = ref('revetl', 'int_revetl__identity_days') %}
+{% set days = revetl.changed_days(all_days) if sighted is not none else none %}
+
+with stars as (
+
+    {{ revetl.rows_of_days(ref('revetl', 'int_revetl__identity_stars'), days) }}
+
+),
+
+{% if sighted is not none %}
+sightings as (
+
+    {{ revetl.rows_of_days(sighted, days) }}
+
+),
+
+changes as (
+
+    select
+        case when stars.sighting_hash is null then 'gone' else 'new' end as change,
+        coalesce(stars.source, sightings.source) as source,
+        coalesce(stars.message_id, sightings.message_id) as message_id,
+        coalesce(stars.timestamp, sightings.timestamp) as timestamp,
+        coalesce(stars.left_node, sightings.left_node) as left_node,
+        coalesce(stars.left_type, sightings.left_type) as left_type,
+        coalesce(stars.left_value, sightings.left_value) as left_value,
+        coalesce(stars.right_node, sightings.right_node) as right_node,
+        coalesce(stars.right_type, sightings.right_type) as right_type,
+        coalesce(stars.right_value, sightings.right_value) as right_value,
+        coalesce(stars.is_leading, sightings.is_leading) as is_leading,
+        coalesce(stars.sighting_hash, sightings.sighting_hash) as sighting_hash
+    from stars
+    full outer join sightings
+        on
+            stars.sighting_hash = sightings.sighting_hash
+            and stars.message_id = sightings.message_id
+    where stars.sighting_hash is null or sightings.sighting_hash is null
+
+),
+{% else %}
+changes as (
+
+    select
+        'new' as change,
+        stars.*
+    from stars
+    where {{ revetl.never() }}
+
+),
+{% endif %}
+
+batch as (
+
+    select
+        change,
+        source,
+        message_id,
+        timestamp,
+        left_node,
+        left_type,
+        left_value,
+        right_node,
+        right_type,
+        right_value,
+        is_leading,
+        sighting_hash,
+        '{{ invocation_id }}' as batch
+    from changes
+
+)
+
+select * from batch

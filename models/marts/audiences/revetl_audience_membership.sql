@@ -1,0 +1,38 @@
+{{ config(materialized='view') }}
+
+with changes as (
+
+    select * from {{ revetl.live(source('revetl_state', 'audience_changes')) }}
+
+),
+
+followed as (
+
+    select
+        audience,
+        {{ revetl.quoted('key') }},
+        change,
+        changed_at,
+        lead(changed_at) over (
+            partition by audience, {{ revetl.quoted('key') }}
+            order by recorded_at
+        ) as next_changed_at,
+        recorded_at
+    from changes
+
+),
+
+stays as (
+
+    select
+        audience,
+        {{ revetl.quoted('key') }},
+        changed_at as entered_at,
+        next_changed_at as left_at,
+        recorded_at
+    from followed
+    where change = 'entered'
+
+)
+
+select * from stays

@@ -1,0 +1,9 @@
+with event_traits as (
+
+    select * from {{ ref('revetl', 'int_revetl__event_traits') }}
+
+),
+
+{{ revetl.traits_together('profile', 'canonical_id') }}
+
+select * from computed

@@ -1,1 +1,0 @@
-{{ revetl.messages('identifies', columns=[], documents=['traits'], sample='sample_identifies') }}

@@ -1,0 +1,1 @@
+{{ revetl.messages('identifies', columns=[], documents=['traits'], sample='revetl_sample_identifies') }}

@@ -1,6 +1,0 @@
-{{ revetl.messages(
-    'tracks',
-    columns=['event', 'event_text'],
-    documents=['properties'],
-    sample='sample_tracks'
-) }}
