@@ -180,7 +180,7 @@ def test_429_halves_what_is_in_flight_and_success_brings_it_back() -> None:
             here.rule = lambda seen: Answer(429 if seen.number < 8 else 200, seconds=0.1)
             first = await send(transport, destination, [f"a-{i}" for i in range(8)])
             assert (first, here.most_inside, budget.at_once) == ([200] * 8, 8, 5)
-            here.rule, here.most_inside = lambda seen: Answer(seconds=0.02), 0
+            here.rule, here.most_inside = lambda seen: Answer(seconds=0.1), 0
             await send(transport, destination, [f"b-{i}" for i in range(5)])
             assert here.most_inside == 5
             await send(transport, destination, [f"c-{i}" for i in range(40)])
