@@ -60,7 +60,7 @@ def show_command(
 def cut_command(
     left: str, right: str, reason: str | None, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> None:
-    """Record in seeds/cut_edges.csv that the identifiers A and B are not one person's.
+    """Record in seeds/revetl_cut_edges.csv that the identifiers A and B are not one person's.
 
     Each is TYPE:VALUE, or a value that one identifier has. It holds from the next dbt build on.
     """

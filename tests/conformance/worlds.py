@@ -24,8 +24,8 @@ from revetl.project import Workspace
 from revetl.sql import column, table
 from revetl.warehouse import Warehouse
 from tests.support.backends import make_backend
+from tests.support.built import EXAMPLES, copy_package
 
-ROOT = Path(__file__).resolve().parents[2]
 HASHES = {"sighting_hash", "hash_sum", "batch", "settled_at", "rules", "recorded_at", "invocation_id"}
 """Columns that each engine makes by its own means, or each build."""
 
@@ -70,10 +70,8 @@ class World:
 
     def __init__(self, engine: str, folder: Path) -> None:
         self.folder = folder
-        for part in ("models", "macros", "seeds", "snapshots"):
-            shutil.copytree(ROOT / part, folder / part)
-        shutil.copy(ROOT / "dbt_project.yml", folder)
-        audiences = folder / "models" / "audiences"
+        audiences = copy_package(folder)
+        shutil.copytree(EXAMPLES, audiences, dirs_exist_ok=True)
         audiences.joinpath("met.sql").write_text(
             " union all ".join(
                 f"select '{name}' as name, canonical_id from {{{{ ref('revetl', 'revetl_profiles') }}}} "

@@ -220,8 +220,14 @@ def test_a_project_that_has_no_seed_of_its_own_is_told_what_to_write(mine: Path,
     shutil.rmtree(mine / "seeds")
     done = cli(mine, "identity", "cut", "u1", "a1")
     assert done.returncode == 0, done.stderr
-    assert (mine / "seeds" / "revetl_cut_edges.csv").read_text().startswith(f"{HEADER}\nuser_id,u1,anonymous_id,a1,")
-    assert "Switch that off in dbt_project.yml:\n  seeds:\n    revetl:\n      revetl_cut_edges:" in done.stdout
+    assert (
+        (mine / "seeds" / "revetl_cut_edges.csv")
+        .read_text()
+        .startswith(f"{HEADER}\nuser_id,u1,anonymous_id,a1,")
+    )
+    assert (
+        "Switch that off in dbt_project.yml:\n  seeds:\n    revetl:\n      revetl_cut_edges:" in done.stdout
+    )
 
 
 def test_the_sync_after_a_cut_repairs_the_destination(mine: Path, cli: Cli, sandbox: SandboxClient) -> None:

@@ -209,9 +209,7 @@ def test_only_touched_components_are_made_anew(tmp_path: Path) -> None:
         Message("m3", DAY, {"user_id": "u2", "anonymous_id": "a3"}),
         Message("m4", 2 * DAY, {"anonymous_id": "a4"}),
     ]
-    touched = (
-        "select identifier_value from int_revetl__identity_graph semi join int_revetl__identity_touched using (node_id) order by 1"
-    )
+    touched = "select identifier_value from int_revetl__identity_graph semi join int_revetl__identity_touched using (node_id) order by 1"
     world.show(known)
     world.build()
     for label, messages, cuts, blocked, expected_ in [
@@ -264,7 +262,13 @@ def test_a_build_by_a_version_that_normalizes_otherwise_makes_everything_anew(tm
     world.install(ROOT)
     world.build()
     same(found(world), expected(Facts(messages), by))
-    tables = ("int_revetl__identity_graph", "int_revetl__identity_pairs", "int_revetl__identity_sightings", "revetl_events", "revetl_profile_merges")
+    tables = (
+        "int_revetl__identity_graph",
+        "int_revetl__identity_pairs",
+        "int_revetl__identity_sightings",
+        "revetl_events",
+        "revetl_profile_merges",
+    )
     upgraded = [world.ask(f"select * from {table} order by all") for table in tables]
     world.build("--full-refresh")
     assert [world.ask(f"select * from {table} order by all") for table in tables] == upgraded

@@ -45,7 +45,9 @@ def test_seeding_again_leaves_landed_events_alone(tmp_path: Path) -> None:
     database = tmp_path / "revetl.duckdb"
     load_example(database)
     run_dbt(database, "seed")
-    run_dbt(database, "build", "--select", "stg_revetl__tracks", "stg_revetl__identifies", "revetl_sample_tracks")
+    run_dbt(
+        database, "build", "--select", "stg_revetl__tracks", "stg_revetl__identifies", "revetl_sample_tracks"
+    )
     with duckdb.connect(str(database)) as connection:
         counts = "select (select count(*) from raw.tracks), (select count(*) from stg_revetl__tracks)"
         assert connection.execute(counts).fetchall() == [(12_795, 12_795)]

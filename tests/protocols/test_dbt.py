@@ -76,7 +76,9 @@ def test_the_projects_plan_stands_in_the_place_of_the_packages(tmp_path: Path) -
     run_dbt(database, *built, project=shop)
     messages = [
         {"type": "track", "messageId": name, "event": event, "properties": json.loads(properties)}
-        for name, event, properties in asked(database, "select id, event_text, properties from revetl_sample_tracks")
+        for name, event, properties in asked(
+            database, "select id, event_text, properties from revetl_sample_tracks"
+        )
     ]
     messages += [
         {"type": "identify", "messageId": name, "traits": json.loads(traits)}

@@ -306,13 +306,22 @@ def test_files_and_tables_are_judged_by_source_and_a_simulation_says_what_a_tigh
     assert cli(root, "protocols", "compile").returncode == 0
     samples = ["revetl_sample_tracks", "revetl_sample_identifies"]
     staged = [f"stg_{name}" for name in ("tracks", "identifies", "groups", "pages", "screens")]
-    words = ["--select", *samples, "revetl_tracking_plan_violations", *staged, "--exclude-resource-types", "test"]
+    words = [
+        "--select",
+        *samples,
+        "revetl_tracking_plan_violations",
+        *staged,
+        "--exclude-resource-types",
+        "test",
+    ]
     run_dbt(root / "shop.duckdb", "build", *words, "unit_test", project=root)
     with duckdb.connect(str(root / "shop.duckdb"), read_only=True) as connection:
         violations = connection.execute(
             "select message_id, rule_name, action, source_id from revetl_tracking_plan_violations order by 1, 2"
         ).fetchall()
-        kept = connection.execute("select message_id, properties from stg_revetl__tracks order by 1").fetchall()
+        kept = connection.execute(
+            "select message_id, properties from stg_revetl__tracks order by 1"
+        ).fetchall()
     assert violations == [
         ("app2", "type", "flag", "app"),
         ("app3", "required", "flag", "app"),
