@@ -35,10 +35,10 @@ class CutMade:
 
 
 def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) -> CutMade:
-    """Record that two identifiers are not one person's: one row more in the project's `revetl_cut_edges.csv`,
-    unless it is there already. Each is `type:value`, or a value that one identifier has. Raises UsageError for
-    one that is not known, is a canonical id, or may be several, for an identifier cut from itself, and for a
-    seed that lacks a column."""
+    """Record that two identifiers are not one person's: one more row in the project's `revetl_cut_edges.csv`,
+    unless it is there already. Each is `type:value`, or a value that one identifier has. Raises UsageError
+    for one that is not known, is a canonical id, or may be several, for an identifier cut from itself, and
+    for a seed that lacks a column."""
     warehouse = workspace.warehouse(read_only=True)
     try:
         ends = [_identifier(workspace, warehouse, asked) for asked in (left, right)]

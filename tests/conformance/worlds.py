@@ -52,7 +52,8 @@ SPLIT = """
     'key': 'canonical_id', 'split': {'a': 45, 'b': 45, 'control': 10},
     'goal': {'event': 'Order Completed', 'within': '14 days', 'since': '2011-03-01'},
 }}) }}
-select canonical_id, {{ revetl.variant('canonical_id') }} as variant from {{ ref('revetl', 'revetl_profiles') }}
+select canonical_id, {{ revetl.variant('canonical_id') }} as variant
+from {{ ref('revetl', 'revetl_profiles') }}
 """
 
 _DOCUMENTS = {"context", "properties", "traits"}

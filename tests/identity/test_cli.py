@@ -394,7 +394,7 @@ def test_a_project_that_would_be_built_over_is_refused(mine: Path, cli: Cli, rul
 def test_a_build_that_fails_leaves_nothing(mine: Path, cli: Cli, rules: Rules) -> None:
     (mine / "models" / "audiences" / "known.sql").write_text(
         "{% if var('identity_preview', false) %}select nothing{% else %}select 1 as canonical_id{% endif %} "
-        "-- {{ ref('revetl', 'int_revetl__identity_graph') }}"
+        "-- {{ ref('revetl', 'revetl_profile_identifiers') }}"
     )
     done = cli(mine, "identity", "diff", "--rules", str(rules(RULES)))
     assert done.returncode == 5

@@ -7,7 +7,6 @@ is too much to be drawn piece by piece: Hypothesis draws the rules and a seed, a
 from __future__ import annotations
 
 import random
-import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.identity.reference import Answer, Identifier, Message, Rules, facts, resolve
 from tests.identity.world import START, World
-from tests.models.conftest import ROOT
+from tests.support.built import ROOT, copy_package
 
 pytestmark = pytest.mark.slow
 
@@ -209,7 +208,11 @@ def test_only_touched_components_are_made_anew(tmp_path: Path) -> None:
         Message("m3", DAY, {"user_id": "u2", "anonymous_id": "a3"}),
         Message("m4", 2 * DAY, {"anonymous_id": "a4"}),
     ]
-    touched = "select identifier_value from int_revetl__identity_graph semi join int_revetl__identity_touched using (node_id) order by 1"
+    touched = """
+        select identifier_value from int_revetl__identity_graph
+        semi join int_revetl__identity_touched using (node_id)
+        order by 1
+    """
     world.show(known)
     world.build()
     for label, messages, cuts, blocked, expected_ in [
@@ -234,9 +237,7 @@ def test_only_touched_components_are_made_anew(tmp_path: Path) -> None:
 
 def older_version(folder: Path) -> Path:
     """A copy of the package that normalizes no more than blanks."""
-    for part in ("models", "macros", "seeds", "snapshots"):
-        shutil.copytree(ROOT / part, folder / part)
-    shutil.copy(ROOT / "dbt_project.yml", folder)
+    copy_package(folder)
     for file, new, old in [
         ("adapters/text.sql", "(range(1, 33) | list) + [133,", "[32] + [133,"),
         ("identity/increments.sql", "local_md5('2 '", "local_md5('1 '"),

@@ -121,7 +121,8 @@ class World:
             )
             _fill(
                 connection,
-                "insert into revetl_cut_edges (left_type, left_value, right_type, right_value) values (?, ?, ?, ?)",
+                "insert into revetl_cut_edges (left_type, left_value, right_type, right_value) "
+                "values (?, ?, ?, ?)",
                 [(*left, *right) for left, right in cuts],
             )
             _fill(

@@ -13,9 +13,9 @@ import duckdb
 import pytest
 import yaml
 
-from tests.models.conftest import ROOT, run_dbt
+from tests.models.conftest import run_dbt
 from tests.models.kept import MODELS, TESTS, Row, ago, properties, rows
-from tests.support.built import copy_package
+from tests.support.built import ROOT, copy_package
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +123,8 @@ def test_models_show_what_was_kept_after_they_were_built(filled: Shop) -> None:
             order by run_id
         """,
         "members": f"""
-            select audience, destination, key, acknowledged_at from revetl_delivered_members {crm} order by key
+            select audience, destination, key, acknowledged_at from revetl_delivered_members {crm}
+            order by key
         """,
         "uncertain": "select sync, key from revetl_delivered_members where is_uncertain",
         "reasons": f"""

@@ -20,8 +20,8 @@ from revetl.data_checks import CHECK_KINDS, DataCheck
 from revetl.errors import UsageError, WarehouseError
 from revetl.sync.tables import Tables
 from tests.conftest import Cli
-from tests.models.conftest import ROOT
 from tests.observability.support import Receiver, receiving
+from tests.support.built import ROOT
 from tests.support.project import ProjectFolder
 from tests.warehouses.postgres import PostgresServer
 

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.models.conftest import ROOT
+from tests.support.built import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
