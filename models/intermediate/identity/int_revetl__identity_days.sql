@@ -5,7 +5,7 @@
 with blocked as (
 
     select {{ revetl.hash_columns(['identifier_type', 'identifier_value']) }} as blocked_hash
-    from {{ ref('revetl', 'revetl_blocked_identifiers') }}
+    from {{ revetl.identity_list('blocked_identifiers') }}
 
 ),
 
