@@ -241,10 +241,16 @@
     {% set meta = config.get('meta', {}) %}
     {% if revetl.is_patch(meta.made_by) %}
         {% set made_of, stale = revetl.relation_there(meta.made_of), revetl.relation_there(meta.stale) %}
-        {% set rows = run_query('select count(*) from ' ~ stale ~ ' union all select count(*) from (select max(as_of) as as_of from '
-            ~ made_of ~ ') as newest inner join (select max(as_of) as as_of from ' ~ this
-            ~ ') as made on newest.as_of <> made.as_of').rows %}
-        {% if rows | map(attribute=0) | sum == 0 %}
+        {% call statement('main', fetch_result=true) -%}
+            select count(*) from {{ stale }}
+            union all
+            select count(*)
+            from (select max(as_of) as as_of from {{ made_of }}) as newest
+            inner join (select max(as_of) as as_of from {{ this }}) as made
+                on newest.as_of <> made.as_of
+        {%- endcall %}
+        {% set counts = load_result('main')['data'] %}
+        {% if counts[0][0] + counts[1][0] == 0 %}
             {{ return({'relations': [this]}) }}
         {% endif %}
     {% endif %}

@@ -65,7 +65,10 @@
             found.message_count is null or kept.message_count is null
             or found.message_count <> kept.message_count or found.hash_sum <> kept.hash_sum
     {% endset %}
-    {% if run_query('select count(*) from (' ~ changed_days ~ ') as changed').rows[0][0] %}
+    {% call statement('main', fetch_result=true) -%}
+        select count(*) from ({{ changed_days }}) as changed
+    {%- endcall %}
+    {% if load_result('main')['data'][0][0] %}
         {% do revetl.working_table('ids', revetl.ids_to_look_at(raw, sample, changed_days)) %}
         {% do revetl.working_table('fresh', sql) %}
         {% do revetl.record_message_changes(type) %}
