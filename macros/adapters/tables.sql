@@ -65,12 +65,88 @@
     {% do adapter.commit() %}
 {%- endmacro %}
 
+{# One statement is a transaction. #}
+{% macro duckdb__run_together(statements) -%}
+    {% if statements | length == 1 %}
+        {% do run_query(statements[0]) %}
+    {% else %}
+        {% do revetl.default__run_together(statements) %}
+    {% endif %}
+{%- endmacro %}
+
 {# Sent as one: after the first commit of a connection, dbt begins no other transaction. #}
 {% macro postgres__run_together(statements) -%}
     {% call statement() -%}
         {{ statements | join(';\n') }}
     {%- endcall %}
     {% do adapter.commit() %}
+{%- endmacro %}
+
+{# A model's statements, all or none of them where the engine has transactions, in as few round trips as it takes. The
+   transaction is left open without `commit`. #}
+{% macro at_once(statements, commit=true) -%}
+    {{ return(adapter.dispatch('at_once', 'revetl')(statements, commit)) }}
+{%- endmacro %}
+
+{% macro default__at_once(statements, commit) -%}
+    {% for sql in statements %}
+        {% call statement('main' if loop.last else none) -%}
+            {{ sql }}
+        {%- endcall %}
+    {% endfor %}
+    {% if commit %}
+        {% do adapter.commit() %}
+    {% endif %}
+{%- endmacro %}
+
+{# One statement is a transaction: of its own, so nothing before it may have begun one (as `adapter.get_columns_in_relation`
+   and any `statement` but a `run_query` do). #}
+{% macro duckdb__at_once(statements, commit) -%}
+    {% if commit and statements | length == 1 %}
+        {% call statement('main', auto_begin=false) -%}
+            {{ statements[0] }}
+        {%- endcall %}
+    {% else %}
+        {% do revetl.default__at_once(statements, commit) %}
+    {% endif %}
+{%- endmacro %}
+
+{# What is sent as one is a transaction, the end of the one that the driver may have begun included. #}
+{% macro postgres__at_once(statements, commit) -%}
+    {% if commit %}
+        {% call statement('main', auto_begin=false) -%}
+            {{ (statements + ['commit']) | join(';\n') }}
+        {%- endcall %}
+    {% else %}
+        {% do revetl.default__at_once([statements | join(';\n')], false) %}
+    {% endif %}
+{%- endmacro %}
+
+{% macro redshift__at_once(statements, commit) -%}
+    {% do revetl.default__at_once(statements, commit) %}
+{%- endmacro %}
+
+{# Run statements one after the other, outside of a transaction of dbt's; where the engine takes several, as one. #}
+{% macro run_in_turn(statements) -%}
+    {{ return(adapter.dispatch('run_in_turn', 'revetl')(statements)) }}
+{%- endmacro %}
+
+{% macro default__run_in_turn(statements) -%}
+    {% for sql in statements %}
+        {% do run_query(sql) %}
+    {% endfor %}
+{%- endmacro %}
+
+{% macro duckdb__run_in_turn(statements) -%}
+    {% do run_query(statements | join(';\n')) %}
+{%- endmacro %}
+
+{% macro postgres__run_in_turn(statements) -%}
+    {% do run_query(statements | join(';\n')) %}
+{%- endmacro %}
+
+{% macro redshift__run_in_turn(statements) -%}
+    {{ return(revetl.default__run_in_turn(statements)) }}
 {%- endmacro %}
 
 {# SQL that makes a table where there is none. `layout` is how it is stored (`source_storage`). #}

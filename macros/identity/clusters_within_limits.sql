@@ -5,20 +5,25 @@
    The model's SQL gives the edges and cuts as `int_revetl__identity_contested` does. The table has one row an identifier:
    node_id, unit_id (one of the identifiers that aliases make one), cluster_id (one of the cluster's). #}
 {% materialization clusters_within_limits, default %}
-    {% do revetl.cluster_within_limits(sql) %}
+    {% if not revetl.leaves_rows('edges', sql) %}
+        {% set built = revetl.build_table_anew('select left_node as node_id, left_node as unit_id, left_node as cluster_id from '
+            ~ revetl.working('edges')) %}
+        {% do revetl.drop_working_table('edges') %}
+        {{ return(built) }}
+    {% endif %}
+    {% do revetl.cluster_within_limits() %}
     {% set built = revetl.build_table_anew(
         'select node_id, unit_id, cluster_id from ' ~ revetl.working('clusters')) %}
     {% do revetl.drop_working_table('clusters') %}
     {{ return(built) }}
 {% endmaterialization %}
 
-{# Leaves the working table `clusters` (node_id, unit_id, cluster_id). #}
-{% macro cluster_within_limits(edges_sql) %}
+{# Of the working table `edges`; leaves the working table `clusters` (node_id, unit_id, cluster_id). #}
+{% macro cluster_within_limits() %}
     {% set limits = {} %}
     {% for type in revetl.identity_rules().types if type.limits %}
         {% do limits.update({type.name: type.limits}) %}
     {% endfor %}
-    {% do revetl.working_table('edges', edges_sql) %}
     {% set edges = revetl.working('edges') %}
     {% do revetl.working_table('nodes',
         'select left_node as node, left_type as type, ' ~ revetl.epoch_microseconds('left_seen_at') ~ ' as seen from '

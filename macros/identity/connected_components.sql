@@ -10,28 +10,27 @@
    the place of their rows: a component that only grew is one node. #}
 {% materialization connected_components, default %}
     {%- set existing_relation = load_cached_relation(this) -%}
+    {% set stale = revetl.stale_of_model() %}
+    {% set increment = stale is not none and existing_relation is not none and revetl.identity_increment() %}
+    {% if increment and not revetl.has_rows(stale.rows, stale.batch) %}
+        {% do revetl.nothing_to_do() %}
+        {{ return({'relations': [this]}) }}
+    {% endif %}
     {% set rounds = revetl.contract_graph(sql) %}
     {% set query = revetl.composed_labels(rounds) %}
-    {% set stale = config.get('meta', {}).get('stale') %}
-    {% if stale and existing_relation is not none and revetl.identity_increment() %}
-        {{ run_hooks(pre_hooks, inside_transaction=False) }}
-        {{ run_hooks(pre_hooks, inside_transaction=True) }}
-        {% do revetl.replace_stale_rows(this,
-            'select stale.node_id, labels.component_id from '
-            ~ revetl.relation_there(stale) ~ ' as stale inner join (' ~ query ~ ') as labels '
-            ~ 'on stale.label = labels.node_id where ' ~ revetl.is_true('stale.is_seen')) %}
-        {{ run_hooks(post_hooks, inside_transaction=True) }}
-        {{ adapter.commit() }}
-        {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {% if increment %}
+        {% do revetl.patch_table(
+            'select stale.node_id, labels.component_id from ' ~ stale.rows ~ ' as stale inner join (' ~ query
+            ~ ') as labels on stale.label = labels.node_id where ' ~ revetl.is_true('stale.is_seen')) %}
         {% set built = {'relations': [this]} %}
     {% else %}
         {% set built = revetl.build_table_anew(query) %}
     {% endif %}
-    {% do revetl.drop_working_table('alone') %}
-    {% do revetl.drop_working_table('edges_' ~ (rounds | length + 1)) %}
+    {% set left = ['alone', 'edges_' ~ (rounds | length + 1)] %}
     {% for round in rounds %}
-        {% do revetl.drop_working_table('labels_' ~ round) %}
+        {% do left.append('labels_' ~ round) %}
     {% endfor %}
+    {% do revetl.drop_working_tables(left) %}
     {{ return(built) }}
 {% endmaterialization %}
 
@@ -85,15 +84,12 @@
         'select h.node, coalesce(w.root, h.root) as root from ' ~ hooks ~ ' as h left join ('
         ~ 'select node, min(root) as root from (' ~ steps | join(' union all ') ~ ') as steps group by node'
         ~ ') as w on h.node = w.node') %}
-    {% for name in ways + ['hooks'] %}
-        {% do revetl.drop_working_table(name) %}
-    {% endfor %}
     {% set labels = revetl.working('labels_' ~ round) %}
     {% do revetl.working_table('edges_' ~ (round + 1),
         'select distinct least(l.root, r.root) as a, greatest(l.root, r.root) as b from ' ~ edges ~ ' as e '
         ~ 'inner join ' ~ labels ~ ' as l on e.a = l.node '
         ~ 'inner join ' ~ labels ~ ' as r on e.b = r.node where l.root <> r.root') %}
-    {% do revetl.drop_working_table('edges_' ~ round) %}
+    {% do revetl.drop_working_tables(ways + ['hooks', 'edges_' ~ round]) %}
 {% endmacro %}
 
 {# Follow the hooks (node, root) of the working table `hooks_0` to their ends, which are hooked to themselves;
@@ -145,6 +141,20 @@
     {% do revetl.make_table(revetl.working(name), query) %}
 {% endmacro %}
 
+{# Make a working table; gives whether it has rows. #}
+{% macro leaves_rows(name, query) %}
+    {% do revetl.working_table(name, query) %}
+    {{ return(revetl.has_rows(revetl.working(name))) }}
+{% endmacro %}
+
 {% macro drop_working_table(name) %}
-    {% do run_query('drop table if exists ' ~ revetl.working(name)) %}
+    {% do revetl.drop_working_tables([name]) %}
+{% endmacro %}
+
+{% macro drop_working_tables(names) %}
+    {% set statements = [] %}
+    {% for name in names %}
+        {% do statements.append('drop table if exists ' ~ revetl.working(name)) %}
+    {% endfor %}
+    {% do revetl.run_in_turn(statements) %}
 {% endmacro %}

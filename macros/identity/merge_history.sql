@@ -5,7 +5,12 @@
    (ages number a profile's identifiers from the oldest), first_seen_at, is_birth. The table has one row a merge:
    loser_node, survivor_node, merged_at, and the edge that did it, older_node and younger_node. #}
 {% materialization merge_history, default %}
-    {% do revetl.working_table('links', sql) %}
+    {% if not revetl.leaves_rows('links', sql) %}
+        {% set built = revetl.build_table_anew('select older_node as loser_node, older_node as survivor_node, '
+            ~ 'first_seen_at as merged_at, older_node, younger_node from ' ~ revetl.working('links')) %}
+        {% do revetl.drop_working_table('links') %}
+        {{ return(built) }}
+    {% endif %}
     {% set links = revetl.working('links') %}
     {# Numbered by age, the least of a cluster is its oldest. #}
     {% do revetl.working_table('nodes',

@@ -11,19 +11,17 @@
     {% if not revetl.patches_staging() %}
         {% if revetl.identity_increment() %}
             {# The table is gone, so that nobody knows what has changed: whatever is made of it is made again. #}
-            {% do revetl.forget_settled() %}
+            {% do revetl.drop_settled() %}
         {% endif %}
         {% do revetl.make_table(revetl.kept_days(raw), revetl.raw_days(raw, sample)) %}
         {% do return(revetl.build_table_anew(sql)) %}
     {% endif %}
-    {% set grant_config = config.get('grants') %}
-    {{ run_hooks(pre_hooks, inside_transaction=False) }}
-    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% if not revetl.is_plain() %}
+        {{ run_hooks(pre_hooks, inside_transaction=False) }}
+        {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% endif %}
     {% do revetl.patch_messages(raw, sample, sql) %}
-    {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {% do apply_grants(this, grant_config, should_revoke=should_revoke(load_cached_relation(this), full_refresh_mode=False)) %}
-    {{ adapter.commit() }}
-    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {% do revetl.finish_relation(this, none) %}
     {{ return({'relations': [this]}) }}
 {% endmaterialization %}
 
@@ -65,28 +63,26 @@
             found.message_count is null or kept.message_count is null
             or found.message_count <> kept.message_count or found.hash_sum <> kept.hash_sum
     {% endset %}
-    {% call statement('main', fetch_result=true) -%}
-        select count(*) from ({{ changed_days }}) as changed
-    {%- endcall %}
-    {% if load_result('main')['data'][0][0] %}
-        {% do revetl.working_table('ids', revetl.ids_to_look_at(raw, sample, changed_days)) %}
-        {% do revetl.working_table('fresh', sql) %}
-        {% do revetl.record_message_changes(type) %}
-        {% set names = adapter.get_columns_in_relation(this) | map(attribute='quoted') | join(', ') %}
-        {% set changes = revetl.relation_there('int_revetl__message_changes') %}
-        {% set of_now = "source = '" ~ type ~ "' and batch = '" ~ invocation_id ~ "'" %}
-        {% do revetl.replace_rows(
-            this,
-            names,
-            'select * from ' ~ revetl.working('fresh') ~ ' where message_id in (select message_id from ' ~ changes
-                ~ ' where ' ~ of_now ~ ')',
-            {'rows': changes, 'keys': ['message_id'], 'names': ['message_id'],
-                'condition': "stale.source = '" ~ type ~ "' and stale.batch = '" ~ invocation_id ~ "'"}) %}
-        {% do revetl.make_table(kept, 'select * from ' ~ days) %}
-        {% do revetl.drop_working_table('fresh') %}
-        {% do revetl.drop_working_table('ids') %}
+    {% if run_query('select count(*) from (' ~ changed_days ~ ') as changed').rows[0][0] == 0 %}
+        {% do revetl.drop_working_table('days') %}
+        {% do revetl.nothing_to_do() %}
+        {{ return('') }}
     {% endif %}
-    {% do revetl.drop_working_table('days') %}
+    {% set columns = revetl.listed_columns(this) %}
+    {% set changes = revetl.relation_there('int_revetl__message_changes') %}
+    {% do revetl.working_table('ids', revetl.ids_to_look_at(raw, sample, changed_days)) %}
+    {% do revetl.working_table('fresh', sql) %}
+    {% do revetl.run_together([revetl.record_message_changes(type, changes, columns)]) %}
+    {% do revetl.replace_rows(
+        this,
+        columns,
+        'select * from ' ~ revetl.working('fresh') ~ ' where message_id in (select changes.message_id from ' ~ changes
+            ~ " as changes where changes.source = '" ~ type ~ "' and changes.batch = '" ~ invocation_id ~ "')",
+        {'rows': changes, 'keys': ['message_id'], 'names': ['message_id'],
+            'condition': "stale.source = '" ~ type ~ "' and stale.batch = '" ~ invocation_id ~ "'"},
+        commit=revetl.is_plain()) %}
+    {% do revetl.make_table(kept, 'select * from ' ~ days) %}
+    {% do revetl.drop_working_tables(['days', 'ids', 'fresh']) %}
 {% endmacro %}
 
 {# The sums of a raw table: one row per day of the messages' times and of their landing. No day is the year 1. #}
@@ -136,25 +132,23 @@
         on found.day = changed.day and found.landed_on = changed.landed_on
 {% endmacro %}
 
-{# Record the messages of the working table `ids` that the working table `fresh` has otherwise than the staged table. #}
-{% macro record_message_changes(type) %}
-    {% set columns = adapter.get_columns_in_relation(this) | map(attribute='quoted') | list %}
-    {% set hashed = revetl.hash_columns(columns) %}
-    {% call statement('changes') -%}
-        insert into {{ revetl.relation_there('int_revetl__message_changes') }} (source, message_id, batch)
-        select
-            '{{ type }}',
-            coalesce(fresh.message_id, staged.message_id),
-            '{{ invocation_id }}'
-        from (select message_id, {{ hashed }} as row_hash from {{ revetl.working('fresh') }}) as fresh
-        full outer join (
-            select message_id, {{ hashed }} as row_hash from {{ this }}
-            where message_id in (select ids.message_id from {{ revetl.working('ids') }} as ids)
-        ) as staged
-            on fresh.message_id = staged.message_id
-        where
-            fresh.message_id is null or staged.message_id is null or fresh.row_hash <> staged.row_hash
-    {%- endcall %}
+{# SQL that records the messages of the working table `ids` that the working table `fresh` has otherwise than the staged
+   table. #}
+{% macro record_message_changes(type, changes, columns) %}
+    {% set hashed = revetl.hash_columns(columns.split(', ')) %}
+    insert into {{ changes }} (source, message_id, batch)
+    select
+        '{{ type }}',
+        coalesce(fresh.message_id, staged.message_id),
+        '{{ invocation_id }}'
+    from (select message_id, {{ hashed }} as row_hash from {{ revetl.working('fresh') }}) as fresh
+    full outer join (
+        select message_id, {{ hashed }} as row_hash from {{ this }}
+        where message_id in (select ids.message_id from {{ revetl.working('ids') }} as ids)
+    ) as staged
+        on fresh.message_id = staged.message_id
+    where
+        fresh.message_id is null or staged.message_id is null or fresh.row_hash <> staged.row_hash
 {% endmacro %}
 
 {# Where the rows of a raw table are: `relation`, the `condition` of those that happened by `as_of`, and whether they

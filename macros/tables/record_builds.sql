@@ -20,18 +20,15 @@
             ~ moment ~ ", '" ~ invocation_id ~ "')") %}
     {% endfor %}
     {% if rows %}
-        {% set table = source('revetl_state', 'model_builds') %}
-        {# A row must not be lost between the two. #}
-        {% do revetl.replace_values(
-            table, 'unique_id, status, completed_at, invocation_id', rows,
-            'unique_id in (' ~ names | join(', ') ~ ')') %}
         {% set built = [] %}
         {% for audience in revetl.built_audiences(results) if not flags.EMPTY %}
             {% do built.append('select ' ~ revetl.text_literal(audience.name) ~ ', ' ~ revetl.utc_now() ~ ", '" ~ invocation_id ~ "'") %}
         {% endfor %}
-        {% if built %}
-            {% do revetl.run_together(['insert into ' ~ source('revetl_state', 'audience_builds')
-                ~ ' (audience, completed_at, invocation_id) ' ~ built | join(' union all ')]) %}
-        {% endif %}
+        {# A row must not be lost between the two. #}
+        {% do revetl.replace_values(
+            source('revetl_state', 'model_builds'), 'unique_id, status, completed_at, invocation_id', rows,
+            'unique_id in (' ~ names | join(', ') ~ ')',
+            ['insert into ' ~ source('revetl_state', 'audience_builds') ~ ' (audience, completed_at, invocation_id) '
+                ~ built | join(' union all ')] if built else []) %}
     {% endif %}
 {% endmacro %}

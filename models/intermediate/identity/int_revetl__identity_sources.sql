@@ -1,5 +1,5 @@
 {# A build that patches looks only at what may have changed: see `identity_parts`. #}
-{{ config(materialized='view') }}
+{{ config(materialized=revetl.view_kind()) }}
 
 {% set rules = revetl.identity_rules() %}
 {% set columns = revetl.identifier_columns(rules) %}

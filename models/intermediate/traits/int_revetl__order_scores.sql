@@ -1,4 +1,4 @@
-{{ config(materialized='view', enabled=(var('order_traits', none) or {}) != {}) }}
+{{ config(materialized=revetl.view_kind(), enabled=(var('order_traits', none) or {}) != {}) }}
 
 with buyers as (
 
