@@ -154,6 +154,20 @@
     shiftrightunsigned(xxhash64({{ parts | join(', ') }}), 1)
 {%- endmacro %}
 
+{# A JSON column as it is hashed. #}
+{% macro hashed_document(column) -%}
+    {{ return(adapter.dispatch('hashed_document', 'revetl')(column)) }}
+{%- endmacro %}
+
+{% macro default__hashed_document(column) -%}
+    {{ return(column) }}
+{%- endmacro %}
+
+{# Only a text has one there. #}
+{% macro redshift__hashed_document(column) -%}
+    {{ return('json_serialize(' ~ column ~ ')') }}
+{%- endmacro %}
+
 {# A number of 0 to `buckets` - 1 that a text falls into, for ever and on every engine: its md5's first 32 bits, modulo
    `buckets`. #}
 {% macro bucket(text, buckets) -%}

@@ -1,8 +1,8 @@
 {# How the identity models are built piece by piece.
 
-   `int_revetl__identity_changes` gathers what the messages show now and did not at the last build, and the other way
-   round, until every model that is built of them has been built after it: then they are settled (the end of
-   the dbt run), and the changes are emptied. A build that failed half-way is so made good by the next. The
+   `int_revetl__message_changes` gathers which messages are not as they were, and `int_revetl__identity_changes` what they
+   show now and did not at the last build, and the other way round, until every model that is built of them has been
+   built after it: then they are settled (the end of the dbt run), and both are emptied. A build that failed half-way is so made good by the next. The
    first build, a build with --full-refresh, and a build by other rules make everything anew. #}
 
 {# Whether this build changes the identity tables instead of making them anew. #}
@@ -86,47 +86,106 @@
     {{ return(rows[0][0] == made_by and rows[0][1] == made_by and rows[0][2] == 0) }}
 {% endmacro %}
 
-{# The days whose messages are not those that the sightings were made of; none for any day (what is blocked has
-   changed, or so many days that naming them is no help). #}
+{# The days whose messages are not those that the sightings were made of, of the models that record no changes of their
+   own; none for any day (so many that naming them is no help), `all` for any message of any model: what is blocked has
+   changed. #}
 {% macro changed_days(days) %}
     {% set sighted = revetl.relation_there('int_revetl__identity_sighted_days') %}
     {% if sighted is none %}
-        {{ return(none) }}
+        {{ return('all') }}
     {% endif %}
+    {% set varchar = revetl.type_of('varchar') %}
     {% set rows = run_query(
-        'select distinct cast(day as ' ~ revetl.type_of('varchar') ~ ') as day from ('
+        'select distinct cast(day as ' ~ varchar ~ ') as day from ('
         ~ 'select coalesce(n.day, t.day) as day from ' ~ days ~ ' as n full outer join ' ~ sighted ~ ' as t '
         ~ "on coalesce(n.day, cast('0001-01-01' as date)) = coalesce(t.day, cast('0001-01-01' as date)) "
         ~ 'where n.message_count is null or t.message_count is null or n.message_count <> t.message_count '
         ~ 'or coalesce(n.hash_sum, 0) <> coalesce(t.hash_sum, 0)) as changed').rows %}
     {% set changed = rows | map(attribute=0) | list %}
-    {{ return(none if none in changed or changed | length > 100 else changed) }}
+    {{ return('all' if none in changed else none if changed | length > 100 else changed) }}
 {% endmacro %}
 
-{# A select of the rows of some days (of all, where `days` is none). Aliases are few, and what one means may change
-   on another day: a part of its own, so that the rest is found by time alone. #}
-{% macro rows_of_days(relation, days) -%}
-    select * from {{ relation }}
-    {%- if days is not none %}
-    where source in ('alias', 'cut')
-    {%- if days %}
-    union all
-    select * from {{ relation }}
-    where
-        source not in ('alias', 'cut')
-        and (
-            {%- for day in days %}
-            {%- set start = "cast('" ~ day ~ "' as " ~ revetl.type_of('timestamp') ~ ")" %}
-            {{ 'or ' if not loop.first }}(timestamp >= {{ start }} and timestamp < {{ revetl.days_after(start, 1) }})
-            {%- endfor %}
-        )
-    {%- endif %}
-    {%- endif %}
+{# Which messages a build that patches looks at, as a list of parts, each a `sources` (their names) and a `by`:
+   `changes` (those in `int_revetl__message_changes`), a list of days, or none (all of them). Of aliases and cuts always
+   all: they are few, and what an alias means may change with another message. #}
+{% macro identity_parts(days) %}
+    {% set recorded, others = [], [] %}
+    {% for name, seen in revetl.identity_rules().models.items() if seen.source != 'alias' %}
+        {% do (recorded if revetl.records_changes(name) and days != 'all' else others).append(seen.source) %}
+    {% endfor %}
+    {% set parts = [{'sources': ['alias', 'cut'], 'by': none}] %}
+    {% if recorded %}
+        {% do parts.append({'sources': recorded, 'by': 'changes'}) %}
+    {% endif %}
+    {% if others and days != [] %}
+        {% do parts.append({'sources': others, 'by': none if days == 'all' else days}) %}
+    {% endif %}
+    {{ return(parts) }}
+{% endmacro %}
+
+{# The part that a source is in; none where nothing of it is looked at. #}
+{% macro identity_part_of(source, parts) %}
+    {% set found = [] %}
+    {% for part in parts if source in part.sources %}
+        {% do found.append(part) %}
+    {% endfor %}
+    {{ return(found[0] if found else none) }}
+{% endmacro %}
+
+{# A condition of a moment: that it is on one of some days. #}
+{% macro is_on_days(moment, days) -%}
+    (
+        {%- for day in days %}
+        {%- set start = "cast('" ~ day ~ "' as " ~ revetl.type_of('timestamp') ~ ")" %}
+        {{ 'or ' if not loop.first }}({{ moment }} >= {{ start }} and {{ moment }} < {{ revetl.days_after(start, 1) }})
+        {%- endfor %}
+    )
 {%- endmacro %}
 
-{# Tells one set of rules from another, and one version of what is made of them from another. #}
+{# A select of the rows that a build looks at (`identity_parts`) of a relation with source, message_id and timestamp. #}
+{% macro rows_of_parts(relation, parts) -%}
+    {% for part in parts -%}
+    {{ 'union all' if not loop.first }}
+    select seen.*
+    from {{ relation }} as seen
+    {%- if part.by == 'changes' %}
+    inner join (
+        select distinct
+            source as changed_source,
+            message_id as changed_id
+        from {{ revetl.relation_there('int_revetl__message_changes') }}
+    ) as changed
+        on seen.source = changed.changed_source and seen.message_id = changed.changed_id
+    {%- endif %}
+    where
+        seen.source in ({{ revetl.text_literals(part.sources) }})
+        {%- if part.by is not none and part.by != 'changes' %}
+        and {{ revetl.is_on_days('seen.timestamp', part.by) }}
+        {%- endif %}
+    {% endfor %}
+{%- endmacro %}
+
+{# A condition of rows of such a relation: that the build does not look at them. #}
+{% macro in_no_part(rows, parts, changes) -%}
+    {% set conditions = [] -%}
+    {% for part in parts -%}
+        {% set is_of = rows ~ '.source in (' ~ revetl.text_literals(part.sources) ~ ')' -%}
+        {% if part.by is none -%}
+            {% do conditions.append('not ' ~ is_of) -%}
+        {% elif part.by == 'changes' -%}
+            {% do conditions.append('not exists (select 1 from ' ~ changes ~ ' as changes where changes.source = ' ~ rows
+                ~ '.source and changes.message_id = ' ~ rows ~ '.message_id)') -%}
+        {% else -%}
+            {% do conditions.append('not (' ~ is_of ~ ' and ' ~ revetl.is_on_days(rows ~ '.timestamp', part.by) ~ ')') -%}
+        {% endif -%}
+    {% endfor -%}
+    {{ return(conditions | join(' and ')) }}
+{%- endmacro %}
+
+{# Tells one set of rules from another, and one version of what is made of them from another; what staging leaves out or
+   rewrites is one of them. #}
 {% macro identity_rules_hash() %}
-    {{ return(local_md5('2 ' ~ tojson(var('identity', none), sort_keys=true))) }}
+    {{ return(local_md5('3 ' ~ tojson(var('identity', none), sort_keys=true) ~ revetl.staging_hash())) }}
 {% endmacro %}
 
 {# The relation of one of this package's models, or of a table beside it, where it is there; for models that
@@ -154,7 +213,10 @@
         {% do waiting.remove(result.node.unique_id) %}
     {% endfor %}
     {% if not waiting %}
-        {% set statements = [revetl.delete_all(revetl.relation_there('int_revetl__identity_changes'))] %}
+        {% set statements = [
+            revetl.delete_all(revetl.relation_there('int_revetl__message_changes')),
+            revetl.delete_all(revetl.relation_there('int_revetl__identity_changes')),
+        ] %}
         {% if not revetl.is_settled() %}
             {% set hash = revetl.identity_rules_hash() %}
             {% for table in [revetl.settled_table(), revetl.settled_table(hash)] %}
@@ -179,6 +241,23 @@
     {% endif %}
     {% do revetl.patch_table(sql) %}
     {{ return({'relations': [this]}) }}
+{% endmaterialization %}
+
+{# A table that is left as it is where nothing is stale (`stale`, in `meta`, names the model that says so), the rows that it
+   was made of (`made_of`) have the `as_of` that it keeps, and it was `made_by` the same. #}
+{% materialization made_when_stale, default %}
+    {% set meta = config.get('meta', {}) %}
+    {% if revetl.is_patch(meta.made_by) %}
+        {% set counts = run_query(
+            'select count(*) from ' ~ revetl.relation_there(meta.stale) ~ ' union all select count(*) '
+            ~ 'from (select max(as_of) as as_of from ' ~ revetl.relation_there(meta.made_of) ~ ') as newest inner join '
+            ~ '(select max(as_of) as as_of from ' ~ this ~ ') as made on newest.as_of <> made.as_of').rows %}
+        {% if counts[0][0] + counts[1][0] == 0 %}
+            {% do revetl.nothing_to_do() %}
+            {{ return({'relations': [this]}) }}
+        {% endif %}
+    {% endif %}
+    {{ return(revetl.build_table_anew(sql)) }}
 {% endmaterialization %}
 
 {# What a model's `meta` says of stale rows: rows, keys, names and condition as `replace_rows` takes them, and

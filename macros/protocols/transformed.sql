@@ -24,6 +24,15 @@
     {{ return(revetl.transformations().hash ~ (local_md5(tojson(shapes, sort_keys=true)) if shapes else '')) }}
 {%- endmacro %}
 
+{# Tells what staging leaves out and rewrites from what it did: empty where it does nothing. #}
+{% macro staging_hash() -%}
+    {% set plan, found = revetl.tracking_plan(), [] -%}
+    {% for type in ['track', 'identify', 'group', 'page', 'screen'] if revetl.plan_blocks(plan, type) -%}
+        {% do found.append(type) -%}
+    {% endfor -%}
+    {{ return(revetl.rewriting_hash() ~ (local_md5(tojson(plan, sort_keys=true)) if found else '')) }}
+{%- endmacro %}
+
 {# A raw column of a type's messages as it is after the transformations. The sample's documents are texts, and it names
    no sources. #}
 {% macro transformed(type, column, is_sample=false, transformations=none) -%}

@@ -1,32 +1,35 @@
-{# The messages of a raw table, one row a message id.
+{# The messages of a raw table, one row per message id.
 
    `columns` are the ones this type of message has of its own; `sample` is the seed that stands in for the
    table for as long as `sample_events` is on and no event of any type has landed, so that the two never mix.
    A message that was delivered again counts as it was first received. What the tracking plan has blocked is left
    out, and what it omits is taken from the documents; before that, messages are transformed. A message whose time is
    more than an hour after it was received has a sender whose clock is wrong: it counts as of when it was received. What
-   happened after `as_of`, which is now unless it is set, is left out: the whole project is built as of then. #}
+   happened after `as_of`, which is now unless it is set, is left out: the whole project is built as of then.
+
+   A build that patches the table (the materialization `staged`) reads only the messages of its working table `ids`. #}
 {% macro messages(name, columns, documents, sample=none) %}
     {% set layout = revetl.storage('timestamp', keys=['message_id']) %}
-    {% if layout %}
-        {% do config(**layout) %}
-    {% endif %}
+    {% do config(tags=['identity_increment'], meta={'raw': name, 'sample': sample}, **layout) %}
     {% set types = {'tracks': 'track', 'identifies': 'identify', 'groups': 'group', 'pages': 'page', 'screens': 'screen'} %}
-    {% set common = ['id', 'user_id', 'anonymous_id', 'timestamp', 'original_timestamp', 'sent_at',
-        'received_at', 'uuid_ts', 'source_id'] %}
-    {% set names = common + columns + documents + ['context'] %}
-with landed as (
+    {% set names = revetl.common_raw_columns() + columns + documents + ['context'] %}
+    {% set patches = revetl.patches_staging() %}
+with landed as{{ revetl.read_anew() }} (
 
     select
     {%- for column in names %}
         {{ revetl.transformed_column(types[name], column) }}{{ ',' if not loop.last }}
     {%- endfor %}
     from {{ source('revetl_raw', name) }}
+    {%- if patches %}
+    where id in (select ids.message_id from {{ revetl.working('ids') }} as ids)
+    {%- endif %}
 
 ),
 
+-- depends_on: {{ ref('revetl', 'int_revetl__message_changes') }}
     {% if sample and var('sample_events') %}
-sampled as (
+sampled as{{ revetl.read_anew() }} (
 
     select
         {%- for column in names %}
@@ -38,11 +41,15 @@ sampled as (
         {{- ',' if not loop.last }}
         {%- endfor %}
     from {{ ref('revetl', sample) }}
-    where {{ revetl.nothing_has_landed() }}
+    where
+        {{ revetl.nothing_has_landed() }}
+        {%- if patches %}
+        and id in (select ids.message_id from {{ revetl.working('ids') }} as ids)
+        {%- endif %}
 
 ),
 
-messages as (
+messages as{{ revetl.read_anew() }} (
 
     select * from landed
     union all
@@ -50,14 +57,14 @@ messages as (
 
 ),
     {% else %}
-messages as (
+messages as{{ revetl.read_anew() }} (
 
     select * from landed
 
 ),
     {% endif %}
 
-clocked as (
+clocked as{{ revetl.read_anew() }} (
 
     select
         {%- for column in names if column != 'timestamp' %}
@@ -69,19 +76,57 @@ clocked as (
 
 ),
 
-numbered as (
+timely as{{ revetl.read_anew() }} (
+
+    select * from clocked
+    where timestamp is null or timestamp <= {{ revetl.as_of() }}
+
+),
+
+-- Few are delivered again, and only those have to be sorted.
+repeated as (
+
+    select id as repeated_id
+    from timely
+    group by id
+    having count(*) > 1
+
+),
+
+ordered as (
 
     select
-        *,
+        timely.*,
         row_number() over (
-            partition by id
+            partition by timely.id
             order by
-                {{ revetl.nulls_last('received_at') }},
-                {{ revetl.nulls_last('uuid_ts') }},
-                {{ revetl.nulls_last('timestamp') }}
+                {{ revetl.nulls_last('timely.received_at') }},
+                {{ revetl.nulls_last('timely.uuid_ts') }},
+                {{ revetl.nulls_last('timely.timestamp') }}
         ) as delivery
-    from clocked
-    where timestamp is null or timestamp <= {{ revetl.as_of() }}
+    from timely
+    inner join repeated
+        on timely.id = repeated.repeated_id
+
+),
+
+delivered as (
+
+    select
+        {%- for column in names %}
+        {{ column }},
+        {%- endfor %}
+        is_clock_ahead
+    from timely
+    where not exists (select 1 from repeated where repeated.repeated_id = timely.id)
+    union all
+    select
+        {%- for column in names %}
+        {{ column }},
+        {%- endfor %}
+        is_clock_ahead
+    from ordered
+    where delivery = 1
 
 ),
 
@@ -107,16 +152,21 @@ typed as (
         received_at,
         uuid_ts as loaded_at,
         source_id
-    from numbered
-    {{ revetl.join_to_omit_from(types[name], 'numbered.id') if name in types }}
-    where
-        delivery = 1
-        {{ revetl.and_not_blocked(types[name], 'numbered.id') if name in types }}
+    from delivered
+    {{ revetl.join_to_omit_from(types[name], 'delivered.id') if name in types }}
+    {%- set unblocked = revetl.and_not_blocked(types[name], 'delivered.id') | trim if name in types else '' %}
+    {{ 'where ' ~ unblocked[4:] if unblocked }}
 
 )
 
 select * from typed
 {%- endmacro %}
+
+{# The columns that every raw table has, but its documents. #}
+{% macro common_raw_columns() %}
+    {{ return(['id', 'user_id', 'anonymous_id', 'timestamp', 'original_timestamp', 'sent_at', 'received_at', 'uuid_ts',
+        'source_id']) }}
+{% endmacro %}
 
 {# When a raw message happened; one that says that it happened more than an hour after it was received, when it was
    received. #}

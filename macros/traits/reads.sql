@@ -41,6 +41,12 @@
     {{ return(local_md5('2 ' ~ tojson(revetl.trait_reads(), sort_keys=true) ~ revetl.rewriting_hash())) }}
 {% endmacro %}
 
+{# Tells what people's identify traits are made by from what they were. #}
+{% macro profile_traits_hash() %}
+    {{ return(local_md5(
+        '1 ' ~ tojson(revetl.declared_traits('profile_traits'), sort_keys=true) ~ revetl.rewriting_hash())) }}
+{% endmacro %}
+
 {# Tells one set of traits from another. #}
 {% macro traits_hash() %}
     {{ return(local_md5(

@@ -1,21 +1,21 @@
 {# A row is told from another by message and hash together: the hash is quick, and the message makes it sure.
-   Only the days are compared of which the sums of messages differ. #}
+   Only the messages are compared of which something may have changed: `identity_parts`. #}
 {{ config(materialized='patched', tags=['identity_increment']) }}
 
 {% set sighted = revetl.relation_there('int_revetl__identity_sightings') if revetl.identity_increment() else none %}
 {% set all_days = ref('revetl', 'int_revetl__identity_days') %}
-{% set days = revetl.changed_days(all_days) if sighted is not none else none %}
 
+-- depends_on: {{ all_days }} {{ ref('revetl', 'int_revetl__message_changes') }}
 with stars as (
 
-    {{ revetl.rows_of_days(ref('revetl', 'int_revetl__identity_stars'), days) }}
+    select * from {{ ref('revetl', 'int_revetl__identity_stars') }}
 
 ),
 
 {% if sighted is not none %}
 sightings as (
 
-    {{ revetl.rows_of_days(sighted, days) }}
+    {{ revetl.rows_of_parts(sighted, revetl.identity_parts(revetl.changed_days(all_days))) }}
 
 ),
 

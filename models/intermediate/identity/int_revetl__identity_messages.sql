@@ -3,6 +3,9 @@
 {% set rules = revetl.identity_rules() %}
 {% set columns = revetl.identifier_columns(rules) %}
 {% set names = columns | map(attribute='name') | list %}
+{% set sighted = revetl.relation_there('int_revetl__identity_sightings') if revetl.identity_increment() else none %}
+{% set days = ref('revetl', 'int_revetl__identity_days') %}
+{% set changes = ref('revetl', 'int_revetl__message_changes') %}
 
 with messages as (
 
@@ -94,6 +97,26 @@ anonymous as (
     select distinct unblocked.anonymous_id
     from unblocked
     where unblocked.anonymous_id in (select previous.previous_anonymous_id from previous)
+    {%- if sighted is not none %}
+    -- The other messages are as they were sighted.
+    {{ revetl.union_distinct() }}
+    select seen.anonymous_id
+    from (
+        {%- for side in ['left', 'right'] %}
+        select
+            source,
+            message_id,
+            timestamp,
+            {{ side }}_value as anonymous_id
+        from {{ sighted }}
+        where
+            {{ side }}_type = 'anonymous_id'
+            and {{ side }}_value in (select previous.previous_anonymous_id from previous)
+        {{ 'union all' if not loop.last }}
+        {%- endfor %}
+    ) as seen
+    where {{ revetl.in_no_part('seen', revetl.identity_parts(revetl.changed_days(days)), changes) }}
+    {%- endif %}
 
 ),
 

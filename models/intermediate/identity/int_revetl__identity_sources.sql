@@ -1,11 +1,17 @@
+{# A build that patches looks only at what may have changed: see `identity_parts`. #}
 {{ config(materialized=revetl.view_kind()) }}
 
 {% set rules = revetl.identity_rules() %}
 {% set columns = revetl.identifier_columns(rules) %}
+{% set increment = revetl.identity_increment() %}
+{% set parts = revetl.identity_parts(revetl.changed_days(ref('revetl', 'int_revetl__identity_days'))) if increment else [] %}
+{% set changes = ref('revetl', 'int_revetl__message_changes') %}
 
+-- depends_on: {{ ref('revetl', 'int_revetl__identity_days') }}
 with messages as (
 
     {% for model, seen in rules.models.items() %}
+    {%- set part = revetl.identity_part_of(seen.source, parts) %}
     select
         '{{ seen.source }}' as source,
         cast({{ seen.message_id }} as {{ revetl.type_of('varchar') }}) as message_id,
@@ -14,6 +20,13 @@ with messages as (
         {%- endfor %}
         {{ seen.timestamp }} as timestamp
     from {{ revetl.model_or_source(model) }}
+    {%- if increment and part is none %}
+    where {{ revetl.never() }}
+    {%- elif increment and part.by == 'changes' %}
+    where message_id in (select changes.message_id from {{ changes }} as changes where changes.source = '{{ seen.source }}')
+    {%- elif increment and part.by is not none %}
+    where {{ revetl.is_on_days(seen.timestamp, part.by) }}
+    {%- endif %}
     {{ 'union all' if not loop.last }}
     {% endfor %}
 

@@ -1,9 +1,8 @@
-{{ config(enabled=(var('order_traits', none) or {}) != {}) }}
+{{ config(materialized=revetl.view_kind(), enabled=(var('order_traits', none) or {}) != {}) }}
 
 with buyers as (
 
-    select * from {{ ref('revetl', 'int_revetl__event_traits') }}
-    where order_count > 0
+    select * from {{ ref('revetl', 'int_revetl__order_ranks') }}
 
 ),
 
@@ -32,18 +31,6 @@ believed as (
 
 ),
 
--- Five groups of as many people each, from 1 to 5, the best. The id decides between equals.
-grouped as (
-
-    select
-        *,
-        ntile(5) over (order by last_order_at, {{ revetl.by_code_point('canonical_id') }}) as recency_score,
-        ntile(5) over (order by order_count, {{ revetl.by_code_point('canonical_id') }}) as frequency_score,
-        ntile(5) over (order by lifetime_value, {{ revetl.by_code_point('canonical_id') }}) as monetary_score
-    from believed
-
-),
-
 scores as (
 
     select
@@ -60,7 +47,7 @@ scores as (
         {{ revetl.as_decimal('1 - power(0.5e0, least(greatest(days_quiet, 0) / rhythm, 1000))', 5, 4) }}
             as churn_risk_score,
         {{ revetl.seconds_after('last_order_at', 'rhythm * 86400') }} as predicted_next_order_at
-    from grouped
+    from believed
 
 )
 

@@ -1,7 +1,7 @@
 {{ config(
     materialized='patched',
     meta={
-        'key': ['source', 'message_id'], 'stale': 'int_revetl__identity_changes', 'made_by': revetl.trait_reads_hash()
+        'key': ['source', 'message_id'], 'stale': 'int_revetl__changed_messages', 'made_by': revetl.trait_reads_hash()
     },
     tags=['trait_increment'],
     **revetl.storage('timestamp', keys=['node_id'])
@@ -21,10 +21,10 @@ with sightings as (
 {% if revetl.is_patch(revetl.trait_reads_hash()) %}
 changed as (
 
-    select distinct
+    select
         source,
         message_id
-    from {{ ref('revetl', 'int_revetl__identity_changes') }}
+    from {{ ref('revetl', 'int_revetl__changed_messages') }}
 
 ),
 
@@ -53,7 +53,7 @@ first_pairs as (
     from sightings
 
 ),
--- depends_on: {{ ref('revetl', 'int_revetl__identity_changes') }}
+-- depends_on: {{ ref('revetl', 'int_revetl__changed_messages') }}
 {% endif %}
 
 -- The one scan of the events: every trait is made of it.

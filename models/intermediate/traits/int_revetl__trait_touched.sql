@@ -25,10 +25,26 @@ events as (
 ),
 {% endif %}
 
+-- An edited message may show who it showed, and say something else of them.
+edited as (
+
+    select sightings.left_node as node_id
+    from {{ ref('revetl', 'int_revetl__identity_sightings') }} as sightings
+    inner join {{ ref('revetl', 'int_revetl__changed_messages') }} as changed
+        on
+            sightings.source = changed.source
+            and sightings.message_id = changed.message_id
+    where {{ revetl.is_true('sightings.is_leading') }}
+
+),
+
 nodes as (
 
     select node_id
     from touched
+    {{ revetl.union_distinct() }}
+    select node_id
+    from edited
     {%- for window in windows %}
     {{ revetl.union_distinct() }}
     select node_id

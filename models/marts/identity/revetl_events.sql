@@ -24,9 +24,7 @@ events as (
         graph.identifier_value
     from sightings
     inner join graph
-        on
-            sightings.left_type = graph.identifier_type
-            and sightings.left_value = graph.identifier_value
+        on sightings.left_node = graph.node_id
 
 )
 

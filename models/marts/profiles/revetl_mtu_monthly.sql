@@ -1,3 +1,5 @@
+{{ config(materialized=revetl.view_kind()) }}
+
 {% set types = {
     'track': 'stg_revetl__tracks',
     'identify': 'stg_revetl__identifies',

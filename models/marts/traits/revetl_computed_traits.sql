@@ -1,3 +1,5 @@
+{{ config(materialized=revetl.view_kind()) }}
+
 with event_traits as (
 
     select * from {{ ref('revetl', 'int_revetl__event_traits') }}
