@@ -94,11 +94,13 @@ def of_relation(relation: Relation, catalog: Catalog, jinja: Jinja) -> str:
             lines.append(f"where {name}.user_id is not null")
     elif relation.people and relation.identity is not None:
         column, kind = relation.identity
-        columns = [f"profile_identifiers.{PERSON}", *columns]
+        # A relation of the project may have that name too.
+        known = "profile_identifiers" if name != "profile_identifiers" else "revetl_profile_identifiers"
+        columns = [f"{known}.{PERSON}", *columns]
         lines.append(
-            f"inner join {{{{ {catalog.ref('revetl_profile_identifiers')} }}}} as profile_identifiers\n"
+            f"inner join {{{{ {catalog.ref('revetl_profile_identifiers')} }}}} as {known}\n"
             f"{_INDENT}on\n{_INDENT * 2}cast({name}.{column} as {{{{ revetl.type_of('varchar') }}}})"
-            f" = profile_identifiers.identifier_value\n{_INDENT * 2}and profile_identifiers.identifier_type = '{kind}'"
+            f" = {known}.identifier_value\n{_INDENT * 2}and {known}.identifier_type = '{kind}'"
         )
     elif relation.people:
         columns = [f"{name}.{PERSON}", *columns]
