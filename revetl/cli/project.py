@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 @click.option("--undo", is_flag=True, help="With --here: take back what --here did, byte for byte.")
 @click.option("--upgrade", is_flag=True, help="Bring the copy of the dbt package up to this revetl.")
 @click.option("--force", is_flag=True, help="With --upgrade: replace files of the copy that were edited.")
-@click.option("--with-examples", is_flag=True, help="With --upgrade: add the example audiences to the project.")
+@click.option(
+    "--with-examples", is_flag=True, help="With --upgrade: add the example audiences to the project."
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def init_command(
     folder: Path | None,
@@ -69,7 +71,9 @@ def init_command(
     elif upgrade:
         _upgrade(folder or Path(), force=force, with_examples=with_examples, yes=yes)
     elif folder is None:
-        raise click.UsageError("Name the folder of a new project, or add revetl to the dbt project here with --here.")
+        raise click.UsageError(
+            "Name the folder of a new project, or add revetl to the dbt project here with --here."
+        )
     else:
         _make(folder, target, minimal=minimal)
 

@@ -50,7 +50,9 @@ def _make(folder: Path, target: str, scaffold: Path) -> list[Path]:
             "such as my_cdp."
         )
     if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty. Name a new folder, or use --here in the folder of a dbt project.")
+        raise UsageError(
+            f"{folder} is not empty. Name a new folder, or use --here in the folder of a dbt project."
+        )
     written = []
     for source in sorted(file for file in scaffold.rglob("*") if file.is_file()):
         relative = source.relative_to(scaffold)

@@ -37,7 +37,9 @@ def with_entries(text: str, path: Sequence[str], body: str, name: str) -> str:
             return made
     except (yaml.YAMLError, ValueError):
         pass
-    raise UsageError(f"{name}: this cannot be inserted into the file as it is written. {_by_hand(path, body)}")
+    raise UsageError(
+        f"{name}: this cannot be inserted into the file as it is written. {_by_hand(path, body)}"
+    )
 
 
 def with_item(text: str, key: str, body: str, name: str) -> str:
@@ -70,7 +72,9 @@ def without(text: str, path: Sequence[str], name: str) -> str:
             return made
     except (yaml.YAMLError, ValueError):
         pass
-    raise UsageError(f"{name}: {'.'.join(path)} cannot be taken out of the file as it is written. Remove it by hand.")
+    raise UsageError(
+        f"{name}: {'.'.join(path)} cannot be taken out of the file as it is written. Remove it by hand."
+    )
 
 
 def _as_mapping(document: Any, name: str) -> dict[str, Any]:
@@ -124,7 +128,11 @@ def _into_mapping(text: str, node: yaml.Node, path: Sequence[str], body: str) ->
     indent = node.start_mark.column
     lines = _nested(path, body, indent)
     if indent == 0:
-        return _appended(text, lines) if _end(node) >= len(text.rstrip()) else _after(text, _end(node), ["", *lines])
+        return (
+            _appended(text, lines)
+            if _end(node) >= len(text.rstrip())
+            else _after(text, _end(node), ["", *lines])
+        )
     return _after(text, _end(node), lines)
 
 
@@ -149,7 +157,9 @@ def _with_item(text: str, key: str, body: str) -> str:
     if not isinstance(node, yaml.SequenceNode):
         raise ValueError("not a list")
     if node.flow_style:
-        shown = yaml.safe_dump(yaml.safe_load(body), default_flow_style=True, sort_keys=False, width=10_000).strip()
+        shown = yaml.safe_dump(
+            yaml.safe_load(body), default_flow_style=True, sort_keys=False, width=10_000
+        ).strip()
         return _into_flow(text, node, shown)
     return _after(text, _end(node), _nested((), item, node.start_mark.column))
 

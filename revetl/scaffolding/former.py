@@ -101,7 +101,9 @@ def uses(root: Path) -> list[Use]:
     document = read_yaml(root / "dbt_project.yml", unique=False)
     files = sorted(_files(root, document))
     own = {file.stem for file in files if file.suffix in {".sql", ".csv"}}
-    own_sources = {str(each.get("name")) for file in files if _is_yaml(file) for each in _listed(file, "sources")}
+    own_sources = {
+        str(each.get("name")) for file in files if _is_yaml(file) for each in _listed(file, "sources")
+    }
     found = list(_keys(root, document))
     for file in files:
         if file.suffix == ".csv":
@@ -131,7 +133,11 @@ def _files(root: Path, document: Mapping[str, Any]) -> Iterator[Path]:
         for path in [written] if isinstance(written, str) else written:
             for file in (root / path).rglob("*"):
                 inside = file.relative_to(root).parts[0] if file.is_relative_to(root) else ""
-                if file.suffix in {".sql", ".yml", ".yaml", ".csv"} and inside not in {"vendor", "dbt_packages", "target"}:
+                if file.suffix in {".sql", ".yml", ".yaml", ".csv"} and inside not in {
+                    "vendor",
+                    "dbt_packages",
+                    "target",
+                }:
                     seen.add(file)
     seen |= {file for name in ("dbt_project.yml", "revetl.yml") if (file := root / name).is_file()}
     yield from seen
@@ -152,7 +158,12 @@ def _scalars(file: Path, text: str, own: set[str]) -> Iterator[Use]:
     for key, value in _pairs(yaml.compose(text, Loader=yaml.SafeLoader)):
         if key.value == "model" and value.value in NAMES and value.value not in own:
             now = NAMES[value.value].format(name=value.value)
-            yield Use(file, value.start_mark.line + 1, f"model: {value.value}", now if " " in now else f"model: {now}")
+            yield Use(
+                file,
+                value.start_mark.line + 1,
+                f"model: {value.value}",
+                now if " " in now else f"model: {now}",
+            )
 
 
 def _pairs(node: yaml.Node | None) -> Iterator[tuple[yaml.ScalarNode, yaml.ScalarNode]]:
@@ -175,7 +186,9 @@ def _keys(root: Path, document: Mapping[str, Any]) -> Iterator[Use]:
         for key, _ in _entries(_value(_value(tree, kind), "revetl")):
             name = key.value
             folder = _FOLDERS.get(name) if kind == "models" else None
-            if (now := folder or NAMES.get(name)) and not (kind == "seeds" and name in {"cut_edges", "blocked_identifiers"}):
+            if (now := folder or NAMES.get(name)) and not (
+                kind == "seeds" and name in {"cut_edges", "blocked_identifiers"}
+            ):
                 line = key.start_mark.line + 1
                 yield Use(Path("dbt_project.yml"), line, f"{kind}.revetl.{name}", now.format(name=name))
 

@@ -83,7 +83,9 @@ class Adoption:
     notes: tuple[str, ...] = ()
 
 
-def package_source(given: str | None, revision: str | None = None, subdirectory: str | None = None) -> PackageSource:
+def package_source(
+    given: str | None, revision: str | None = None, subdirectory: str | None = None
+) -> PackageSource:
     """What --package, --revision and --subdirectory say. Raises UsageError for what dbt would not take."""
     kind, _, value = (given or "vendor").partition(":")
     if kind not in {"vendor", "local", "tarball", "git"}:
@@ -92,16 +94,22 @@ def package_source(given: str | None, revision: str | None = None, subdirectory:
             f"{nearest(kind, ('vendor', 'local', 'tarball', 'git'))}"
         )
     if kind != "vendor" and not value:
-        raise UsageError(f"--package {kind}: nothing is named. Write {kind}:{'PATH' if kind == 'local' else 'URL'}.")
+        raise UsageError(
+            f"--package {kind}: nothing is named. Write {kind}:{'PATH' if kind == 'local' else 'URL'}."
+        )
     if kind != "git" and (revision or subdirectory):
         raise UsageError("--revision and --subdirectory are for --package git:URL.")
     if kind == "git" and not revision:
-        raise UsageError("--package git: needs --revision (a tag, branch or commit), so that builds can be repeated.")
+        raise UsageError(
+            "--package git: needs --revision (a tag, branch or commit), so that builds can be repeated."
+        )
     if kind == "local":
         document = Path(value).expanduser() / "dbt_project.yml"
         name = (read_yaml(document, unique=False) or {}).get("name") if document.is_file() else None
         if name != PACKAGE:
-            raise UsageError(f"--package local:{value}: there is no dbt_project.yml of the package '{PACKAGE}' in it.")
+            raise UsageError(
+                f"--package local:{value}: there is no dbt_project.yml of the package '{PACKAGE}' in it."
+            )
     return PackageSource() if kind == "vendor" else PackageSource(kind, value, revision, subdirectory)
 
 
@@ -137,7 +145,10 @@ def plan_adoption(project: DbtProject, source: PackageSource, warehouse: str | N
         *_revetl_yml(root),
     ]
     return Adoption(
-        root, tuple(each for each in changes if each.before != each.after), source.kind == "vendor", tuple(notes)
+        root,
+        tuple(each for each in changes if each.before != each.after),
+        source.kind == "vendor",
+        tuple(notes),
     )
 
 
@@ -154,7 +165,9 @@ def _check_free(project: DbtProject, source: PackageSource) -> None:
     if source.kind != "vendor":
         return
     if (root / VENDORED).exists():
-        raise UsageError(f"{VENDORED.as_posix()} is there already. Remove the folder, or use --package local:PATH.")
+        raise UsageError(
+            f"{VENDORED.as_posix()} is there already. Remove the folder, or use --package local:PATH."
+        )
     for path in project.model_paths:
         if (root / path).resolve() == root.resolve():
             raise UsageError(
@@ -257,7 +270,9 @@ def undo(root: Path) -> list[str]:
     nothing, where a file was edited since, naming each."""
     notes = root / NOTES
     if not notes.is_file():
-        raise UsageError(f"{NOTES.as_posix()} is not there: nothing in this folder is known to come from --here.")
+        raise UsageError(
+            f"{NOTES.as_posix()} is not there: nothing in this folder is known to come from --here."
+        )
     record = json.loads(notes.read_text(encoding="utf-8"))
     files = [
         Change(

@@ -160,7 +160,9 @@ def _examples(root: Path) -> Iterator[Change]:
     folder = Path("models", "audiences")
     for name in EXAMPLES:
         for file in (root / "models").rglob(f"{name}.sql"):
-            raise UsageError(f"--with-examples: {file.relative_to(root)} is there already. Leave the option out.")
+            raise UsageError(
+                f"--with-examples: {file.relative_to(root)} is there already. Leave the option out."
+            )
     for file in sorted((SCAFFOLD / folder).iterdir()):
         if file.stem in EXAMPLES or file.name == "_examples.yml":
             yield Change(folder / file.name, None, file.read_bytes())

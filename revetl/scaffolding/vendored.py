@@ -37,7 +37,11 @@ class Copy:
     def edited(self) -> list[str]:
         """The files that are not as they were copied, each with what became of it."""
         original = self.original or {}
-        changed = [f"{name} (changed)" for name in self.files if original.get(name, self.files[name]) != self.files[name]]
+        changed = [
+            f"{name} (changed)"
+            for name in self.files
+            if original.get(name, self.files[name]) != self.files[name]
+        ]
         added = [f"{name} (added)" for name in self.files if name not in original]
         removed = [f"{name} (removed)" for name in original if name not in self.files]
         return sorted(changed + added + removed)

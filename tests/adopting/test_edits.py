@@ -68,8 +68,8 @@ ITEMS = {
         "packages:\n  - package: dbt-labs/dbt_utils  # ours\n    version: 1.3.0\n  - local: vendor/revetl\n",
     ),
     "a list that is not indented": (
-        "packages:\n- package: a/b\n  version: [\">=1.0.0\", \"<2.0.0\"]\n# end\n",
-        "packages:\n- package: a/b\n  version: [\">=1.0.0\", \"<2.0.0\"]\n- local: vendor/revetl\n# end\n",
+        'packages:\n- package: a/b\n  version: [">=1.0.0", "<2.0.0"]\n# end\n',
+        'packages:\n- package: a/b\n  version: [">=1.0.0", "<2.0.0"]\n- local: vendor/revetl\n# end\n',
     ),
     "no list": (
         "projects:\n  - name: other\n",
@@ -108,7 +108,10 @@ def test_an_entry_is_taken_out(before: str, after: str) -> None:
 
 
 WRONG = {
-    "vars that are a text": ("vars: all\n", "dbt_project.yml: vars.revetl is not a mapping. Add this by hand:"),
+    "vars that are a text": (
+        "vars: all\n",
+        "dbt_project.yml: vars.revetl is not a mapping. Add this by hand:",
+    ),
     "a list": ("- vars\n", "dbt_project.yml: this is not a YAML mapping."),
     "a null that is written": (
         "vars: ~\n",
@@ -134,7 +137,9 @@ VALUES = st.recursive(
 
 
 @given(document=st.dictionaries(NAMES, VALUES, max_size=4), flow=st.sampled_from([None, True, False]))
-def test_whatever_the_file_is_only_the_entries_are_more(document: dict[str, object], flow: bool | None) -> None:
+def test_whatever_the_file_is_only_the_entries_are_more(
+    document: dict[str, object], flow: bool | None
+) -> None:
     text = yaml.safe_dump(document, sort_keys=False, default_flow_style=flow)
     try:
         made = with_entries(text, ("vars", "revetl"), VARS, "x.yml")

@@ -170,7 +170,13 @@ def published(tmp_path: Path) -> Iterator[dict[str, tuple[str, ...]]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield {
             "git": (f"git:{repositories['top']}", "--revision", "v1"),
-            "git and a folder": (f"git:{repositories['inside']}", "--revision", "v1", "--subdirectory", "dbt"),
+            "git and a folder": (
+                f"git:{repositories['inside']}",
+                "--revision",
+                "v1",
+                "--subdirectory",
+                "dbt",
+            ),
             "tarball": (f"tarball:http://127.0.0.1:{server.server_port}/revetl.tar.gz",),
             "local": (f"local:{package}",),
         }
