@@ -7,9 +7,11 @@ the dbt that `dbt_program` finds.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from revetl.errors import UsageError, nearest
 from revetl.rendering import render
 
 Say = Callable[[str], None]
+PACKAGE = "revetl"
+_FOLDERS = 2
 DELIVERY_TESTS = frozenset(
     {
         "delivered_within",
@@ -115,6 +119,7 @@ class Model:
     meta: Any
     parents: tuple[str, ...] = ()
     """The names of the models and sources that it selects from."""
+    materialized: str = "table"
 
 
 def read_project(options: Options) -> DbtProject:
@@ -217,11 +222,14 @@ class Manifest:
         return str(self._document["metadata"].get("adapter_type"))
 
     def models(self) -> list[Model]:
-        """Every enabled model with `config.meta.revetl`, by name."""
+        """Every enabled model with `config.meta.revetl`, by name; of a model with versions the latest, whose name has
+        no version in it, so that its syncs go on when another becomes the latest."""
         found = [
             _model(node, self._project.name)
             for node in self._document["nodes"].values()
-            if node["resource_type"] == "model" and "revetl" in (node["config"].get("meta") or {})
+            if node["resource_type"] == "model"
+            and "revetl" in (node["config"].get("meta") or {})
+            and _is_latest(node)
         ]
         return sorted(found, key=lambda model: model.name)
 
@@ -233,7 +241,7 @@ class Manifest:
         nodes = [*self._document["nodes"].values(), *self._document.get("sources", {}).values()]
         nodes.sort(key=lambda node: node.get("package_name") == self._project.name)
         for node in nodes:
-            if node["resource_type"] in kinds:
+            if node["resource_type"] in kinds and _is_latest(node):
                 alias = node.get("alias") or node.get("identifier") or node["name"]
                 found[node["name"]] = (alias, node["schema"], node.get("database"))
         return found
@@ -265,6 +273,25 @@ class Manifest:
         found = {name for name in bad if name in made_of or self._tests(name, made_of)}
         return sorted(name.split(".")[2] for name in found)
 
+    def built_at(self, model: Model) -> datetime | None:
+        """When the last dbt run that is known here has built a model, in UTC; None where that did not build it."""
+        path = self.path.with_name("run_results.json")
+        if not path.exists():
+            return None
+        document = orjson.loads(path.read_bytes())
+        if (document.get("args") or {}).get("which") not in {"build", "run"}:
+            return None
+        ended = [
+            str(timing["completed_at"])
+            for row in document["results"]
+            if row["unique_id"] == model.unique_id and row["status"] == "success"
+            for timing in row.get("timing", ())
+            if timing.get("completed_at")
+        ]
+        moments = [datetime.fromisoformat(text) for text in ended]
+        naive = [each.astimezone(UTC).replace(tzinfo=None) if each.tzinfo else each for each in moments]
+        return max(naive, default=None)
+
     def _ancestry(self, unique_id: str) -> set[str]:
         """A node and everything it is made of."""
         found: set[str] = set()
@@ -290,6 +317,18 @@ class Manifest:
         return bool(read) and read <= nodes
 
 
+def _name_in(unique_id: str) -> str:
+    """The name in a unique id: `model.shop.vips.v2` is of vips, `source.shop.raw.tracks` of tracks."""
+    kind, _, *names = unique_id.split(".")
+    return names[-1 if kind == "source" else 0]
+
+
+def _is_latest(node: Mapping[str, Any]) -> bool:
+    """Whether a node is no version of a model, or the latest one, as the model's `latest_version` has it."""
+    version = node.get("version")
+    return version is None or str(version) == str(node.get("latest_version", version))
+
+
 def _model(node: Mapping[str, Any], project: str) -> Model:
     declared = (node.get("patch_path") or node["original_file_path"]).split("://")[-1]
     package = node.get("package_name", project)
@@ -303,7 +342,8 @@ def _model(node: Mapping[str, Any], project: str) -> Model:
         tags=tuple(node["config"].get("tags") or ()),
         place=declared if package == project else f"dbt_packages/{package}/{declared}",
         meta=node["config"]["meta"]["revetl"],
-        parents=tuple(parent.split(".")[-1] for parent in (node.get("depends_on") or {}).get("nodes", ())),
+        parents=tuple(map(_name_in, (node.get("depends_on") or {}).get("nodes", ()))),
+        materialized=str(node["config"].get("materialized") or "table"),
     )
 
 
@@ -381,8 +421,41 @@ def _parse(project: DbtProject, options: Options, reason: str, say: Say) -> None
     say(f"target/manifest.json {reason}: running `{command}`")
     done = run(project, options, "parse")
     if done.returncode:
-        tail = "\n".join(said(done).splitlines()[-12:])
+        text = said(done)
+        if (clash := _clash(project, text)) is not None:
+            raise UsageError(clash)
+        tail = "\n".join(text.splitlines()[-12:])
         raise UsageError(f"target/manifest.json {reason}, and `{command}` failed. Fix what it says:\n{tail}")
+
+
+_RESOURCE = re.compile(
+    r"\b(?P<kind>model|seed|snapshot)\.(?P<package>\w+)\.(?P<name>[\w.]+) \((?P<file>[^)]+)\)"
+)
+
+
+def _clash(project: DbtProject, text: str) -> str | None:
+    """What is told where dbt refuses two resources that are one relation, and one of them is the package's; None for
+    any other error."""
+    found = list(_RESOURCE.finditer(text)) if "database representation" in text else []
+    ours = next((each for each in found if each["package"] == PACKAGE), None)
+    yours = next((each for each in found if each["package"] != PACKAGE), None)
+    if ours is None or yours is None:
+        return None
+    file = (
+        yours["file"]
+        if yours["package"] == project.name
+        else f"dbt_packages/{yours['package']}/{yours['file']}"
+    )
+    parts = ours["file"].split("/")
+    folder = parts[1] if ours["kind"] == "model" and len(parts) > _FOLDERS else None
+    lines = [f"{ours['kind']}s:", f"  {PACKAGE}:", *([f"    {folder}:"] if folder else [])]
+    lines.append(f"{'  ' * (len(lines))}+schema: {PACKAGE}")
+    return (
+        f"{file} and revetl's {ours['kind']} {ours['name']} (dbt_packages/{PACKAGE}/{ours['file']}) are the same relation "
+        "in the warehouse. Rename yours, or move revetl's to another schema in dbt_project.yml:\n"
+        + "\n".join(f"  {line}" for line in lines)
+        + "\n  flags:\n    require_ref_searches_node_package_before_root: true"
+    )
 
 
 def run(

@@ -17,6 +17,7 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ from revetl.errors import UsageError
 SUPPORTED = ">=1.11,<3.0"
 _SUPPORTED = ((1, 11), (3, 0))
 _VERSION_SECONDS = 120.0
+_KILLED = 128
+"""Shells add a signal's number to it."""
 _INSTALLED = re.compile(r"^\s*- installed:\s*(\d+\.\d+\S*)", re.MULTILINE)
 _INSTALLED_OLD = re.compile(r"^installed version:\s*(\d+\.\d+\S*)", re.MULTILINE)
 _NAMED = re.compile(r"^\s*dbt(?:-core|-fusion)?\s+v?(\d+\.\d+\S*)", re.MULTILINE)
@@ -177,6 +180,20 @@ def run_dbt(
         text=True,
         check=False,
     )
+
+
+def hand_over(program: DbtProgram, words: Sequence[str]) -> int:
+    """Run it in this folder with our input, output and environment; gives its exit code. SIGTERM is passed on, and an
+    interrupt from the keyboard reaches it by itself; either way its own end is waited for."""
+    with subprocess.Popen([*program.command, *words]) as process:  # noqa: S603
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            code = process.wait()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            signal.signal(signal.SIGINT, interrupted)
+    return code if code >= 0 else _KILLED - code
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

@@ -43,6 +43,10 @@ class WarehouseError(RevetlError):
     exit_code = 5
 
 
+class AccessDenied(WarehouseError):
+    """The warehouse was opened, and the target's user may not do what was asked."""
+
+
 class DiskError(RevetlError):
     """A file of this machine could not be written or read: the disk is full, or fails."""
 

@@ -158,9 +158,9 @@ class Workspace:
         return self._audience(models[name])
 
     def _audience(self, model: dbt.Model) -> AudienceModel:
-        return AudienceModel(
-            model, check(AudienceConfig, model.meta, f"{model.place}: {model.name}: meta.revetl")
-        )
+        config = check(AudienceConfig, model.meta, f"{model.place}: {model.name}: meta.revetl")
+        check_materialized(model)
+        return AudienceModel(model, config)
 
     def syncs(self, audience: AudienceModel, to: str | None = None) -> list[Sync]:
         """The syncs of an audience, or the one to a destination. Raises UsageError when there is none."""
@@ -298,6 +298,11 @@ class Workspace:
         return StoredSignIn(self.sign_ins, provider, found)
 
     def _destination_config(self, sync: Sync) -> Mapping[str, Any]:
+        if not self.config.destinations and not (self.root / "revetl.yml").exists():
+            raise UsageError(
+                f"{sync.place}.to: there is no revetl.yml, which says what '{sync.config.to}' is. "
+                "`revetl init --here --minimal` writes one."
+            )
         if sync.config.to not in self.config.destinations:
             raise UsageError(
                 f"{sync.place}.to: revetl.yml has no destination '{sync.config.to}'. "
@@ -390,6 +395,15 @@ def _written(config: Mapping[str, Any], name: str) -> Any:
     for part in name.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
     return "{{" if found is None else found
+
+
+def check_materialized(model: dbt.Model) -> None:
+    """Raises UsageError for an audience that no build makes a relation of."""
+    if model.materialized == "ephemeral":
+        raise UsageError(
+            f"{model.place}: {model.name}: it is ephemeral, and an audience has to be a relation in the warehouse. "
+            "Set `materialized: table` (or view) for it."
+        )
 
 
 def not_built(audience: AudienceModel) -> WarehouseError:

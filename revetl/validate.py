@@ -26,7 +26,7 @@ from revetl.destinations.hygiene import check_sendable
 from revetl.errors import UsageError, nearest
 from revetl.functions.process import Function
 from revetl.mapping import check_found, make_mapping, parse_expression
-from revetl.project import AudienceModel, Sync, Workspace
+from revetl.project import AudienceModel, Sync, Workspace, check_materialized
 from revetl.rendering import render
 from revetl.sql import parse_scalar
 from revetl.sync.membership import excluded_column, excluded_on
@@ -148,7 +148,8 @@ class _Checker:
         found = problems(AudienceConfig, model.meta, place)
         for _, sentence in found:
             self._errors.add(sentence)
-        if found:
+        self._errors.of(check_materialized, model)
+        if found or model.materialized == "ephemeral":
             entries = list(_readable_entries(model, place, {location for location, _ in found}))
         else:
             audience = self._workspace.audience(model.name)

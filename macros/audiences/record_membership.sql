@@ -88,7 +88,8 @@
 {% macro built_audiences(results) %}
     {% set found = [] %}
     {% if execute and flags.WHICH in ['build', 'run'] and not var('identity_preview', false) %}
-        {% for result in results if result.node.resource_type == 'model' and result.status == 'success' %}
+        {% for result in results if result.node.resource_type == 'model' and result.status == 'success'
+            and revetl.is_latest(result.node) %}
             {% set config = result.node.config.meta.get('revetl') %}
             {% if config is mapping and config.key is string and result.node.config.materialized != 'ephemeral' %}
                 {% do found.append({'name': result.node.name, 'key': config.key, 'config': config, 'relation': api.Relation.create(
@@ -97,6 +98,11 @@
         {% endfor %}
     {% endif %}
     {{ return(found) }}
+{% endmacro %}
+
+{# Whether a model has no versions, or is the latest one: of a model with versions, that is the audience. #}
+{% macro is_latest(node) %}
+    {{ return(not node.version or node.version | string == node.latest_version | string) }}
 {% endmacro %}
 
 {# A whole number with commas: 12,345. (dbt v2 leaves '{:,}'.format(…) as it is.) #}

@@ -9,7 +9,7 @@
     {% set rows = [] %}
     {% for result in results
         if result.node.resource_type == 'model' and 'revetl' in result.node.config.meta
-        and result.status != 'skipped' %}
+        and result.status != 'skipped' and revetl.is_latest(result.node) %}
         {% set ended = result.timing | map(attribute='completed_at') | select | list %}
         {# dbt v2 has moments as texts: 2026-01-31T12:00:00.123456Z. #}
         {% set last = ended | max if ended else none %}

@@ -18,6 +18,7 @@ from revetl.version import __version__
 
 _COMMANDS = {
     "init": "project",
+    "build": "project",
     "debug": "project",
     "auth": "auth",
     "list": "project",

@@ -1,8 +1,10 @@
-"""`revetl init`, `revetl debug` and `revetl list`."""
+"""`revetl init`, `revetl build`, `revetl debug` and `revetl list`."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,29 +13,200 @@ import click
 
 from revetl.cli.common import Output, open_project, output_options, project_options
 from revetl.errors import RevetlError, UsageError
+from revetl.version import __version__
 
 if TYPE_CHECKING:
+    from revetl.dbt import DbtProject
     from revetl.destinations.base import Destination
 
 
 @click.command("init")
-@click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[NAME]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--target", default="duckdb", show_default=True, help="The warehouse, by dbt's name of it: postgres, …"
 )
-@click.option("--upgrade", is_flag=True, help="Bring the dbt package of a project up to this revetl.")
-def init_command(folder: Path, target: str, upgrade: bool) -> None:
-    """Make a new project in the folder NAME."""
-    from revetl.scaffolding import copy_package, make_project
+@click.option("--here", is_flag=True, help="Add revetl to the dbt project in this folder (or NAME).")
+@click.option("--minimal", is_flag=True, help="Reverse ETL alone: without revetl's dbt package.")
+@click.option(
+    "--package",
+    metavar="SOURCE",
+    help="With --here: vendor (a copy in vendor/revetl, the default), local:PATH, tarball:URL or git:URL.",
+)
+@click.option("--revision", help="The tag, branch or commit of --package git:URL.")
+@click.option("--subdirectory", help="The package's folder in the repository of --package git:URL.")
+@click.option("--undo", is_flag=True, help="With --here: take back what --here did, byte for byte.")
+@click.option("--upgrade", is_flag=True, help="Bring the copy of the dbt package up to this revetl.")
+@click.option("--force", is_flag=True, help="With --upgrade: replace files of the copy that were edited.")
+@click.option(
+    "--with-examples", is_flag=True, help="With --upgrade: add the example audiences to the project."
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def init_command(
+    folder: Path | None,
+    target: str,
+    here: bool,
+    minimal: bool,
+    package: str | None,
+    revision: str | None,
+    subdirectory: str | None,
+    undo: bool,
+    upgrade: bool,
+    force: bool,
+    with_examples: bool,
+    yes: bool,
+) -> None:
+    """Make a new project in the folder NAME, or add revetl to the dbt project in this folder (--here)."""
+    if upgrade and (here or minimal or undo):
+        raise click.UsageError("--upgrade stands alone, with --force, --with-examples and --yes.")
+    if (force or with_examples) and not upgrade:
+        raise click.UsageError("--force and --with-examples are for --upgrade.")
+    if (undo or package or revision or subdirectory) and not here:
+        raise click.UsageError("--undo, --package, --revision and --subdirectory are for --here.")
+    if here and undo:
+        _undo(folder or Path())
+    elif here and minimal:
+        _adopt_minimal(folder or Path(), yes=yes)
+    elif here:
+        _adopt(folder or Path(), (package, revision, subdirectory), yes=yes)
+    elif upgrade:
+        _upgrade(folder or Path(), force=force, with_examples=with_examples, yes=yes)
+    elif folder is None:
+        raise click.UsageError(
+            "Name the folder of a new project, or add revetl to the dbt project here with --here."
+        )
+    else:
+        _make(folder, target, minimal=minimal)
 
-    if upgrade:
-        if not (folder / "dbt_project.yml").exists():
-            raise UsageError(f"{folder}: there is no dbt_project.yml here; --upgrade is for a project.")
-        click.echo(f"{copy_package(folder)} is this revetl's now. Run `dbt deps && dbt build`.")
-        return
-    for file in make_project(folder, target):
+
+def _make(folder: Path, target: str, *, minimal: bool) -> None:
+    from revetl.scaffolding import make_minimal_project, make_project
+
+    for file in make_minimal_project(folder, target) if minimal else make_project(folder, target):
         click.echo(f"  {file}")
-    click.echo(f"\nNext: cd {folder} && dbt deps && dbt build && revetl plan audience high_churn")
+    first = "vip_customers" if minimal else "high_churn"
+    deps = "" if minimal else "dbt deps && "
+    click.echo(f"\nNext: cd {folder} && {deps}dbt build && revetl plan audience {first}")
+
+
+def _project_in(folder: Path) -> DbtProject:
+    from revetl.dbt import Options, read_project
+
+    if not (folder / "dbt_project.yml").is_file():
+        raise UsageError(
+            f"{folder.resolve()}: there is no dbt_project.yml here. Go to the folder of a dbt project, or make a new one "
+            "with `revetl init NAME`."
+        )
+    return read_project(Options(project_dir=folder))
+
+
+def _adopt(folder: Path, package: tuple[str | None, str | None, str | None], *, yes: bool) -> None:
+    from revetl.dbt import Options, read_target
+    from revetl.scaffolding import guest
+
+    project = _project_in(folder)
+    warehouse = None
+    with suppress(UsageError):  # A profile is needed to build, not to add the package.
+        warehouse = read_target(project, Options(project_dir=folder)).type
+    plan = guest.plan_adoption(project, guest.package_source(*package), warehouse)
+    click.echo(guest.unified(plan.changes))
+    if plan.has_copy:
+        click.echo(f"vendor/revetl/: {guest.copied_files()} new files, revetl's dbt package {__version__}\n")
+    for note in plan.notes:
+        click.echo(f"To do: {note}\n")
+    _confirm("Write this?", yes=yes)
+    guest.adopt(plan)
+    click.echo(
+        "Done; `revetl init --here --undo` takes it back.\n"
+        "Next: dbt deps && revetl build --select package:revetl, then give a model `meta.revetl` (docs/adopting.md)."
+    )
+
+
+_EXAMPLE = """Next, give one of your models a destination in its YAML:
+
+    models:
+      - name: YOUR_MODEL
+        config:
+          meta:
+            revetl:
+              key: customer_id            # the column that names a person
+              sync:
+                - to: crm                 # a name in revetl.yml
+                  fields: {email: email}
+
+and then: revetl build --select YOUR_MODEL && revetl plan audience YOUR_MODEL (docs/reverse-etl-only.md)."""
+
+
+def _adopt_minimal(folder: Path, *, yes: bool) -> None:
+    from revetl.scaffolding import guest
+
+    plan = guest.plan_minimal(_project_in(folder))
+    if not plan.changes:
+        click.echo(f"revetl.yml is there already; reverse ETL needs nothing else.\n\n{_EXAMPLE}")
+        return
+    click.echo(guest.unified(plan.changes))
+    _confirm("Write this?", yes=yes)
+    guest.adopt(plan)
+    click.echo(f"Done; `revetl init --here --undo` takes it back.\n\n{_EXAMPLE}")
+
+
+def _undo(folder: Path) -> None:
+    from revetl.scaffolding.guest import undo
+
+    for done in undo(folder.resolve()):
+        click.echo(f"  {done}")
+
+
+def _upgrade(folder: Path, *, force: bool, with_examples: bool, yes: bool) -> None:
+    from revetl.scaffolding import guest
+    from revetl.scaffolding.upgrade import plan_upgrade, upgrade
+
+    plan = plan_upgrade(_project_in(folder), force=force, with_examples=with_examples)
+    if plan.is_current:
+        click.echo(f"vendor/revetl is version {__version__}, which is this revetl's. Nothing was changed.")
+        return
+    click.echo(f"vendor/revetl: from version {plan.copy.version} to {__version__}\n")
+    for word, files in (
+        ("added", plan.difference.added),
+        ("changed", plan.difference.changed),
+        ("removed", plan.difference.removed),
+    ):
+        for file in files:
+            click.echo(f"  {word:8} {file}")
+    if plan.changes:
+        click.echo(f"\n{guest.unified(plan.changes)}".rstrip("\n"))
+    if plan.uses:
+        click.echo("\nFormer names in your files, which are yours to change:\n")
+        for use in plan.uses:
+            click.echo(f"  {use.file.as_posix()}:{use.line}: {use.was}  ->  {use.now}")
+    for note in plan.notes:
+        click.echo(f"\nNote: {note}")
+    click.echo()
+    _confirm("Upgrade?", yes=yes)
+    upgrade(plan)
+    click.echo("Done. Next: dbt deps && revetl build")
+
+
+def _confirm(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("Nothing was written: there is nobody to ask. Use --yes.")
+    if not click.confirm(question):
+        raise UsageError("Nothing was written.")
+
+
+@click.command(
+    "build",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
+)
+@click.option("--dbt", type=click.Path(path_type=Path), metavar="PATH")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[DBT OPTIONS]")
+def build_command(dbt: Path | None, words: tuple[str, ...]) -> int:
+    """Run `dbt build` with the dbt that revetl finds; every option but --dbt is dbt's."""
+    from revetl.dbt_program import find_dbt, hand_over
+
+    return hand_over(find_dbt(dbt), ["build", *words])
 
 
 @click.command("list")

@@ -264,7 +264,7 @@ def judged(
         max_change=sync.config.max_change,
         max_removes=sync.config.max_removes,
         max_age=sync.config.max_age or sync.audience.config.max_age,
-        built_at=facts.build.built_at,
+        built_at=facts.build.built_at or workspace.manifest.built_at(sync.audience.model),
         failures=tuple(sorted(failures)),
         lost_fields=_lost(diff, old_fields) if sync.config.fields is None else (),
     )

@@ -1,4 +1,4 @@
-"""The runner's own tables in the warehouse, as `models/delivery/_sources.yml` names them."""
+"""The runner's own tables in the warehouse, as `models/marts/delivery/_sources.yml` names them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cache
 import yaml
 from sqlglot import exp
 
-from revetl.errors import UsageError, WarehouseError
+from revetl.errors import AccessDenied, UsageError, WarehouseError
 from revetl.paths import dbt_project_dir
 from revetl.sql import statement, table
 from revetl.version import __version__
@@ -47,7 +47,7 @@ _LOST = {
 @cache
 def state_columns() -> dict[str, dict[str, str]]:
     """Table to column to type, in order."""
-    text = (dbt_project_dir() / "models" / "delivery" / "_sources.yml").read_text(encoding="utf-8")
+    text = (dbt_project_dir() / "models" / "marts" / "delivery" / "_sources.yml").read_text(encoding="utf-8")
     (source,) = yaml.safe_load(text)["sources"]
     return {
         each["name"]: {column["name"]: column["data_type"] for column in each["columns"]}
@@ -114,7 +114,16 @@ class Tables:
     def create(self, warehouse: Warehouse, say: Say = lambda _: None) -> None:
         """Make the schema and what is missing of the tables, and bring older ones forward. Where tables of
         this version are missing, somebody dropped them: `say` is given a warning of what is lost with each.
-        Raises UsageError when a newer revetl made them."""
+        Raises UsageError when a newer revetl made them, AccessDenied for a right that is missing."""
+        try:
+            self._create_all(warehouse, say)
+        except AccessDenied as error:
+            raise AccessDenied(
+                f"{error} Syncs keep their state in the schema '{self.schema}' (dbt variable state_schema): grant the right to "
+                f"create the schema, or create it and grant USAGE and CREATE on schema {self.schema}."
+            ) from error
+
+    def _create_all(self, warehouse: Warehouse, say: Say) -> None:
         version, missing = self._found(warehouse)
         if version == VERSION:
             for name in missing:
@@ -126,6 +135,8 @@ class Tables:
             try:
                 self._bring_forward(warehouse)
                 return
+            except AccessDenied:
+                raise
             except WarehouseError:
                 # Another run may be at it: two who make the same at once are refused by some engines.
                 if attempt == _ATTEMPTS:

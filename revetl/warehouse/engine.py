@@ -16,10 +16,15 @@ from sqlglot import exp
 
 from revetl.comments import commented
 from revetl.dbt import Target
-from revetl.errors import UsageError, WarehouseError
+from revetl.errors import AccessDenied, UsageError, WarehouseError
 from revetl.sql import statement, table
 
 TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
+_DENIED = re.compile(
+    r"permission (was )?denied|permission_denied|access denied|insufficient (privilege|permission)|not authorized to",
+    re.IGNORECASE,
+)
+"""How PostgreSQL, Redshift, Snowflake, BigQuery, Databricks and SQL Server say that a right is missing."""
 _SECRET = re.compile(r"pass|pwd|token|secret|key", re.IGNORECASE)
 _MOMENT = datetime(2000, 1, 1)
 _LOADED_ROWS = 1_000
@@ -101,7 +106,13 @@ class Engine:
         try:
             yield
         except self.errors as error:
-            raise WarehouseError(f"{self.title}: {self.sentence(error)}") from error
+            sentence = self.sentence(error)
+            if _DENIED.search(sentence):
+                raise AccessDenied(
+                    f"{self.title}: {sentence.rstrip('.')}. The target's user lacks this right; `revetl roles --print` prints "
+                    "the grants that each role needs."
+                ) from error
+            raise WarehouseError(f"{self.title}: {sentence}") from error
 
     def sentence(self, error: Exception) -> str:
         """What the engine says was wrong, without the statement it quotes."""

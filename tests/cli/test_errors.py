@@ -281,3 +281,42 @@ def test_init_does_not_write_into_a_folder_with_something_in_it(tmp_path: Path, 
     (tmp_path / "shop" / "notes.txt").write_text("mine")
     assert cli(tmp_path, "init", "shop").returncode == 2
     assert [path.name for path in (tmp_path / "shop").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    "command", [("plan", "audience", "vips"), ("list",), ("validate",), SYNC], ids=" ".join
+)
+def test_an_ephemeral_audience_is_refused_by_every_command(
+    shop: ProjectFolder, cli: Cli, command: tuple[str, ...]
+) -> None:
+    shop.materialize("vips", "ephemeral")
+    done = cli(shop, *command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "models/audiences.yml: vips: it is ephemeral" in done.stderr
+    assert "Set `materialized: table` (or view) for it." in done.stderr
+
+
+def test_of_a_model_with_versions_the_latest_is_the_audience(
+    shop: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    for version in (1, 2, 3):
+        shop.audience(f"vips_v{version}", people((f"u{version}", 1)))
+    shop.versions("vips", 1, 2, 3, latest=2)
+    done = cli(shop, *SYNC)
+    assert done.returncode == 0, done.stderr
+    assert set(sandbox.members("crm", "vips")) == {"u2"}
+    assert cli(shop, "list").stdout.count("vips") == 1
+    shop.audience("vips", people(("u0", 1)), META)
+    shop.versions("vips", 1, 2, 3, latest=3)
+    assert cli(shop, *SYNC).returncode == 0
+    assert set(sandbox.members("crm", "vips")) == {"u3"}
+
+
+def test_without_revetl_yml_that_is_what_is_said(shop: ProjectFolder, cli: Cli) -> None:
+    (shop.root / "revetl.yml").unlink()
+    done = cli(shop, *SYNC)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert (
+        "there is no revetl.yml, which says what 'crm' is. `revetl init --here --minimal` writes one."
+        in done.stderr
+    )

@@ -66,7 +66,23 @@ def test_an_analyst_can_read_and_not_sync(tmp_path: Path, sandbox: SandboxClient
     assert "vips.crm" in cli(project, "status").stdout
     done = cli(project, "sync", "--all")
     assert (done.returncode, done.stderr.count("\n")) == (5, 1)
-    assert "permission denied for table sync_locks" in done.stderr
+    assert (
+        "permission denied for table sync_locks. The target's user lacks this right; `revetl roles"
+        in done.stderr
+    )
+
+
+def test_the_grant_that_the_state_schema_lacks_is_named(
+    tmp_path: Path, sandbox: SandboxClient, cli: Cli
+) -> None:
+    project = granted(tmp_path, sandbox, cli)
+    become(project, "revetl_analyst")
+    done = cli(project, "sync", "--all")
+    schema = project.open().workspace.state_schema
+    assert (done.returncode, done.stderr.count("\n")) == (5, 1)
+    assert f"permission denied for schema {schema}" in done.stderr
+    assert f"create it and grant USAGE and CREATE on schema {schema}." in done.stderr
+    assert sandbox.members("crm", "vips") == {}
 
 
 def test_the_loader_can_load_and_read_no_model(tmp_path: Path, sandbox: SandboxClient, cli: Cli) -> None:

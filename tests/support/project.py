@@ -96,6 +96,20 @@ class ProjectFolder:
         self._nodes[f"model.shop.{audience}"]["depends_on"] = {"nodes": [f"model.shop.{on}"]}
         self.write_manifest()
 
+    def materialize(self, audience: str, as_: str) -> None:
+        """Have the manifest say how dbt materializes an audience."""
+        self._nodes[f"model.shop.{audience}"]["config"]["materialized"] = as_
+        self.write_manifest()
+
+    def versions(self, audience: str, *versions: int, latest: int) -> None:
+        """Have the manifest say that an audience has versions, each with a relation of its own, as dbt names them."""
+        node = self._nodes.pop(f"model.shop.{audience}")
+        for version in versions:
+            unique_id = f"model.shop.{audience}.v{version}"
+            own = {"unique_id": unique_id, "alias": f"{audience}_v{version}", "version": version}
+            self._nodes[unique_id] = {**node, **own, "latest_version": latest}
+        self.write_manifest()
+
     def test_of(self, audience: str, name: str, kind: str = "unique") -> str:
         """Declare a dbt test of an audience; gives its unique id."""
         unique_id = f"test.shop.{name}.abc"
