@@ -5,7 +5,7 @@
     {% if not built or flags.EMPTY %}
         {{ return('') }}
     {% endif %}
-    {% set changes = source('revetl_state', 'audience_changes') %}
+    {% set changes = revetl.state_table('audience_changes') %}
     {% set key, varchar = revetl.quoted('key'), revetl.type_of('varchar') %}
     {% set names = [] %}
     {% set members = [] %}

@@ -21,7 +21,7 @@ with landed as (
     {%- for column in names %}
         {{ revetl.transformed_column(types[name], column) }}{{ ',' if not loop.last }}
     {%- endfor %}
-    from {{ source('revetl_raw', name) }}
+    from {{ revetl.raw_table(name) }}
 
 ),
 
@@ -132,7 +132,7 @@ select * from typed
 {# Whether all raw tables are empty. #}
 {% macro nothing_has_landed() -%}
     {% for name in ['tracks', 'identifies', 'pages', 'screens', 'groups', 'aliases'] -%}
-    not exists (select 1 from {{ source('revetl_raw', name) }})
+    not exists (select 1 from {{ revetl.raw_table(name) }})
     {%- if not loop.last %} and {% endif %}
     {%- endfor %}
 {%- endmacro %}

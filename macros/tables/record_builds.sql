@@ -20,7 +20,7 @@
             ~ moment ~ ", '" ~ invocation_id ~ "')") %}
     {% endfor %}
     {% if rows %}
-        {% set table = source('revetl_state', 'model_builds') %}
+        {% set table = revetl.state_table('model_builds') %}
         {# A row must not be lost between the two. #}
         {% do revetl.replace_values(
             table, 'unique_id, status, completed_at, invocation_id', rows,
@@ -30,7 +30,7 @@
             {% do built.append('select ' ~ revetl.text_literal(audience.name) ~ ', ' ~ revetl.utc_now() ~ ", '" ~ invocation_id ~ "'") %}
         {% endfor %}
         {% if built %}
-            {% do revetl.run_together(['insert into ' ~ source('revetl_state', 'audience_builds')
+            {% do revetl.run_together(['insert into ' ~ revetl.state_table('audience_builds')
                 ~ ' (audience, completed_at, invocation_id) ' ~ built | join(' union all ')]) %}
         {% endif %}
     {% endif %}

@@ -17,7 +17,7 @@ from revetl.notify import Message
 from revetl.project import Workspace
 from revetl.sql import statement
 from revetl.sync.lock import now as this_moment
-from revetl.sync.tables import Tables, insert
+from revetl.sync.tables import Tables, insert, state_tables
 from revetl.warehouse import Warehouse
 
 OK, ALERTING = "ok", "alerting"
@@ -94,7 +94,7 @@ def _evaluated(
 ) -> tuple[dict[tuple[str, str], _State], list[CheckResult]]:
     warehouse = workspace.warehouse(read_only=True)
     try:
-        tables = Tables(workspace.state_schema, warehouse.database)
+        tables = state_tables(workspace, warehouse.database)
         # A dry run writes nothing: it goes without the states where their table is still to be created.
         is_readable = dry_run and all(map(warehouse.exists, map(tables.named, _READ)))
         if not tables.are_current(warehouse) and not is_readable:
@@ -155,7 +155,7 @@ def _try_writing(workspace: Workspace) -> None:
     """Raises WarehouseError where states cannot be written, before a message is sent that every later check
     would send again."""
     with workspace.writing(light=True) as warehouse:
-        states = Tables(workspace.state_schema, warehouse.database).named("alert_states")
+        states = state_tables(workspace, warehouse.database).named("alert_states")
         nothing = {"alert": "", "subject": "", "state": OK, "detail": "", "since": this_moment()}
         with warehouse.transaction():
             warehouse.run(insert(states, nothing))
@@ -173,7 +173,7 @@ def _write(
     if not results and not gone:
         return
     with workspace.writing(light=True) as warehouse:
-        states = Tables(workspace.state_schema, warehouse.database).named("alert_states")
+        states = state_tables(workspace, warehouse.database).named("alert_states")
         with warehouse.transaction():
             for alert in gone:
                 warehouse.run(

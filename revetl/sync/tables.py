@@ -1,4 +1,4 @@
-"""The runner's own tables in the warehouse, as `models/delivery/_sources.yml` names them."""
+"""The runner's own tables in the warehouse, as `models/marts/delivery/_sources.yml` names them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import yaml
 from sqlglot import exp
 
 from revetl.errors import UsageError, WarehouseError
+from revetl.foreign_tables import check_ours
 from revetl.paths import dbt_project_dir
+from revetl.project import Workspace
 from revetl.sql import statement, table
 from revetl.version import __version__
 from revetl.warehouse import Warehouse
@@ -21,6 +23,7 @@ Say = Callable[[str], None]
 VERSION = 4
 """Counts up when a table changes in a way that an older revetl would not understand."""
 
+_FORMER = "revetl"
 
 _ATTEMPTS, _AGAIN_SECONDS = 4, 0.5
 _LOST = {
@@ -47,7 +50,7 @@ _LOST = {
 @cache
 def state_columns() -> dict[str, dict[str, str]]:
     """Table to column to type, in order."""
-    text = (dbt_project_dir() / "models" / "delivery" / "_sources.yml").read_text(encoding="utf-8")
+    text = (dbt_project_dir() / "models" / "marts" / "delivery" / "_sources.yml").read_text(encoding="utf-8")
     (source,) = yaml.safe_load(text)["sources"]
     return {
         each["name"]: {column["name"]: column["data_type"] for column in each["columns"]}
@@ -62,6 +65,8 @@ class Tables:
 
     schema: str
     database: str
+    former: str | None = None
+    """The schema in which an older version kept what is in `schema` now, where no variable says which."""
 
     def named(self, name: str) -> exp.Table:
         """One of them by its name."""
@@ -147,7 +152,20 @@ class Tables:
         names = list(state_columns())
         there = warehouse.catalog([self.named(name) for name in names])
         missing = [name for name, columns in zip(names, there, strict=True) if columns is None]
+        if "sync_state" in missing and self.former is not None:
+            self._check_former(warehouse, self.former)
         return (0 if "state_version" in missing else self._version(warehouse)), missing
+
+    def _check_former(self, warehouse: Warehouse, former: str) -> None:
+        """Raises UsageError where an older version kept the state in another schema: it would begin empty
+        here, and who is in each destination would be forgotten."""
+        if warehouse.exists(table("sync_state", former, self.database)):
+            raise UsageError(
+                f"Schema '{former}' has the state that an older version of revetl kept there, and "
+                f"{self.schema} has none. To go on with it, set vars.revetl in dbt_project.yml: "
+                f"`state_schema: {former}` and `raw_schema: raw`. To begin a state of its own, set "
+                "state_schema to another name."
+            )
 
     def _create(self, warehouse: Warehouse, name: str, columns: dict[str, str]) -> None:
         kinds = {column: warehouse.type_of(kind) for column, kind in columns.items()}
@@ -161,6 +179,7 @@ class Tables:
             warehouse.run(exp.Create(this=definition, kind="TABLE", exists=True))
             return
         there = {column.lower() for column in warehouse.columns(self.named(name))}
+        check_ours(self.schema, name, columns, there, "state_schema")
         for column, kind in kinds.items():
             if column not in there:
                 added = exp.ColumnDef(this=exp.to_identifier(column), kind=kind)
@@ -193,6 +212,13 @@ class Tables:
         """Whether a run has ever made them. Raises UsageError when a newer revetl did."""
         version, missing = self._found(warehouse)
         return version > 0 or "sync_state" not in missing
+
+
+def state_tables(workspace: Workspace, database: str) -> Tables:
+    """The tables of a project, in the database that its target opens."""
+    former = None if workspace.dbt.variable("state_schema") else _FORMER
+    schema = workspace.state_schema
+    return Tables(schema, database, None if schema.lower() == former else former)
 
 
 def insert(into: exp.Table, values: dict[str, object]) -> exp.Expr:

@@ -2,7 +2,7 @@
 
 with changes as (
 
-    select * from {{ revetl.live(source('revetl_state', 'audience_changes')) }}
+    select * from {{ revetl.live(revetl.state_table('audience_changes')) }}
 
 ),
 
