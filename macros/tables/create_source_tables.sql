@@ -20,6 +20,7 @@
     {% endfor %}
     {% do revetl.refuse_to_leave_state_behind(tables) %}
     {% set schemas = [] %}
+    {% set without_target = [] %}
     {% for table, relation, there in tables %}
         {% if there is none %}
             {% if relation.schema not in schemas %}
@@ -37,7 +38,14 @@
                 {% do run_query(revetl.add_column(
                     relation, revetl.quoted(column.name) ~ ' ' ~ revetl.type_of(column.data_type))) %}
             {% endfor %}
+            {% if 'target' in table.columns and 'target' not in there %}
+                {% do without_target.append((relation, table.columns.keys() | list)) %}
+            {% endif %}
         {% endif %}
+    {% endfor %}
+    {# By now sync_identities is there. #}
+    {% for relation, columns in without_target %}
+        {% do revetl.adopt_rows(relation, columns) %}
     {% endfor %}
     {% do adapter.commit() %}
 {% endmacro %}

@@ -3,6 +3,7 @@
 with changes as (
 
     select * from {{ revetl.live(revetl.state_table('audience_changes')) }}
+    where {{ revetl.of_this_target() }}
 
 ),
 
