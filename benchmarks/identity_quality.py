@@ -30,7 +30,9 @@ class Quality:
 
 
 def quality(
-    connection: duckdb.DuckDBPyConnection, graph: str = "int_revetl__identity_graph", truth: str = "bench.truth"
+    connection: duckdb.DuckDBPyConnection,
+    graph: str = "int_revetl__identity_graph",
+    truth: str = "bench.truth",
 ) -> Quality:
     """Compare `graph` (identifier_type, identifier_value, canonical_id) to the truth: a row an identifier.
 

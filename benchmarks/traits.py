@@ -30,7 +30,12 @@ from _report import Report, timed
 from identity_peers import own_peak_mb
 
 ROOT = Path(__file__).resolve().parent.parent
-MODELS = ("int_revetl__trait_events", "int_revetl__trait_touched", "int_revetl__event_traits", "revetl_computed_traits")
+MODELS = (
+    "int_revetl__trait_events",
+    "int_revetl__trait_touched",
+    "int_revetl__event_traits",
+    "revetl_computed_traits",
+)
 
 
 @dataclass(frozen=True)

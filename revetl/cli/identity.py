@@ -60,7 +60,7 @@ def show_command(
 def cut_command(
     left: str, right: str, reason: str | None, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> None:
-    """Record in seeds/cut_edges.csv that the identifiers A and B are not one person's.
+    """Record in the project's seed `cut_edges` that the identifiers A and B are not one person's.
 
     Each is TYPE:VALUE, or a value that one identifier has. It holds from the next dbt build on.
     """
@@ -178,14 +178,14 @@ def _cut_lines(made: CutMade) -> Iterator[str]:
         yield f"{made.seed}: {made.left} and {made.right} are cut apart."
     if not made.were_one_profile:
         yield "They are in different profiles today; the cut keeps it so."
-    if made.shadowed:
+    if made.is_unread:
         yield (
-            "\ndbt reads the seed of the package still. Switch that off in dbt_project.yml:\n"
-            "  seeds:\n    revetl:\n      revetl_cut_edges:\n        +enabled: false"
+            "\nThe models do not read this seed yet. Name it in dbt_project.yml:\n"
+            f"  vars:\n    revetl:\n      cut_edges: {made.seed_name}"
         )
     yield "\nNext:"
     build, sync = _next_commands()
-    yield f"  {build:20}# or no more than it touches: dbt build --select revetl_cut_edges+"
+    yield f"  {build:20}# or no more than it touches: dbt build --select {made.seed_name}+"
     yield f"  {sync:20}# repairs every destination"
 
 

@@ -1,4 +1,4 @@
-"""`revetl identity cut`: a row of the project's seed `revetl_cut_edges`."""
+"""`revetl identity cut`: a row of the project's seed of cuts, which the first one creates."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from string import Template
 
 from revetl.checking import read_yaml
 from revetl.errors import UsageError
@@ -17,26 +18,45 @@ from revetl.identity.find import Identifier, identifiers_by_id, identifiers_call
 from revetl.project import Workspace
 from revetl.warehouse import Warehouse
 
-SEED = "revetl_cut_edges"
+SEED = "cut_edges"
 COLUMNS = ("left_type", "left_value", "right_type", "right_value", "cut_at", "reason")
+PACKAGE = "revetl"
 _NEW_FILE_MODE = 0o644
+_TYPES = """\
+version: 2
+
+seeds:
+  - name: $name
+    description: Pairs of identifiers that are never one person's. One row per pair; `revetl identity cut` adds one.
+    config:
+      # dbt would guess numbers, and lose the zeros that ids begin with.
+      column_types:
+        left_type: &text "{{ {'spark': 'string', 'databricks': 'string', 'bigquery': 'string', 'redshift': 'varchar(65535)', 'fabric': 'varchar(8000)'}.get(target.type, 'varchar') }}"
+        left_value: *text
+        right_type: *text
+        right_value: *text
+        cut_at: *text
+        reason: *text
+"""
 
 
 @dataclass(frozen=True)
 class CutMade:
-    """What became of a cut. `shadowed` tells that dbt reads another package's seed still."""
+    """What became of a cut. `seed_name` is the seed's name; `is_unread` says that no variable names it yet, so that
+    the models do not read it."""
 
     left: str
     right: str
     seed: Path
     is_new: bool
     were_one_profile: bool
-    shadowed: bool
+    seed_name: str
+    is_unread: bool
 
 
 def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) -> CutMade:
-    """Record that two identifiers are not one person's: one row more in the project's `revetl_cut_edges.csv`, unless
-    it is there already. Each is `type:value`, or a value that one identifier has. Raises UsageError for one
+    """Record that two identifiers are not one person's: one row more in the project's seed of cuts, unless
+    it is there already. A seed that is created gets its column types beside it. Each is `type:value`, or a value that one identifier has. Raises UsageError for one
     that is not known, is a canonical id, or may be several, for an identifier cut from itself, and for a seed
     that lacks a column."""
     warehouse = workspace.warehouse(read_only=True)
@@ -47,15 +67,20 @@ def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) 
     one, other = ends
     if one.identifier_id == other.identifier_id:
         raise UsageError(f"{one.named} cannot be cut from itself. Name two identifiers.")
-    seed = _seed_file(workspace)
+    name, is_unread = _seed_name(workspace)
+    seed = _seed_file(workspace, name)
+    is_first = not seed.exists()
     is_new = _append(seed, one, other, reason)
+    if is_first:
+        _replace(seed.with_suffix(".yml"), Template(_TYPES).substitute(name=name).encode())
     return CutMade(
         left=one.named,
         right=other.named,
         seed=seed.relative_to(workspace.root),
         is_new=is_new,
         were_one_profile=one.canonical_id == other.canonical_id,
-        shadowed=_is_shadowed(workspace),
+        seed_name=name,
+        is_unread=is_unread,
     )
 
 
@@ -77,24 +102,22 @@ def _identifier(workspace: Workspace, warehouse: Warehouse, asked: str) -> Ident
     )
 
 
-def _seed_file(workspace: Workspace) -> Path:
-    """The project's own `revetl_cut_edges.csv`, in the first of its seed paths when there is none yet."""
+def _seed_name(workspace: Workspace) -> tuple[str, bool]:
+    """The name of the project's seed of cuts, and whether the models do not read it yet: they read what the
+    variable names, and else the package's own."""
+    if workspace.dbt.name == PACKAGE:
+        return f"{PACKAGE}_{SEED}", False
+    named = workspace.dbt.variable(SEED, "")
+    return named or SEED, not named
+
+
+def _seed_file(workspace: Workspace, name: str) -> Path:
+    """The file of the project's seed `name`, in the first of its seed paths when there is none yet."""
     document = read_yaml(workspace.root / "dbt_project.yml", unique=False)
     paths = document.get("seed-paths") or ["seeds"]
     folders = [workspace.root / path for path in ([paths] if isinstance(paths, str) else paths)]
-    found = sorted(file for folder in folders for file in folder.rglob(f"{SEED}.csv"))
-    return found[0] if found else folders[0] / f"{SEED}.csv"
-
-
-def _is_shadowed(workspace: Workspace) -> bool:
-    """Whether dbt has the seed of another package, which the project has not switched off."""
-    return any(
-        node["resource_type"] == "seed"
-        and node["name"] == SEED
-        and node.get("package_name", workspace.dbt.name) != workspace.dbt.name
-        for node in workspace.manifest.graph().values()
-        if node["resource_type"] == "seed"
-    )
+    found = sorted(file for folder in folders for file in folder.rglob(f"{name}.csv"))
+    return found[0] if found else folders[0] / f"{name}.csv"
 
 
 def _append(seed: Path, left: Identifier, right: Identifier, reason: str | None) -> bool:

@@ -24,8 +24,8 @@ from revetl.project import Workspace
 from revetl.sql import column, table
 from revetl.warehouse import Warehouse
 from tests.support.backends import make_backend
+from tests.support.built import EXAMPLES, copy_package
 
-ROOT = Path(__file__).resolve().parents[2]
 HASHES = {"sighting_hash", "hash_sum", "batch", "settled_at", "rules", "recorded_at", "invocation_id"}
 """Columns that each engine makes by its own means, or each build."""
 
@@ -52,7 +52,8 @@ SPLIT = """
     'key': 'canonical_id', 'split': {'a': 45, 'b': 45, 'control': 10},
     'goal': {'event': 'Order Completed', 'within': '14 days', 'since': '2011-03-01'},
 }}) }}
-select canonical_id, {{ revetl.variant('canonical_id') }} as variant from {{ ref('revetl', 'revetl_profiles') }}
+select canonical_id, {{ revetl.variant('canonical_id') }} as variant
+from {{ ref('revetl', 'revetl_profiles') }}
 """
 
 _DOCUMENTS = {"context", "properties", "traits"}
@@ -70,10 +71,8 @@ class World:
 
     def __init__(self, engine: str, folder: Path) -> None:
         self.folder = folder
-        for part in ("models", "macros", "seeds", "snapshots"):
-            shutil.copytree(ROOT / part, folder / part)
-        shutil.copy(ROOT / "dbt_project.yml", folder)
-        audiences = folder / "models" / "audiences"
+        audiences = copy_package(folder)
+        shutil.copytree(EXAMPLES, audiences, dirs_exist_ok=True)
         audiences.joinpath("met.sql").write_text(
             " union all ".join(
                 f"select '{name}' as name, canonical_id from {{{{ ref('revetl', 'revetl_profiles') }}}} "

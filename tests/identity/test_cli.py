@@ -142,11 +142,10 @@ def test_a_profile_as_a_tree(built: Path, cli: Cli) -> None:
     ],
 )
 def test_what_cannot_be_cut(built: Path, cli: Cli, ends: tuple[str, str], sentence: str) -> None:
-    before = (built / "seeds" / "revetl_cut_edges.csv").read_bytes()
     done = cli(built, "identity", "cut", *ends)
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr
-    assert (built / "seeds" / "revetl_cut_edges.csv").read_bytes() == before
+    assert not (built / "seeds").exists()
 
 
 HEADER = "left_type,left_value,right_type,right_value,cut_at,reason"
@@ -166,9 +165,11 @@ HEADER = "left_type,left_value,right_type,right_value,cut_at,reason"
     ],
 )
 def test_a_cut_is_one_row_more(mine: Path, cli: Cli, before: str | None) -> None:
-    seed = mine / "seeds" / "revetl_cut_edges.csv"
+    seed = mine / "seeds" / "cut_edges.csv"
     kept = (before or "").encode()
-    seed.unlink() if before is None else seed.write_bytes(kept)
+    seed.parent.mkdir()
+    if before is not None:
+        seed.write_bytes(kept)
     done = cli(mine, "identity", "cut", "email:ann@x.com", "u1", "--reason", 'a "shared" inbox, she says')
     assert done.returncode == 0, done.stderr
     assert "dbt build" in done.stdout
@@ -204,7 +205,8 @@ def test_a_cut_of_what_is_apart_says_so(mine: Path, cli: Cli) -> None:
 
 
 def test_a_seed_that_lacks_a_column_is_left_alone(mine: Path, cli: Cli) -> None:
-    seed = mine / "seeds" / "revetl_cut_edges.csv"
+    seed = mine / "seeds" / "cut_edges.csv"
+    seed.parent.mkdir()
     seed.write_text("left_type,left_value\n")
     done = cli(mine, "identity", "cut", "u1", "ann@x.com")
     assert done.returncode == 2
@@ -212,16 +214,32 @@ def test_a_seed_that_lacks_a_column_is_left_alone(mine: Path, cli: Cli) -> None:
     assert seed.read_text() == "left_type,left_value\n"
 
 
-@pytest.mark.long
-def test_a_project_that_has_no_seed_of_its_own_is_told_what_to_write(mine: Path, cli: Cli) -> None:
-    document = yaml.safe_load((mine / "dbt_project.yml").read_text())
-    del document["seeds"]
-    (mine / "dbt_project.yml").write_text(yaml.safe_dump(document))
-    shutil.rmtree(mine / "seeds")
+def test_the_first_cut_creates_the_seed_and_says_what_reads_it(mine: Path, cli: Cli) -> None:
     done = cli(mine, "identity", "cut", "u1", "a1")
     assert done.returncode == 0, done.stderr
-    assert (mine / "seeds" / "revetl_cut_edges.csv").read_text().startswith(f"{HEADER}\nuser_id,u1,anonymous_id,a1,")
-    assert "Switch that off in dbt_project.yml:\n  seeds:\n    revetl:\n      revetl_cut_edges:" in done.stdout
+    assert (mine / "seeds" / "cut_edges.csv").read_text().startswith(f"{HEADER}\nuser_id,u1,anonymous_id,a1,")
+    (declared,) = yaml.safe_load((mine / "seeds" / "cut_edges.yml").read_text())["seeds"]
+    assert (declared["name"], set(declared["config"]["column_types"])) == (
+        "cut_edges",
+        set(HEADER.split(",")),
+    )
+    assert "Name it in dbt_project.yml:\n  vars:\n    revetl:\n      cut_edges: cut_edges" in done.stdout
+
+
+def test_the_variable_names_the_seed_that_a_cut_goes_to(mine: Path, cli: Cli) -> None:
+    have_read(mine, "my_cuts")
+    done = cli(mine, "identity", "cut", "u1", "a1")
+    assert done.returncode == 0, done.stderr
+    assert [file.name for file in sorted((mine / "seeds").iterdir())] == ["my_cuts.csv", "my_cuts.yml"]
+    assert "dbt_project.yml" not in done.stdout
+    assert "dbt build --select my_cuts+" in done.stdout
+
+
+def have_read(project: Path, seed: str) -> None:
+    """Have the models of a project read its seed of cuts."""
+    document = yaml.safe_load((project / "dbt_project.yml").read_text())
+    document["vars"]["revetl"]["cut_edges"] = seed
+    (project / "dbt_project.yml").write_text(yaml.safe_dump(document))
 
 
 def test_the_sync_after_a_cut_repairs_the_destination(mine: Path, cli: Cli, sandbox: SandboxClient) -> None:
@@ -234,7 +252,8 @@ def test_the_sync_after_a_cut_repairs_the_destination(mine: Path, cli: Cli, sand
     assert first[id_of("anonymous_id:a5")] == "00123"
     done = cli(mine, "identity", "cut", "a5", "00123")
     assert done.returncode == 0, done.stderr
-    built = run_dbt_in(mine, "build", "--select", "revetl_cut_edges+")
+    have_read(mine, "cut_edges")
+    built = run_dbt_in(mine, "build", "--select", "cut_edges+")
     assert "WARN=0 ERROR=0 SKIP=0" in built.stdout
     second = sync()
     assert id_of("anonymous_id:a5") not in second
@@ -388,7 +407,7 @@ def test_a_project_that_would_be_built_over_is_refused(mine: Path, cli: Cli, rul
 def test_a_build_that_fails_leaves_nothing(mine: Path, cli: Cli, rules: Rules) -> None:
     (mine / "models" / "audiences" / "known.sql").write_text(
         "{% if var('identity_preview', false) %}select nothing{% else %}select 1 as canonical_id{% endif %} "
-        "-- {{ ref('revetl', 'int_revetl__identity_graph') }}"
+        "-- {{ ref('revetl', 'revetl_profile_identifiers') }}"
     )
     done = cli(mine, "identity", "diff", "--rules", str(rules(RULES)))
     assert done.returncode == 5

@@ -14,9 +14,9 @@ from jinja2 import Environment
 from revetl.errors import UsageError
 from revetl.protocols import CompiledPlan, TrackingPlan, read_plan
 from revetl.protocols.compiled import compile_plan, macro_text
-from tests.models.conftest import ROOT
 from tests.protocols.examples import PLAN, plan_of
 from tests.protocols.world import plans
+from tests.support.built import ROOT
 
 HERE = Path(__file__).parent
 

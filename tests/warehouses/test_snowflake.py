@@ -89,7 +89,11 @@ def test_builds_hold_what_they_hold_on_duckdb(snowflake: Snowflake, tmp_path: Pa
         assert_equal(snowflake, database)
     # The last build was of what had changed alone.
     [(touched, identifiers)] = snowflake.query(
-        "select (select count(*) from int_revetl__identity_touched), (select count(*) from int_revetl__identity_nodes)"
+        """
+        select
+            (select count(*) from int_revetl__identity_touched),
+            (select count(*) from int_revetl__identity_nodes)
+        """
     )
     assert 0 < touched < identifiers
 

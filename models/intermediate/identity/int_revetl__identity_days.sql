@@ -9,7 +9,7 @@ with messages as (
 blocked as (
 
     select {{ revetl.hash_columns(['identifier_type', 'identifier_value']) }} as blocked_hash
-    from {{ ref('revetl', 'revetl_blocked_identifiers') }}
+    from {{ revetl.identity_list('blocked_identifiers') }}
 
 ),
 

@@ -55,7 +55,7 @@ blocked_values as (
     select distinct
         cast(identifier_type as {{ revetl.type_of('varchar') }}) as identifier_type,
         cast(identifier_value as {{ revetl.type_of('varchar') }}) as identifier_value
-    from {{ ref('revetl', 'revetl_blocked_identifiers') }}
+    from {{ revetl.identity_list('blocked_identifiers') }}
 
 ),
 

@@ -88,7 +88,7 @@ typed_cuts as (
         cast({{ column }} as {{ revetl.type_of('varchar') }}) as {{ column }},
         {%- endfor %}
         cast(cast(cut_at as {{ revetl.type_of('varchar') }}) as {{ revetl.type_of('timestamp') }}) as cut_at
-    from {{ ref('revetl', 'revetl_cut_edges') }}
+    from {{ revetl.identity_list('cut_edges') }}
 
 ),
 
