@@ -131,7 +131,8 @@
         {% endif %}
     {% endfor %}
     {% for table in graph.sources.values() | selectattr('unique_id', 'equalto', 'source.revetl.revetl_state.model_builds') %}
-        {% do revetl.is_there(table, table.identifier) %}
+        {% do revetl.is_there(
+            {'database': table.database, 'schema': revetl.schema_of('state') or table.schema}, table.identifier) %}
     {% endfor %}
     {% if missing %}
         {% do revetl.drop_settled() %}

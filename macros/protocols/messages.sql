@@ -11,7 +11,7 @@
     } -%}
     {% set selects = [] -%}
     {% for type, (table, content, event, sample) in tables.items() -%}
-        {% set of_type = [revetl.planned_messages_of(plan, type, source('revetl_raw', table), content, event, none, transformations)] -%}
+        {% set of_type = [revetl.planned_messages_of(plan, type, revetl.raw_table(table), content, event, none, transformations)] -%}
         {% if sample and var('sample_events') -%}
             {% do of_type.append(revetl.planned_messages_of(
                 plan, type, ref('revetl', sample), content, event, revetl.nothing_has_landed(), transformations, is_sample=true)) -%}

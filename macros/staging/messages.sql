@@ -20,7 +20,7 @@ with landed as{{ revetl.read_anew() }} (
     {%- for column in names %}
         {{ revetl.transformed_column(types[name], column) }}{{ ',' if not loop.last }}
     {%- endfor %}
-    from {{ source('revetl_raw', name) }}
+    from {{ revetl.raw_table(name) }}
     {%- if patches %}
     where id in (select ids.message_id from {{ revetl.working('ids') }} as ids)
     {%- endif %}
@@ -182,7 +182,7 @@ select * from typed
 {# Whether all raw tables are empty. #}
 {% macro nothing_has_landed() -%}
     {% for name in ['tracks', 'identifies', 'pages', 'screens', 'groups', 'aliases'] -%}
-    not exists (select 1 from {{ source('revetl_raw', name) }})
+    not exists (select 1 from {{ revetl.raw_table(name) }})
     {%- if not loop.last %} and {% endif %}
     {%- endfor %}
 {%- endmacro %}

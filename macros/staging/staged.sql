@@ -155,7 +155,7 @@
    were landed (`is_landed`) or are the sample's. #}
 {% macro raw_rows(raw, sample) %}
     {% set timely = '(timestamp is null or ' ~ revetl.message_time() | trim ~ ' <= ' ~ revetl.as_of() | trim ~ ')' %}
-    {% set found = [{'relation': source('revetl_raw', raw), 'condition': timely, 'is_landed': true}] %}
+    {% set found = [{'relation': revetl.raw_table(raw), 'condition': timely, 'is_landed': true}] %}
     {% if sample and var('sample_events') %}
         {% do found.append({'relation': revetl.relation_of_seed(sample),
             'condition': timely ~ ' and ' ~ revetl.nothing_has_landed() | trim, 'is_landed': false}) %}

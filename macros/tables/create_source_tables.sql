@@ -1,23 +1,38 @@
 {# Create the tables of revetl's own sources (what is landed, and what was delivered) that are missing, and
-   add the columns that a newer version has, by the columns of the sources' YAML. Nothing is dropped, and where nothing
-   is missing, the one question to the catalog is all that is sent. #}
+   add the columns that a newer version has, by the columns of the sources' YAML. Nothing is dropped, nothing at all is
+   done where a table of one of the names is somebody else's, and where nothing is missing, the one question to the
+   catalog is all that is sent. #}
 {% macro create_source_tables() %}
     {% if not execute or flags.WHICH not in ['build', 'run', 'test', 'seed', 'snapshot'] %}
         {{ return('') }}
     {% endif %}
     {% do revetl.mend_tables() %}
-    {% set tables = graph.sources.values() | selectattr('package_name', 'equalto', 'revetl') | list %}
-    {% set columns_there = revetl.columns_there(tables) %}
+    {% set relations = [] %}
+    {% set declared = graph.sources.values() | selectattr('package_name', 'equalto', 'revetl') | list %}
+    {% for table in declared %}
+        {% set schema = revetl.schema_of('raw' if table.source_name == 'revetl_raw' else 'state') or table.schema %}
+        {% do relations.append(api.Relation.create(
+            database=table.database, schema=schema, identifier=table.identifier)) %}
+    {% endfor %}
+    {% set columns_there = revetl.columns_there(relations) %}
+    {% set tables = [] %}
+    {% for table in declared %}
+        {% set relation = relations[loop.index0] %}
+        {% set there = revetl.columns_of(relation, columns_there) %}
+        {% if there is not none %}
+            {% do revetl.refuse_foreign_table(table, relation.schema, there) %}
+        {% endif %}
+        {% do tables.append((table, relation, there)) %}
+    {% endfor %}
+    {% do revetl.refuse_to_leave_state_behind(tables) %}
     {% set schemas = [] %}
     {% set missing = [] %}
-    {% for table in tables %}
-        {% set relation = api.Relation.create(
-            database=table.database, schema=table.schema, identifier=table.identifier) %}
-        {% set known = columns_there.get((table.schema | lower) ~ '.' ~ (table.identifier | lower)) if columns_there is not none %}
-        {% if not known %}
-            {% if table.schema not in schemas %}
+    {% set without_target = [] %}
+    {% for table, relation, there in tables %}
+        {% if there is none %}
+            {% if relation.schema not in schemas %}
                 {% do adapter.create_schema(relation) %}
-                {% do schemas.append(table.schema) %}
+                {% do schemas.append(relation.schema) %}
             {% endif %}
             {% set columns = [] %}
             {% for column in table.columns.values() %}
@@ -25,22 +40,38 @@
             {% endfor %}
             {% do missing.append(revetl.create_table_if_missing(
                 relation, columns | join(', '), revetl.source_storage(table))) %}
+        {% else %}
+            {% for column in table.columns.values() if column.name | lower not in there %}
+                {% do missing.append(revetl.add_column(
+                    relation, revetl.quoted(column.name) ~ ' ' ~ revetl.type_of(column.data_type))) %}
+            {% endfor %}
+            {% if 'target' in table.columns and 'target' not in there %}
+                {% do without_target.append((relation, table.columns.keys() | list)) %}
+            {% endif %}
         {% endif %}
-        {% if columns_there is none %}
-            {% do revetl.run_in_turn(missing) %}
-            {% do missing.clear() %}
-            {% set known = adapter.get_columns_in_relation(relation) | map(attribute='name') | map('lower') | list %}
-        {% endif %}
-        {% for column in table.columns.values() if known and column.name | lower not in known %}
-            {% do missing.append(revetl.add_column(
-                relation, revetl.quoted(column.name) ~ ' ' ~ revetl.type_of(column.data_type))) %}
-        {% endfor %}
     {% endfor %}
     {% if missing %}
         {% do revetl.run_together(missing) %}
     {% elif columns_there is none %}
         {% do adapter.commit() %}
     {% endif %}
+    {# By now sync_identities is there. #}
+    {% for relation, columns in without_target %}
+        {% do revetl.adopt_rows(relation, columns) %}
+    {% endfor %}
+{% endmacro %}
+
+{# The columns of a table in lower case, none where it is not there; `columns_there` is what the catalog said of all. #}
+{% macro columns_of(relation, columns_there) %}
+    {% if columns_there is not none %}
+        {{ return(columns_there.get((relation.schema | lower) ~ '.' ~ (relation.identifier | lower))) }}
+    {% endif %}
+    {% set found = adapter.get_relation(
+        database=relation.database, schema=relation.schema, identifier=relation.identifier) %}
+    {% if found is none %}
+        {{ return(none) }}
+    {% endif %}
+    {{ return(adapter.get_columns_in_relation(found) | map(attribute='name') | map('lower') | list) }}
 {% endmacro %}
 
 {# The columns of tables, by `schema.table` in lower case: a list of names for each that is there. None where the engine
@@ -93,3 +124,42 @@
     {% endfor %}
     {{ return(found) }}
 {%- endmacro %}
+
+{# Raise an error for a table that revetl did not make, by its columns `there` (in lower case): every version of ours
+   has had the first two, and the documents (JSON), which no other loader's has under these names. #}
+{% macro refuse_foreign_table(table, schema, there) %}
+    {% set columns = table.columns.values() | list %}
+    {% set lacking = [] %}
+    {% for column in columns %}
+        {% if (loop.index <= 2 or column.data_type == 'json') and column.name | lower not in there %}
+            {% do lacking.append(column.name) %}
+        {% endif %}
+    {% endfor %}
+    {% if lacking %}
+        {% set variable = 'raw_schema' if table.source_name == 'revetl_raw' else 'state_schema' %}
+        {% do exceptions.raise_compiler_error(
+            schema ~ '.' ~ table.identifier ~ ' is not a table of revetl: it has no column '
+            ~ lacking | join(', ') ~ '. revetl changes no tables of others and adds none beside them. Give it a schema of '
+            ~ 'its own (dbt_project.yml: vars.revetl.' ~ variable ~ ': NAME); docs/adopting.md says how to use events that '
+            ~ 'another tool loads.') %}
+    {% endif %}
+{% endmacro %}
+
+{# Raise an error where the state is about to begin empty in the default schema while the schema that was the default
+   before, `revetl`, has one: who is in each destination would be forgotten. #}
+{% macro refuse_to_leave_state_behind(tables) %}
+    {% set published = graph.nodes.get('model.revetl.int_revetl__schemas') %}
+    {% if published and 'state_schema' not in published.config.meta.configured %}
+        {% for table, relation, there in tables if table.identifier == 'sync_state' and there is none
+            and relation.schema | lower != 'revetl' %}
+            {% set former = adapter.get_relation(
+                database=table.database, schema='revetl', identifier='sync_state') %}
+            {% if former is not none %}
+                {% do exceptions.raise_compiler_error(
+                    "Schema 'revetl' has the state that an older version of revetl kept there, and " ~ relation.schema
+                    ~ ' has none. To go on with it, set vars.revetl in dbt_project.yml: `state_schema: revetl` and '
+                    ~ '`raw_schema: raw`. To begin a state of its own, set state_schema to another name.') %}
+            {% endif %}
+        {% endfor %}
+    {% endif %}
+{% endmacro %}

@@ -11,7 +11,6 @@ import yaml
 from revetl.checking import read_yaml
 from revetl.errors import UsageError, nearest
 from revetl.paths import dbt_project_dir
-
 from revetl.scaffolding.vendored import copy_package
 
 __all__ = ["copy_package", "make_minimal_project", "make_project"]

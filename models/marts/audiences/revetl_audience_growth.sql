@@ -2,7 +2,8 @@
 
 with changes as (
 
-    select * from {{ revetl.live(source('revetl_state', 'audience_changes')) }}
+    select * from {{ revetl.live(revetl.state_table('audience_changes')) }}
+    where {{ revetl.of_this_target() }}
 
 ),
 

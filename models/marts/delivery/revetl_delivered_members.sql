@@ -2,7 +2,7 @@
 
 with held as (
 
-    select * from {{ revetl.live(source('revetl_state', 'sync_state')) }}
+    select * from {{ revetl.live(revetl.state_table('sync_state')) }}
 
 ),
 

@@ -2,7 +2,7 @@
 
 with runs as (
 
-    select * from {{ revetl.live(source('revetl_state', 'sync_runs')) }}
+    select * from {{ revetl.live(revetl.state_table('sync_runs')) }}
 
 ),
 

@@ -2,13 +2,13 @@
 
 with changes as (
 
-    select * from {{ revetl.live(source('revetl_state', 'sync_changes')) }}
+    select * from {{ revetl.live(revetl.state_table('sync_changes')) }}
 
 ),
 
 suppressions as (
 
-    select * from {{ revetl.live(source('revetl_state', 'suppressions')) }}
+    select * from {{ revetl.live(revetl.state_table('suppressions')) }}
 
 ),
 

@@ -2,7 +2,7 @@
 
 with rejections as (
 
-    select * from {{ revetl.live(source('revetl_state', 'sync_rejections')) }}
+    select * from {{ revetl.live(revetl.state_table('sync_rejections')) }}
 
 ),
 
