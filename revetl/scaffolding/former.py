@@ -53,29 +53,12 @@ _PRIVATE = {
     "identity_graph": "revetl_profile_identifiers",
     "order_scores": "int_revetl__order_scores",
 }
-_INTERNAL = [
-    "event_traits",
-    "identity_changes",
-    "identity_clusters",
-    "identity_components",
-    "identity_contested",
-    "identity_days",
-    "identity_identifiers",
-    "identity_left_out",
-    "identity_merges",
-    "identity_messages",
-    "identity_nodes",
-    "identity_pairs",
-    "identity_rules",
-    "identity_sightings",
-    "identity_sighted_days",
-    "identity_sources",
-    "identity_stars",
-    "identity_touched",
-    "kept_traits",
-    "trait_events",
-    "trait_touched",
-]
+_INTERNAL = (
+    "event_traits identity_changes identity_clusters identity_components identity_contested identity_days "
+    "identity_identifiers identity_left_out identity_merges identity_messages identity_nodes identity_pairs "
+    "identity_rules identity_sightings identity_sighted_days identity_sources identity_stars identity_touched "
+    "kept_traits trait_events trait_touched"
+).split()
 _NOT_PUBLIC = "nothing: it is private now"
 _NOT_THERE = "ref('{name}'), when `--with-examples` has put it into the project"
 NAMES = {**PUBLIC, **_PRIVATE, **dict.fromkeys(_INTERNAL, _NOT_PUBLIC), **dict.fromkeys(EXAMPLES, _NOT_THERE)}
