@@ -1,5 +1,5 @@
-{# What the traits that are declared with `history: true` were, and when. One row a profile, trait and value. #}
-{% snapshot trait_history %}
+{# What the traits that are declared with `history: true` were, and when. One row per profile, trait and value. #}
+{% snapshot revetl_trait_history %}
 {{ config(
     enabled=revetl.traits() | selectattr('history') | list != [],
     unique_key=['canonical_id', 'trait'],

@@ -15,7 +15,7 @@
         {% set rows = run_query('select cast(' ~ newest ~ ' as ' ~ varchar ~ '), cast(' ~ revetl.as_of() ~ ' as ' ~ varchar
             ~ '), case when ' ~ newest ~ ' >= ' ~ revetl.as_of() ~ ' then 1 else 0 end from ' ~ there).rows -%}
         {% if rows[0][2] == 1 -%}
-            {% do log('trait_history has periods up to ' ~ rows[0][0] ~ ' UTC, and this build is as of ' ~ rows[0][1]
+            {% do log('revetl_trait_history has periods up to ' ~ rows[0][0] ~ ' UTC, and this build is as of ' ~ rows[0][1]
                 ~ ': the history stays as it is.', info=true) -%}
             {{ return('select canonical_id, trait, value, updated_at as seen_at from ' ~ there ~ ' where valid_to is null') }}
         {% endif -%}

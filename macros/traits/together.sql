@@ -1,4 +1,4 @@
-{# All traits of profiles or accounts, by the CTE `int_revetl__event_traits`: CTEs of which the last, `computed`, has one row of `key`,
+{# All traits of profiles or accounts, by the CTE `event_traits`: CTEs of which the last, `computed`, has one row of `key`,
    with what SQL models and expressions make of them beside it. #}
 {% macro traits_together(of, key) %}
     {% set traits = revetl.traits(of=of) %}

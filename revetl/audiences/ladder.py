@@ -94,11 +94,13 @@ def of_relation(relation: Relation, catalog: Catalog, jinja: Jinja) -> str:
             lines.append(f"where {name}.user_id is not null")
     elif relation.people and relation.identity is not None:
         column, kind = relation.identity
-        columns = [f"profile_identifiers.{PERSON}", *columns]
+        # A relation of the project may have that name too.
+        known = "profile_identifiers" if name != "profile_identifiers" else "revetl_profile_identifiers"
+        columns = [f"{known}.{PERSON}", *columns]
         lines.append(
-            f"inner join {{{{ {catalog.ref('revetl_profile_identifiers')} }}}} as profile_identifiers\n"
+            f"inner join {{{{ {catalog.ref('revetl_profile_identifiers')} }}}} as {known}\n"
             f"{_INDENT}on\n{_INDENT * 2}cast({name}.{column} as {{{{ revetl.type_of('varchar') }}}})"
-            f" = profile_identifiers.identifier_value\n{_INDENT * 2}and profile_identifiers.identifier_type = '{kind}'"
+            f" = {known}.identifier_value\n{_INDENT * 2}and {known}.identifier_type = '{kind}'"
         )
     elif relation.people:
         columns = [f"{name}.{PERSON}", *columns]
@@ -108,23 +110,23 @@ def of_relation(relation: Relation, catalog: Catalog, jinja: Jinja) -> str:
 def _of_messages(relation: Relation, catalog: Catalog) -> str:
     messages = relation.messages
     assert messages is not None
-    columns = [f"{messages.model}.{column}" for column in relation.used]
-    lines = [f"from {{{{ {relation.ref} }}}} as {messages.model}"]
+    columns = [f"{messages.alias}.{column}" for column in relation.used]
+    lines = [f"from {{{{ {relation.ref} }}}} as {messages.alias}"]
     tests = []
     if relation.people:
         columns = [f"events.{PERSON}", *columns]
         lines.append(
             f"inner join {{{{ {catalog.ref('revetl_events')} }}}} as events\n"
-            f"{_INDENT}on {messages.model}.message_id = events.message_id"
+            f"{_INDENT}on {messages.alias}.message_id = events.message_id"
         )
         tests.append(f"events.source = '{messages.source}'")
     if relation.event is not None:
-        tests.append(f"{messages.model}.event = '{relation.event}'")
+        tests.append(f"{messages.alias}.event = '{relation.event}'")
     if len(tests) == 1:
         lines.append(f"where {tests[0]}")
     elif tests:
         lines.append(f"where\n{_INDENT}" + f"\n{_INDENT}and ".join(tests))
-    return _select(columns or [f"{messages.model}.message_id"], lines)
+    return _select(columns or [f"{messages.alias}.message_id"], lines)
 
 
 def _select(columns: list[str], lines: list[str]) -> str:

@@ -11,7 +11,16 @@ import yaml
 from sqlglot import exp
 
 from revetl.audiences.jinja import quoted
-from revetl.audiences.names import EVENT, IDENTITIES, MESSAGES, PERSON, SPEC_EVENTS, Messages, snake_case
+from revetl.audiences.names import (
+    EVENT,
+    IDENTITIES,
+    MESSAGES,
+    PERSON,
+    SPEC_EVENTS,
+    STAGING,
+    Messages,
+    snake_case,
+)
 from revetl.audiences.refusal import Source
 from revetl.checking import read_yaml
 from revetl.errors import RevetlError, nearest
@@ -60,8 +69,7 @@ class Catalog:
 
     def ref(self, model: str) -> str:
         """Jinja of one of the package's models."""
-        own = self._workspace.dbt.name == PACKAGE
-        return f"ref({quoted(model)})" if own else f"ref({quoted(PACKAGE)}, {quoted(model)})"
+        return f"ref({quoted(PACKAGE)}, {quoted(model)})"
 
     @property
     def relations(self) -> Iterable[Relation]:
@@ -76,7 +84,7 @@ class Catalog:
         return self._relations[name]
 
     def _found(self, name: str, node: exp.Table) -> Relation:
-        plain = name.removeprefix("stg_")
+        plain = name.removeprefix(STAGING)
         if plain in MESSAGES and name in (plain, MESSAGES[plain].model):
             kind = MESSAGES[plain]
             return Relation(plain, self.ref(kind.model), "messages", kind.columns, kind, known_only=True)
@@ -100,7 +108,7 @@ class Catalog:
 
     def _event(self, name: str) -> Relation:
         return Relation(
-            name, self.ref("stg_revetl__tracks"), "messages", EVENT.columns, EVENT, event=name, known_only=True
+            name, self.ref(EVENT.model), "messages", EVENT.columns, EVENT, event=name, known_only=True
         )
 
     def _model(self, name: str, node: exp.Table) -> Relation | None:
@@ -155,14 +163,14 @@ class Catalog:
         """The events that are in the warehouse, where it can be asked."""
         workspace = self._workspace
         relations = workspace.manifest.relations()
-        if "stg_revetl__tracks" not in relations:
+        if EVENT.model not in relations:
             return set()
         try:
             warehouse = workspace.warehouse(read_only=True)
         except RevetlError:
             return set()
         try:
-            tracks = table(*relations["stg_revetl__tracks"])
+            tracks = table(*relations[EVENT.model])
             rows = warehouse.rows(statement("select distinct event from :tracks as t", tracks=tracks))
             return {str(event) for (event,) in rows}
         except RevetlError:

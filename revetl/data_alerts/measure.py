@@ -100,7 +100,7 @@ class Measures:
             if self._is_asked(check, event):
                 totals.setdefault(self._subject(check, event), [0, 0])[0] += counts[place]
         return [
-            Measured(subject, broken, total=total, note="See revetl_tracking_plan_violations." if broken else "")
+            Measured(subject, broken, total=total, note=f"See {_VIOLATIONS}." if broken else "")
             for subject, (broken, total) in totals.items()
         ]
 

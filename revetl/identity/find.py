@@ -49,7 +49,7 @@ def relation_of(workspace: Workspace, warehouse: Warehouse, name: str) -> exp.Ta
 
 def known_types(workspace: Workspace, warehouse: Warehouse) -> list[str]:
     """The types of identifiers that the rules have, first in priority first."""
-    rules = relation_of(workspace, warehouse, "identity_rules")
+    rules = relation_of(workspace, warehouse, "int_revetl__identity_rules")
     rows = warehouse.rows(statement("select identifier_type from :rules as r order by priority", rules=rules))
     return [str(name) for (name,) in rows]
 

@@ -238,11 +238,10 @@ def _read(
         }
         return warehouse.rows(statement(query, profile=canonical_id, **relations))
 
-    graph = "int_revetl__identity_graph"
+    graph, sightings = "int_revetl__identity_graph", "int_revetl__identity_sightings"
     members = tuple(Member(*row) for row in rows(_MEMBERS, graph=graph))
     edges = [
-        Edge(*row)
-        for row in rows(_EDGES, graph=graph, edges="revetl_identity_edges", sightings="int_revetl__identity_sightings")
+        Edge(*row) for row in rows(_EDGES, graph=graph, edges="revetl_identity_edges", sightings=sightings)
     ]
     return Profile(
         asked=asked,

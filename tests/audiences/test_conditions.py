@@ -78,7 +78,9 @@ def test_the_history_of_an_audience(world: World) -> None:
         for p in PEOPLE
         if any(e.name == "Viewed" and EARLY - timedelta(10) < e.at <= EARLY for e in of_(EVENTS, p))
     }
-    stays = world.ask("select key, entered_at, left_at from revetl_audience_membership where audience = 'lately'")
+    stays = world.ask(
+        "select key, entered_at, left_at from revetl_audience_membership where audience = 'lately'"
+    )
     assert {(s["key"], s["entered_at"], s["left_at"]) for s in stays} == {
         *((p, EARLY, None if p in lately else NOW) for p in early),
         *((p, NOW, None) for p in lately - early),
@@ -90,7 +92,9 @@ def test_the_history_of_an_audience(world: World) -> None:
     ]
     # One who has ever viewed stays.
     assert len(world.ask("from revetl_audience_membership where audience = 'held_out'")) >= len(before)
-    assert not world.ask("from revetl_audience_membership where audience = 'held_out' and left_at is not null")
+    assert not world.ask(
+        "from revetl_audience_membership where audience = 'held_out' and left_at is not null"
+    )
 
 
 def bucket(salt: str, key: str) -> int:
@@ -106,20 +110,26 @@ def test_variants_are_those_of_the_runner(world: World) -> None:
     assert {row["user_id"]: row["variant"] for row in rows} == {
         row["user_id"]: variant(row["user_id"]) for row in rows
     }
-    members = world.ask("select key, variant from revetl_experiment_members where experiment = 'split_audience'")
+    members = world.ask(
+        "select key, variant from revetl_experiment_members where experiment = 'split_audience'"
+    )
     assert {m["key"]: m["variant"] for m in members} == {row["user_id"]: row["variant"] for row in rows}
 
 
 def test_lift_is_the_difference_of_the_rates(world: World) -> None:
     entered = {
         row["key"]: row["entered_at"]
-        for row in world.ask("select key, entered_at from revetl_audience_membership where audience = 'held_out'")
+        for row in world.ask(
+            "select key, entered_at from revetl_audience_membership where audience = 'held_out'"
+        )
     }
     groups: dict[str, list[bool]] = {"control": [], "treated": []}
     for person, since in entered.items():
         converted = any(e.name == "Ordered" and e.at >= since for e in of_(EVENTS, person))
         groups["control" if bucket("spring", person) < 5_000 else "treated"].append(converted)
-    rows = world.ask("select * from revetl_experiment_lift where experiment = 'held_out.crm' order by variant")
+    rows = world.ask(
+        "select * from revetl_experiment_lift where experiment = 'held_out.crm' order by variant"
+    )
     assert [(r["variant"], r["members"], r["converted"], r["expected_share"]) for r in rows] == [
         (name, len(group), sum(group), 0.5) for name, group in groups.items()
     ]
@@ -178,7 +188,9 @@ def test_a_wrong_condition_is_named(world: World) -> None:
     chosen = "".join(
         f"{{% if var('case', -1) == {n} %}}{{{{ revetl.{c} }}}}{{% endif %}}" for n, c in enumerate(WRONG)
     )
-    depends = "-- depends_on: {{ ref('revetl', 'revetl_events') }} {{ ref('revetl', 'stg_revetl__tracks') }}\n"
+    depends = (
+        "-- depends_on: {{ ref('revetl', 'revetl_events') }} {{ ref('revetl', 'stg_revetl__tracks') }}\n"
+    )
     model = world.folder / "models" / "wrong.sql"
     model.write_text(f"{depends}select 1 as x where {chosen} 1 = 1")
     try:

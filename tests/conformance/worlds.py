@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -24,8 +23,8 @@ from revetl.project import Workspace
 from revetl.sql import column, table
 from revetl.warehouse import Warehouse
 from tests.support.backends import make_backend
+from tests.support.built import copy_with_examples
 
-ROOT = Path(__file__).resolve().parents[2]
 HASHES = {"sighting_hash", "hash_sum", "batch", "settled_at", "rules", "recorded_at", "invocation_id"}
 """Columns that each engine makes by its own means, or each build."""
 
@@ -52,7 +51,8 @@ SPLIT = """
     'key': 'canonical_id', 'split': {'a': 45, 'b': 45, 'control': 10},
     'goal': {'event': 'Order Completed', 'within': '14 days', 'since': '2011-03-01'},
 }}) }}
-select canonical_id, {{ revetl.variant('canonical_id') }} as variant from {{ ref('revetl', 'revetl_profiles') }}
+select canonical_id, {{ revetl.variant('canonical_id') }} as variant
+from {{ ref('revetl', 'revetl_profiles') }}
 """
 
 _DOCUMENTS = {"context", "properties", "traits"}
@@ -70,9 +70,7 @@ class World:
 
     def __init__(self, engine: str, folder: Path) -> None:
         self.folder = folder
-        for part in ("models", "macros", "seeds", "snapshots"):
-            shutil.copytree(ROOT / part, folder / part)
-        shutil.copy(ROOT / "dbt_project.yml", folder)
+        copy_with_examples(folder)
         audiences = folder / "models" / "audiences"
         audiences.joinpath("met.sql").write_text(
             " union all ".join(

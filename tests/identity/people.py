@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import yaml
 
 from revetl import Project
 from revetl.scaffolding import make_project
+from tests.support.built import connect
 
 RULES: dict[str, Any] = {
     "identifiers": {"user_id": {"limit": 1}, "email": {"limit": 5}, "anonymous_id": {"limit": "none"}},
@@ -48,12 +48,12 @@ MESSAGES = [
     message(9, user_id="same", anonymous_id="same"),
     *({**message(10, user_id="many", anonymous_id=f"n{n:02}"), "messageId": f"n{n:02}"} for n in range(MANY)),
 ]
-EVERYONE = "select canonical_id from {{ ref('revetl', 'int_revetl__identity_graph') }} group by 1"
+EVERYONE = "select canonical_id from {{ ref('revetl', 'revetl_profile_identifiers') }} group by 1"
 KNOWN = """
 select
     canonical_id,
     max(case when identifier_type = 'user_id' then identifier_value end) as user_id
-from {{ ref('revetl', 'int_revetl__identity_graph') }}
+from {{ ref('revetl', 'revetl_profile_identifiers') }}
 group by 1
 having max(case when identifier_type = 'user_id' then 1 else 0 end) = 1
 """
@@ -88,7 +88,7 @@ def id_of(identifier: str) -> str:
 
 def sql(project: Path, statement: str) -> list[tuple[Any, ...]]:
     """The rows of a query of a project's warehouse."""
-    with duckdb.connect(str(project / "my_cdp.duckdb")) as connection:
+    with connect(project / "my_cdp.duckdb") as connection:
         return connection.execute(statement).fetchall()
 
 

@@ -219,7 +219,10 @@ def test_the_first_cut_creates_the_seed_and_says_what_reads_it(mine: Path, cli: 
     assert done.returncode == 0, done.stderr
     assert (mine / "seeds" / "cut_edges.csv").read_text().startswith(f"{HEADER}\nuser_id,u1,anonymous_id,a1,")
     (declared,) = yaml.safe_load((mine / "seeds" / "cut_edges.yml").read_text())["seeds"]
-    assert (declared["name"], set(declared["config"]["column_types"])) == ("cut_edges", set(HEADER.split(",")))
+    assert (declared["name"], set(declared["config"]["column_types"])) == (
+        "cut_edges",
+        set(HEADER.split(",")),
+    )
     assert "Name it in dbt_project.yml:\n  vars:\n    revetl:\n      cut_edges: cut_edges" in done.stdout
 
 
@@ -404,7 +407,7 @@ def test_a_project_that_would_be_built_over_is_refused(mine: Path, cli: Cli, rul
 def test_a_build_that_fails_leaves_nothing(mine: Path, cli: Cli, rules: Rules) -> None:
     (mine / "models" / "audiences" / "known.sql").write_text(
         "{% if var('identity_preview', false) %}select nothing{% else %}select 1 as canonical_id{% endif %} "
-        "-- {{ ref('revetl', 'int_revetl__identity_graph') }}"
+        "-- {{ ref('revetl', 'revetl_profile_identifiers') }}"
     )
     done = cli(mine, "identity", "diff", "--rules", str(rules(RULES)))
     assert done.returncode == 5

@@ -7,7 +7,6 @@ is too much to be drawn piece by piece: Hypothesis draws the rules and a seed, a
 from __future__ import annotations
 
 import random
-import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.identity.reference import Answer, Identifier, Message, Rules, facts, resolve
 from tests.identity.world import START, World
-from tests.models.conftest import ROOT
+from tests.support.built import ROOT, copy_package
 
 pytestmark = pytest.mark.slow
 
@@ -209,9 +208,11 @@ def test_only_touched_components_are_made_anew(tmp_path: Path) -> None:
         Message("m3", DAY, {"user_id": "u2", "anonymous_id": "a3"}),
         Message("m4", 2 * DAY, {"anonymous_id": "a4"}),
     ]
-    touched = (
-        "select identifier_value from int_revetl__identity_graph semi join int_revetl__identity_touched using (node_id) order by 1"
-    )
+    touched = """
+        select identifier_value from int_revetl__identity_graph
+        semi join int_revetl__identity_touched using (node_id)
+        order by 1
+    """
     world.show(known)
     world.build()
     for label, messages, cuts, blocked, expected_ in [
@@ -236,9 +237,7 @@ def test_only_touched_components_are_made_anew(tmp_path: Path) -> None:
 
 def older_version(folder: Path) -> Path:
     """A copy of the package that normalizes no more than blanks."""
-    for part in ("models", "macros", "seeds", "snapshots"):
-        shutil.copytree(ROOT / part, folder / part)
-    shutil.copy(ROOT / "dbt_project.yml", folder)
+    copy_package(folder)
     for file, new, old in [
         ("adapters/text.sql", "(range(1, 33) | list) + [133,", "[32] + [133,"),
         ("identity/increments.sql", "local_md5('2 '", "local_md5('1 '"),
@@ -264,7 +263,13 @@ def test_a_build_by_a_version_that_normalizes_otherwise_makes_everything_anew(tm
     world.install(ROOT)
     world.build()
     same(found(world), expected(Facts(messages), by))
-    tables = ("int_revetl__identity_graph", "int_revetl__identity_pairs", "int_revetl__identity_sightings", "revetl_events", "revetl_profile_merges")
+    tables = (
+        "int_revetl__identity_graph",
+        "int_revetl__identity_pairs",
+        "int_revetl__identity_sightings",
+        "revetl_events",
+        "revetl_profile_merges",
+    )
     upgraded = [world.ask(f"select * from {table} order by all") for table in tables]
     world.build("--full-refresh")
     assert [world.ask(f"select * from {table} order by all") for table in tables] == upgraded

@@ -10,7 +10,7 @@ import pytest
 from jinja2 import Environment
 
 from revetl.trimming import TRIMMABLE_CHARACTERS, trimmed
-from tests.models.conftest import ROOT
+from tests.support.built import ROOT
 
 CASES = {
     "line ends and tabs": "\r\n\ta b\n",

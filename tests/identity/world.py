@@ -16,9 +16,11 @@ from dbt.cli.main import dbtRunner
 
 from revetl.trimming import TRIMMABLE_CHARACTERS
 from tests.identity.reference import Identifier, Message, Rules
-from tests.models.conftest import ROOT
+from tests.support.built import ROOT, connect
 
 START = datetime(2026, 1, 1)
+MODELS = ("world", "revetl.staging", "revetl.intermediate.identity", "revetl.marts.identity")
+"""What a build of identities is made of."""
 
 
 class World:
@@ -119,7 +121,8 @@ class World:
             )
             _fill(
                 connection,
-                "insert into revetl_cut_edges (left_type, left_value, right_type, right_value) values (?, ?, ?, ?)",
+                "insert into revetl_cut_edges (left_type, left_value, right_type, right_value) "
+                "values (?, ?, ?, ?)",
                 [(*left, *right) for left, right in cuts],
             )
             _fill(
@@ -128,20 +131,20 @@ class World:
                 list(blocked),
             )
 
-    def build(
-        self, *arguments: str, select: Iterable[str] = ("world", "revetl.staging", "revetl.identity")
-    ) -> None:
+    def build(self, *arguments: str, select: Iterable[str] = MODELS) -> None:
         """`dbt run` of the identity models."""
         self._dbt("run", "--select", *select, *arguments)
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
-        with duckdb.connect(str(self.database)) as connection:
+        with connect(self.database) as connection:
             return connection.execute(statement).fetchall()
 
     def profiles(self) -> dict[Identifier, str]:
         """Identifier to canonical id, as the graph has it."""
-        rows = self.ask("select identifier_type, identifier_value, canonical_id from int_revetl__identity_graph")
+        rows = self.ask(
+            "select identifier_type, identifier_value, canonical_id from int_revetl__identity_graph"
+        )
         found = {(kind, value): canonical_id for kind, value, canonical_id in rows}
         assert len(found) == len(rows)
         return found

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from revetl.scaffolding import make_project
+from tests.support.built import ROOT, connect
+
 EXAMPLE = ROOT / "examples" / "online_retail"
 
 Dbt = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -41,23 +42,26 @@ def run_dbt(
     return done
 
 
-def load_example(database: Path) -> None:
+def load_example(database: Path, project: Path = ROOT) -> None:
     """Land the example events with `revetl load`."""
     environment = {**os.environ, "REVETL_DUCKDB_PATH": str(database)}
     subprocess.run(
         [sys.executable, "-m", "revetl", "load", "-q", str(EXAMPLE / "events.ndjson.gz")],
         env=environment,
-        cwd=ROOT,
+        cwd=project,
         check=True,
     )
 
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of the example events as of 2011-07-01."""
-    database = tmp_path_factory.mktemp("shop") / "revetl.duckdb"
-    load_example(database)
-    done = run_dbt(database, "build", "--vars", "as_of: 2011-07-01")
+    """The database of a new project with the example events, as of 2011-07-01."""
+    project = tmp_path_factory.mktemp("new") / "shop"
+    make_project(project)
+    database = project / "shop.duckdb"
+    load_example(database, project)
+    run_dbt(database, "deps", project=project)
+    done = run_dbt(database, "build", "--vars", "as_of: 2011-07-01", project=project)
     assert "WARN=0 ERROR=0 SKIP=0" in done.stdout
     assert "deprecat" not in done.stdout.lower()
     return database
@@ -68,7 +72,7 @@ def query(shop: Path) -> Callable[[str], list[tuple[object, ...]]]:
     """Ask the shop's database."""
 
     def ask(statement: str) -> list[tuple[object, ...]]:
-        with duckdb.connect(str(shop), read_only=True) as connection:
+        with connect(shop, read_only=True) as connection:
             return connection.execute(statement).fetchall()
 
     return ask

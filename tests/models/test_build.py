@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.models.conftest import ROOT, load_example, run_dbt
+from tests.models.conftest import load_example, run_dbt
+from tests.support.built import ROOT
 
 
 def sampled_people() -> set[str]:
@@ -45,7 +46,9 @@ def test_seeding_again_leaves_landed_events_alone(tmp_path: Path) -> None:
     database = tmp_path / "revetl.duckdb"
     load_example(database)
     run_dbt(database, "seed")
-    run_dbt(database, "build", "--select", "stg_revetl__tracks", "stg_revetl__identifies", "revetl_sample_tracks")
+    run_dbt(
+        database, "build", "--select", "stg_revetl__tracks", "stg_revetl__identifies", "revetl_sample_tracks"
+    )
     with duckdb.connect(str(database)) as connection:
         counts = "select (select count(*) from raw.tracks), (select count(*) from stg_revetl__tracks)"
         assert connection.execute(counts).fetchall() == [(12_795, 12_795)]

@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.models.conftest import ROOT, run_dbt
+from tests.models.conftest import run_dbt
+from tests.support.built import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

@@ -13,8 +13,9 @@ import duckdb
 import pytest
 import yaml
 
-from tests.models.conftest import ROOT, run_dbt
+from tests.models.conftest import run_dbt
 from tests.models.kept import MODELS, TESTS, Row, ago, properties, rows
+from tests.support.built import ROOT, copy_package
 
 pytestmark = pytest.mark.slow
 
@@ -53,11 +54,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     the schema of the state is: then DuckDB cannot tell one from the other unless it is told."""
     folder = tmp_path_factory.mktemp("delivery")
     made = Shop(folder / "project", folder / "revetl.duckdb")
-    for name in ("models", "macros", "seeds", "snapshots"):
-        shutil.copytree(ROOT / name, made.project / name)
-    for name in ("dbt_project.yml", "profiles.yml"):
-        shutil.copy(ROOT / name, made.project / name)
-    audiences = made.project / "models" / "audiences"
+    audiences = copy_package(made.project)
+    shutil.copy(ROOT / "profiles.yml", made.project)
     for name, text in MODELS.items():
         (audiences / f"{name}.sql").write_text(text)
     (audiences / "_tested.yml").write_text(yaml.safe_dump(properties()))
@@ -74,7 +72,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 @pytest.fixture(scope="module")
 def first(shop: Shop) -> First:
     """The first build, before any sync but for the row of an older version."""
-    results = shop.dbt("run", "--select", "delivery", *MODELS)
+    results = shop.dbt("run", "--select", "marts.delivery", *MODELS)
     return First(
         results, shop.ask("select sync, key, row_hash, pending_run_id from revetl.revetl.sync_state")
     )
@@ -96,7 +94,7 @@ def filled(shop: Shop, first: First) -> Shop:
 @pytest.fixture(scope="module")
 def tested(filled: Shop) -> dict[str, dict[str, Any]]:
     """A build with all tests, of the delivery models too; what they complain of is stored."""
-    chosen = ["--select", "delivery", "buyers", "--exclude", "misspelt"]
+    chosen = ["--select", "marts.delivery", "buyers", "--exclude", "misspelt"]
     return filled.dbt("build", "--store-failures", *chosen)
 
 
@@ -105,7 +103,9 @@ def test_an_older_table_gains_columns_and_keeps_its_rows(shop: Shop, first: Firs
     names = (
         "select column_name from duckdb_columns() where schema_name = 'revetl' and table_name = 'sync_state'"
     )
-    (source,) = yaml.safe_load((ROOT / "models" / "delivery" / "_sources.yml").read_text())["sources"]
+    (source,) = yaml.safe_load((ROOT / "models" / "marts" / "delivery" / "_sources.yml").read_text())[
+        "sources"
+    ]
     declared = {table["name"]: {column["name"] for column in table["columns"]} for table in source["tables"]}
     assert {name for (name,) in shop.ask(names)} == declared["sync_state"]
     made = shop.ask("select table_name from duckdb_tables() where schema_name = 'revetl'")
@@ -123,7 +123,8 @@ def test_models_show_what_was_kept_after_they_were_built(filled: Shop) -> None:
             order by run_id
         """,
         "members": f"""
-            select audience, destination, key, acknowledged_at from revetl_delivered_members {crm} order by key
+            select audience, destination, key, acknowledged_at from revetl_delivered_members {crm}
+            order by key
         """,
         "uncertain": "select sync, key from revetl_delivered_members where is_uncertain",
         "reasons": f"""
@@ -171,7 +172,7 @@ def test_what_a_test_on_an_audience_complains_of(
 def test_the_models_own_tests_hold(tested: dict[str, dict[str, Any]]) -> None:
     own = {name: result["status"] for name, result in tested.items() if name not in TESTS}
     assert {name for name, status in own.items() if status not in ("pass", "success")} == {
-        "relationships_delivered_members_run_id__run_id__ref_delivery_runs_"
+        "relationships_revetl_delivered_members_run_id__run_id__ref_revetl_revetl_delivery_runs_"
     }
 
 

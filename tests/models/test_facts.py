@@ -82,6 +82,6 @@ def test_first_lapsed_repeat_buyers(query: Ask) -> None:
 def test_sample_events_do_not_mix_with_landed_ones(query: Ask) -> None:
     sample = query("select count(*) from revetl_sample_tracks")
     assert sample[0][0] > 0
-    assert query("select count(*) from stg_revetl__tracks where message_id not in (select id from raw.tracks)") == [
-        (0,)
-    ]
+    assert query(
+        "select count(*) from stg_revetl__tracks where message_id not in (select id from raw.tracks)"
+    ) == [(0,)]

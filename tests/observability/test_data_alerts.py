@@ -20,14 +20,20 @@ from revetl.data_checks import CHECK_KINDS, DataCheck
 from revetl.errors import UsageError, WarehouseError
 from revetl.sync.tables import Tables
 from tests.conftest import Cli
-from tests.models.conftest import ROOT
 from tests.observability.support import Receiver, receiving
+from tests.support.built import ROOT
 from tests.support.project import ProjectFolder
 from tests.warehouses.postgres import PostgresServer
 
 NOW = datetime(2026, 3, 10, 12)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-STAGED = ("stg_revetl__tracks", "stg_revetl__identifies", "stg_revetl__groups", "stg_revetl__pages", "stg_revetl__screens")
+STAGED = (
+    "stg_revetl__tracks",
+    "stg_revetl__identifies",
+    "stg_revetl__groups",
+    "stg_revetl__pages",
+    "stg_revetl__screens",
+)
 META = {"key": "user_id", "sync": []}
 
 
@@ -68,7 +74,9 @@ class World:
         names = [f"m{self._number + index}" for index in range(count)]
         self._number += count
         for name in names:
-            self.project.sql("insert into stg_revetl__tracks values (?, ?, ?, ?, ?)", name, source, at, at, event)
+            self.project.sql(
+                "insert into stg_revetl__tracks values (?, ?, ?, ?, ?)", name, source, at, at, event
+            )
         return names
 
     def violates(self, name: str, at: datetime, action: str = "flag", rule: str = "type", **of: str) -> None:
@@ -148,7 +156,10 @@ def test_each_kind_of_check_alerts_on_the_subject_that_breaks_it(world: World) -
             "100.0% (2 of 2), above 50%. See revetl_tracking_plan_violations.",
         ),
         ("violations, source *, above 50%", "app"): ("ok", "1. See revetl_tracking_plan_violations."),
-        ("violations, event Viewed, above 5", "Viewed from web"): ("ok", "2. See revetl_tracking_plan_violations."),
+        ("violations, event Viewed, above 5", "Viewed from web"): (
+            "ok",
+            "2. See revetl_tracking_plan_violations.",
+        ),
         ("violations, event Viewed, above 5", "Viewed from app"): ("ok", "0"),
         ("volume, drop 40% against 3 builds", "web"): (
             "alerting",

@@ -16,7 +16,7 @@ from revetl.protocols.compiled import compile_plan
 from revetl.protocols.compiled_transformations import compile_transformations
 from revetl.protocols.plan import DOCUMENTS, TrackingPlan
 from revetl.transformations import TransformationsFile
-from tests.models.conftest import ROOT
+from tests.support.built import ROOT
 
 
 class Renderer:

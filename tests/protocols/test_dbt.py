@@ -69,14 +69,20 @@ def test_the_projects_plan_stands_in_the_place_of_the_packages(tmp_path: Path) -
         "stg_revetl__identifies",
     ]
     run_dbt(database, *built, project=shop)
-    counts = "select (select count(*) from revetl_tracking_plan_violations), (select count(*) from revetl_event_quality)"
+    counts = """
+        select
+            (select count(*) from revetl_tracking_plan_violations),
+            (select count(*) from revetl_event_quality)
+    """
     assert asked(database, counts) == [(0, 0)]
     everything = asked(database, STAGED)
     compiled.write()
     run_dbt(database, *built, project=shop)
     messages = [
         {"type": "track", "messageId": name, "event": event, "properties": json.loads(properties)}
-        for name, event, properties in asked(database, "select id, event_text, properties from revetl_sample_tracks")
+        for name, event, properties in asked(
+            database, "select id, event_text, properties from revetl_sample_tracks"
+        )
     ]
     messages += [
         {"type": "identify", "messageId": name, "traits": json.loads(traits)}
@@ -86,9 +92,9 @@ def test_the_projects_plan_stands_in_the_place_of_the_packages(tmp_path: Path) -
     found = {broken(Violation(row[0], row[1], *row[2:8])) for row in rows}
     assert found == violations_in(Checker(compiled.plan), messages)
     assert len(found) == len(rows) > 1000
-    summed = "select sum(message_count), sum(violation_count), sum(blocked_message_count) from revetl_event_quality"
+    sums = "select sum(message_count), sum(violation_count), sum(blocked_message_count) "
     blocked = {row[:2] for row in rows if row[7] == "block"}
-    assert asked(database, summed) == [(len(messages), len(rows), len(blocked))]
+    assert asked(database, f"{sums} from revetl_event_quality") == [(len(messages), len(rows), len(blocked))]
     assert {row[4] for row in rows} >= {"required", "enum", "pattern", "minimum", "unplanned_property"}
     blocked = {
         (message_id,)

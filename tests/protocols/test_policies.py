@@ -22,10 +22,11 @@ from revetl.protocols.policy import TargetNames, for_target
 from revetl.protocols.simulate import Overrides, overridden
 from revetl.scaffolding import make_project
 from tests.conftest import Cli
-from tests.models.conftest import ROOT, run_dbt
+from tests.models.conftest import run_dbt
 from tests.protocols.examples import plan_of
 from tests.protocols.test_compiled import Returned
 from tests.protocols.world import Message, without_omitted, worlds
+from tests.support.built import ROOT
 
 EVENT = "{name: A, properties: [{name: a, type: number}]}"
 BLOCKING = "{name: A, on_violation: block, properties: [{name: a, type: number}]}"
@@ -305,14 +306,24 @@ def test_files_and_tables_are_judged_by_source_and_a_simulation_says_what_a_tigh
         assert cli(root, "load", "--source", source, f"{source}.ndjson").returncode == 0
     assert cli(root, "protocols", "compile").returncode == 0
     samples = ["revetl_sample_tracks", "revetl_sample_identifies"]
-    staged = [f"stg_{name}" for name in ("tracks", "identifies", "groups", "pages", "screens")]
-    words = ["--select", *samples, "revetl_tracking_plan_violations", *staged, "--exclude-resource-types", "test"]
+    staged = [f"stg_revetl__{name}" for name in ("tracks", "identifies", "groups", "pages", "screens")]
+    words = [
+        "--select",
+        *samples,
+        "revetl_tracking_plan_violations",
+        *staged,
+        "--exclude-resource-types",
+        "test",
+    ]
     run_dbt(root / "shop.duckdb", "build", *words, "unit_test", project=root)
     with duckdb.connect(str(root / "shop.duckdb"), read_only=True) as connection:
         violations = connection.execute(
-            "select message_id, rule_name, action, source_id from revetl_tracking_plan_violations order by 1, 2"
+            "select message_id, rule_name, action, source_id from revetl_tracking_plan_violations "
+            "order by 1, 2"
         ).fetchall()
-        kept = connection.execute("select message_id, properties from stg_revetl__tracks order by 1").fetchall()
+        kept = connection.execute(
+            "select message_id, properties from stg_revetl__tracks order by 1"
+        ).fetchall()
     assert violations == [
         ("app2", "type", "flag", "app"),
         ("app3", "required", "flag", "app"),

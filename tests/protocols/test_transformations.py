@@ -19,10 +19,10 @@ from revetl.protocols.project import compiled_errors
 from revetl.protocols.transformed import transform
 from revetl.transformations import Derived, TransformationsFile, read_transformations
 from tests.conftest import Cli
-from tests.models.conftest import ROOT
 from tests.protocols.examples import order
 from tests.protocols.rendering import Renderer
 from tests.protocols.test_compiled import returned
+from tests.support.built import ROOT
 
 TEXT = """
 transformations:

@@ -21,12 +21,15 @@ SENT_OF: dict[str, tuple[str, str]] = {
     ),
     "in capitals, as Snowflake has them": ("CANONICAL_ID EMAIL EMAIL_SET_AT LTV", "EMAIL LTV"),
     "revetl_computed_traits": ("canonical_id unfit_traits order_count", "order_count"),
-    "int_revetl__event_traits": ("profile_node canonical_id as_of unfit_traits made_by order_count", "order_count"),
+    "int_revetl__event_traits": (
+        "profile_node canonical_id as_of unfit_traits made_by order_count",
+        "order_count",
+    ),
     "int_revetl__identity_graph": (
         "identifier_id identifier_type identifier_value canonical_id node_id profile_node first_seen_at",
         "identifier_type identifier_value first_seen_at",
     ),
-    "accounts": (
+    "revetl_accounts": (
         "name industry plan first_seen_at member_count",
         "name industry plan first_seen_at member_count",
     ),
@@ -34,7 +37,10 @@ SENT_OF: dict[str, tuple[str, str]] = {
         "account_id canonical_id joined_at message_count",
         "account_id joined_at message_count",
     ),
-    "revetl_experiment_members": ("experiment canonical_id variant entered_at", "experiment variant entered_at"),
+    "revetl_experiment_members": (
+        "experiment canonical_id variant entered_at",
+        "experiment variant entered_at",
+    ),
     "revetl_audience_membership": ("entered_at left_at recorded_at", "entered_at left_at"),
     "revetl_trait_history": (
         "canonical_id trait value dbt_scd_id dbt_updated_at dbt_valid_from dbt_valid_to",

@@ -364,7 +364,9 @@ def known(shop: ProjectFolder) -> ProjectFolder:
 
 @pytest.mark.parametrize("person", ["u1", "old1", "Ann@X.com", "a1", "p1"])
 def test_a_person_is_found_by_any_identifier(known: ProjectFolder, person: str) -> None:
-    why = asked(known, person, "select user_id from revetl_profiles where churn > 0.5 and user_id is not null")
+    why = asked(
+        known, person, "select user_id from revetl_profiles where churn > 0.5 and user_id is not null"
+    )
     assert (why.person.keys, why.membership.member) == (("u1",), True)
 
 

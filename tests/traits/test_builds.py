@@ -25,7 +25,13 @@ from tests.traits.world import World
 pytestmark = pytest.mark.slow
 
 PEOPLE = 60
-HALF_BUILT = ["+int_revetl__identity_changes", "+int_revetl__identity_graph", "+int_revetl__trait_events", "+int_revetl__trait_touched", "+int_revetl__event_traits"]
+HALF_BUILT = [
+    "+int_revetl__identity_changes",
+    "+int_revetl__identity_graph",
+    "+int_revetl__trait_events",
+    "+int_revetl__trait_touched",
+    "+int_revetl__event_traits",
+]
 TABLES = ("int_revetl__event_traits", "revetl_computed_traits")
 
 
@@ -240,7 +246,10 @@ def test_a_trait_that_reads_nothing_new_leaves_what_was_read(small: Shop) -> Non
     }
     small.declare(first)
     small.build(day(10))
-    before, rows = read_by(small), small.world.ask("select * from int_revetl__trait_events order by message_id")
+    before, rows = (
+        read_by(small),
+        small.world.ask("select * from int_revetl__trait_events order by message_id"),
+    )
     more: dict[str, dict[str, Any]] = {
         "most": {"type": "max", "event": "Ordered", "property": "price"},
         "spent_lately": {

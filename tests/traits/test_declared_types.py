@@ -112,9 +112,9 @@ where
 # The trait as it was sent, of the document itself, goes along.
 COMPANIES = """
 {{ config(meta={'revetl': {'key': 'account_id', 'sync': [SYNC]}}) }}
-select accounts.account_id, FIELDS, stg_revetl__groups.traits
+select accounts.account_id, FIELDS, messages.traits
 from {{ ref('revetl', 'revetl_accounts') }} as accounts
-inner join {{ ref('revetl', 'stg_revetl__groups') }} as stg_revetl__groups on accounts.account_id = stg_revetl__groups.group_id
+inner join {{ ref('revetl', 'stg_revetl__groups') }} as messages on accounts.account_id = messages.group_id
 """
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.models.conftest import ROOT
+from tests.support.built import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -33,7 +33,9 @@ class History:
         for part in ("macros", "snapshots"):
             shutil.copytree(ROOT / part, folder / part)
         (folder / "models").mkdir()
-        (folder / "models" / "int_revetl__kept_traits.sql").write_text("{{ config(materialized='view') }}" + KEPT)
+        (folder / "models" / "int_revetl__kept_traits.sql").write_text(
+            "{{ config(materialized='view') }}" + KEPT
+        )
         output = {"type": "duckdb", "path": str(self.database)}
         profiles = {"history": {"target": "t", "outputs": {"t": output}}}
         (folder / "profiles.yml").write_text(json.dumps(profiles))

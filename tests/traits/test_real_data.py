@@ -19,7 +19,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.models.conftest import EXAMPLE, ROOT
+from tests.models.conftest import EXAMPLE
+from tests.support.built import ROOT
 from tests.traits.messages import more_messages
 from tests.traits.reference import as_type, event_trait, messages, moment, with_nothing
 from tests.traits.world import World

@@ -11,12 +11,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import yaml
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 
 from revetl import Project
-from tests.models.conftest import ROOT
+from tests.support.built import ROOT, connect
 
 Traits = Mapping[str, Any]
 
@@ -58,9 +57,6 @@ class World:
         self._manifest = None
         values = {"sample_events": False, "traits": traits, **variables}
         project: dict[str, Any] = {"name": "world", "profile": "world", "vars": {"revetl": values}}
-        if variables.get("order_traits") == {}:
-            off = {"+enabled": False}
-            project["models"] = {"revetl": {"audiences": off}}
         (self.folder / "dbt_project.yml").write_text(yaml.safe_dump(project, sort_keys=False))
 
     def load(self, *files: Path, lines: Iterable[str] = ()) -> None:
@@ -80,7 +76,7 @@ class World:
 
     def ask(self, statement: str) -> list[dict[str, Any]]:
         """The rows of a query."""
-        with duckdb.connect(str(self.database)) as connection:
+        with connect(self.database) as connection:
             cursor = connection.execute(statement)
             names = [column[0] for column in cursor.description or []]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
