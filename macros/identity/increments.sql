@@ -89,9 +89,10 @@
 {# The days whose messages are not those that the sightings were made of, of the models that record no changes of their
    own; none for any day (so many that naming them is no help), `all` for any message of any model: what is blocked has
    changed. #}
-{% macro changed_days(days) %}
+{% macro changed_days() %}
+    {% set days = revetl.relation_there('int_revetl__identity_days') %}
     {% set sighted = revetl.relation_there('int_revetl__identity_sighted_days') %}
-    {% if sighted is none %}
+    {% if sighted is none or days is none %}
         {{ return('all') }}
     {% endif %}
     {% set varchar = revetl.type_of('varchar') %}
@@ -111,7 +112,11 @@
 {% macro identity_parts(days) %}
     {% set recorded, others = [], [] %}
     {% for name, seen in revetl.identity_rules().models.items() if seen.source != 'alias' %}
-        {% do (recorded if revetl.records_changes(name) and days != 'all' else others).append(seen.source) %}
+        {% if days != 'all' and revetl.records_changes(name) %}
+            {% do recorded.append(seen.source) %}
+        {% else %}
+            {% do others.append(seen.source) %}
+        {% endif %}
     {% endfor %}
     {% set parts = [{'sources': ['alias', 'cut'], 'by': none}] %}
     {% if recorded %}
@@ -166,14 +171,15 @@
 {%- endmacro %}
 
 {# A condition of rows of such a relation: that the build does not look at them. #}
-{% macro in_no_part(rows, parts, changes) -%}
+{% macro in_no_part(rows, parts) -%}
     {% set conditions = [] -%}
     {% for part in parts -%}
         {% set is_of = rows ~ '.source in (' ~ revetl.text_literals(part.sources) ~ ')' -%}
         {% if part.by is none -%}
             {% do conditions.append('not ' ~ is_of) -%}
         {% elif part.by == 'changes' -%}
-            {% do conditions.append('not exists (select 1 from ' ~ changes ~ ' as changes where changes.source = ' ~ rows
+            {% do conditions.append('not exists (select 1 from '
+                ~ revetl.relation_there('int_revetl__message_changes') ~ ' as changes where changes.source = ' ~ rows
                 ~ '.source and changes.message_id = ' ~ rows ~ '.message_id)') -%}
         {% else -%}
             {% do conditions.append('not (' ~ is_of ~ ' and ' ~ revetl.is_on_days(rows ~ '.timestamp', part.by) ~ ')') -%}

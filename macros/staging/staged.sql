@@ -13,7 +13,12 @@
             {# The table is gone, so that nobody knows what has changed: whatever is made of it is made again. #}
             {% do revetl.drop_settled() %}
         {% endif %}
-        {% do revetl.make_table(revetl.kept_days(raw), revetl.raw_days(raw, sample)) %}
+        {% set kept = revetl.kept_days(raw) %}
+        {% if 'model.revetl.int_revetl__message_changes' not in selected_resources %}
+            {# Then dbt has not made its schema. #}
+            {% do adapter.create_schema(kept) %}
+        {% endif %}
+        {% do revetl.make_table(kept, revetl.raw_days(raw, sample)) %}
         {% do return(revetl.build_table_anew(sql)) %}
     {% endif %}
     {% if not revetl.is_plain() %}
@@ -135,7 +140,14 @@
 {# SQL that records the messages of the working table `ids` that the working table `fresh` has otherwise than the staged
    table. #}
 {% macro record_message_changes(type, changes, columns) %}
-    {% set hashed = revetl.hash_columns(columns.split(', ')) %}
+    {% set values = [] %}
+    {% for column in columns.split(', ') %}
+        {% set name = column | replace('"', '') | replace('`', '') | lower %}
+        {% do values.append(
+            revetl.hashed_document(column) if name in ['properties', 'traits', 'context']
+            else revetl.hashed_truth(column) if name == 'is_clock_ahead' else column) %}
+    {% endfor %}
+    {% set hashed = revetl.hash_columns(values) %}
     insert into {{ changes }} (source, message_id, batch)
     select
         '{{ type }}',

@@ -236,7 +236,12 @@ def built(manifest: Any) -> dict[tuple[str, str], str]:
         if node.resource_type in ("model", "seed")
     }
     rules = manifest.nodes["model.revetl.int_revetl__identity_rules"]
-    return {**relations, (rules.schema, f"{rules.alias}__settled"): "table"}
+    kept = {
+        (rules.schema, f"int_revetl__raw_days__{source.name}"): "table"
+        for source in manifest.sources.values()
+        if source.source_name == "revetl_raw"
+    }
+    return {**relations, **kept, (rules.schema, f"{rules.alias}__settled"): "table"}
 
 
 if __name__ == "__main__":

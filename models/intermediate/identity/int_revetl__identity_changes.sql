@@ -3,9 +3,7 @@
 {{ config(materialized='patched', tags=['identity_increment']) }}
 
 {% set sighted = revetl.relation_there('int_revetl__identity_sightings') if revetl.identity_increment() else none %}
-{% set all_days = ref('revetl', 'int_revetl__identity_days') %}
 
--- depends_on: {{ all_days }} {{ ref('revetl', 'int_revetl__message_changes') }}
 with stars as (
 
     select * from {{ ref('revetl', 'int_revetl__identity_stars') }}
@@ -15,7 +13,7 @@ with stars as (
 {% if sighted is not none %}
 sightings as (
 
-    {{ revetl.rows_of_parts(sighted, revetl.identity_parts(revetl.changed_days(all_days))) }}
+    {{ revetl.rows_of_parts(sighted, revetl.identity_parts(revetl.changed_days())) }}
 
 ),
 

@@ -4,8 +4,6 @@
 {% set columns = revetl.identifier_columns(rules) %}
 {% set names = columns | map(attribute='name') | list %}
 {% set sighted = revetl.relation_there('int_revetl__identity_sightings') if revetl.identity_increment() else none %}
-{% set days = ref('revetl', 'int_revetl__identity_days') %}
-{% set changes = ref('revetl', 'int_revetl__message_changes') %}
 
 with messages as (
 
@@ -115,7 +113,7 @@ anonymous as (
         {{ 'union all' if not loop.last }}
         {%- endfor %}
     ) as seen
-    where {{ revetl.in_no_part('seen', revetl.identity_parts(revetl.changed_days(days)), changes) }}
+    where {{ revetl.in_no_part('seen', revetl.identity_parts(revetl.changed_days())) }}
     {%- endif %}
 
 ),

@@ -4,7 +4,7 @@
 {% set rules = revetl.identity_rules() %}
 {% set columns = revetl.identifier_columns(rules) %}
 {% set increment = revetl.identity_increment() %}
-{% set parts = revetl.identity_parts(revetl.changed_days(ref('revetl', 'int_revetl__identity_days'))) if increment else [] %}
+{% set parts = revetl.identity_parts(revetl.changed_days()) if increment else [] %}
 {% set changes = ref('revetl', 'int_revetl__message_changes') %}
 
 -- depends_on: {{ ref('revetl', 'int_revetl__identity_days') }}
