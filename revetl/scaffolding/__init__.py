@@ -11,7 +11,6 @@ import yaml
 from revetl.checking import read_yaml
 from revetl.errors import UsageError, nearest
 from revetl.paths import dbt_project_dir
-
 from revetl.scaffolding.vendored import copy_package
 
 __all__ = ["copy_package", "make_minimal_project", "make_project"]
@@ -30,7 +29,8 @@ def make_project(folder: Path, target: str = "duckdb") -> list[Path]:
 
 
 def make_minimal_project(folder: Path, target: str = "duckdb") -> list[Path]:
-    """The same without the dbt package, for reverse ETL alone: one model that is an audience, and revetl.yml."""
+    """The same without the dbt package, for reverse ETL alone: one model that is an audience, and "
+    "revetl.yml."""
     return _make(folder, target, MINIMAL)
 
 
@@ -40,7 +40,8 @@ def _make(folder: Path, target: str, scaffold: Path) -> list[Path]:
         raise UsageError(f"--target {target}: there is no such warehouse. {nearest(target, outputs)}")
     if (folder / "dbt_project.yml").exists():
         raise UsageError(
-            f"{folder} is a dbt project already: `revetl init --here` in it adds revetl, and `revetl init --upgrade` "
+            f"{folder} is a dbt project already: `revetl init --here` in it adds revetl, and `revetl init "
+            "--upgrade` "
             "renews the copy of revetl's package."
         )
     name = folder.resolve().name

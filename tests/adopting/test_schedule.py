@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 FILES = {
     "models/orders.sql": "select 'c1' as customer_id, 10 as total union all select 'c2', 20",
-    "models/theirs.sql": "select 'c9' as customer_id, null as total",
+    "models/theirs.sql": "select 'c8' as customer_id, 1 as total",
     "models/buyers.sql": "select customer_id, total from {{ ref('orders') }}",
     "models/others.sql": "select customer_id from {{ ref('theirs') }}",
     "models/models.yml": """\
@@ -34,7 +34,8 @@ models:
 
 @pytest.fixture
 def project(tmp_path: Path, cli: Cli) -> Path:
-    """A project without the package, with an audience of ours and one that is made of somebody else's model."""
+    """A project without the package, with an audience of ours and one that is made of somebody else's "
+    "model."""
     cli(tmp_path, "init", "--minimal", "shop")
     for name, text in FILES.items():
         (tmp_path / "shop" / name).write_text(text)
@@ -55,15 +56,22 @@ def test_a_failing_test_of_somebody_elses_model_stops_the_syncs_that_are_made_of
     program = Path(sys.executable).parent / "revetl"
     budgets = {"REVETL_BUDGET_DIR": str(tmp_path / "budgets"), "REVETL_SANDBOX_URL": sandbox.url}
     build = f"cd {project} && {program} build --quiet"
-    done = as_cron(project, f"{build}; echo $? > built; {program} sync --all --quiet", **budgets)
+    sync = f"{program} sync --all --quiet"
+    done = as_cron(project, f"{build}; {sync}", **budgets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(sandbox.members("crm", "others")) == {"c8"}
+
+    (project / "models/theirs.sql").write_text("select 'c9' as customer_id, null as total")
+    (project / "models/orders.sql").write_text(f"{FILES['models/orders.sql']} union all select 'c3', 30")
+    done = as_cron(project, f"{build}; echo $? > built; {sync}", **budgets)
     assert (done.returncode, (project / "built").read_text()) == (3, "1\n"), done.stdout + done.stderr
-    assert set(sandbox.members("crm", "buyers")) == {"c1", "c2"}
-    assert sandbox.members("crm", "others") == {}
-    assert "others.crm" in done.stderr
-    assert "not_null_theirs_total" in done.stderr
+    assert set(sandbox.members("crm", "buyers")) == {"c1", "c2", "c3"}
+    assert set(sandbox.members("crm", "others")) == {"c8"}
+    assert "others.crm" in done.stdout + done.stderr
+    assert "not_null_theirs_total" in done.stdout + done.stderr
 
     (project / "models/theirs.sql").write_text("select 'c9' as customer_id, 5 as total")
-    done = as_cron(project, f"{build}; {program} sync --all --quiet", **budgets)
+    done = as_cron(project, f"{build}; {sync}", **budgets)
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(sandbox.members("crm", "others")) == {"c9"}
 
