@@ -255,7 +255,8 @@ class Manifest:
         return str(self._document["metadata"].get("adapter_type"))
 
     def models(self) -> list[Model]:
-        """Every enabled model with `config.meta.revetl`, by name; of a model with versions the latest, whose name has
+        """Every enabled model with `config.meta.revetl`, by name; of a model with versions the latest,
+        whose name has
         no version in it, so that its syncs go on when another becomes the latest."""
         found = [
             _model(node, self._project.name)
@@ -307,7 +308,8 @@ class Manifest:
         return sorted(name.split(".")[2] for name in found)
 
     def built_at(self, model: Model) -> datetime | None:
-        """When the last dbt run that is known here has built a model, in UTC; None where that did not build it."""
+        """When the last dbt run that is known here has built a model, in UTC; None where that did not "
+        "build it."""
         path = self.path.with_name("run_results.json")
         if not path.exists():
             return None
@@ -468,7 +470,8 @@ _RESOURCE = re.compile(
 
 
 def _clash(project: DbtProject, text: str) -> str | None:
-    """What is told where dbt refuses two resources that are one relation, and one of them is the package's; None for
+    """What is told where dbt refuses two resources that are one relation, and one of them is the
+    package's; None for
     any other error."""
     found = list(_RESOURCE.finditer(text)) if "database representation" in text else []
     ours = next((each for each in found if each["package"] == PACKAGE), None)
@@ -485,7 +488,8 @@ def _clash(project: DbtProject, text: str) -> str | None:
     lines = [f"{ours['kind']}s:", f"  {PACKAGE}:", *([f"    {folder}:"] if folder else [])]
     lines.append(f"{'  ' * (len(lines))}+schema: {PACKAGE}")
     return (
-        f"{file} and revetl's {ours['kind']} {ours['name']} (dbt_packages/{PACKAGE}/{ours['file']}) are the same relation "
+        f"{file} and revetl's {ours['kind']} {ours['name']} (dbt_packages/{PACKAGE}/{ours['file']}) are "
+        "the same relation "
         "in the warehouse. Rename yours, or move revetl's to another schema in dbt_project.yml:\n"
         + "\n".join(f"  {line}" for line in lines)
         + "\n  flags:\n    require_ref_searches_node_package_before_root: true"

@@ -424,7 +424,8 @@ def check_materialized(model: dbt.Model) -> None:
     """Raises UsageError for an audience that no build makes a relation of."""
     if model.materialized == "ephemeral":
         raise UsageError(
-            f"{model.place}: {model.name}: it is ephemeral, and an audience has to be a relation in the warehouse. "
+            f"{model.place}: {model.name}: it is ephemeral, and an audience has to be a relation in the "
+            "warehouse. "
             "Set `materialized: table` (or view) for it."
         )
 

@@ -93,7 +93,8 @@ def _project_in(folder: Path) -> DbtProject:
 
     if not (folder / "dbt_project.yml").is_file():
         raise UsageError(
-            f"{folder.resolve()}: there is no dbt_project.yml here. Go to the folder of a dbt project, or make a new one "
+            f"{folder.resolve()}: there is no dbt_project.yml here. Go to the folder of a dbt project, or "
+            "make a new one "
             "with `revetl init NAME`."
         )
     return read_project(Options(project_dir=folder))
@@ -117,7 +118,8 @@ def _adopt(folder: Path, package: tuple[str | None, str | None, str | None], *, 
     guest.adopt(plan)
     click.echo(
         "Done; `revetl init --here --undo` takes it back.\n"
-        "Next: dbt deps && revetl build --select package:revetl, then give a model `meta.revetl` (docs/adopting.md)."
+        "Next: dbt deps && revetl build --select package:revetl, then give a model `meta.revetl` "
+        "(docs/adopting.md)."
     )
 
 

@@ -27,11 +27,14 @@ version: 2
 
 seeds:
   - name: $name
-    description: Pairs of identifiers that are never one person's. One row per pair; `revetl identity cut` adds one.
+    description: Pairs of identifiers that are never one person's. One row per pair; `revetl identity cut`
+    adds one.
     config:
       # dbt would guess numbers, and lose the zeros that ids begin with.
       column_types:
-        left_type: &text "{{ {'spark': 'string', 'databricks': 'string', 'bigquery': 'string', 'redshift': 'varchar(65535)', 'fabric': 'varchar(8000)'}.get(target.type, 'varchar') }}"
+        left_type: &text "{{ {'spark': 'string', 'databricks': 'string', 'bigquery': 'string',
+          'redshift': 'varchar(65535)',
+          'fabric': 'varchar(8000)'}.get(target.type, 'varchar') }}"
         left_value: *text
         right_type: *text
         right_value: *text
@@ -42,7 +45,8 @@ seeds:
 
 @dataclass(frozen=True)
 class CutMade:
-    """What became of a cut. `seed_name` is the seed's name; `is_unread` says that no variable names it yet, so that
+    """What became of a cut. `seed_name` is the seed's name; `is_unread` says that no variable names it
+    yet, so that
     the models do not read it."""
 
     left: str
@@ -56,7 +60,8 @@ class CutMade:
 
 def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) -> CutMade:
     """Record that two identifiers are not one person's: one row more in the project's seed of cuts, unless
-    it is there already. A seed that is created gets its column types beside it. Each is `type:value`, or a value that one identifier has. Raises UsageError for one
+    it is there already. A seed that is created gets its column types beside it. Each is `type:value`, or a
+    value that one identifier has. Raises UsageError for one
     that is not known, is a canonical id, or may be several, for an identifier cut from itself, and for a seed
     that lacks a column."""
     warehouse = workspace.warehouse(read_only=True)

@@ -1,6 +1,7 @@
 """`revetl init --here`: revetl into a dbt project that is there, and out of it again.
 
-What is changed is planned as files before and after, shown as a diff, and recorded in `.revetl/init.json`, by which it is
+What is changed is planned as files before and after, shown as a diff, and recorded in `.revetl/init.json`,
+by which it is
 undone byte for byte. No model is ever changed.
 """
 
@@ -74,7 +75,8 @@ class Change:
 
 @dataclass(frozen=True)
 class Adoption:
-    """What `init --here` does: files it writes, whether it copies the package into the project, and what it leaves to
+    """What `init --here` does: files it writes, whether it copies the package into the project, and what
+    it leaves to
     the user."""
 
     root: Path
@@ -119,7 +121,8 @@ def plan_minimal(project: DbtProject) -> Adoption:
 
 
 def plan_adoption(project: DbtProject, source: PackageSource, warehouse: str | None) -> Adoption:
-    """What makes a dbt project one with revetl, on a `warehouse` of this dbt type where that is known. Raises UsageError
+    """What makes a dbt project one with revetl, on a `warehouse` of this dbt type where that is known.
+    Raises UsageError
     where the project has the package, and for files that cannot be edited without changing more."""
     root = project.root
     _check_free(project, source)
@@ -160,7 +163,8 @@ def _check_free(project: DbtProject, source: PackageSource) -> None:
         for each in _packages_in(root / file):
             if names_package(each):
                 raise UsageError(
-                    f"{file}: revetl is in it already. `revetl init --upgrade` renews a copy in {VENDORED.as_posix()}."
+                    f"{file}: revetl is in it already. `revetl init --upgrade` renews a copy in "
+                    f"{VENDORED.as_posix()}."
                 )
     if source.kind != "vendor":
         return
@@ -171,7 +175,8 @@ def _check_free(project: DbtProject, source: PackageSource) -> None:
     for path in project.model_paths:
         if (root / path).resolve() == root.resolve():
             raise UsageError(
-                "dbt_project.yml: model-paths has the project's own folder, so that dbt would read a copy of the package "
+                "dbt_project.yml: model-paths has the project's own folder, so that dbt would read a copy "
+                "of the package "
                 "as models of the project. Use --package git:URL, tarball:URL or local:PATH."
             )
 
@@ -192,7 +197,8 @@ def _packages_in(file: Path) -> list[Mapping[str, Any]]:
 
 
 def _file_of_packages(root: Path) -> str:
-    """The file that the project lists its packages in: the one that has `packages`, else the one that is there."""
+    """The file that the project lists its packages in: the one that has `packages`, else the one that is "
+    "there."""
     there = [file for file in _FILES_OF_PACKAGES if (root / file).is_file()]
     for file in there:
         document = read_yaml(root / file, unique=False)
@@ -207,13 +213,15 @@ def _revetl_yml(root: Path) -> Iterator[Change]:
 
 
 def _dispatched(text: str, document: Mapping[str, Any], name: str) -> tuple[str, list[str]]:
-    """Spark takes seeds only as revetl's macros write them: where the project dispatches nothing yet, through those."""
+    """Spark takes seeds only as revetl's macros write them: where the project dispatches nothing yet, "
+    "through those."""
     there = document.get("dispatch") or []
     if not any(isinstance(each, Mapping) and each.get("macro_namespace") == "dbt" for each in there):
         body = f"macro_namespace: dbt\nsearch_order: [{name}, {PACKAGE}, dbt]\n"
         return edits.with_item(text, "dispatch", body, "dbt_project.yml"), []
     return text, [
-        f"dbt_project.yml: dispatch has an entry for dbt. Add {PACKAGE} to its search_order, before dbt: Spark takes "
+        f"dbt_project.yml: dispatch has an entry for dbt. Add {PACKAGE} to its search_order, before dbt: "
+        "Spark takes "
         "seeds only as revetl's macros write them."
     ]
 
@@ -226,8 +234,10 @@ def unified(changes: Iterable[Change]) -> str:
         before = _decoded(each.before).splitlines(keepends=True)
         after = _decoded(each.after).splitlines(keepends=True)
         from_name = "/dev/null" if each.before is None else f"a/{name}"
-        for line in difflib.unified_diff(before, after, from_name, f"b/{name}"):
-            lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
+        lines += [
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+            for line in difflib.unified_diff(before, after, from_name, f"b/{name}")
+        ]
     return "".join(lines)
 
 
@@ -266,7 +276,8 @@ def adopt(plan: Adoption) -> None:
 
 
 def undo(root: Path) -> list[str]:
-    """Take back what `adopt` did, byte for byte; gives what was restored and removed. Raises UsageError, having done
+    """Take back what `adopt` did, byte for byte; gives what was restored and removed. Raises UsageError,
+    having done
     nothing, where a file was edited since, naming each."""
     notes = root / NOTES
     if not notes.is_file():
@@ -292,7 +303,8 @@ def undo(root: Path) -> list[str]:
         edited += [f"{VENDORED.as_posix()}/{each}" for each in copied.edited]
     if edited:
         raise UsageError(
-            f"These were edited since, and are left as they are: {', '.join(edited)}. Take the edits out, or remove "
+            f"These were edited since, and are left as they are: {', '.join(edited)}. Take the edits out, "
+            "or remove "
             "revetl from the project by hand. Nothing was undone."
         )
     done = []

@@ -1,4 +1,4 @@
-"""`revetl init --upgrade`: the copy of the package brought up to this revetl, and what that asks of the project."""
+"""`revetl init --upgrade`: the copy of the package brought up to this revetl, and what a project has to do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _FIXED_SCHEMAS = {"state_schema": "revetl", "raw_schema": "raw"}
 
 @dataclass(frozen=True)
 class Upgrade:
-    """What an upgrade does: which copy it replaces, by which files the new one differs, the files of the project that it
+    """What an upgrade does: which copy it replaces, by which files the new one differs, the files of the
+    project that it
     changes or adds, the former names it leaves to the user, and what else there is to know."""
 
     root: Path
@@ -41,14 +42,17 @@ class Upgrade:
 
 
 def plan_upgrade(project: DbtProject, *, force: bool = False, with_examples: bool = False) -> Upgrade:
-    """Plan the upgrade of a project's copy. Raises UsageError where there is no copy, and, without `force`, where files of
+    """Plan the upgrade of a project's copy. Raises UsageError where there is no copy, and, without
+    `force`, where files of
     it were edited, or nobody knows whether any was."""
     root = project.root
     copy = read_copy(root)
     if copy is None:
         raise UsageError(
-            f"{root}: there is no copy of revetl's package in {VENDORED.as_posix()}. `revetl init --here` adds one; where "
-            "packages.yml names a git repository or a tarball, change the revision or the URL there and run `dbt deps`."
+            f"{root}: there is no copy of revetl's package in {VENDORED.as_posix()}. `revetl init --here` "
+            "adds one; where "
+            "packages.yml names a git repository or a tarball, change the revision or the URL there and "
+            "run `dbt deps`."
         )
     if not force:
         _check_unedited(copy)
@@ -81,19 +85,22 @@ def upgrade(plan: Upgrade) -> None:
 def _check_unedited(copy: Copy) -> None:
     place = VENDORED.as_posix()
     out = (
-        "Move the edits into the project (docs/adopting.md, `Overrides`), or use --force to replace them: the files are "
+        "Move the edits into the project (docs/adopting.md, `Overrides`), or use --force to replace them: "
+        "the files are "
         "then as this revetl has them."
     )
     if copy.original is None:
         raise UsageError(
-            f"{place} is version {copy.version} and has no record of how it was copied, so edits of it cannot be told from "
+            f"{place} is version {copy.version} and has no record of how it was copied, so edits of it "
+            "cannot be told from "
             f"the original. Look at its history in version control; --force replaces it."
         )
     if copy.edited and copy.is_recorded:
         raise UsageError(f"{place} was edited since it was copied: {', '.join(copy.edited)}. {out}")
     if copy.edited:
         raise UsageError(
-            f"{place} has no record of how it was copied. Compared with version {copy.version}, these files differ: "
+            f"{place} has no record of how it was copied. Compared with version {copy.version}, these "
+            "files differ: "
             f"{', '.join(copy.edited)}. They were edited, or are of a build before {copy.version}. {out}"
         )
 
@@ -103,7 +110,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _carried_over(project: DbtProject) -> Iterator[Change]:
-    """dbt_project.yml with the schemas of 0.1.0 written out, which were its defaults, and with the project's own lists
+    """dbt_project.yml with the schemas of 0.1.0 written out, which were its defaults, and with the
+    project's own lists
     named by variables. Seeds keep their names."""
     file = project.root / "dbt_project.yml"
     before = file.read_bytes()
@@ -141,22 +149,27 @@ def _seeds(root: Path, document: object, name: str) -> Iterator[Path]:
 def _former_notes(root: Path, *, with_examples: bool) -> Iterator[str]:
     if not with_examples:
         yield (
-            f"The example audiences ({', '.join(EXAMPLES)}) are no longer part of the package. Where their syncs have "
-            "run, `--with-examples` puts the models into models/audiences, so that they go on; `revetl retire` ends them."
+            f"The example audiences ({', '.join(EXAMPLES)}) are no longer part of the package. Where their "
+            "syncs have "
+            "run, `--with-examples` puts the models into models/audiences, so that they go on; `revetl "
+            "retire` ends them."
         )
     if "history: true" in (root / "dbt_project.yml").read_text(encoding="utf-8"):
         yield (
-            "The snapshot trait_history is revetl_trait_history now. Rename the table before the next build, or its "
+            "The snapshot trait_history is revetl_trait_history now. Rename the table before the next "
+            "build, or its "
             "history begins again: alter table SCHEMA.trait_history rename to revetl_trait_history"
         )
     yield (
-        "Tables and views of the former names stay in the warehouse, and are no longer built. docs/adopting.md says how "
+        "Tables and views of the former names stay in the warehouse, and are no longer built. "
+        "docs/adopting.md says how "
         "to find and drop them."
     )
 
 
 def _examples(root: Path) -> Iterator[Change]:
-    """The example audiences as files of the project. Raises UsageError where it has a model of such a name."""
+    """The example audiences as files of the project. Raises UsageError where it has a model of such a "
+    "name."""
     folder = Path("models", "audiences")
     for name in EXAMPLES:
         for file in (root / "models").rglob(f"{name}.sql"):

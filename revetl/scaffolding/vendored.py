@@ -1,4 +1,5 @@
-"""The copy of the dbt package in a project, `vendor/revetl`: with the version and the checksum of each file, so that an
+"""The copy of the dbt package in a project, `vendor/revetl`: with the version and the checksum of each
+file, so that an
 upgrade knows which files were edited since."""
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _KNOWN = Path(__file__).parent / "package_versions.json"
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of the package: its version, and file to checksum. `original` is the same as it was copied; None where
+    """A copy of the package: its version, and file to checksum. `original` is the same as it was copied;
+    None where
     nobody knows it."""
 
     version: str
@@ -87,7 +89,8 @@ def read_copy(folder: Path) -> Copy | None:
         return Copy(str(record["version"]), files, dict(record["files"]), is_recorded=True)
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{VENDORED / RECORD}: this is not the record of a copy: {error}. Restore it from version control, or use "
+            f"{VENDORED / RECORD}: this is not the record of a copy: {error}. Restore it from version "
+            "control, or use "
             "--force to replace the copy whatever was edited in it."
         ) from error
 
@@ -103,7 +106,8 @@ def difference_to(copy: Copy) -> Difference:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """File, as its path in the folder with slashes, to the SHA-256 of its content, in which line ends of Windows count
+    """File, as its path in the folder with slashes, to the SHA-256 of its content, in which line ends of
+    Windows count
     as others. What editors, git and dbt leave in a folder does not count."""
     return {
         file.relative_to(folder).as_posix(): checksum(file.read_bytes())
@@ -114,7 +118,8 @@ def checksums(folder: Path) -> dict[str, str]:
 
 def package_checksums() -> dict[str, str]:
     """The same of this revetl's package."""
-    root, found = dbt_project_dir(), {}
+    root = dbt_project_dir()
+    found: dict[str, str] = {}
     for part in PACKAGE_PARTS:
         if (root / part).is_dir():
             found |= {f"{part}/{name}": made for name, made in checksums(root / part).items()}

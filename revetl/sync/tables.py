@@ -133,7 +133,8 @@ class Tables:
             self._create_all(warehouse, say)
         except AccessDenied as error:
             raise AccessDenied(
-                f"{error} Syncs keep their state in the schema '{self.schema}' (dbt variable state_schema): grant the right to "
+                f"{error} Syncs keep their state in the schema '{self.schema}' (dbt variable "
+                "state_schema): grant the right to "
                 f"create the schema, or create it and grant USAGE and CREATE on schema {self.schema}."
             ) from error
 

@@ -21,7 +21,8 @@ from revetl.sql import statement, table
 
 TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
 _DENIED = re.compile(
-    r"permission (was )?denied|permission_denied|access denied|insufficient (privilege|permission)|not authorized to",
+    r"permission (was )?denied|permission_denied|access denied|not authorized to"
+    r"|insufficient (privilege|permission)",
     re.IGNORECASE,
 )
 """How PostgreSQL, Redshift, Snowflake, BigQuery, Databricks and SQL Server say that a right is missing."""
@@ -109,7 +110,8 @@ class Engine:
             sentence = self.sentence(error)
             if _DENIED.search(sentence):
                 raise AccessDenied(
-                    f"{self.title}: {sentence.rstrip('.')}. The target's user lacks this right; `revetl roles --print` prints "
+                    f"{self.title}: {sentence.rstrip('.')}. The target's user lacks this right; `revetl "
+                    "roles --print` prints "
                     "the grants that each role needs."
                 ) from error
             raise WarehouseError(f"{self.title}: {sentence}") from error

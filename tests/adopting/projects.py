@@ -10,7 +10,8 @@ from pathlib import Path
 UNTIDY = {
     "dbt_project.yml": (
         'name: untidy   # the shop\'s\nversion: "1.0"\nprofile: untidy\nmodel-paths: ["models"]\n\n'
-        'vars:\n    start_date: "2020-01-01"   # in four columns\n\nmodels:\n  untidy:\n    +materialized: view\n'
+        'vars:\n    start_date: "2020-01-01"   # in four columns\n\n'
+        "models:\n  untidy:\n    +materialized: view\n"
     ),
     "profiles.yml": (
         "untidy:\n  target: dev\n  outputs:\n"

@@ -139,10 +139,8 @@ def test_edits_of_a_copy_without_a_record_are_told_by_its_version(tmp_path: Path
         file.write("-- ours\n")
     done = cli(project, "init", "--upgrade", "--yes")
     assert done.returncode == 2
-    assert (
-        "Compared with version 0.1.0, these files differ: models/profiles/user_profiles.sql (changed)."
-        in done.stderr
-    )
+    edited = "models/profiles/user_profiles.sql (changed)."
+    assert f"Compared with version 0.1.0, these files differ: {edited}" in done.stderr
 
 
 def test_a_copy_of_an_unknown_version_is_replaced_by_force_alone(tmp_path: Path, cli: Cli) -> None:
@@ -151,41 +149,19 @@ def test_a_copy_of_an_unknown_version_is_replaced_by_force_alone(tmp_path: Path,
     (project / "vendor" / "revetl" / RECORD).unlink()
     done = cli(project, "init", "--upgrade", "--yes")
     assert done.returncode == 2
-    assert (
-        "has no record of how it was copied, so edits of it cannot be told from the original." in done.stderr
-    )
+    assert "has no record of how it was copied, so edits of it cannot be told" in done.stderr
     assert cli(project, "init", "--upgrade", "--yes", "--force").returncode == 0
     assert (project / "vendor" / "revetl" / RECORD).exists()
 
 
 FORMER_USES = {
-    "a ref of the package": (
-        "m.sql",
-        "select 1\nfrom {{ ref('revetl', 'user_profiles') }}",
-        2,
-        "revetl_profiles",
-    ),
-    "a ref of the name alone": (
-        "m.sql",
-        'from {{ ref("event_profiles") }}',
-        1,
-        "ref('revetl', 'revetl_events')",
-    ),
+    "a ref of the package": ("m.sql", "select\n{{ ref('revetl', 'user_profiles') }}", 2, "revetl_profiles"),
+    "a ref of the name alone": ("m.sql", '{{ ref("event_profiles") }}', 1, "ref('revetl', 'revetl_events')"),
     "staging": ("m.sql", "from {{ ref('revetl', 'stg_tracks') }}", 1, "stg_revetl__tracks"),
-    "a model that is private now": (
-        "m.sql",
-        "from {{ ref('revetl', 'identity_stars') }}",
-        1,
-        "it is private now",
-    ),
+    "a model that is private now": ("m.sql", "{{ ref('revetl', 'identity_stars') }}", 1, "it is private now"),
     "a source": ("m.sql", "from {{ source('raw', 'tracks') }}", 1, "source('revetl_raw', …)"),
     "an example": ("m.sql", "from {{ ref('high_churn') }}", 1, "--with-examples"),
-    "a model by its name": (
-        "m.yml",
-        "models:\n- name: x\n  exclude:\n  - model: cut_edges",
-        4,
-        "revetl_cut_edges",
-    ),
+    "a name alone": ("m.yml", "models:\n- name: x\n  exclude:\n  - model: cut_edges", 4, "revetl_cut_edges"),
 }
 
 
@@ -231,7 +207,8 @@ def test_the_schemas_and_lists_of_the_former_version_are_written_out(tmp_path: P
         "    cut_edges: cut_edges\n"
         "    blocked_identifiers: blocked_identifiers\n",
     ).replace(
-        "  revetl:\n    # The project has its own of these, in seeds/.\n    cut_edges:\n      +enabled: false\n"
+        "  revetl:\n    # The project has its own of these, in seeds/.\n    cut_edges:\n      +enabled: "
+        "false\n"
         "    blocked_identifiers:\n      +enabled: false\n",
         "",
     )
