@@ -91,8 +91,8 @@ def test_variables_name_them_before_any_macro(guest: Guest) -> None:
 
 
 def test_a_state_of_an_older_version_is_not_left_behind(guest: Guest) -> None:
-    guest.backend.sql("create schema revetl")
-    guest.backend.sql("create table revetl.sync_state (sync varchar, key varchar)")
+    guest.backend.sql("create schema revetl.revetl")
+    guest.backend.sql("create table revetl.revetl.sync_state (sync varchar, key varchar)")
     guest.variables(raw_schema="landed")
     outputs = {"prod": {**guest.backend.output, "schema": "other"}}
     kept = (guest.folder / "profiles.yml").read_text()
@@ -111,7 +111,7 @@ def test_a_state_of_an_older_version_is_not_left_behind(guest: Guest) -> None:
     finally:
         (guest.folder / "profiles.yml").write_text(kept)
         guest.variables()
-        guest.backend.sql("drop schema revetl cascade")
+        guest.backend.sql("drop schema revetl.revetl cascade")
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "postgres"])

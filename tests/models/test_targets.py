@@ -66,6 +66,7 @@ def test_a_build_of_another_target_leaves_the_history_as_it_is(guest: Guest) -> 
 @pytest.mark.parametrize("written_by", ["prod", None], ids=["known", "unknown"])
 def test_an_upgrade_goes_on_with_the_history_that_is_there(guest: Guest, written_by: str | None) -> None:
     """The tables of an older version have no target; ci is the first to build with this one."""
+    build(guest, "prod", 3)
     for name in WITH_TARGETS:
         guest.backend.sql(f"delete from kept.{name} where target <> 'prod'")
         guest.backend.sql(f"alter table kept.{name} drop column target")
