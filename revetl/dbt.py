@@ -239,7 +239,7 @@ class Manifest:
 
     @property
     def _published(self) -> Mapping[str, Any]:
-        node = self._document["nodes"].get("model.revetl.int_revetl__schemas") or {}
+        node = self._document["nodes"].get("model.revetl.int_revetl__project") or {}
         found = (node.get("config") or {}).get("meta") or {}
         return found if isinstance(found, Mapping) else {}
 

@@ -9,9 +9,13 @@
 
    A build that patches the table (the materialization `staged`) reads only the messages of its working table `ids`. #}
 {% macro messages(name, columns, documents, sample=none) %}
+    {% set types = {'tracks': 'track', 'identifies': 'identify', 'groups': 'group', 'pages': 'page', 'screens': 'screen'} %}
+    {% if revetl.override_of('stg_revetl__' ~ name) %}
+        {% do config(materialized='view') %}
+        {{ return(revetl.own_messages('stg_revetl__' ~ name, types.get(name))) }}
+    {% endif %}
     {% set layout = revetl.storage('timestamp', keys=['message_id']) %}
     {% do config(tags=['identity_increment'], meta={'raw': name, 'sample': sample}, **layout) %}
-    {% set types = {'tracks': 'track', 'identifies': 'identify', 'groups': 'group', 'pages': 'page', 'screens': 'screen'} %}
     {% set names = revetl.common_raw_columns() + columns + documents + ['context'] %}
     {% set patches = revetl.patches_staging() %}
 with landed as{{ revetl.read_anew() }} (
@@ -28,7 +32,7 @@ with landed as{{ revetl.read_anew() }} (
 ),
 
 -- depends_on: {{ ref('revetl', 'int_revetl__message_changes') }}
-    {% if sample and var('sample_events') %}
+    {% if sample and var('sample_events') and not revetl.overrides() %}
 sampled as{{ revetl.read_anew() }} (
 
     select
@@ -167,6 +171,15 @@ select * from typed
     {{ return(['id', 'user_id', 'anonymous_id', 'timestamp', 'original_timestamp', 'sent_at', 'received_at', 'uuid_ts',
         'source_id']) }}
 {% endmacro %}
+
+{# The messages of the project's own model, without those that the tracking plan blocks. #}
+{% macro own_messages(name, type) -%}
+select messages.*
+from ({{ revetl.standing_in(name) }}) as messages
+where
+    1 = 1
+    {{ revetl.and_not_blocked(type, 'messages.message_id') if type }}
+{%- endmacro %}
 
 {# When a raw message happened; one that says that it happened more than an hour after it was received, when it was
    received. #}

@@ -148,7 +148,7 @@
 {# Raise an error where the state is about to begin empty in the default schema while the schema that was the default
    before, `revetl`, has one: who is in each destination would be forgotten. #}
 {% macro refuse_to_leave_state_behind(tables) %}
-    {% set published = graph.nodes.get('model.revetl.int_revetl__schemas') %}
+    {% set published = graph.nodes.get('model.revetl.int_revetl__project') %}
     {% if published and 'state_schema' not in published.config.meta.configured %}
         {% for table, relation, there in tables if table.identifier == 'sync_state' and there is none
             and relation.schema | lower != 'revetl' %}

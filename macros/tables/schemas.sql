@@ -18,11 +18,11 @@
     {{ return(relation if schema == relation.schema else relation.incorporate(path={'schema': schema})) }}
 {% endmacro %}
 
-{# The schema of raw events ('raw') or of the state ('state'), as int_revetl__schemas has published it; none where that
+{# The schema of raw events ('raw') or of the state ('state'), as int_revetl__project has published it; none where that
    model is disabled. Only the package's own nodes see the variables under `revetl:`, and tests of the project's
    models ask too. #}
 {% macro schema_of(kind) %}
-    {% set published = graph.nodes.get('model.revetl.int_revetl__schemas') %}
+    {% set published = graph.nodes.get('model.revetl.int_revetl__project') %}
     {{ return(published.config.meta.schemas[kind] if published else none) }}
 {% endmacro %}
 
@@ -35,7 +35,7 @@
     {{ return(found) }}
 {% endmacro %}
 
-{# What int_revetl__schemas publishes: the variables raw_schema and state_schema, else what the project's
+{# What int_revetl__project publishes: the variables raw_schema and state_schema, else what the project's
    generate_schema_name makes of 'raw' and 'revetl'. #}
 {% macro resolved_schemas() %}
     {% set found = {} %}

@@ -91,14 +91,14 @@ def test_variables_name_them_before_any_macro(guest: Guest) -> None:
 
 
 def test_a_state_of_an_older_version_is_not_left_behind(guest: Guest) -> None:
-    guest.backend.sql("create schema revetl")
-    guest.backend.sql("create table revetl.sync_state (sync varchar, key varchar)")
+    guest.backend.sql("create schema revetl.revetl")
+    guest.backend.sql("create table revetl.revetl.sync_state (sync varchar, key varchar)")
     guest.variables(raw_schema="landed")
     outputs = {"prod": {**guest.backend.output, "schema": "other"}}
     kept = (guest.folder / "profiles.yml").read_text()
     guest.write("profiles.yml", {"guest": {"target": "prod", "outputs": outputs}})
     try:
-        said = guest.dbt(*BUILT, exit_code=1)
+        said = guest.dbt(*BUILT, exit_code=2)
         assert "Schema 'revetl' has the state that an older version of revetl kept there" in said
         assert "`state_schema: revetl`" in said
         assert "other_revetl" not in guest.tables()
@@ -111,7 +111,7 @@ def test_a_state_of_an_older_version_is_not_left_behind(guest: Guest) -> None:
     finally:
         (guest.folder / "profiles.yml").write_text(kept)
         guest.variables()
-        guest.backend.sql("drop schema revetl cascade")
+        guest.backend.sql("drop schema revetl.revetl cascade")
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "postgres"])
@@ -122,7 +122,7 @@ def test_tables_of_others_are_neither_changed_nor_added_to(tmp_path: Path, engin
     guest.backend.sql(SEGMENTS.format(schema="javascript"))
     columns = "select column_name from information_schema.columns where table_schema = 'javascript'"
     before = guest.backend.sql(columns)
-    said = " ".join(guest.dbt(*BUILT, exit_code=1).split())
+    said = " ".join(guest.dbt(*BUILT, exit_code=2).split())
     assert "javascript.tracks is not a table of revetl: it has no column properties, context." in said
     assert "vars.revetl.raw_schema: NAME" in said
     with pytest.raises(UsageError, match="tracks is not a table of revetl"):

@@ -1,4 +1,4 @@
-"""Several targets on one state: each has its own history of audiences and builds, and an upgrade loses none."""
+"""Several targets on one state: each has its own history, and an upgrade loses none."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ def test_a_build_of_another_target_leaves_the_history_as_it_is(guest: Guest) -> 
 @pytest.mark.parametrize("written_by", ["prod", None], ids=["known", "unknown"])
 def test_an_upgrade_goes_on_with_the_history_that_is_there(guest: Guest, written_by: str | None) -> None:
     """The tables of an older version have no target; ci is the first to build with this one."""
+    build(guest, "prod", 3)
     for name in WITH_TARGETS:
         guest.backend.sql(f"delete from kept.{name} where target <> 'prod'")
         guest.backend.sql(f"alter table kept.{name} drop column target")
@@ -86,8 +87,3 @@ def test_an_upgrade_goes_on_with_the_history_that_is_there(guest: Guest, written
     build(guest, "prod", 2)
     assert changes(guest, "prod")[-1] == ("u3", "left")
     build(guest, "prod", 3)
-    guest.backend.sql("delete from kept.audience_changes where change = 'left'")
-    guest.backend.sql(
-        "delete from kept.audience_changes as c where key = 'u3' and exists (select 1 from kept.audience_changes "
-        "as o where o.key = c.key and o.recorded_at < c.recorded_at)"
-    )

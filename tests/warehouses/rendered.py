@@ -21,7 +21,7 @@ from unittest import mock
 import sqlglot
 from sqlglot import exp
 
-from tests.support.built import copy_with_examples
+from tests.support.built import SCHEMAS, copy_with_examples
 from tests.warehouses.recorder import BigQueryClient, Handle, Recorder
 
 ENGINES = ["snowflake", "bigquery", "redshift", "databricks", "fabric"]
@@ -107,7 +107,7 @@ def record(engine: str) -> Said:
         copy_with_examples(project)
         options = ["--project-dir", str(project), "--profiles-dir", str(project)]
         options += ["--target", engine, "--quiet"]
-        options += ["--vars", json.dumps({"as_of": "2011-07-01", "traits": TRAITS})]
+        options += ["--vars", json.dumps({**SCHEMAS, "as_of": "2011-07-01", "traits": TRAITS})]
         manifest = succeeded(dbtRunner().invoke(["parse", *options]))
         runner = dbtRunner(manifest=manifest)
         once = [*options, "--threads", "1"]

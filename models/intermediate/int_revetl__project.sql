@@ -1,6 +1,7 @@
 {{ config(materialized='ephemeral', meta={
     'schemas': revetl.resolved_schemas(),
     'configured': revetl.configured_schemas(),
+    'overrides': var('overrides', none) or {},
     'target': {'name': target.name, 'schema': target.schema},
 }) }}
 
