@@ -18,7 +18,7 @@
             {# Then dbt has not made its schema. #}
             {% do adapter.create_schema(kept) %}
         {% endif %}
-        {% do revetl.make_table(kept, revetl.raw_days(raw, sample)) %}
+        {% do revetl.make_tables([(kept, revetl.raw_days(raw, sample))]) %}
         {% do return(revetl.build_table_anew(sql)) %}
     {% endif %}
     {% if not revetl.is_plain() %}
@@ -86,7 +86,7 @@
         {'rows': changes, 'keys': ['message_id'], 'names': ['message_id'],
             'condition': "stale.source = '" ~ type ~ "' and stale.batch = '" ~ invocation_id ~ "'"},
         commit=revetl.is_plain()) %}
-    {% do revetl.make_table(kept, 'select * from ' ~ days) %}
+    {% do revetl.make_tables([(kept, 'select * from ' ~ days)]) %}
     {% do revetl.drop_working_tables(['days', 'ids', 'fresh']) %}
 {% endmacro %}
 
