@@ -22,7 +22,11 @@ from tests.runner.test_sync import synced
 from tests.support.project import ProjectFolder
 
 LISTS = ["facebook_ads", "google_ads", "google_ads.data_manager"]
-PLACES = ["file", "file, whole", "sql", *LISTS]
+SLOW = ["google_ads", "google_ads.data_manager"]
+PLACES = [
+    pytest.param(place, marks=[pytest.mark.slow] if place in SLOW else [])
+    for place in ("file", "file, whole", "sql", *LISTS)
+]
 
 
 def made(folder: Path, place: str, sandbox: SandboxClient) -> ProjectFolder:
