@@ -56,7 +56,7 @@ test-wheel: $(READY)
 
 test-warehouses: $(ALL_READY)
 	$(ALL)/pytest -m warehouses
-	$(ALL)/pytest tests/conformance/test_stories.py --engines snowflake
+	$(ALL)/pytest tests/conformance/test_stories.py tests/conformance/test_decimals.py --engines snowflake
 	$(ALL)/python -W ignore -m tests.warehouses spark $(ALL)/pytest tests/conformance --engines spark
 
 test-long: $(READY)

@@ -1,4 +1,4 @@
-"""Files by fsspec: PUT writes one whole, GET lists a folder, HEAD asks whether there can be any."""
+"""Files by fsspec: PUT writes one whole, GET gives one or lists a folder, HEAD asks if there can be any."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Files(httpx.AsyncBaseTransport):
                 _write(store, path, content)
                 return answer(201)
             if request.method == "GET":
-                return answer(200, orjson.dumps({"files": _listed(store, path)}))
+                return answer(200, _got(store, path))
             _ask(store, path)
             return answer(200)
         except Exception as error:  # each store's package raises its own
@@ -115,9 +115,17 @@ def _keep(folder: str) -> None:
             os.close(opened)
 
 
+def _got(store: Any, path: str) -> bytes:
+    """A file, or what a folder has."""
+    store.invalidate_cache()
+    content: bytes = (
+        store.cat_file(path) if store.isfile(path) else orjson.dumps({"files": _listed(store, path)})
+    )
+    return content
+
+
 def _listed(store: Any, path: str) -> list[dict[str, Any]]:
     """The files of a folder that have their names, by name."""
-    store.invalidate_cache()
     folder = path.rstrip("/")
     found = store.ls(folder, detail=True) if store.exists(folder) else []
     files = [(each["name"].rsplit("/", 1)[-1], each["size"]) for each in found if each["type"] == "file"]

@@ -1,4 +1,4 @@
-"""Tables of a warehouse: GET tells a table's columns, PUT makes it, POST puts rows into it."""
+"""Tables of a warehouse: GET tells a table's columns, or values of one, PUT makes it, POST fills it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from revetl.carriers.merging import INCOMING, Order, merge
 from revetl.carriers.sql_failures import refusal, unopened
 from revetl.dbt import Target
 from revetl.errors import WarehouseError
-from revetl.sql import table
+from revetl.sql import column, table
 from revetl.warehouse import Opening, Warehouse, check_target, open_warehouse
 
 _LOCK_SECONDS = 10.0
@@ -68,7 +68,9 @@ class Tables(httpx.AsyncBaseTransport):
             if request.method == "PUT":
                 return _made(warehouse, name, orjson.loads(content))
             if request.method == "GET":
-                return answer(200, orjson.dumps({"columns": _columns_of(warehouse, name)}))
+                asked = dict(request.url.params)
+                found = {"rows": _values(warehouse, name, asked)} if asked else {}
+                return answer(200, orjson.dumps(found or {"columns": _columns_of(warehouse, name)}))
             return self._changed(warehouse, name, orjson.loads(content))
         except WarehouseError as error:
             try:
@@ -116,6 +118,14 @@ def _table(warehouse: Warehouse, name: str) -> exp.Table:
 def _columns_of(warehouse: Warehouse, name: str) -> dict[str, str] | None:
     (found,) = warehouse.catalog([_table(warehouse, name)])
     return found
+
+
+def _values(warehouse: Warehouse, name: str, asked: Mapping[str, str]) -> list[str]:
+    """The texts of a column in the rows where another one is a text; none of a table that is not there."""
+    if _columns_of(warehouse, name) is None:
+        return []
+    query = exp.select(column(asked["column"])).from_(_table(warehouse, name))
+    return [str(value) for (value,) in warehouse.rows(query.where(column(asked["where"]).eq(asked["is"])))]
 
 
 def _made(warehouse: Warehouse, name: str, asked: dict[str, Any]) -> httpx.Response:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from revetl.destinations.base import Asking, Destination, Flow, Records
 from revetl.destinations.flows import AudienceMissing
+from revetl.destinations.marks import with_mark
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,34 @@ class HasAudiences(Destination):
                 raise AudienceMissing(whole.audience)
             known = yield from self.create_audience(whole.audience)
         return replace(whole, audience_id=known)
+
+
+class HasDescriptions(HasAudiences):
+    """One whose audiences have a description, which can be read and changed: it keeps the mark of the last
+    run. What somebody wrote there is left alone, unless a mark is in it."""
+
+    def description(self, audience_id: str) -> Asking[str]:
+        """The description of an audience; empty where it has none."""
+        raise NotImplementedError  # every connector has it
+
+    def describe(self, audience_id: str, text: str) -> Asking[None]:
+        """Give an audience a description."""
+        raise NotImplementedError  # every connector has it
+
+    def marked(self, mode: str, whole: Records) -> Asking[str | None]:
+        if not self.uses_audience(mode):
+            return None
+        known = self.audience_of(whole.audience)
+        if known is None:
+            known = yield from self.find_audience(whole.audience)
+        return None if known is None else (yield from self.description(known))
+
+    def mark(self, mode: str, whole: Records, text: str) -> Asking[None]:
+        if whole.audience_id is None:
+            return
+        there = yield from self.description(whole.audience_id)
+        if (text_now := with_mark(there, text)) is not None:
+            yield from self.describe(whole.audience_id, text_now)
 
 
 class AdAudience(HasAudiences):

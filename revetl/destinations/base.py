@@ -211,6 +211,21 @@ class Destination(Checked):
         return
         yield
 
+    def marked(self, mode: str, whole: Records) -> Asking[str | None]:
+        """The text that may have the mark of the sync's last run (`marks.py`); None where there is none."""
+        return None  # where it is not overridden, `keeps_marks` is false
+        yield
+
+    def mark(self, mode: str, whole: Records, text: str) -> Asking[None]:
+        """Keep a mark in the place of the one before."""
+        return
+        yield
+
+    @property
+    def keeps_marks(self) -> bool:
+        """Whether it has a place for the mark of a sync's last run."""
+        return type(self).marked is not Destination.marked
+
     def takes_whole(self, mode: str) -> bool:
         """Whether each run that changes anything gives it the whole audience: as after a run that was not
         finished, every member is then sent, and who left is only counted."""

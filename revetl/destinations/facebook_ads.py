@@ -9,7 +9,7 @@ import httpx
 from pydantic import BeforeValidator
 
 from revetl.destinations.answers import Understood
-from revetl.destinations.audiences import AdAudience, Matched
+from revetl.destinations.audiences import AdAudience, HasDescriptions, Matched
 from revetl.destinations.base import Asking, Batch, Flow, Identifier, Records, Result
 from revetl.destinations.facebook import FacebookGraph
 
@@ -21,10 +21,11 @@ UNDERSTOOD = (
     Understood("GET /customaudiences", {"data": [{"id": str, "name": str}], "paging?": dict}),
     Understood("POST /customaudiences", {"id": str}, again=False),
     Understood("GET *", dict),
+    Understood("POST *", {"success?": True, "id?": str}),
 )
 
 
-class FacebookAds(FacebookGraph, AdAudience):
+class FacebookAds(FacebookGraph, HasDescriptions, AdAudience):
     """People of a Custom Audience of an ad account, by as many keys as there are of each, hashed."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
@@ -91,6 +92,13 @@ class FacebookAds(FacebookGraph, AdAudience):
         about = {"name": audience, "subtype": "CUSTOM", "customer_file_source": "USER_PROVIDED_ONLY"}
         answer = yield self.call("POST", f"act_{self.ad_account_id}/customaudiences", json=about)
         return str(answer.json()["id"])
+
+    def description(self, audience_id: str) -> Asking[str]:
+        answer = yield self.call("GET", audience_id, asked={"fields": "description"})
+        return answer.json().get("description") or ""
+
+    def describe(self, audience_id: str, text: str) -> Asking[None]:
+        yield self.call("POST", audience_id, json={"description": text})
 
     def matched(self, audience_id: str) -> Asking[Matched]:
         names = [f"approximate_count_{bound}_bound" for bound in ("lower", "upper")]

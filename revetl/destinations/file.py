@@ -21,6 +21,8 @@ from revetl.destinations.portable import portable_type
 
 Extra = Literal["operation", "change_id", "run_id", "at"]
 MANIFEST = "_manifest.json"
+LAST_RUN = "_last_run.json"
+"""Beside the folders of the runs; the mark of the last one."""
 
 
 def _address(path: Any) -> Any:
@@ -35,6 +37,7 @@ def _address(path: Any) -> Any:
 
 UNDERSTOOD = (
     Understood("PUT *", (EMPTY, dict)),
+    Understood(f"GET */{LAST_RUN}", ({"mark": str}, {"files": list})),
     Understood("GET *", {"files": list}),
     Understood("HEAD *", EMPTY),
 )
@@ -145,6 +148,17 @@ class File(Destination):
         columns = row_types(whole, "member", self.include)
         about = {"sync": whole.sync, "run_id": whole.run_id, "at": whole.at, "rows": rows}
         yield self.put(whole, MANIFEST, orjson.dumps({**about, "columns": columns, "files": files}))
+
+    def marked(self, mode: str, whole: Records) -> Asking[str | None]:
+        found = (yield httpx.Request("GET", self.last_run(whole))).json()
+        return None if "mark" not in found else str(found["mark"])
+
+    def mark(self, mode: str, whole: Records, text: str) -> Asking[None]:
+        yield httpx.Request("PUT", self.last_run(whole), content=orjson.dumps({"mark": text}))
+
+    def last_run(self, records: Records) -> str:
+        """The address of the file with the mark of the sync's last run."""
+        return f"{self.base_url.rstrip('/')}/{quote(records.sync)}/{LAST_RUN}"
 
     def probe(self) -> httpx.Request:
         return httpx.Request("HEAD", self.base_url)

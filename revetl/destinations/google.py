@@ -88,6 +88,12 @@ class Api(Protocol):
     def create_audience(self, ads: GoogleAds, audience: str) -> Asking[str]:
         """Make a list of that name, and give its id."""
 
+    def description(self, ads: GoogleAds, audience_id: str) -> Asking[str]:
+        """The description of a list."""
+
+    def describe(self, ads: GoogleAds, audience_id: str, text: str) -> Asking[None]:
+        """Give a list a description."""
+
     def matched(self, ads: GoogleAds, audience_id: str) -> Asking[Matched]:
         """How many people of the list Google has found, for its display network."""
 

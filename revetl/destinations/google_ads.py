@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations import google_data_manager, google_jobs
 from revetl.destinations.answers import Understood
-from revetl.destinations.audiences import AdAudience, Matched
+from revetl.destinations.audiences import AdAudience, HasDescriptions, Matched
 from revetl.destinations.base import (
     Asking,
     Batch,
@@ -44,11 +44,12 @@ UNDERSTOOD = (
     Understood("POST /v1/audienceMembers:*", {"requestId": str}),
     Understood("GET /userLists", {"userLists?": [{"id": (str, int)}]}),
     Understood("POST /userLists", {"id": (str, int)}, again=False),
-    Understood("GET /userLists/*", {"sizeInfo?": dict}),
+    Understood("GET /userLists/*", {"sizeInfo?": dict, "description?": str}),
+    Understood("PATCH /userLists/*", {"id?": (str, int)}),
 )
 
 
-class GoogleAds(RefreshesToken, AdAudience):
+class GoogleAds(RefreshesToken, HasDescriptions, AdAudience):
     """People of a Customer Match list of Google Ads: by hashed email, phone and address, or by ids of your
     own, or by mobile advertising ids."""
 
@@ -146,6 +147,12 @@ class GoogleAds(RefreshesToken, AdAudience):
 
     def create_audience(self, audience: str) -> Asking[str]:
         return self.through.create_audience(self, audience)
+
+    def description(self, audience_id: str) -> Asking[str]:
+        return self.through.description(self, audience_id)
+
+    def describe(self, audience_id: str, text: str) -> Asking[None]:
+        return self.through.describe(self, audience_id, text)
 
     def matched(self, audience_id: str) -> Asking[Matched]:
         return self.through.matched(self, audience_id)

@@ -110,6 +110,18 @@ def create_audience(ads: GoogleAds, audience: str) -> Asking[str]:
     return str(answer_of((yield lists(ads, "POST", json=about, asked={})))["id"])
 
 
+def description(ads: GoogleAds, audience_id: str) -> Asking[str]:
+    """The description of a list."""
+    found = answer_of((yield lists(ads, "GET", asked={}, name=audience_id)))
+    return str(found.get("description") or "")
+
+
+def describe(ads: GoogleAds, audience_id: str, text: str) -> Asking[None]:
+    """Give a list a description."""
+    asked = {"updateMask": "description"}
+    answer_of((yield lists(ads, "PATCH", json={"description": text}, asked=asked, name=audience_id)))
+
+
 def matched(ads: GoogleAds, audience_id: str) -> Asking[Matched]:
     """How many people of the list Google has found, for its display network."""
     found = answer_of((yield lists(ads, "GET", asked={}, name=audience_id))).get("sizeInfo", {})

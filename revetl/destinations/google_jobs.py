@@ -19,12 +19,19 @@ from revetl.destinations.google import (
     rejection,
     search,
 )
-from revetl.destinations.google_lists import create_audience, find_audience, matched, probe
+from revetl.destinations.google_lists import (
+    create_audience,
+    describe,
+    description,
+    find_audience,
+    matched,
+    probe,
+)
 
 if TYPE_CHECKING:
     from revetl.destinations.google_ads import GoogleAds
 
-__all__ = ["add", "create_audience", "find_audience", "matched", "probe", "remove"]
+__all__ = ["add", "create_audience", "describe", "description", "find_audience", "matched", "probe", "remove"]
 
 IDENTIFIERS_A_REQUEST = 10_000
 """What Google recommends; it takes 100,000."""

@@ -19,6 +19,7 @@ LIST = """
     WHERE user_list.type = 'CRM_BASED' AND user_list.name = '{}'
 """
 
+DESCRIPTION = "SELECT user_list.description FROM user_list WHERE user_list.id = {}"
 SIZE = "SELECT user_list.size_for_display FROM user_list WHERE user_list.id = {}"
 
 
@@ -41,6 +42,19 @@ def create_audience(ads: GoogleAds, audience: str) -> Asking[str]:
     made = {"name": audience, "membershipLifeSpan": ads.membership_life_span, "crmBasedUserList": about}
     answer = answer_of((yield call(ads, "userLists:mutate", {"operations": [{"create": made}]})))
     return str(answer["results"][0]["resourceName"]).rpartition("/")[2]
+
+
+def description(ads: GoogleAds, audience_id: str) -> Asking[str]:
+    """The description of a list."""
+    rows = answer_of((yield search(ads, DESCRIPTION.format(audience_id))))["results"]
+    return str(rows[0]["userList"].get("description") or "")
+
+
+def describe(ads: GoogleAds, audience_id: str, text: str) -> Asking[None]:
+    """Give a list a description."""
+    name = f"customers/{ads.customer_id}/userLists/{audience_id}"
+    change = {"update": {"resourceName": name, "description": text}, "updateMask": "description"}
+    answer_of((yield call(ads, "userLists:mutate", {"operations": [change]})))
 
 
 def matched(ads: GoogleAds, audience_id: str) -> Asking[Matched]:

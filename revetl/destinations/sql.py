@@ -21,10 +21,14 @@ from revetl.destinations.table_rows import EVENT, events_of, keys_of, rows_by_co
 
 _WHERE = ("type", "port", "account", "project", "database", "dbname", "catalog", "dataset", "schema", "path")
 """What of a connection says where it leads to."""
+MARKS = "revetl_marks"
+"""The table of marks, in the schema of the table that people are in: a row for each sync."""
+
+_MARK = {"sync": TEXT, "mark": TEXT}
 UNDERSTOOD = (
     Understood("POST *", (EMPTY, dict)),
     Understood("PUT *", (EMPTY, dict)),
-    Understood("GET *", {"columns?": dict}),
+    Understood("GET *", {"columns?": dict, "rows?": list}),
 )
 
 
@@ -159,6 +163,25 @@ class Sql(Destination):
         mapped = {**dict.fromkeys(own, ""), **fields}
         check_fields(f"table {self.table}", mapped, {name: kind_of(kind) for name, kind in there.items()})
         return replace(whole, fields={name: there[name] for name in mapped})
+
+    def marked(self, mode: str, whole: Records) -> Asking[str | None]:
+        asked = {"column": "mark", "where": "sync", "is": whole.sync}
+        rows = (yield self.request("GET", self.marks, params=asked)).json()["rows"]
+        return None if not rows else str(rows[0])
+
+    def mark(self, mode: str, whole: Records, text: str) -> Asking[None]:
+        if (yield self.request("GET", self.marks)).json()["columns"] is None:
+            if not self.create:
+                return
+            yield self.request("PUT", self.marks, json={"columns": _MARK})
+        row = {"operation": "upsert", "key": ["sync"], "columns": [*_MARK], "rows": [[whole.sync, text]]}
+        yield self.post(self.marks, json=row)
+
+    @property
+    def marks(self) -> str:
+        """The address of the table of marks."""
+        above, dot, _ = self.table.rpartition(".")
+        return f"/{quote(f'{above}{dot}{MARKS}')}"
 
     def probe(self) -> httpx.Request:
         return self.request("GET", f"/{quote(self.table)}")

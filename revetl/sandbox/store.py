@@ -11,8 +11,8 @@ from typing import Any
 @dataclass
 class Held:
     """One destination: people by id with what is held of each, audiences by name, and the request log. Of
-    tools that have ids for their lists, the names by id; of those that have jobs, the jobs; of those that
-    know who has unsubscribed from a list, those people by list."""
+    tools that have ids for their lists, the names and descriptions by id; of those that have jobs, the jobs;
+    of those that know who has unsubscribed from a list, those people by list."""
 
     name: str
     api: str = ""
@@ -21,6 +21,7 @@ class Held:
     events: list[dict[str, Any]] = field(default_factory=list)
     seen_messages: set[str] = field(default_factory=set)
     lists: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     unsubscribed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     log: list[dict[str, Any]] = field(default_factory=list)

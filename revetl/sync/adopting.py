@@ -7,6 +7,7 @@ from typing import Any
 
 from revetl.errors import UsageError
 from revetl.project import Sync, Workspace
+from revetl.sync import lock
 from revetl.sync.identity import (
     Identity,
     destination_stop,
@@ -56,7 +57,8 @@ def state_identities(
 
 
 def adopt_state(workspace: Workspace, syncs: Sequence[Sync]) -> list[dict[str, Any]]:
-    """Record what is now as what the state of each sync is of, and remember no run. What it holds stays.
+    """Record what is now as what the state of each sync is of, remember no run, and accept that the state
+    does not know one. What it holds stays.
     Gives what `state_identities` does, as it was before. Raises UsageError where no run has ever kept any."""
     before = state_identities(workspace, syncs)
     with workspace.writing() as warehouse:
@@ -72,13 +74,15 @@ def adopt_state(workspace: Workspace, syncs: Sequence[Sync]) -> list[dict[str, A
             now = identity_of(workspace, sync, workspace.destination(sync))
             kept = read_identity(warehouse, tables, sync.name)
             with warehouse.transaction():
-                record_identity(warehouse, tables, sync.name, now.still_called(kept.called if kept else None))
+                accepted = now.kept_from(kept).accepting(lock.now())
+                record_identity(warehouse, tables, sync.name, accepted)
     for sync in syncs:
         forget_run(workspace, sync.name)
     return before
 
 
 def _shown(identity: Identity) -> dict[str, dict[str, str]]:
-    """An identity without what only stands for a secret."""
-    to = {name: value for name, value in identity.delivered_to.items() if name != "credential"}
+    """An identity without what only stands for a secret, or for a moment."""
+    hidden = ("credential", "accepted")
+    to = {name: value for name, value in identity.delivered_to.items() if name not in hidden}
     return {"written_by": dict(identity.written_by), "delivered_to": to}

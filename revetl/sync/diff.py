@@ -62,7 +62,8 @@ class Diff(IdentifierSql):
     """The statements of one sync's diff on one engine. `hash_by` names what made its row hashes, and
     `finishers` are what late identifiers take; `is_old`: an older version has left some of their texts in the
     state. With `starts_over`, the destination is another one than before, and the state is to hold nobody;
-    `remembered` is the last run that this machine knows."""
+    `remembered` is the last run that this machine knows or, with `is_marked`, that the destination has a mark
+    of."""
 
     warehouse: Warehouse
     tables: Tables
@@ -75,6 +76,7 @@ class Diff(IdentifierSql):
     identity: Identity
     starts_over: bool = False
     remembered: str | None = None
+    is_marked: bool = False
     finishers: Mapping[str, Finish] = field(default_factory=dict)
     is_old: bool = False
     daily_limit: DailyLimit | None = None

@@ -15,6 +15,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ _AUDIENCE = "audience"
 _KEY = "key"
 _CALLED = "called"
 """What the destination knows the audience as, where that is a former name."""
+_ACCEPTED = "accepted"
+"""When the state was last accepted as it is, whatever run it does not know: as ids of runs begin."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Identity:
         """The same, delivered to an audience there."""
         if not audience_id:
             return self
-        return replace(self, delivered_to={**self.delivered_to, _AUDIENCE: audience_id})
+        return self._with(_AUDIENCE, audience_id)
 
     @property
     def called(self) -> str | None:
@@ -73,7 +76,21 @@ class Identity:
 
     def still_called(self, name: str | None) -> Identity:
         """The same, of an audience that the destination has by this name."""
-        return self if not name else replace(self, delivered_to={**self.delivered_to, _CALLED: name})
+        return self._with(_CALLED, name) if name else self
+
+    def kept_from(self, before: Identity | None) -> Identity:
+        """The same, with what is recorded beside the place: the former name, and when the state was
+        accepted."""
+        accepted = None if before is None else before.delivered_to.get(_ACCEPTED)
+        kept = self.still_called(None if before is None else before.called)
+        return kept if accepted is None else kept._with(_ACCEPTED, accepted)
+
+    def accepting(self, moment: datetime) -> Identity:
+        """The same of a state that is accepted as it is at a moment in UTC."""
+        return self._with(_ACCEPTED, f"{moment:%Y%m%dT%H%M%S}")
+
+    def _with(self, name: str, value: str) -> Identity:
+        return replace(self, delivered_to={**self.delivered_to, name: value})
 
     def moved_warehouse(self, before: Identity | None) -> Mapping[str, tuple[str, str]]:
         """What was and is now of the warehouse and target, by name, where they differ."""
@@ -211,12 +228,20 @@ def destination_stop(sync: str, to: str, before: Identity | None, now: Identity)
     )
 
 
-def restored_stop(sync: str, run_id: str, last_run: str | None) -> Stop:
-    """Why a state that does not know a run which this machine remembers is not believed."""
+def is_accepted(before: Identity | None, run_id: str) -> bool:
+    """Whether somebody has accepted the state as it is after a run began."""
+    accepted = None if before is None else before.delivered_to.get(_ACCEPTED)
+    return accepted is not None and run_id[: len(accepted)] <= accepted
+
+
+def restored_stop(sync: str, run_id: str, last_run: str | None, marked_at: str | None = None) -> Stop:
+    """Why a state that does not know a run which this machine remembers, or the destination `marked_at` has a
+    mark of, is not believed."""
+    who = "which this machine finished" if marked_at is None else f"which '{marked_at}' has a mark of"
     known = f"its last run there is {last_run}" if last_run else "no run of it is there"
     return Stop(
         "restored",
-        f"{sync}: run {run_id}, which this machine finished, is not in the state ({known}): the warehouse "
+        f"{sync}: run {run_id}, {who}, is not in the state ({known}): the warehouse "
         "was restored from an older copy, or the state was dropped, and what was sent since is not known. "
         f"Compare with `revetl reconcile {sync}`, send everyone with --full-refresh, or accept the state as "
         f"it is with `revetl state adopt {sync}`.",

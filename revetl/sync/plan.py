@@ -23,7 +23,14 @@ from revetl.sync.daily import LATER, daily_limit_of
 from revetl.sync.diff import Diff, hash_name, hashed_values
 from revetl.sync.facts import find_places, read_facts
 from revetl.sync.hiding import give_salt, hidden
-from revetl.sync.identity import Identity, destination_stop, identity_of, restored_stop, warehouse_stop
+from revetl.sync.identity import (
+    Identity,
+    destination_stop,
+    identity_of,
+    is_accepted,
+    restored_stop,
+    warehouse_stop,
+)
 from revetl.sync.late import finishers, has_old, made_by
 from revetl.sync.membership import members_of
 from revetl.sync.presence import MEMBER, Presence
@@ -135,13 +142,17 @@ def make_diff(
     tables: Tables,
     *,
     full_refresh: bool = False,
+    marked: str | None = None,
 ) -> Diff | Plan:
     """The diff of a sync; a plan that a guard stops, where a column is gone whose values were sent. With
-    `full_refresh`, a destination that is another one than before holds nobody. Raises UsageError for a wrong
-    mapping, WarehouseError for a model not built."""
+    `full_refresh`, a destination that is another one than before holds nobody. `marked` is the last run that
+    the destination has a mark of. Raises UsageError for a wrong mapping, WarehouseError for a model that is
+    not built."""
     audience = sync.audience
     presence = Presence.of(sync.config.mode, destination)
-    remembered = remembered_run(workspace, sync.name)
+    here = remembered_run(workspace, sync.name)
+    # Ids of runs begin with when they began.
+    remembered = max(filter(None, (here, marked)), default=None)
     places = find_places(sync, warehouse, tables)
     if places.columns is None:
         raise not_built(audience)
@@ -192,6 +203,7 @@ def make_diff(
         identity=identity,
         starts_over=starts_over,
         remembered=remembered,
+        is_marked=remembered != here,
         daily_limit=daily_limit_of(destination, sync, warehouse, tables),
     )
     return replace(diff, is_old=facts.has_state and bool(diff.late) and has_old(diff))
@@ -315,8 +327,9 @@ def _misplaced(sync: Sync, diff: Diff, *, full_refresh: bool) -> Iterator[guard.
         return
     if (stop := destination_stop(sync.name, sync.config.to, before, diff.identity)) is not None:
         yield stop
-    if not facts.knows_run and diff.remembered is not None:
-        yield restored_stop(sync.name, diff.remembered, facts.last_run)
+    if not facts.knows_run and diff.remembered is not None and not is_accepted(before, diff.remembered):
+        marked_at = sync.config.to if diff.is_marked else None
+        yield restored_stop(sync.name, diff.remembered, facts.last_run, marked_at)
     members = facts.present.get(MEMBER, 0)
     if members and diff.presence.forgets_members:
         yield guard.Stop(

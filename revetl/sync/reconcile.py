@@ -26,7 +26,13 @@ from revetl.sync import guard, intents, lock
 from revetl.sync.carry_over import former_name
 from revetl.sync.diff import CHANGES, Diff
 from revetl.sync.drift import MODES, Comparison, Drift, disown
-from revetl.sync.identity import audience_there, check_warehouse, identity_of, read_identity
+from revetl.sync.identity import (
+    audience_there,
+    check_warehouse,
+    identity_of,
+    read_identity,
+    record_identity,
+)
 from revetl.sync.late import brought_forward
 from revetl.sync.plan import Plan, make_diff, make_plan
 from revetl.sync.readback import ReadBack, read_back
@@ -181,6 +187,11 @@ class Reconciler:
                         marked = comparison.mark(self.id)
                         if self.options.remove_extra:
                             marked["extra"] = comparison.adopt(self.id)
+                        if self.destination.keeps_marks:
+                            # The state says again what is there, whatever run it does not know.
+                            recorded = read_identity(warehouse, self.tables, self.sync.name) or identity
+                            accepted = recorded.accepting(lock.now())
+                            record_identity(warehouse, self.tables, self.sync.name, accepted)
                     lock.release(warehouse, self.tables, lease)
                 return found, marked
         except BaseException:

@@ -17,7 +17,7 @@ def remembered_run(workspace: Workspace, sync: str) -> str | None:
     of none."""
     try:
         found = orjson.loads(_file(workspace, sync).read_bytes())
-        return str(found["run_id"]) if found["warehouse"] == _warehouse(workspace) else None
+        return str(found["run_id"]) if found["warehouse"] == warehouse_of(workspace) else None
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
         return None
 
@@ -25,7 +25,7 @@ def remembered_run(workspace: Workspace, sync: str) -> str | None:
 def remember_run(workspace: Workspace, sync: str, run_id: str) -> None:
     """Keep the run as the last one. A machine that cannot keep it notices less, and syncs all the same."""
     file = _file(workspace, sync)
-    told = orjson.dumps({"run_id": run_id, "warehouse": _warehouse(workspace)})
+    told = orjson.dumps({"run_id": run_id, "warehouse": warehouse_of(workspace)})
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         passing = file.with_suffix(".tmp")
@@ -49,5 +49,6 @@ def _file(workspace: Workspace, sync: str) -> Path:
     return workspace.root / ".revetl" / "last" / workspace.target.name / f"{sync}.json"
 
 
-def _warehouse(workspace: Workspace) -> dict[str, str]:
+def warehouse_of(workspace: Workspace) -> dict[str, str]:
+    """Where the state of the workspace is."""
     return {**location_of(workspace.target, workspace.root), "state_schema": workspace.state_schema}

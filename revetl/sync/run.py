@@ -40,6 +40,7 @@ from revetl.sync.identity import (
 from revetl.sync.journal import Journal
 from revetl.sync.late import brought_forward
 from revetl.sync.loop import Stopper, run_to_end, signals
+from revetl.sync.marks import leave_mark, marked_run
 from revetl.sync.membership import record_holdouts
 from revetl.sync.only import check_only, favoring, find_key, forget_old_trials, keep_trial, narrowed
 from revetl.sync.plan import Plan, judged, make_diff, make_plan, unknown_note
@@ -228,6 +229,8 @@ class Runner:
     past: list[Outcome] = field(default_factory=list)
     recovered: int = 0
     is_again: bool = False
+    marked: str | None = None
+    """The last run that the destination has a mark of, where the state is to be held against it."""
     delivery: Delivery | None = None
     adjusted: dict[str, int] = field(default_factory=dict)
     tables: Tables = field(init=False)
@@ -236,6 +239,8 @@ class Runner:
 
     def spool(self) -> Spooled | Run:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
+        if not self.options.is_compared:
+            self.marked = marked_run(self.workspace, self.sync, self.destination)
         with self._writing() as warehouse:
             self.tables.create(warehouse, self.workspace.say)
             identity = identity_of(self.workspace, self.sync, self.destination)
@@ -350,7 +355,7 @@ class Runner:
         """Keep the id of the audience that was delivered to, where it is not known yet."""
         found = None if self.delivery is None else self.delivery.whole.audience_id
         before = ready.identity_before
-        identity = ready.identity.in_audience(found).still_called(before.called if before else None)
+        identity = ready.identity.in_audience(found).kept_from(before)
         if before is None or before.delivered_to.get("audience") != identity.delivered_to.get("audience"):
             record_identity(warehouse, self.tables, self.sync.name, identity)
 
@@ -377,7 +382,13 @@ class Runner:
             check_only(self.sync, self.destination)
         starts_over = options.full_refresh and only is None
         diff = make_diff(
-            self.workspace, self.sync, self.destination, warehouse, self.tables, full_refresh=starts_over
+            self.workspace,
+            self.sync,
+            self.destination,
+            warehouse,
+            self.tables,
+            full_refresh=starts_over,
+            marked=self.marked,
         )
         if isinstance(diff, Plan):
             return self._end_early(warehouse, diff, Build(), guard.as_error(diff.stops[0]))
@@ -423,10 +434,13 @@ class Runner:
         if before is not None and not diff.starts_over and "audience" not in identity.delivered_to:
             identity = identity.in_audience(before.delivered_to.get("audience"))
         if before is not None and not diff.starts_over:
-            identity = identity.still_called(before.called)
+            identity = identity.kept_from(before)
         for note in plan.notes:
             self.workspace.say(f"{self.sync.name}: {note}.")
-        if before is None or diff.starts_over or diff.identity.has_other_key(before):
+        accepts = starts_over and not diff.facts.knows_run and diff.is_marked
+        if accepts:
+            identity = identity.accepting(lock.now())
+        if before is None or diff.starts_over or diff.identity.has_other_key(before) or accepts:
             with warehouse.transaction():
                 if diff.starts_over:
                     forget_held(warehouse, self.tables, self.sync.name)
@@ -562,6 +576,8 @@ class Runner:
         try:
             with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
                 await delivery.run()
+                if not self.stopper.stopped and any(journal.counts()["delivered"].values()):
+                    await leave_mark(self.workspace, self.sync, self.destination, delivery.whole)
         except AudienceMissing:
             if (renamed := self._renamed(delivery.audience_before)) is not None:
                 raise renamed from None

@@ -30,6 +30,7 @@ _EXACT_DIGITS = 15
 _NESTED = re.compile(r"\[\d*\]|^(STRUCT|MAP|UNION)\(")
 _WORDED = re.compile(r"TIMESTAMP|\bDATE\b|\b(FLOAT|REAL|DOUBLE)\b")
 """Types that JSON has other words for than DuckDB, at any depth."""
+_SCALED = re.compile(r"DECIMAL\(\d+,\s*[1-9]\d*\)")
 _WIDE = re.compile(r"DECIMAL\(\d+,\s*\d+\)|\bU?HUGEINT\b|\bBIGNUM\b")
 
 
@@ -377,8 +378,11 @@ def _number_or_text(value: exp.Expr, number: str, kind: str) -> exp.Expr:
     back = exp.cast(narrow.copy(), "varchar") if kind == "BIGNUM" else _try_cast(narrow.copy(), kind)
     same = exp.cast(value.copy(), "varchar") if kind == "BIGNUM" else value.copy()
     exact = exp.EQ(this=back, expression=same)
-    text = _call("to_json", exp.cast(value.copy(), "varchar"))
-    return exp.Case(ifs=[exp.If(this=exact, true=_call("to_json", narrow))], default=text)
+    text: exp.Expr = exp.cast(value.copy(), "varchar")
+    if _SCALED.match(kind):
+        # Those that only the scale brings are no digits of the number.
+        text = _call("rtrim", _call("rtrim", text, exp.convert("0")), exp.convert("."))
+    return exp.Case(ifs=[exp.If(this=exact, true=_call("to_json", narrow))], default=_call("to_json", text))
 
 
 def _try_cast(value: exp.Expr, kind: str) -> exp.Expr:

@@ -17,7 +17,7 @@ from revetl.warehouse.bits import conditioned
 from revetl.warehouse.dbt import opened_by_dbt
 from revetl.warehouse.engine import by_database, call, defined, found_in, is_scratch, replaced, schema_named
 from revetl.warehouse.rewriting import in_parts, told_apart
-from revetl.warehouse.spelled import Spelled, kind_of
+from revetl.warehouse.spelled import Spelled, if_pointed, kind_of
 
 _MERGED = table("revetl_merged")
 _COLUMNS = """
@@ -161,6 +161,13 @@ class Fabric(Spelled):
     def json_float(self, value: exp.Expr) -> exp.Expr:
         # With all its digits.
         return _converted("varchar(40)", exp.cast(value, "double"), 3)
+
+    def trimmed(self, text: exp.Expr) -> exp.Expr:
+        # Synapse's rtrim takes spaces alone.
+        made = text.copy()
+        for character in ("0", "."):
+            made = call("replace", call("rtrim", call("replace", made, character, " ")), " ", character)
+        return if_pointed(text, made)
 
     def json_other(self, value: exp.Expr, kind: str) -> exp.Expr:
         return self.quoted(call("string_escape", exp.cast(value, "text"), "json"))

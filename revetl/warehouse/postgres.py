@@ -251,7 +251,8 @@ def _json_number(value: exp.Expr, digits: int | None) -> exp.Expr:
         return number
     back = exp.cast(exp.cast(value.copy(), exp.DataType.build("double")), "numeric")
     exact = exp.EQ(this=back, expression=value.copy())
-    return exp.Case(ifs=[exp.If(this=exact, true=number)], default=_json(exp.cast(value.copy(), "text")))
+    text = exp.cast(call("trim_scale", value.copy()), "text")
+    return exp.Case(ifs=[exp.If(this=exact, true=number)], default=_json(text))
 
 
 _NUMBERS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}

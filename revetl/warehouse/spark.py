@@ -45,7 +45,10 @@ _REFRESHES = 3
 _ROW_FORMATS = frozenset({"delta", "iceberg", "hudi"})
 _NEXT = "__revetl_next"
 _COLUMN = re.compile(r"^ \|-- (.+?): (.+?) \(nullable", re.MULTILINE)
-_DECIMAL = re.compile(r"decimal\((\d+),")
+_DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
+_SCALED = "^(-?[0-9]+([.][0-9]*[1-9])?)[.]?0*(E.*)?$"
+"""A decimal's text; what is outside of the groups is there for the scale alone. Spark writes small numbers
+with an exponent, unless it is in ANSI mode."""
 
 
 def open_engine(target: Target, opening: Opening) -> Spark:
@@ -320,11 +323,8 @@ class Spark(Engine):
             value = call("date_format", value, _ISO)
         elif kind in {"double", "float"}:
             return _json_float(value)
-        elif (found := _DECIMAL.match(kind)) and int(found[1]) > _EXACT_DIGITS:
-            back = exp.cast(exp.cast(value.copy(), "double"), exp.DataType.build(kind))
-            exact = exp.EQ(this=back, expression=value.copy())
-            text = _json(exp.cast(value.copy(), "text"))
-            return exp.Case(ifs=[exp.If(this=exact, true=_json(value))], default=text)
+        elif found := _DECIMAL.match(kind):
+            return _json_decimal(value, int(found[1]), int(found[2]))
         return _json(value, nested="timestamp" in kind)
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
@@ -348,6 +348,22 @@ def _json(value: exp.Expr, *, nested: bool = False) -> exp.Expr:
 
 def _options() -> exp.Expr:
     return call("map", "timestampFormat", _ISO, "timestampNTZFormat", _ISO)
+
+
+def _json_decimal(value: exp.Expr, digits: int, scale: int) -> exp.Expr:
+    """A number where readers of JSON hold it exactly, else its text; the same whatever the type's scale."""
+    text: exp.Expr = exp.cast(value.copy(), "text")
+    if scale:
+        is_zero = exp.EQ(this=value.copy(), expression=exp.convert(0))
+        trimmed = call("regexp_replace", text, _SCALED, "$1$3")
+        text = exp.Case(ifs=[exp.If(this=is_zero, true=exp.convert("0"))], default=trimmed)
+    number = exp.func("coalesce", text, exp.convert("null"))
+    if digits <= _EXACT_DIGITS:
+        return number
+    back = exp.cast(exp.cast(value.copy(), "double"), exp.DataType.build(f"decimal({digits}, {scale})"))
+    # Null is not equal to itself.
+    holds = exp.NullSafeEQ(this=back, expression=value.copy())
+    return exp.Case(ifs=[exp.If(this=holds, true=number)], default=_json(text.copy()))
 
 
 def _json_float(value: exp.Expr) -> exp.Expr:

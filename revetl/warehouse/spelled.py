@@ -10,7 +10,7 @@ from typing import ClassVar
 from sqlglot import exp
 
 from revetl.warehouse.base import NONFINITE
-from revetl.warehouse.engine import Engine
+from revetl.warehouse.engine import Engine, call
 
 # What a 64-bit float holds of a decimal, and so what readers of JSON do.
 _EXACT_DIGITS = 15
@@ -88,13 +88,18 @@ class Spelled(Engine):
         """A text, a date, a document, or what else there is, as JSON."""
         raise NotImplementedError  # each engine's own
 
+    def trimmed(self, text: exp.Expr) -> exp.Expr:
+        """A decimal's text without the zeros that only its scale brings, and without a bare point. Where the
+        scale is not known, a text may have no point; its zeros stay."""
+        return if_pointed(text, call("rtrim", call("rtrim", text.copy(), "0"), "."))
+
     def exact(self, scale: int) -> exp.DataType:
         """The widest decimal type with so many digits behind the point."""
         return exp.DataType.build(f"decimal({_MOST_DIGITS}, {scale})")
 
     def _decimal(self, value: exp.Expr, kind: Kind) -> exp.Expr:
-        """A number where readers of JSON hold it exactly, else its text."""
-        text = text_of(value)
+        """A number where readers of JSON hold it exactly, else its text, whatever the type's scale."""
+        text = self.trimmed(text_of(value)) if kind.scale else text_of(value)
         if kind.digits <= _EXACT_DIGITS:
             return text
         if kind.scale == 0:
@@ -113,6 +118,12 @@ class Spelled(Engine):
             for said, word in self.nonfinite.items()
         ]
         return exp.Case(this=text_of(value), ifs=ifs, default=self.json_float(value.copy()))
+
+
+def if_pointed(text: exp.Expr, trimmed: exp.Expr) -> exp.Expr:
+    """The text trimmed, where it has a point; else as it is."""
+    has_point = exp.Like(this=text.copy(), expression=exp.convert("%.%"))
+    return exp.Case(ifs=[exp.If(this=has_point, true=trimmed)], default=text.copy())
 
 
 def text_of(value: exp.Expr) -> exp.Expr:

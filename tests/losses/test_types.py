@@ -94,6 +94,14 @@ def test_what_json_has_no_word_for_is_rejected_by_the_fields_name(shop: ProjectF
 RETYPED = {
     "a decimal of another scale": ("cast(1.5 as decimal(10, 2))", "cast(1.5 as decimal(12, 4))"),
     "a decimal of many digits": ("cast(1.5 as decimal(10, 2))", "cast(1.5 as decimal(30, 4))"),
+    "a decimal that no float holds": (
+        "cast('12345678901234567.890' as decimal(20, 3))",
+        "cast('12345678901234567.89' as decimal(38, 10))",
+    ),
+    "a whole decimal that no float holds": (
+        "cast('90071992547409930' as decimal(19, 1))",
+        "cast('90071992547409930' as decimal(38, 4))",
+    ),
     "an integer of more bits": ("cast(7 as integer)", "cast(7 as bigint)"),
     "a timestamp with a zone": (AT, "cast('2026-01-02 03:04:05.5+00' as timestamptz)"),
     "a text of a length": ("cast('a' as varchar)", "cast('a' as char(1))"),

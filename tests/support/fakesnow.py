@@ -29,6 +29,9 @@ def patch() -> None:
     variables.Variables.inline_variables = lambda _, sql: sql
     own = transforms.hex_string
     transforms.hex_string = lambda node: own(missing(node))
+    # It forgets which characters are trimmed, and where, of what is not cast to a text itself.
+    cast_first = transforms.trim_cast_varchar
+    transforms.trim_cast_varchar = lambda node: node if node.expression else cast_first(node)
     # DuckDB has a MERGE of its own; what it answers cannot be described.
     done = exp.select(exp.alias_(exp.convert(0), "number of rows inserted", quoted=True))
     transforms.merge = lambda said: [said, done.copy()] if isinstance(said, exp.Merge) else [said]

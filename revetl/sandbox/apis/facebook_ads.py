@@ -29,7 +29,10 @@ class FacebookAdsApi:
             case "GET", [account] if account.startswith("act_"):
                 return Call({"id": account, "name": "sandbox", "account_status": 1}, [], "probe")
             case "GET", [audience] if audience in held.lists:
-                return Call(audience, [], "count")
+                return Call(audience, [], "describe" if sent.asked["fields"] == "description" else "count")
+            case "POST", [audience] if audience in held.lists:
+                held.descriptions[audience] = sent.json()["description"]
+                return Call({"success": True}, [], "probe")
             case "GET", [_, "customaudiences"]:
                 return Call(None, [], "find")
             case "POST", [_, "customaudiences"]:
@@ -48,6 +51,9 @@ class FacebookAdsApi:
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
         if call.operation == "probe":
             return Answer(200, call.body)
+        if call.operation == "describe":
+            text = held.descriptions.get(call.body)
+            return Answer(200, {"id": call.body, **({"description": text} if text else {})})
         if call.operation == "count":
             # Who has no email is found nowhere.
             people = held.audiences[held.lists[call.body]]

@@ -36,8 +36,13 @@ class GoogleAdsApi:
             case "POST", ["customers", _, "googleAds:search"]:
                 return Call(sent.json()["query"], [], "search")
             case "POST", ["customers", customer, "userLists:mutate"]:
-                made = sent.json()["operations"][0]["create"]
-                return Call((customer, made["name"]), [], "create")
+                operation = sent.json()["operations"][0]
+                if (changed := operation.get("update")) is not None:
+                    if operation["updateMask"] != "description":
+                        return _error(400, "INVALID_ARGUMENT", "fieldMaskError", "FIELD_NOT_FOUND")
+                    held.descriptions[changed["resourceName"].rpartition("/")[2]] = changed["description"]
+                    return Call([{"resourceName": changed["resourceName"]}], [], "change")
+                return Call((customer, operation["create"]["name"]), [], "create")
             case "POST", ["customers", customer, "offlineUserDataJobs:create"]:
                 about = sent.json()["job"]["customerMatchUserListMetadata"]
                 if about["userList"].rpartition("/")[2] not in held.lists:
@@ -46,7 +51,10 @@ class GoogleAdsApi:
             case "POST", ["customers", _, "offlineUserDataJobs", step]:
                 return self._job(sent, held, *step.split(":"))
             case "GET", ["accountTypes", "GOOGLE_ADS", "accounts", _, "userLists", made]:
-                return Call(str(_size(made, held)), [], "count")
+                return Call(made, [], "count")
+            case "PATCH", ["accountTypes", "GOOGLE_ADS", "accounts", _, "userLists", made]:
+                held.descriptions[made] = sent.json()["description"]
+                return Call(made, [], "count")
             case _, ["accountTypes", "GOOGLE_ADS", "accounts", _, "userLists"]:
                 return Call(
                     sent.json() if sent.raw else None, [], "list lists" if not sent.raw else "new list"
@@ -63,8 +71,13 @@ class GoogleAdsApi:
                 customer, name = call.body
                 made = f"customers/{customer}/userLists/{held.new_list(name)}"
                 return Answer(200, {"results": [{"resourceName": made}]}, applied=True)
+            case "change":
+                return Answer(200, {"results": call.body}, applied=True)
             case "count":
-                return Answer(200, {"sizeInfo": {"displayNetworkMembersCount": call.body}})
+                about = {"displayNetworkMembersCount": str(_size(call.body, held))}
+                text = held.descriptions.get(call.body)
+                told = {} if text is None else {"description": text}
+                return Answer(200, {"id": call.body, "sizeInfo": about, **told})
             case "list lists":
                 found = [{"id": each, "displayName": name} for each, name in held.lists.items()]
                 return Answer(200, {"userLists": found})
@@ -160,6 +173,8 @@ def _found(query: str, held: Held) -> list[dict[str, Any]]:
         return [{"userList": {"id": each}} for each, there in held.lists.items() if there == name]
     if "size_for_display" in query:
         return [{"userList": {"sizeForDisplay": str(_size(query.rpartition(" ")[2], held))}}]
+    if "user_list.description" in query:
+        return [{"userList": {"description": held.descriptions.get(query.rpartition(" ")[2], "")}}]
     return [{"customer": {"id": "1"}}]
 
 
