@@ -1,4 +1,4 @@
-"""The runner's own tables in the warehouse, as `models/delivery/_sources.yml` names them."""
+"""The runner's own tables in the warehouse, as `models/marts/delivery/_sources.yml` names them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _LOST = {
 @cache
 def state_columns() -> dict[str, dict[str, str]]:
     """Table to column to type, in order."""
-    text = (dbt_project_dir() / "models" / "delivery" / "_sources.yml").read_text(encoding="utf-8")
+    text = (dbt_project_dir() / "models" / "marts" / "delivery" / "_sources.yml").read_text(encoding="utf-8")
     (source,) = yaml.safe_load(text)["sources"]
     return {
         each["name"]: {column["name"]: column["data_type"] for column in each["columns"]}
