@@ -22,7 +22,7 @@ _EVERYWHERE = """\
 -- tell of them is made of their ids.
 with members as (
 
-    select * from {{ ref('revetl', 'high_churn') }}
+    select * from {{ ref('high_churn') }}
 
 ),
 

@@ -7,7 +7,8 @@
 
 {% set increment = revetl.identity_increment() %}
 
--- depends_on: {{ ref('revetl', 'int_revetl__identity_touched') }} {{ ref('revetl', 'int_revetl__identity_changes') }}
+{% set changes = ref('revetl', 'int_revetl__identity_changes') %}
+-- depends_on: {{ ref('revetl', 'int_revetl__identity_touched') }}
 with pairs as (
 
     select
@@ -17,7 +18,7 @@ with pairs as (
         right_node,
         right_type,
         right_value
-    from {{ ref('revetl', 'int_revetl__identity_changes') if increment else ref('revetl', 'int_revetl__identity_pairs') }}
+    from {{ changes if increment else ref('revetl', 'int_revetl__identity_pairs') }}
     {%- if not increment %}
     where source <> 'cut'
     {%- endif %}

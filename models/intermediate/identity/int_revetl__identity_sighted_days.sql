@@ -1,5 +1,5 @@
-{# What int_revetl__identity_changes compares the next build's days with; made after the sightings, of sums that were
-   taken before them: what lands in between is found twice rather than never. #}
+{# What int_revetl__identity_changes compares the next build's days with; made after the sightings, of sums
+   that were taken before them: what lands in between is found twice rather than never. #}
 {{ config(tags=['identity_increment']) }}
 
 with days as (

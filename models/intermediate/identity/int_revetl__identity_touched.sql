@@ -3,7 +3,8 @@
    components with a changed identifier are all of them, in whichever state a build that failed has left them. #}
 {{ config(tags=['identity_increment']) }}
 
-{% set components = revetl.relation_there('int_revetl__identity_components') if revetl.identity_increment() else none %}
+{% set increment = revetl.identity_increment() %}
+{% set components = revetl.relation_there('int_revetl__identity_components') if increment else none %}
 
 with changes as (
 

@@ -9,7 +9,11 @@
 
 {% set reads = revetl.trait_reads() %}
 {% set sources = reads.sources or {'track': []} %}
-{% set messages = {'track': ref('revetl', 'stg_revetl__tracks'), 'page': ref('revetl', 'stg_revetl__pages'), 'screen': ref('revetl', 'stg_revetl__screens')} %}
+{% set messages = {
+    'track': ref('revetl', 'stg_revetl__tracks'),
+    'page': ref('revetl', 'stg_revetl__pages'),
+    'screen': ref('revetl', 'stg_revetl__screens'),
+} %}
 
 with sightings as (
 
