@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg2  # type: ignore[import-untyped]
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -190,7 +191,9 @@ class PostgresDatabase:
             Path(folder).chmod(0o755)
             for kind, relation in tables.items():
                 types = {"varchar": "text", "json": "jsonb"}
-                listed = ", ".join(f'"{name}" {types.get(type_, type_)}' for name, type_ in columns[kind].items())
+                listed = ", ".join(
+                    f'"{name}" {types.get(type_, type_)}' for name, type_ in columns[kind].items()
+                )
                 names = ", ".join(f'"{name}"' for name in {**_COMMON, **_OWN[kind]})
                 file = f"{folder}/{kind}.csv"
                 connection.execute(f"copy ({select(kind)}) to '{file}' (format csv, header false)")
@@ -201,27 +204,26 @@ class PostgresDatabase:
                     f"copy {relation} ({names}) from '{file}' (format csv)",
                     f"analyze {relation}",
                 )
-        self.raw_mb = sum(self.ask(f"select pg_total_relation_size('{name}')") for name in self._relations) / 1e6
+        self.raw_mb = (
+            sum(self.ask(f"select pg_total_relation_size('{name}')") for name in self._relations) / 1e6
+        )
 
     def run(self, *statements: str) -> None:
-        import psycopg2
+        with self._cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
 
+    def ask(self, query: str) -> float:
+        with self._cursor() as cursor:
+            cursor.execute(query)
+            return float(cursor.fetchone()[0])
+
+    @contextlib.contextmanager
+    def _cursor(self) -> Iterator[Any]:
         connection = psycopg2.connect(host=self.output["host"], user="postgres", dbname=self.name)
         try:
             with connection, connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-        finally:
-            connection.close()
-
-    def ask(self, query: str) -> float:
-        import psycopg2
-
-        connection = psycopg2.connect(host=self.output["host"], user="postgres", dbname=self.name)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(query)
-                return float(cursor.fetchone()[0])
+                yield cursor
         finally:
             connection.close()
 
@@ -259,7 +261,9 @@ def select(kind: str) -> str:
 class Project:
     """A new project with messages, by the `revetl init` of a checkout."""
 
-    def __init__(self, package: Path, folder: Path, dbt: str, database: DuckDBFile | PostgresDatabase) -> None:
+    def __init__(
+        self, package: Path, folder: Path, dbt: str, database: DuckDBFile | PostgresDatabase
+    ) -> None:
         self.package, self.folder, self.dbt, self.database = package, folder, dbt, database
         environment = {**os.environ, "PYTHONPATH": str(package)}
         command = [sys.executable, "-m", "revetl", "init", folder.name]
@@ -280,11 +284,14 @@ class Project:
         self._dbt("parse")
         manifest = json.loads((self.folder / "target" / "manifest.json").read_text())
         found = {
-            source["name"]: source for source in manifest["sources"].values() if source["package_name"] == "revetl"
+            source["name"]: source
+            for source in manifest["sources"].values()
+            if source["package_name"] == "revetl"
         }
         tables = {kind: f"{found[kind]['schema']}.{found[kind]['identifier']}" for kind in TABLES}
         types = {
-            kind: {name: column["data_type"] for name, column in found[kind]["columns"].items()} for kind in TABLES
+            kind: {name: column["data_type"] for name, column in found[kind]["columns"].items()}
+            for kind in TABLES
         }
         shutil.rmtree(self.folder / "target")
         return tables, types
@@ -301,7 +308,8 @@ class Project:
         log = "".join(file.read_text(errors="replace") for file in logs.glob("*.log*"))
         unit = 1024 * 1024 if sys.platform == "darwin" else 1024
         self.slowest = sorted(
-            ((result["execution_time"], result["unique_id"].split(".")[-1]) for result in results), reverse=True
+            ((result["execution_time"], result["unique_id"].split(".")[-1]) for result in results),
+            reverse=True,
         )
         return Build(
             package=self.package.name,
@@ -330,7 +338,9 @@ class Project:
         return usage
 
 
-def measure(project: Project, events: int, small: int, first_options: tuple[str, ...], slowest: int) -> list[Build]:
+def measure(
+    project: Project, events: int, small: int, first_options: tuple[str, ...], slowest: int
+) -> list[Build]:
     """The first build, one with nothing new, one after `small` messages more (none: left out)."""
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - 6 * 3600))
     people = max(events // 10, 1)
@@ -347,7 +357,9 @@ def measure(project: Project, events: int, small: int, first_options: tuple[str,
         new = small // 200
         if isinstance(project.database, DuckDBFile):
             project.database.grown()
-        project.database.fill(tables, columns, _Span(events, events + small, people + new, new, 5 * 3600, now))
+        project.database.fill(
+            tables, columns, _Span(events, events + small, people + new, new, 5 * 3600, now)
+        )
         builds.append(project.build("small", events, *WITHOUT_TESTS))
         print_slowest(project, slowest)
     return builds
@@ -395,15 +407,25 @@ def print_builds(builds: list[Build], as_json: bool) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 4_000_000])
-    parser.add_argument("--small", type=int, default=100_000, help="messages before the small build; 0 for none")
+    parser.add_argument(
+        "--small", type=int, default=100_000, help="messages before the small build; 0 for none"
+    )
     parser.add_argument("--target", choices=["duckdb", "postgres"], default="duckdb")
     parser.add_argument("--dbt", default=str(Path(sys.executable).parent / "dbt"), help="the dbt that builds")
-    parser.add_argument("--package", type=Path, action="append", help="a checkout of revetl; default: this one")
-    parser.add_argument("--no-tests", action="store_true", help="leave the tests out of the first build as well")
+    parser.add_argument(
+        "--package", type=Path, action="append", help="a checkout of revetl; default: this one"
+    )
+    parser.add_argument(
+        "--no-tests", action="store_true", help="leave the tests out of the first build as well"
+    )
     parser.add_argument("--no-fixed", action="store_true", help="do not measure dbt's fixed cost")
-    parser.add_argument("--slowest", type=int, default=0, metavar="N", help="also the N slowest nodes of each build")
+    parser.add_argument(
+        "--slowest", type=int, default=0, metavar="N", help="also the N slowest nodes of each build"
+    )
     parser.add_argument("--keep", type=Path, help="make the projects in this folder, and leave them there")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -441,7 +463,11 @@ def main() -> None:
                 if arguments.json:
                     print_builds(builds, as_json=True)
                 else:
-                    print(f"{package.name} {size:,}", *(f"{b.build} {b.cpu:.1f} s" for b in builds), file=sys.stderr)
+                    print(
+                        f"{package.name} {size:,}",
+                        *(f"{b.build} {b.cpu:.1f} s" for b in builds),
+                        file=sys.stderr,
+                    )
                 if not arguments.keep:
                     shutil.rmtree(place)
     if not arguments.json:
