@@ -85,6 +85,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/identity.py
 	$(BIN)/python benchmarks/traits.py
 	$(BIN)/python benchmarks/protocols.py
+	$(BIN)/python benchmarks/builds.py
 
 lock: $(READY)
 	for group in dev warehouses; do \

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg2  # type: ignore[import-untyped]
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -208,24 +209,21 @@ class PostgresDatabase:
         )
 
     def run(self, *statements: str) -> None:
-        import psycopg2
+        with self._cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
 
+    def ask(self, query: str) -> float:
+        with self._cursor() as cursor:
+            cursor.execute(query)
+            return float(cursor.fetchone()[0])
+
+    @contextlib.contextmanager
+    def _cursor(self) -> Iterator[Any]:
         connection = psycopg2.connect(host=self.output["host"], user="postgres", dbname=self.name)
         try:
             with connection, connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
-        finally:
-            connection.close()
-
-    def ask(self, query: str) -> float:
-        import psycopg2
-
-        connection = psycopg2.connect(host=self.output["host"], user="postgres", dbname=self.name)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(query)
-                return float(cursor.fetchone()[0])
+                yield cursor
         finally:
             connection.close()
 

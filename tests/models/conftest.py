@@ -67,7 +67,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     database = project / "shop.duckdb"
     load_example(database, project)
     run_dbt(database, "deps", project=project)
-    done = run_dbt(database, "build", "--vars", "as_of: 2011-07-01", project=project)
+    done = run_dbt(database, "build", "--vars", "{as_of: 2011-07-01, package_tests: true}", project=project)
     assert "WARN=0 ERROR=0 SKIP=0" in done.stdout
     assert "deprecat" not in done.stdout.lower()
     return database

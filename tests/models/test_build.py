@@ -33,7 +33,8 @@ def sampled_people() -> set[str]:
 def test_build_before_anything_has_landed(tmp_path: Path, sample_events: bool) -> None:
     profiles = len(sampled_people()) if sample_events else 0
     database = tmp_path / "revetl.duckdb"
-    done = run_dbt(database, "build", "--vars", f"sample_events: {str(sample_events).lower()}")
+    variables = f"{{sample_events: {str(sample_events).lower()}, package_tests: true}}"
+    done = run_dbt(database, "build", "--vars", variables)
     assert "WARN=0 ERROR=0 SKIP=0" in done.stdout
     with duckdb.connect(str(database)) as connection:
         assert connection.execute("select count(*) from revetl_profiles").fetchall() == [(profiles,)]
