@@ -452,7 +452,7 @@ def _clash(project: DbtProject, text: str) -> str | None:
     parts = ours["file"].split("/")
     folder = parts[1] if ours["kind"] == "model" and len(parts) > _FOLDERS else None
     lines = [f"{ours['kind']}s:", f"  {PACKAGE}:", *([f"    {folder}:"] if folder else [])]
-    lines.append(f"{'  ' * (len(lines))}+schema: {PACKAGE}")
+    lines.append(f"{'  ' * (len(lines))}+schema: {PACKAGE}_models")
     return (
         f"{file} and revetl's {ours['kind']} {ours['name']} (dbt_packages/{PACKAGE}/{ours['file']}) are "
         "the same relation "

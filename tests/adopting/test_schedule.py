@@ -25,7 +25,7 @@ models:
   - name: theirs
     columns: [{name: total, data_tests: [not_null]}]
   - name: buyers
-    config: {meta: {revetl: {key: customer_id, sync: [{to: crm}]}}}
+    config: {meta: {revetl: {key: customer_id, max_age: 1 hour, sync: [{to: crm}]}}}
   - name: others
     config: {meta: {revetl: {key: customer_id, sync: [{to: crm}]}}}
 """,
