@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view', enabled=revetl.has_part('membership')) }}
 
 with changes as (
 
