@@ -81,7 +81,7 @@ class Project:
         project = {
             "name": "people",
             "profile": "people",
-            "vars": {"revetl": {"sample_events": False, "identity": identity}},
+            "vars": {"revetl": {"raw_schema": "raw", "sample_events": False, "identity": identity}},
         }
         for name, document in {
             "dbt_project.yml": project,

@@ -68,7 +68,13 @@ class Project:
 
     def declare(self, traits: Mapping[str, Any]) -> None:
         """Put traits in the place of those declared: the next build makes all of them anew."""
-        variables = {"sample_events": False, "order_traits": {}, "traits": traits, "as_of": cases.NOW}
+        variables = {
+            "raw_schema": "raw",
+            "sample_events": False,
+            "order_traits": {},
+            "traits": traits,
+            "as_of": cases.NOW,
+        }
         project = {
             "name": "bench",
             "profile": "bench",

@@ -4,7 +4,7 @@
 # It closes it by `snapshot_get_time()`, which in dbt-duckdb is the time in the zone of the session. Where that is
 # behind UTC and `updated_at` is UTC, the period ends hours before it begins, and no test of dbt's says so.
 # A macro of that name in the package of the snapshot takes its place, without a `dispatch` in the project.
-# It matters here because `trait_history` closes who vanished, on laptops outside UTC too.
+# It matters here because `revetl_trait_history` closes who vanished, on laptops outside UTC too.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

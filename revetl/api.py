@@ -26,7 +26,7 @@ from revetl.sync.loop import Stopper, signals
 from revetl.sync.plan import Plan
 from revetl.sync.record import Run
 from revetl.sync.run import Progress, SyncOptions
-from revetl.sync.tables import Tables
+from revetl.sync.tables import state_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +205,7 @@ class Project:
 
         warehouse = self.workspace.warehouse(read_only=True)
         try:
-            tables = Tables(self.workspace.state_schema, warehouse.database)
+            tables = state_tables(self.workspace, warehouse.database)
             return unattended(self.workspace, warehouse, tables)
         finally:
             warehouse.close()
@@ -225,7 +225,7 @@ class Project:
             return []
         warehouse = self.workspace.warehouse(read_only=True)
         try:
-            tables = Tables(self.workspace.state_schema, warehouse.database)
+            tables = state_tables(self.workspace, warehouse.database)
             if not warehouse.exists(tables.suppressions):
                 return []
             return [
@@ -274,7 +274,7 @@ class Project:
 
         warehouse = self.workspace.warehouse(read_only=True)
         try:
-            tables = Tables(self.workspace.state_schema, warehouse.database)
+            tables = state_tables(self.workspace, warehouse.database)
             return [
                 retirement_plan(
                     warehouse, tables, sync, statement("1 = 1" if sync.config.mode in REMOVING else "1 = 0")
@@ -586,7 +586,7 @@ class Project:
         from revetl.warehouse.duckdb import DuckDB
 
         paths = [Path(file) for file in files]
-        schema = self.workspace.dbt.variable("raw_schema", "raw")
+        schema = self.workspace.raw_schema
         hider = hider_of(self.workspace.root, AT_LOAD)
         warehouse = self.workspace.warehouse()
         try:
@@ -601,7 +601,7 @@ class Project:
     def _query(self, query: str) -> list[dict[str, Any]]:
         warehouse = self.workspace.warehouse(read_only=True)
         try:
-            tables = Tables(self.workspace.state_schema, warehouse.database)
+            tables = state_tables(self.workspace, warehouse.database)
             if not tables.exist(warehouse):
                 return []
             if not tables.are_current(warehouse):

@@ -26,6 +26,9 @@ from revetl.rendering import render
 Say = Callable[[str], None]
 PACKAGE = "revetl"
 _FOLDERS = 2
+_SCHEMA_OF = {"revetl_raw": "raw", "revetl_state": "state"}
+"""The package's sources, and which of its two schemas each is in."""
+
 DELIVERY_TESTS = frozenset(
     {
         "delivered_within",
@@ -76,6 +79,11 @@ class Target:
         """What users call it."""
         return self.place or f"profiles.yml: target '{self.name}'"
 
+    @property
+    def schema(self) -> str:
+        """Its default schema, as dbt has it."""
+        return str(self.config.get("schema") or self.config.get("dataset") or "main")
+
 
 @dataclass(frozen=True)
 class DbtProject:
@@ -89,13 +97,14 @@ class DbtProject:
     vars: Mapping[str, Any]
     given_vars: Mapping[str, Any] = field(default_factory=dict)
 
-    def variable(self, name: str, default: str) -> str:
+    def variable(self, name: str, default: str = "") -> str:
         """A variable of the revetl package, as dbt finds it for the package's sources: given with --vars,
-        else as the project sets it, under `revetl` or for all. Raises UsageError for one with Jinja in it,
-        which dbt renders in models and not in the schema of a source."""
+        else as the project sets it, under `revetl` or for all; `default` where it is null. Raises
+        UsageError for one with Jinja in it, which dbt renders in models and not in the schema of a source."""
         own = self.vars.get("revetl")
         set_here = (own if isinstance(own, Mapping) else {}).get(name, self.vars.get(name, default))
-        value = str(self.given_vars.get(name, set_here))
+        found = self.given_vars.get(name, set_here)
+        value = default if found is None else str(found)
         if "{{" in value or "{%" in value:
             raise UsageError(
                 f"{name}: '{value}' has Jinja in it, which dbt does not render in the schema of a source. "
@@ -209,6 +218,30 @@ class Manifest:
         self._project = project
         self.path = project.target_path / "manifest.json"
         self._document = orjson.loads(self.path.read_bytes())
+        schemas = self.schemas
+        for source in self._document.get("sources", {}).values():
+            # Of its YAML, dbt can only tell what its own schema macro would make.
+            kind = _SCHEMA_OF.get(source.get("source_name"), "")
+            if source.get("package_name") == "revetl" and kind in schemas:
+                source["schema"] = schemas[kind]
+
+    @property
+    def schemas(self) -> Mapping[str, str]:
+        """The schemas of raw events (`raw`) and of the state (`state`), as the package has resolved them;
+        none where the package, or its model of them, is not in the project."""
+        return dict(self._published.get("schemas") or {})
+
+    @property
+    def made_for(self) -> tuple[str, str] | None:
+        """The target it was made for and its default schema, where the package is in the project."""
+        target = self._published.get("target")
+        return (str(target["name"]), str(target["schema"])) if target else None
+
+    @property
+    def _published(self) -> Mapping[str, Any]:
+        node = self._document["nodes"].get("model.revetl.int_revetl__project") or {}
+        found = (node.get("config") or {}).get("meta") or {}
+        return found if isinstance(found, Mapping) else {}
 
     @property
     def invocation_id(self) -> str | None:
@@ -361,7 +394,8 @@ def read_manifest(
     if reason is None:
         models = manifest.models()
         elsewhere = database is not None and any(model.database != database for model in models)
-        if manifest.adapter_type == target.type and not elsewhere:
+        other = manifest.made_for not in (None, (target.name, target.schema))
+        if manifest.adapter_type == target.type and not elsewhere and not other:
             return manifest
         reason = f"was made for another target than '{target.name}'"
     _parse(project, options, reason, say)

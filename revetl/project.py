@@ -119,8 +119,31 @@ class Workspace:
 
     @property
     def state_schema(self) -> str:
-        """The schema of the runner's own tables: a variable of the dbt package, as its sources are there."""
-        return self.dbt.variable("state_schema", "revetl")
+        """The schema of the runner's own tables."""
+        return self._schema("state", "revetl")
+
+    @property
+    def raw_schema(self) -> str:
+        """The schema that events land in."""
+        return self._schema("raw", "raw")
+
+    def _schema(self, kind: str, custom: str) -> str:
+        """A schema of the package's sources: the variable `state_schema` or `raw_schema`, else what the
+        project's generate_schema_name makes, as the manifest has it. Without the package, it is what dbt's
+        own macro would make: `custom` behind the target's schema."""
+        if configured := self.dbt.variable(f"{kind}_schema"):
+            return configured
+        return self.manifest.schemas.get(kind) or f"{self.target.schema}_{custom}"
+
+    def whose_state_schema(self) -> str:
+        """The state's schema, and what says so."""
+        if self.dbt.variable("state_schema"):
+            reason = "the variable state_schema"
+        elif "state" in self.manifest.schemas:
+            reason = "generate_schema_name"
+        else:
+            reason = "the target's schema, as revetl's package is not in the project"
+        return f"{self.state_schema}, by {reason}"
 
     @property
     def changes_kept_days(self) -> int:

@@ -77,7 +77,7 @@ def _places(workspace: Workspace) -> Places:
     compute = config.get("warehouse")
     return Places(
         database=quoted(str(database)) if database else "",
-        raw=quoted(workspace.dbt.variable("raw_schema", "raw")),
+        raw=quoted(workspace.raw_schema),
         models=tuple(map(quoted, sorted(models))),
         state=quoted(workspace.state_schema),
         compute=quoted(str(compute)) if compute else "",

@@ -1,4 +1,4 @@
-{# What the traits that are declared with `history: true` were, and when. One row a profile, trait and value. #}
+{# What the traits that are declared with `history: true` were, and when. One row per profile, trait and value. #}
 {% snapshot revetl_trait_history %}
 {{ config(
     enabled=revetl.traits() | selectattr('history') | list != [],

@@ -133,7 +133,8 @@
         {% endif %}
     {% endfor %}
     {% for table in graph.sources.values() | selectattr('unique_id', 'equalto', 'source.revetl.revetl_state.model_builds') %}
-        {% do revetl.is_there(table, table.identifier) %}
+        {% do revetl.is_there(
+            {'database': table.database, 'schema': revetl.schema_of('state') or table.schema}, table.identifier) %}
     {% endfor %}
     {% set settled = revetl.relation_there('int_revetl__identity_rules', suffix='__settled') %}
     {% if missing and settled is not none %}

@@ -2,10 +2,10 @@
    statement for all of them, to a table that only grows. #}
 {% macro record_membership(results) %}
     {% set built = revetl.built_audiences(results) %}
-    {% if not built or flags.EMPTY %}
+    {% if not built or flags.EMPTY or not revetl.has_part('membership') %}
         {{ return('') }}
     {% endif %}
-    {% set changes = source('revetl_state', 'audience_changes') %}
+    {% set changes = revetl.state_table('audience_changes') %}
     {% set key, varchar = revetl.quoted('key'), revetl.type_of('varchar') %}
     {% set names = [] %}
     {% set members = [] %}
@@ -17,14 +17,14 @@
             ~ ' is not null group by ' ~ member) %}
     {% endfor %}
     {% do revetl.run_together(['insert into ' ~ changes ~ ' (audience, ' ~ key
-        ~ ', change, changed_at, recorded_at, invocation_id) '
+        ~ ', change, changed_at, recorded_at, invocation_id, target) '
         ~ 'select coalesce(members.audience, known.audience), coalesce(members.' ~ key ~ ', known.' ~ key ~ '), '
         ~ "case when members.audience is not null then 'entered' else 'left' end, "
-        ~ revetl.as_of() ~ ', ' ~ revetl.utc_now() ~ ", '" ~ invocation_id ~ "' "
+        ~ revetl.as_of() ~ ', ' ~ revetl.utc_now() ~ ", '" ~ invocation_id ~ "', " ~ revetl.text_literal(target.name) ~ ' '
         ~ 'from (' ~ members | join(' union all ') ~ ') as members '
         ~ 'full outer join (select audience, ' ~ key ~ ' from (select audience, ' ~ key ~ ', change, row_number() over ('
         ~ 'partition by audience, ' ~ key ~ ' order by recorded_at desc) as place from ' ~ changes
-        ~ ' where audience in (' ~ names | join(', ') ~ ')) as ordered '
+        ~ ' where audience in (' ~ names | join(', ') ~ ') and ' ~ revetl.of_this_target() ~ ') as ordered '
         ~ "where place = 1 and change = 'entered') as known "
         ~ 'on members.audience = known.audience and members.' ~ key ~ ' = known.' ~ key
         ~ ' where members.audience is null or known.audience is null']) %}

@@ -14,7 +14,10 @@
     {% if not execute -%}
         {{ return('1 = 1') }}
     {% endif -%}
-    {% set types = graph.nodes['model.revetl.revetl_profiles'].config.meta['columns'] -%}
+    {% set types = revetl.profile_types() -%}
+    {% if not types -%}
+        {{ return('1 = 1') }}
+    {% endif -%}
     {% if name not in types -%}
         {% do revetl.wrong_trait(at, 'is no trait; those there are: ' ~ types | join(', ')) -%}
     {% endif -%}

@@ -10,7 +10,7 @@
         {{ revetl.quoted('key') }},
         cast(null as {{ revetl.type_of('varchar') }}) as identifier_type,
         {{ revetl.normalised(revetl.quoted('key')) }} as identifier_value
-    from {{ revetl.live(source('revetl_state', 'sync_state')) }}
+    from {{ revetl.live(revetl.state_table('sync_state')) }}
     {%- for column, names in {'identifiers': identifiers, 'fields': fields}.items() %}
     {%- for name in names %}
     union all
@@ -19,7 +19,7 @@
         {{ revetl.quoted('key') }},
         cast({{ "'" ~ revetl.folded_name(name) ~ "'" if column == 'fields' else 'null' }} as {{ revetl.type_of('varchar') }}),
         {{ revetl.normalised(revetl.json_text(revetl.as_json(column), name)) }}
-    from {{ revetl.live(source('revetl_state', 'sync_state')) }}
+    from {{ revetl.live(revetl.state_table('sync_state')) }}
     where {{ column }} like '%"{{ name }}"%'
     {%- endfor %}
     {%- endfor %}
@@ -47,7 +47,7 @@
 {# The members of the tested audience who are suppressed, as a query: key. As a sync sees it: by any column that is
    named as a suppressed identifier's type is. #}
 {% macro suppressed_members(key) %}
-    {% set suppressions = source('revetl_state', 'suppressions') %}
+    {% set suppressions = revetl.state_table('suppressions') %}
     {% set columns = [] %}
     {% set audience = revetl.tested_audience() %}
     {% if audience %}

@@ -111,7 +111,11 @@
 {# The relation of one of this package's models, or of a table beside it, where it is there; for models that
    look at what the last build left, which no ref() may. #}
 {% macro relation_there(name, suffix='') %}
-    {% set node = graph.nodes['model.revetl.' ~ name] %}
+    {% set node = graph.nodes.get('model.revetl.' ~ name) %}
+    {# A project with profiles of its own may do without identity. #}
+    {% if not node %}
+        {{ return(none) }}
+    {% endif %}
     {{ return(adapter.get_relation(
         database=node.database, schema=node.schema, identifier=(node.alias or node.name) ~ suffix)) }}
 {% endmacro %}
@@ -132,8 +136,8 @@
     {% for result in results if result.status == 'success' and result.node.unique_id in waiting %}
         {% do waiting.remove(result.node.unique_id) %}
     {% endfor %}
-    {% if not waiting %}
-        {% set rules = graph.nodes['model.revetl.int_revetl__identity_rules'] %}
+    {% set rules = graph.nodes.get('model.revetl.int_revetl__identity_rules') %}
+    {% if rules and not waiting %}
         {% set settled = api.Relation.create(
             database=rules.database, schema=rules.schema, identifier=(rules.alias or rules.name) ~ '__settled') %}
         {% do revetl.run_together([

@@ -23,7 +23,7 @@ with messages as (
         {{ revetl.json_value_text(document, []) if document else 'cast(null as ' ~ revetl.type_of('varchar') ~ ')' }} as document_text,
         {{ revetl.json_value_text('context', []) }} as context_text,
         row_number() over (order by received_at desc, id) as place
-    from {{ source('revetl_raw', table) }}
+    from {{ revetl.raw_messages(table, [document] if document else []) }}
     {{ 'union all' if not loop.last }}
     {% endfor %}
 

@@ -11,8 +11,12 @@
     } -%}
     {% set selects = [] -%}
     {% for type, (table, content, event, sample) in tables.items() -%}
-        {% set of_type = [revetl.planned_messages_of(plan, type, source('revetl_raw', table), content, event, none, transformations)] -%}
-        {% if sample and var('sample_events') -%}
+        {% set own = revetl.override_of('stg_revetl__' ~ table) -%}
+        {% set relation = revetl.raw_messages(table, [content] + (['event', event] if event else [])) -%}
+        {# What a project has made of its messages is not transformed again. #}
+        {% set of_type = [revetl.planned_messages_of(
+            plan, type, relation, content, event, none, {'entries': []} if own else transformations)] -%}
+        {% if sample and var('sample_events') and not revetl.overrides() -%}
             {% do of_type.append(revetl.planned_messages_of(
                 plan, type, ref('revetl', sample), content, event, revetl.nothing_has_landed(), transformations, is_sample=true)) -%}
         {% endif -%}

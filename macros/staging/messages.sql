@@ -7,11 +7,15 @@
    more than an hour after it was received has a sender whose clock is wrong: it counts as of when it was received. What
    happened after `as_of`, which is now unless it is set, is left out: the whole project is built as of then. #}
 {% macro messages(name, columns, documents, sample=none) %}
+    {% set types = {'tracks': 'track', 'identifies': 'identify', 'groups': 'group', 'pages': 'page', 'screens': 'screen'} %}
+    {% if revetl.override_of('stg_revetl__' ~ name) %}
+        {% do config(materialized='view') %}
+        {{ return(revetl.own_messages('stg_revetl__' ~ name, types.get(name))) }}
+    {% endif %}
     {% set layout = revetl.storage('timestamp', keys=['message_id']) %}
     {% if layout %}
         {% do config(**layout) %}
     {% endif %}
-    {% set types = {'tracks': 'track', 'identifies': 'identify', 'groups': 'group', 'pages': 'page', 'screens': 'screen'} %}
     {% set common = ['id', 'user_id', 'anonymous_id', 'timestamp', 'original_timestamp', 'sent_at',
         'received_at', 'uuid_ts', 'source_id'] %}
     {% set names = common + columns + documents + ['context'] %}
@@ -21,11 +25,11 @@ with landed as (
     {%- for column in names %}
         {{ revetl.transformed_column(types[name], column) }}{{ ',' if not loop.last }}
     {%- endfor %}
-    from {{ source('revetl_raw', name) }}
+    from {{ revetl.raw_table(name) }}
 
 ),
 
-    {% if sample and var('sample_events') %}
+    {% if sample and var('sample_events') and not revetl.overrides() %}
 sampled as (
 
     select
@@ -118,6 +122,15 @@ typed as (
 select * from typed
 {%- endmacro %}
 
+{# The messages of the project's own model, without those that the tracking plan blocks. #}
+{% macro own_messages(name, type) -%}
+select messages.*
+from ({{ revetl.standing_in(name) }}) as messages
+where
+    1 = 1
+    {{ revetl.and_not_blocked(type, 'messages.message_id') if type }}
+{%- endmacro %}
+
 {# When a raw message happened; one that says that it happened more than an hour after it was received, when it was
    received. #}
 {% macro message_time() -%}
@@ -132,7 +145,7 @@ select * from typed
 {# Whether all raw tables are empty. #}
 {% macro nothing_has_landed() -%}
     {% for name in ['tracks', 'identifies', 'pages', 'screens', 'groups', 'aliases'] -%}
-    not exists (select 1 from {{ source('revetl_raw', name) }})
+    not exists (select 1 from {{ revetl.raw_table(name) }})
     {%- if not loop.last %} and {% endif %}
     {%- endfor %}
 {%- endmacro %}

@@ -5,6 +5,7 @@
     {% if not execute or flags.WHICH not in ['build', 'run'] or var('identity_preview', false) %}
         {{ return('') }}
     {% endif %}
+    {% set by = revetl.text_literal(target.name) %}
     {% set names = [] %}
     {% set rows = [] %}
     {% for result in results
@@ -17,21 +18,21 @@
         {% set moment = "cast('" ~ written ~ "' as " ~ revetl.type_of('timestamp') ~ ")" if ended else revetl.utc_now() %}
         {% do names.append("'" ~ result.node.unique_id ~ "'") %}
         {% do rows.append("('" ~ result.node.unique_id ~ "', '" ~ result.status ~ "', "
-            ~ moment ~ ", '" ~ invocation_id ~ "')") %}
+            ~ moment ~ ", '" ~ invocation_id ~ "', " ~ by ~ ")") %}
     {% endfor %}
     {% if rows %}
-        {% set table = source('revetl_state', 'model_builds') %}
+        {% set table = revetl.state_table('model_builds') %}
         {# A row must not be lost between the two. #}
         {% do revetl.replace_values(
-            table, 'unique_id, status, completed_at, invocation_id', rows,
-            'unique_id in (' ~ names | join(', ') ~ ')') %}
+            table, 'unique_id, status, completed_at, invocation_id, target', rows,
+            'target = ' ~ by ~ ' and unique_id in (' ~ names | join(', ') ~ ')') %}
         {% set built = [] %}
         {% for audience in revetl.built_audiences(results) if not flags.EMPTY %}
-            {% do built.append('select ' ~ revetl.text_literal(audience.name) ~ ', ' ~ revetl.utc_now() ~ ", '" ~ invocation_id ~ "'") %}
+            {% do built.append('select ' ~ revetl.text_literal(audience.name) ~ ', ' ~ revetl.utc_now() ~ ", '" ~ invocation_id ~ "', " ~ by) %}
         {% endfor %}
         {% if built %}
-            {% do revetl.run_together(['insert into ' ~ source('revetl_state', 'audience_builds')
-                ~ ' (audience, completed_at, invocation_id) ' ~ built | join(' union all ')]) %}
+            {% do revetl.run_together(['insert into ' ~ revetl.state_table('audience_builds')
+                ~ ' (audience, completed_at, invocation_id, target) ' ~ built | join(' union all ')]) %}
         {% endif %}
     {% endif %}
 {% endmacro %}

@@ -19,7 +19,7 @@ held as (
     select
         {{ revetl.quoted('key') }},
         acknowledged_at
-    from {{ source('revetl_state', 'sync_state') }}
+    from {{ revetl.state_table('sync_state') }}
     where sync = {{ sync.name }}
 
 ),
@@ -27,7 +27,7 @@ held as (
 rejected as (
 
     select {{ revetl.quoted('key') }}
-    from {{ source('revetl_state', 'sync_rejections') }}
+    from {{ revetl.state_table('sync_rejections') }}
     where sync = {{ sync.name }}
 
 ),
@@ -35,7 +35,7 @@ rejected as (
 kept_back as (
 
     select {{ revetl.quoted('key') }}
-    from {{ source('revetl_state', 'audience_holdouts') }}
+    from {{ revetl.state_table('audience_holdouts') }}
     where sync = {{ sync.name }}
     {{ revetl.union_distinct() }}
     select {{ revetl.quoted('key') }} from (
@@ -49,7 +49,7 @@ last_run as (
     select
         left_out_rows,
         row_number() over (order by started_at desc, run_id desc) as place
-    from {{ source('revetl_state', 'sync_runs') }}
+    from {{ revetl.state_table('sync_runs') }}
     where sync = {{ sync.name }} and left_out_rows is not null
 
 ),

@@ -11,7 +11,7 @@ with runs as (
         finished_at,
         aborted_add + aborted_update + aborted_remove as aborted,
         row_number() over (order by started_at desc, run_id desc) as place
-    from {{ source('revetl_state', 'sync_runs') }}
+    from {{ revetl.state_table('sync_runs') }}
     where sync = {{ sync.name }} and status <> 'running' and coalesce(scope, 'all') = 'all'
 
 ),
@@ -27,7 +27,7 @@ last_success as (
 unanswered as (
 
     select count(*) as members
-    from {{ source('revetl_state', 'sync_state') }}
+    from {{ revetl.state_table('sync_state') }}
     where sync = {{ sync.name }} and pending_operation is not null
 
 ),

@@ -16,7 +16,7 @@ with held_identifiers as (
 ),
 
 suppressed_by_identifier as (
-{{ revetl.suppressed_and_held('held_identifiers', source('revetl_state', 'suppressions')) }}
+{{ revetl.suppressed_and_held('held_identifiers', revetl.state_table('suppressions')) }}
 ),
 
 suppressed_by_column as (
@@ -34,7 +34,7 @@ found as (
     select
         held.sync,
         held.{{ revetl.quoted('key') }}
-    from {{ source('revetl_state', 'sync_state') }} as held
+    from {{ revetl.state_table('sync_state') }} as held
     inner join suppressed_by_column
         on held.{{ revetl.quoted('key') }} = suppressed_by_column.{{ revetl.quoted('key') }}
     where {{ of_the_audience }}

@@ -10,7 +10,7 @@ with runs as (
         started_at,
         attempted_add + attempted_update + attempted_remove as attempted,
         rejected_add + rejected_update + rejected_remove as rejected
-    from {{ source('revetl_state', 'sync_runs') }}
+    from {{ revetl.state_table('sync_runs') }}
     where sync = {{ sync.name }} and status <> 'running'
 
 ),

@@ -110,23 +110,23 @@ def of_relation(relation: Relation, catalog: Catalog, jinja: Jinja) -> str:
 def _of_messages(relation: Relation, catalog: Catalog) -> str:
     messages = relation.messages
     assert messages is not None
-    columns = [f"{messages.model}.{column}" for column in relation.used]
-    lines = [f"from {{{{ {relation.ref} }}}} as {messages.model}"]
+    columns = [f"{messages.alias}.{column}" for column in relation.used]
+    lines = [f"from {{{{ {relation.ref} }}}} as {messages.alias}"]
     tests = []
     if relation.people:
         columns = [f"events.{PERSON}", *columns]
         lines.append(
             f"inner join {{{{ {catalog.ref('revetl_events')} }}}} as events\n"
-            f"{_INDENT}on {messages.model}.message_id = events.message_id"
+            f"{_INDENT}on {messages.alias}.message_id = events.message_id"
         )
         tests.append(f"events.source = '{messages.source}'")
     if relation.event is not None:
-        tests.append(f"{messages.model}.event = '{relation.event}'")
+        tests.append(f"{messages.alias}.event = '{relation.event}'")
     if len(tests) == 1:
         lines.append(f"where {tests[0]}")
     elif tests:
         lines.append(f"where\n{_INDENT}" + f"\n{_INDENT}and ".join(tests))
-    return _select(columns or [f"{messages.model}.message_id"], lines)
+    return _select(columns or [f"{messages.alias}.message_id"], lines)
 
 
 def _select(columns: list[str], lines: list[str]) -> str:

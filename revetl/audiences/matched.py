@@ -11,7 +11,7 @@ from revetl.project import Workspace
 from revetl.sql import statement
 from revetl.sync.conversing import converse
 from revetl.sync.loop import run_to_end
-from revetl.sync.tables import Tables
+from revetl.sync.tables import state_tables
 from revetl.transport import NotAccepted, Transport
 
 
@@ -50,7 +50,7 @@ def match_rates(workspace: Workspace, name: str) -> tuple[MatchRate, ...]:
         raise UsageError(f"{name}: none of its syncs is to a destination that tells whom it has found.")
     warehouse = workspace.warehouse(read_only=True)
     try:
-        tables = Tables(workspace.state_schema, warehouse.database)
+        tables = state_tables(workspace, warehouse.database)
         query = statement("select sync, count(*) from :state as s group by sync", state=tables.state)
         there = warehouse.exists(tables.state)
         held = dict(warehouse.rows(query)) if there else {}

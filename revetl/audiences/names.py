@@ -8,6 +8,9 @@ from dataclasses import dataclass
 PERSON = "canonical_id"
 """The column of the package's models that names a person."""
 
+STAGING = "stg_revetl__"
+"""What the names of the package's staging models begin with."""
+
 IDENTITIES = ("user_id", "anonymous_id")
 """The columns of a message that say whose it is."""
 
@@ -37,6 +40,11 @@ class Messages:
     own: tuple[str, ...]
     document: str | None
     is_flat: bool
+
+    @property
+    def alias(self) -> str:
+        """What the SQL that reads it calls the staging model."""
+        return self.model.removeprefix(STAGING)
 
     @property
     def columns(self) -> dict[str, str]:

@@ -11,7 +11,16 @@ import yaml
 from sqlglot import exp
 
 from revetl.audiences.jinja import quoted
-from revetl.audiences.names import EVENT, IDENTITIES, MESSAGES, PERSON, SPEC_EVENTS, Messages, snake_case
+from revetl.audiences.names import (
+    EVENT,
+    IDENTITIES,
+    MESSAGES,
+    PERSON,
+    SPEC_EVENTS,
+    STAGING,
+    Messages,
+    snake_case,
+)
 from revetl.audiences.refusal import Source
 from revetl.checking import read_yaml
 from revetl.errors import RevetlError, nearest
@@ -75,7 +84,7 @@ class Catalog:
         return self._relations[name]
 
     def _found(self, name: str, node: exp.Table) -> Relation:
-        plain = name.removeprefix("stg_revetl__")
+        plain = name.removeprefix(STAGING)
         if plain in MESSAGES and name in (plain, MESSAGES[plain].model):
             kind = MESSAGES[plain]
             return Relation(plain, self.ref(kind.model), "messages", kind.columns, kind, known_only=True)

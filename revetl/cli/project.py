@@ -275,6 +275,7 @@ def debug_command(output: str, quiet: bool, no_color: bool, **options: Any) -> i
         return f"{warehouse.database} opens"
 
     check("warehouse", opens)
+    check("state schema", workspace.whose_state_schema)
     check("audiences", lambda: f"{len(project.audiences)} declared")
     try:
         audiences = project.audiences

@@ -51,13 +51,13 @@ def _say_unattended(out: Output, options: Any) -> None:
     from revetl.errors import RevetlError
     from revetl.project import Workspace
     from revetl.sync.retire import unattended
-    from revetl.sync.tables import Tables
+    from revetl.sync.tables import state_tables
 
     with suppress(RevetlError):
         workspace = Workspace(options, lock_timeout=0)
         warehouse = workspace.warehouse(read_only=True)
         try:
-            for each in unattended(workspace, warehouse, Tables(workspace.state_schema, warehouse.database)):
+            for each in unattended(workspace, warehouse, state_tables(workspace, warehouse.database)):
                 out.say(f"Warning: {each}")
         finally:
             warehouse.close()

@@ -17,7 +17,7 @@ from revetl.notify import Message
 from revetl.project import Workspace
 from revetl.sql import statement
 from revetl.sync.lock import now as this_moment
-from revetl.sync.tables import Tables, insert
+from revetl.sync.tables import Tables, insert, state_tables
 from revetl.warehouse import Warehouse
 
 OK, ALERTING = "ok", "alerting"
@@ -94,9 +94,9 @@ def _evaluated(
 ) -> tuple[dict[tuple[str, str], _State], list[CheckResult]]:
     warehouse = workspace.warehouse(read_only=True)
     try:
-        tables = Tables(workspace.state_schema, warehouse.database)
+        tables = state_tables(workspace, warehouse.database)
         # A dry run writes nothing: it goes without the states where their table is still to be created.
-        is_readable = dry_run and all(map(warehouse.exists, map(tables.named, _READ)))
+        is_readable = dry_run and _are_readable(warehouse, tables)
         if not tables.are_current(warehouse) and not is_readable:
             warehouse.close()
             with workspace.writing() as writing:
@@ -119,6 +119,17 @@ def _evaluated(
         return before, results
     finally:
         warehouse.close()
+
+
+def _are_readable(warehouse: Warehouse, tables: Tables) -> bool:
+    """Whether the tables that checks read are there, as this version makes them. The states may be
+    missing."""
+    runs, *others, states = warehouse.catalog([tables.named(name) for name in (*_READ, "alert_states")])
+    return (
+        runs is not None
+        and (states is None or "target" in map(str.lower, states))
+        and all(columns is not None and "target" in map(str.lower, columns) for columns in others)
+    )
 
 
 def _news(known: _State, names: Sequence[str]) -> bool:
@@ -144,8 +155,11 @@ def _message(result: CheckResult, before: _State | None) -> Message:
 def _read(warehouse: Warehouse, tables: Tables) -> dict[tuple[str, str], _State]:
     rows = warehouse.rows(
         statement(
-            "select alert, subject, state, detail, since from :states as s",
+            # Those without a target first, so that what this target wrote since counts.
+            "select alert, subject, state, detail, since from :states as s where :of_this_target "
+            "order by case when target is null then 0 else 1 end",
             states=tables.named("alert_states"),
+            of_this_target=tables.of_this_target("s"),
         )
     )
     return {(alert, subject): _State(state, detail, since) for alert, subject, state, detail, since in rows}
@@ -155,10 +169,10 @@ def _try_writing(workspace: Workspace) -> None:
     """Raises WarehouseError where states cannot be written, before a message is sent that every later check
     would send again."""
     with workspace.writing(light=True) as warehouse:
-        states = Tables(workspace.state_schema, warehouse.database).named("alert_states")
+        states = state_tables(workspace, warehouse.database).named("alert_states")
         nothing = {"alert": "", "subject": "", "state": OK, "detail": "", "since": this_moment()}
         with warehouse.transaction():
-            warehouse.run(insert(states, nothing))
+            warehouse.run(insert(states, {**nothing, "target": workspace.target.name}))
             warehouse.run(statement("delete from :states where alert = :alert", states=states, alert=""))
 
 
@@ -173,20 +187,28 @@ def _write(
     if not results and not gone:
         return
     with workspace.writing(light=True) as warehouse:
-        states = Tables(workspace.state_schema, warehouse.database).named("alert_states")
+        states = state_tables(workspace, warehouse.database).named("alert_states")
+        by = workspace.target.name
         with warehouse.transaction():
             for alert in gone:
                 warehouse.run(
-                    statement("delete from :states where alert = :alert", states=states, alert=alert)
+                    statement(
+                        "delete from :states where alert = :alert and target = :by",
+                        states=states,
+                        alert=alert,
+                        by=by,
+                    )
                 )
             for result in results:
                 warehouse.run(
                     statement(
-                        "delete from :states where alert = :alert and subject = :subject",
+                        "delete from :states where alert = :alert and subject = :subject and target = :by",
                         states=states,
+                        by=by,
                         alert=result.alert,
                         subject=result.subject,
                     )
                 )
                 columns = ("alert", "subject", "state", "detail", "since")
-                warehouse.run(insert(states, {name: getattr(result, name) for name in columns}))
+                values = {name: getattr(result, name) for name in columns}
+                warehouse.run(insert(states, {**values, "target": by}))

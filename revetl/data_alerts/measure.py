@@ -203,8 +203,9 @@ class Measures:
             rows = self.warehouse.rows(
                 statement(
                     "select max(completed_at) as ended from :builds as b where completed_at <= :now "
-                    "group by invocation_id order by ended desc limit :n",
+                    "and :of_this_target group by invocation_id order by ended desc limit :n",
                     builds=self.tables.named("audience_builds"),
+                    of_this_target=self.tables.of_this_target("b"),
                     now=self.now,
                     n=most,
                 )
@@ -351,10 +352,10 @@ class Measures:
                             select c.audience, c.invocation_id,
                                 case when c.change = 'entered' then 1 else 0 end as came,
                                 case when c.change = 'left' then 1 else 0 end as gone, c.recorded_at as ended
-                            from :changes as c
+                            from :changes as c where :changed_here
                             union all
                             select b.audience, b.invocation_id, 0 as came, 0 as gone, b.completed_at as ended
-                            from :builds as b
+                            from :builds as b where :built_here
                         ) as found
                         group by audience, invocation_id
                     ), summed as (
@@ -370,6 +371,8 @@ class Measures:
                     order by audience, place
                     """,
                     changes=self.tables.named("audience_changes"),
+                    changed_here=self.tables.of_this_target("c"),
+                    built_here=self.tables.of_this_target("b"),
                     builds=self.tables.named("audience_builds"),
                     now=self.now,
                     n=most,

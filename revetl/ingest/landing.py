@@ -13,7 +13,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from revetl.ingest import rules
-from revetl.ingest.raw_tables import REJECTED, raw_columns
+from revetl.ingest.raw_tables import REJECTED, check_all_ours, raw_columns
 from revetl.sql import column, query, statement, table
 from revetl.warehouse import Warehouse
 
@@ -58,6 +58,12 @@ class SameFile:
         self.raw_schema = raw_schema
 
     def create(self) -> None:
+        found = self.connection.execute(
+            "select table_name, list(column_name) from duckdb_columns() where lower(schema_name) = lower(?) "
+            "and database_name = current_database() and table_name in (select unnest(?)) group by table_name",
+            [self.raw_schema, list(raw_columns())],
+        )
+        check_all_ours(self.raw_schema, dict(found.fetchall()))
         self.connection.execute(f'create schema if not exists "{self.raw_schema}"')
         for name, columns in raw_columns().items():
             definition = ", ".join(f'"{each}" {_STORED_AS.get(kind, kind)}' for each, kind in columns.items())
@@ -137,6 +143,9 @@ class Elsewhere:
         self.raw_schema = raw_schema
 
     def create(self) -> None:
+        tables = [self._table(name) for name in raw_columns()]
+        before = zip(raw_columns(), self.warehouse.catalog(tables), strict=True)
+        check_all_ours(self.raw_schema, {name: there for name, there in before if there is not None})
         self.warehouse.create_schema(self.raw_schema)
         for name, columns in raw_columns().items():
             definition = exp.Schema(
@@ -150,7 +159,7 @@ class Elsewhere:
             )
             self.warehouse.run(exp.Create(this=definition, kind="TABLE", exists=True))
         # One that was made by an older version has fewer columns.
-        catalog = self.warehouse.catalog([self._table(name) for name in raw_columns()])
+        catalog = self.warehouse.catalog(tables)
         for (name, columns), found in zip(raw_columns().items(), catalog, strict=True):
             there = {each.lower() for each in found or columns}
             for each, kind in columns.items():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 import yaml
 
+from revetl.foreign_tables import check_ours
 from revetl.paths import dbt_project_dir
 
 MESSAGE_TABLES = {
@@ -30,3 +32,9 @@ def raw_columns() -> dict[str, dict[str, str]]:
         table["name"]: {column["name"]: column["data_type"] for column in table["columns"]}
         for table in raw["tables"]
     }
+
+
+def check_all_ours(schema: str, found: Mapping[str, Iterable[str]]) -> None:
+    """Raises UsageError where one of the raw tables that are there already, name to columns, is not ours."""
+    for name, there in found.items():
+        check_ours(schema, name, raw_columns()[name], there, "raw_schema")

@@ -16,7 +16,7 @@ from revetl.sync.identity import (
     warehouse_stop,
 )
 from revetl.sync.remembered import forget_run
-from revetl.sync.tables import Tables
+from revetl.sync.tables import state_tables
 
 
 def state_identities(
@@ -27,7 +27,7 @@ def state_identities(
     is not configured right."""
     warehouse = workspace.warehouse(read_only=True)
     try:
-        tables = Tables(workspace.state_schema, warehouse.database)
+        tables = state_tables(workspace, warehouse.database)
         has_any = tables.exist(warehouse) and warehouse.exists(tables.identities)
         found = []
         for sync in syncs:
@@ -60,7 +60,7 @@ def adopt_state(workspace: Workspace, syncs: Sequence[Sync]) -> list[dict[str, A
     Gives what `state_identities` does, as it was before. Raises UsageError where no run has ever kept any."""
     before = state_identities(workspace, syncs)
     with workspace.writing() as warehouse:
-        tables = Tables(workspace.state_schema, warehouse.database)
+        tables = state_tables(workspace, warehouse.database)
         if not tables.exist(warehouse):
             raise UsageError(
                 f"There is no state in schema '{workspace.state_schema}' to adopt. "

@@ -34,6 +34,8 @@ class Places:
     tables: frozenset[str]
     has_presence: bool = True
     """False where an older revetl made the state, and no run of this one has been since."""
+    has_targets: bool = True
+    """The same of the builds."""
 
     @property
     def has_state(self) -> bool:
@@ -124,7 +126,7 @@ _PARTS = {
     "model_builds": """
         select 'build', invocation_id, cast(null as varchar), completed_at,
             case when status <> 'success' then 1 else 0 end, 0, 0
-        from :table as b where b.unique_id = :unique_id
+        from :table as b where b.unique_id = :unique_id and :of_this_target
     """,
 }
 """Each gives what, two texts, a moment, and three numbers."""
@@ -136,7 +138,8 @@ def find_places(sync: Sync, warehouse: Warehouse, tables: Tables) -> Places:
     audience, *found = warehouse.catalog([sync.audience.relation, *map(tables.named, _READ)])
     there = {name: columns for name, columns in zip(_READ, found, strict=True) if columns is not None}
     has_presence = "presence" in {name.lower() for name in there.get("sync_state", {"presence": ""})}
-    return Places(audience, frozenset(there), has_presence)
+    has_targets = "target" in {name.lower() for name in there.get("model_builds", {"target": ""})}
+    return Places(audience, frozenset(there), has_presence, has_targets)
 
 
 def read_facts(
@@ -161,6 +164,7 @@ def read_facts(
             hash_by=hash_by,
             made_by=column("hash_by") if made_by is None else made_by,
             unique_id=sync.audience.model.unique_id,
+            of_this_target=tables.of_this_target("b") if places.has_targets else exp.true(),
             remembered=remembered or "",
         )
         for name in _READ
@@ -212,7 +216,7 @@ def read_facts(
         hashed_kinds=frozenset(
             str(kind) for kind, _, _, _, hashes, _ in found.get("suppressed", []) if int(hashes)
         ),
-        build=builds[0] if builds else Build(),
+        build=max(builds, key=lambda each: each.built_at or datetime.min, default=Build()),
     )
 
 

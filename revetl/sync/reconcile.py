@@ -34,7 +34,7 @@ from revetl.sync.record import Run, past_runs
 from revetl.sync.recover import recover, runs_folder
 from revetl.sync.remembered import forget_run
 from revetl.sync.run import Progress, SyncOptions, run_sync
-from revetl.sync.tables import Tables
+from revetl.sync.tables import Tables, state_tables
 from revetl.warehouse import Warehouse
 
 
@@ -236,7 +236,7 @@ class Reconciler:
         warehouse = self.workspace.warehouse(read_only=read_only, light=light, lock_timeout=lock_timeout)
         try:
             warehouse.comment = query_comment(self.sync.name, self.id)
-            self.tables = Tables(self.workspace.state_schema, warehouse.database)
+            self.tables = state_tables(self.workspace, warehouse.database)
             yield warehouse
         finally:
             warehouse.close()

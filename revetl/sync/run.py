@@ -61,7 +61,7 @@ from revetl.sync.shaping import Shaping, shaping_in, withheld_note
 from revetl.sync.spool import OPERATIONS, Spool
 from revetl.sync.state import Folder
 from revetl.sync.summary import summarise
-from revetl.sync.tables import Tables
+from revetl.sync.tables import Tables, state_tables
 from revetl.sync.whole import is_due, made_whole
 from revetl.warehouse import Warehouse
 
@@ -139,7 +139,7 @@ def plan_sync(
     warehouse = workspace.warehouse(read_only=True)
     try:
         database = workspace.attached(warehouse, compare_target)
-        tables = Tables(workspace.state_schema, database)
+        tables = state_tables(workspace, database)
         refresh, only = options.full_refresh, options.only
         if only is not None:
             check_only(sync, destination)
@@ -358,7 +358,7 @@ class Runner:
     def _writing(self, **options: Any) -> Iterator[Warehouse]:
         with self.workspace.writing(**options) as warehouse:
             warehouse.comment = query_comment(self.sync.name, self.run_id)
-            self.tables = Tables(self.workspace.state_schema, warehouse.database)
+            self.tables = state_tables(self.workspace, warehouse.database)
             yield warehouse
 
     def _recover(self, warehouse: Warehouse) -> None:

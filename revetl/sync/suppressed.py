@@ -15,7 +15,7 @@ from sqlglot import exp
 from revetl.columns import CompiledColumns
 from revetl.errors import UsageError, WarehouseError, nearest
 from revetl.sql import select
-from revetl.sync.tables import Tables
+from revetl.sync.tables import state_tables
 
 if TYPE_CHECKING:
     from revetl.destinations.base import Destination
@@ -90,7 +90,7 @@ def check_suppressions(workspace: Workspace) -> None:
     except WarehouseError:
         return
     try:
-        suppressions = Tables(workspace.state_schema, warehouse.database).suppressions
+        suppressions = state_tables(workspace, warehouse.database).suppressions
         (there,) = warehouse.catalog([suppressions])
         if there is not None:
             query = select("select distinct s.identifier_type from :list as s", list=suppressions)

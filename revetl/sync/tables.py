@@ -7,20 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+import orjson
 import yaml
 from sqlglot import exp
 
 from revetl.errors import AccessDenied, UsageError, WarehouseError
+from revetl.foreign_tables import check_ours
 from revetl.paths import dbt_project_dir
-from revetl.sql import statement, table
+from revetl.project import Workspace
+from revetl.sql import column, statement, table
 from revetl.version import __version__
 from revetl.warehouse import Warehouse
 
 Say = Callable[[str], None]
 
-VERSION = 4
+VERSION = 5
 """Counts up when a table changes in a way that an older revetl would not understand."""
 
+_FORMER = "revetl"
 
 _ATTEMPTS, _AGAIN_SECONDS = 4, 0.5
 _LOST = {
@@ -62,10 +66,20 @@ class Tables:
 
     schema: str
     database: str
+    former: str | None = None
+    """The schema in which an older version kept what is in `schema` now, where no variable says which."""
+    target: str = ""
+    """The dbt target that reads and writes them."""
 
     def named(self, name: str) -> exp.Table:
         """One of them by its name."""
         return table(name, self.schema, self.database)
+
+    def of_this_target(self, alias: str) -> exp.Expr:
+        """The condition of rows of a table called `alias` that this target wrote. Rows of an older version
+        whose target is not known are every target's."""
+        written = exp.func("coalesce", column("target", of=alias), exp.convert(self.target))
+        return written.eq(exp.convert(self.target))
 
     @property
     def state(self) -> exp.Table:
@@ -146,8 +160,11 @@ class Tables:
 
     def _bring_forward(self, warehouse: Warehouse) -> None:
         warehouse.create_schema(self.schema)
-        for name, columns in state_columns().items():
-            self._create(warehouse, name, columns)
+        without_target = [
+            name for name, columns in state_columns().items() if self._create(warehouse, name, columns)
+        ]
+        for name in without_target:
+            self._adopt_rows(warehouse, name)
         with warehouse.transaction():
             table_of_version = self.named("state_version")
             warehouse.run(exp.Delete(this=table_of_version))
@@ -159,24 +176,52 @@ class Tables:
         names = list(state_columns())
         there = warehouse.catalog([self.named(name) for name in names])
         missing = [name for name, columns in zip(names, there, strict=True) if columns is None]
+        if "sync_state" in missing and self.former is not None:
+            self._check_former(warehouse, self.former)
         return (0 if "state_version" in missing else self._version(warehouse)), missing
 
-    def _create(self, warehouse: Warehouse, name: str, columns: dict[str, str]) -> None:
-        kinds = {column: warehouse.type_of(kind) for column, kind in columns.items()}
+    def _check_former(self, warehouse: Warehouse, former: str) -> None:
+        """Raises UsageError where an older version kept the state in another schema: it would begin empty
+        here, and who is in each destination would be forgotten."""
+        if warehouse.exists(table("sync_state", former, self.database)):
+            raise UsageError(
+                f"Schema '{former}' has the state that an older version of revetl kept there, and "
+                f"{self.schema} has none. To go on with it, set vars.revetl in dbt_project.yml: "
+                f"`state_schema: {former}` and `raw_schema: raw`. To begin a state of its own, set "
+                "state_schema to another name."
+            )
+
+    def _adopt_rows(self, warehouse: Warehouse, name: str) -> None:
+        """Once, when a table gets its column `target`: its rows become those of the target that wrote the
+        state. Where no sync has run, or syncs of several targets have, it is not known, and the rows stay
+        without one, which are every target's."""
+        found = warehouse.rows(
+            statement("select distinct written_by from :identities as i", identities=self.identities)
+        )
+        targets = {_target_of(str(written_by)) for (written_by,) in found} - {None}
+        if len(targets) == 1:
+            update = "update :table set target = :target where target is null"
+            warehouse.run(statement(update, table=self.named(name), target=targets.pop()))
+
+    def _create(self, warehouse: Warehouse, name: str, columns: dict[str, str]) -> bool:
+        """Make a table, or the columns that it lacks; gives whether it has got its column `target`."""
+        kinds = {each: warehouse.type_of(kind) for each, kind in columns.items()}
         if not warehouse.exists(self.named(name)):
             definition = exp.Schema(
                 this=self.named(name),
                 expressions=[
-                    exp.ColumnDef(this=exp.to_identifier(column), kind=kind) for column, kind in kinds.items()
+                    exp.ColumnDef(this=exp.to_identifier(each), kind=kind) for each, kind in kinds.items()
                 ],
             )
             warehouse.run(exp.Create(this=definition, kind="TABLE", exists=True))
-            return
-        there = {column.lower() for column in warehouse.columns(self.named(name))}
-        for column, kind in kinds.items():
-            if column not in there:
-                added = exp.ColumnDef(this=exp.to_identifier(column), kind=kind)
+            return False
+        there = {each.lower() for each in warehouse.columns(self.named(name))}
+        check_ours(self.schema, name, columns, there, "state_schema")
+        for each, kind in kinds.items():
+            if each not in there:
+                added = exp.ColumnDef(this=exp.to_identifier(each), kind=kind)
                 warehouse.run(exp.Alter(this=self.named(name), kind="TABLE", actions=[added]))
+        return "target" in kinds and "target" not in there
 
     def _version(self, warehouse: Warehouse) -> int:
         """What `state_version` says. Raises UsageError for a newer version."""
@@ -205,6 +250,24 @@ class Tables:
         """Whether a run has ever made them. Raises UsageError when a newer revetl did."""
         version, missing = self._found(warehouse)
         return version > 0 or "sync_state" not in missing
+
+
+def state_tables(workspace: Workspace, database: str) -> Tables:
+    """The tables of a project, in the database that its target opens."""
+    former = None if workspace.dbt.variable("state_schema") else _FORMER
+    schema = workspace.state_schema
+    return Tables(
+        schema, database, None if schema.lower() == former else former, target=workspace.target.name
+    )
+
+
+def _target_of(written_by: str) -> str | None:
+    """The target that a row of `sync_identities` names."""
+    try:
+        found = orjson.loads(written_by).get("target")
+    except (orjson.JSONDecodeError, AttributeError):
+        return None
+    return None if found is None else str(found)
 
 
 def insert(into: exp.Table, values: dict[str, object]) -> exp.Expr:

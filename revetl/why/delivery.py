@@ -12,7 +12,7 @@ import orjson
 from revetl.mapping import ALONG
 from revetl.project import Sync, Workspace
 from revetl.sync.plan import Plan, make_diff
-from revetl.sync.tables import Tables
+from revetl.sync.tables import Tables, state_tables
 from revetl.warehouse import Warehouse
 from revetl.why.answer import Change, Person, Verdict
 from revetl.why.diff_of import NextChange, next_changes
@@ -39,7 +39,7 @@ def explain_delivery(
     workspace: Workspace, syncs: Sequence[Sync], person: Person, warehouse: Warehouse
 ) -> Iterator[Verdict]:
     """A verdict a sync and key of the person, or one without a key for someone whom the key does not name."""
-    tables = Tables(workspace.state_schema, warehouse.database)
+    tables = state_tables(workspace, warehouse.database)
     for sync in syncs:
         yield from _of_sync(workspace, sync, person, warehouse, tables)
 

@@ -98,7 +98,7 @@ def test_files(shop: ProjectFolder, cli: Cli, monkeypatch: pytest.MonkeyPatch) -
         r"{# Imported from lookers.sql \(duckdb\) on \d{4}-\d\d-\d\d\. #}\nwith tracks as \(\n", text
     )
     for part in (
-        "from {{ ref('revetl', 'stg_revetl__tracks') }} as stg_revetl__tracks",
+        "from {{ ref('revetl', 'stg_revetl__tracks') }} as tracks",
         "event_text = 'Product Viewed'",
         "and {{ revetl.json_decimal('properties', 'price') }} > 100",
         "timestamp > {{ revetl.days_before(revetl.as_of(), 7) }}",
@@ -127,7 +127,7 @@ def test_files(shop: ProjectFolder, cli: Cli, monkeypatch: pytest.MonkeyPatch) -
     assert forced.stderr == ""
     text = (folder / "lookers.sql").read_text()
     assert "Imported from stdin" in text
-    assert "where revetl_profiles.email is not null" in text
+    assert "where profiles.email is not null" in text
     assert "chosen.n" in text
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from revetl import Project
 from revetl.scaffolding import make_project
-from tests.support.built import connect
+from tests.support.built import SCHEMAS, connect
 
 RULES: dict[str, Any] = {
     "identifiers": {"user_id": {"limit": 1}, "email": {"limit": 5}, "anonymous_id": {"limit": "none"}},
@@ -96,7 +96,7 @@ def make_built(folder: Path) -> None:
     """A project of `revetl init`, with its events landed, built."""
     make_project(folder)
     document = yaml.safe_load((folder / "dbt_project.yml").read_text())
-    document["vars"]["revetl"] = {"sample_events": False, "identity": RULES}
+    document["vars"]["revetl"] = {**SCHEMAS, "sample_events": False, "identity": RULES}
     (folder / "dbt_project.yml").write_text(yaml.safe_dump(document))
     audiences = folder / "models" / "audiences"
     (audiences / "everyone.sql").write_text(EVERYONE)

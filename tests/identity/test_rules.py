@@ -87,11 +87,11 @@ def test_the_defaults_are_those_that_are_written_out(tmp_path: Path) -> None:
     """A project that says nothing has the rules that dbt_project.yml shows."""
     world = World(tmp_path, Rules(("user_id",), {}))
     columns = "identifier_type, priority, limit_ever, limit_week"
-    world.build(select=["identity_rules"])
+    world.build(select=["int_revetl__identity_rules"])
     assert world.ask(f"select {columns} from int_revetl__identity_rules") == [("user_id", 1, None, None)]
     same: list[dict[str, Any]] = [{}, {"identifiers": {"anonymous_id": {}, "email": None, "user_id": {}}}]
     for identity in same:
-        world.build("--vars", json.dumps({"identity": identity}), select=["identity_rules"])
+        world.build("--vars", json.dumps({"identity": identity}), select=["int_revetl__identity_rules"])
         assert world.ask(f"select {columns} from int_revetl__identity_rules order by 2") == [
             ("user_id", 1, 1, None),
             ("email", 2, 5, None),

@@ -16,7 +16,7 @@ from dbt.cli.main import dbtRunner
 
 from revetl.trimming import TRIMMABLE_CHARACTERS
 from tests.identity.reference import Identifier, Message, Rules
-from tests.support.built import ROOT, connect
+from tests.support.built import ROOT, SCHEMAS, connect
 
 START = datetime(2026, 1, 1)
 MODELS = ("world", "revetl.staging", "revetl.intermediate.identity", "revetl.marts.identity")
@@ -71,7 +71,9 @@ class World:
         project = {
             "name": "world",
             "profile": "world",
-            "vars": {"revetl": {"sample_events": False, "identity": identity, "as_of": "2027-01-01"}},
+            "vars": {
+                "revetl": {**SCHEMAS, "sample_events": False, "identity": identity, "as_of": "2027-01-01"}
+            },
         }
         (self.folder / "dbt_project.yml").write_text(json.dumps(project))
 

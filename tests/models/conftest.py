@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from revetl.scaffolding import make_project
-from tests.support.built import ROOT, connect
+from tests.support.built import ROOT, SCHEMAS, connect, in_fixed_schemas
 
 EXAMPLE = ROOT / "examples" / "online_retail"
 
@@ -30,6 +31,8 @@ def run_dbt(
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
     }
     command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "dbt.cli.main", "--no-use-colors"]
+    if project == ROOT:
+        arguments = in_fixed_schemas(arguments)
     done = subprocess.run(
         [*command, *arguments, "--project-dir", str(project), "--profiles-dir", str(project)],
         env=environment,
@@ -46,7 +49,10 @@ def load_example(database: Path, project: Path = ROOT) -> None:
     """Land the example events with `revetl load`."""
     environment = {**os.environ, "REVETL_DUCKDB_PATH": str(database)}
     subprocess.run(
-        [sys.executable, "-m", "revetl", "load", "-q", str(EXAMPLE / "events.ndjson.gz")],
+        [
+            *(sys.executable, "-m", "revetl", "load", "-q", str(EXAMPLE / "events.ndjson.gz")),
+            *("--vars", json.dumps(SCHEMAS)),
+        ],
         env=environment,
         cwd=project,
         check=True,

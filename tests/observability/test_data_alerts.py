@@ -95,11 +95,11 @@ class World:
             if self.project.backend.type != "duckdb"
             else "revetl.revetl"
         )
-        self.project.sql(f"insert into {state}.audience_builds values ('vips', ?, ?)", at, invocation)
+        self.project.sql(f"insert into {state}.audience_builds values ('vips', ?, ?, 'dev')", at, invocation)
         for change, count in (("entered", entered), ("left", left)):
             for index in range(count):
                 self.project.sql(
-                    f"insert into {state}.audience_changes values ('vips', ?, ?, ?, ?, ?)",
+                    f"insert into {state}.audience_changes values ('vips', ?, ?, ?, ?, ?, null)",
                     f"{invocation}-{change}-{index}", change, at, at, invocation,
                 )  # fmt: skip
 

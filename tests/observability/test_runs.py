@@ -72,7 +72,7 @@ def test_a_run_names_the_commit_and_the_dbt_invocation(
     ).stdout.strip()
     project.sql(
         "insert into revetl.revetl.model_builds "
-        "values ('model.shop.vips', 'success', current_timestamp, 'i-1')"
+        "values ('model.shop.vips', 'success', current_timestamp, 'i-1', 'dev')"
     )
     project.audience("vips", people(("u1", 2)))
     run = synced(project)

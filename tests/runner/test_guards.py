@@ -146,7 +146,8 @@ def test_the_age_of_the_model(
     if hours is not None:
         project.sql(
             "insert into revetl.revetl.model_builds values "
-            f"('model.shop.vips', '{status}', (now() at time zone 'utc') - interval {hours} hour, 'inv-7')"
+            f"('model.shop.vips', '{status}', (now() at time zone 'utc') - interval {hours} hour, 'inv-7', "
+            "null)"
         )
     run = synced(project)
     assert run.status == outcome

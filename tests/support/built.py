@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "revetl" / "scaffold" / "models" / "audiences"
 """The audiences that a new project has."""
+SCHEMAS = {"raw_schema": "raw", "state_schema": "revetl"}
+"""The package's variables of its schemas, as tests write their SQL."""
+
 _INTERNAL = "revetl_internal"
 
 
@@ -19,9 +25,28 @@ def copy_package(folder: Path) -> Path:
     for part in ("models", "macros", "seeds", "snapshots"):
         shutil.copytree(ROOT / part, folder / part)
     shutil.copy(ROOT / "dbt_project.yml", folder)
+    set_schemas(folder)
     audiences = folder / "models" / "audiences"
     audiences.mkdir()
     return audiences
+
+
+def set_schemas(folder: Path) -> None:
+    """Have a project keep raw events and state in schemas that go by one name on every engine."""
+    document = yaml.safe_load((folder / "dbt_project.yml").read_text())
+    document.setdefault("vars", {}).setdefault("revetl", {}).update(SCHEMAS)
+    (folder / "dbt_project.yml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def in_fixed_schemas(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Arguments of dbt with the variables of the schemas that tests write their SQL for."""
+    words = list(arguments)
+    given = {}
+    if "--vars" in words:
+        place = words.index("--vars")
+        given = yaml.safe_load(words[place + 1])
+        del words[place : place + 2]
+    return (*words, "--vars", json.dumps({**SCHEMAS, **given}, default=str))
 
 
 def connect(database: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:

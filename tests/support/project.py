@@ -30,9 +30,9 @@ class ProjectFolder:
         self.raw_schema = "raw"
         if self.backend.state_schema != "revetl":
             self.raw_schema = f"raw_{self.backend.schema}"
-            document["vars"] = {
-                "revetl": {"state_schema": self.backend.state_schema, "raw_schema": self.raw_schema}
-            }
+        document["vars"] = {
+            "revetl": {"state_schema": self.backend.state_schema, "raw_schema": self.raw_schema}
+        }
         self._write("dbt_project.yml", document)
         self._write("profiles.yml", {"shop": {"target": "dev", "outputs": {"dev": self.backend.output}}})
         (root / "models").mkdir(exist_ok=True)

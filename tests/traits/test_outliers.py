@@ -85,7 +85,7 @@ def test_one_outlier_is_null_for_one_person_and_the_build_warns_of_it(tmp_path: 
     assert people(world) == expected
     ahead = world.ask("select user_id from stg_revetl__tracks where is_clock_ahead order by 1")
     assert [row["user_id"] for row in ahead] == ["ahead", "hours"]
-    done, said = world.run("test", "--select", "nothing_in_computed_traits_unfit_traits")
+    done, said = world.run("test", "--select", "nothing_in_revetl_computed_traits_unfit_traits")
     assert done and "WARN 5" in said, said[-2000:]
 
     # A build of what has changed since.

@@ -15,7 +15,7 @@ import yaml
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 
 from revetl import Project
-from tests.support.built import ROOT, connect
+from tests.support.built import ROOT, SCHEMAS, connect
 
 Traits = Mapping[str, Any]
 
@@ -55,7 +55,7 @@ class World:
     def declare(self, traits: Any, **variables: Any) -> None:
         """Put traits in the place of those declared, with other variables of revetl's."""
         self._manifest = None
-        values = {"sample_events": False, "traits": traits, **variables}
+        values = {**SCHEMAS, "sample_events": False, "traits": traits, **variables}
         project: dict[str, Any] = {"name": "world", "profile": "world", "vars": {"revetl": values}}
         (self.folder / "dbt_project.yml").write_text(yaml.safe_dump(project, sort_keys=False))
 

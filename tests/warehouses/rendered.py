@@ -14,16 +14,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import sqlglot
 from sqlglot import exp
 
+from tests.support.built import ROOT, SCHEMAS
 from tests.warehouses.recorder import BigQueryClient, Handle, Recorder
-
-ROOT = Path(__file__).resolve().parents[2]
 
 ENGINES = ["snowflake", "bigquery", "redshift", "databricks", "fabric"]
 """By dbt's name of the adapter, which is sqlglot's of the dialect too."""
@@ -105,7 +103,7 @@ def record(engine: str) -> Said:
             "DBT_LOG_PATH": f"{folder}/logs",
         }
         options = ["--project-dir", str(ROOT), "--profiles-dir", str(ROOT), "--target", engine, "--quiet"]
-        options += ["--vars", json.dumps({"as_of": "2011-07-01", "traits": TRAITS})]
+        options += ["--vars", json.dumps({**SCHEMAS, "as_of": "2011-07-01", "traits": TRAITS})]
         manifest = succeeded(dbtRunner().invoke(["parse", *options]))
         runner = dbtRunner(manifest=manifest)
         once = [*options, "--threads", "1"]

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.built import ROOT, in_fixed_schemas
 
 # Not the schema main: fakesnow does not list what is in it.
 PROFILE = """\
@@ -63,7 +63,7 @@ class Snowflake:
         }
         command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "dbt.cli.main", "--no-use-colors"]
         return subprocess.run(
-            [*command, *arguments, "--project-dir", str(ROOT)],
+            [*command, *in_fixed_schemas(arguments), "--project-dir", str(ROOT)],
             env=environment,
             cwd=self.folder,
             capture_output=True,

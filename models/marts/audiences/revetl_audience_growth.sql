@@ -1,8 +1,9 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view', enabled=revetl.has_part('membership')) }}
 
 with changes as (
 
-    select * from {{ revetl.live(source('revetl_state', 'audience_changes')) }}
+    select * from {{ revetl.live(revetl.state_table('audience_changes')) }}
+    where {{ revetl.of_this_target() }}
 
 ),
 

@@ -1,8 +1,8 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view', enabled=revetl.has_part('delivery')) }}
 
 with runs as (
 
-    select * from {{ revetl.live(source('revetl_state', 'sync_runs')) }}
+    select * from {{ revetl.live(revetl.state_table('sync_runs')) }}
 
 ),
 
@@ -11,7 +11,7 @@ held_now as (
     select
         sync,
         count(*) as held_rows
-    from {{ revetl.live(source('revetl_state', 'sync_state')) }}
+    from {{ revetl.live(revetl.state_table('sync_state')) }}
     group by sync
 
 ),

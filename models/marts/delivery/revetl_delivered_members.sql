@@ -1,8 +1,8 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view', enabled=revetl.has_part('delivery')) }}
 
 with held as (
 
-    select * from {{ revetl.live(source('revetl_state', 'sync_state')) }}
+    select * from {{ revetl.live(revetl.state_table('sync_state')) }}
 
 ),
 

@@ -1,14 +1,14 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view', enabled=revetl.has_part('delivery')) }}
 
 with changes as (
 
-    select * from {{ revetl.live(source('revetl_state', 'sync_changes')) }}
+    select * from {{ revetl.live(revetl.state_table('sync_changes')) }}
 
 ),
 
 suppressions as (
 
-    select * from {{ revetl.live(source('revetl_state', 'suppressions')) }}
+    select * from {{ revetl.live(revetl.state_table('suppressions')) }}
 
 ),
 

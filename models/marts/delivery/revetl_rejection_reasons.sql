@@ -1,8 +1,8 @@
-{{ config(materialized='view') }}
+{{ config(materialized='view', enabled=revetl.has_part('delivery')) }}
 
 with rejections as (
 
-    select * from {{ revetl.live(source('revetl_state', 'sync_rejections')) }}
+    select * from {{ revetl.live(revetl.state_table('sync_rejections')) }}
 
 ),
 

@@ -1,5 +1,5 @@
 {# Whom the experiments of the project are about, in which variant they are, and what became of them. #}
-{{ config(materialized='view') }}
+{{ config(materialized='view', enabled=revetl.has_part('experiments')) }}
 
 {% set experiments = revetl.experiments() %}
 {% set varchar, timestamp = revetl.type_of('varchar'), revetl.type_of('timestamp') %}
@@ -99,7 +99,7 @@ acknowledged as (
         sync,
         {{ key }},
         changed_at as delivered_at
-    from {{ revetl.live(source('revetl_state', 'sync_changes')) }}
+    from {{ revetl.live(revetl.state_table('sync_changes')) }}
     where
         outcome = 'delivered'
         and operation <> 'remove'
@@ -108,7 +108,7 @@ acknowledged as (
         sync,
         {{ key }},
         acknowledged_at as delivered_at
-    from {{ revetl.live(source('revetl_state', 'sync_state')) }}
+    from {{ revetl.live(revetl.state_table('sync_state')) }}
     where acknowledged_at is not null
 
 ),

@@ -2,6 +2,11 @@
     'columns': revetl.profile_columns(),
     'as_of': var('as_of', none) | string if var('as_of', none) else none,
 }) }}
+{% set own = revetl.override_of('revetl_profiles') %}
+{% if own %}
+{{ config(materialized='view', meta={'stands_for': own}) }}
+{{ revetl.standing_in('revetl_profiles') }}
+{% else %}
 
 {% set traits = revetl.declared_traits('profile_traits') %}
 
@@ -119,3 +124,4 @@ joined as (
 )
 
 select * from joined
+{% endif %}
