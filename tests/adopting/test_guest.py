@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from revetl.dbt import Options, clash, read_project
 from revetl.scaffolding.vendored import PACKAGE_PARTS, copy_package
 from tests.adopting.projects import contents, dbt, make_untidy
 from tests.conftest import Cli
@@ -197,6 +198,33 @@ def test_dbt_installs_the_package_from_each_source(
     installed = yaml.safe_load((project / "dbt_packages/revetl/dbt_project.yml").read_text())
     assert installed["name"] == "revetl"
     assert (project / "dbt_packages/revetl/models/staging/stg_revetl__tracks.sql").is_file()
+
+
+CLASHES = {
+    "1.11.16": """Compilation Error
+  dbt found two resources with the database representation ""untidy"."main"."revetl_profiles"".
+  dbt cannot create two resources with identical database representations. To fix this,
+  change the configuration of one of these resources:
+  - model.untidy.revetl_profiles (models/revetl_profiles.sql)
+  - model.revetl.revetl_profiles (models/marts/profiles/revetl_profiles.sql)
+""",
+    "2.0.0-alpha.4": "[error] [InvalidConfig (dbt1005)]: dbt found two resources with the database relation "
+    '"untidy"."main"'
+    '."revetl_profiles". Nodes: model.untidy.revetl_profiles, model.revetl.revetl_profiles\n',
+}
+
+
+@pytest.mark.parametrize("said", CLASHES.values(), ids=CLASHES)
+def test_the_files_of_a_clash_are_named_as_each_dbt_words_it(tmp_path: Path, said: str) -> None:
+    project = make_untidy(tmp_path, **{"models/revetl_profiles.sql": "select 1 as user_id\n"})
+    copy_package(tmp_path)
+    (tmp_path / "vendor").rename(tmp_path / "dbt_packages")
+    sentence = clash(read_project(Options(project_dir=project)), said)
+    assert str(sentence).startswith(
+        "models/revetl_profiles.sql and revetl's model revetl_profiles "
+        "(dbt_packages/revetl/models/marts/profiles/revetl_profiles.sql) are the same relation "
+    )
+    assert "\n      marts:\n        +schema: revetl_models\n" in str(sentence)
 
 
 @pytest.mark.slow
