@@ -256,8 +256,7 @@ class Manifest:
 
     def models(self) -> list[Model]:
         """Every enabled model with `config.meta.revetl`, by name; of a model with versions the latest,
-        whose name has
-        no version in it, so that its syncs go on when another becomes the latest."""
+        whose name has no version in it, so that its syncs go on when another becomes the latest."""
         found = [
             _model(node, self._project.name)
             for node in self._document["nodes"].values()
@@ -308,8 +307,8 @@ class Manifest:
         return sorted(name.split(".")[2] for name in found)
 
     def built_at(self, model: Model) -> datetime | None:
-        """When the last dbt run that is known here has built a model, in UTC; None where that did not "
-        "build it."""
+        """When the last dbt run that is known here has built a model, in UTC; None where that did not
+        build it."""
         path = self.path.with_name("run_results.json")
         if not path.exists():
             return None
@@ -458,42 +457,51 @@ def _parse(project: DbtProject, options: Options, reason: str, say: Say) -> None
     done = run(project, options, "parse")
     if done.returncode:
         text = said(done)
-        if (clash := _clash(project, text)) is not None:
-            raise UsageError(clash)
+        if (sentence := clash(project, text)) is not None:
+            raise UsageError(sentence)
         tail = "\n".join(text.splitlines()[-12:])
         raise UsageError(f"target/manifest.json {reason}, and `{command}` failed. Fix what it says:\n{tail}")
 
 
+_CLASH = re.compile(r"two resources with the database re(presentation|lation) ")
 _RESOURCE = re.compile(
-    r"\b(?P<kind>model|seed|snapshot)\.(?P<package>\w+)\.(?P<name>[\w.]+) \((?P<file>[^)]+)\)"
+    r"\b(?P<kind>model|seed|snapshot)\.(?P<package>\w+)\.(?P<name>\w+)(?: \((?P<file>[^)]+)\))?"
 )
 
 
-def _clash(project: DbtProject, text: str) -> str | None:
-    """What is told where dbt refuses two resources that are one relation, and one of them is the
-    package's; None for
-    any other error."""
-    found = list(_RESOURCE.finditer(text)) if "database representation" in text else []
+def clash(project: DbtProject, text: str) -> str | None:
+    """The error where dbt refuses two resources that are one relation, and one of them is the package's;
+    None for any other error. dbt 1 names their files, dbt 2 does not."""
+    found = list(_RESOURCE.finditer(text[told.start() :])) if (told := _CLASH.search(text)) else []
     ours = next((each for each in found if each["package"] == PACKAGE), None)
     yours = next((each for each in found if each["package"] != PACKAGE), None)
     if ours is None or yours is None:
         return None
-    file = (
-        yours["file"]
-        if yours["package"] == project.name
-        else f"dbt_packages/{yours['package']}/{yours['file']}"
-    )
-    parts = ours["file"].split("/")
-    folder = parts[1] if ours["kind"] == "model" and len(parts) > _FOLDERS else None
-    lines = [f"{ours['kind']}s:", f"  {PACKAGE}:", *([f"    {folder}:"] if folder else [])]
-    lines.append(f"{'  ' * (len(lines))}+schema: {PACKAGE}")
+    kind, name = ours["kind"], ours["name"]
+    file, own = _file_of(project, yours), _file_of(project, ours)
+    parts = own.split(f"{PACKAGE}/")[-1].split("/")
+    folder = parts[1] if kind == "model" and len(parts) > _FOLDERS else None
+    lines = [f"{kind}s:", f"  {PACKAGE}:", *([f"    {folder}:"] if folder else [])]
+    lines.append(f"{'  ' * (len(lines))}+schema: {PACKAGE}_models")
+    lines += ["flags:", "  require_ref_searches_node_package_before_root: true"]
     return (
-        f"{file} and revetl's {ours['kind']} {ours['name']} (dbt_packages/{PACKAGE}/{ours['file']}) are "
-        "the same relation "
-        "in the warehouse. Rename yours, or move revetl's to another schema in dbt_project.yml:\n"
-        + "\n".join(f"  {line}" for line in lines)
-        + "\n  flags:\n    require_ref_searches_node_package_before_root: true"
+        f"{file} and revetl's {kind} {name} ({own}) are the same relation in the warehouse. Rename yours, "
+        "or move revetl's to another schema in dbt_project.yml:\n" + "\n".join(f"  {line}" for line in lines)
     )
+
+
+def _file_of(project: DbtProject, found: re.Match[str]) -> str:
+    """The file of a resource, from the project's folder: as dbt tells it, else where one of its name is; the
+    resource's id where there is none."""
+    package = found["package"]
+    inside = "" if package == project.name else f"dbt_packages/{package}/"
+    if found["file"]:
+        return inside + str(found["file"])
+    folders = [project.root / inside] if inside else [project.root / path for path in project.model_paths]
+    suffix = "csv" if found["kind"] == "seed" else "sql"
+    files = (file for folder in folders for file in sorted(folder.rglob(f"{found['name']}.{suffix}")))
+    file = next(files, None)
+    return found[0] if file is None else file.relative_to(project.root).as_posix()
 
 
 def run(

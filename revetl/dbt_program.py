@@ -184,8 +184,7 @@ def run_dbt(
 
 def hand_over(program: DbtProgram, words: Sequence[str]) -> int:
     """Run it in this folder with our input, output and environment; gives its exit code. SIGTERM is passed
-    on, and an
-    interrupt from the keyboard reaches it by itself; either way its own end is waited for."""
+    on, and an interrupt from the keyboard reaches it by itself; either way its own end is waited for."""
     with subprocess.Popen([*program.command, *words]) as process:  # noqa: S603
         before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,7 +2,7 @@
    statement for all of them, to a table that only grows. #}
 {% macro record_membership(results) %}
     {% set built = revetl.built_audiences(results) %}
-    {% if not built or flags.EMPTY %}
+    {% if not built or flags.EMPTY or not revetl.has_part('membership') %}
         {{ return('') }}
     {% endif %}
     {% set changes = revetl.state_table('audience_changes') %}

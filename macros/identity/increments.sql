@@ -197,7 +197,11 @@
 {# The relation of one of this package's models, or of a table beside it, where it is there; for models that
    look at what the last build left, which no ref() may. #}
 {% macro relation_there(name, suffix='') %}
-    {% set node = graph.nodes['model.revetl.' ~ name] %}
+    {% set node = graph.nodes.get('model.revetl.' ~ name) %}
+    {# A project with profiles of its own may do without identity. #}
+    {% if not node %}
+        {{ return(none) }}
+    {% endif %}
     {{ return(adapter.get_relation(
         database=node.database, schema=node.schema, identifier=(node.alias or node.name) ~ suffix)) }}
 {% endmacro %}
@@ -218,7 +222,7 @@
     {% for result in results if result.status == 'success' and result.node.unique_id in waiting %}
         {% do waiting.remove(result.node.unique_id) %}
     {% endfor %}
-    {% if not waiting %}
+    {% if 'model.revetl.int_revetl__identity_rules' in graph.nodes and not waiting %}
         {% set statements = [
             revetl.delete_all(revetl.relation_there('int_revetl__message_changes')),
             revetl.delete_all(revetl.relation_there('int_revetl__identity_changes')),

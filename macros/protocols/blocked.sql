@@ -1,6 +1,9 @@
 {# The end of a condition that leaves out the messages of a type that the plan has blocked; nothing where it blocks none,
    so that a project without such a plan is built as it was. #}
 {% macro and_not_blocked(type, id) -%}
+    {% if not revetl.has_part('protocols') -%}
+        {{ return('') }}
+    {%- endif %}
     {# Named in any case: dbt would not notice that a new plan makes another model come before this one. #}
     {% set violations = ref('revetl', 'revetl_tracking_plan_violations') -%}
     {% if revetl.plan_blocks(revetl.tracking_plan(), type) -%}

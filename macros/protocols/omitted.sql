@@ -2,6 +2,9 @@
 
 {# CTEs of the messages of a type that have something to omit; nothing where the plan omits nothing of the type. #}
 {% macro messages_to_omit_from(type) -%}
+    {% if not revetl.has_part('protocols') -%}
+        {{ return('') }}
+    {%- endif %}
     {# Named in any case: see `and_not_blocked`. #}
     {% set violations = ref('revetl', 'revetl_tracking_plan_violations') -%}
     {% if revetl.omitting_documents(revetl.tracking_plan(), type) -%}
@@ -19,7 +22,7 @@ to_omit_from as (
 
 {# The join to them. #}
 {% macro join_to_omit_from(type, id) -%}
-    {% if revetl.omitting_documents(revetl.tracking_plan(), type) -%}
+    {% if revetl.has_part('protocols') and revetl.omitting_documents(revetl.tracking_plan(), type) -%}
     left join to_omit_from
         on {{ id }} = to_omit_from.omit_from_id
     {%- endif %}
@@ -27,7 +30,8 @@ to_omit_from as (
 
 {# A document of a message as staging has it, in a select from such a join. #}
 {% macro staged_document(type, content) -%}
-    {% set value = revetl.without_omitted(revetl.tracking_plan(), type, content, 'event_text', 'omit_from_id is not null') -%}
+    {% set value = content if not revetl.has_part('protocols') else revetl.without_omitted(
+        revetl.tracking_plan(), type, content, 'event_text', 'omit_from_id is not null') -%}
     {{ value }}{{ ' as ' ~ content if value != content }}
 {%- endmacro %}
 

@@ -94,8 +94,7 @@ def _project_in(folder: Path) -> DbtProject:
     if not (folder / "dbt_project.yml").is_file():
         raise UsageError(
             f"{folder.resolve()}: there is no dbt_project.yml here. Go to the folder of a dbt project, or "
-            "make a new one "
-            "with `revetl init NAME`."
+            "make a new one with `revetl init NAME`."
         )
     return read_project(Options(project_dir=folder))
 

@@ -45,9 +45,8 @@ seeds:
 
 @dataclass(frozen=True)
 class CutMade:
-    """What became of a cut. `seed_name` is the seed's name; `is_unread` says that no variable names it
-    yet, so that
-    the models do not read it."""
+    """What became of a cut. `seed_name` is the seed's name; `is_unread` says that no variable names it yet,
+    so that the models do not read it."""
 
     left: str
     right: str
@@ -59,11 +58,10 @@ class CutMade:
 
 
 def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) -> CutMade:
-    """Record that two identifiers are not one person's: one row more in the project's seed of cuts, unless
-    it is there already. A seed that is created gets its column types beside it. Each is `type:value`, or a
-    value that one identifier has. Raises UsageError for one
-    that is not known, is a canonical id, or may be several, for an identifier cut from itself, and for a seed
-    that lacks a column."""
+    """Record that two identifiers are not one person's: one row more in the project's seed of cuts, unless it
+    is there already. A seed that is created gets its column types beside it. Each is `type:value`, or a value
+    that one identifier has. Raises UsageError for one that is not known, is a canonical id, or may be
+    several, for an identifier cut from itself, and for a seed that lacks a column."""
     warehouse = workspace.warehouse(read_only=True)
     try:
         ends = [_identifier(workspace, warehouse, asked) for asked in (left, right)]

@@ -29,8 +29,8 @@ def make_project(folder: Path, target: str = "duckdb") -> list[Path]:
 
 
 def make_minimal_project(folder: Path, target: str = "duckdb") -> list[Path]:
-    """The same without the dbt package, for reverse ETL alone: one model that is an audience, and "
-    "revetl.yml."""
+    """The same without the dbt package, for reverse ETL alone: one model that is an audience, and
+    revetl.yml."""
     return _make(folder, target, MINIMAL)
 
 
@@ -41,8 +41,7 @@ def _make(folder: Path, target: str, scaffold: Path) -> list[Path]:
     if (folder / "dbt_project.yml").exists():
         raise UsageError(
             f"{folder} is a dbt project already: `revetl init --here` in it adds revetl, and `revetl init "
-            "--upgrade` "
-            "renews the copy of revetl's package."
+            "--upgrade` renews the copy of revetl's package."
         )
     name = folder.resolve().name
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", name):

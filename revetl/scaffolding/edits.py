@@ -1,8 +1,7 @@
 """Entries inserted into YAML as text, so that comments, order and spelling of what is there stay as they are.
 
 PyYAML says where each node begins and ends; only lines are added (or, by `without`, taken out), and the
-outcome is read
-again and compared with what it must be.
+outcome is read again and compared with what it must be.
 """
 
 from __future__ import annotations
@@ -19,11 +18,9 @@ _STEP = 2
 
 
 def with_entries(text: str, path: Sequence[str], body: str, name: str) -> str:
-    """The YAML document `text` with the entries of the mapping `body` (YAML in block style, comments kept)
-    in the
-    mapping at `path`, which is created where it is missing. Raises UsageError with what to write by hand
-    where that
-    cannot be done without changing more; `name` is the file's."""
+    """The YAML document `text` with the entries of the mapping `body` (YAML in block style, comments kept) in
+    the mapping at `path`, which is created where it is missing. Raises UsageError with what to write by hand
+    where that cannot be done without changing more; `name` is the file's."""
     added = yaml.safe_load(body)
     expected = _as_mapping(yaml.safe_load(text), name)
     inner = expected
@@ -47,8 +44,7 @@ def with_entries(text: str, path: Sequence[str], body: str, name: str) -> str:
 
 def with_item(text: str, key: str, body: str, name: str) -> str:
     """The YAML document `text` with one more item in the list `key`: the mapping `body`, in block style.
-    Raises
-    UsageError as `with_entries` does."""
+    Raises UsageError as `with_entries` does."""
     expected = _as_mapping(yaml.safe_load(text), name)
     if not isinstance(expected.get(key) or [], list):
         raise UsageError(f"{name}: {key} is not a list. {_by_hand((key,), _as_item(body))}")
@@ -66,8 +62,7 @@ def with_item(text: str, key: str, body: str, name: str) -> str:
 
 def without(text: str, path: Sequence[str], name: str) -> str:
     """The YAML document `text` without the entry at `path`, and without the mappings that would be left
-    empty.
-    The document itself where there is no such entry. Raises UsageError as `with_entries` does."""
+    empty. The document itself where there is no such entry. Raises UsageError as `with_entries` does."""
     expected = copy.deepcopy(yaml.safe_load(text))
     if not _remove(expected, tuple(path)):
         return text
@@ -229,9 +224,8 @@ def _is_null(node: yaml.Node) -> bool:
 
 
 def _end(node: yaml.Node) -> int:
-    """Where the last character of a node is followed: a block collection ends with its last leaf, for
-    PyYAML counts
-    comments behind it among it. An alias stands where its anchor is, and ends with its key."""
+    """Where the last character of a node is followed: a block collection ends with its last leaf, for PyYAML
+    counts comments behind it among it. An alias stands where its anchor is, and ends with its key."""
     if isinstance(node, yaml.MappingNode) and not node.flow_style and node.value:
         key, value = node.value[-1]
         is_alias = value.start_mark.index < key.end_mark.index

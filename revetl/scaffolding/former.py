@@ -57,8 +57,7 @@ _INTERNAL = (  # noqa: SIM905
     "event_traits identity_changes identity_clusters identity_components identity_contested identity_days "
     "identity_identifiers identity_left_out identity_merges identity_messages identity_nodes identity_pairs "
     "identity_rules identity_sightings identity_sighted_days identity_sources identity_stars "
-    "identity_touched "
-    "kept_traits trait_events trait_touched"
+    "identity_touched kept_traits trait_events trait_touched"
 ).split()
 _NOT_PUBLIC = "nothing: it is private now"
 _NOT_THERE = "ref('{name}'), when `--with-examples` has put it into the project"
@@ -97,9 +96,8 @@ class Use:
 
 
 def uses(root: Path) -> list[Use]:
-    """Every use that can be seen in the project's SQL and YAML, by file and line. Names of the project's
-    own models are
-    not among them, unless the package is named with them."""
+    """Every use that can be seen in the project's SQL and YAML, by file and line. Names of the project's own
+    models are not among them, unless the package is named with them."""
     document = read_yaml(root / "dbt_project.yml", unique=False)
     files = sorted(_files(root, document))
     own = {file.stem for file in files if file.suffix in {".sql", ".csv"}}
@@ -156,8 +154,8 @@ def _listed(file: Path, key: str) -> list[Mapping[str, Any]]:
 
 
 def _scalars(file: Path, text: str, own: set[str]) -> Iterator[Use]:
-    """Values of the key `model`, which name a model without ref: of exclusions, traits of models and the "
-    "like."""
+    """Values of the key `model`, which name a model without ref: of exclusions, traits of models and the
+    like."""
     for key, value in _pairs(yaml.compose(text, Loader=yaml.SafeLoader)):
         if key.value == "model" and value.value in NAMES and value.value not in own:
             now = NAMES[value.value].format(name=value.value)

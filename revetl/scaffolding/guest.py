@@ -1,8 +1,7 @@
 """`revetl init --here`: revetl into a dbt project that is there, and out of it again.
 
-What is changed is planned as files before and after, shown as a diff, and recorded in `.revetl/init.json`,
-by which it is
-undone byte for byte. No model is ever changed.
+What is changed is planned as files before and after, shown as a diff, and recorded in `.revetl/init.json`, by
+which it is undone byte for byte. No model is ever changed.
 """
 
 from __future__ import annotations
@@ -75,9 +74,8 @@ class Change:
 
 @dataclass(frozen=True)
 class Adoption:
-    """What `init --here` does: files it writes, whether it copies the package into the project, and what
-    it leaves to
-    the user."""
+    """What `init --here` does: files it writes, whether it copies the package into the project, and what it
+    leaves to the user."""
 
     root: Path
     changes: tuple[Change, ...]
@@ -121,9 +119,9 @@ def plan_minimal(project: DbtProject) -> Adoption:
 
 
 def plan_adoption(project: DbtProject, source: PackageSource, warehouse: str | None) -> Adoption:
-    """What makes a dbt project one with revetl, on a `warehouse` of this dbt type where that is known.
-    Raises UsageError
-    where the project has the package, and for files that cannot be edited without changing more."""
+    """What makes a dbt project one with revetl, on a `warehouse` of this dbt type where that is known. Raises
+    UsageError where the project has the package, and for files that cannot be edited without changing
+    more."""
     root = project.root
     _check_free(project, source)
     file = _file_of_packages(root)
@@ -176,8 +174,7 @@ def _check_free(project: DbtProject, source: PackageSource) -> None:
         if (root / path).resolve() == root.resolve():
             raise UsageError(
                 "dbt_project.yml: model-paths has the project's own folder, so that dbt would read a copy "
-                "of the package "
-                "as models of the project. Use --package git:URL, tarball:URL or local:PATH."
+                "of the package as models of the project. Use --package git:URL, tarball:URL or local:PATH."
             )
 
 
@@ -197,8 +194,8 @@ def _packages_in(file: Path) -> list[Mapping[str, Any]]:
 
 
 def _file_of_packages(root: Path) -> str:
-    """The file that the project lists its packages in: the one that has `packages`, else the one that is "
-    "there."""
+    """The file that the project lists its packages in: the one that has `packages`, else the one that is
+    there."""
     there = [file for file in _FILES_OF_PACKAGES if (root / file).is_file()]
     for file in there:
         document = read_yaml(root / file, unique=False)
@@ -213,16 +210,15 @@ def _revetl_yml(root: Path) -> Iterator[Change]:
 
 
 def _dispatched(text: str, document: Mapping[str, Any], name: str) -> tuple[str, list[str]]:
-    """Spark takes seeds only as revetl's macros write them: where the project dispatches nothing yet, "
-    "through those."""
+    """Spark takes seeds only as revetl's macros write them: where the project dispatches nothing yet, through
+    those."""
     there = document.get("dispatch") or []
     if not any(isinstance(each, Mapping) and each.get("macro_namespace") == "dbt" for each in there):
         body = f"macro_namespace: dbt\nsearch_order: [{name}, {PACKAGE}, dbt]\n"
         return edits.with_item(text, "dispatch", body, "dbt_project.yml"), []
     return text, [
         f"dbt_project.yml: dispatch has an entry for dbt. Add {PACKAGE} to its search_order, before dbt: "
-        "Spark takes "
-        "seeds only as revetl's macros write them."
+        "Spark takes seeds only as revetl's macros write them."
     ]
 
 
@@ -277,8 +273,7 @@ def adopt(plan: Adoption) -> None:
 
 def undo(root: Path) -> list[str]:
     """Take back what `adopt` did, byte for byte; gives what was restored and removed. Raises UsageError,
-    having done
-    nothing, where a file was edited since, naming each."""
+    having done nothing, where a file was edited since, naming each."""
     notes = root / NOTES
     if not notes.is_file():
         raise UsageError(
@@ -304,8 +299,7 @@ def undo(root: Path) -> list[str]:
     if edited:
         raise UsageError(
             f"These were edited since, and are left as they are: {', '.join(edited)}. Take the edits out, "
-            "or remove "
-            "revetl from the project by hand. Nothing was undone."
+            "or remove revetl from the project by hand. Nothing was undone."
         )
     done = []
     for each in files:

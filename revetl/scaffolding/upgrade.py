@@ -1,4 +1,4 @@
-"""`revetl init --upgrade`: the copy of the package brought up to this revetl, and what a project has to do."""
+"""`revetl init --upgrade`: the copy of the package brought up to this revetl, and what that asks of you."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _FIXED_SCHEMAS = {"state_schema": "revetl", "raw_schema": "raw"}
 @dataclass(frozen=True)
 class Upgrade:
     """What an upgrade does: which copy it replaces, by which files the new one differs, the files of the
-    project that it
-    changes or adds, the former names it leaves to the user, and what else there is to know."""
+    project that it changes or adds, the former names it leaves to the user, and what else there is to
+    know."""
 
     root: Path
     copy: Copy
@@ -42,9 +42,8 @@ class Upgrade:
 
 
 def plan_upgrade(project: DbtProject, *, force: bool = False, with_examples: bool = False) -> Upgrade:
-    """Plan the upgrade of a project's copy. Raises UsageError where there is no copy, and, without
-    `force`, where files of
-    it were edited, or nobody knows whether any was."""
+    """Plan the upgrade of a project's copy. Raises UsageError where there is no copy, and, without `force`,
+    where files of it were edited, or nobody knows whether any was."""
     root = project.root
     copy = read_copy(root)
     if copy is None:
@@ -86,14 +85,12 @@ def _check_unedited(copy: Copy) -> None:
     place = VENDORED.as_posix()
     out = (
         "Move the edits into the project (docs/adopting.md, `Overrides`), or use --force to replace them: "
-        "the files are "
-        "then as this revetl has them."
+        "the files are then as this revetl has them."
     )
     if copy.original is None:
         raise UsageError(
             f"{place} is version {copy.version} and has no record of how it was copied, so edits of it "
-            "cannot be told from "
-            f"the original. Look at its history in version control; --force replaces it."
+            f"cannot be told from the original. Look at its history in version control; --force replaces it."
         )
     if copy.edited and copy.is_recorded:
         raise UsageError(f"{place} was edited since it was copied: {', '.join(copy.edited)}. {out}")
@@ -110,9 +107,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _carried_over(project: DbtProject) -> Iterator[Change]:
-    """dbt_project.yml with the schemas of 0.1.0 written out, which were its defaults, and with the
-    project's own lists
-    named by variables. Seeds keep their names."""
+    """dbt_project.yml with the schemas of 0.1.0 written out, which were its defaults, and with the project's
+    own lists named by variables. Seeds keep their names."""
     file = project.root / "dbt_project.yml"
     before = file.read_bytes()
     document = read_yaml(file, unique=False)
@@ -162,14 +158,13 @@ def _former_notes(root: Path, *, with_examples: bool) -> Iterator[str]:
         )
     yield (
         "Tables and views of the former names stay in the warehouse, and are no longer built. "
-        "docs/adopting.md says how "
-        "to find and drop them."
+        "docs/adopting.md says how to find and drop them."
     )
 
 
 def _examples(root: Path) -> Iterator[Change]:
-    """The example audiences as files of the project. Raises UsageError where it has a model of such a "
-    "name."""
+    """The example audiences as files of the project. Raises UsageError where it has a model of such a
+    name."""
     folder = Path("models", "audiences")
     for name in EXAMPLES:
         for file in (root / "models").rglob(f"{name}.sql"):

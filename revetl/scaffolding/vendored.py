@@ -1,6 +1,5 @@
-"""The copy of the dbt package in a project, `vendor/revetl`: with the version and the checksum of each
-file, so that an
-upgrade knows which files were edited since."""
+"""The copy of the dbt package in a project, `vendor/revetl`: with the version and the checksum of each file,
+so that an upgrade knows which files were edited since."""
 
 from __future__ import annotations
 
@@ -26,9 +25,8 @@ _KNOWN = Path(__file__).parent / "package_versions.json"
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of the package: its version, and file to checksum. `original` is the same as it was copied;
-    None where
-    nobody knows it."""
+    """A copy of the package: its version, and file to checksum. `original` is the same as it was copied; None
+    where nobody knows it."""
 
     version: str
     files: Mapping[str, str]
@@ -90,8 +88,7 @@ def read_copy(folder: Path) -> Copy | None:
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{VENDORED / RECORD}: this is not the record of a copy: {error}. Restore it from version "
-            "control, or use "
-            "--force to replace the copy whatever was edited in it."
+            "control, or use --force to replace the copy whatever was edited in it."
         ) from error
 
 
@@ -107,8 +104,7 @@ def difference_to(copy: Copy) -> Difference:
 
 def checksums(folder: Path) -> dict[str, str]:
     """File, as its path in the folder with slashes, to the SHA-256 of its content, in which line ends of
-    Windows count
-    as others. What editors, git and dbt leave in a folder does not count."""
+    Windows count as others. What editors, git and dbt leave in a folder does not count."""
     return {
         file.relative_to(folder).as_posix(): checksum(file.read_bytes())
         for file in sorted(folder.rglob("*"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import json
 import subprocess
 import tarfile
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from revetl.dbt import Options, clash, read_project
 from revetl.scaffolding.vendored import PACKAGE_PARTS, copy_package
 from tests.adopting.projects import contents, dbt, make_untidy
 from tests.conftest import Cli
@@ -196,3 +198,65 @@ def test_dbt_installs_the_package_from_each_source(
     installed = yaml.safe_load((project / "dbt_packages/revetl/dbt_project.yml").read_text())
     assert installed["name"] == "revetl"
     assert (project / "dbt_packages/revetl/models/staging/stg_revetl__tracks.sql").is_file()
+
+
+CLASHES = {
+    "1.11.16": """Compilation Error
+  dbt found two resources with the database representation ""untidy"."main"."revetl_profiles"".
+  dbt cannot create two resources with identical database representations. To fix this,
+  change the configuration of one of these resources:
+  - model.untidy.revetl_profiles (models/revetl_profiles.sql)
+  - model.revetl.revetl_profiles (models/marts/profiles/revetl_profiles.sql)
+""",
+    "2.0.0-alpha.4": "[error] [InvalidConfig (dbt1005)]: dbt found two resources with the database relation "
+    '"untidy"."main"'
+    '."revetl_profiles". Nodes: model.untidy.revetl_profiles, model.revetl.revetl_profiles\n',
+}
+
+
+@pytest.mark.parametrize("said", CLASHES.values(), ids=CLASHES)
+def test_the_files_of_a_clash_are_named_as_each_dbt_words_it(tmp_path: Path, said: str) -> None:
+    project = make_untidy(tmp_path, **{"models/revetl_profiles.sql": "select 1 as user_id\n"})
+    copy_package(tmp_path)
+    (tmp_path / "vendor").rename(tmp_path / "dbt_packages")
+    sentence = clash(read_project(Options(project_dir=project)), said)
+    assert str(sentence).startswith(
+        "models/revetl_profiles.sql and revetl's model revetl_profiles "
+        "(dbt_packages/revetl/models/marts/profiles/revetl_profiles.sql) are the same relation "
+    )
+    assert "\n      marts:\n        +schema: revetl_models\n" in str(sentence)
+
+
+@pytest.mark.slow
+def test_a_model_with_the_name_of_a_public_one_is_named_with_both_files_and_a_way_out(
+    tmp_path: Path, in_a_process: Cli
+) -> None:
+    project = make_untidy(tmp_path / "untidy", **{"models/revetl_profiles.sql": "select 1 as user_id\n"})
+    assert in_a_process(project, "init", "--here", "--yes").returncode == 0
+    dbt(project, "deps")
+    done = in_a_process(project, "validate")
+    assert done.returncode == 2
+    assert (
+        "models/revetl_profiles.sql and revetl's model revetl_profiles "
+        "(dbt_packages/revetl/models/marts/profiles/revetl_profiles.sql) are the same relation in the "
+        "warehouse. Rename yours, or move revetl's to another schema in dbt_project.yml:\n"
+    ) in done.stderr
+    advice = yaml.safe_load(done.stderr.split("in dbt_project.yml:\n")[1])
+    document = yaml.safe_load((project / "dbt_project.yml").read_text())
+    document["models"] |= advice["models"]
+    (project / "dbt_project.yml").write_text(yaml.safe_dump({**document, "flags": advice["flags"]}))
+    moved = in_a_process(project, "validate")
+    assert moved.returncode == 0, moved.stderr
+    nodes = json.loads((project / "target/manifest.json").read_text())["nodes"]
+    schemas = {name: nodes[name]["schema"] for name in nodes if name.endswith(".revetl_profiles")}
+    assert schemas == {
+        "model.untidy.revetl_profiles": "main",
+        "model.revetl.revetl_profiles": "main_revetl_models",
+    }
+    read = {
+        parent
+        for name, node in nodes.items()
+        if name.startswith(("model.revetl.", "test.revetl."))
+        for parent in node["depends_on"]["nodes"]
+    }
+    assert "model.untidy.revetl_profiles" not in read

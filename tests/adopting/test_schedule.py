@@ -25,7 +25,7 @@ models:
   - name: theirs
     columns: [{name: total, data_tests: [not_null]}]
   - name: buyers
-    config: {meta: {revetl: {key: customer_id, sync: [{to: crm}]}}}
+    config: {meta: {revetl: {key: customer_id, max_age: 1 hour, sync: [{to: crm}]}}}
   - name: others
     config: {meta: {revetl: {key: customer_id, sync: [{to: crm}]}}}
 """,
@@ -34,8 +34,8 @@ models:
 
 @pytest.fixture
 def project(tmp_path: Path, cli: Cli) -> Path:
-    """A project without the package, with an audience of ours and one that is made of somebody else's "
-    "model."""
+    """A project without the package, with an audience of ours and one that is made of somebody else's
+    model."""
     cli(tmp_path, "init", "--minimal", "shop")
     for name, text in FILES.items():
         (tmp_path / "shop" / name).write_text(text)

@@ -58,9 +58,17 @@ class Guest:
         (self.folder / name).write_text(yaml.safe_dump(document, sort_keys=False))
 
     def variables(self, **values: Any) -> None:
-        """Set the package's variables, and no others than it needs to be small."""
+        """Set the package's variables, and no others than it needs to be small; None for its own."""
         given = {"sample_events": False, "order_traits": {}, "audience_keys": "off", **values}
+        given = {name: value for name, value in given.items() if value is not None}
         self.write("dbt_project.yml", {"name": "guest", "profile": "guest", "vars": {"revetl": given}})
+
+    def without(self, models: dict[str, Any], **values: Any) -> None:
+        """Switch models of the package off, and its snapshot."""
+        self.variables(**values)
+        document = yaml.safe_load((self.folder / "dbt_project.yml").read_text())
+        off = {"snapshots": {"revetl": {"+enabled": False}}, "models": {"revetl": models}}
+        self.write("dbt_project.yml", {**document, **off})
 
     def dbt(self, *arguments: str, exit_code: int = 0) -> str:
         """What dbt said."""

@@ -91,3 +91,45 @@ def test_what_cannot_stand_in_is_refused_with_what_is_missing(tmp_path: Path, ca
     code = 2 if case == "unknown" else 1
     said = guest.dbt("run", "--select", "acme_tracks", "stg_revetl__pages", exit_code=code)
     assert sentence in " ".join(said.split())
+
+
+OFF = {
+    "membership": {"revetl_audience_membership", "revetl_audience_growth", "revetl_experiment_lift"},
+    "experiments": {"revetl_experiment_members", "revetl_experiment_lift"},
+    "delivery": {"revetl_delivery_runs", "revetl_delivered_members", "revetl_privacy_lag"},
+    "protocols": {"revetl_tracking_plan_violations", "revetl_event_quality"},
+}
+NO_IDENTITY: dict[str, Any] = {
+    "intermediate": {"identity": {"+enabled": False}, "traits": {"+enabled": False}},
+    "marts": {
+        "identity": {"+enabled": False},
+        "traits": {"+enabled": False},
+        "profiles": {
+            name: {"+enabled": False}
+            for name in ("revetl_mtu_monthly", "revetl_accounts", "revetl_account_members")
+        },
+    },
+}
+"""As docs/overrides.md has it."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", [*OFF, "all of them", "identity"])
+def test_a_project_without_a_part_is_built(tmp_path: Path, part: str) -> None:
+    guest = Guest(tmp_path / "project")
+    variables: dict[str, Any] = {"parts": {part: False}, "order_traits": None}
+    if part == "all of them":
+        variables = {"parts": dict.fromkeys(OFF, False), "order_traits": None}
+    if part == "identity":
+        model(guest, "acme_profiles", "{{ config(materialized='table') }} " + PROFILES)
+        overrides = {"revetl_profiles": "acme_profiles"}
+        guest.without(NO_IDENTITY, overrides=overrides, parts={"experiments": False})
+    else:
+        guest.variables(**variables)
+    guest.dbt("build", "--exclude-resource-type", "unit_test")
+    found = guest.tables()["main"]
+    off = set().union(*OFF.values()) if part == "all of them" else OFF.get(part, {"revetl_events"})
+    assert not off & found
+    assert {"revetl_profiles", "stg_revetl__tracks", "vips"} <= found
+    changes = guest.backend.sql("select count(*) from main_revetl.audience_changes")
+    assert changes == [(0 if part in ("membership", "all of them") else 2,)]

@@ -1,4 +1,4 @@
-{{ config(materialized=revetl.view_kind()) }}
+{{ config(materialized=revetl.view_kind(), enabled=revetl.has_part('delivery')) }}
 
 with changes as (
 

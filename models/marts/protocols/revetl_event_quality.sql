@@ -1,3 +1,4 @@
+{{ config(enabled=revetl.has_part('protocols')) }}
 {% set plan = revetl.tracking_plan() %}
 {% set has_plan = plan.events or plan.documents or not revetl.is_allowed(plan.unplanned_events) %}
 {% set quiet_days = var('quiet_days', 7) %}

@@ -1,3 +1,4 @@
+{{ config(enabled=revetl.has_part('protocols')) }}
 {% set layout = revetl.storage('timestamp', keys=['message_id']) %}
 {% if layout %}
     {% do config(**layout) %}
