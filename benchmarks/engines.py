@@ -28,7 +28,7 @@ import duckdb
 import pyarrow as pa
 import yaml
 from _report import Report, peak_mb, timed
-from people import TYPES, make_people
+from people import MODELS, TYPES, make_people
 from sqlglot import exp
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -149,7 +149,7 @@ def identity(engine: str, folder: Path, rows: int) -> Report:
     warehouse.close()
     run_dbt(folder, "deps")
     run_dbt(folder, "seed", "--select", "revetl_blocked_identifiers", "revetl_cut_edges")
-    run_dbt(folder, "run", "--select", "people", "revetl.staging", "revetl.identity")
+    run_dbt(folder, "run", "--select", *MODELS)
     results = json.loads((folder / "target" / "run_results.json").read_text())["results"]
     seconds = sum(
         row["execution_time"]

@@ -3,8 +3,8 @@
     python benchmarks/identity.py [--edges 10000000] [--new 100000] [--peer-edges 1000000] [--json]
 
 1. People whose identifiers are only their own, no limits: the profiles must be scipy's components. Ratio:
-   seconds of int_revetl__identity_components, and of hashing the ids to the whole numbers that it works on, over those of
-   scipy: both from a table of text edges to a table of labels.
+   seconds of int_revetl__identity_components, and of hashing the ids to the whole numbers that it works on, over
+   those of scipy: both from a table of text edges to a table of labels.
 2. The same at a size that networkx and splink can do, all four side by side.
 3. People as they are (shared devices, kiosks, chains, junk, typos) under the default rules: the seconds of all
    identity models, then of three builds, each after `--new` messages more, and what part of the first the median
@@ -35,7 +35,7 @@ import duckdb
 import identity_peers as peers
 from _report import Report, timed
 from identity_quality import Quality, quality
-from people import TYPES, add_messages, make_edges, make_people
+from people import GRAPH, MODELS, TYPES, add_messages, make_edges, make_people
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -113,7 +113,7 @@ def _build(folder: Path, options: tuple[str, ...]) -> Build:
     selections = [["deps"], ["seed", "--select", "revetl_blocked_identifiers", "revetl_cut_edges"]]
     if (folder / "dbt_packages").exists():
         selections = []
-    runs = [*selections, ["run", "--select", "people", "revetl.staging", "revetl.identity", *options]]
+    runs = [*selections, ["run", "--select", *MODELS, *options]]
     for words in runs:
         with redirect_stdout(out), timed() as clock:
             done = dbtRunner().invoke(["--no-use-colors", *words])
@@ -146,7 +146,7 @@ def _as_components(connection: duckdb.DuckDBPyConnection, others: str) -> None:
     """Make bench.ours: the profiles of those identifiers that have an edge."""
     connection.execute(
         f"""
-        create or replace table bench.ours as select identifier_id, canonical_id from int_revetl__identity_graph
+        create or replace table bench.ours as select identifier_id, canonical_id from {GRAPH}
         where identifier_id in (select identifier_id from {others})
         """
     )
@@ -193,14 +193,12 @@ def real(folder: Path, edges: int, new: int, memory: str) -> tuple[Build, Build,
         more.append(project.build())
     with project.connect() as connection:
         found = quality(connection)
-        connection.execute(
-            "create table bench.before as select identifier_id, canonical_id from int_revetl__identity_graph"
-        )
+        connection.execute(f"create table bench.before as select identifier_id, canonical_id from {GRAPH}")
     project.build("--full-refresh")
     with project.connect() as connection:
         difference = connection.execute(
-            """
-            select count(*) from bench.before as b full join int_revetl__identity_graph as g using (identifier_id)
+            f"""
+            select count(*) from bench.before as b full join {GRAPH} as g using (identifier_id)
             where b.canonical_id is distinct from g.canonical_id
             """
         ).fetchall()[0][0]

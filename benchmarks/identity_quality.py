@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import duckdb
+from people import GRAPH
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Quality:
 
 def quality(
     connection: duckdb.DuckDBPyConnection,
-    graph: str = "int_revetl__identity_graph",
+    graph: str = GRAPH,
     truth: str = "bench.truth",
 ) -> Quality:
     """Compare `graph` (identifier_type, identifier_value, canonical_id) to the truth: a row an identifier.

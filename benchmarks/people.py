@@ -17,6 +17,11 @@ JUNK = ("null", "undefined", "unknown", "00000000-0000-0000-0000-000000000000")
 # By priority: a message's identifiers are joined as a star on the first that it has.
 TYPES = ("user_id", "email", "anonymous_id", "device_id")
 
+MODELS = ("people", "revetl.staging", "revetl.intermediate.identity", "revetl.marts.identity")
+"""What dbt builds of them: the model of the project, and the package's models of identities."""
+GRAPH = "main_revetl_internal.int_revetl__identity_graph"
+"""The identity graph in a DuckDB file."""
+
 # Chains and kiosks' visitors are numbered apart from the others, who are 0, 1, 2...
 _CHAINED = 10**12
 _VISITORS = 2 * 10**12

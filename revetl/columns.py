@@ -21,7 +21,7 @@ Node = Mapping[str, Any]
 
 # Materializations whose relation has the columns of the model's query. An incremental model keeps the
 # columns it was first made with, unless it is told otherwise.
-_PLAIN = {"table", "view", "materialized_view", "ephemeral"}
+_PLAIN = {"table", "view", "materialized_view", "ephemeral", "revetl_table", "revetl_view"}
 
 
 class CompiledColumns:

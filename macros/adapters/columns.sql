@@ -24,3 +24,50 @@
 {% macro snowflake__name_in_yaml(column) -%}
     {{ return(column.name | lower if column.name == column.name | upper else column.name) }}
 {%- endmacro %}
+
+{# The columns of a relation as a list for SQL, quoted. #}
+{% macro listed_columns(relation) -%}
+    {{ return(adapter.dispatch('listed_columns', 'revetl')(relation)) }}
+{%- endmacro %}
+
+{% macro default__listed_columns(relation) -%}
+    {{ return(adapter.get_columns_in_relation(relation) | map(attribute='quoted') | join(', ')) }}
+{%- endmacro %}
+
+{# What the adapter asks would begin a transaction, which `at_once` does not know of. #}
+{% macro duckdb__listed_columns(relation) -%}
+    {% set names = [] -%}
+    {% for name in run_query('select * from ' ~ relation ~ ' where ' ~ revetl.never()).column_names -%}
+        {% do names.append(adapter.quote(name)) -%}
+    {% endfor -%}
+    {{ return(names | join(', ')) }}
+{%- endmacro %}
+
+{% macro postgres__listed_columns(relation) -%}
+    {{ return(revetl.duckdb__listed_columns(relation)) }}
+{%- endmacro %}
+
+{% macro redshift__listed_columns(relation) -%}
+    {{ return(revetl.default__listed_columns(relation)) }}
+{%- endmacro %}
+
+{# The names of the columns of a relation, in lower case. #}
+{% macro column_names(relation) -%}
+    {{ return(adapter.dispatch('column_names', 'revetl')(relation)) }}
+{%- endmacro %}
+
+{% macro default__column_names(relation) -%}
+    {{ return(adapter.get_columns_in_relation(relation) | map(attribute='name') | map('lower') | list) }}
+{%- endmacro %}
+
+{% macro duckdb__column_names(relation) -%}
+    {{ return(run_query('select * from ' ~ relation ~ ' where ' ~ revetl.never()).column_names | map('lower') | list) }}
+{%- endmacro %}
+
+{% macro postgres__column_names(relation) -%}
+    {{ return(revetl.duckdb__column_names(relation)) }}
+{%- endmacro %}
+
+{% macro redshift__column_names(relation) -%}
+    {{ return(revetl.default__column_names(relation)) }}
+{%- endmacro %}

@@ -3,6 +3,111 @@
     {{ return(adapter.dispatch('build_table_anew', 'revetl')(sql)) }}
 {% endmacro %}
 
+{# The package's tables and views, with as few statements as the engine needs; elsewhere the adapter's own are good. #}
+{% macro table_kind() %}
+    {{ return('revetl_table' if target.type in ['duckdb', 'postgres'] else 'table') }}
+{% endmacro %}
+
+{% macro view_kind() %}
+    {{ return('revetl_view' if target.type in ['duckdb', 'postgres'] else 'view') }}
+{% endmacro %}
+
+{% materialization revetl_table, default %}
+    {{ return(revetl.build_table_anew(sql)) }}
+{% endmaterialization %}
+
+{% materialization revetl_view, default %}
+    {%- set view = this.incorporate(type='view') -%}
+    {%- set existing_relation = load_cached_relation(this) -%}
+    {% if not revetl.is_plain() %}
+        {{ run_hooks(pre_hooks, inside_transaction=False) }}
+        {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% endif %}
+    {% do revetl.at_once(revetl.view_statements(view, existing_relation, sql), commit=revetl.is_plain()) %}
+    {% do revetl.finish_relation(view, existing_relation) %}
+    {{ return({'relations': [view]}) }}
+{% endmaterialization %}
+
+{# Whether nothing is to run around the statements that make the relation, so that they can be sent as one. #}
+{% macro is_plain() %}
+    {{ return(
+        not (pre_hooks or post_hooks) and not config.get('grants')
+        and not (config.get('persist_docs') or {}).values() | select | list
+        and not config.get('contract').enforced and not config.get('sql_header')
+        and not config.get('partitioned_by') and not config.get('partition_by')
+        and not config.get('sorted_by') and not config.get('sort_by')) }}
+{% endmacro %}
+
+{# After the statements of a relation that is not plain: what dbt does of hooks, grants and descriptions. #}
+{% macro finish_relation(relation, existing_relation) %}
+    {% if not revetl.is_plain() %}
+        {{ run_hooks(post_hooks, inside_transaction=True) }}
+        {% set should_revoke = should_revoke(existing_relation, full_refresh_mode=True) %}
+        {% do apply_grants(relation, config.get('grants'), should_revoke=should_revoke) %}
+        {% do persist_docs(relation, model) %}
+        {{ adapter.commit() }}
+        {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {% endif %}
+{% endmacro %}
+
+{# The statements that put a view in the place of what is there. #}
+{% macro view_statements(view, existing_relation, sql) %}
+    {{ return(adapter.dispatch('view_statements', 'revetl')(view, existing_relation, sql)) }}
+{% endmacro %}
+
+{% macro default__view_statements(view, existing_relation, sql) %}
+    {% set drop = ['drop ' ~ existing_relation.type ~ ' if exists ' ~ existing_relation]
+        if existing_relation is not none and existing_relation.type != 'view' else [] %}
+    {{ return(drop + ['create or replace view ' ~ view ~ ' as (\n' ~ sql ~ '\n)']) }}
+{% endmacro %}
+
+{# One of other columns is not replaced. #}
+{% macro postgres__view_statements(view, existing_relation, sql) %}
+    {% set drop = ['drop ' ~ existing_relation.type | replace('_', ' ') ~ ' if exists ' ~ existing_relation ~ ' cascade']
+        if existing_relation is not none else [] %}
+    {{ return(drop + ['create view ' ~ view ~ ' as (\n' ~ sql ~ '\n)']) }}
+{% endmacro %}
+
+{# An engine that replaces a table by one statement needs no other name for it meanwhile. #}
+{% macro duckdb__build_table_anew(sql) %}
+    {%- set table = this.incorporate(type='table') -%}
+    {%- set existing_relation = load_cached_relation(this) -%}
+    {% if not revetl.is_plain() %}
+        {{ return(revetl.default__build_table_anew(sql)) }}
+    {% endif %}
+    {% set drop = ['drop view if exists ' ~ existing_relation]
+        if existing_relation is not none and existing_relation.type == 'view' else [] %}
+    {% do revetl.at_once(drop + ['create or replace table ' ~ table ~ ' as (\n' ~ sql ~ '\n)']) %}
+    {{ return({'relations': [table]}) }}
+{% endmacro %}
+
+{# Made beside the old one, whose place it takes in the same transaction. #}
+{% macro postgres__build_table_anew(sql) %}
+    {%- set table = this.incorporate(type='table') -%}
+    {%- set existing_relation = load_cached_relation(this) -%}
+    {% if not revetl.is_plain() %}
+        {{ return(revetl.default__build_table_anew(sql)) }}
+    {% endif %}
+    {% set made = make_intermediate_relation(table) %}
+    {% set statements = [
+        'drop table if exists ' ~ made ~ ' cascade',
+        'create ' ~ ('unlogged ' if config.get('unlogged')) ~ 'table ' ~ made ~ ' as (\n' ~ sql ~ '\n)',
+    ] %}
+    {% if existing_relation is not none %}
+        {% do statements.append('drop ' ~ existing_relation.type | replace('_', ' ') ~ ' if exists ' ~ existing_relation ~ ' cascade') %}
+    {% endif %}
+    {% do statements.append('alter table ' ~ made ~ ' rename to ' ~ adapter.quote(table.identifier)) %}
+    {% for index in config.get('indexes', []) %}
+        {% do statements.append(get_create_index_sql(table, index)) %}
+    {% endfor %}
+    {% do revetl.at_once(statements + ['analyze ' ~ table]) %}
+    {{ return({'relations': [table]}) }}
+{% endmacro %}
+
+{% macro redshift__build_table_anew(sql) %}
+    {{ return(revetl.default__build_table_anew(sql)) }}
+{% endmacro %}
+
 {# Made beside the old one, which gives way to it by its name. #}
 {% macro default__build_table_anew(sql) %}
     {%- set target_relation = this.incorporate(type='table') -%}

@@ -1,26 +1,19 @@
 {# Put the rows of a query in the place of the stale ones: those whose `keys` are the `names` of a row of the relation
-   `rows` for which `condition` is true, all of them of the mapping `stale`. Without it, rows are only added. #}
-{% macro replace_rows(target, columns, query, stale=none) -%}
-    {{ return(adapter.dispatch('replace_rows', 'revetl')(target, columns, query, stale)) }}
+   `rows` for which `condition` is true, all of them of the mapping `stale`. Without it, rows are only added. The
+   transaction is left open without `commit`. #}
+{% macro replace_rows(target, columns, query, stale=none, commit=true) -%}
+    {{ return(adapter.dispatch('replace_rows', 'revetl')(target, columns, query, stale, commit)) }}
 {%- endmacro %}
 
-{% macro default__replace_rows(target, columns, query, stale) -%}
-    {% if stale %}
-    {% call statement('delete') -%}
-        delete from {{ target }}
-        where {{ revetl.is_stale(target, stale) }}
-    {%- endcall %}
-    {% endif %}
-    {% call statement('main') -%}
-        insert into {{ target }} ({{ columns }})
-        select {{ columns }} from ({{ query }}
-        ) as fresh
-    {%- endcall %}
+{% macro default__replace_rows(target, columns, query, stale, commit) -%}
+    {% set statements = ['delete from ' ~ target ~ ' where ' ~ revetl.is_stale(target, stale)] if stale else [] %}
+    {% do revetl.at_once(statements + ['insert into ' ~ target ~ ' (' ~ columns ~ ')\nselect ' ~ columns
+        ~ ' from (' ~ query ~ '\n) as fresh'], commit) %}
 {%- endmacro %}
 
 {# In Delta's and Iceberg's tables rows are deleted: by a merge, as Delta's delete looks in no other table. Of other
    tables none is. #}
-{% macro spark__replace_rows(target, columns, query, stale) -%}
+{% macro spark__replace_rows(target, columns, query, stale, commit) -%}
     {% set there = load_cached_relation(target) %}
     {% if stale and not (there.is_delta or there.is_iceberg) %}
         {% do revetl.spark_swap(target, columns, query, 'not ' ~ revetl.is_stale(target, stale)) %}
@@ -36,18 +29,21 @@
             when matched then delete
         {%- endcall %}
         {% endif %}
-        {% do revetl.default__replace_rows(target, columns, query, none) %}
+        {% do revetl.default__replace_rows(target, columns, query, none, false) %}
+    {% endif %}
+    {% if commit %}
+        {% do adapter.commit() %}
     {% endif %}
 {%- endmacro %}
 
-{% macro fabric__replace_rows(target, columns, query, stale) -%}
-    {% do revetl.default__replace_rows(
-        target, columns, 'select * from ' ~ revetl.query_to_select_from('fresh', query) ~ ' as made', stale) %}
+{% macro fabric__replace_rows(target, columns, query, stale, commit) -%}
+    {% do revetl.default__replace_rows(target, columns,
+        'select * from ' ~ revetl.query_to_select_from('fresh', query) ~ ' as made', stale, commit) %}
     {% do revetl.done_selecting_from('fresh') %}
 {%- endmacro %}
 
-{% macro databricks__replace_rows(target, columns, query, stale) -%}
-    {{ return(revetl.default__replace_rows(target, columns, query, stale)) }}
+{% macro databricks__replace_rows(target, columns, query, stale, commit) -%}
+    {{ return(revetl.default__replace_rows(target, columns, query, stale, commit)) }}
 {%- endmacro %}
 
 {% macro is_stale(target, stale) -%}
@@ -64,30 +60,32 @@
     {%- endfor %}
 {%- endmacro %}
 
-{# The same of rows that are written out, in the place of those of which `condition` is true: all or none of it. #}
-{% macro replace_values(target, columns, rows, condition) -%}
-    {{ return(adapter.dispatch('replace_values', 'revetl')(target, columns, rows, condition)) }}
+{# The same of rows that are written out, in the place of those of which `condition` is true: all or none of it, and of
+   `more` statements. #}
+{% macro replace_values(target, columns, rows, condition, more=[]) -%}
+    {{ return(adapter.dispatch('replace_values', 'revetl')(target, columns, rows, condition, more)) }}
 {%- endmacro %}
 
-{% macro default__replace_values(target, columns, rows, condition) -%}
+{% macro default__replace_values(target, columns, rows, condition, more) -%}
     {% do revetl.run_together([
         'delete from ' ~ target ~ ' where ' ~ condition,
         'insert into ' ~ target ~ ' (' ~ columns ~ ') values ' ~ rows | join(', '),
-    ]) %}
+    ] + more) %}
 {%- endmacro %}
 
-{% macro spark__replace_values(target, columns, rows, condition) -%}
+{% macro spark__replace_values(target, columns, rows, condition, more) -%}
     {% set there = load_cached_relation(target) %}
     {% if there.is_delta or there.is_iceberg %}
-        {% do revetl.default__replace_values(target, columns, rows, condition) %}
+        {% do revetl.default__replace_values(target, columns, rows, condition, more) %}
     {% else %}
         {% do revetl.spark_swap(target, columns, 'select * from (values ' ~ rows | join(', ') ~ ') as listed ('
             ~ columns ~ ')', 'not (' ~ condition ~ ')') %}
+        {% do revetl.run_together(more) %}
     {% endif %}
 {%- endmacro %}
 
-{% macro databricks__replace_values(target, columns, rows, condition) -%}
-    {{ return(revetl.default__replace_values(target, columns, rows, condition)) }}
+{% macro databricks__replace_values(target, columns, rows, condition, more) -%}
+    {{ return(revetl.default__replace_values(target, columns, rows, condition, more)) }}
 {%- endmacro %}
 
 {# Of files that only can be written anew: a table is made of the rows that stay and the fresh ones, and takes the old
@@ -136,9 +134,8 @@
         {% do revetl.is_there(
             {'database': table.database, 'schema': revetl.schema_of('state') or table.schema}, table.identifier) %}
     {% endfor %}
-    {% set settled = revetl.relation_there('int_revetl__identity_rules', suffix='__settled') %}
-    {% if missing and settled is not none %}
-        {% do adapter.drop_relation(settled) %}
+    {% if missing %}
+        {% do revetl.drop_settled() %}
     {% endif %}
 {%- endmacro %}
 

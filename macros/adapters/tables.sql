@@ -32,23 +32,32 @@
     drop table if exists {{ relation }}; create table {{ relation }} as {{ query }}
 {%- endmacro %}
 
-{# Make a table of a query in the place of one that may be there. #}
-{% macro make_table(relation, query) -%}
-    {{ return(adapter.dispatch('make_table', 'revetl')(relation, query)) }}
+{# Make tables, each of a query (pairs of relation and query), in the place of those that may be there; then run `more`
+   statements. Gives the rows of the last of them. #}
+{% macro make_tables(tables, more=[]) -%}
+    {{ return(adapter.dispatch('make_tables', 'revetl')(tables, more)) }}
 {%- endmacro %}
 
-{% macro default__make_table(relation, query) -%}
-    {% do run_query(revetl.create_or_replace_table(relation, query)) %}
+{% macro default__make_tables(tables, more) -%}
+    {% set statements = [] %}
+    {% for relation, query in tables %}
+        {% do statements.append(revetl.create_or_replace_table(relation, query)) %}
+    {% endfor %}
+    {{ return(revetl.run_in_turn(statements + more)) }}
 {%- endmacro %}
 
-{# A table of files is not replaced, and a statement is sent alone. #}
-{% macro spark__make_table(relation, query) -%}
-    {% do run_query('drop table if exists ' ~ relation) %}
-    {% do run_query('create table ' ~ relation ~ ' as ' ~ query) %}
+{# A table of files is not replaced. #}
+{% macro spark__make_tables(tables, more) -%}
+    {% set statements = [] %}
+    {% for relation, query in tables %}
+        {% do statements.append('drop table if exists ' ~ relation) %}
+        {% do statements.append('create table ' ~ relation ~ ' as ' ~ query) %}
+    {% endfor %}
+    {{ return(revetl.run_in_turn(statements + more)) }}
 {%- endmacro %}
 
-{% macro databricks__make_table(relation, query) -%}
-    {{ return(revetl.default__make_table(relation, query)) }}
+{% macro databricks__make_tables(tables, more) -%}
+    {{ return(revetl.default__make_tables(tables, more)) }}
 {%- endmacro %}
 
 {# Run statements that belong together, and commit: in one transaction, where the engine has them. #}
@@ -65,12 +74,97 @@
     {% do adapter.commit() %}
 {%- endmacro %}
 
+{# One statement is a transaction. #}
+{% macro duckdb__run_together(statements) -%}
+    {% if statements | length == 1 %}
+        {% do run_query(statements[0]) %}
+    {% else %}
+        {% do revetl.default__run_together(statements) %}
+    {% endif %}
+{%- endmacro %}
+
 {# Sent as one: after the first commit of a connection, dbt begins no other transaction. #}
 {% macro postgres__run_together(statements) -%}
     {% call statement() -%}
         {{ statements | join(';\n') }}
     {%- endcall %}
     {% do adapter.commit() %}
+{%- endmacro %}
+
+{# A model's statements, all or none of them where the engine has transactions, in as few round trips as it takes. The
+   transaction is left open without `commit`. #}
+{% macro at_once(statements, commit=true) -%}
+    {{ return(adapter.dispatch('at_once', 'revetl')(statements, commit)) }}
+{%- endmacro %}
+
+{% macro default__at_once(statements, commit) -%}
+    {% for sql in statements %}
+        {% call statement('main' if loop.last else none) -%}
+            {{ sql }}
+        {%- endcall %}
+    {% endfor %}
+    {% if commit %}
+        {% do adapter.commit() %}
+    {% endif %}
+{%- endmacro %}
+
+{# One statement is a transaction: of its own, so nothing before it may have begun one (as `adapter.get_columns_in_relation`
+   and any `statement` but a `run_query` do). #}
+{% macro duckdb__at_once(statements, commit) -%}
+    {% if commit %}
+        {% call statement('main', auto_begin=false) -%}
+            {{ statements[0] if statements | length == 1 else
+                (['begin transaction'] + statements + ['commit']) | join(';\n') }}
+        {%- endcall %}
+    {% else %}
+        {% do revetl.default__at_once(statements, commit) %}
+    {% endif %}
+{%- endmacro %}
+
+{# What is sent as one is a transaction, the end of the one that the driver may have begun included. #}
+{% macro postgres__at_once(statements, commit) -%}
+    {% if commit %}
+        {% call statement('main', auto_begin=false) -%}
+            {{ (statements + ['commit']) | join(';\n') }}
+        {%- endcall %}
+    {% else %}
+        {% do revetl.default__at_once([statements | join(';\n')], false) %}
+    {% endif %}
+{%- endmacro %}
+
+{% macro redshift__at_once(statements, commit) -%}
+    {% do revetl.default__at_once(statements, commit) %}
+{%- endmacro %}
+
+{# Run statements one after the other, outside of a transaction of dbt's; where the engine takes several, as one. Gives
+   the rows of the last. #}
+{% macro run_in_turn(statements) -%}
+    {{ return(adapter.dispatch('run_in_turn', 'revetl')(statements)) }}
+{%- endmacro %}
+
+{% macro default__run_in_turn(statements) -%}
+    {% set found = namespace(last=none) %}
+    {% for sql in statements %}
+        {% set found.last = run_query(sql) %}
+    {% endfor %}
+    {{ return(found.last.rows) }}
+{%- endmacro %}
+
+{% macro duckdb__run_in_turn(statements) -%}
+    {{ return(run_query(statements | join(';\n')).rows) }}
+{%- endmacro %}
+
+{% macro postgres__run_in_turn(statements) -%}
+    {{ return(run_query(statements | join(';\n')).rows) }}
+{%- endmacro %}
+
+{% macro redshift__run_in_turn(statements) -%}
+    {{ return(revetl.default__run_in_turn(statements)) }}
+{%- endmacro %}
+
+{# Whether `run_in_turn` sends its statements as one. #}
+{% macro takes_several_statements() -%}
+    {{ return(target.type in ['duckdb', 'postgres']) }}
 {%- endmacro %}
 
 {# SQL that makes a table where there is none. `layout` is how it is stored (`source_storage`). #}

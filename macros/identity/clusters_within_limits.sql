@@ -5,72 +5,76 @@
    The model's SQL gives the edges and cuts as `int_revetl__identity_contested` does. The table has one row an identifier:
    node_id, unit_id (one of the identifiers that aliases make one), cluster_id (one of the cluster's). #}
 {% materialization clusters_within_limits, default %}
-    {% do revetl.cluster_within_limits(sql) %}
+    {% if not revetl.leave_rows([('edges', sql)]) %}
+        {% set built = revetl.build_table_anew('select left_node as node_id, left_node as unit_id, left_node as cluster_id from '
+            ~ revetl.working('edges')) %}
+        {% do revetl.drop_working_table('edges') %}
+        {{ return(built) }}
+    {% endif %}
+    {% do revetl.cluster_within_limits() %}
     {% set built = revetl.build_table_anew(
         'select node_id, unit_id, cluster_id from ' ~ revetl.working('clusters')) %}
     {% do revetl.drop_working_table('clusters') %}
     {{ return(built) }}
 {% endmaterialization %}
 
-{# Leaves the working table `clusters` (node_id, unit_id, cluster_id). #}
-{% macro cluster_within_limits(edges_sql) %}
+{# Of the working table `edges`; leaves the working table `clusters` (node_id, unit_id, cluster_id). #}
+{% macro cluster_within_limits() %}
     {% set limits = {} %}
     {% for type in revetl.identity_rules().types if type.limits %}
         {% do limits.update({type.name: type.limits}) %}
     {% endfor %}
-    {% do revetl.working_table('edges', edges_sql) %}
     {% set edges = revetl.working('edges') %}
-    {% do revetl.working_table('nodes',
-        'select left_node as node, left_type as type, ' ~ revetl.epoch_microseconds('left_seen_at') ~ ' as seen from '
-        ~ edges ~ ' ' ~ revetl.union_distinct() ~ ' select right_node, right_type, ' ~ revetl.epoch_microseconds('right_seen_at') ~ ' from '
-        ~ edges) %}
-    {% do revetl.working_table('numbered',
-        'select kind, least(left_node, right_node) as a, greatest(left_node, right_node) as b, row_number() over ('
-        ~ 'order by lower_priority, higher_priority, first_seen_at, left_node, right_node) as ord from ' ~ edges) %}
-    {% do revetl.drop_working_table('edges') %}
-    {% set kinds = run_query('select distinct kind from ' ~ revetl.working('numbered')).columns[0].values() %}
+    {% set numbered = revetl.working('numbered') %}
+    {% set kinds = [] %}
+    {% for row in revetl.working_tables([
+        ('nodes',
+            'select left_node as node, left_type as type, ' ~ revetl.epoch_microseconds('left_seen_at') ~ ' as seen from '
+            ~ edges ~ ' ' ~ revetl.union_distinct() ~ ' select right_node, right_type, '
+            ~ revetl.epoch_microseconds('right_seen_at') ~ ' from ' ~ edges),
+        ('numbered',
+            'select kind, least(left_node, right_node) as a, greatest(left_node, right_node) as b, row_number() over ('
+            ~ 'order by lower_priority, higher_priority, first_seen_at, left_node, right_node) as ord from ' ~ edges),
+    ], ['select distinct kind from ' ~ numbered]) %}
+        {% do kinds.append(row[0]) %}
+    {% endfor %}
     {% set cuts = 'cut' in kinds %}
 
+    {% set units, nodes = revetl.working('units'), revetl.working('nodes') %}
     {% if 'alias' in kinds %}
         {% do revetl.merge_kind('alias', 'node', {}, cuts) %}
-        {% do revetl.working_table('units',
-            'select n.type, n.seen, n.node, coalesce(r.root, n.node) as unit from '
-            ~ revetl.working('nodes') ~ ' as n left join ' ~ revetl.working('roots') ~ ' as r on n.node = r.node') %}
-        {% do revetl.drop_working_table('roots') %}
+        {% set tables = [('units', 'select n.type, n.seen, n.node, coalesce(r.root, n.node) as unit from '
+            ~ nodes ~ ' as n left join ' ~ revetl.working('roots') ~ ' as r on n.node = r.node')] %}
     {% else %}
-        {% do revetl.working_table('units',
-            'select type, seen, node, node as unit from ' ~ revetl.working('nodes')) %}
+        {% set tables = [('units', 'select type, seen, node, node as unit from ' ~ nodes)] %}
     {% endif %}
-    {% do revetl.drop_working_table('nodes') %}
     {% if limits %}
-        {% do revetl.working_table('values_0',
-            'select unit as cluster, type, min(seen) as seen from ' ~ revetl.working('units') ~ ' group by unit, type') %}
-        {% do revetl.working_table('counts_0',
-            'select cluster, type, 1 as n from ' ~ revetl.working('values_0')) %}
+        {% do tables.append(('values_0', 'select unit as cluster, type, min(seen) as seen from ' ~ units ~ ' group by unit, type')) %}
+        {% do tables.append(('counts_0', 'select cluster, type, 1 as n from ' ~ revetl.working('values_0'))) %}
     {% endif %}
+    {% do revetl.working_tables(tables) %}
     {% do revetl.merge_kind('seen', 'unit', limits, cuts) %}
-    {% do revetl.working_table('clusters',
+    {% do revetl.working_tables([('clusters',
         'select u.node as node_id, u.unit as unit_id, coalesce(r.root, u.unit) as cluster_id from '
-        ~ revetl.working('units') ~ ' as u left join ' ~ revetl.working('roots') ~ ' as r on u.unit = r.node') %}
-    {% do revetl.drop_working_table('roots') %}
-    {% do revetl.drop_working_table('units') %}
-    {% do revetl.drop_working_table('numbered') %}
+        ~ units ~ ' as u left join ' ~ revetl.working('roots') ~ ' as r on u.unit = r.node')]) %}
+    {% do revetl.drop_working_tables(['edges', 'nodes', 'roots', 'units', 'numbered']) %}
 {% endmacro %}
 
 {# Merge the edges of one kind; leaves the working table `roots` (node, root). The ends of an edge are nodes, or
    (`level` is 'unit') the units of the nodes. #}
 {% macro merge_kind(kind, level, limits, cuts) %}
+    {% set tables = [] %}
     {% for name, kinds, more in [('live_0', kind, ', min(ord) as ord'), ('cuts_0', 'cut', '')] %}
-        {% do revetl.working_table(name, 'select a, b' ~ more ~ ' from ('
+        {% do tables.append((name, 'select a, b' ~ more ~ ' from ('
             ~ ('select a, b, ord, kind from ' ~ revetl.working('numbered') if level == 'node' else
                 'select least(l.unit, r.unit) as a, greatest(l.unit, r.unit) as b, e.ord, e.kind from '
                 ~ revetl.working('numbered') ~ ' as e inner join ' ~ revetl.working('units') ~ ' as l on e.a = l.node '
                 ~ 'inner join ' ~ revetl.working('units') ~ ' as r on e.b = r.node')
-            ~ ") as edges where kind = '" ~ kinds ~ "' and a <> b group by a, b") %}
+            ~ ") as edges where kind = '" ~ kinds ~ "' and a <> b group by a, b")) %}
     {% endfor %}
+    {% do revetl.working_tables(tables) %}
     {% do revetl.merge_rounds(limits, cuts) %}
     {% set roots = revetl.merged_roots() %}
-    {% do revetl.working_table('roots', 'select node, root from ' ~ revetl.working(roots)) %}
-    {% do revetl.drop_working_table(roots) %}
-    {% do revetl.drop_working_table('merged') %}
+    {% do revetl.working_tables([('roots', 'select node, root from ' ~ revetl.working(roots))]) %}
+    {% do revetl.drop_working_tables([roots, 'merged']) %}
 {% endmacro %}

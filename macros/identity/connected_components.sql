@@ -10,70 +10,69 @@
    the place of their rows: a component that only grew is one node. #}
 {% materialization connected_components, default %}
     {%- set existing_relation = load_cached_relation(this) -%}
+    {% set stale = revetl.stale_of_model() %}
+    {% set increment = stale is not none and existing_relation is not none and revetl.identity_increment() %}
+    {% if increment and not revetl.has_rows(stale.rows, stale.batch) %}
+        {% do revetl.nothing_to_do() %}
+        {{ return({'relations': [this]}) }}
+    {% endif %}
     {% set rounds = revetl.contract_graph(sql) %}
     {% set query = revetl.composed_labels(rounds) %}
-    {% set stale = config.get('meta', {}).get('stale') %}
-    {% if stale and existing_relation is not none and revetl.identity_increment() %}
-        {{ run_hooks(pre_hooks, inside_transaction=False) }}
-        {{ run_hooks(pre_hooks, inside_transaction=True) }}
-        {% do revetl.replace_stale_rows(this,
-            'select stale.node_id, labels.component_id from '
-            ~ revetl.relation_there(stale) ~ ' as stale inner join (' ~ query ~ ') as labels '
-            ~ 'on stale.label = labels.node_id where ' ~ revetl.is_true('stale.is_seen')) %}
-        {{ run_hooks(post_hooks, inside_transaction=True) }}
-        {{ adapter.commit() }}
-        {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {% if increment %}
+        {% do revetl.patch_table(
+            'select stale.node_id, labels.component_id from ' ~ stale.rows ~ ' as stale inner join (' ~ query
+            ~ ') as labels on stale.label = labels.node_id where ' ~ revetl.is_true('stale.is_seen')) %}
         {% set built = {'relations': [this]} %}
     {% else %}
         {% set built = revetl.build_table_anew(query) %}
     {% endif %}
-    {% do revetl.drop_working_table('alone') %}
-    {% do revetl.drop_working_table('edges_' ~ (rounds | length + 1)) %}
+    {% set left = ['alone', 'edges_' ~ (rounds | length + 1)] %}
     {% for round in rounds %}
-        {% do revetl.drop_working_table('labels_' ~ round) %}
+        {% do left.append('labels_' ~ round) %}
     {% endfor %}
+    {% do revetl.drop_working_tables(left) %}
     {{ return(built) }}
 {% endmaterialization %}
 
 {# Run the rounds; gives their numbers, and leaves the working tables `alone` (nodes with themselves) and `labels_N`. #}
 {% macro contract_graph(edges_sql) %}
     {% set pairs = revetl.query_to_select_from('pairs', edges_sql) %}
-    {% do revetl.working_table('edges_1',
-        'select distinct least(left_node, right_node) as a, greatest(left_node, right_node) as b from '
-        ~ pairs ~ ' as pairs where left_node <> right_node') %}
-    {% do revetl.working_table('alone',
-        'select distinct left_node as node from ' ~ pairs ~ ' as pairs where left_node = right_node') %}
+    {% set found = namespace(left=revetl.leave_rows([
+        ('alone', 'select distinct left_node as node from ' ~ pairs ~ ' as pairs where left_node = right_node'),
+        ('edges_1', 'select distinct least(left_node, right_node) as a, greatest(left_node, right_node) as b from '
+            ~ pairs ~ ' as pairs where left_node <> right_node'),
+    ])) %}
     {% do revetl.done_selecting_from('pairs') %}
 
     {% set rounds = [] %}
     {% for round in range(1, 65) %}
-        {% set left = run_query('select count(*) from ' ~ revetl.working('edges_' ~ round)).rows[0][0] %}
-        {% if not left %}
+        {% if not found.left %}
             {% break %}
         {% endif %}
-        {% do revetl.contract_once(round) %}
+        {% set found.left = revetl.contract_once(round) %}
         {% do rounds.append(round) %}
     {% endfor %}
     {{ return(rounds) }}
 {% endmacro %}
 
-{# One round: `edges_N` to `labels_N` (node to root) and `edges_N+1`. #}
+{# One round: `edges_N` to `labels_N` (node to root) and `edges_N+1`; gives whether an edge is left. #}
 {% macro contract_once(round) %}
     {% set edges = revetl.working('edges_' ~ round) %}
     {% set hooks = revetl.working('hooks') %}
-    {% do revetl.working_table('hooks',
-        'select node, min(hook) as root from ('
-        ~ 'select b as node, min(a) as hook from ' ~ edges ~ ' group by b union all '
-        ~ 'select distinct a as node, a as hook from ' ~ edges ~ ') as sides group by node') %}
     {# Hooks lead to ever smaller nodes, so the last step of a way is its least. Most ways are a step or two, and
        only those that are not at their end go on. #}
     {% set ways = [] %}
     {% for step in range(1, 100000) %}
         {% set way = 'way_' ~ step %}
-        {% do revetl.working_table(way, 'select n.node, r.root from ' ~ (revetl.working(ways[-1]) if ways else hooks)
-            ~ ' as n inner join ' ~ hooks ~ ' as r on n.root = r.node where r.root <> n.root') %}
+        {% set tables = [('hooks',
+            'select node, min(hook) as root from ('
+            ~ 'select b as node, min(a) as hook from ' ~ edges ~ ' group by b union all '
+            ~ 'select distinct a as node, a as hook from ' ~ edges ~ ') as sides group by node')] if step == 1 else [] %}
+        {% set left = revetl.leave_rows(tables + [
+            (way, 'select n.node, r.root from ' ~ (revetl.working(ways[-1]) if ways else hooks)
+                ~ ' as n inner join ' ~ hooks ~ ' as r on n.root = r.node where r.root <> n.root')]) %}
         {% do ways.append(way) %}
-        {% if not run_query('select count(*) from ' ~ revetl.working(way)).rows[0][0] %}
+        {% if not left %}
             {% break %}
         {% endif %}
     {% endfor %}
@@ -81,19 +80,19 @@
     {% for way in ways %}
         {% do steps.append('select node, root from ' ~ revetl.working(way)) %}
     {% endfor %}
-    {% do revetl.working_table('labels_' ~ round,
-        'select h.node, coalesce(w.root, h.root) as root from ' ~ hooks ~ ' as h left join ('
-        ~ 'select node, min(root) as root from (' ~ steps | join(' union all ') ~ ') as steps group by node'
-        ~ ') as w on h.node = w.node') %}
-    {% for name in ways + ['hooks'] %}
-        {% do revetl.drop_working_table(name) %}
-    {% endfor %}
     {% set labels = revetl.working('labels_' ~ round) %}
-    {% do revetl.working_table('edges_' ~ (round + 1),
-        'select distinct least(l.root, r.root) as a, greatest(l.root, r.root) as b from ' ~ edges ~ ' as e '
-        ~ 'inner join ' ~ labels ~ ' as l on e.a = l.node '
-        ~ 'inner join ' ~ labels ~ ' as r on e.b = r.node where l.root <> r.root') %}
-    {% do revetl.drop_working_table('edges_' ~ round) %}
+    {% set left = revetl.leave_rows([
+        ('labels_' ~ round,
+            'select h.node, coalesce(w.root, h.root) as root from ' ~ hooks ~ ' as h left join ('
+            ~ 'select node, min(root) as root from (' ~ steps | join(' union all ') ~ ') as steps group by node'
+            ~ ') as w on h.node = w.node'),
+        ('edges_' ~ (round + 1),
+            'select distinct least(l.root, r.root) as a, greatest(l.root, r.root) as b from ' ~ edges ~ ' as e '
+            ~ 'inner join ' ~ labels ~ ' as l on e.a = l.node '
+            ~ 'inner join ' ~ labels ~ ' as r on e.b = r.node where l.root <> r.root'),
+    ]) %}
+    {% do revetl.drop_working_tables(ways + ['hooks', 'edges_' ~ round]) %}
+    {{ return(left) }}
 {% endmacro %}
 
 {# Follow the hooks (node, root) of the working table `hooks_0` to their ends, which are hooked to themselves;
@@ -104,11 +103,10 @@
     {% for jump in range(1, 65) %}
         {% set before = revetl.working('hooks_' ~ hooks.now) %}
         {% set hooks.now = 1 - hooks.now %}
-        {% do revetl.working_table('hooks_' ~ hooks.now,
-            'select n.node, r.root from ' ~ before ~ ' as n inner join ' ~ before ~ ' as r on n.root = r.node') %}
-        {% set total = run_query(
+        {% set total = revetl.working_tables([('hooks_' ~ hooks.now,
+            'select n.node, r.root from ' ~ before ~ ' as n inner join ' ~ before ~ ' as r on n.root = r.node')], [
             'select cast(sum(cast(root as ' ~ revetl.type_of('decimal(38, 0)') ~ ')) as ' ~ revetl.type_of('varchar') ~ ') from '
-            ~ revetl.working('hooks_' ~ hooks.now)).rows[0][0] %}
+                ~ revetl.working('hooks_' ~ hooks.now)])[0][0] %}
         {% if total == hooks.sum %}
             {% break %}
         {% endif %}
@@ -142,9 +140,32 @@
 
 {# Make a working table; one may be there from a build that was cut short. #}
 {% macro working_table(name, query) %}
-    {% do revetl.make_table(revetl.working(name), query) %}
+    {% do revetl.working_tables([(name, query)]) %}
+{% endmacro %}
+
+{# Make working tables (pairs of name and query), each of those before it. #}
+{% macro working_tables(tables, more=[]) %}
+    {% set relations = [] %}
+    {% for name, query in tables %}
+        {% do relations.append((revetl.working(name), query)) %}
+    {% endfor %}
+    {{ return(revetl.make_tables(relations, more)) }}
+{% endmacro %}
+
+{# The same; gives whether the last one has rows. #}
+{% macro leave_rows(tables) %}
+    {% set rows = revetl.working_tables(tables, ['select count(*) from ' ~ revetl.working(tables[-1][0])]) %}
+    {{ return(rows[0][0] > 0) }}
 {% endmacro %}
 
 {% macro drop_working_table(name) %}
-    {% do run_query('drop table if exists ' ~ revetl.working(name)) %}
+    {% do revetl.drop_working_tables([name]) %}
+{% endmacro %}
+
+{% macro drop_working_tables(names) %}
+    {% set statements = [] %}
+    {% for name in names %}
+        {% do statements.append('drop table if exists ' ~ revetl.working(name)) %}
+    {% endfor %}
+    {% do revetl.run_in_turn(statements) %}
 {% endmacro %}

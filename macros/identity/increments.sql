@@ -11,16 +11,23 @@
         or model.resource_type == 'unit_test' %}
         {{ return(false) }}
     {% endif %}
-    {{ return(revetl.is_settled(revetl.relation_there('int_revetl__identity_rules', suffix='__settled'))) }}
+    {{ return(revetl.is_settled()) }}
+{% endmacro %}
+
+{# The table that says that all identity tables were built, by the rules in `…__settled`. Their hash is in its name as
+   well, so that every model can tell from dbt's cache of relations, without a statement. #}
+{% macro settled_table(rules_hash=none) %}
+    {% set rules = graph.nodes['model.revetl.int_revetl__identity_rules'] %}
+    {{ return(api.Relation.create(
+        database=rules.database, schema=rules.schema, type='table',
+        identifier=(rules.alias or rules.name) ~ '__settled' ~ ('_' ~ rules_hash[:12] if rules_hash else ''))) }}
 {% endmacro %}
 
 {# Whether all identity tables were built, by the rules that are in force. #}
-{% macro is_settled(settled) %}
-    {% if settled is none %}
-        {{ return(false) }}
-    {% endif %}
-    {% set rows = run_query('select rules from ' ~ settled).rows %}
-    {{ return(rows | length > 0 and rows[0][0] == revetl.identity_rules_hash()) }}
+{% macro is_settled() %}
+    {% set settled = revetl.settled_table(revetl.identity_rules_hash()) %}
+    {{ return(adapter.get_relation(
+        database=settled.database, schema=settled.schema, identifier=settled.identifier) is not none) }}
 {% endmacro %}
 
 {# Before a run that makes identity tables anew: stopped half-way, some are of one build and some of another, and
@@ -29,8 +36,7 @@
     {% if not execute or flags.WHICH not in ['build', 'run'] %}
         {{ return('') }}
     {% endif %}
-    {% set settled = revetl.relation_there('int_revetl__identity_rules', suffix='__settled') %}
-    {% if settled is none or (not flags.FULL_REFRESH and revetl.is_settled(settled)) %}
+    {% if not flags.FULL_REFRESH and revetl.is_settled() %}
         {{ return('') }}
     {% endif %}
     {% set anew = [] %}
@@ -39,8 +45,22 @@
         {% do anew.append(unique_id) %}
     {% endfor %}
     {% if anew %}
-        {% do revetl.run_together(['drop table if exists ' ~ settled]) %}
-        {% do adapter.cache_dropped(settled) %}
+        {% do revetl.drop_settled() %}
+    {% endif %}
+{% endmacro %}
+
+{# From here on nothing is settled, until a run has built everything. #}
+{% macro drop_settled() %}
+    {% set settled = revetl.relation_there('int_revetl__identity_rules', suffix='__settled') %}
+    {% if settled is not none %}
+        {% set tables = [] %}
+        {% for row in run_query('select rules from ' ~ settled).rows %}
+            {% do tables.append(revetl.settled_table(row[0])) %}
+        {% endfor %}
+        {% for table in tables + [settled] %}
+            {% do revetl.run_together(['drop table if exists ' ~ table]) %}
+            {% do adapter.cache_dropped(table) %}
+        {% endfor %}
     {% endif %}
 {% endmacro %}
 
@@ -56,11 +76,12 @@
     {% if made_by is none %}
         {{ return(true) }}
     {% endif %}
-    {% if not revetl.has_column(there, 'made_by') %}
+    {% set names = revetl.column_names(there) %}
+    {% if 'made_by' not in names %}
         {{ return(false) }}
     {% endif %}
     {# What was made as of a later moment is not known as of an earlier one. #}
-    {% set later = 'max(as_of) > ' ~ revetl.as_of() if revetl.has_column(there, 'as_of') else revetl.never() %}
+    {% set later = 'max(as_of) > ' ~ revetl.as_of() if 'as_of' in names else revetl.never() %}
     {% set rows = run_query('select min(made_by), max(made_by), case when ' ~ later ~ ' then 1 else 0 end from ' ~ there).rows %}
     {{ return(rows[0][0] == made_by and rows[0][1] == made_by and rows[0][2] == 0) }}
 {% endmacro %}
@@ -136,16 +157,17 @@
     {% for result in results if result.status == 'success' and result.node.unique_id in waiting %}
         {% do waiting.remove(result.node.unique_id) %}
     {% endfor %}
-    {% set rules = graph.nodes.get('model.revetl.int_revetl__identity_rules') %}
-    {% if rules and not waiting %}
-        {% set settled = api.Relation.create(
-            database=rules.database, schema=rules.schema, identifier=(rules.alias or rules.name) ~ '__settled') %}
-        {% do revetl.run_together([
-            'drop table if exists ' ~ settled,
-            revetl.delete_all(revetl.relation_there('int_revetl__identity_changes')),
-            "create table " ~ settled ~ " as select '" ~ revetl.identity_rules_hash()
-                ~ "' as rules, " ~ revetl.utc_now() ~ " as settled_at",
-        ]) %}
+    {% if 'model.revetl.int_revetl__identity_rules' in graph.nodes and not waiting %}
+        {% set statements = [revetl.delete_all(revetl.relation_there('int_revetl__identity_changes'))] %}
+        {% if not revetl.is_settled() %}
+            {% set hash = revetl.identity_rules_hash() %}
+            {% for table in [revetl.settled_table(), revetl.settled_table(hash)] %}
+                {% do statements.append('drop table if exists ' ~ table) %}
+                {% do statements.append('create table ' ~ table ~ " as select '" ~ hash ~ "' as rules, "
+                    ~ revetl.utc_now() ~ ' as settled_at') %}
+            {% endfor %}
+        {% endif %}
+        {% do revetl.run_together(statements) %}
     {% endif %}
 {% endmacro %}
 
@@ -153,42 +175,57 @@
    rows where `identity_increment()` is false); in `meta`, `key` names the columns by which the rows they replace
    are known, `stale` the model that has the keys (under `stale_key`, where its columns have other names), all
    of them or those of which `stale_if` is true; with `stale_batch`, those that this dbt invocation found. Without
-   `stale`, rows are only added. `made_by` names what the rows are made by, which is in their column of that name: rows
+   `stale`, rows are only added; where it has no row, nothing is done, so it must have the keys of new rows as well. `made_by` names what the rows are made by, which is in their column of that name: rows
    that were made by something else are all made anew. #}
 {% materialization patched, default %}
-    {%- set existing_relation = load_cached_relation(this) -%}
     {% if not revetl.is_patch(config.get('meta', {}).get('made_by')) %}
         {% do return(revetl.build_table_anew(sql)) %}
     {% endif %}
-    {% set grant_config = config.get('grants') %}
-    {{ run_hooks(pre_hooks, inside_transaction=False) }}
-    {{ run_hooks(pre_hooks, inside_transaction=True) }}
-    {% do revetl.replace_stale_rows(this, sql) %}
-    {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {% do apply_grants(this, grant_config, should_revoke=should_revoke(existing_relation, full_refresh_mode=False)) %}
-    {{ adapter.commit() }}
-    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {% do revetl.patch_table(sql) %}
     {{ return({'relations': [this]}) }}
 {% endmaterialization %}
 
-{# Put the rows of a query in the place of the stale rows, in one transaction where the engine has them. Cut
-   short between the two statements, the next build does it again: its changes are not settled. #}
-{% macro replace_stale_rows(target, sql) %}
-    {% set columns = adapter.get_columns_in_relation(target) | map(attribute='quoted') | join(', ') %}
+{# What a model's `meta` says of stale rows: rows, keys, names and condition as `replace_rows` takes them, and
+   `batch`, the condition alone by which the rows are this build's. None where it says nothing. #}
+{% macro stale_of_model() %}
     {% set meta = config.get('meta', {}) %}
-    {% set stale = none %}
-    {% if meta.stale %}
-        {% set names = meta.get('stale_key', meta.key) %}
-        {% set conditions = [meta.stale_if] if meta.stale_if else [] %}
-        {% if meta.stale_batch %}
-            {% do conditions.append("stale.batch = '" ~ invocation_id ~ "'") %}
-        {% endif %}
-        {% set stale = {
-            'rows': revetl.relation_there(meta.stale),
-            'keys': meta.key if meta.key is not string else [meta.key],
-            'names': names if names is not string else [names],
-            'condition': conditions | join(' and '),
-        } %}
+    {% if not meta.stale %}
+        {{ return(none) }}
     {% endif %}
-    {% do revetl.replace_rows(target, columns, sql, stale) %}
+    {% set names = meta.get('stale_key', meta.key) %}
+    {% set conditions = [meta.stale_if] if meta.stale_if else [] %}
+    {% set batch = "stale.batch = '" ~ invocation_id ~ "'" if meta.stale_batch else none %}
+    {{ return({
+        'rows': revetl.relation_there(meta.stale),
+        'keys': meta.key if meta.key is not string else [meta.key],
+        'names': names if names is not string else [names],
+        'condition': (conditions + ([batch] if batch else [])) | join(' and '),
+        'batch': batch,
+    }) }}
+{% endmacro %}
+
+{# Whether a relation has a row. #}
+{% macro has_rows(relation, condition=none) %}
+    {{ return(run_query('select count(*) from ' ~ relation ~ ' as stale' ~ (' where ' ~ condition if condition)).rows[0][0] > 0) }}
+{% endmacro %}
+
+{# Put the rows of a query in the place of the stale rows of the model's table, in one transaction where the engine has
+   them. Cut short between the two statements, the next build does it again: its changes are not settled. #}
+{% macro patch_table(sql) %}
+    {% set stale = revetl.stale_of_model() %}
+    {% if not revetl.is_plain() %}
+        {{ run_hooks(pre_hooks, inside_transaction=False) }}
+        {{ run_hooks(pre_hooks, inside_transaction=True) }}
+        {% do revetl.replace_rows(this, revetl.listed_columns(this), sql, stale, commit=false) %}
+        {% do revetl.finish_relation(this, none) %}
+    {% elif stale is not none and not revetl.has_rows(stale.rows, stale.batch) %}
+        {% do revetl.nothing_to_do() %}
+    {% else %}
+        {% do revetl.replace_rows(this, revetl.listed_columns(this), sql, stale) %}
+    {% endif %}
+{% endmacro %}
+
+{# dbt wants a result of every model. #}
+{% macro nothing_to_do() %}
+    {% do store_raw_result('main', message='NOTHING NEW', code='NOTHING NEW', rows_affected='0') %}
 {% endmacro %}

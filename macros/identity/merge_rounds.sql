@@ -19,55 +19,65 @@
         'windows': revetl.windows_of(limits),
         'cuts': cuts,
     } %}
-    {% do revetl.working_table('merged',
-        'select a as node, a as label, ord, a as main from ' ~ revetl.working('live_0') ~ ' where ' ~ revetl.never()) %}
-    {% do revetl.working_table('accepted', 'select node, label, ord, main from ' ~ revetl.working('merged')) %}
+    {% set tables = [
+        ('merged', 'select a as node, a as label, ord, a as main from ' ~ revetl.working('live_0') ~ ' where ' ~ revetl.never()),
+        ('accepted', 'select node, label, ord, main from ' ~ revetl.working('merged')),
+    ] %}
     {% for round in range(1, 100000) %}
         {% set now = round % 2 %}
-        {% do revetl.next_round(now, rules) %}
-        {% set left = run_query('select count(*) from ' ~ revetl.working('live_' ~ now)).rows[0][0] %}
-        {% if not left %}
+        {% set tables = (tables if round == 1 else []) + revetl.next_round(now, rules) %}
+        {% if not revetl.takes_several_statements() %}
+            {# There a step of a query may be a table, made as the query is written. #}
+            {% do revetl.working_tables(tables) %}
+        {% endif %}
+        {% if not revetl.leave_rows((tables if revetl.takes_several_statements() else []) + [revetl.next_edges(now, rules)]) %}
             {% break %}
         {% endif %}
-        {% do revetl.working_table('accepted', revetl.accepted_merges(now, rules)) %}
-        {% do run_query('insert into ' ~ revetl.working('merged') ~ ' select node, label, ord, main from '
-            ~ revetl.working('accepted') ~ ' where node <> label or main <> node') %}
+        {% do revetl.working_tables([('accepted', revetl.accepted_merges(now, rules))], [
+            'insert into ' ~ revetl.working('merged') ~ ' select node, label, ord, main from '
+                ~ revetl.working('accepted') ~ ' where node <> label or main <> node']) %}
     {% endfor %}
-    {% for name in ['accepted', 'live_0', 'live_1', 'counts_0', 'counts_1', 'values_0', 'values_1', 'cuts_0', 'cuts_1'] %}
-        {% do revetl.drop_working_table(name) %}
-    {% endfor %}
+    {% do revetl.drop_working_tables(
+        ['accepted', 'live_0', 'live_1', 'counts_0', 'counts_1', 'values_0', 'values_1', 'cuts_0', 'cuts_1']) %}
     {% do revetl.drop_steps(['live', 'firsts', 'hooks_2', 'placed']) %}
 {% endmacro %}
 
-{# The last round's tables under the labels of `accepted`, as this round's (two names take turns); merges that
-   break a rule are left out. #}
+{# The last round's tables under the labels of `accepted`, as this round's (two names take turns): pairs of name and
+   query. #}
 {% macro next_round(now, rules) %}
     {% set before = 1 - now %}
     {% set accepted = revetl.working('accepted') %}
+    {% set tables = [] %}
     {% set live = 'select a as cluster from ' ~ revetl.working('live_' ~ before)
         ~ ' ' ~ revetl.union_distinct() ~ ' select b from ' ~ revetl.working('live_' ~ before) %}
     {% if rules.ever or rules.windows %}
-        {% do revetl.working_table('counts_' ~ now,
+        {% do tables.append(('counts_' ~ now,
             'select coalesce(m.label, c.cluster) as cluster, c.type, sum(c.n) as n from '
             ~ revetl.working('counts_' ~ before) ~ ' as c inner join (' ~ live ~ ') as l on c.cluster = l.cluster '
-            ~ 'left join ' ~ accepted ~ ' as m on c.cluster = m.node group by coalesce(m.label, c.cluster), c.type') %}
+            ~ 'left join ' ~ accepted ~ ' as m on c.cluster = m.node group by coalesce(m.label, c.cluster), c.type')) %}
     {% endif %}
     {% if rules.windows %}
-        {% do revetl.working_table('values_' ~ now,
+        {% do tables.append(('values_' ~ now,
             'select coalesce(m.label, v.cluster) as cluster, v.type, v.seen from '
             ~ revetl.working('values_' ~ before) ~ ' as v inner join (' ~ live ~ ') as l on v.cluster = l.cluster '
-            ~ 'left join ' ~ accepted ~ ' as m on v.cluster = m.node') %}
+            ~ 'left join ' ~ accepted ~ ' as m on v.cluster = m.node')) %}
     {% endif %}
     {% if rules.cuts %}
-        {% do revetl.working_table('cuts_' ~ now, revetl.relabelled('cuts_' ~ before, 'a', 'b')) %}
+        {% do tables.append(('cuts_' ~ now, revetl.relabelled('cuts_' ~ before, 'a', 'b'))) %}
     {% endif %}
+    {{ return(tables) }}
+{% endmacro %}
+
+{# The same of the edges; merges that break a rule are left out. #}
+{% macro next_edges(now, rules) %}
+    {% set before = 1 - now %}
     {% set broken = revetl.broken_edges(now, rules) %}
-    {% do revetl.working_table('live_' ~ now, revetl.with_steps(
+    {{ return(('live_' ~ now, revetl.with_steps(
         [('live', revetl.relabelled('live_' ~ before, 'a', 'b', 'min(ord) as ord'))],
         'select live.* from live'
         ~ (' left join (' ~ broken | join(' ' ~ revetl.union_distinct() ~ ' ') ~ ') as broken on live.ord = broken.ord where broken.ord is null'
             if broken else ''),
-        ['live'] if broken else [])) %}
+        ['live'] if broken else []))) }}
 {% endmacro %}
 
 {# A table of pairs of clusters under the labels of `accepted`, each pair once. #}

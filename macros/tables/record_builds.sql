@@ -21,18 +21,15 @@
             ~ moment ~ ", '" ~ invocation_id ~ "', " ~ by ~ ")") %}
     {% endfor %}
     {% if rows %}
-        {% set table = revetl.state_table('model_builds') %}
-        {# A row must not be lost between the two. #}
-        {% do revetl.replace_values(
-            table, 'unique_id, status, completed_at, invocation_id, target', rows,
-            'target = ' ~ by ~ ' and unique_id in (' ~ names | join(', ') ~ ')') %}
         {% set built = [] %}
         {% for audience in revetl.built_audiences(results) if not flags.EMPTY %}
             {% do built.append('select ' ~ revetl.text_literal(audience.name) ~ ', ' ~ revetl.utc_now() ~ ", '" ~ invocation_id ~ "', " ~ by) %}
         {% endfor %}
-        {% if built %}
-            {% do revetl.run_together(['insert into ' ~ revetl.state_table('audience_builds')
-                ~ ' (audience, completed_at, invocation_id, target) ' ~ built | join(' union all ')]) %}
-        {% endif %}
+        {# A row must not be lost between the two. #}
+        {% do revetl.replace_values(
+            revetl.state_table('model_builds'), 'unique_id, status, completed_at, invocation_id, target', rows,
+            'target = ' ~ by ~ ' and unique_id in (' ~ names | join(', ') ~ ')',
+            ['insert into ' ~ revetl.state_table('audience_builds')
+                ~ ' (audience, completed_at, invocation_id, target) ' ~ built | join(' union all ')] if built else []) %}
     {% endif %}
 {% endmacro %}

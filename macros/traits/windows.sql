@@ -44,5 +44,5 @@
 {% endmacro %}
 
 {% macro has_column(relation, name) %}
-    {{ return(name in adapter.get_columns_in_relation(relation) | map(attribute='name') | map('lower')) }}
+    {{ return(name in revetl.column_names(relation)) }}
 {% endmacro %}

@@ -14,6 +14,7 @@ from tests.audiences.cases import CANONICAL
 from tests.audiences.world import AS_OF, make_world
 from tests.conftest import Cli
 from tests.models.conftest import EXAMPLE
+from tests.support.built import EXAMPLES
 from tests.traits.world import World
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -117,7 +118,8 @@ def test_unknown_audience(world: World) -> None:
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> World:
     """The real events with views of products, made of every seventh order line's product before it."""
-    world = World(tmp_path_factory.mktemp("real"))
+    example = {"viewed_not_bought": (EXAMPLES / "viewed_not_bought.sql").read_text()}
+    world = World(tmp_path_factory.mktemp("real"), example)
     world.load(EXAMPLE / "events.ndjson.gz", lines=[json.dumps(each) for each in _views(world)])
     for name, sql in {"lookers": CANONICAL, "repeated": REPEATED}.items():
         file = world.folder / f"{name}.sql"

@@ -15,8 +15,7 @@ import pytest
 from revetl import dbt
 from revetl.errors import UsageError
 from revetl.selection import select_models
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.built import ROOT, copy_with_examples
 
 FILES = {
     "dbt_project.yml": """
@@ -116,7 +115,7 @@ OURS: list[tuple[str | None, str | None]] = [
     ("path:models/audiences", "big_*"),
     ("revetl_profiles+", None),
     ("revetl_profiles+1,*_buyers", None),
-    ("source:raw.tracks+", None),
+    ("source:revetl_raw.tracks+", None),
     ("@stg_revetl__tracks", "high_churn"),
     ("config.materialized:table", "high_churn"),
     ("stg_revetl__tracks+2", None),
@@ -154,10 +153,8 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, lis
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(line.removeprefix("        ") for line in text.splitlines()))
     ours = shop.with_name("ours")
-    for name in ("models", "macros", "seeds"):
-        shutil.copytree(ROOT / name, ours / name)
-    for name in ("dbt_project.yml", "profiles.yml", "revetl.yml"):
-        shutil.copy(ROOT / name, ours / name)
+    copy_with_examples(ours)
+    shutil.copy(ROOT / "revetl.yml", ours)
     question = json.dumps([(str(shop), SHOP), (str(ours), OURS)])
     done = subprocess.run(
         [sys.executable, "-c", _ASK_DBT],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -24,7 +23,7 @@ from revetl.project import Workspace
 from revetl.sql import column, table
 from revetl.warehouse import Warehouse
 from tests.support.backends import make_backend
-from tests.support.built import EXAMPLES, copy_package
+from tests.support.built import copy_with_examples
 
 HASHES = {"sighting_hash", "hash_sum", "batch", "settled_at", "rules", "recorded_at", "invocation_id"}
 """Columns that each engine makes by its own means, or each build."""
@@ -71,8 +70,8 @@ class World:
 
     def __init__(self, engine: str, folder: Path) -> None:
         self.folder = folder
-        audiences = copy_package(folder)
-        shutil.copytree(EXAMPLES, audiences, dirs_exist_ok=True)
+        copy_with_examples(folder)
+        audiences = folder / "models" / "audiences"
         audiences.joinpath("met.sql").write_text(
             " union all ".join(
                 f"select '{name}' as name, canonical_id from {{{{ ref('revetl', 'revetl_profiles') }}}} "

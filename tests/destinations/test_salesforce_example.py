@@ -33,7 +33,7 @@ TABLES = {
             ('m3', 'u9', 'order_completed', 'Order Completed', '{"order_id": "ORD-9"}'::json)
         ) as t (message_id, user_id, event, event_text, properties)
     """,
-    "accounts": """
+    "revetl_accounts": """
         select * from (values
             ('acme', 'Acme Corp', 'Technology'), ('initech', 'Initech', null), ('x', null, null)
         ) as t (account_id, name, industry)
@@ -47,7 +47,7 @@ def shop(tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
     blocks = re.findall(r"^```(yaml|sql)\n(.*?)^```", SHEET.read_text(encoding="utf-8"), re.DOTALL | re.M)
     configs = [yaml.safe_load(text) for kind, text in blocks if kind == "yaml"]
     queries = {
-        re.findall(r"(\w+)\.sql", text)[0]: re.sub(r"\{\{ ref\('(\w+)'\) \}\}", r"\1", text)
+        re.findall(r"(\w+)\.sql", text)[0]: re.sub(r"\{\{ ref\('revetl', '(\w+)'\) \}\}", r"\1", text)
         for kind, text in blocks
         if kind == "sql"
     }

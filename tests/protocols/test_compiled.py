@@ -73,7 +73,7 @@ def test_the_hash_is_the_plans() -> None:
 
 
 def test_the_unit_tests_of_the_model_have_a_plan_that_is_compiled() -> None:
-    document = yaml.safe_load((ROOT / "models/protocols/_unit_tests.yml").read_text())
+    document = yaml.safe_load((ROOT / "models/marts/protocols/_unit_tests.yml").read_text())
     overridden = document["unit_tests"][0]["overrides"]["macros"]["revetl.tracking_plan"]
     compiled = compile_plan(read_plan(HERE / "unit_test_plan.yaml"))
     assert overridden == json.loads(json.dumps(compiled))

@@ -306,7 +306,7 @@ def test_files_and_tables_are_judged_by_source_and_a_simulation_says_what_a_tigh
         assert cli(root, "load", "--source", source, f"{source}.ndjson").returncode == 0
     assert cli(root, "protocols", "compile").returncode == 0
     samples = ["revetl_sample_tracks", "revetl_sample_identifies"]
-    staged = [f"stg_{name}" for name in ("tracks", "identifies", "groups", "pages", "screens")]
+    staged = [f"stg_revetl__{name}" for name in ("tracks", "identifies", "groups", "pages", "screens")]
     words = [
         "--select",
         *samples,

@@ -29,7 +29,7 @@ SENT_OF: dict[str, tuple[str, str]] = {
         "identifier_id identifier_type identifier_value canonical_id node_id profile_node first_seen_at",
         "identifier_type identifier_value first_seen_at",
     ),
-    "accounts": (
+    "revetl_accounts": (
         "name industry plan first_seen_at member_count",
         "name industry plan first_seen_at member_count",
     ),

@@ -49,6 +49,12 @@ def in_fixed_schemas(arguments: Sequence[str]) -> tuple[str, ...]:
     return (*words, "--vars", json.dumps({**SCHEMAS, **given}, default=str))
 
 
+def copy_with_examples(folder: Path) -> None:
+    """Copy the dbt package into a folder as a project that has the example audiences and every target."""
+    shutil.copytree(EXAMPLES, copy_package(folder), dirs_exist_ok=True)
+    shutil.copy(ROOT / "profiles.yml", folder)
+
+
 def connect(database: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB file in which the package was built in the schema `main`: the tables of its machinery,
     which have a schema of their own, go by their names too."""

@@ -1,9 +1,9 @@
 """dbt, really run for an engine that is not there: every statement is recorded, and answered from a small
 table.
 
-`python -m tests.warehouses.rendered ENGINE` builds the project twice, as a first build and as one on what
-that left, and runs its data tests; it prints what each node said to the warehouse, as JSON. dbt's adapter of
-the engine is the real one down to its connection.
+`python -m tests.warehouses.rendered ENGINE` builds the project with the example audiences twice, as a first
+build and as one on what that left, and runs its data tests; it prints what each node said to the warehouse,
+as JSON. dbt's adapter of the engine is the real one down to its connection.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import sqlglot
 from sqlglot import exp
 
-from tests.support.built import ROOT, SCHEMAS
+from tests.support.built import copy_with_examples
 from tests.warehouses.recorder import BigQueryClient, Handle, Recorder
 
 ENGINES = ["snowflake", "bigquery", "redshift", "databricks", "fabric"]
@@ -102,8 +103,11 @@ def record(engine: str) -> Said:
             "DBT_TARGET_PATH": f"{folder}/target",
             "DBT_LOG_PATH": f"{folder}/logs",
         }
-        options = ["--project-dir", str(ROOT), "--profiles-dir", str(ROOT), "--target", engine, "--quiet"]
-        options += ["--vars", json.dumps({**SCHEMAS, "as_of": "2011-07-01", "traits": TRAITS})]
+        project = Path(folder) / "project"
+        copy_with_examples(project)
+        options = ["--project-dir", str(project), "--profiles-dir", str(project)]
+        options += ["--target", engine, "--quiet"]
+        options += ["--vars", json.dumps({"as_of": "2011-07-01", "traits": TRAITS})]
         manifest = succeeded(dbtRunner().invoke(["parse", *options]))
         runner = dbtRunner(manifest=manifest)
         once = [*options, "--threads", "1"]
@@ -232,7 +236,7 @@ def built(manifest: Any) -> dict[tuple[str, str], str]:
         if node.resource_type in ("model", "seed")
     }
     rules = manifest.nodes["model.revetl.int_revetl__identity_rules"]
-    return {**relations, (rules.schema, "identity_rules__settled"): "table"}
+    return {**relations, (rules.schema, f"{rules.alias}__settled"): "table"}
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.support.built import ROOT, in_fixed_schemas
+from tests.support.built import ROOT
 
 # Not the schema main: fakesnow does not list what is in it.
 PROFILE = """\
@@ -52,8 +52,8 @@ class Snowflake:
         """The variables by which dbt uses it."""
         return {"DBT_PROFILES_DIR": str(self.folder)}
 
-    def dbt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run dbt on it; whether it succeeded is for the caller to look at."""
+    def dbt(self, project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run dbt on it in a project's folder; whether it succeeded is for the caller to look at."""
         environment = {
             **os.environ,
             **self.environment,
@@ -63,7 +63,7 @@ class Snowflake:
         }
         command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "dbt.cli.main", "--no-use-colors"]
         return subprocess.run(
-            [*command, *in_fixed_schemas(arguments), "--project-dir", str(ROOT)],
+            [*command, *arguments, "--project-dir", str(project)],
             env=environment,
             cwd=self.folder,
             capture_output=True,

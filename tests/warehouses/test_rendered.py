@@ -20,7 +20,8 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from tests.warehouses.rendered import ENGINES, ROOT, Said
+from tests.support.built import EXAMPLES, ROOT
+from tests.warehouses.rendered import ENGINES, Said
 from tests.warehouses.tsql import refused
 
 pytestmark = pytest.mark.warehouses
@@ -76,7 +77,8 @@ def test_every_statement_parses(engine: str, said: Said) -> None:
         except sqlglot.errors.SqlglotError as error:
             wrong[node] = f"{error}\n{statement}"
     assert not wrong
-    assert sum(node.startswith("model.") for node in said) == len(list(ROOT.glob("models/**/*.sql")))
+    models = [*ROOT.glob("models/**/*.sql"), *EXAMPLES.glob("*.sql")]
+    assert sum(node.startswith("model.") for node in said) == len(models)
 
 
 def test_what_is_said_is_as_it_was(engine: str, said: Said) -> None:

@@ -11,6 +11,7 @@ import duckdb
 import pytest
 
 from tests.models.conftest import run_dbt
+from tests.support.built import copy_with_examples
 from tests.warehouses.messages import MESSAGES, MORE_MESSAGES, Row
 from tests.warehouses.snowflake import Snowflake, running_snowflake
 
@@ -39,29 +40,37 @@ def snowflake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snowflake]:
 
 
 def build(snowflake: Snowflake, database: Path, *arguments: str) -> None:
-    """Build on both, with the tests of the data."""
-    done = snowflake.dbt("build", *arguments, *AS_OF, "--exclude", "test_type:unit")
+    """Build the project beside the database on both, with the tests of the data."""
+    project = database.with_name("project")
+    done = snowflake.dbt(project, "build", *arguments, *AS_OF, "--exclude", "test_type:unit")
     assert done.returncode == 0, done.stdout[-4000:]
     assert "ERROR=0 SKIP=0" in done.stdout
-    run_dbt(database, "build", *arguments, *AS_OF, "--exclude", "test_type:unit")
+    run_dbt(database, "build", *arguments, *AS_OF, "--exclude", "test_type:unit", project=project)
 
 
 def assert_equal(snowflake: Snowflake, database: Path) -> None:
     """Every relation of the project holds the same rows on both."""
+    manifest = json.loads((database.parent / "target" / "manifest.json").read_text())
+    models = {
+        (node["schema"], node["alias"])
+        for node in manifest["nodes"].values()
+        if node["resource_type"] in ("model", "seed")
+    }
     with duckdb.connect(str(database)) as connection:
         relations = connection.execute(
-            "select table_name, list(column_name), list(data_type) from information_schema.columns "
-            "where table_schema = 'main' and not contains(table_name, '__') group by all order by all"
+            "select table_schema, table_name, list(column_name), list(data_type) "
+            "from information_schema.columns group by all order by all"
         ).fetchall()
+        relations = [relation for relation in relations if relation[:2] in models]
         assert len(relations) > 40
-        for name, columns, types in relations:
+        for schema, name, columns, types in relations:
             selected = ", ".join(
                 f"cast({column} as varchar) as {column}" if kind == "TIMESTAMP" else column
                 for column, kind in zip(columns, types, strict=True)
                 if column not in OWN
             )
-            here = connection.execute(f"select {selected} from main.{name}").fetchall()
-            there = snowflake.query(f"select {selected} from shop.{name}")
+            here = connection.execute(f"select {selected} from {schema}.{name}").fetchall()
+            there = snowflake.query(f"select {selected} from {schema.replace('main', 'shop')}.{name}")
             assert comparable(there) == comparable(here), name
 
 
@@ -81,6 +90,7 @@ def document(value: Any) -> Any:
 def test_builds_hold_what_they_hold_on_duckdb(snowflake: Snowflake, tmp_path: Path) -> None:
     """From the sample events, then from messages that have landed, and again when more have."""
     database = tmp_path / "revetl.duckdb"
+    copy_with_examples(tmp_path / "project")
     build(snowflake, database)
     assert_equal(snowflake, database)
     for landed in (MESSAGES, MORE_MESSAGES):
@@ -91,8 +101,8 @@ def test_builds_hold_what_they_hold_on_duckdb(snowflake: Snowflake, tmp_path: Pa
     [(touched, identifiers)] = snowflake.query(
         """
         select
-            (select count(*) from int_revetl__identity_touched),
-            (select count(*) from int_revetl__identity_nodes)
+            (select count(*) from shop_revetl_internal.int_revetl__identity_touched),
+            (select count(*) from shop_revetl_internal.int_revetl__identity_nodes)
         """
     )
     assert 0 < touched < identifiers

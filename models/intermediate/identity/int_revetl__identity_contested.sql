@@ -1,4 +1,4 @@
-{{ config(materialized='table') }}
+{{ config(materialized=revetl.table_kind()) }}
 
 with all_nodes as (
 

@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized=revetl.view_kind()) }}
 
 {% set rules = revetl.identity_rules() %}
 {% set columns = revetl.identifier_columns(rules) %}

@@ -1,4 +1,4 @@
-{{ config(materialized='view', enabled=revetl.traits() | selectattr('history') | list != []) }}
+{{ config(materialized=revetl.view_kind(), enabled=revetl.traits() | selectattr('history') | list != []) }}
 
 {% set kept = revetl.traits() | selectattr('history') | list %}
 

@@ -1,4 +1,4 @@
-{{ config(materialized='view', enabled=revetl.has_part('membership')) }}
+{{ config(materialized=revetl.view_kind(), enabled=revetl.has_part('membership')) }}
 
 with changes as (
 

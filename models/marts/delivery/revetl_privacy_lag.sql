@@ -1,4 +1,4 @@
-{{ config(materialized='view', enabled=revetl.has_part('delivery')) }}
+{{ config(materialized=revetl.view_kind(), enabled=revetl.has_part('delivery')) }}
 
 with changes as (
 

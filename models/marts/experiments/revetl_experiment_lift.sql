@@ -1,5 +1,5 @@
 {# What the variants of an experiment brought, against its control group. #}
-{{ config(materialized='view', enabled=revetl.has_part('experiments')) }}
+{{ config(materialized=revetl.view_kind(), enabled=revetl.has_part('experiments')) }}
 
 {% set experiments = revetl.experiments() %}
 {% set varchar, double = revetl.type_of('varchar'), revetl.type_of('double') %}

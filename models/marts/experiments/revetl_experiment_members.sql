@@ -1,5 +1,5 @@
 {# Whom the experiments of the project are about, in which variant they are, and what became of them. #}
-{{ config(materialized='view', enabled=revetl.has_part('experiments')) }}
+{{ config(materialized=revetl.view_kind(), enabled=revetl.has_part('experiments')) }}
 
 {% set experiments = revetl.experiments() %}
 {% set varchar, timestamp = revetl.type_of('varchar'), revetl.type_of('timestamp') %}

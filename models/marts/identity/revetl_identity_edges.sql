@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized=revetl.view_kind()) }}
 
 with pairs as (
 

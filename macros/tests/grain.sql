@@ -1,0 +1,40 @@
+{# What a row of a model is, in one statement: no two rows have the same values in `key` (nulls are equal), none of the
+   columns `unique` has a value twice, and none of the columns `not_null` is null. One row a fault: what is wrong, and in
+   how many rows. #}
+{% test grain(model, key=[], unique=[], not_null=[]) %}
+{% set faults = [] %}
+{% if key %}
+    {% do faults.append(revetl.repeated_values(model, key)) %}
+{% endif %}
+{% for column in unique %}
+    {% do faults.append(revetl.repeated_values(model, [column], column ~ ' is not null')) %}
+{% endfor %}
+{% if not_null %}
+    {% set counts = [] %}
+    {% for column in not_null %}
+        {% do counts.append('sum(case when ' ~ column ~ ' is null then 1 else 0 end) as nulls_' ~ loop.index) %}
+    {% endfor %}
+    {% for column in not_null %}
+        {% do faults.append("select '" ~ revetl.unquoted(column) ~ ": null' as fault, nulls_"
+            ~ loop.index ~ ' as row_count from counted where nulls_' ~ loop.index ~ ' > 0') %}
+    {% endfor %}
+with counted as (
+
+    select {{ counts | join(', ') }} from {{ model }}
+
+)
+
+{% endif %}
+{{ faults | join(' union all\n') }}
+{% endtest %}
+
+{# A select of one row where rows have the same values in the columns, of none otherwise. #}
+{% macro repeated_values(model, columns, condition=none) %}
+    {{ return("select '" ~ revetl.unquoted(columns | join(', ')) ~ ": repeated' as fault, sum(times) as row_count from ("
+        ~ 'select count(*) as times from ' ~ model ~ (' where ' ~ condition if condition else '')
+        ~ ' group by ' ~ columns | join(', ') ~ ' having count(*) > 1) as repeated having count(*) > 0') }}
+{% endmacro %}
+
+{% macro unquoted(names) %}
+    {{ return(names | replace('"', '') | replace('`', '')) }}
+{% endmacro %}
