@@ -25,6 +25,10 @@
 
 {# Whether all identity tables were built, by the rules that are in force. #}
 {% macro is_settled() %}
+    {# A project with profiles of its own may do without identity. #}
+    {% if 'model.revetl.int_revetl__identity_rules' not in graph.nodes %}
+        {{ return(true) }}
+    {% endif %}
     {% set settled = revetl.settled_table(revetl.identity_rules_hash()) %}
     {{ return(adapter.get_relation(
         database=settled.database, schema=settled.schema, identifier=settled.identifier) is not none) }}
@@ -198,7 +202,6 @@
    look at what the last build left, which no ref() may. #}
 {% macro relation_there(name, suffix='') %}
     {% set node = graph.nodes.get('model.revetl.' ~ name) %}
-    {# A project with profiles of its own may do without identity. #}
     {% if not node %}
         {{ return(none) }}
     {% endif %}

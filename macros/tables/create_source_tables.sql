@@ -7,53 +7,50 @@
         {{ return('') }}
     {% endif %}
     {% do revetl.mend_tables() %}
-    {% set relations = [] %}
-    {% set declared = graph.sources.values() | selectattr('package_name', 'equalto', 'revetl') | list %}
-    {% for table in declared %}
-        {% set schema = revetl.schema_of('raw' if table.source_name == 'revetl_raw' else 'state') or table.schema %}
-        {% do relations.append(api.Relation.create(
-            database=table.database, schema=schema, identifier=table.identifier)) %}
-    {% endfor %}
-    {% set columns_there = revetl.columns_there(relations) %}
     {% set tables = [] %}
-    {% for table in declared %}
-        {% set relation = relations[loop.index0] %}
-        {% set there = revetl.columns_of(relation, columns_there) %}
-        {% if there is not none %}
-            {% do revetl.refuse_foreign_table(table, relation.schema, there) %}
-        {% endif %}
-        {% do tables.append((table, relation, there)) %}
+    {% for table in graph.sources.values() | selectattr('package_name', 'equalto', 'revetl') %}
+        {% do tables.append({
+            'database': table.database, 'identifier': table.identifier, 'columns': table.columns,
+            'schema': revetl.schema_of('raw' if table.source_name == 'revetl_raw' else 'state') or table.schema,
+            'variable': 'raw_schema' if table.source_name == 'revetl_raw' else 'state_schema',
+        }) %}
     {% endfor %}
-    {% do revetl.refuse_to_leave_state_behind(tables) %}
+    {% set former = revetl.former_state(tables) %}
+    {% set there = revetl.columns_of_tables(tables + former) %}
+    {% for table in tables if revetl.place_of(table) in there %}
+        {% do revetl.refuse_foreign_table(table, there[revetl.place_of(table)]) %}
+    {% endfor %}
+    {% do revetl.refuse_to_leave_state_behind(tables, former, there) %}
     {% set schemas = [] %}
     {% set missing = [] %}
     {% set without_target = [] %}
-    {% for table, relation, there in tables %}
-        {% if there is none %}
-            {% if relation.schema not in schemas %}
+    {% for table in tables %}
+        {% set relation = api.Relation.create(
+            database=table.database, schema=table.schema, identifier=table.identifier) %}
+        {% set known = there.get(revetl.place_of(table)) %}
+        {% if not known %}
+            {% if table.schema not in schemas %}
                 {% do adapter.create_schema(relation) %}
-                {% do schemas.append(relation.schema) %}
+                {% do schemas.append(table.schema) %}
             {% endif %}
             {% set columns = [] %}
-            {% for column in table.columns.values() %}
+            {% for column in table['columns'].values() %}
                 {% do columns.append(revetl.quoted(column.name) ~ ' ' ~ revetl.stored_type_of(column.data_type)) %}
             {% endfor %}
             {% do missing.append(revetl.create_table_if_missing(
                 relation, columns | join(', '), revetl.source_storage(table))) %}
         {% else %}
-            {% for column in table.columns.values() if column.name | lower not in there %}
+            {% for column in table['columns'].values() if column.name | lower not in known %}
                 {% do missing.append(revetl.add_column(
                     relation, revetl.quoted(column.name) ~ ' ' ~ revetl.type_of(column.data_type))) %}
             {% endfor %}
-            {% if 'target' in table.columns and 'target' not in there %}
-                {% do without_target.append((relation, table.columns.keys() | list)) %}
+            {% if 'target' in table['columns'] and 'target' not in known %}
+                {% do without_target.append((relation, table['columns'].keys() | list)) %}
             {% endif %}
         {% endif %}
     {% endfor %}
     {% if missing %}
         {% do revetl.run_together(missing) %}
-    {% elif columns_there is none %}
-        {% do adapter.commit() %}
     {% endif %}
     {# By now sync_identities is there. #}
     {% for relation, columns in without_target %}
@@ -61,17 +58,70 @@
     {% endfor %}
 {% endmacro %}
 
-{# The columns of a table in lower case, none where it is not there; `columns_there` is what the catalog said of all. #}
-{% macro columns_of(relation, columns_there) %}
-    {% if columns_there is not none %}
-        {{ return(columns_there.get((relation.schema | lower) ~ '.' ~ (relation.identifier | lower))) }}
+{# How `columns_there` calls a table. #}
+{% macro place_of(table) %}
+    {{ return((table.schema | lower) ~ '.' ~ (table.identifier | lower)) }}
+{% endmacro %}
+
+{# The columns of the tables that are there, on any engine. #}
+{% macro columns_of_tables(tables) %}
+    {% set found = revetl.columns_there(tables) %}
+    {% if found is not none %}
+        {{ return(found) }}
     {% endif %}
-    {% set found = adapter.get_relation(
-        database=relation.database, schema=relation.schema, identifier=relation.identifier) %}
-    {% if found is none %}
-        {{ return(none) }}
+    {% set found = {} %}
+    {% for table in tables %}
+        {% set relation = adapter.get_relation(
+            database=table.database, schema=table.schema, identifier=table.identifier) %}
+        {% if relation is not none %}
+            {% do found.update({revetl.place_of(table):
+                adapter.get_columns_in_relation(relation) | map(attribute='name') | map('lower') | list}) %}
+        {% endif %}
+    {% endfor %}
+    {{ return(found) }}
+{% endmacro %}
+
+{# Raise an error for a table that revetl did not make, by its columns `there` (in lower case): every version of ours
+   has had the first two, and the documents (JSON), which no other loader's has under these names. #}
+{% macro refuse_foreign_table(table, there) %}
+    {% set columns = table['columns'].values() | list %}
+    {% set lacking = [] %}
+    {% for column in columns %}
+        {% if (loop.index <= 2 or column.data_type == 'json') and column.name | lower not in there %}
+            {% do lacking.append(column.name) %}
+        {% endif %}
+    {% endfor %}
+    {% if lacking %}
+        {% do exceptions.raise_compiler_error(
+            table.schema ~ '.' ~ table.identifier ~ ' is not a table of revetl: it has no column '
+            ~ lacking | join(', ') ~ '. revetl changes no tables of others and adds none beside them. Give it a schema of '
+            ~ 'its own (dbt_project.yml: vars.revetl.' ~ table.variable ~ ': NAME); docs/adopting.md says how to use events that '
+            ~ 'another tool loads.') %}
     {% endif %}
-    {{ return(adapter.get_columns_in_relation(found) | map(attribute='name') | map('lower') | list) }}
+{% endmacro %}
+
+{# The table of an older version's state, where no variable says in which schema the state is and the default has
+   become another: nothing, or one. #}
+{% macro former_state(tables) %}
+    {% set project = graph.nodes.get('model.revetl.int_revetl__project') %}
+    {% set found = [] %}
+    {% for table in tables if table.identifier == 'sync_state' and table.schema | lower != 'revetl'
+        and project and 'state_schema' not in project.config.meta.configured %}
+        {% do found.append({'database': table.database, 'schema': 'revetl', 'identifier': 'sync_state'}) %}
+    {% endfor %}
+    {{ return(found) }}
+{% endmacro %}
+
+{# Raise an error where the state is about to begin empty while that of an older version is there: who is in each
+   destination would be forgotten. #}
+{% macro refuse_to_leave_state_behind(tables, former, there) %}
+    {% for table in tables if table.identifier == 'sync_state' and revetl.place_of(table) not in there
+        and former and revetl.place_of(former[0]) in there %}
+        {% do exceptions.raise_compiler_error(
+            "Schema 'revetl' has the state that an older version of revetl kept there, and " ~ table.schema
+            ~ ' has none. To go on with it, set vars.revetl in dbt_project.yml: `state_schema: revetl` and '
+            ~ '`raw_schema: raw`. To begin a state of its own, set state_schema to another name.') %}
+    {% endfor %}
 {% endmacro %}
 
 {# The columns of tables, by `schema.table` in lower case: a list of names for each that is there. None where the engine
@@ -124,42 +174,3 @@
     {% endfor %}
     {{ return(found) }}
 {%- endmacro %}
-
-{# Raise an error for a table that revetl did not make, by its columns `there` (in lower case): every version of ours
-   has had the first two, and the documents (JSON), which no other loader's has under these names. #}
-{% macro refuse_foreign_table(table, schema, there) %}
-    {% set columns = table.columns.values() | list %}
-    {% set lacking = [] %}
-    {% for column in columns %}
-        {% if (loop.index <= 2 or column.data_type == 'json') and column.name | lower not in there %}
-            {% do lacking.append(column.name) %}
-        {% endif %}
-    {% endfor %}
-    {% if lacking %}
-        {% set variable = 'raw_schema' if table.source_name == 'revetl_raw' else 'state_schema' %}
-        {% do exceptions.raise_compiler_error(
-            schema ~ '.' ~ table.identifier ~ ' is not a table of revetl: it has no column '
-            ~ lacking | join(', ') ~ '. revetl changes no tables of others and adds none beside them. Give it a schema of '
-            ~ 'its own (dbt_project.yml: vars.revetl.' ~ variable ~ ': NAME); docs/adopting.md says how to use events that '
-            ~ 'another tool loads.') %}
-    {% endif %}
-{% endmacro %}
-
-{# Raise an error where the state is about to begin empty in the default schema while the schema that was the default
-   before, `revetl`, has one: who is in each destination would be forgotten. #}
-{% macro refuse_to_leave_state_behind(tables) %}
-    {% set published = graph.nodes.get('model.revetl.int_revetl__project') %}
-    {% if published and 'state_schema' not in published.config.meta.configured %}
-        {% for table, relation, there in tables if table.identifier == 'sync_state' and there is none
-            and relation.schema | lower != 'revetl' %}
-            {% set former = adapter.get_relation(
-                database=table.database, schema='revetl', identifier='sync_state') %}
-            {% if former is not none %}
-                {% do exceptions.raise_compiler_error(
-                    "Schema 'revetl' has the state that an older version of revetl kept there, and " ~ relation.schema
-                    ~ ' has none. To go on with it, set vars.revetl in dbt_project.yml: `state_schema: revetl` and '
-                    ~ '`raw_schema: raw`. To begin a state of its own, set state_schema to another name.') %}
-            {% endif %}
-        {% endfor %}
-    {% endif %}
-{% endmacro %}

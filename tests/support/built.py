@@ -31,12 +31,6 @@ def copy_package(folder: Path) -> Path:
     return audiences
 
 
-def copy_with_examples(folder: Path) -> None:
-    """Copy the dbt package into a folder as a project that has the example audiences and every target."""
-    shutil.copytree(EXAMPLES, copy_package(folder), dirs_exist_ok=True)
-    shutil.copy(ROOT / "profiles.yml", folder)
-
-
 def set_schemas(folder: Path) -> None:
     """Have a project keep raw events and state in schemas that go by one name on every engine."""
     document = yaml.safe_load((folder / "dbt_project.yml").read_text())
@@ -53,6 +47,12 @@ def in_fixed_schemas(arguments: Sequence[str]) -> tuple[str, ...]:
         given = yaml.safe_load(words[place + 1])
         del words[place : place + 2]
     return (*words, "--vars", json.dumps({**SCHEMAS, **given}, default=str))
+
+
+def copy_with_examples(folder: Path) -> None:
+    """Copy the dbt package into a folder as a project that has the example audiences and every target."""
+    shutil.copytree(EXAMPLES, copy_package(folder), dirs_exist_ok=True)
+    shutil.copy(ROOT / "profiles.yml", folder)
 
 
 def connect(database: Path, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
