@@ -306,6 +306,8 @@ class Project:
         time.sleep(0.2)
         results = json.loads((self.folder / "target" / "run_results.json").read_text())["results"]
         log = "".join(file.read_text(errors="replace") for file in logs.glob("*.log*"))
+        # dbt 2 has a log of its own for statements.
+        queries = sum(file.read_text().count("-- created_at:") for file in logs.glob("query_log.sql"))
         unit = 1024 * 1024 if sys.platform == "darwin" else 1024
         self.slowest = sorted(
             ((result["execution_time"], result["unique_id"].split(".")[-1]) for result in results),
@@ -316,7 +318,7 @@ class Project:
             events=events,
             build=name,
             nodes=sum(not result["unique_id"].startswith("operation.") for result in results),
-            statements=len(re.findall(r'Using \w+ connection "', log)),
+            statements=len(re.findall(r'Using \w+ connection "', log)) or queries,
             cpu_seconds=usage.ru_utime + usage.ru_stime,
             server_cpu_seconds=self.database.cpu_seconds() - cpu,
             seconds=seconds,

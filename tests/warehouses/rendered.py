@@ -231,7 +231,7 @@ def selected_columns(engine: str, model: str) -> list[str]:
 def built(manifest: Any) -> dict[tuple[str, str], str]:
     """The relations that a whole build leaves, and whether they are tables."""
     relations = {
-        (node.schema, node.alias): "view" if node.config.materialized == "view" else "table"
+        (node.schema, node.alias): "view" if node.config.materialized in ("view", "revetl_view") else "table"
         for node in manifest.nodes.values()
         if node.resource_type in ("model", "seed")
     }
