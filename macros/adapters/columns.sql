@@ -50,24 +50,3 @@
 {% macro redshift__listed_columns(relation) -%}
     {{ return(revetl.default__listed_columns(relation)) }}
 {%- endmacro %}
-
-{# The names of the columns of a relation, in lower case. #}
-{% macro column_names(relation) -%}
-    {{ return(adapter.dispatch('column_names', 'revetl')(relation)) }}
-{%- endmacro %}
-
-{% macro default__column_names(relation) -%}
-    {{ return(adapter.get_columns_in_relation(relation) | map(attribute='name') | map('lower') | list) }}
-{%- endmacro %}
-
-{% macro duckdb__column_names(relation) -%}
-    {{ return(run_query('select * from ' ~ relation ~ ' where ' ~ revetl.never()).column_names | map('lower') | list) }}
-{%- endmacro %}
-
-{% macro postgres__column_names(relation) -%}
-    {{ return(revetl.duckdb__column_names(relation)) }}
-{%- endmacro %}
-
-{% macro redshift__column_names(relation) -%}
-    {{ return(revetl.default__column_names(relation)) }}
-{%- endmacro %}

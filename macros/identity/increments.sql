@@ -80,12 +80,8 @@
     {% if made_by is none %}
         {{ return(true) }}
     {% endif %}
-    {% set names = revetl.column_names(there) %}
-    {% if 'made_by' not in names %}
-        {{ return(false) }}
-    {% endif %}
     {# What was made as of a later moment is not known as of an earlier one. #}
-    {% set later = 'max(as_of) > ' ~ revetl.as_of() if 'as_of' in names else revetl.never() %}
+    {% set later = 'max(as_of) > ' ~ revetl.as_of() if config.get('meta', {}).get('is_dated') else revetl.never() %}
     {% set rows = run_query('select min(made_by), max(made_by), case when ' ~ later ~ ' then 1 else 0 end from ' ~ there).rows %}
     {{ return(rows[0][0] == made_by and rows[0][1] == made_by and rows[0][2] == 0) }}
 {% endmacro %}
@@ -246,13 +242,23 @@
    rows where `identity_increment()` is false); in `meta`, `key` names the columns by which the rows they replace
    are known, `stale` the model that has the keys (under `stale_key`, where its columns have other names), all
    of them or those of which `stale_if` is true; with `stale_batch`, those that this dbt invocation found. Without
-   `stale`, rows are only added; where it has no row, nothing is done, so it must have the keys of new rows as well. `made_by` names what the rows are made by, which is in their column of that name: rows
-   that were made by something else are all made anew. #}
+   `stale`, rows are only added; where it has no row, nothing is done, so it must have the keys of new rows as well.
+   `made_by` names what the rows are made by, which is in their column of that name: rows that were made by something else
+   are all made anew; so are rows with a column `as_of` (`is_dated`) that is later than this build's. #}
 {% materialization patched, default %}
     {% if not revetl.is_patch(config.get('meta', {}).get('made_by')) %}
         {% do return(revetl.build_table_anew(sql)) %}
     {% endif %}
     {% do revetl.patch_table(sql) %}
+    {{ return({'relations': [this]}) }}
+{% endmaterialization %}
+
+{# A table that is left as it is once it is there: others write into it. #}
+{% materialization made_once, default %}
+    {% if not revetl.is_patch() %}
+        {{ return(revetl.build_table_anew(sql)) }}
+    {% endif %}
+    {% do revetl.nothing_to_do() %}
     {{ return({'relations': [this]}) }}
 {% endmaterialization %}
 

@@ -55,8 +55,8 @@
 
 {% macro patch_messages(raw, sample, sql) %}
     {% set type = revetl.message_models()[model.name] %}
-    {% set days, kept = revetl.working('days'), revetl.kept_days(raw) %}
-    {% do revetl.working_table('days', revetl.raw_days(raw, sample)) %}
+    {% set kept = revetl.kept_days(raw) %}
+    {% set days = kept.incorporate(path={'identifier': kept.identifier ~ '__found'}) %}
     {% set changed_days %}
         select
             coalesce(found.day, kept.day) as day,
@@ -68,8 +68,10 @@
             found.message_count is null or kept.message_count is null
             or found.message_count <> kept.message_count or found.hash_sum <> kept.hash_sum
     {% endset %}
-    {% if run_query('select count(*) from (' ~ changed_days ~ ') as changed').rows[0][0] == 0 %}
-        {% do revetl.drop_working_table('days') %}
+    {# They stay there: to drop them would be a statement more for every build. #}
+    {% set counted = revetl.make_tables(
+        [(days, revetl.raw_days(raw, sample))], ['select count(*) from (' ~ changed_days ~ ') as changed']) %}
+    {% if counted[0][0] == 0 %}
         {% do revetl.nothing_to_do() %}
         {{ return('') }}
     {% endif %}
@@ -87,7 +89,7 @@
             'condition': "stale.source = '" ~ type ~ "' and stale.batch = '" ~ invocation_id ~ "'"},
         commit=revetl.is_plain()) %}
     {% do revetl.make_tables([(kept, 'select * from ' ~ days)]) %}
-    {% do revetl.drop_working_tables(['days', 'ids', 'fresh']) %}
+    {% do revetl.drop_working_tables(['ids', 'fresh']) %}
 {% endmacro %}
 
 {# The sums of a raw table: one row per day of the messages' times and of their landing. No day is the year 1. #}

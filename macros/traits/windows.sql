@@ -3,7 +3,7 @@
 {% macro trait_windows() %}
     {% set built = revetl.relation_there('int_revetl__event_traits') if revetl.identity_increment() else none %}
     {% set moving = revetl.moving_windows() if built is not none else [] %}
-    {% if not moving or not revetl.has_column(built, 'as_of') %}
+    {% if not moving %}
         {{ return([]) }}
     {% endif %}
     {% set varchar = revetl.type_of('varchar') %}
@@ -41,8 +41,4 @@
         {% endfor %}
     {% endfor %}
     {{ return(found) }}
-{% endmacro %}
-
-{% macro has_column(relation, name) %}
-    {{ return(name in revetl.column_names(relation)) }}
 {% endmacro %}

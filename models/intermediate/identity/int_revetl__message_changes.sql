@@ -1,5 +1,5 @@
 {# Staging models write into it, before they patch their tables. #}
-{{ config(materialized='patched', tags=['identity_increment']) }}
+{{ config(materialized='made_once', tags=['identity_increment']) }}
 
 with message_changes as (
 

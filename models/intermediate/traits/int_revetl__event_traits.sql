@@ -1,6 +1,6 @@
 {{ config(
     materialized='patched',
-    meta={'key': 'profile_node', 'stale': 'int_revetl__trait_touched', 'made_by': revetl.traits_hash()},
+    meta={'key': 'profile_node', 'stale': 'int_revetl__trait_touched', 'made_by': revetl.traits_hash(), 'is_dated': true},
     tags=['trait_increment'],
     **revetl.storage(keys=['profile_node'])
 ) }}

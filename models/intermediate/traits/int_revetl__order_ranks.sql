@@ -1,7 +1,10 @@
 {{ config(
     enabled=(var('order_traits', none) or {}) != {},
     materialized='made_when_stale',
-    meta={'stale': 'int_revetl__trait_touched', 'made_of': 'int_revetl__event_traits', 'made_by': revetl.traits_hash()},
+    meta={
+        'stale': 'int_revetl__trait_touched', 'made_of': 'int_revetl__event_traits', 'made_by': revetl.traits_hash(),
+        'is_dated': true
+    },
     tags=['trait_increment']
 ) }}
 
