@@ -22,7 +22,9 @@ with landed as{{ revetl.read_anew() }} (
     {%- endfor %}
     from {{ source('revetl_raw', name) }}
     {%- if patches %}
-    where id in (select ids.message_id from {{ revetl.working('ids') }} as ids)
+    where
+        id in (select ids.message_id from {{ revetl.working('ids') }} as ids)
+        {{ revetl.raw_span() }}
     {%- endif %}
 
 ),
