@@ -22,6 +22,11 @@
     {{ return('') }}
 {%- endmacro %}
 
+{# It would be made whole, wide rows of all messages. #}
+{% macro duckdb__read_in_part() -%}
+    {{ return(' not materialized') }}
+{%- endmacro %}
+
 {# It would be made whole before any is read; to make everything that is right, and a small build would wait for it. #}
 {% macro postgres__read_in_part() -%}
     {{ return(' not materialized' if revetl.identity_increment() else '') }}

@@ -157,10 +157,14 @@
     inner join (
         select distinct
             source as changed_source,
-            message_id as changed_id
+            message_id as changed_id,
+            timestamp as changed_at
         from {{ revetl.relation_there('int_revetl__message_changes') }}
     ) as changed
-        on seen.source = changed.changed_source and seen.message_id = changed.changed_id
+        on
+            seen.source = changed.changed_source
+            and seen.message_id = changed.changed_id
+            and seen.timestamp = changed.changed_at
     {%- endif %}
     where
         seen.source in ({{ revetl.text_literals(part.sources) }})

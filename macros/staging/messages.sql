@@ -27,7 +27,9 @@ with landed as{{ revetl.read_anew() }} (
     {%- endfor %}
     from {{ revetl.raw_table(name) }}
     {%- if patches %}
-    where id in (select ids.message_id from {{ revetl.working('ids') }} as ids)
+    where
+        id in (select ids.message_id from {{ revetl.working('ids') }} as ids)
+        {{ revetl.raw_span() }}
     {%- endif %}
 
 ),

@@ -1,6 +1,6 @@
 {# How a table of messages is kept up to date without reading all of them.
 
-   Each build sums the raw rows by the days of their times and of their landing: their number, and the hashes of all their
+   Each build sums the raw rows by the day of their time and the hour of their landing: their number, and the hashes of all their
    columns. Where a sum is not what it was when the table was last brought up to date (messages that came, went, were
    edited, or happened after an earlier `as_of`), the messages with a row there are looked at: made again from all their
    raw rows, and compared with the table's. What differs is recorded in `int_revetl__message_changes`, which everything
@@ -60,10 +60,10 @@
     {% set changed_days %}
         select
             coalesce(found.day, kept.day) as day,
-            coalesce(found.landed_on, kept.landed_on) as landed_on
+            coalesce(found.landed_at, kept.landed_at) as landed_at
         from {{ days }} as found
         full outer join {{ kept }} as kept
-            on found.day = kept.day and found.landed_on = kept.landed_on
+            on found.day = kept.day and found.landed_at = kept.landed_at
         where
             found.message_count is null or kept.message_count is null
             or found.message_count <> kept.message_count or found.hash_sum <> kept.hash_sum
@@ -78,26 +78,28 @@
     {% set columns = revetl.listed_columns(this) %}
     {% set changes = revetl.relation_there('int_revetl__message_changes') %}
     {% do revetl.working_table('ids', revetl.ids_to_look_at(raw, sample, changed_days)) %}
-    {% do revetl.working_table('fresh', sql) %}
-    {% do revetl.run_together([revetl.record_message_changes(type, changes, columns)]) %}
+    {% set spans = revetl.spans_of_ids(raw, sample) %}
+    {% do revetl.working_table('fresh', sql | replace(revetl.raw_span(), revetl.within_span(spans[0]))) %}
+    {% do revetl.run_together([revetl.record_message_changes(type, changes, columns, spans[1])]) %}
+    {% set stale = {'rows': changes, 'keys': ['message_id'], 'names': ['message_id'],
+        'condition': "stale.source = '" ~ type ~ "' and stale.batch = '" ~ invocation_id ~ "'"} %}
     {% do revetl.replace_rows(
         this,
         columns,
         'select * from ' ~ revetl.working('fresh') ~ ' where message_id in (select changes.message_id from ' ~ changes
             ~ " as changes where changes.source = '" ~ type ~ "' and changes.batch = '" ~ invocation_id ~ "')",
-        {'rows': changes, 'keys': ['message_id'], 'names': ['message_id'],
-            'condition': "stale.source = '" ~ type ~ "' and stale.batch = '" ~ invocation_id ~ "'"},
+        stale if spans[1].number else none,
         commit=revetl.is_plain()) %}
     {% do revetl.make_tables([(kept, 'select * from ' ~ days)]) %}
     {% do revetl.drop_working_tables(['ids', 'fresh']) %}
 {% endmacro %}
 
-{# The sums of a raw table: one row per day of the messages' times and of their landing. No day is the year 1. #}
+{# The sums of a raw table: one row per day of the messages' times and hour of their landing. No time is the year 1. #}
 {% macro raw_days(raw, sample) %}
     {% set columns = revetl.raw_columns(raw) %}
     select
         day,
-        landed_on,
+        landed_at,
         count(*) as message_count,
         sum(cast(row_hash as {{ revetl.type_of('decimal(38, 0)') }})) as hash_sum
     from (
@@ -105,7 +107,7 @@
         {{ 'union all' if not loop.first }}
         select
             {{ revetl.day_or_none(revetl.message_time()) }} as day,
-            {{ revetl.day_or_none('uuid_ts') }} as landed_on,
+            {{ revetl.hour_or_none('uuid_ts') }} as landed_at,
             {{ revetl.hash_columns(columns if rows.is_landed else columns | reject('equalto', 'source_id') | list) }} as row_hash
         from {{ rows.relation }}
         where {{ rows.condition }}
@@ -113,10 +115,10 @@
     ) as hashed
     group by
         day,
-        landed_on
+        landed_at
 {% endmacro %}
 
-{# The ids of messages with a row on a day that has changed: in the raw table or in the staged one. #}
+{# The ids of messages with a row whose sum has changed: in the raw table or in the staged one. #}
 {% macro ids_to_look_at(raw, sample, changed_days) %}
     select distinct message_id
     from (
@@ -124,7 +126,7 @@
         select
             id as message_id,
             {{ revetl.day_or_none(revetl.message_time()) }} as day,
-            {{ revetl.day_or_none('uuid_ts') }} as landed_on
+            {{ revetl.hour_or_none('uuid_ts') }} as landed_at
         from {{ rows.relation }}
         where {{ rows.condition }}
         union all
@@ -132,16 +134,52 @@
         select
             message_id,
             {{ revetl.day_or_none('timestamp') }} as day,
-            {{ revetl.day_or_none('loaded_at') }} as landed_on
+            {{ revetl.hour_or_none('loaded_at') }} as landed_at
         from {{ this }}
     ) as found
     inner join ({{ changed_days }}) as changed
-        on found.day = changed.day and found.landed_on = changed.landed_on
+        on found.day = changed.day and found.landed_at = changed.landed_at
+{% endmacro %}
+
+{# What stands in a staging model's SQL for the span of the raw rows that are looked at. #}
+{% macro raw_span() %}
+    {{ return('/* of the span of those messages */') }}
+{% endmacro %}
+
+{# The `number` of rows of the messages in the working table `ids`, and the `first` and `last` of their times (none where one
+   has no time): of the raw table's, and of the staged one's. Tables in the order of time are so read in part. #}
+{% macro spans_of_ids(raw, sample) %}
+    {% set varchar = revetl.type_of('varchar') %}
+    {% set parts = [] %}
+    {% for rows in revetl.raw_rows(raw, sample) %}
+        {% do parts.append('select 0 as part, id as message_id, timestamp from ' ~ rows.relation) %}
+    {% endfor %}
+    {% do parts.append('select 1 as part, message_id, timestamp from ' ~ this) %}
+    {% set found = [{'number': 0}, {'number': 0}] %}
+    {% for row in run_query(
+        'select part, count(*), count(timestamp), cast(min(timestamp) as ' ~ varchar ~ '), cast(max(timestamp) as ' ~ varchar
+        ~ ') from (' ~ parts | join(' union all ') ~ ') as seen where message_id in (select ids.message_id from '
+        ~ revetl.working('ids') ~ ' as ids) group by part').rows %}
+        {% set is_whole = row[1] == row[2] %}
+        {% do found[row[0] | int].update({
+            'number': row[1], 'first': row[3] if is_whole else none, 'last': row[4] if is_whole else none}) %}
+    {% endfor %}
+    {{ return(found) }}
+{% endmacro %}
+
+{# The end of a condition of rows: that they are of a span; nothing where it has no ends. #}
+{% macro within_span(span) %}
+    {% if not span.number or span.first is none %}
+        {{ return('') }}
+    {% endif %}
+    {% set moment = revetl.type_of('timestamp') %}
+    {{ return('and timestamp >= ' ~ revetl.hours_before("cast('" ~ span.first ~ "' as " ~ moment ~ ')', 1) | trim
+        ~ ' and timestamp <= ' ~ revetl.seconds_after("cast('" ~ span.last ~ "' as " ~ moment ~ ')', 3600) | trim) }}
 {% endmacro %}
 
 {# SQL that records the messages of the working table `ids` that the working table `fresh` has otherwise than the staged
-   table. #}
-{% macro record_message_changes(type, changes, columns) %}
+   table: a row for the time that they had and one for the time that they have. #}
+{% macro record_message_changes(type, changes, columns, span) %}
     {% set values = [] %}
     {% for column in columns.split(', ') %}
         {% set name = column | replace('"', '') | replace('`', '') | lower %}
@@ -150,19 +188,30 @@
             else revetl.hashed_truth(column) if name == 'is_clock_ahead' else column) %}
     {% endfor %}
     {% set hashed = revetl.hash_columns(values) %}
-    insert into {{ changes }} (source, message_id, batch)
+    insert into {{ changes }} (source, message_id, timestamp, batch)
     select
         '{{ type }}',
         coalesce(fresh.message_id, staged.message_id),
+        case when sides.side = 'staged' then staged.timestamp else fresh.timestamp end,
         '{{ invocation_id }}'
-    from (select message_id, {{ hashed }} as row_hash from {{ revetl.working('fresh') }}) as fresh
+    from (select message_id, timestamp, {{ hashed }} as row_hash from {{ revetl.working('fresh') }}) as fresh
     full outer join (
-        select message_id, {{ hashed }} as row_hash from {{ this }}
-        where message_id in (select ids.message_id from {{ revetl.working('ids') }} as ids)
+        select message_id, timestamp, {{ hashed }} as row_hash from {{ this }}
+        where
+            {{ revetl.never() ~ ' and ' if not span.number }}message_id in (
+                select ids.message_id from {{ revetl.working('ids') }} as ids
+            )
+            {{ revetl.within_span(span) }}
     ) as staged
         on fresh.message_id = staged.message_id
+    cross join (select 'fresh' as side union all select 'staged' as side) as sides
     where
-        fresh.message_id is null or staged.message_id is null or fresh.row_hash <> staged.row_hash
+        (fresh.message_id is null or staged.message_id is null or fresh.row_hash <> staged.row_hash)
+        and (
+            (sides.side = 'fresh' and fresh.message_id is not null)
+            or (sides.side = 'staged' and staged.message_id is not null
+                and (fresh.message_id is null or fresh.timestamp is null or fresh.timestamp <> staged.timestamp))
+        )
 {% endmacro %}
 
 {# Where the rows of a raw table are: `relation`, the `condition` of those that happened by `as_of`, and whether they
@@ -193,4 +242,8 @@
 
 {% macro day_or_none(moment) -%}
     coalesce(cast({{ moment }} as date), cast('0001-01-01' as date))
+{%- endmacro %}
+
+{% macro hour_or_none(moment) -%}
+    coalesce({{ revetl.start_of('hour', moment) | trim }}, cast('0001-01-01' as {{ revetl.type_of('timestamp') }}))
 {%- endmacro %}

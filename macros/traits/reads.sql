@@ -55,7 +55,7 @@
 
 {# The rows of `int_revetl__trait_events` of one source, as a query over the relation of its messages and of `first_pairs` (source,
    message_id, node_id, timestamp). #}
-{% macro read_for_traits(source, events, columns, messages) %}
+{% macro read_for_traits(source, events, columns, messages, is_patch=false) %}
     {% set event = 'event_text' if source == 'track' else 'name' %}
     {% set documents = {} %}
     {% for column in columns if column.kind != 'array' %}
@@ -94,7 +94,9 @@
             stored.{{ event }} as event
         from {{ messages }} as stored
         inner join first_pairs
-            on stored.message_id = first_pairs.message_id
+            on
+                stored.message_id = first_pairs.message_id
+                {{ 'and stored.timestamp = first_pairs.timestamp' if is_patch }}
         where
             first_pairs.source = '{{ source }}'
             {%- if events is not none %}

@@ -64,7 +64,7 @@ def rows(world: World, tables: tuple[str, ...]) -> dict[str, list[dict[str, Any]
     return {table: world.ask(f"select * from {table} order by all") for table in tables}
 
 
-def change(world: World, statement: str) -> Callable[[], None]:
+def change(world: World, statement: str) -> Callable[[], object]:
     return lambda: world.ask(statement)
 
 
@@ -72,7 +72,7 @@ def change(world: World, statement: str) -> Callable[[], None]:
 def test_what_changes_is_as_in_a_build_that_makes_everything_again(world: World) -> None:
     later = ", ".join(f"{name} + interval 5 day as {name}" for name in ("timestamp", "received_at"))
     second = f"insert into raw.tracks by name select * replace ({later}) from raw.tracks where id = 'm1'"
-    changes: list[tuple[str, Callable[[], None], str]] = [
+    changes: list[tuple[str, Callable[[], object], str]] = [
         ("a late message", lambda: world.load(lines=[ordered(9, 0.5)]), "10"),
         (
             "an edited document",

@@ -102,7 +102,7 @@ class ProjectFolder:
         self.write_manifest()
 
     def versions(self, audience: str, *versions: int, latest: int) -> None:
-        """Have the manifest say that an audience has versions, each with a relation of its own, as dbt names them."""
+        """Have the manifest say that an audience has versions, each with a relation as dbt names them."""
         node = self._nodes.pop(f"model.shop.{audience}")
         for version in versions:
             unique_id = f"model.shop.{audience}.v{version}"

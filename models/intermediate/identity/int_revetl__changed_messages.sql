@@ -4,12 +4,14 @@ with changed_messages as (
 
     select
         source,
-        message_id
+        message_id,
+        timestamp
     from {{ ref('revetl', 'int_revetl__message_changes') }}
     {{ revetl.union_distinct() }}
     select
         source,
-        message_id
+        message_id,
+        timestamp
     from {{ ref('revetl', 'int_revetl__identity_changes') }}
 
 )

@@ -19,11 +19,17 @@ with messages as (
         {{ revetl.first_of(seen.identifiers.get(column.name, [])) }} as {{ column.name }},
         {%- endfor %}
         {{ seen.timestamp }} as timestamp
-    from {{ revetl.model_or_source(model) }}
+    from {{ revetl.model_or_source(model) }} as seen
     {%- if increment and part is none %}
     where {{ revetl.never() }}
     {%- elif increment and part.by == 'changes' %}
-    where message_id in (select changes.message_id from {{ changes }} as changes where changes.source = '{{ seen.source }}')
+    where exists (
+            select 1 from {{ changes }} as changes
+            where
+                changes.source = '{{ seen.source }}'
+                and changes.message_id = seen.message_id
+                and changes.timestamp = seen.timestamp
+        )
     {%- elif increment and part.by is not none %}
     where {{ revetl.is_on_days(seen.timestamp, part.by) }}
     {%- endif %}

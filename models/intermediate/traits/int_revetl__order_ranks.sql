@@ -23,7 +23,7 @@ newest as (
 
 ),
 
--- Five groups of as many people each, from 1 to 5, the best. The id decides between equals.
+-- Five groups of as many people each, from 1 to 5, the best. Between equals the node decides, whose order is the id's.
 ranks as (
 
     select
@@ -31,9 +31,9 @@ ranks as (
         buyers.order_count,
         buyers.first_order_at,
         buyers.last_order_at,
-        ntile(5) over (order by buyers.last_order_at, {{ revetl.by_code_point('buyers.canonical_id') }}) as recency_score,
-        ntile(5) over (order by buyers.order_count, {{ revetl.by_code_point('buyers.canonical_id') }}) as frequency_score,
-        ntile(5) over (order by buyers.lifetime_value, {{ revetl.by_code_point('buyers.canonical_id') }}) as monetary_score,
+        ntile(5) over (order by buyers.last_order_at, buyers.profile_node) as recency_score,
+        ntile(5) over (order by buyers.order_count, buyers.profile_node) as frequency_score,
+        ntile(5) over (order by buyers.lifetime_value, buyers.profile_node) as monetary_score,
         newest.as_of,
         '{{ revetl.traits_hash() }}' as made_by
     from buyers

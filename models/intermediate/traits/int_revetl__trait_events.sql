@@ -1,13 +1,14 @@
 {{ config(
     materialized='patched',
     meta={
-        'key': ['source', 'message_id'], 'stale': 'int_revetl__changed_messages', 'made_by': revetl.trait_reads_hash()
+        'key': ['source', 'message_id', 'timestamp'], 'stale': 'int_revetl__changed_messages', 'made_by': revetl.trait_reads_hash()
     },
     tags=['trait_increment'],
     **revetl.storage('timestamp', keys=['node_id'])
 ) }}
 
 {% set reads = revetl.trait_reads() %}
+{% set is_patch = revetl.is_patch(revetl.trait_reads_hash()) %}
 {% set sources = reads.sources or {'track': []} %}
 {% set messages = {
     'track': ref('revetl', 'stg_revetl__tracks'),
@@ -22,12 +23,13 @@ with sightings as (
 
 ),
 
-{% if revetl.is_patch(revetl.trait_reads_hash()) %}
+{% if is_patch %}
 changed as (
 
     select
         source,
-        message_id
+        message_id,
+        timestamp
     from {{ ref('revetl', 'int_revetl__changed_messages') }}
 
 ),
@@ -44,6 +46,7 @@ first_pairs as (
         on
             sightings.source = changed.source
             and sightings.message_id = changed.message_id
+            and sightings.timestamp = changed.timestamp
 
 ),
 {% else %}
@@ -64,7 +67,7 @@ first_pairs as (
 events as (
     {% for source, names in sources.items() %}
     {{ 'union all' if not loop.first }}
-    {{ revetl.read_for_traits(source, names, reads.columns, messages[source]) }}
+    {{ revetl.read_for_traits(source, names, reads.columns, messages[source], is_patch) }}
     {% endfor %}
 )
 

@@ -34,6 +34,7 @@ edited as (
         on
             sightings.source = changed.source
             and sightings.message_id = changed.message_id
+            and sightings.timestamp = changed.timestamp
     where {{ revetl.is_true('sightings.is_leading') }}
 
 ),
