@@ -13,8 +13,8 @@ import yaml
 
 from revetl.dbt import Options
 from revetl.project import Workspace
-from tests.models.conftest import ROOT
 from tests.support.backends import make_backend
+from tests.support.built import ROOT
 
 VIPS = "select user_id from {{ ref('people') }} where amount > 5"
 NAMED = """
