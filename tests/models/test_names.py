@@ -24,8 +24,8 @@ PREFIXES = {
 }
 ACCESS = {"staging": "public", "intermediate": "private", "marts": "public"}
 PROJECTS_OWN = {
-    # The messages of an identity rule, a list of the identity rules, the model of a trait, another audience, a
-    # model in the place of one of ours.
+    # The messages of an identity rule, a list of the identity rules, the model of a trait, another audience,
+    # a model in the place of one of ours.
     ("macros/identity/rules.sql", "source(*name.split('.'))"),
     ("macros/identity/rules.sql", "ref(name)"),
     ("macros/identity/lists.sql", "ref(own)"),
