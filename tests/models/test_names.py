@@ -24,12 +24,14 @@ PREFIXES = {
 }
 ACCESS = {"staging": "public", "intermediate": "private", "marts": "public"}
 PROJECTS_OWN = {
-    # The messages of an identity rule, a list of the identity rules, the model of a trait, another audience.
+    # The messages of an identity rule, a list of the identity rules, the model of a trait, another audience,
+    # a model in the place of one of ours.
     ("macros/identity/rules.sql", "source(*name.split('.'))"),
     ("macros/identity/rules.sql", "ref(name)"),
     ("macros/identity/lists.sql", "ref(own)"),
     ("macros/traits/together.sql", "ref(model)"),
     ("macros/audiences/did.sql", "ref(name)"),
+    ("macros/overrides.sql", "ref(own)"),
 }
 """What a project names with a variable or an argument, and may have in any package."""
 _CALL = re.compile(r"(?<!\w)(?:ref|source)\((?:[^()]|\([^()]*\))*\)")
