@@ -40,7 +40,7 @@
     {% if not execute or flags.WHICH not in ['build', 'run'] %}
         {{ return('') }}
     {% endif %}
-    {% if not flags.FULL_REFRESH and revetl.is_settled() %}
+    {% if not flags.FULL_REFRESH and revetl.is_settled() and not revetl.a_staged_table_is_missing() %}
         {{ return('') }}
     {% endif %}
     {% set anew = [] %}

@@ -8,11 +8,7 @@
    build finds the same again. #}
 {% materialization staged, default %}
     {% set raw, sample = config.get('meta').raw, config.get('meta').sample %}
-    {% if not revetl.patches_staging() %}
-        {% if revetl.identity_increment() %}
-            {# The table is gone, so that nobody knows what has changed: whatever is made of it is made again. #}
-            {% do revetl.drop_settled() %}
-        {% endif %}
+    {% if revetl.raw_span() not in sql %}
         {% set kept = revetl.kept_days(raw) %}
         {% if 'model.revetl.int_revetl__message_changes' not in selected_resources %}
             {# Then dbt has not made its schema. #}
@@ -29,6 +25,20 @@
     {% do revetl.finish_relation(this, none) %}
     {{ return({'relations': [this]}) }}
 {% endmaterialization %}
+
+{# Whether a table of messages is gone, or the sums of one: nobody knows then what has changed, and all is made again. #}
+{% macro a_staged_table_is_missing() %}
+    {% set missing = [] %}
+    {% for name in revetl.message_models() if revetl.records_changes(name) %}
+        {% set kept = revetl.kept_days(graph.nodes['model.revetl.' ~ name].config.meta.raw) %}
+        {% set there = revetl.relation_there(name) %}
+        {% if there is none or there.type != 'table' or adapter.get_relation(
+            database=kept.database, schema=kept.schema, identifier=kept.identifier) is none %}
+            {% do missing.append(name) %}
+        {% endif %}
+    {% endfor %}
+    {{ return(missing | length > 0) }}
+{% endmacro %}
 
 {# Whether this build patches the model's table of messages. #}
 {% macro patches_staging() %}

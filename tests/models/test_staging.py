@@ -138,7 +138,7 @@ def test_a_staged_table_that_is_gone_makes_everything_again(world: World) -> Non
     world.build(as_of=day(20))
     before = rows(world, STAGED + MADE_OF_THEM)
     world.ask("drop table stg_revetl__identifies")
-    world.ask("update raw.identifies set traits = '{\"email\": \"other@example.com\"}' where id = 'm22'")
+    world.ask("update raw.identifies set traits = '{\"email\": \"other@example.com\"}' where id = 'm20'")
     world.build(as_of=day(20))
     found = rows(world, STAGED + MADE_OF_THEM)
     assert found["revetl_profiles"] != before["revetl_profiles"]
