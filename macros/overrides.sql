@@ -55,14 +55,12 @@
     {% set relation = ref(own) %}
     {% set missing = [] %}
     {% set lacking = [] %}
-    {% if execute and relation.schema %}
-        {# None before the first build, in `dbt compile`. #}
-        {% set there = [] %}
-        {% for column in adapter.get_columns_in_relation(relation) %}
-            {% do there.append(column.name | lower) %}
-        {% endfor %}
+    {# There is none before the first build, in `dbt compile`. #}
+    {% if execute and relation.schema and load_cached_relation(relation) is not none %}
+        {# A query begins no transaction, which adapter.get_columns_in_relation does, and `at_once` would not end. #}
+        {% set there = run_query('select * from ' ~ relation ~ ' where 1 = 0').column_names | map('lower') | list %}
         {% set asked = revetl.overridable()[name] %}
-        {% for column in asked.required if there and column not in there %}
+        {% for column in asked.required if column not in there %}
             {% do lacking.append(column) %}
         {% endfor %}
         {% if lacking %}
@@ -70,7 +68,7 @@
                 ~ ' (dbt_project.yml: vars.revetl.overrides), has no column ' ~ lacking | join(', ') ~ '. It must have '
                 ~ asked.required | join(', ') ~ '; see docs/overrides.md.') %}
         {% endif %}
-        {% for column, type in asked.optional.items() if there and column not in there %}
+        {% for column, type in asked.optional.items() if column not in there %}
             {% do missing.append('cast(null as ' ~ revetl.type_of(type) ~ ') as ' ~ revetl.quoted(column)) %}
         {% endfor %}
     {% endif %}

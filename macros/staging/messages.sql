@@ -11,8 +11,7 @@
 {% macro messages(name, columns, documents, sample=none) %}
     {% set types = {'tracks': 'track', 'identifies': 'identify', 'groups': 'group', 'pages': 'page', 'screens': 'screen'} %}
     {% if revetl.override_of('stg_revetl__' ~ name) %}
-        {# What its columns are is asked while it is compiled, in a transaction that revetl_view would not end. #}
-        {% do config(materialized='view') %}
+        {% do config(materialized=revetl.view_kind()) %}
         {{ return(revetl.own_messages('stg_revetl__' ~ name, types.get(name))) }}
     {% endif %}
     {% set layout = revetl.storage('timestamp', keys=['message_id']) %}

@@ -4,7 +4,7 @@
 }) }}
 {% set own = revetl.override_of('revetl_profiles') %}
 {% if own %}
-{{ config(materialized='view', meta={'stands_for': own}) }}
+{{ config(materialized=revetl.view_kind(), meta={'stands_for': own}) }}
 {{ revetl.standing_in('revetl_profiles') }}
 {% else %}
 
