@@ -111,7 +111,6 @@ def test_a_state_of_an_older_version_is_not_left_behind(guest: Guest) -> None:
     finally:
         (guest.folder / "profiles.yml").write_text(kept)
         guest.variables()
-        guest.backend.sql("drop schema revetl.revetl cascade")
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "postgres"])
