@@ -10,6 +10,9 @@ from unittest import mock
 ANSWERS: list[tuple[str, list[str], list[tuple[Any, ...]]]] = [
     # One round of everything that goes on until nothing is left, with aliases, cuts and a day that changed.
     (r"^select count\(\*\) from \S*(__edges_1|__live_1)\W*$", ["n"], [(1,)]),
+    (r"^select count\(\*\) from \S+ union all select count", ["n"], [(1,), (0,)]),
+    (r"^select count\(\*\) from \S+ as stale", ["n"], [(1,)]),
+    (r"^select count\(\*\) from \([\s\S]*\) as changed$", ["n"], [(1,)]),
     (r"^select count\(\*\)", ["n"], [(0,)]),
     (r"^select distinct kind from", ["kind"], [("alias",), ("cut",), ("seen",)]),
     (r"^select cast\(sum\(", ["total"], [("1",)]),

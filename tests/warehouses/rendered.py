@@ -117,7 +117,7 @@ def record(engine: str) -> Said:
         said("first")
         succeeded(runner.invoke(["test", *once, "--exclude", "test_type:unit"]))
         said("test")
-        recorder.relations = built(manifest)
+        recorder.relations = built(manifest, recorder.settled_rules)
         for model in [result.node for result in results if result.node.resource_type == "model"]:
             if names := selected_columns(engine, model.compiled_code):
                 recorder.columns[model.schema, model.alias] = names
@@ -228,8 +228,9 @@ def selected_columns(engine: str, model: str) -> list[str]:
     return [] if "*" in names else names
 
 
-def built(manifest: Any) -> dict[tuple[str, str], str]:
-    """The relations that a whole build leaves, and whether they are tables."""
+def built(manifest: Any, rules_hash: str | None) -> dict[tuple[str, str], str]:
+    """The relations that a whole build by the rules of a hash leaves, and whether they are tables."""
+    assert rules_hash is not None
     relations = {
         (node.schema, node.alias): "view" if node.config.materialized in ("view", "revetl_view") else "table"
         for node in manifest.nodes.values()
@@ -241,7 +242,8 @@ def built(manifest: Any) -> dict[tuple[str, str], str]:
         for source in manifest.sources.values()
         if source.source_name == "revetl_raw"
     }
-    return {**relations, **kept, (rules.schema, f"{rules.alias}__settled"): "table"}
+    settled = [f"{rules.alias}__settled", f"{rules.alias}__settled_{rules_hash[:12]}"]
+    return {**relations, **kept, **{(rules.schema, name): "table" for name in settled}}
 
 
 if __name__ == "__main__":
