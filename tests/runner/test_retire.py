@@ -425,7 +425,7 @@ def of_phones(**more: Any) -> dict[str, Any]:
 def test_phones_that_an_older_version_has_left_as_texts_are_retired_as_they_were_sent(
     ads: ProjectFolder, sandbox: SandboxClient, cli: Cli
 ) -> None:
-    sent = sandbox.requests("facebook_ads")[-1]["ids"]
+    sent = sandbox.deliveries("facebook_ads")[-1]["ids"]
     for key, number in (("u1", "+91 98765 43210"), ("u2", "+91 98765 43211")):
         ads.sql(
             "update revetl.revetl.sync_state set identifiers = ?, hash_by = replace(hash_by, ' sent', '') "
@@ -435,7 +435,7 @@ def test_phones_that_an_older_version_has_left_as_texts_are_retired_as_they_were
         )
     ads.declare("vips", of_phones(enabled=False))
     assert cli(ads, "retire", "vips.ads").returncode == 0
-    last = sandbox.requests("facebook_ads")[-1]
+    last = sandbox.deliveries("facebook_ads")[-1]
     assert (last["operation"], set(last["ids"])) == ("remove", set(sent))
 
 
@@ -447,5 +447,5 @@ def test_a_list_that_is_there_under_the_former_name_is_not_taken_for_gone(
     for command in (["sync", "audience", "stars"], ["retire", "stars.ads"]):
         done = cli(ads, *command)
         assert (done.returncode, "delivered to as 'vips' (id " in done.stderr) == (4, True), done.stderr
-    assert {each["operation"] for each in sandbox.requests("facebook_ads")} == {"find", "create", "add"}
+    assert {each["operation"] for each in sandbox.deliveries("facebook_ads")} == {"find", "create", "add"}
     assert synced(ads, "stars", full_refresh=True).delivered["add"] == 1

@@ -152,6 +152,11 @@ class BigQueryClient:
     def __getattr__(self, name: str) -> Any:
         def call(table: Any = None, *_: Any, **__: Any) -> Any:
             self.recorder.answer(self.dbt.name, f"-- {name} {table}")
+            place = (getattr(table, "dataset_id", ""), getattr(table, "table_id", ""))
+            if name == "get_table" and place not in self.recorder.relations:
+                from google.api_core.exceptions import NotFound
+
+                raise NotFound(f"{table}")  # type: ignore[no-untyped-call]
             return mock.MagicMock()
 
         return call

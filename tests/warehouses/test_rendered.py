@@ -77,7 +77,11 @@ def test_every_statement_parses(engine: str, said: Said) -> None:
         except sqlglot.errors.SqlglotError as error:
             wrong[node] = f"{error}\n{statement}"
     assert not wrong
-    models = [*ROOT.glob("models/**/*.sql"), *EXAMPLES.glob("*.sql")]
+    models = [
+        file
+        for file in (*ROOT.glob("models/**/*.sql"), *EXAMPLES.glob("*.sql"))
+        if "materialized='ephemeral'" not in file.read_text()
+    ]
     assert sum(node.startswith("model.") for node in said) == len(models)
 
 
