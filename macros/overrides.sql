@@ -26,7 +26,8 @@
 
 {# Ours to theirs, by name. A macro that `dbt run-operation` runs does not see the variables under `revetl:`. #}
 {% macro overrides() %}
-    {% set project = graph.nodes.get('model.revetl.int_revetl__project') if execute else none %}
+    {# Unit tests have no graph. #}
+    {% set project = (graph.nodes or {}).get('model.revetl.int_revetl__project') if execute else none %}
     {{ return(project.config.meta.overrides if project else var('overrides', none) or {}) }}
 {% endmacro %}
 
