@@ -35,7 +35,7 @@ FILES = {
         exposures:
           - {name: board, type: dashboard, owner: {name: us}, depends_on: [ref('vips')], tags: [boards]}
     """,
-    "models/staging/stg_events.sql": "select 1 as id from {{ source('revetl_raw', 'events') }}",
+    "models/staging/stg_events.sql": "select 1 as id from {{ source('raw', 'events') }}",
     "models/staging/stg_people.sql": "select 1 as id from {{ ref('names') }}",
     "models/marts/people.sql": "select e.id from {{ ref('stg_events') }} e, {{ ref('stg_people') }}",
     "models/marts/deep/vips.sql": "select id from {{ ref('people') }}",
