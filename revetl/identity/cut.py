@@ -27,14 +27,14 @@ version: 2
 
 seeds:
   - name: $name
-    description: Pairs of identifiers that are never one person's. One row per pair; `revetl identity cut`
-    adds one.
+    description: >-
+      Pairs of identifiers that are never one person's. One row per pair; `revetl identity cut` adds one.
     config:
       # dbt would guess numbers, and lose the zeros that ids begin with.
       column_types:
-        left_type: &text "{{ {'spark': 'string', 'databricks': 'string', 'bigquery': 'string',
-          'redshift': 'varchar(65535)',
-          'fabric': 'varchar(8000)'}.get(target.type, 'varchar') }}"
+        left_type: &text >-
+          {{ {'spark': 'string', 'databricks': 'string', 'bigquery': 'string', 'redshift': 'varchar(65535)',
+          'fabric': 'varchar(8000)'}.get(target.type, 'varchar') }}
         left_value: *text
         right_type: *text
         right_value: *text

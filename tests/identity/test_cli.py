@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from revetl import Project
+from revetl.identity.cut import COLUMNS
 from revetl.identity.preview import write_profiles
 from tests.conftest import Cli, SandboxClient
 from tests.identity.people import (
@@ -228,9 +229,13 @@ def test_the_first_cut_creates_the_seed_and_says_what_reads_it(mine: Path, cli: 
 
 def test_the_variable_names_the_seed_that_a_cut_goes_to(mine: Path, cli: Cli) -> None:
     have_read(mine, "my_cuts")
+    file = mine / "seeds" / "my_cuts.csv"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(",".join(COLUMNS) + "\n")
     done = cli(mine, "identity", "cut", "u1", "a1")
     assert done.returncode == 0, done.stderr
-    assert [file.name for file in sorted((mine / "seeds").iterdir())] == ["my_cuts.csv", "my_cuts.yml"]
+    assert [each.name for each in (mine / "seeds").iterdir()] == ["my_cuts.csv"]
+    assert len(file.read_text().splitlines()) == 2
     assert "dbt_project.yml" not in done.stdout
     assert "dbt build --select my_cuts+" in done.stdout
 

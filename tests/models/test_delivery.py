@@ -95,7 +95,7 @@ def filled(shop: Shop, first: First) -> Shop:
 def tested(filled: Shop) -> dict[str, dict[str, Any]]:
     """A build with all tests, of the delivery models too; what they complain of is stored."""
     chosen = ["--select", "marts.delivery", "buyers", "--exclude", "misspelt"]
-    return filled.dbt("build", "--store-failures", *chosen)
+    return filled.dbt("build", "--store-failures", *chosen, "--vars", "package_tests: true")
 
 
 def test_an_older_table_gains_columns_and_keeps_its_rows(shop: Shop, first: First) -> None:
