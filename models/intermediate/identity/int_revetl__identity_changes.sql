@@ -2,7 +2,8 @@
    Only the messages are compared of which something may have changed: `identity_parts`. #}
 {{ config(materialized='patched', tags=['identity_increment']) }}
 
-{% set sighted = revetl.relation_there('int_revetl__identity_sightings') if revetl.identity_increment() else none %}
+{% set increment = revetl.identity_increment() %}
+{% set sighted = revetl.relation_there('int_revetl__identity_sightings') if increment else none %}
 
 with stars as (
 

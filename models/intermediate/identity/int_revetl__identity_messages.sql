@@ -3,7 +3,8 @@
 {% set rules = revetl.identity_rules() %}
 {% set columns = revetl.identifier_columns(rules) %}
 {% set names = columns | map(attribute='name') | list %}
-{% set sighted = revetl.relation_there('int_revetl__identity_sightings') if revetl.identity_increment() else none %}
+{% set increment = revetl.identity_increment() %}
+{% set sighted = revetl.relation_there('int_revetl__identity_sightings') if increment else none %}
 
 with messages as (
 

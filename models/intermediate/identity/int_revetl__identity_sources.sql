@@ -19,7 +19,7 @@ with messages as (
         {{ revetl.first_of(seen.identifiers.get(column.name, [])) }} as {{ column.name }},
         {%- endfor %}
         {{ seen.timestamp }} as timestamp
-    from {{ revetl.model_or_source(model) }} as seen
+    from {{ revetl.model_or_source(model) }} as seen -- noqa: AL05
     {%- if increment and part is none %}
     where {{ revetl.never() }}
     {%- elif increment and part.by == 'changes' %}

@@ -23,7 +23,7 @@ newest as (
 
 ),
 
--- Five groups of as many people each, from 1 to 5, the best. Between equals the node decides, whose order is the id's.
+-- Five groups of as many people each, from 1 to 5, the best. Between equals the node decides.
 ranks as (
 
     select
