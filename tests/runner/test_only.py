@@ -269,6 +269,8 @@ def test_a_killed_run_of_one_member_loses_nothing(
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    # What was on its way is dealt with before anything else is sent.
+    time.sleep(3.5)
     sandbox.behave()
     if disk == "lost":
         lose_all(project.root / ".revetl" / "runs")
