@@ -7,7 +7,7 @@
 {% set parts = revetl.identity_parts(revetl.changed_days()) if increment else [] %}
 {% set changes = ref('revetl', 'int_revetl__message_changes') %}
 
-{# What this view reads is decided as it is built: so it is downstream of the lists as well, and `--select cut_edges+`
+{# What this view reads is decided as it is built: so it is downstream of the lists, and `--select cut_edges+`
    makes it again together with what it is compared with. #}
 {% set lists = [revetl.identity_list('cut_edges'), revetl.identity_list('blocked_identifiers')] %}
 -- depends_on: {{ ref('revetl', 'int_revetl__identity_days') }}
