@@ -9,7 +9,9 @@
 
 {# What this view reads is decided as it is built: so it is downstream of the lists, and `--select cut_edges+`
    makes it again together with what it is compared with. #}
+{% if model.resource_type != 'unit_test' %}
 {% set lists = [revetl.identity_list('cut_edges'), revetl.identity_list('blocked_identifiers')] %}
+{% endif %}
 -- depends_on: {{ ref('revetl', 'int_revetl__identity_days') }}
 with messages as (
 
