@@ -30,6 +30,7 @@ from revetl.project import Sync, Workspace
 from revetl.sql import statement
 from revetl.sync import lock
 from revetl.sync.guard import Stop
+from revetl.sync.run_ids import beginning
 from revetl.sync.tables import Tables, insert
 from revetl.warehouse import Warehouse, location_of
 
@@ -87,7 +88,7 @@ class Identity:
 
     def accepting(self, moment: datetime) -> Identity:
         """The same of a state that is accepted as it is at a moment in UTC."""
-        return self._with(_ACCEPTED, f"{moment:%Y%m%dT%H%M%S}")
+        return self._with(_ACCEPTED, beginning(moment))
 
     def _with(self, name: str, value: str) -> Identity:
         return replace(self, delivered_to={**self.delivered_to, name: value})

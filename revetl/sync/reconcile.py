@@ -9,7 +9,6 @@ after it any run of the sync does the rest.
 from __future__ import annotations
 
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -40,6 +39,7 @@ from revetl.sync.record import Run, past_runs
 from revetl.sync.recover import recover, runs_folder
 from revetl.sync.remembered import forget_run
 from revetl.sync.run import Progress, SyncOptions, run_sync
+from revetl.sync.run_ids import new_run_id
 from revetl.sync.tables import Tables, state_tables
 from revetl.warehouse import Warehouse
 
@@ -118,7 +118,7 @@ class Reconciler:
     sync: Sync
     options: ReconcileOptions
     destination: Destination
-    id: str = field(default_factory=lambda: f"{lock.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}")
+    id: str = field(default_factory=new_run_id)
     began_at: datetime = field(default_factory=lock.now)
     tables: Tables = field(init=False)
 

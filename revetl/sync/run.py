@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -57,6 +56,7 @@ from revetl.sync.record import (
 )
 from revetl.sync.recover import recover, runs_folder
 from revetl.sync.remembered import remember_run
+from revetl.sync.run_ids import new_run_id
 from revetl.sync.scrubbing import scrub
 from revetl.sync.shaping import Shaping, shaping_in, withheld_note
 from revetl.sync.spool import OPERATIONS, Spool
@@ -222,7 +222,7 @@ class Runner:
     progress: Progress
     destination: Destination
     shaping: Shaping
-    run_id: str = field(default_factory=lambda: f"{lock.now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}")
+    run_id: str = field(default_factory=new_run_id)
     started_at: datetime = field(default_factory=lock.now)
     stopper: Stopper = field(default_factory=Stopper)
     alerts: Alerts | None = None
