@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from revetl.audiences import AudiencePreview, Imported, Overlap
+    from revetl.audiences.importing import Imported
+    from revetl.audiences.overlap import Overlap
+    from revetl.audiences.preview import AudiencePreview
     from revetl.auth import SignInOptions, Status
     from revetl.data_alerts import CheckResult
     from revetl.ingest.load import Loaded
@@ -100,7 +102,7 @@ class Audience:
     def preview(self, *, sample: int = 5) -> AudiencePreview:
         """What the model's SQL as it is on disk would give now, with `sample` rows of it; nothing is built.
         Raises UsageError for what dbt cannot compile."""
-        from revetl.audiences import preview_audience
+        from revetl.audiences.preview import preview_audience
 
         return preview_audience(self.workspace, self.name, sample=sample)
 
@@ -548,7 +550,7 @@ class Project:
     def overlap(self, *names: str) -> Overlap:
         """How many people audiences have in common, two by two, as they were last built. Raises UsageError
         for fewer than two, or audiences that cannot be matched."""
-        from revetl.audiences import overlap
+        from revetl.audiences.overlap import overlap
 
         return overlap(self.workspace, names)
 
@@ -564,7 +566,7 @@ class Project:
     ) -> Imported:
         """Write the SQL of a file, as Segment's audiences have it, as the model `name`; see
         docs/importing-audiences.md. Raises UsageError with the line of what cannot be translated."""
-        from revetl.audiences import import_audience
+        from revetl.audiences.importing import import_audience
 
         path = Path(file)
         return import_audience(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+PERSON = "canonical_id"
+"""The column of the package's models that identifies a person."""
+
 INTERNAL = frozenset(
     {
         *("canonical_id", "left_canonical_id", "right_canonical_id", "example_canonical_id"),

@@ -9,10 +9,11 @@ from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, ScopeType, traverse_scope
 
 from revetl.audiences.documents import Index, as_read, read_of
-from revetl.audiences.names import IDENTITIES, MOMENTS, PERSON, context_path, snake_case
+from revetl.audiences.names import IDENTITIES, MOMENTS, context_path, snake_case
 from revetl.audiences.refusal import Source
 from revetl.audiences.relations import Catalog, Relation
 from revetl.errors import nearest
+from revetl.internal_columns import PERSON
 
 DOCUMENTS = {"properties", "traits", "context"}
 

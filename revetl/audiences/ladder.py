@@ -8,8 +8,8 @@ from textwrap import indent
 from sqlglot import exp
 
 from revetl.audiences.jinja import Jinja
-from revetl.audiences.names import PERSON
 from revetl.audiences.relations import Catalog, Relation
+from revetl.internal_columns import PERSON
 
 _INDENT = "    "
 

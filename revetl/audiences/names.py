@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-PERSON = "canonical_id"
-"""The column of the package's models that names a person."""
-
 STAGING = "stg_revetl__"
 """What the names of the package's staging models begin with."""
 

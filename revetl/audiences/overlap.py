@@ -8,8 +8,8 @@ from itertools import combinations
 
 from sqlglot import exp
 
-from revetl.audiences.names import PERSON
 from revetl.errors import UsageError
+from revetl.internal_columns import PERSON
 from revetl.project import AudienceModel, Workspace, not_built
 from revetl.sql import column, query
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlglot import exp
 
 from revetl.audiences.columns import Bound, Columns, Output, Step
-from revetl.audiences.names import IDENTITIES, PERSON
+from revetl.audiences.names import IDENTITIES
 from revetl.audiences.relations import Relation
+from revetl.internal_columns import PERSON
 
 _COMPARED = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
 # What gives one of the values that it is given.

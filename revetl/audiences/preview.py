@@ -15,9 +15,9 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from revetl import dbt
-from revetl.audiences.names import PERSON
 from revetl.dbt_program import said as all_said
 from revetl.errors import UsageError
+from revetl.internal_columns import PERSON
 from revetl.project import AudienceModel, Workspace
 from revetl.sql import column, query, statement, table
 from revetl.warehouse import Warehouse

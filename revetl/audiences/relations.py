@@ -15,7 +15,6 @@ from revetl.audiences.names import (
     EVENT,
     IDENTITIES,
     MESSAGES,
-    PERSON,
     SPEC_EVENTS,
     STAGING,
     Messages,
@@ -24,6 +23,7 @@ from revetl.audiences.names import (
 from revetl.audiences.refusal import Source
 from revetl.checking import read_yaml
 from revetl.errors import RevetlError, nearest
+from revetl.internal_columns import PERSON
 from revetl.paths import dbt_project_dir
 from revetl.project import Workspace
 from revetl.protocols.plan import PLAN_FILE, TrackingPlan, read_plan

@@ -13,11 +13,11 @@ from revetl.audiences.columns import Columns
 from revetl.audiences.expressions import write_expressions
 from revetl.audiences.jinja import Jinja
 from revetl.audiences.ladder import Ladder, Rung, of_relation
-from revetl.audiences.names import PERSON
 from revetl.audiences.people import once, resolve_people
 from revetl.audiences.refusal import Source
 from revetl.audiences.relations import Catalog
 from revetl.errors import UsageError, nearest
+from revetl.internal_columns import PERSON
 from revetl.project import Workspace
 
 DIALECTS = {

@@ -19,8 +19,8 @@ from revetl.destinations.records import is_for_now
 from revetl.errors import DestinationRefused, DiskError, Locked
 from revetl.sync.batches import Cut, begun, cut_batches
 from revetl.sync.conversing import Unread, converse
+from revetl.sync.exchange import Exchange
 from revetl.sync.journal import DELIVERED, UNSENT, Answer, Journal, Range
-from revetl.sync.record import Answered
 from revetl.sync.refusals import Refusals, RefusedByAll, halves, probing
 from revetl.sync.shaping import Shaping, records_of
 from revetl.sync.spool import OPERATIONS, Spool
@@ -67,7 +67,7 @@ class Delivery:
     may_send: Callable[[], bool]
     ends_whole: bool = False
     audience_before: str | None = None
-    answers: list[Answered] | None = None
+    answers: list[Exchange] | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     error: DestinationRefused | DiskError | Locked | None = None
     refusals: Refusals = field(default_factory=Refusals)
@@ -98,11 +98,11 @@ class Delivery:
             raise self.error
 
     def _keep_answer(
-        self, transport: Transport, answers: list[Answered], request: httpx.Request, response: httpx.Response
+        self, transport: Transport, answers: list[Exchange], request: httpx.Request, response: httpx.Response
     ) -> None:
         shown = shown_address(request.url, self.destination.filled_in)
         body = transport.excerpt(response.text, _ANSWER_EXCERPT)
-        answers.append(Answered(request.method, transport.redact(shown), response.status_code, body))
+        answers.append(Exchange(request.method, transport.redact(shown), response.status_code, body))
         del answers[:-_KEPT_ANSWERS]
 
     async def _prepare(self, transport: Transport) -> None:

@@ -16,6 +16,7 @@ from revetl.alerts import HISTORY, Past
 from revetl.errors import DiskError, GuardStopped, Locked, RevetlError
 from revetl.sql import statement
 from revetl.sync import lock
+from revetl.sync.exchange import Exchange
 from revetl.sync.spool import OPERATIONS
 from revetl.sync.tables import Tables, insert
 from revetl.version import __version__
@@ -25,16 +26,6 @@ Counts = Mapping[str, int]
 """Records by operation."""
 _TEXTS = ("forced", "exit_code", "invalid_identifiers", "notes", "adjusted", "answers")
 _COUNTED = ("planned", "attempted", "delivered", "rejected", "aborted")
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What a destination answered to one request, without its secrets."""
-
-    method: str
-    url: str
-    status: int
-    body: str
 
 
 @dataclass(frozen=True)
@@ -78,7 +69,7 @@ class Run:
     notes: tuple[str, ...] = ()
     adjusted: Counts = field(default_factory=dict)
     scope: str = "all"
-    answers: tuple[Answered, ...] = ()
+    answers: tuple[Exchange, ...] = ()
 
     @property
     def unsent(self) -> int:

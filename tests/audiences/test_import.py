@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from revetl.audiences import import_audience
+from revetl.audiences.importing import import_audience
 from revetl.config import SyncConfig
 from revetl.dbt import Options
 from revetl.destinations import make_destination

@@ -12,7 +12,7 @@ import httpx
 import orjson
 import pytest
 
-from revetl.audiences import match_rates
+from revetl.audiences.matched import match_rates
 from revetl.destinations import destination_class
 from revetl.destinations.audiences import AdAudience
 from revetl.sandbox.setups import setups
