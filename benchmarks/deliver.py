@@ -28,9 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import revetl  # noqa: E402
-from revetl.sync.record import Run  # noqa: E402
+from revetl.delivery.serializer import shaping_in  # noqa: E402
 from revetl.sync.run import Progress, Runner, Spooled, SyncOptions  # noqa: E402
-from revetl.sync.shaping import shaping_in  # noqa: E402
+from revetl.sync.state.run_log import Run  # noqa: E402
 from tests.support.project import ProjectFolder  # noqa: E402
 
 BATCH = 1_000

@@ -19,13 +19,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import revetl  # noqa: E402
-from revetl.project import Sync, Workspace  # noqa: E402
-from revetl.sql import table  # noqa: E402
-from revetl.sync.diff import Diff  # noqa: E402
-from revetl.sync.membership import Members  # noqa: E402
-from revetl.sync.plan import Plan, make_diff, make_plan  # noqa: E402
-from revetl.sync.tables import Tables  # noqa: E402
+from revetl.project.workspace import Sync, Workspace  # noqa: E402
+from revetl.sync.plan.diff import Diff  # noqa: E402
+from revetl.sync.plan.eligibility import Members  # noqa: E402
+from revetl.sync.plan.plan import Plan, make_diff, make_plan  # noqa: E402
+from revetl.sync.state.tables import Tables  # noqa: E402
 from revetl.warehouse.duckdb import DuckDB  # noqa: E402
+from revetl.warehouse.templates import table  # noqa: E402
 from tests.support.project import ProjectFolder  # noqa: E402
 
 _COLUMNS = """

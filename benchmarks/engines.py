@@ -34,12 +34,12 @@ from sqlglot import exp
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from revetl.sql import column, statement, table  # noqa: E402
-from revetl.sync.diff import Diff  # noqa: E402
-from revetl.sync.membership import Members  # noqa: E402
-from revetl.sync.plan import make_diff, make_plan  # noqa: E402
-from revetl.sync.tables import Tables  # noqa: E402
+from revetl.sync.plan.diff import Diff  # noqa: E402
+from revetl.sync.plan.eligibility import Members  # noqa: E402
+from revetl.sync.plan.plan import make_diff, make_plan  # noqa: E402
+from revetl.sync.state.tables import Tables  # noqa: E402
 from revetl.warehouse import Warehouse  # noqa: E402
+from revetl.warehouse.templates import column, statement, table  # noqa: E402
 from tests.support.backends import Backend, make_backend  # noqa: E402
 from tests.support.project import ProjectFolder  # noqa: E402
 from tests.warehouses.serve import serving  # noqa: E402
@@ -192,8 +192,8 @@ def write_project(folder: Path, backend: Backend) -> None:
 
 def project_warehouse(folder: Path) -> Warehouse:
     """The warehouse of a project."""
-    from revetl.dbt import Options
-    from revetl.project import Workspace
+    from revetl.dbt.project_files import Options
+    from revetl.project.workspace import Workspace
 
     return Workspace(Options(folder, folder)).warehouse()
 

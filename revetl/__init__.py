@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from revetl.version import __version__
+from revetl._version import __version__
 
 __all__ = ["Project", "__version__"]
 

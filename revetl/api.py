@@ -13,36 +13,41 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from revetl import logs
-from revetl.alerts import Alerts
-from revetl.dbt import Options
+from revetl.dbt.project_files import Options
+from revetl.dbt.selectors import select_models
+from revetl.delivery.shutdown import Stopper, signals
 from revetl.errors import RevetlError, Unexpected, UsageError, nearest
-from revetl.pii import AT_LOAD, hider_of
-from revetl.project import AudienceModel, Say, Sync, Workspace
-from revetl.selection import select_models
-from revetl.sql import statement
+from revetl.governance.pii import AT_LOAD, hider_of
+from revetl.observability import logs
+from revetl.observability.alerts import Alerts
+from revetl.project.workspace import (
+    AudienceModel,
+    Say,
+    Sync,
+    Workspace,
+)
 from revetl.sync import run as runner
-from revetl.sync.loop import Stopper, signals
-from revetl.sync.plan import Plan
-from revetl.sync.record import Run
+from revetl.sync.plan.plan import Plan
 from revetl.sync.run import Progress, SyncOptions
-from revetl.sync.tables import state_tables
+from revetl.sync.state.run_log import Run
+from revetl.sync.state.tables import state_tables
+from revetl.warehouse.templates import statement
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from revetl.audiences.importing import Imported
-    from revetl.audiences.overlap import Overlap
-    from revetl.audiences.preview import AudiencePreview
     from revetl.auth import SignInOptions, Status
-    from revetl.data_alerts import CheckResult
+    from revetl.destinations.auth.store import SignIn
+    from revetl.importers.segment_sql.importing import Imported
     from revetl.ingest.load import Loaded
     from revetl.ingest.load import Progress as LoadProgress
-    from revetl.sign_ins import SignIn
+    from revetl.inspect.audience_preview import AudiencePreview
+    from revetl.inspect.data_alerts import CheckResult
+    from revetl.inspect.explain import Why
+    from revetl.inspect.overlap import Overlap
     from revetl.sync.reconcile import Reconciliation
     from revetl.sync.retire import Unattended
-    from revetl.why import Why
 
 SAMPLE = 2
 _ARROW_ROWS = 100_000
@@ -102,7 +107,7 @@ class Audience:
     def preview(self, *, sample: int = 5) -> AudiencePreview:
         """What the model's SQL as it is on disk would give now, with `sample` rows of it; nothing is built.
         Raises UsageError for what dbt cannot compile."""
-        from revetl.audiences.preview import preview_audience
+        from revetl.inspect.audience_preview import preview_audience
 
         return preview_audience(self.workspace, self.name, sample=sample)
 
@@ -214,8 +219,8 @@ class Project:
 
     def opt_outs(self) -> list[Sync]:
         """The unattended syncs that hold suppressed people, where the destination is there still."""
-        from revetl.sync.opt_outs import suppressed
         from revetl.sync.retire import as_sync, retirement_plan
+        from revetl.sync.state.opt_outs import suppressed
 
         there = self.workspace.config.destinations
         left = [
@@ -355,7 +360,7 @@ class Project:
         """The options of a run of one member, with the keys that the identity graph has for it."""
         if options.only is None:
             return options
-        from revetl.why.person import find_person
+        from revetl.inspect.explain.person import find_person
 
         warehouse = self.workspace.warehouse(read_only=True)
         try:
@@ -502,7 +507,7 @@ class Project:
     def check_data(self, *, dry_run: bool = False) -> list[CheckResult]:
         """What each check under `alerts: data:` of revetl.yml comes to; what changed since the last time is
         sent and kept, unless it is a `dry_run`. Raises as `revetl.data_alerts.check_data` does."""
-        from revetl.data_alerts import check_data
+        from revetl.inspect.data_alerts import check_data
 
         return check_data(self.workspace, dry_run=dry_run)
 
@@ -543,14 +548,14 @@ class Project:
         """Why a person is or is not in an audience, and what each sync makes of them. `person` is the
         audience's key, or any identifier that the identity graph knows. Raises UsageError for an audience
         that is not there and a person nobody knows."""
-        from revetl.why import explain
+        from revetl.inspect.explain import explain
 
         return explain(self.workspace, person, audience, to=to)
 
     def overlap(self, *names: str) -> Overlap:
         """How many people audiences have in common, two by two, as they were last built. Raises UsageError
         for fewer than two, or audiences that cannot be matched."""
-        from revetl.audiences.overlap import overlap
+        from revetl.inspect.overlap import overlap
 
         return overlap(self.workspace, names)
 
@@ -566,7 +571,7 @@ class Project:
     ) -> Imported:
         """Write the SQL of a file, as Segment's audiences have it, as the model `name`; see
         docs/importing-audiences.md. Raises UsageError with the line of what cannot be translated."""
-        from revetl.audiences.importing import import_audience
+        from revetl.importers.segment_sql.importing import import_audience
 
         path = Path(file)
         return import_audience(

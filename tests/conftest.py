@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 import revetl.cli
-from revetl import logs
+from revetl.observability import logs
 from revetl.sandbox import running_sandbox
 from tests.support.project import ProjectFolder
 
@@ -70,7 +70,7 @@ def _own_budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test's words are another's secrets."""
-    monkeypatch.setattr("revetl.logs._secrets", set())
+    monkeypatch.setattr("revetl.observability.logs._secrets", set())
 
 
 @pytest.fixture(scope="session")

@@ -11,17 +11,27 @@ from typing import Any, Literal
 
 import httpx
 
-from revetl import logs
 from revetl.auth.flows import Granted, Visit, flow_of, revocation
 from revetl.auth.redirects import PATH, Loopback, is_caught, open_browser, pasted
-from revetl.checking import check
+from revetl.config.base import check
+from revetl.config.jinja import render
 from revetl.destinations import destination_class
-from revetl.destinations.providers import PORT, PROVIDERS, Provider, provider_of
-from revetl.destinations.signing_in import SignInConfig
+from revetl.destinations.auth.providers import (
+    PORT,
+    PROVIDERS,
+    Provider,
+    provider_of,
+)
+from revetl.destinations.auth.sign_in import SignInConfig
+from revetl.destinations.auth.store import (
+    Place,
+    SignIn,
+    SignIns,
+    has_keyring,
+)
 from revetl.errors import DestinationRefused, Locked, RevetlError, UsageError, nearest
-from revetl.project import Workspace
-from revetl.rendering import render
-from revetl.sign_ins import Place, SignIn, SignIns, has_keyring
+from revetl.observability import logs
+from revetl.project.workspace import Workspace
 
 _RELEVANT = ("type", "sign_in", "login_url", "instance_url", "base_url", "api", "region")
 _REQUEST_SECONDS = 30.0

@@ -15,12 +15,12 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import orjson
 
-from revetl.destinations.basic import basic
-from revetl.destinations.oauth import why
-from revetl.destinations.providers import Provider
-from revetl.destinations.signing_in import SignInConfig, tokens_of
+from revetl.destinations.auth.basic import basic
+from revetl.destinations.auth.oauth import why
+from revetl.destinations.auth.providers import Provider
+from revetl.destinations.auth.sign_in import SignInConfig, tokens_of
+from revetl.destinations.auth.store import Tokens
 from revetl.errors import DestinationRefused
-from revetl.sign_ins import Tokens
 
 _OUT_OF_BAND = "oob"
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from revetl.auth.flows import Visit
-from revetl.destinations.addresses import LOOPBACK
+from revetl.destinations.base.addresses import LOOPBACK
 from revetl.errors import DestinationRefused, UsageError
 
 PATH = "/callback"

@@ -13,8 +13,8 @@ from importlib import import_module
 
 import click
 
+from revetl._version import __version__
 from revetl.errors import RevetlError, Unexpected, nearest
-from revetl.version import __version__
 
 _COMMANDS = {
     "init": "project",
@@ -103,6 +103,6 @@ def main() -> None:
 
 def _redacted(text: str) -> str:
     """The text without the secrets that were read."""
-    from revetl import logs
+    from revetl.observability import logs
 
     return logs.redact(text)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from revetl.cli.common import Output, open_project, output_options, project_options
-from revetl.words import counted
+from revetl.observability.text import counted
 
 
 @click.group("alerts", context_settings={"help_option_names": ["-h", "--help"]})

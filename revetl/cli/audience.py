@@ -11,7 +11,7 @@ import click
 from revetl.cli.common import Output, open_project, output_options, project_options
 
 if TYPE_CHECKING:
-    from revetl.audiences.preview import AudiencePreview
+    from revetl.inspect.audience_preview import AudiencePreview
 
 SAMPLE = 5
 
@@ -47,7 +47,7 @@ def import_command(
     Its tables become refs, its ids people, its JSON and its dates what every warehouse understands. What
     cannot be translated is told with its line, and nothing is written.
     """
-    from revetl.audiences.importing import import_audience
+    from revetl.importers.segment_sql.importing import import_audience
 
     out = Output(output, quiet, no_color)
     workspace = open_project(out, **options).workspace
@@ -110,7 +110,7 @@ def overlap_command(names: tuple[str, ...], output: str, quiet: bool, no_color: 
 @project_options
 def preview_command(name: str, sample: int, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
     """Who would be in AUDIENCE by its SQL as it is on disk. Builds nothing, changes nothing."""
-    from revetl.audiences.preview import preview_audience
+    from revetl.inspect.audience_preview import preview_audience
 
     out = Output(output, quiet, no_color)
     found = preview_audience(open_project(out, **options).workspace, name, sample=sample)
@@ -126,7 +126,7 @@ def preview_command(name: str, sample: int, output: str, quiet: bool, no_color: 
 @project_options
 def matched_command(name: str, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
     """How many of AUDIENCE's people its ad platforms have found, as they say, and whether that is enough."""
-    from revetl.audiences.matched import match_rates
+    from revetl.inspect.match_rates import match_rates
 
     out = Output(output, quiet, no_color)
     found = match_rates(open_project(out, **options).workspace, name)

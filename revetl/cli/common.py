@@ -77,7 +77,7 @@ def log_options(function: F) -> F:
 
     @wraps(function)
     def run(*arguments: Any, log_format: str, log_level: str | None, **rest: Any) -> Any:
-        from revetl import logs, telemetry
+        from revetl.observability import logs, telemetry
 
         logs.configure(log_format, log_level)  # type: ignore[arg-type]
         telemetry.configure(lambda message: click.echo(message, err=True))

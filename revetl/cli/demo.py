@@ -80,9 +80,9 @@ def demo_command(folder: Path | None, target: str, everywhere: bool, dbt: Path |
 def _demo(folder: Path, target: str, dbt: Path | None, *, everywhere: bool) -> None:
     import httpx
 
-    from revetl.paths import examples_dir
+    from revetl.local.paths import examples_dir
+    from revetl.project.scaffolding import make_project
     from revetl.sandbox import running_sandbox
-    from revetl.scaffolding import make_project
 
     make_project(folder, target)
     events = examples_dir() / "online_retail" / "events.ndjson.gz"
@@ -144,7 +144,7 @@ class _Shell:
     """Runs commands in the demo's folder, showing each as it would be typed."""
 
     def __init__(self, folder: Path, sandbox_url: str, dbt: Path | None) -> None:
-        from revetl.dbt_program import find_dbt
+        from revetl.dbt.program import find_dbt
 
         self._folder = folder
         self._dbt = find_dbt(dbt)

@@ -11,7 +11,7 @@ from revetl.cli.common import Output, output_options
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from revetl.destinations.base import Destination
+    from revetl.destinations.base.destination import Destination
 
 
 @click.group(
@@ -116,7 +116,7 @@ def _told(kind: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from revetl.destinations import destination_class
-    from revetl.destinations.audiences import HasAudiences
+    from revetl.destinations.base.audiences import HasAudiences
 
     found = destination_class(kind, "destinations show")
     secrets = found.secret_names()

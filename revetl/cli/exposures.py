@@ -37,7 +37,7 @@ def exposures_command(
     **options: Any,
 ) -> int:
     """Write every sync as a dbt exposure, so that destinations are in dbt's lineage graph."""
-    from revetl.exposures import ExposuresFile
+    from revetl.project.exposures import ExposuresFile
 
     out = Output(output, quiet, no_color)
     exposures = ExposuresFile(open_project(out, **options).workspace, file, owner)

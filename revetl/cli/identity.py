@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from revetl.cli.common import Output, open_project, output_options, project_options
-from revetl.words import counted
+from revetl.observability.text import counted
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from revetl.identity import CutMade, Difference, Profile
-    from revetl.identity.profile import Conflict
+    from revetl.inspect.identity import CutMade, Difference, Profile
+    from revetl.inspect.identity.profile import Conflict
 
 SHOWN = 20
 
@@ -38,7 +38,7 @@ def show_command(
 
     VALUE is an identifier's value, TYPE:VALUE, a canonical id, or one that was lost in a merge.
     """
-    from revetl.identity import show
+    from revetl.inspect.identity import show
 
     out = Output(output, quiet, no_color)
     profile = show(open_project(out, **options).workspace, value, kind)
@@ -64,7 +64,7 @@ def cut_command(
 
     Each is TYPE:VALUE, or a value that one identifier has. It holds from the next dbt build on.
     """
-    from revetl.identity import cut
+    from revetl.inspect.identity import cut
 
     out = Output(output, quiet, no_color)
     made = cut(open_project(out, **options).workspace, left, right, reason)
@@ -90,7 +90,7 @@ def diff_command(rules: Path, output: str, quiet: bool, no_color: bool, **option
 
     Builds by the new rules in a schema of its own, compares with what dbt built last, and drops it again.
     """
-    from revetl.identity import diff
+    from revetl.inspect.identity import diff
 
     out = Output(output, quiet, no_color)
     found = diff(open_project(out, **options).workspace, rules)

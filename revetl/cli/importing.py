@@ -33,7 +33,7 @@ def import_command(
     Prints the files and the destinations for revetl.yml; what could not be carried over is told on stderr, by
     file and key.
     """
-    from revetl.importing import import_export
+    from revetl.importers import import_export
 
     out = Output(output, quiet, no_color)
     made = import_export(open_project(out, **options).workspace, tool, folder, writes=writes)

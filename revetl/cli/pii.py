@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from revetl.cli.common import Output, output_options, project_options
-from revetl.words import counted
+from revetl.observability.text import counted
 
 
 @click.group("pii", context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,8 +31,8 @@ def scan_command(limit: int, output: str, quiet: bool, no_color: bool, **options
 
     No value is printed whole.
     """
-    from revetl.dbt import Options
-    from revetl.scanning import scan
+    from revetl.dbt.project_files import Options
+    from revetl.governance.pii_scan import scan
 
     out = Output(output, quiet, no_color)
     options.pop("lock_timeout")

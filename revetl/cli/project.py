@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from revetl._version import __version__
 from revetl.cli.common import Output, open_project, output_options, project_options
 from revetl.errors import RevetlError, UsageError
-from revetl.version import __version__
 
 if TYPE_CHECKING:
-    from revetl.dbt import DbtProject
-    from revetl.destinations.base import Destination
+    from revetl.dbt.project_files import DbtProject
+    from revetl.destinations.base.destination import Destination
 
 
 @click.command("init")
@@ -79,7 +79,7 @@ def init_command(
 
 
 def _make(folder: Path, target: str, *, minimal: bool) -> None:
-    from revetl.scaffolding import make_minimal_project, make_project
+    from revetl.project.scaffolding import make_minimal_project, make_project
 
     for file in make_minimal_project(folder, target) if minimal else make_project(folder, target):
         click.echo(f"  {file}")
@@ -89,7 +89,7 @@ def _make(folder: Path, target: str, *, minimal: bool) -> None:
 
 
 def _project_in(folder: Path) -> DbtProject:
-    from revetl.dbt import Options, read_project
+    from revetl.dbt.project_files import Options, read_project
 
     if not (folder / "dbt_project.yml").is_file():
         raise UsageError(
@@ -100,8 +100,8 @@ def _project_in(folder: Path) -> DbtProject:
 
 
 def _adopt(folder: Path, package: tuple[str | None, str | None, str | None], *, yes: bool) -> None:
-    from revetl.dbt import Options, read_target
-    from revetl.scaffolding import guest
+    from revetl.dbt.project_files import Options, read_target
+    from revetl.project.scaffolding import guest
 
     project = _project_in(folder)
     warehouse = None
@@ -138,7 +138,7 @@ and then: revetl build --select YOUR_MODEL && revetl plan audience YOUR_MODEL (d
 
 
 def _adopt_minimal(folder: Path, *, yes: bool) -> None:
-    from revetl.scaffolding import guest
+    from revetl.project.scaffolding import guest
 
     plan = guest.plan_minimal(_project_in(folder))
     if not plan.changes:
@@ -151,15 +151,15 @@ def _adopt_minimal(folder: Path, *, yes: bool) -> None:
 
 
 def _undo(folder: Path) -> None:
-    from revetl.scaffolding.guest import undo
+    from revetl.project.scaffolding.guest import undo
 
     for done in undo(folder.resolve()):
         click.echo(f"  {done}")
 
 
 def _upgrade(folder: Path, *, force: bool, with_examples: bool, yes: bool) -> None:
-    from revetl.scaffolding import guest
-    from revetl.scaffolding.upgrade import plan_upgrade, upgrade
+    from revetl.project.scaffolding import guest
+    from revetl.project.scaffolding.upgrade import plan_upgrade, upgrade
 
     plan = plan_upgrade(_project_in(folder), force=force, with_examples=with_examples)
     if plan.is_current:
@@ -205,7 +205,7 @@ def _confirm(question: str, *, yes: bool) -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[DBT OPTIONS]")
 def build_command(dbt: Path | None, words: tuple[str, ...]) -> int:
     """Run `dbt build` with the dbt that revetl finds; every option but --dbt is dbt's."""
-    from revetl.dbt_program import find_dbt, hand_over
+    from revetl.dbt.program import find_dbt, hand_over
 
     return hand_over(find_dbt(dbt), ["build", *words])
 
@@ -248,7 +248,7 @@ def list_command(output: str, quiet: bool, no_color: bool, **options: Any) -> No
 @project_options
 def debug_command(output: str, quiet: bool, no_color: bool, **options: Any) -> int:
     """Check the project, the warehouse, the audiences, and that the destinations take our credentials."""
-    from revetl.sync.probing import probed
+    from revetl.delivery.connection_check import probed
 
     out = Output(output, quiet, no_color)
     checks: list[dict[str, Any]] = []
@@ -300,7 +300,7 @@ def debug_command(output: str, quiet: bool, no_color: bool, **options: Any) -> i
 
 
 def _dbt(given: Path | None) -> str:
-    from revetl.dbt_program import find_dbt
+    from revetl.dbt.program import find_dbt
 
     program = find_dbt(given)
     return f"{program.version}, {program.shown}: {program.reason}"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from revetl.cli.common import Output, output_options, project_options
-from revetl.words import counted
+from revetl.observability.text import counted
 
 if TYPE_CHECKING:
-    from revetl.protocols.read import Checked
+    from revetl.governance.tracking_plan.read import Checked
 
 ACTIONS = ("block", "flag", "allow")
 UNPLANNED_ACTIONS = ("block", "omit", "flag", "allow")
@@ -34,7 +34,7 @@ def protocols_command() -> None:
 @project_options
 def compile_command(check: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
     """Write tracking_plan.yaml and transformations.yaml as macros, of which dbt makes the models."""
-    from revetl.protocols.project import macro_files
+    from revetl.governance.tracking_plan.project import macro_files
 
     out = Output(output, quiet, no_color)
     files = macro_files(_root(options))
@@ -70,11 +70,11 @@ def check_command(
     What transformations.yaml says is done to them before. Exits 1 when any of them violates the plan.
     Needs no warehouse; --target matters where the plan's actions depend on it.
     """
-    from revetl.dbt import Options, read_project
-    from revetl.protocols import PLAN_FILE, Checker, read_plan
-    from revetl.protocols.project import resolved_plan
-    from revetl.protocols.read import check_messages
-    from revetl.transformations import TRANSFORMATIONS_FILE, read_transformations
+    from revetl.dbt.project_files import Options, read_project
+    from revetl.governance.tracking_plan import PLAN_FILE, Checker, read_plan
+    from revetl.governance.tracking_plan.project import resolved_plan
+    from revetl.governance.tracking_plan.read import check_messages
+    from revetl.governance.transformations import TRANSFORMATIONS_FILE, read_transformations
 
     out = Output(output, quiet, no_color)
     options.pop("lock_timeout")
@@ -135,8 +135,8 @@ def simulate_command(
     Without any action, the plan on disk is judged as it is. Nothing is changed; the models have to have been
     built before.
     """
-    from revetl.dbt import Options
-    from revetl.protocols.simulate import Overrides, simulate
+    from revetl.dbt.project_files import Options
+    from revetl.governance.tracking_plan.simulate import Overrides, simulate
 
     out = Output(output, quiet, no_color)
     options.pop("lock_timeout")
@@ -195,8 +195,8 @@ def readmit_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **o
 
     The next `dbt build` brings the messages in. Messages that the plan takes out are counted too.
     """
-    from revetl.dbt import Options
-    from revetl.protocols.readmit import readmit
+    from revetl.dbt.project_files import Options
+    from revetl.governance.tracking_plan.readmit import readmit
 
     out = Output(output, quiet, no_color)
     options.pop("lock_timeout")
@@ -234,8 +234,8 @@ def readmit_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **o
 @project_options
 def export_command(kind: str, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
     """Print tracking_plan.yaml as another tool has it. What cannot be carried over is told on stderr."""
-    from revetl.protocols import PLAN_FILE, read_plan
-    from revetl.protocols.exchange import export_plan
+    from revetl.governance.tracking_plan import PLAN_FILE, read_plan
+    from revetl.governance.tracking_plan.exchange import export_plan
 
     out = Output(output, quiet, no_color)
     text, losses = export_plan(read_plan(_root(options) / PLAN_FILE), kind)
@@ -253,7 +253,7 @@ def import_command(files: Sequence[Path], output: str, quiet: bool, no_color: bo
 
     FILE is Segment's tracking plan as JSON (of either API), RudderStack's YAML files, or JSON Schema.
     """
-    from revetl.protocols.exchange import import_plan
+    from revetl.governance.tracking_plan.exchange import import_plan
 
     text, losses = import_plan(files)
     click.echo(text, nl=False)
@@ -261,7 +261,7 @@ def import_command(files: Sequence[Path], output: str, quiet: bool, no_color: bo
 
 
 def _root(options: dict[str, Any]) -> Path:
-    from revetl.dbt import Options, read_project
+    from revetl.dbt.project_files import Options, read_project
 
     options.pop("lock_timeout")
     return read_project(Options(**options)).root

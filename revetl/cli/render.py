@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from revetl.words import counted
+from revetl.observability.text import counted
 
 if TYPE_CHECKING:
-    from revetl.sync.plan import Identified, Plan, Request
-    from revetl.sync.record import Run
+    from revetl.sync.plan.plan import Identified, Plan, Request
+    from revetl.sync.state.run_log import Run
 
 _DONE = {"add": "added", "update": "updated", "remove": "removed"}
 CAUSES = {

@@ -17,7 +17,7 @@ from revetl.cli.common import Output, open_project, output_options, project_opti
 @project_options
 def roles_command(shown: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
     """The least that the loader, dbt, the runner and analysts have to be granted, as SQL of the target."""
-    from revetl.roles import roles
+    from revetl.inspect.grants import roles
 
     out = Output(output, quiet, no_color)
     workspace = open_project(out, **options).workspace

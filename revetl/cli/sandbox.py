@@ -50,9 +50,9 @@ def sandbox_command(
 
 def _project(folder: Path | None) -> str | None:
     """The id of the project in a folder, or around where we are; None outside of any."""
-    from revetl.dbt import Options, read_project
+    from revetl.dbt.project_files import Options, read_project
     from revetl.errors import UsageError
-    from revetl.sandboxed import project_id
+    from revetl.sandbox.owner import project_id
 
     try:
         found = read_project(Options(project_dir=folder))

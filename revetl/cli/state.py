@@ -15,11 +15,11 @@ from revetl.cli.common import (
     project_options,
     selection_options,
 )
-from revetl.words import counted
+from revetl.observability.text import counted
 
 if TYPE_CHECKING:
     from revetl.api import Project
-    from revetl.project import Sync
+    from revetl.project.workspace import Sync
 
 
 @click.group("state", context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl import logs
 from revetl.cli import render
 from revetl.cli.common import (
     F,
@@ -26,13 +25,14 @@ from revetl.cli.common import (
     selection_options,
 )
 from revetl.errors import RevetlError, WarehouseError
+from revetl.observability import logs
 
 if TYPE_CHECKING:
     from revetl.api import Project
-    from revetl.project import Sync
-    from revetl.sync.plan import Plan
-    from revetl.sync.record import Run
+    from revetl.project.workspace import Sync
+    from revetl.sync.plan.plan import Plan
     from revetl.sync.run import Runner, SyncOptions
+    from revetl.sync.state.run_log import Run
 
 _SEVERITY = (0, 1, 3, 6, 4, 2, 5, 70, 130, 143)
 """Exit codes from mild to grave: with several syncs, the gravest is the command's."""
@@ -96,7 +96,7 @@ def plan_command(
     )
     _show_plans(shown, plans, compare_target)
     if out is not None:
-        from revetl.planfile import write_plan
+        from revetl.sync.plan.file import write_plan
 
         write_plan(out, plans, target=project.workspace.target.name, full_refresh=full_refresh)
         shown.say(f"\nRun just this plan: revetl sync --plan {out}")
@@ -203,7 +203,7 @@ def retry_command(
 
 
 def _planned(project: Project, path: Path, force: tuple[str, ...]) -> list[tuple[Sync, SyncOptions]]:
-    from revetl.planfile import read_plan
+    from revetl.sync.plan.file import read_plan
     from revetl.sync.run import SyncOptions
 
     found = read_plan(path, target=project.workspace.target.name)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from revetl.cli.common import Output, output_options, project_options
-from revetl.words import counted
+from revetl.observability.text import counted
 
 
 @click.command("test")
@@ -18,8 +18,8 @@ def test_command(names: tuple[str, ...], output: str, quiet: bool, no_color: boo
     """Run the tests of the project's functions: `given` and `expect` in functions/NAME.yml.
 
     Ends with 1 where a test fails."""
-    from revetl.dbt import Options, read_project
-    from revetl.functions.testing import run_tests
+    from revetl.dbt.project_files import Options, read_project
+    from revetl.delivery.functions.testing import run_tests
 
     out = Output(output, quiet, no_color)
     options.pop("lock_timeout")

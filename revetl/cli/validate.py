@@ -19,11 +19,11 @@ from revetl.errors import UsageError
 @project_options
 def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
     """Find every error of the configuration at once, without the warehouse."""
-    from revetl.config import read_revetl_yml
-    from revetl.dbt import Options, read_project
-    from revetl.pii import pii_errors
-    from revetl.protocols.project import compiled_errors
-    from revetl.validate import validate
+    from revetl.config.models import read_revetl_yml
+    from revetl.dbt.project_files import Options, read_project
+    from revetl.governance.pii import pii_errors
+    from revetl.governance.tracking_plan.project import compiled_errors
+    from revetl.inspect.validate import validate
 
     out = Output(output, quiet, no_color)
     options.pop("lock_timeout")
@@ -49,9 +49,9 @@ def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool,
 def _say_unattended(out: Output, options: Any) -> None:
     """Say which syncs hold people and are touched by no run, where the warehouse can be asked at once."""
     from revetl.errors import RevetlError
-    from revetl.project import Workspace
+    from revetl.project.workspace import Workspace
     from revetl.sync.retire import unattended
-    from revetl.sync.tables import state_tables
+    from revetl.sync.state.tables import state_tables
 
     with suppress(RevetlError):
         workspace = Workspace(options, lock_timeout=0)

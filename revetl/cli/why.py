@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from revetl.cli.common import Output, open_project, output_options, project_options
-from revetl.words import counted
+from revetl.observability.text import counted
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from revetl.why import Why
-    from revetl.why.answer import Condition, Step, Verdict
+    from revetl.inspect.explain import Why
+    from revetl.inspect.explain.answer import Condition, Step, Verdict
 
 
 @click.command("why")
@@ -90,7 +90,7 @@ def _add_step(tree: Tree, step: Step) -> None:
 
 
 def _add_condition(tree: Tree, condition: Condition) -> None:
-    from revetl.why.membership import shown
+    from revetl.inspect.explain.membership import shown
 
     if condition.operator is not None:
         words = "any of these" if condition.operator == "or" else "all of these"
@@ -136,7 +136,7 @@ def _add_verdict(tree: Tree, verdict: Verdict, several: bool) -> None:
 
 
 def _add_differences(tree: Tree, differs: Mapping[str, tuple[Any, Any]]) -> None:
-    from revetl.why.membership import shown
+    from revetl.inspect.explain.membership import shown
 
     for name, (before, after) in differs.items():
         tree.add(_text(f"{name}: {shown(before)} there, {shown(after)} now"))

@@ -10,8 +10,8 @@ from typing import TypeAlias
 import duckdb
 import pyarrow as pa
 
+from revetl.governance.pii import COLUMNS, Hider
 from revetl.ingest import rules
-from revetl.pii import COLUMNS, Hider
 
 Texts: TypeAlias = "pa.Array[pa.StringScalar]"
 

@@ -14,8 +14,13 @@ from sqlglot import exp
 
 from revetl.ingest import rules
 from revetl.ingest.raw_tables import REJECTED, check_all_ours, raw_columns
-from revetl.sql import column, query, statement, table
 from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import (
+    column,
+    query,
+    statement,
+    table,
+)
 
 _STORED_AS = {"json": "json using compression zstd"}
 """Documents are most of what is landed; compressed they are a tenth, and quicker to write."""

@@ -10,11 +10,11 @@ from pathlib import Path
 import duckdb
 
 from revetl.errors import UsageError
+from revetl.governance.pii import Hider
 from revetl.ingest import readers
 from revetl.ingest.hiding import hide
 from revetl.ingest.landing import Elsewhere, Landed, Landing, SameFile
 from revetl.ingest.raw_tables import MESSAGE_TABLES, REJECTED
-from revetl.pii import Hider
 from revetl.warehouse import Warehouse
 
 ALL_SOURCES = "all"

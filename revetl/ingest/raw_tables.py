@@ -7,8 +7,8 @@ from functools import cache
 
 import yaml
 
-from revetl.foreign_tables import check_ours
-from revetl.paths import dbt_project_dir
+from revetl.local.paths import dbt_project_dir
+from revetl.warehouse.foreign_tables import check_ours
 
 MESSAGE_TABLES = {
     "track": "tracks",

@@ -18,13 +18,18 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from revetl.checking import check
+from revetl.config.base import check
 from revetl.errors import UsageError
 from revetl.sandbox.apis import api_of
 from revetl.sandbox.apis.base import Answer, Call, Sent
+from revetl.sandbox.owner import (
+    MISDIRECTED,
+    PROJECT_HEADER,
+    SANDBOX_HEADER,
+    is_local,
+)
 from revetl.sandbox.rules import Rule, Rules
 from revetl.sandbox.store import Held, Store
-from revetl.sandboxed import MISDIRECTED, PROJECT_HEADER, SANDBOX_HEADER, is_local
 
 _LONGEST_NUMBER = 15
 _PAGE = Answer(200, "<!DOCTYPE html><html><title>Sign in</title></html>")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import re2
 from pydantic import Field, field_validator
 
-from revetl.checking import Checked
+from revetl.config.base import Checked
 
 
 class Rule(Checked):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from revetl.errors import UsageError
-from revetl.project import Sync, Workspace
-from revetl.sync import lock
-from revetl.sync.identity import (
+from revetl.project.workspace import Sync, Workspace
+from revetl.sync.state import leases
+from revetl.sync.state.identity import (
     Identity,
     destination_stop,
     identity_of,
@@ -16,8 +16,8 @@ from revetl.sync.identity import (
     record_identity,
     warehouse_stop,
 )
-from revetl.sync.remembered import forget_run
-from revetl.sync.tables import state_tables
+from revetl.sync.state.last_runs import forget_run
+from revetl.sync.state.tables import state_tables
 
 
 def state_identities(
@@ -74,7 +74,7 @@ def adopt_state(workspace: Workspace, syncs: Sequence[Sync]) -> list[dict[str, A
             now = identity_of(workspace, sync, workspace.destination(sync))
             kept = read_identity(warehouse, tables, sync.name)
             with warehouse.transaction():
-                accepted = now.kept_from(kept).accepting(lock.now())
+                accepted = now.kept_from(kept).accepting(leases.now())
                 record_identity(warehouse, tables, sync.name, accepted)
     for sync in syncs:
         forget_run(workspace, sync.name)

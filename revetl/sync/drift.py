@@ -16,15 +16,20 @@ from typing import Any
 import orjson
 from sqlglot import exp
 
-from revetl.destinations.base import Destination
-from revetl.mapping import Mapped
-from revetl.project import Sync
-from revetl.sql import column, query, statement, table
-from revetl.sync import lock
-from revetl.sync.diff import Diff
+from revetl.destinations.base.destination import Destination
+from revetl.mapping.fields import Mapped
+from revetl.project.workspace import Sync
+from revetl.sync.plan.diff import Diff
 from revetl.sync.readback import SCHEMA, ReadBack
-from revetl.sync.tables import Tables
+from revetl.sync.state import leases
+from revetl.sync.state.tables import Tables
 from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import (
+    column,
+    query,
+    statement,
+    table,
+)
 
 KINDS = ("missing", "different", "extra")
 MODES = ("mirror", "upsert", "update")
@@ -172,7 +177,7 @@ class Comparison:
                 operation=operation,
                 kind=kind,
                 reason=reason,
-                now=lock.now(),
+                now=leases.now(),
             )
         )
         ((count,),) = self.diff.warehouse.rows(

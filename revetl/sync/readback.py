@@ -11,11 +11,16 @@ import httpx
 import orjson
 import pyarrow as pa
 
-from revetl.destinations.base import Destination, Page, Reading, Refused
+from revetl.delivery.flow_runner import converse
+from revetl.delivery.http import NotAccepted, Transport
+from revetl.delivery.shutdown import run_to_end
+from revetl.destinations.base.destination import (
+    Destination,
+    Page,
+    Reading,
+    Refused,
+)
 from revetl.errors import DestinationRefused
-from revetl.sync.conversing import converse
-from revetl.sync.loop import run_to_end
-from revetl.transport import NotAccepted, Transport
 
 _COLUMNS: dict[str, pa.DataType] = {"place": pa.int64(), "identifiers": pa.string(), "fields": pa.string()}
 SCHEMA = pa.schema(_COLUMNS)

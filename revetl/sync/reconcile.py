@@ -14,34 +14,35 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from revetl import logs
-from revetl.alerts import Alerts, Outcome
-from revetl.comments import query_comment
-from revetl.destinations.base import Destination
+from revetl.destinations.base.destination import Destination
 from revetl.errors import RevetlError, UsageError, WarehouseError
-from revetl.project import Sync, Workspace
-from revetl.sql import statement
-from revetl.sync import guard, intents, lock
-from revetl.sync.carry_over import former_name
-from revetl.sync.diff import CHANGES, Diff
+from revetl.observability import logs
+from revetl.observability.alerts import Alerts, Outcome
+from revetl.project.workspace import Sync, Workspace
 from revetl.sync.drift import MODES, Comparison, Drift, disown
-from revetl.sync.identity import (
+from revetl.sync.plan import guards
+from revetl.sync.plan.diff import CHANGES, Diff
+from revetl.sync.plan.late_identifiers import brought_forward
+from revetl.sync.plan.plan import Plan, make_diff, make_plan
+from revetl.sync.readback import ReadBack, read_back
+from revetl.sync.run import Progress, SyncOptions, run_sync
+from revetl.sync.state import leases, outbox
+from revetl.sync.state.carry_over import former_name
+from revetl.sync.state.identity import (
     audience_there,
     check_warehouse,
     identity_of,
     read_identity,
     record_identity,
 )
-from revetl.sync.late import brought_forward
-from revetl.sync.plan import Plan, make_diff, make_plan
-from revetl.sync.readback import ReadBack, read_back
-from revetl.sync.record import Run, past_runs
-from revetl.sync.recover import recover, runs_folder
-from revetl.sync.remembered import forget_run
-from revetl.sync.run import Progress, SyncOptions, run_sync
-from revetl.sync.run_ids import new_run_id
-from revetl.sync.tables import Tables, state_tables
+from revetl.sync.state.last_runs import forget_run
+from revetl.sync.state.recovery import recover, runs_folder
+from revetl.sync.state.run_ids import new_run_id
+from revetl.sync.state.run_log import Run, past_runs
+from revetl.sync.state.tables import Tables, state_tables
 from revetl.warehouse import Warehouse
+from revetl.warehouse.query_comment import query_comment
+from revetl.warehouse.templates import statement
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def reconcile(
     read back, WarehouseError, and of a repair Locked when a run of the sync is under way, and GuardStopped
     when what is missing there is implausible.
     """
-    guard.check_forced(options.force)
+    guards.check_forced(options.force)
     workspace.check_target(sync)
     destination = workspace.destination(sync)
     logs.hide(*destination.secrets())
@@ -119,7 +120,7 @@ class Reconciler:
     options: ReconcileOptions
     destination: Destination
     id: str = field(default_factory=new_run_id)
-    began_at: datetime = field(default_factory=lock.now)
+    began_at: datetime = field(default_factory=leases.now)
     tables: Tables = field(init=False)
 
     def check(self) -> None:
@@ -170,7 +171,7 @@ class Reconciler:
             self.tables.create(warehouse)
             identity = identity_of(self.workspace, self.sync, self.destination)
             check_warehouse(warehouse, self.tables, self.sync.name, identity)
-            lease = lock.acquire(warehouse, self.tables, self.sync.name, self.id)
+            lease = leases.acquire(warehouse, self.tables, self.sync.name, self.id)
         try:
             # What a dead run had acknowledged comes first: it was so before anything is read now.
             with self._open() as warehouse:
@@ -178,7 +179,7 @@ class Reconciler:
             with ExitStack() as stack:
                 there = self._read(stack, lease)
                 warehouse = stack.enter_context(self._open())
-                lock.renew(warehouse, self.tables, lease)
+                leases.renew(warehouse, self.tables, lease)
                 found, comparison = self._compare(warehouse, there)
                 marked: dict[str, int] = {}
                 with warehouse.transaction():
@@ -190,13 +191,13 @@ class Reconciler:
                         if self.destination.keeps_marks:
                             # The state says again what is there, whatever run it does not know.
                             recorded = read_identity(warehouse, self.tables, self.sync.name) or identity
-                            accepted = recorded.accepting(lock.now())
+                            accepted = recorded.accepting(leases.now())
                             record_identity(warehouse, self.tables, self.sync.name, accepted)
-                    lock.release(warehouse, self.tables, lease)
+                    leases.release(warehouse, self.tables, lease)
                 return found, marked
         except BaseException:
             with suppress(RevetlError), self._open(light=True) as warehouse:
-                lock.release(warehouse, self.tables, lease)
+                leases.release(warehouse, self.tables, lease)
             raise
 
     def _recover(self, warehouse: Warehouse, alerts: Alerts) -> None:
@@ -213,10 +214,10 @@ class Reconciler:
     def _disown(self) -> None:
         """Take back what a guard kept from being sent. Where another run has begun, it is that run's."""
         with suppress(RevetlError), self._open(light=True) as warehouse:
-            lease = lock.acquire(warehouse, self.tables, self.sync.name, self.id)
+            lease = leases.acquire(warehouse, self.tables, self.sync.name, self.id)
             with warehouse.transaction():
                 disown(warehouse, self.tables, self.sync.name, self.id)
-                lock.release(warehouse, self.tables, lease)
+                leases.release(warehouse, self.tables, lease)
 
     def _check_plausible(self, plan: Plan, there: Drift) -> None:
         """Stop where what is missing looks like a wrong answer: the state forgets whom it takes out, and who
@@ -224,21 +225,21 @@ class Reconciler:
         name, to = self.sync.name, self.sync.config.to
         stop = None
         if plan.held_rows and there.missing and not there.read:
-            stop = guard.Stop(
+            stop = guards.Stop(
                 "empty",
                 f"{name}: {to} says that it holds nobody, and {plan.held_rows:,} were acknowledged. Look at "
                 "whether it was asked for the right audience.",
             )
         share = there.missing / max(plan.held_rows, 1)
-        if plan.held_rows >= guard.SMALLEST_GUARDED and share > self.sync.config.max_change:
-            stop = stop or guard.Stop(
+        if plan.held_rows >= guards.SMALLEST_GUARDED and share > self.sync.config.max_change:
+            stop = stop or guards.Stop(
                 "max_change",
                 f"{name}: {there.missing:,} are missing there, which are {share:.0%} of the "
                 f"{plan.held_rows:,} that were acknowledged, and max_change is "
                 f"{self.sync.config.max_change:.0%}. Look at what {to} answers.",
             )
-        if stop is not None and guard.standing((stop,), self.options.force):
-            raise guard.as_error(stop)
+        if stop is not None and guards.standing((stop,), self.options.force):
+            raise guards.as_error(stop)
 
     @contextmanager
     def _open(
@@ -261,16 +262,16 @@ class Reconciler:
             return f"in mode '{mode}' it does not hold whom the state has."
         return None
 
-    def _read(self, stack: ExitStack, lease: lock.Lease | None = None) -> ReadBack | None:
+    def _read(self, stack: ExitStack, lease: leases.Lease | None = None) -> ReadBack | None:
         if self._unread() is not None:
             return None
         # A file without a name: it holds people's data, and is gone with the process.
         file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
 
         def keep() -> None:
-            if lease is not None and lock.now() > lease.expires_at - lock.LEASE / 2:
+            if lease is not None and leases.now() > lease.expires_at - leases.LEASE / 2:
                 with suppress(WarehouseError), self._open(light=True, lock_timeout=0) as warehouse:
-                    lock.renew(warehouse, self.tables, lease)
+                    leases.renew(warehouse, self.tables, lease)
 
         with self._open(read_only=True) as warehouse:
             former = former_name(warehouse, self.tables, self.workspace, self.sync)
@@ -327,7 +328,7 @@ class Reconciler:
         if not self.tables.exist(warehouse):
             return
         if warehouse.exists(self.tables.intents):
-            for run_id in intents.open_runs(warehouse, self.tables, name):
+            for run_id in outbox.open_runs(warehouse, self.tables, name):
                 yield (
                     f"What run {run_id} sent is not in the state yet: it is under way, or was cut short, and "
                     "then the next run or --repair books it."
@@ -342,7 +343,7 @@ class Reconciler:
                 locks=self.tables.locks,
                 runs=self.tables.runs,
                 sync=name,
-                now=lock.now(),
+                now=leases.now(),
                 began_at=self.began_at,
             )
         )

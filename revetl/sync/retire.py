@@ -13,22 +13,23 @@ from typing import ClassVar
 from sqlglot import exp
 
 from revetl import dbt
-from revetl.config import AudienceConfig, SyncConfig
+from revetl.config.models import AudienceConfig, SyncConfig
 from revetl.errors import UsageError, nearest
-from revetl.project import AudienceModel, Sync, Workspace
-from revetl.sql import statement
-from revetl.sync import guard, lock
-from revetl.sync.facts import Build
-from revetl.sync.identity import destination_stop, identity_of, read_identity
-from revetl.sync.late import finishers, rows_brought_forward
-from revetl.sync.opt_outs import suppressed
-from revetl.sync.plan import Plan
-from revetl.sync.presence import MEMBER, Presence
-from revetl.sync.record import Run, write_run
-from revetl.sync.remembered import forget_run
+from revetl.project.workspace import AudienceModel, Sync, Workspace
+from revetl.sync.plan import guards
+from revetl.sync.plan.late_identifiers import finishers, rows_brought_forward
+from revetl.sync.plan.plan import Plan
+from revetl.sync.plan.presence import MEMBER, Presence
+from revetl.sync.plan.state_summary import Build
 from revetl.sync.run import Runner, Spooled
-from revetl.sync.tables import Tables
+from revetl.sync.state import leases
+from revetl.sync.state.identity import destination_stop, identity_of, read_identity
+from revetl.sync.state.last_runs import forget_run
+from revetl.sync.state.opt_outs import suppressed
+from revetl.sync.state.run_log import Run, write_run
+from revetl.sync.state.tables import Tables
 from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import statement
 
 REMOVING = ("mirror", "archive", "audience_events")
 """Modes in which who leaves is taken out."""
@@ -135,7 +136,7 @@ class Retirement(Runner):
     only_suppressed = False
     when_missing: ClassVar[str] = "Nobody is in it to be removed."
 
-    def _spool(self, warehouse: Warehouse, lease: lock.Lease) -> Spooled | Run:
+    def _spool(self, warehouse: Warehouse, lease: leases.Lease) -> Spooled | Run:
         name, mode = self.sync.name, self.sync.config.mode
         removes = self._removes()
         before = read_identity(warehouse, self.tables, name)
@@ -151,9 +152,9 @@ class Retirement(Runner):
         elsewhere = destination_stop(name, self.sync.config.to, before, identity)
         if elsewhere is not None and not self.options.full_refresh:
             plan = replace(plan, stops=(elsewhere, *plan.stops))
-        stops = guard.standing(plan.stops, self.options.force)
-        if stops and not (self.only_suppressed and guard.only_volume(stops)):
-            return self._end_early(warehouse, plan, Build(), guard.as_error(stops[0]))
+        stops = guards.standing(plan.stops, self.options.force)
+        if stops and not (self.only_suppressed and guards.only_volume(stops)):
+            return self._end_early(warehouse, plan, Build(), guards.as_error(stops[0]))
         if not plan.remove:
             if not self.only_suppressed:
                 if plan.held_rows:
@@ -274,10 +275,10 @@ def retirement_plan(warehouse: Warehouse, tables: Tables, sync: Sync, chosen: ex
     return replace(plan, stops=_stops(plan, sync))
 
 
-def _stops(plan: Plan, sync: Sync) -> tuple[guard.Stop, ...]:
+def _stops(plan: Plan, sync: Sync) -> tuple[guards.Stop, ...]:
     """A retirement is meant to remove all; only a limit that was set for it stands."""
     most = sync.config.max_removes
     if most is None or plan.remove <= most:
         return ()
     message = f"{plan.sync}: {plan.remove:,} members would be removed, and max_removes is {most:,}."
-    return (guard.Stop("max_removes", message),)
+    return (guards.Stop("max_removes", message),)

@@ -13,22 +13,49 @@ from typing import Any, ClassVar
 
 import orjson
 
-from revetl import logs, telemetry
-from revetl.alerts import Alerts, Outcome
-from revetl.comments import query_comment
-from revetl.destinations.audiences import HasAudiences
-from revetl.destinations.base import Destination
-from revetl.destinations.flows import AudienceMissing
+from revetl.delivery.deliver import Delivery
+from revetl.delivery.disk import on_disk
+from revetl.delivery.journal import Journal
+from revetl.delivery.scrub import scrub
+from revetl.delivery.serializer import Shaping, shaping_in, withheld_note
+from revetl.delivery.shutdown import Stopper, run_to_end, signals
+from revetl.delivery.spool import OPERATIONS, Spool
+from revetl.destinations.base.audiences import HasAudiences
+from revetl.destinations.base.destination import Destination
+from revetl.destinations.base.flow import AudienceMissing
 from revetl.errors import DestinationRefused, DiskError, GuardStopped, RevetlError, WarehouseError
-from revetl.project import Sync, Workspace
-from revetl.sync import guard, intents, lock
-from revetl.sync.carry_over import carry_over, former_name
-from revetl.sync.daily import counted_alone
-from revetl.sync.deliver import Delivery
-from revetl.sync.diff import Diff
-from revetl.sync.disk import on_disk
-from revetl.sync.facts import Build, Facts
-from revetl.sync.identity import (
+from revetl.observability import logs, telemetry
+from revetl.observability.alerts import Alerts, Outcome
+from revetl.project.workspace import Sync, Workspace
+from revetl.sync.plan import guards
+from revetl.sync.plan.daily_limits import counted_alone
+from revetl.sync.plan.diff import Diff
+from revetl.sync.plan.eligibility import record_holdouts
+from revetl.sync.plan.full_snapshot import is_due, made_whole
+from revetl.sync.plan.late_identifiers import brought_forward
+from revetl.sync.plan.only import (
+    check_only,
+    favoring,
+    find_key,
+    forget_old_trials,
+    keep_trial,
+    narrowed,
+)
+from revetl.sync.plan.plan import (
+    Plan,
+    judged,
+    make_diff,
+    make_plan,
+    unknown_note,
+)
+from revetl.sync.plan.presence import MEMBER, Presence
+from revetl.sync.plan.preview import preview, previewed, whole_of
+from revetl.sync.plan.state_summary import Build, Facts
+from revetl.sync.plan.summary import summarise
+from revetl.sync.state import leases, outbox
+from revetl.sync.state.carry_over import carry_over, former_name
+from revetl.sync.state.checkpoint import Folder
+from revetl.sync.state.identity import (
     Identity,
     audience_there,
     check_warehouse,
@@ -36,16 +63,11 @@ from revetl.sync.identity import (
     identity_of,
     record_identity,
 )
-from revetl.sync.journal import Journal
-from revetl.sync.late import brought_forward
-from revetl.sync.loop import Stopper, run_to_end, signals
-from revetl.sync.marks import leave_mark, marked_run
-from revetl.sync.membership import record_holdouts
-from revetl.sync.only import check_only, favoring, find_key, forget_old_trials, keep_trial, narrowed
-from revetl.sync.plan import Plan, judged, make_diff, make_plan, unknown_note
-from revetl.sync.presence import MEMBER, Presence
-from revetl.sync.preview import preview, previewed, whole_of
-from revetl.sync.record import (
+from revetl.sync.state.last_runs import remember_run
+from revetl.sync.state.marks import leave_mark, marked_run
+from revetl.sync.state.recovery import recover, runs_folder
+from revetl.sync.state.run_ids import new_run_id
+from revetl.sync.state.run_log import (
     Run,
     forget_old_changes,
     git_sha,
@@ -54,17 +76,9 @@ from revetl.sync.record import (
     status_of,
     write_run,
 )
-from revetl.sync.recover import recover, runs_folder
-from revetl.sync.remembered import remember_run
-from revetl.sync.run_ids import new_run_id
-from revetl.sync.scrubbing import scrub
-from revetl.sync.shaping import Shaping, shaping_in, withheld_note
-from revetl.sync.spool import OPERATIONS, Spool
-from revetl.sync.state import Folder
-from revetl.sync.summary import summarise
-from revetl.sync.tables import Tables, state_tables
-from revetl.sync.whole import is_due, made_whole
+from revetl.sync.state.tables import Tables, state_tables
 from revetl.warehouse import Warehouse
+from revetl.warehouse.query_comment import query_comment
 
 FOLD_SECONDS = 15.0
 FOLD_RECORDS = 100_000
@@ -114,7 +128,7 @@ class Spooled:
     hash_by: str
     tables: Tables
     build: Build
-    lease: lock.Lease
+    lease: leases.Lease
     identifiers: tuple[str, ...]
     fields: dict[str, str]
     by_key: bool
@@ -188,7 +202,7 @@ def run_sync(
     """Run a sync, or another `kind` of run. A guard's stop, a refusal and an interruption are recorded and
     come back as a Run with the exit code; what happens before there is a run to record (Locked, UsageError,
     WarehouseError) is raised. What became of it is told to logs, telemetry and `alerts`."""
-    guard.check_forced(options.force)
+    guards.check_forced(options.force)
     workspace.check_target(sync)
     destination = workspace.destination(sync)
     logs.hide(*destination.secrets())
@@ -223,7 +237,7 @@ class Runner:
     destination: Destination
     shaping: Shaping
     run_id: str = field(default_factory=new_run_id)
-    started_at: datetime = field(default_factory=lock.now)
+    started_at: datetime = field(default_factory=leases.now)
     stopper: Stopper = field(default_factory=Stopper)
     alerts: Alerts | None = None
     past: list[Outcome] = field(default_factory=list)
@@ -246,7 +260,7 @@ class Runner:
             identity = identity_of(self.workspace, self.sync, self.destination)
             carry_over(warehouse, self.tables, self.workspace, self.sync, identity, self.run_id)
             check_warehouse(warehouse, self.tables, self.sync.name, identity)
-            lease = lock.acquire(warehouse, self.tables, self.sync.name, self.run_id)
+            lease = leases.acquire(warehouse, self.tables, self.sync.name, self.run_id)
             try:
                 if self.alerts is not None and self.alerts.watches(self.sync.name):
                     self.past = [*past_runs(warehouse, self.tables, self.sync.name, self.run_id)]
@@ -255,10 +269,10 @@ class Runner:
                     ready = self._spool(warehouse, lease)
             except BaseException:
                 with suppress(RevetlError):
-                    lock.release(warehouse, self.tables, lease)
+                    leases.release(warehouse, self.tables, lease)
                 raise
             if isinstance(ready, Run):
-                lock.release(warehouse, self.tables, lease)
+                leases.release(warehouse, self.tables, lease)
             return ready
 
     def deliver(self, ready: Spooled) -> Run:
@@ -283,15 +297,15 @@ class Runner:
         )
         logs.event("audience_missing", sync=self.sync.name, run_id=self.run_id, audience=missing.audience)
         with self._writing() as warehouse:
-            lock.renew(warehouse, self.tables, ready.lease)
+            leases.renew(warehouse, self.tables, ready.lease)
             with warehouse.transaction():
                 forget_held(warehouse, self.tables, self.sync.name, members_only=not missing.everything)
-                intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
+                outbox.drop(warehouse, self.tables, self.sync.name, self.run_id)
                 record_identity(warehouse, self.tables, self.sync.name, ready.identity)
             ready.spool.remove()
             again = self._spool(warehouse, ready.lease)
             if isinstance(again, Run):
-                lock.release(warehouse, self.tables, ready.lease)
+                leases.release(warehouse, self.tables, ready.lease)
             return again
 
     def _deliver_once(self, ready: Spooled) -> Run:
@@ -334,7 +348,7 @@ class Runner:
 
     def _book(self, ready: Spooled, journal: Journal, carrier: Folder, error: RevetlError | None) -> Run:
         with self._writing(light=True) as warehouse:
-            if self.run_id in intents.open_runs(warehouse, self.tables, self.sync.name):
+            if self.run_id in outbox.open_runs(warehouse, self.tables, self.sync.name):
                 # Otherwise another run has booked them for sent, and may have gone on since.
                 carrier.fold(warehouse)
                 carrier.fold_rest(warehouse)
@@ -343,10 +357,10 @@ class Runner:
             forget_old_changes(warehouse, self.tables, self.workspace.changes_kept_days)
             forget_old_trials(warehouse, self.tables, self.workspace.changes_kept_days)
             with warehouse.transaction():
-                intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
+                outbox.drop(warehouse, self.tables, self.sync.name, self.run_id)
                 self._record_identity(warehouse, ready)
                 write_run(warehouse, self.tables, run)
-                lock.release(warehouse, self.tables, ready.lease)
+                leases.release(warehouse, self.tables, ready.lease)
         if sum(run.attempted.values()):
             remember_run(self.workspace, self.sync.name, self.run_id)
         return run
@@ -376,7 +390,7 @@ class Runner:
         folder = runs_folder(self.workspace, self.sync)
         self.recovered = recover(warehouse, self.tables, self.sync.name, folder, crashed)
 
-    def _spool(self, warehouse: Warehouse, lease: lock.Lease) -> Spooled | Run:
+    def _spool(self, warehouse: Warehouse, lease: leases.Lease) -> Spooled | Run:
         options, only = self.options, self.options.only
         if only is not None:
             check_only(self.sync, self.destination)
@@ -391,7 +405,7 @@ class Runner:
             marked=self.marked,
         )
         if isinstance(diff, Plan):
-            return self._end_early(warehouse, diff, Build(), guard.as_error(diff.stops[0]))
+            return self._end_early(warehouse, diff, Build(), guards.as_error(diff.stops[0]))
         build = diff.facts.build
         diff = brought_forward(diff)
         key, why = ("", None) if only is None else find_key(diff, self.sync, only, options.only_keys)
@@ -411,10 +425,10 @@ class Runner:
         is_kept = diff.presence.at_most_once and not diff.starts_over
         forced = options.force if is_kept else forced_by(options)
         # An audience that is not there any more holds nobody, whatever the last run left in it.
-        stops = guard.standing(plan.stops, (*forced, "lost_state") if self.is_again else forced)
-        stopped = guard.as_error(stops[0]) if stops else None
+        stops = guards.standing(plan.stops, (*forced, "lost_state") if self.is_again else forced)
+        stopped = guards.as_error(stops[0]) if stops else None
         # A part of who is left is no whole audience.
-        suppressed_only = guard.only_volume(stops) and plan.suppressed and not plan.whole
+        suppressed_only = guards.only_volume(stops) and plan.suppressed and not plan.whole
         if stopped is not None and not suppressed_only:
             return self._end_early(warehouse, plan, build, stopped)
         if diff.facts.unlabelled:
@@ -439,7 +453,7 @@ class Runner:
             self.workspace.say(f"{self.sync.name}: {note}.")
         accepts = starts_over and not diff.facts.knows_run and diff.is_marked
         if accepts:
-            identity = identity.accepting(lock.now())
+            identity = identity.accepting(leases.now())
         if before is None or diff.starts_over or diff.identity.has_other_key(before) or accepts:
             with warehouse.transaction():
                 if diff.starts_over:
@@ -449,7 +463,7 @@ class Runner:
         if not (plan.changes or plan.kept or plan.whole):
             return self._end_early(warehouse, plan, build, None)
         with warehouse.transaction():
-            intents.intend(warehouse, self.tables, diff, self.run_id)
+            outbox.intend(warehouse, self.tables, diff, self.run_id)
             if only is not None and plan.changes:
                 keep_trial(warehouse, self.tables, self.sync.name, key, self.run_id, plan)
             write_run(warehouse, self.tables, self._run("running", plan, build))
@@ -506,9 +520,11 @@ class Runner:
         """End a run before which the disk failed: nothing was sent."""
         status, code = status_of(error, 0, None)
         done = outcomes(plan.counts, {})
-        run = self._run(status, plan, build, finished_at=lock.now(), error=str(error), exit_code=code, **done)
+        run = self._run(
+            status, plan, build, finished_at=leases.now(), error=str(error), exit_code=code, **done
+        )
         with warehouse.transaction():
-            intents.drop(warehouse, self.tables, self.sync.name, self.run_id)
+            outbox.drop(warehouse, self.tables, self.sync.name, self.run_id)
             write_run(warehouse, self.tables, run)
         Spool(folder).remove()
         return run
@@ -519,7 +535,7 @@ class Runner:
         folder.chmod(0o700)
         spool = Spool(folder)
         for operation in OPERATIONS:
-            query = intents.intended(self.tables, self.sync.name, self.run_id, operation)
+            query = outbox.intended(self.tables, self.sync.name, self.run_id, operation)
             spool.write(operation, warehouse.stream(query, _SPOOL_BATCH))
         return spool
 
@@ -531,7 +547,7 @@ class Runner:
             status,
             plan,
             build,
-            finished_at=lock.now(),
+            finished_at=leases.now(),
             stopped_by=stop and stop.guard,
             error=stop and str(stop),
             exit_code=code,
@@ -607,9 +623,9 @@ class Runner:
             "use --full-refresh to send everyone to a new one."
         )
 
-    def _fold_now(self, carrier: Folder, lease: lock.Lease) -> None:
+    def _fold_now(self, carrier: Folder, lease: leases.Lease) -> None:
         with self._writing(light=True, lock_timeout=0, wait=False) as warehouse:
-            lock.renew(warehouse, self.tables, lease)
+            leases.renew(warehouse, self.tables, lease)
             carrier.fold(warehouse)
             logs.event("checkpoint", sync=self.sync.name, run_id=self.run_id)
 
@@ -625,7 +641,7 @@ class Runner:
             status,
             ready.plan,
             ready.build,
-            finished_at=lock.now(),
+            finished_at=leases.now(),
             stopped_by=ready.stopped and ready.stopped.guard,
             error=scrub(logs.redact(" ".join(told))) or None,
             exit_code=code,

@@ -9,14 +9,11 @@ import orjson
 from sqlglot import exp
 
 from revetl.errors import UsageError
-from revetl.mapping import ALONG
-from revetl.sql import column, statement
-from revetl.sync import guard, lock
-from revetl.sync.diff import Diff
-from revetl.sync.facts import Build
-from revetl.sync.identity import destination_stop, read_identity
-from revetl.sync.membership import SUPPRESSED, alike
-from revetl.sync.only import (
+from revetl.mapping.fields import ALONG
+from revetl.sync.plan import guards
+from revetl.sync.plan.diff import Diff
+from revetl.sync.plan.eligibility import SUPPRESSED, alike
+from revetl.sync.plan.only import (
     CAUSE,
     Held,
     Trial,
@@ -29,12 +26,16 @@ from revetl.sync.only import (
     sent_as,
     trial_of,
 )
-from revetl.sync.opt_outs import suppressed
-from revetl.sync.plan import Plan, make_diff
-from revetl.sync.record import Run, write_run
+from revetl.sync.plan.plan import Plan, make_diff
+from revetl.sync.plan.state_summary import Build
 from revetl.sync.run import Runner, Spooled
-from revetl.sync.tables import Tables, insert
+from revetl.sync.state import leases
+from revetl.sync.state.identity import destination_stop, read_identity
+from revetl.sync.state.opt_outs import suppressed
+from revetl.sync.state.run_log import Run, write_run
+from revetl.sync.state.tables import Tables, insert
 from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import column, statement
 
 _TOLD = ("events", "audience_events", "delete")
 """Modes in which nothing that was sent can be taken back."""
@@ -47,7 +48,7 @@ class Undo(Runner):
 
     _key: str = ""
 
-    def _spool(self, warehouse: Warehouse, lease: lock.Lease) -> Spooled | Run:
+    def _spool(self, warehouse: Warehouse, lease: leases.Lease) -> Spooled | Run:
         name, mode, asked = self.sync.name, self.sync.config.mode, self.options.only or ""
         check_only(self.sync, self.destination)
         if mode in _TOLD:
@@ -58,7 +59,7 @@ class Undo(Runner):
             )
         diff = make_diff(self.workspace, self.sync, self.destination, warehouse, self.tables)
         if isinstance(diff, Plan):
-            return self._end_early(warehouse, diff, Build(), guard.as_error(diff.stops[0]))
+            return self._end_early(warehouse, diff, Build(), guards.as_error(diff.stops[0]))
         key, why = self._found(diff, asked)
         self._key = key
         trial = trial_of(warehouse, self.tables, name, key)
@@ -98,7 +99,7 @@ class Undo(Runner):
         before = read_identity(warehouse, self.tables, name)
         elsewhere = destination_stop(name, self.sync.config.to, before, diff.identity)
         if elsewhere is not None:
-            return self._end_early(warehouse, plan, diff.facts.build, guard.as_error(elsewhere))
+            return self._end_early(warehouse, plan, diff.facts.build, guards.as_error(elsewhere))
         if not rows:
             forget_trial(warehouse, self.tables, name, key)
             return self._end_early(warehouse, plan, diff.facts.build, None)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 from sqlglot import exp
 
-from revetl.dbt import Target
+from revetl.dbt.project_files import Target
 from revetl.errors import UsageError, nearest
 
 Say = Callable[[str], None]

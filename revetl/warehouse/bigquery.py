@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from revetl.dbt import Target
+from revetl.dbt.project_files import Target
 from revetl.errors import WarehouseError
-from revetl.sql import statement, table
 from revetl.warehouse.base import Opening
-from revetl.warehouse.dbt import dbt_credentials, opened_by_dbt, signing_in
+from revetl.warehouse.dbt_connection import dbt_credentials, opened_by_dbt, signing_in
 from revetl.warehouse.engine import call, is_scratch, replaced, without
-from revetl.warehouse.spelled import Spelled, kind_of
+from revetl.warehouse.json_concat import Spelled, kind_of
+from revetl.warehouse.templates import statement, table
 
 _EXPIRES = "expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)"
 _NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}

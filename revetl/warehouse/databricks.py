@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow as pa
 from sqlglot import exp
 
-from revetl.dbt import Target
+from revetl.dbt.project_files import Target
 from revetl.errors import WarehouseError
-from revetl.sql import statement, table
 from revetl.warehouse.base import Opening
-from revetl.warehouse.dbt import dbt_credentials, signing_in
+from revetl.warehouse.dbt_connection import dbt_credentials, signing_in
 from revetl.warehouse.engine import Engine, by_database, defined, found_in, without
-from revetl.warehouse.rewriting import as_merge
+from revetl.warehouse.rewrite import as_merge
 from revetl.warehouse.spark import NO_SCHEMA, Spark, first_sentence
+from revetl.warehouse.templates import statement, table
 
 _NO_CATALOG = "hive_metastore"
 """The catalog of old, which describes itself by Spark's own statements."""

@@ -14,12 +14,12 @@ import duckdb
 import pyarrow as pa
 from sqlglot import exp
 
-from revetl.comments import commented
-from revetl.dbt import Target
+from revetl.dbt.project_files import Target
 from revetl.errors import UsageError, WarehouseError
-from revetl.sql import statement, table
 from revetl.warehouse.base import NONFINITE, Opening, Say
 from revetl.warehouse.engine import TEMPORARY, found_in, is_whole
+from revetl.warehouse.query_comment import commented
+from revetl.warehouse.templates import statement, table
 
 _LOCK_POLL_SECONDS = 0.1
 _LIGHT_BYTES = 160_000_000

@@ -14,10 +14,10 @@ import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 
-from revetl.comments import commented
-from revetl.dbt import Target
+from revetl.dbt.project_files import Target
 from revetl.errors import AccessDenied, UsageError, WarehouseError
-from revetl.sql import statement, table
+from revetl.warehouse.query_comment import commented
+from revetl.warehouse.templates import statement, table
 
 TEMPORARY = exp.Properties(expressions=[exp.TemporaryProperty()])
 _DENIED = re.compile(

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 from sqlglot import exp
 
-from revetl.dbt import Target
-from revetl.sql import statement, table
+from revetl.dbt.project_files import Target
 from revetl.warehouse.base import Opening
-from revetl.warehouse.bits import conditioned
-from revetl.warehouse.dbt import opened_by_dbt
+from revetl.warehouse.dbt_connection import opened_by_dbt
 from revetl.warehouse.engine import by_database, call, defined, found_in, is_scratch, replaced, schema_named
-from revetl.warehouse.rewriting import in_parts, told_apart
-from revetl.warehouse.spelled import Spelled, if_pointed, kind_of
+from revetl.warehouse.json_concat import Spelled, if_pointed, kind_of
+from revetl.warehouse.rewrite import in_parts, told_apart
+from revetl.warehouse.templates import statement, table
+from revetl.warehouse.tsql_booleans import conditioned
 
 _MERGED = table("revetl_merged")
 _COLUMNS = """

@@ -12,7 +12,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 from sqlglot import exp
 
-from revetl.dbt import Target
+from revetl.dbt.project_files import Target
 from revetl.errors import WarehouseError
 from revetl.warehouse.base import NONFINITE, Opening
 from revetl.warehouse.engine import Engine, call, found_in, secrets_of, without

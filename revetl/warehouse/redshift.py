@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlglot import exp
 
-from revetl.dbt import Target
-from revetl.sql import statement, table
+from revetl.dbt.project_files import Target
 from revetl.warehouse.base import Opening
-from revetl.warehouse.dbt import opened_by_dbt
+from revetl.warehouse.dbt_connection import opened_by_dbt
 from revetl.warehouse.engine import call, found_in, replaced, schema_named, without
-from revetl.warehouse.rewriting import in_parts, told_apart
-from revetl.warehouse.spelled import Spelled, text_of
+from revetl.warehouse.json_concat import Spelled, text_of
+from revetl.warehouse.rewrite import in_parts, told_apart
+from revetl.warehouse.templates import statement, table
 
 _SCHEMA = "public"
 _MERGED = table("revetl_merged")

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from revetl.dbt import Target
-from revetl.sql import statement, table
+from revetl.dbt.project_files import Target
 from revetl.warehouse.base import Opening
-from revetl.warehouse.dbt import opened_by_dbt
+from revetl.warehouse.dbt_connection import opened_by_dbt
 from revetl.warehouse.engine import TEMPORARY, by_database, call, found_in, portable, replaced, without
-from revetl.warehouse.spelled import Spelled
+from revetl.warehouse.json_concat import Spelled
+from revetl.warehouse.templates import statement, table
 
 _LOWER = re.compile(r"[a-z_][a-z0-9_$]*")
 _UPPER = re.compile(r"[A-Z_][A-Z0-9_$]*")

@@ -18,12 +18,12 @@ from typing import Any, ClassVar, TypeVar
 import pyarrow as pa
 from sqlglot import exp
 
-from revetl.dbt import Target
+from revetl.dbt.project_files import Target
 from revetl.errors import UsageError, WarehouseError
-from revetl.sql import statement, table
 from revetl.warehouse.base import NONFINITE, Opening
 from revetl.warehouse.engine import Engine, call, found_in
-from revetl.warehouse.rewriting import rewritten
+from revetl.warehouse.rewrite import rewritten
+from revetl.warehouse.templates import statement, table
 
 Result = TypeVar("Result")
 _EXACT_DIGITS = 15

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revetl.errors import UsageError
-from revetl.scaffolding.edits import with_entries, with_item, without
+from revetl.project.scaffolding.edits import with_entries, with_item, without
 
 VARS = "# why\nsample_events: false\n"
 

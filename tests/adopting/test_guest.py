@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from revetl.dbt import Options, clash, read_project
-from revetl.scaffolding.vendored import PACKAGE_PARTS, copy_package
+from revetl.dbt.clashes import clash
+from revetl.dbt.project_files import Options, read_project
+from revetl.project.scaffolding.vendored import PACKAGE_PARTS, copy_package
 from tests.adopting.projects import contents, dbt, make_untidy
 from tests.conftest import Cli
 

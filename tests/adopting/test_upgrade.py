@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 import revetl
-from revetl.scaffolding import make_project
-from revetl.scaffolding.vendored import RECORD, checksums
-from revetl.version import __version__
+from revetl._version import __version__
+from revetl.project.scaffolding import make_project
+from revetl.project.scaffolding.vendored import RECORD, checksums
 from tests.adopting.projects import contents, dbt
 from tests.conftest import Cli, SandboxClient
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from revetl.audiences.importing import import_audience
-from revetl.config import SyncConfig
-from revetl.dbt import Options
+from revetl.config.models import SyncConfig
+from revetl.dbt.project_files import Options
 from revetl.destinations import make_destination
-from revetl.mapping import make_mapping
-from revetl.project import Workspace
+from revetl.importers.segment_sql.importing import import_audience
+from revetl.mapping.fields import make_mapping
+from revetl.project.workspace import Workspace
 from tests.audiences.cases import CASES
 from tests.audiences.world import AS_OF, make_world
 from tests.support.backends import make_backend

@@ -98,7 +98,7 @@ def test_refused(world: World, sql: str, key: str, words: str) -> None:
     _declare(world, "wrong", sql, key)
     try:
         with pytest.raises(UsageError) as told:
-            from revetl.audiences.preview import preview_audience
+            from revetl.inspect.audience_preview import preview_audience
 
             preview_audience(_project(world).workspace, "wrong")
     finally:
@@ -109,7 +109,7 @@ def test_refused(world: World, sql: str, key: str, words: str) -> None:
 
 
 def test_unknown_audience(world: World) -> None:
-    from revetl.audiences.preview import preview_audience
+    from revetl.inspect.audience_preview import preview_audience
 
     with pytest.raises(UsageError, match="Did you mean 'few'"):
         preview_audience(_project(world).workspace, "fw")

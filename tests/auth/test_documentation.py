@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from revetl.destinations.providers import PROVIDERS, Provider
+from revetl.destinations.auth.providers import PROVIDERS, Provider
 
 PAGE = Path(__file__).parents[2] / "docs" / "signing-in.md"
 SHEETS = PAGE.parent / "destinations"

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from revetl.auth import SignInOptions
+from revetl.delivery.connection_check import probed
+from revetl.destinations.auth.store import FOLDER
 from revetl.errors import DestinationRefused
-from revetl.sign_ins import FOLDER
-from revetl.sync.probing import probed
 from tests.support.oauth1_server import KEY, KEY_SECRET, oauth1_server
 from tests.support.project import ProjectFolder
 

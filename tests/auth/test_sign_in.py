@@ -22,16 +22,16 @@ import orjson
 import pytest
 from keyring.backend import KeyringBackend
 
-from revetl import logs
 from revetl.auth import SignInOptions
 from revetl.cli import cli
-from revetl.destinations.providers import PROVIDERS, provider_of
-from revetl.destinations.signing_in import SignInConfig
+from revetl.delivery.connection_check import probed
+from revetl.destinations.auth.providers import PROVIDERS, provider_of
+from revetl.destinations.auth.sign_in import SignInConfig
+from revetl.destinations.auth.store import FOLDER, SignIn
 from revetl.errors import DestinationRefused, RevetlError, UsageError
-from revetl.private_files import write_private
-from revetl.project import Workspace
-from revetl.sign_ins import FOLDER, SignIn
-from revetl.sync.probing import probed
+from revetl.local.private_files import write_private
+from revetl.observability import logs
+from revetl.project.workspace import Workspace
 from tests.support.browser import browse
 from tests.support.project import ProjectFolder
 from tests.support.provider import ACCOUNT, CLIENT_ID, CLIENT_SECRET, PLAIN_ID

@@ -64,14 +64,14 @@ def _wait_until(reached: Callable[[], bool]) -> None:
 
 
 def _revetl(root: str, log: str, arguments: list[str], environment: dict[str, str]) -> None:
-    from revetl import transport
     from revetl.cli import main
+    from revetl.delivery import http
 
     os.chdir(root)
     os.environ.update(environment)
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    transport._BACK_OFF = BACK_OFF
+    http._BACK_OFF = BACK_OFF
     sys.argv = ["revetl", *arguments]
     main()

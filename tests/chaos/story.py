@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from revetl import transport
+from revetl.delivery import http
 from revetl.errors import RevetlError
 from tests.chaos.process import BACK_OFF, killed
 from tests.chaos.server import Chaos, chaos
@@ -218,7 +218,7 @@ def _quoted(text: str) -> str:
 def tell(seed: int, root: Path, patch: pytest.MonkeyPatch, *, steps: int, kills: int, fresh: int) -> None:
     """Live through a seed's story of so many steps. Of the processes that are killed in it, `fresh` are
     `python -m revetl` and the others are forked. A failure says how to see it again."""
-    patch.setattr(transport, "_BACK_OFF", BACK_OFF)
+    patch.setattr(http, "_BACK_OFF", BACK_OFF)
     chance = random.Random(seed)
     mode = MODES[seed % len(MODES)]
     with chaos(seed) as server:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from revetl import transport
+from revetl.delivery import http
 from tests.chaos.process import BACK_OFF, killed
 from tests.chaos.server import chaos
 from tests.chaos.story import RUN, Story
@@ -55,7 +55,7 @@ def begun(seed: int, server: Any, root: Path) -> ChangingStory:
 def test_who_left_in_a_mode_that_removes_nobody_is_gone_in_the_end(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_BACK_OFF", BACK_OFF)
+    monkeypatch.setattr(http, "_BACK_OFF", BACK_OFF)
     with chaos(seed) as server:
         story = begun(seed, server, tmp_path / "shop")
         try:
@@ -77,7 +77,7 @@ def test_who_left_in_a_mode_that_removes_nobody_is_gone_in_the_end(
 def test_another_account_gets_everyone_however_often_the_refresh_is_killed(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_BACK_OFF", BACK_OFF)
+    monkeypatch.setattr(http, "_BACK_OFF", BACK_OFF)
     with chaos(seed) as before, chaos(seed + 1) as server:
         story = begun(seed, before, tmp_path / "shop")
         try:

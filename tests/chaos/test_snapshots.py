@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tenacity import wait_exponential_jitter
 
-from revetl import transport
+from revetl.delivery import http
 from tests.chaos.server import Chaos, chaos
 from tests.support.project import ProjectFolder
 
@@ -40,7 +40,7 @@ class Scripted(Chaos):
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = wait_exponential_jitter(multiplier=0.005, max=0.02, jitter=0.005)
-    monkeypatch.setattr(transport, "_BACK_OFF", quick)
+    monkeypatch.setattr(http, "_BACK_OFF", quick)
 
 
 def fill(project: ProjectFolder, people: dict[str, int], meta: dict[str, Any] | None = None) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from revetl import dbt
-from revetl.asking import ask
-from revetl.dbt_program import find_dbt, run_dbt, said
+from revetl.dbt.parsing import _other_vars
+from revetl.dbt.program import find_dbt, run_dbt, said
+from revetl.dbt.run_operation import ask
 from revetl.errors import UsageError, WarehouseError
 from tests.conftest import Cli
 from tests.support.project import ProjectFolder
@@ -247,4 +248,4 @@ def test_a_manifest_is_used_where_its_variables_are_known_whatever_dbt_made_it(
     (manifest.parent / "run_results.json").write_text(json.dumps(written))
     options = dbt.Options(project_dir=project.root, vars=given)
     found = dbt.read_project(options)
-    assert dbt._other_vars(found, dbt.Manifest(found)) == reason
+    assert _other_vars(found, dbt.Manifest(found)) == reason

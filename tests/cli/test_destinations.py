@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from revetl.config import SyncConfig
+from revetl.config.models import SyncConfig
 from revetl.destinations import TYPES, make_destination
-from revetl.destinations.base import Destination
-from revetl.mapping import make_mapping
+from revetl.destinations.base.destination import Destination
+from revetl.mapping.fields import make_mapping
 from tests.conftest import Cli
 
 CASES = Path(__file__).parents[1] / "destinations" / "cases"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from revetl.scaffolding import make_project
-from revetl.scanning import judged, passes_luhn
-from revetl.transformations import TransformationsFile
+from revetl.governance.pii_scan import judged, passes_luhn
+from revetl.governance.transformations import TransformationsFile
+from revetl.project.scaffolding import make_project
 from tests.conftest import Cli
 from tests.models.conftest import run_dbt
 

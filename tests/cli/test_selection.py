@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from revetl import dbt
+from revetl.dbt.selectors import select_models
 from revetl.errors import UsageError
-from revetl.selection import select_models
 from tests.support.built import ROOT, copy_with_examples
 
 FILES = {

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from revetl import dbt
-from revetl.columns import CompiledColumns
+from revetl.dbt.column_lineage import CompiledColumns
 from revetl.errors import RevetlError, UsageError
-from revetl.validate import validate
+from revetl.inspect.validate import validate
 from tests.conftest import Cli, SandboxClient
 from tests.support.project import ProjectFolder
 

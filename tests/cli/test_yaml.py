@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from revetl.dbt import Options
+from revetl.dbt.project_files import Options
 from revetl.errors import UsageError
-from revetl.validate import validate
+from revetl.inspect.validate import validate
 from tests.support.project import ProjectFolder
 
 LAUGHS = "".join(f"  l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 9))

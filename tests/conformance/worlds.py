@@ -17,11 +17,11 @@ import pyarrow as pa
 import yaml
 from sqlglot import exp
 
-from revetl.dbt import Options
+from revetl.dbt.project_files import Options
 from revetl.ingest.raw_tables import raw_columns
-from revetl.project import Workspace
-from revetl.sql import column, table
+from revetl.project.workspace import Workspace
 from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import column, table
 from tests.support.backends import make_backend
 from tests.support.built import copy_with_examples
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from revetl.destinations import make_destination
-from revetl.destinations.base import Batch
+from revetl.destinations.base.destination import Batch
 from tests.conftest import SandboxClient
 from tests.support.project import ProjectFolder
 

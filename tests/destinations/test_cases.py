@@ -16,10 +16,12 @@ import orjson
 import pytest
 from sqlglot import exp
 
-from revetl.config import SyncConfig
+from revetl.config.models import SyncConfig
+from revetl.delivery.batches import Cut, begun, cut_batches
+from revetl.delivery.serializer import Shaping, record_of, shaping_of
 from revetl.destinations import TYPES, make_destination
-from revetl.destinations.audiences import HasAudiences
-from revetl.destinations.base import (
+from revetl.destinations.base.audiences import HasAudiences
+from revetl.destinations.base.destination import (
     Asking,
     Destination,
     NotUnderstood,
@@ -32,10 +34,13 @@ from revetl.destinations.base import (
     Verdict,
     Wait,
 )
-from revetl.mapping import Mapped, default_identifiers, made_alike, parse_expression
-from revetl.sync.batches import Cut, begun, cut_batches
-from revetl.sync.late import Finish, finishers
-from revetl.sync.shaping import Shaping, record_of, shaping_of
+from revetl.mapping.fields import (
+    Mapped,
+    default_identifiers,
+    made_alike,
+    parse_expression,
+)
+from revetl.sync.plan.late_identifiers import Finish, finishers
 
 T = TypeVar("T")
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revetl.destinations import make_destination
-from revetl.destinations.base import Record, Records
-from revetl.destinations.braze import LESS
-from revetl.destinations.consent import towards_less
-from revetl.destinations.intercom_contact import contact
-from revetl.destinations.iterable_users import NEVER
+from revetl.destinations.base.consent import towards_less
+from revetl.destinations.base.destination import Record, Records
+from revetl.destinations.braze.destination import LESS
+from revetl.destinations.intercom.contact import contact
+from revetl.destinations.iterable.users import NEVER
 from tests.conftest import SandboxClient
 from tests.support.project import ProjectFolder
 

@@ -243,7 +243,7 @@ def test_a_package_that_is_not_there_is_named_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    from revetl.carriers.files import Files
+    from revetl.delivery.transports.files import Files
 
     with pytest.raises(UsageError, match=r"s3fs writes to 's3://'.*revetl\[s3\]"):
         Files("s3", {})

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from revetl.delivery.connection_check import probed
 from revetl.destinations import make_destination
-from revetl.destinations.google_analytics import GoogleAnalytics
-from revetl.destinations.google_analytics_rules import event_name
-from revetl.destinations.query_secret import QuerySecret
+from revetl.destinations.base.query_secret import QuerySecret
+from revetl.destinations.google.analytics import GoogleAnalytics
+from revetl.destinations.google.analytics_rules import event_name
 from revetl.errors import DestinationRefused, UsageError
-from revetl.sync.probing import probed
 from tests.conftest import Cli, SandboxClient
 from tests.support.project import ProjectFolder
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from revetl.destinations import make_destination
-from revetl.destinations.base import Destination, Record, Records
+from revetl.destinations.base.destination import Destination, Record, Records
 from revetl.errors import UsageError
 
 

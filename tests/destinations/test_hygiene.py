@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from revetl.config.jinja import render
 from revetl.destinations import TYPES, destination_class, make_destination
 from revetl.errors import UsageError
-from revetl.rendering import render
 from revetl.sandbox.setups import setups
 
 PLACE = "revetl.yml: destinations.tool"

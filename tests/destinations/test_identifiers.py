@@ -17,16 +17,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlglot import exp
 
-from revetl.config import SyncConfig
+from revetl.config.models import SyncConfig
+from revetl.delivery.batches import cut_batches
+from revetl.delivery.serializer import record_of, shaping_of
 from revetl.destinations import TYPES, make_destination
-from revetl.destinations.base import Destination, Identifier, Record, Records
-from revetl.destinations.intercom import Intercom
-from revetl.identifying import is_email
-from revetl.mapping import Mapped, made_alike, make_mapping
-from revetl.normalising import NO_VALUES, RULES
-from revetl.sql import column
-from revetl.sync.batches import cut_batches
-from revetl.sync.shaping import record_of, shaping_of
+from revetl.destinations.base.destination import (
+    Destination,
+    Identifier,
+    Record,
+    Records,
+)
+from revetl.destinations.intercom.destination import Intercom
+from revetl.identifiers.normalize import NO_VALUES, RULES
+from revetl.mapping.blocklist import is_email
+from revetl.mapping.fields import Mapped, made_alike, make_mapping
+from revetl.warehouse.templates import column
 
 CASES = Path(__file__).parent / "cases"
 BLANKS = ("", "  ", "\r\n", "\t", "\u00a0", "\u200b", "\ufeff \u2003", "\x0b\x1f")

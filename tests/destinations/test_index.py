@@ -8,8 +8,8 @@ from pathlib import Path
 import orjson
 
 from revetl.destinations import TYPES, destination_class
-from revetl.destinations.base import Destination
-from revetl.destinations.declared import IdentifierChoice
+from revetl.destinations.base.destination import Destination
+from revetl.destinations.base.spec import IdentifierChoice
 
 HERE = Path(__file__).parent
 INDEX = HERE.parents[1] / "docs" / "destinations" / "index.md"

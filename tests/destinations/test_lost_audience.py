@@ -10,11 +10,11 @@ import duckdb
 import httpx
 import pytest
 
+from revetl.delivery.deliver import Delivery
 from revetl.destinations import destination_class
-from revetl.destinations.audiences import HasAudiences
-from revetl.destinations.iterable import IterableProject
+from revetl.destinations.base.audiences import HasAudiences
+from revetl.destinations.iterable.destination import IterableProject
 from revetl.sandbox.setups import setups
-from revetl.sync.deliver import Delivery
 from tests.conftest import SandboxClient
 from tests.destinations.test_round_trip import _shown, people
 from tests.support.project import ProjectFolder

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from revetl.destinations import TYPES, destination_class
-from revetl.destinations.base import Destination
-from revetl.destinations.marks import mark_of, run_in, with_mark
+from revetl.destinations.base.destination import Destination
+from revetl.destinations.base.marks import mark_of, run_in, with_mark
 from revetl.sandbox.setups import setups
 from tests.conftest import SandboxClient
 from tests.destinations.test_round_trip import people

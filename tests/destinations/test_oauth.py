@@ -15,10 +15,15 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from revetl.destinations.base import Batch, Destination, Identifier, Refused
-from revetl.destinations.oauth import OAuth
+from revetl.delivery.http import Transport
+from revetl.destinations.auth.oauth import OAuth
+from revetl.destinations.base.destination import (
+    Batch,
+    Destination,
+    Identifier,
+    Refused,
+)
 from revetl.errors import DestinationRefused
-from revetl.transport import Transport
 from tests.support.http import JsonHandler, LoopbackServer
 
 

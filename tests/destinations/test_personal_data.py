@@ -10,12 +10,12 @@ from urllib.parse import unquote_plus
 import orjson
 import pytest
 
-from revetl.config import SyncConfig
+from revetl.config.models import SyncConfig
+from revetl.delivery.batches import cut_batches
+from revetl.delivery.serializer import record_of, shaping_of, withheld_note
 from revetl.destinations import TYPES, destination_class, make_destination
-from revetl.destinations.base import Records
-from revetl.destinations.personal_data import WithholdsPersonalData
-from revetl.sync.batches import cut_batches
-from revetl.sync.shaping import record_of, shaping_of, withheld_note
+from revetl.destinations.base.destination import Records
+from revetl.destinations.base.personal_data import WithholdsPersonalData
 from tests.conftest import Cli, SandboxClient
 from tests.support.project import ProjectFolder
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from revetl.destinations import TYPES, destination_class, make_destination
-from revetl.destinations.base import Member, Page, Refused
+from revetl.destinations.base.destination import Member, Page, Refused
 
 HOOK = {"type": "webhook", "url": "https://hooks.example.com/in"}
 READ = {**HOOK, "read_url": "https://hooks.example.com/members"}

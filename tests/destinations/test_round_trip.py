@@ -12,9 +12,9 @@ import httpx
 import orjson
 import pytest
 
-from revetl.audiences.matched import match_rates
 from revetl.destinations import destination_class
-from revetl.destinations.audiences import AdAudience
+from revetl.destinations.base.audiences import AdAudience
+from revetl.inspect.match_rates import match_rates
 from revetl.sandbox.setups import setups
 from tests.conftest import SandboxClient
 from tests.support.project import ProjectFolder

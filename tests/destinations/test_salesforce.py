@@ -12,12 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revetl.destinations import make_destination
-from revetl.destinations.base import Record, Records, Refused, Rejection, Unfinished, Wait
-from revetl.destinations.readable_text import readable
-from revetl.destinations.salesforce import Salesforce
-from revetl.destinations.salesforce_bulk import Outcome, run_job
-from revetl.destinations.salesforce_soql import rows_by
-from revetl.destinations.salesforce_task import LONGEST, subject, task_fields
+from revetl.destinations.base.destination import (
+    Record,
+    Records,
+    Refused,
+    Rejection,
+    Unfinished,
+    Wait,
+)
+from revetl.destinations.base.readable_text import readable
+from revetl.destinations.salesforce.bulk import Outcome, run_job
+from revetl.destinations.salesforce.destination import Salesforce
+from revetl.destinations.salesforce.soql import rows_by
+from revetl.destinations.salesforce.task import LONGEST, subject, task_fields
 from revetl.errors import UsageError
 
 CONFIG: dict[str, Any] = {

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from revetl.destinations import make_destination
-from revetl.destinations.facebook_ads import FacebookAds
+from revetl.destinations.facebook.ads import FacebookAds
 from tests.destinations.test_cases import Player
 
 customaudience = pytest.importorskip("facebook_business.adobjects.customaudience")

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from revetl.destinations import make_destination
-from revetl.destinations.facebook_conversions import OF_THE_EVENT, ActionSource, FacebookConversions
+from revetl.destinations.facebook.conversions import OF_THE_EVENT, ActionSource, FacebookConversions
 from tests.destinations.test_cases import Player
 
 serverside = pytest.importorskip("facebook_business.adobjects.serverside.event")

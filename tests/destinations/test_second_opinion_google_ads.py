@@ -18,9 +18,9 @@ import pytest
 from sqlglot import exp
 
 from revetl.destinations import make_destination
-from revetl.destinations.google import IDENTIFIERS
-from revetl.mapping import Mapped, made_alike
-from revetl.normalising import finish
+from revetl.destinations.google.common import IDENTIFIERS
+from revetl.identifiers.normalize import finish
+from revetl.mapping.fields import Mapped, made_alike
 from tests.destinations.test_cases import Player
 
 json_format = pytest.importorskip("google.protobuf.json_format")

@@ -14,10 +14,10 @@ from typing import Any
 import orjson
 import pytest
 
-from revetl.destinations import google_conversion_events as events
 from revetl.destinations import make_destination
-from revetl.destinations.google import WAYS_OUT
-from revetl.destinations.google_conversion_status import FOR_NOW, PREFIXES, PROCESSING
+from revetl.destinations.google import conversion_events as events
+from revetl.destinations.google.common import WAYS_OUT
+from revetl.destinations.google.conversion_status import FOR_NOW, PREFIXES, PROCESSING
 from tests.destinations.test_cases import Player
 
 json_format = pytest.importorskip("google.protobuf.json_format")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from revetl.destinations import make_destination
-from revetl.destinations.polytomic import Polytomic
+from revetl.destinations.polytomic.destination import Polytomic
 
 polytomic = pytest.importorskip("polytomic")
 SYNC, RUN = "248df4b7-aa70-47b8-a036-33ac447e668d", "0ecd09c1-b901-4d27-9053-f0367c427254"

@@ -16,8 +16,8 @@ from joserfc.jwk import RSAKey
 from simple_salesforce.api import Salesforce
 from simple_salesforce.format import format_soql
 
-from revetl.destinations.grants import jwt_bearer
-from revetl.destinations.salesforce_soql import literal, select
+from revetl.destinations.auth.oauth_grants import jwt_bearer
+from revetl.destinations.salesforce.soql import literal, select
 from tests.conftest import SandboxClient
 from tests.support.project import ProjectFolder
 

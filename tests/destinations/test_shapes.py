@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from revetl.delivery.batches import begun, cut_batches
 from revetl.destinations import make_destination
-from revetl.destinations.base import Record, Records
-from revetl.destinations.fullstory import SHAPE as FULLSTORY
-from revetl.destinations.google_analytics_rules import parameters_of
-from revetl.destinations.heap import EVENT as HEAP
-from revetl.destinations.pendo_data import SHAPE as PENDO
-from revetl.event_mapping import standard_events
-from revetl.sync.batches import begun, cut_batches
+from revetl.destinations.base.destination import Record, Records
+from revetl.destinations.fullstory.destination import SHAPE as FULLSTORY
+from revetl.destinations.google.analytics_rules import parameters_of
+from revetl.destinations.heap.destination import EVENT as HEAP
+from revetl.destinations.pendo.data import SHAPE as PENDO
+from revetl.mapping.events import standard_events
 from tests.conftest import Cli, SandboxClient
 from tests.support.project import ProjectFolder
 

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from revetl.carriers.tables import Tables
-from revetl.destinations.base import Batch
-from revetl.destinations.sql import Sql
+from revetl.delivery.transports.tables import Tables
+from revetl.destinations.base.destination import Batch
+from revetl.destinations.sql.destination import Sql
 from tests.destinations.test_round_trip import people
 from tests.support.backends import Backend, DuckDBFile, make_backend
 from tests.support.project import ProjectFolder

@@ -13,11 +13,16 @@ import orjson
 import pytest
 from sqlglot import exp
 
+from revetl.delivery.batches import cut_batches
 from revetl.destinations import make_destination
-from revetl.destinations.base import Identifier, Record, Records, Rejection
-from revetl.mapping import Mapped, made_alike
-from revetl.normalising import RULES, finish
-from revetl.sync.batches import cut_batches
+from revetl.destinations.base.destination import (
+    Identifier,
+    Record,
+    Records,
+    Rejection,
+)
+from revetl.identifiers.normalize import RULES, finish
+from revetl.mapping.fields import Mapped, made_alike
 
 MOMENT, DAY = "2026-03-04T23:30:00Z", "2026-03-04"
 

@@ -13,13 +13,19 @@ from typing import Any
 import httpx
 import pytest
 
-from revetl.config import SyncConfig
+from revetl.config.models import SyncConfig
+from revetl.delivery.batches import cut_batches
+from revetl.delivery.serializer import shaping_of
 from revetl.destinations import TYPES, destination_class, make_destination
-from revetl.destinations.answers import entry_of, table_of
-from revetl.destinations.base import Asking, Destination, Records, Verdict, Wait
+from revetl.destinations.base.answers import entry_of, table_of
+from revetl.destinations.base.destination import (
+    Asking,
+    Destination,
+    Records,
+    Verdict,
+    Wait,
+)
 from revetl.sandbox.setups import Setup, setups
-from revetl.sync.batches import cut_batches
-from revetl.sync.shaping import shaping_of
 from tests.conftest import SandboxClient
 from tests.destinations.test_cases import records_of_rows
 

@@ -15,11 +15,11 @@ from urllib.parse import parse_qs
 import orjson
 import pytest
 
+from revetl.delivery.flow_runner import converse
+from revetl.delivery.http import Transport
 from revetl.destinations import make_destination
-from revetl.destinations.base import Record, Records
+from revetl.destinations.base.destination import Record, Records
 from revetl.errors import DestinationRefused, UsageError
-from revetl.sync.conversing import converse
-from revetl.transport import Transport
 from tests.support.http import JsonHandler, LoopbackServer
 
 

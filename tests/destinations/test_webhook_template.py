@@ -12,12 +12,12 @@ import yarl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from revetl.config.jinja import render
 from revetl.destinations import make_destination
-from revetl.destinations.base import Record, Records, Refused
-from revetl.destinations.webhook import Webhook
-from revetl.destinations.webhook_template import NoAddress, address, filled
+from revetl.destinations.base.destination import Record, Records, Refused
+from revetl.destinations.webhook.destination import Webhook
+from revetl.destinations.webhook.template import NoAddress, address, filled
 from revetl.errors import UsageError
-from revetl.rendering import render
 
 URL = "https://hooks.example.com/in"
 NASTY = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from revetl.scaffolding.former import EXAMPLES, NAMES
+from revetl.project.scaffolding.former import EXAMPLES, NAMES
 from tests.adopting.projects import contents, make_untidy
 from tests.docs.page import follow
 from tests.support.built import ROOT

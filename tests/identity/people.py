@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from revetl import Project
-from revetl.scaffolding import make_project
+from revetl.project.scaffolding import make_project
 from tests.support.built import SCHEMAS, connect
 
 RULES: dict[str, Any] = {

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from revetl import Project
-from revetl.identity.cut import COLUMNS
-from revetl.identity.preview import write_profiles
+from revetl.inspect.identity.cut import COLUMNS
+from revetl.inspect.identity.preview import write_profiles
 from tests.conftest import Cli, SandboxClient
 from tests.identity.people import (
     MANY,

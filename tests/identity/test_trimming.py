@@ -9,7 +9,7 @@ import duckdb
 import pytest
 from jinja2 import Environment
 
-from revetl.trimming import TRIMMABLE_CHARACTERS, trimmed
+from revetl.identifiers.trimming import TRIMMABLE_CHARACTERS, trimmed
 from tests.support.built import ROOT
 
 CASES = {

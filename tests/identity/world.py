@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 from dbt.cli.main import dbtRunner
 
-from revetl.trimming import TRIMMABLE_CHARACTERS
+from revetl.identifiers.trimming import TRIMMABLE_CHARACTERS
 from tests.identity.reference import Identifier, Message, Rules
 from tests.support.built import ROOT, SCHEMAS, connect
 

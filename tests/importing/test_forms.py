@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from revetl.errors import UsageError
-from revetl.importing.census import read_census
-from revetl.importing.hightouch import read_hightouch
+from revetl.importers.census import read_census
+from revetl.importers.hightouch import read_hightouch
 
 MODEL = {"name": "m", "slug": "m", "primaryKey": "id", "rawSql": "select 1 as id"}
 SYNC: dict[str, Any] = {

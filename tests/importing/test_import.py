@@ -15,14 +15,19 @@ from click.testing import CliRunner
 
 import revetl
 from revetl.cli import cli
-from revetl.dbt import Options
+from revetl.dbt.project_files import Options
 from revetl.destinations import TYPES, destination_class
 from revetl.errors import UsageError
-from revetl.importing import Imported, import_export
-from revetl.importing.kinds import ALSO, LOOKUPS, MODES, OBJECTS
-from revetl.importing.kinds import TYPES as THEIRS
-from revetl.project import Workspace
-from revetl.validate import validate
+from revetl.importers import Imported, import_export
+from revetl.importers.kinds import (
+    ALSO,
+    LOOKUPS,
+    MODES,
+    OBJECTS,
+)
+from revetl.importers.kinds import TYPES as THEIRS
+from revetl.inspect.validate import validate
+from revetl.project.workspace import Workspace
 
 EXPORTS = Path(__file__).parent / "exports"
 MODELS = "models/audiences"

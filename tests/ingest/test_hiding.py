@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revetl.errors import UsageError
+from revetl.governance.pii import Hider, hider_of, masked
+from revetl.governance.transformations import PiiRule, read_transformations
 from revetl.ingest.load import load_files
-from revetl.pii import Hider, hider_of, masked
-from revetl.transformations import PiiRule, read_transformations
 from tests.conftest import Cli
 from tests.support.project import ProjectFolder
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from revetl.errors import UsageError
 from revetl.ingest.load import Loaded, load_files
-from revetl.paths import examples_dir
+from revetl.local.paths import examples_dir
 
 COMMON = "id, user_id, anonymous_id, context, timestamp::varchar, received_at::varchar"
 

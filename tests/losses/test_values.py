@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from revetl.sync.shaping import Shaping, record_of
+from revetl.delivery.serializer import Shaping, record_of
 from tests.losses.recorder import META, Bodies, left, quoted, records, table
 from tests.runner.test_sync import synced
 from tests.support.project import ProjectFolder

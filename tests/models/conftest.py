@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from revetl.scaffolding import make_project
+from revetl.project.scaffolding import make_project
 from tests.support.built import ROOT, SCHEMAS, connect, in_fixed_schemas
 
 EXAMPLE = ROOT / "examples" / "online_retail"

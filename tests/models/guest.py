@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from revetl.dbt import Options
-from revetl.project import Workspace
+from revetl.dbt.project_files import Options
+from revetl.project.workspace import Workspace
 from tests.support.backends import make_backend
 from tests.support.built import ROOT
 

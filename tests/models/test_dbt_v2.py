@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from revetl.scaffolding import make_project
+from revetl.project.scaffolding import make_project
 from tests.conftest import Cli, SandboxClient
 
 INSTALL = Path(__file__).parents[1] / "support" / "dbt_v2.sh"

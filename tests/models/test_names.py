@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from revetl.scaffolding import make_project
+from revetl.project.scaffolding import make_project
 from tests.models.conftest import run_dbt
 from tests.support.built import ROOT
 

@@ -8,7 +8,7 @@ import pytest
 
 from revetl.api import Project
 from revetl.errors import UsageError
-from revetl.roles import roles
+from revetl.inspect.grants import roles
 from tests.models.guest import NAMED, Guest
 from tests.support.project import ProjectFolder
 

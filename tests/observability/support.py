@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
-from revetl.alerts import Past
+from revetl.observability.alerts import Past
 from tests.support.http import LoopbackServer
 
 NONE: Mapping[str, int] = {}

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from revetl.alerts import Alerts, check_alerts
-from revetl.checking import check
-from revetl.config import AlertConfig, RevetlConfig, read_revetl_yml
+from revetl.config.base import check
+from revetl.config.models import AlertConfig, RevetlConfig, read_revetl_yml
 from revetl.errors import UsageError
+from revetl.observability.alerts import Alerts, check_alerts
 from tests.observability.support import FEW, GUARD, MANY, OK, REFUSED, FakeRun, Receiver, receiving
 
 SYNC = "high_churn.crm"

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 import sqlglot
 
-from revetl.comments import commented, query_comment
+from revetl.warehouse.query_comment import commented, query_comment
 
 STATEMENTS = {
     "query": "with x as (select 1 as a union all select 2) select a from x",

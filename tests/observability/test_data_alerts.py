@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from revetl.alerts import check_alerts, check_data_alerts
-from revetl.checking import check
-from revetl.config import RevetlConfig
-from revetl.data_alerts import CheckResult, check_data
-from revetl.data_alerts.verdict import Measured, judge
-from revetl.data_checks import CHECK_KINDS, DataCheck
+from revetl.config.base import check
+from revetl.config.data_alerts import CHECK_KINDS, DataCheck
+from revetl.config.models import RevetlConfig
 from revetl.errors import UsageError, WarehouseError
-from revetl.sync.tables import Tables
+from revetl.inspect.data_alerts import CheckResult, check_data
+from revetl.inspect.data_alerts.verdict import Measured, judge
+from revetl.observability.alerts import check_alerts, check_data_alerts
+from revetl.sync.state.tables import Tables
 from tests.conftest import Cli
 from tests.observability.support import Receiver, receiving
 from tests.support.built import ROOT

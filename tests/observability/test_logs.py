@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from revetl import logs
+from revetl.observability import logs
 
 SECRET = 'k3y-"quoted"/päss'
 

@@ -7,7 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from revetl.alerts import Outcome, State, last_state, messages, state_after, state_of
+from revetl.observability.alerts import (
+    Outcome,
+    State,
+    last_state,
+    messages,
+    state_after,
+    state_of,
+)
 from tests.observability.support import (
     CRASHED,
     FEW,

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from revetl import telemetry
+from revetl.observability import telemetry
 from tests.observability.support import FakeRun, receiving
 
 RUN = """

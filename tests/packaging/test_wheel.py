@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from revetl.paths import dbt_project_dir
+from revetl.local.paths import dbt_project_dir
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from revetl.protocols import TrackingPlan
+from revetl.governance.tracking_plan import TrackingPlan
 
 PLAN = r"""
 events:

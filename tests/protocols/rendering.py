@@ -12,10 +12,10 @@ from dbt.adapters.factory import get_adapter_by_type
 from dbt.cli.main import dbtRunner
 from dbt.context.providers import generate_runtime_macro_context
 
-from revetl.protocols.compiled import compile_plan
-from revetl.protocols.compiled_transformations import compile_transformations
-from revetl.protocols.plan import DOCUMENTS, TrackingPlan
-from revetl.transformations import TransformationsFile
+from revetl.governance.tracking_plan.compiled import compile_plan
+from revetl.governance.tracking_plan.compiled_transformations import compile_transformations
+from revetl.governance.tracking_plan.plan import DOCUMENTS, TrackingPlan
+from revetl.governance.transformations import TransformationsFile
 from tests.support.built import ROOT
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from revetl.errors import UsageError
-from revetl.protocols import Checker, TrackingPlan
+from revetl.governance.tracking_plan import Checker, TrackingPlan
 from tests.protocols.examples import PLAN, VALID, order, plan_of
 
 Found = list[tuple[str | None, str, str, str]]

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from jinja2 import Environment
 
 from revetl.errors import UsageError
-from revetl.protocols import CompiledPlan, TrackingPlan, read_plan
-from revetl.protocols.compiled import compile_plan, macro_text
+from revetl.governance.tracking_plan import CompiledPlan, TrackingPlan, read_plan
+from revetl.governance.tracking_plan.compiled import compile_plan, macro_text
 from tests.protocols.examples import PLAN, plan_of
 from tests.protocols.world import plans
 from tests.support.built import ROOT

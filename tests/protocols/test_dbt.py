@@ -9,8 +9,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from revetl.protocols import Checker, CompiledPlan, Violation
-from revetl.scaffolding import make_project
+from revetl.governance.tracking_plan import Checker, CompiledPlan, Violation
+from revetl.project.scaffolding import make_project
 from tests.models.conftest import run_dbt
 from tests.protocols.world import broken, violations_in
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from revetl.errors import UsageError
-from revetl.protocols import TrackingPlan
-from revetl.protocols.exchange import export_plan, import_plan
-from revetl.protocols.schema import plan_schema
+from revetl.governance.tracking_plan import TrackingPlan
+from revetl.governance.tracking_plan.exchange import export_plan, import_plan
+from revetl.governance.tracking_plan.schema import plan_schema
 from tests.protocols.examples import PLAN, VALID, order, plan_of
 from tests.protocols.world import plans
 

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 import yaml
 
-from revetl.scaffolding import make_project
+from revetl.project.scaffolding import make_project
 from tests.conftest import Cli, SandboxClient
 from tests.models.conftest import run_dbt
 

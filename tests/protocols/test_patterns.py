@@ -8,7 +8,7 @@ import warnings
 import duckdb
 import pytest
 
-from revetl.protocols.patterns import in_python, portable
+from revetl.governance.tracking_plan.patterns import in_python, portable
 
 READ = {
     "^[A-Z0-9]+$": "^[A-Z0-9]+$",

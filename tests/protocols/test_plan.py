@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from revetl.errors import UsageError
-from revetl.protocols import TrackingPlan, read_plan
+from revetl.governance.tracking_plan import TrackingPlan, read_plan
 from tests.protocols.examples import PLAN
 
 

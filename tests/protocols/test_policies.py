@@ -15,12 +15,17 @@ from hypothesis import given, settings
 from jinja2 import Environment
 
 from revetl.errors import UsageError
-from revetl.protocols import Checker, Enforcer, TrackingPlan, read_plan
-from revetl.protocols.compiled import compile_plan, macro_text
-from revetl.protocols.plan import DOCUMENTS
-from revetl.protocols.policy import TargetNames, for_target
-from revetl.protocols.simulate import Overrides, overridden
-from revetl.scaffolding import make_project
+from revetl.governance.tracking_plan import (
+    Checker,
+    Enforcer,
+    TrackingPlan,
+    read_plan,
+)
+from revetl.governance.tracking_plan.compiled import compile_plan, macro_text
+from revetl.governance.tracking_plan.plan import DOCUMENTS
+from revetl.governance.tracking_plan.policy import TargetNames, for_target
+from revetl.governance.tracking_plan.simulate import Overrides, overridden
+from revetl.project.scaffolding import make_project
 from tests.conftest import Cli
 from tests.models.conftest import run_dbt
 from tests.protocols.examples import plan_of

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from revetl.protocols import Checker, TrackingPlan
-from revetl.protocols.check import Violation
-from revetl.protocols.patterns import in_python, portable
+from revetl.governance.tracking_plan import Checker, TrackingPlan
+from revetl.governance.tracking_plan.check import Violation
+from revetl.governance.tracking_plan.patterns import in_python, portable
 from tests.protocols.rendering import Renderer
 from tests.protocols.test_patterns import READ, TEXTS
 from tests.protocols.world import (

@@ -8,8 +8,8 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 
-from revetl.protocols import Checker, TrackingPlan
-from revetl.protocols.plan import DOCUMENTS
+from revetl.governance.tracking_plan import Checker, TrackingPlan
+from revetl.governance.tracking_plan.plan import DOCUMENTS
 from tests.protocols.examples import PLAN, VALID, order, plan_of
 from tests.protocols.rendering import Renderer
 from tests.protocols.test_patterns import READ, TEXTS

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revetl.errors import UsageError
-from revetl.protocols.compiled_transformations import compile_transformations, snake_case
-from revetl.protocols.derived import derived_sql
-from revetl.protocols.project import compiled_errors
-from revetl.protocols.transformed import transform
-from revetl.transformations import Derived, TransformationsFile, read_transformations
+from revetl.governance.tracking_plan.compiled_transformations import compile_transformations, snake_case
+from revetl.governance.tracking_plan.derived import derived_sql
+from revetl.governance.tracking_plan.project import compiled_errors
+from revetl.governance.tracking_plan.transformed import transform
+from revetl.governance.transformations import Derived, TransformationsFile, read_transformations
 from tests.conftest import Cli
 from tests.protocols.examples import order
 from tests.protocols.rendering import Renderer

@@ -9,9 +9,14 @@ from typing import Any
 import duckdb
 from hypothesis import strategies as st
 
-from revetl.protocols.check import Checker, Violation
-from revetl.protocols.plan import DOCUMENTS, Property, TrackingPlan, Value
-from revetl.protocols.policy import action_of
+from revetl.governance.tracking_plan.check import Checker, Violation
+from revetl.governance.tracking_plan.plan import (
+    DOCUMENTS,
+    Property,
+    TrackingPlan,
+    Value,
+)
+from revetl.governance.tracking_plan.policy import action_of
 
 Message = dict[str, Any]
 Broken = tuple[Any, ...]

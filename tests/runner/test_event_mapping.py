@@ -9,10 +9,15 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from revetl.config import SyncConfig
+from revetl.config.events import (
+    Casing,
+    EventRule,
+    FieldRule,
+    cased,
+)
+from revetl.config.models import SyncConfig
 from revetl.errors import UsageError
-from revetl.event_mapping import event_mapping_of, standard_events
-from revetl.event_rules import Casing, EventRule, FieldRule, cased
+from revetl.mapping.events import event_mapping_of, standard_events
 from tests.conftest import Cli, SandboxClient
 from tests.runner.test_sync import synced
 from tests.support.project import ProjectFolder

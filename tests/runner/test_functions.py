@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from revetl.config import FunctionConfig
+from revetl.config.models import FunctionConfig
+from revetl.delivery.functions.process import Function, Outcome
 from revetl.errors import UsageError
-from revetl.functions.process import Function, Outcome
 from tests.conftest import Cli, SandboxClient
 from tests.runner.test_sync import people, synced
 from tests.support.project import ProjectFolder

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from revetl.delivery.batches import cut_batches
 from revetl.destinations import TYPES, make_destination
-from revetl.destinations.base import Destination, Record, Records
-from revetl.destinations.facebook_conversions import TOO_BROAD, FacebookConversions
+from revetl.destinations.base.destination import Destination, Record, Records
+from revetl.destinations.facebook.conversions import TOO_BROAD, FacebookConversions
 from revetl.errors import UsageError
 from revetl.sandbox.setups import setups
-from revetl.sync.batches import cut_batches
 from tests.conftest import Cli, SandboxClient
 from tests.destinations.test_identifiers import destination_of
 from tests.support.project import ProjectFolder

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from revetl.delivery.serializer import shaping_in
 from revetl.sync.run import Progress, Runner, Spooled, SyncOptions
-from revetl.sync.shaping import shaping_in
 from tests.conftest import SandboxClient
 from tests.support.project import ProjectFolder
 

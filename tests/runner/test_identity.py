@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from revetl.destinations import destination_class
-from revetl.destinations.base import Destination
+from revetl.destinations.base.destination import Destination
 from revetl.sandbox.setups import setups
 from tests.conftest import Cli, SandboxClient
 from tests.runner.test_sync import people, synced

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from revetl.config import SyncConfig
+from revetl.config.models import SyncConfig
 from revetl.destinations import TYPES
-from revetl.mapping import make_mapping
+from revetl.mapping.fields import make_mapping
 from tests.conftest import SandboxClient
 from tests.destinations.test_identifiers import destination_of
 from tests.runner.test_sync import people, synced

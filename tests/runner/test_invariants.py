@@ -13,12 +13,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revetl.destinations.base import Batch, Record, Records, Result
-from revetl.destinations.segment import Segment
-from revetl.destinations.webhook import Webhook
+from revetl.delivery.batches import Cut, cut_batches
+from revetl.delivery.journal import (
+    DELIVERED,
+    UNSENT,
+    Answer,
+    Journal,
+    Range,
+)
+from revetl.destinations.base.destination import (
+    Batch,
+    Record,
+    Records,
+    Result,
+)
+from revetl.destinations.segment.destination import Segment
+from revetl.destinations.webhook.destination import Webhook
 from revetl.sandbox import running_sandbox
-from revetl.sync.batches import Cut, cut_batches
-from revetl.sync.journal import DELIVERED, UNSENT, Answer, Journal, Range
 from tests.support.project import ProjectFolder
 
 KEYS = st.sampled_from([f"p{i}" for i in range(6)])

@@ -16,13 +16,13 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revetl import logs
 from revetl.cli import cli
+from revetl.config.jinja import FilledIn
 from revetl.destinations import destination_class, make_destination
-from revetl.redaction import redact
-from revetl.rendering import FilledIn
+from revetl.local.redaction import redact
+from revetl.observability import logs
 from revetl.sandbox.setups import setups
-from revetl.sync.plan import Plan
+from revetl.sync.plan.plan import Plan
 from tests.destinations.test_round_trip import people
 from tests.support.project import ProjectFolder
 from tests.support.raw import raw_server

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import httpx
 import pytest
 
-from revetl.limits import quota_wait, retry_after
+from revetl.destinations.base.retry_headers import quota_wait, retry_after
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DATE = {"Date": format_datetime(NOW, usegmt=True)}

@@ -15,9 +15,9 @@ import pytest
 from click.testing import CliRunner
 
 from revetl.cli import cli
-from revetl.destinations.salesforce_bulk import Outcome, run_job
-from revetl.sync.conversing import converse
-from revetl.transport import GaveUp, Transport
+from revetl.delivery.flow_runner import converse
+from revetl.delivery.http import GaveUp, Transport
+from revetl.destinations.salesforce.bulk import Outcome, run_job
 from tests.conftest import SandboxClient
 from tests.runner.test_sync import people
 from tests.support.project import ProjectFolder

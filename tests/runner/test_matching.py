@@ -9,9 +9,17 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from revetl.destinations.base import Batch, Destination, Flow, Identifier, Records, Result, poll
-from revetl.sync.conversing import converse
-from revetl.transport import GaveUp, Transport
+from revetl.delivery.flow_runner import converse
+from revetl.delivery.http import GaveUp, Transport
+from revetl.destinations.base.destination import (
+    Batch,
+    Destination,
+    Flow,
+    Identifier,
+    Records,
+    Result,
+    poll,
+)
 from tests.conftest import Cli, SandboxClient
 from tests.support.gate import Answer, Seen, gate
 from tests.support.project import ProjectFolder

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from revetl.delivery.http import CircuitOpen, Transport
 from revetl.sync.run import Progress, SyncOptions
-from revetl.transport import CircuitOpen, Transport
 from tests.support.gate import Answer, gate
 from tests.support.project import ProjectFolder
 from tests.support.sender import send, send_all, webhook

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from revetl.countries import country_upper
-from revetl.phones import e164, e164_digits, phones_version
+from revetl.identifiers.countries import country_upper
+from revetl.identifiers.phones import e164, e164_digits, phones_version
 from tests.conftest import Cli, SandboxClient
 from tests.runner.test_sync import people
 from tests.support.project import ProjectFolder

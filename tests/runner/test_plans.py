@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from revetl.errors import UsageError
-from revetl.planfile import read_plan, write_plan
+from revetl.sync.plan.file import read_plan, write_plan
 from tests.conftest import Cli, SandboxClient
 from tests.runner.test_modes import meta
 from tests.runner.test_options import MANY, SUPPRESS

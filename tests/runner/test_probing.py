@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from revetl.delivery.connection_check import probed
 from revetl.destinations import make_destination
 from revetl.errors import DestinationRefused
 from revetl.sandbox.setups import setups
-from revetl.sync.probing import probed
 from tests.support.http import JsonHandler, LoopbackServer
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from revetl.destinations.base import Record
-from revetl.sync.refusals import words_of
+from revetl.delivery.refusals import words_of
+from revetl.destinations.base.destination import Record
 from tests.conftest import SandboxClient
 from tests.runner.test_sync import META, people, synced
 from tests.support.project import ProjectFolder

@@ -12,9 +12,9 @@ import pytest
 
 from revetl.errors import UsageError
 from revetl.sandbox.setups import setups
-from revetl.sync.record import Run
 from revetl.sync.retire import OptOuts, Retirement
 from revetl.sync.run import SyncOptions
+from revetl.sync.state.run_log import Run
 from tests.conftest import Cli, SandboxClient
 from tests.destinations.test_round_trip import _shown
 from tests.destinations.test_round_trip import people as everyone

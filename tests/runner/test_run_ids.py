@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revetl.sync.run_ids import beginning, new_run_id
+from revetl.sync.state.run_ids import beginning, new_run_id
 
 STEP = timedelta(microseconds=16)
 

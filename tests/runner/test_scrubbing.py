@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from revetl.sync.scrubbing import scrub
+from revetl.delivery.scrub import scrub
 from tests.support.gate import Answer, gate
 from tests.support.project import ProjectFolder
 

@@ -10,8 +10,8 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
+from revetl.config.jinja import render
 from revetl.errors import UsageError
-from revetl.rendering import render
 
 
 class InMemory(KeyringBackend):

@@ -14,14 +14,14 @@ import phonenumbers
 import pytest
 
 from revetl.destinations import TYPES
-from revetl.normalising import PHONE_ENDS, RULES
-from revetl.phones import e164
-from revetl.sql import statement
-from revetl.sync.diff import Diff
-from revetl.sync.membership import LEFT_OUT
-from revetl.sync.plan import make_diff
-from revetl.sync.tables import Tables
+from revetl.identifiers.normalize import PHONE_ENDS, RULES
+from revetl.identifiers.phones import e164
+from revetl.sync.plan.diff import Diff
+from revetl.sync.plan.eligibility import LEFT_OUT
+from revetl.sync.plan.plan import make_diff
+from revetl.sync.state.tables import Tables
 from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import statement
 from tests.conftest import SandboxClient
 from tests.destinations.test_identifiers import CASES, destination_of
 from tests.support.project import ProjectFolder

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revetl.config import SyncConfig
-from revetl.event_mapping import EventMapping, event_mapping_of
-from revetl.event_rules import cased, folded, respelled
+from revetl.config.events import cased, folded, respelled
+from revetl.config.models import SyncConfig
+from revetl.mapping.events import EventMapping, event_mapping_of
 from tests.conftest import SandboxClient
 from tests.runner.test_event_mapping import meta, tracked
 from tests.runner.test_sync import synced

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from revetl.errors import Locked, UsageError
-from revetl.sync import lock, machine, run
+from revetl.sync import run
+from revetl.sync.state import leases, machine
 from tests.conftest import SandboxClient
 from tests.runner.test_kill import MEMBERS, acknowledged, start
 from tests.runner.test_sync import META, people, synced
@@ -124,7 +125,7 @@ def test_a_lease_that_cannot_be_renewed_holds_sending_back(
     project: ProjectFolder, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is sent when the lease has run out, until it is renewed."""
-    monkeypatch.setattr(lock, "LEASE", timedelta(seconds=0.5))
+    monkeypatch.setattr(leases, "LEASE", timedelta(seconds=0.5))
     monkeypatch.setattr(run, "FOLD_SECONDS", 2.0)
     slowly(project, sandbox, 20)
     project.audience("vips", MEMBERS.format(shift=0, first=0, last=300), META)
@@ -174,7 +175,7 @@ def test_whose_lease_counts(
 ) -> None:
     project.audience("vips", people(("u1", 1)), META)
     synced(project)
-    now = lock.now()
+    now = leases.now()
     project.sql(LOCK, host or socket.gethostname(), process, now, now + timedelta(minutes=minutes))
     if locked:
         with pytest.raises(Locked, match=f"run other on {host or socket.gethostname()}"):

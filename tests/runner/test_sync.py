@@ -216,8 +216,8 @@ def test_the_webhook_contract_to_the_letter(project: ProjectFolder) -> None:
 
 
 def test_the_signature_is_the_hmac_of_the_raw_body() -> None:
-    from revetl.destinations.base import Record, Records
-    from revetl.destinations.webhook import Webhook
+    from revetl.destinations.base.destination import Record, Records
+    from revetl.destinations.webhook.destination import Webhook
 
     webhook = Webhook.model_validate({"type": "webhook", "url": "https://x.example", "secret": "k"})
     record = Record("u1", {"id": "u1"}, {"n": 1}, "r")

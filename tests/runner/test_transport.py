@@ -17,11 +17,16 @@ from typing import Any
 
 import pytest
 
-from revetl import shared
-from revetl.budget import Budget, account, budgets_dir
-from revetl.destinations.declared import Rate
+from revetl.delivery.http import (
+    CircuitOpen,
+    GaveUp,
+    NotAccepted,
+    Transport,
+)
+from revetl.delivery.rate_limiter import Budget, account, budgets_dir
+from revetl.destinations.base.spec import Rate
 from revetl.errors import DestinationRefused, UsageError
-from revetl.transport import CircuitOpen, GaveUp, NotAccepted, Transport
+from revetl.local import interprocess
 from tests.support.gate import Answer, Gate, Seen, gate
 from tests.support.sender import send, send_all, webhook
 
@@ -361,7 +366,7 @@ def test_what_was_written_before_the_clock_was_set_back_is_not_waited_for(
 
 
 def test_where_there_is_no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "fcntl", None)
+    monkeypatch.setattr(interprocess, "fcntl", None)
 
     async def both(url: str) -> None:
         destination = webhook(url, max_in_flight=1)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from revetl.errors import WarehouseError
-from revetl.sync.plan import Plan
+from revetl.sync.plan.plan import Plan
 from revetl.sync.run import Progress
 from tests.conftest import Cli, SandboxClient
 from tests.support.project import ProjectFolder

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from revetl.errors import UsageError
-from revetl.why import Why, explain
-from revetl.why.answer import Condition
+from revetl.inspect.explain import Why, explain
+from revetl.inspect.explain.answer import Condition
 from tests.support.project import ProjectFolder
 
 META = {"key": "user_id", "sync": [{"to": "crm"}]}

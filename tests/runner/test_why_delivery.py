@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from revetl.why import explain
-from revetl.why.answer import Verdict
+from revetl.inspect.explain import explain
+from revetl.inspect.explain.answer import Verdict
 from tests.conftest import Cli, SandboxClient
 from tests.support.project import ProjectFolder
 

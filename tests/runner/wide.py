@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from revetl.sync.plan import Plan
+from revetl.sync.plan.plan import Plan
 from tests.support.project import ProjectFolder
 
 _VALUES = (

@@ -17,7 +17,7 @@ import duckdb
 import sqlglot
 from sqlglot import exp
 
-from revetl.dbt import Target
+from revetl.dbt.project_files import Target
 from revetl.warehouse import Opening, Warehouse, open_warehouse
 from tests.warehouses.postgres import PostgresServer, running_postgres
 

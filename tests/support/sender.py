@@ -11,8 +11,8 @@ import json
 import sys
 from typing import Any
 
-from revetl.destinations.webhook import Webhook
-from revetl.transport import Transport
+from revetl.delivery.http import Transport
+from revetl.destinations.webhook.destination import Webhook
 
 
 def webhook(url: str, **config: Any) -> Webhook:

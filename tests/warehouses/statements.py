@@ -17,8 +17,8 @@ from unittest import mock
 import pyarrow as pa
 from sqlglot import exp
 
-from revetl.dbt import Target
-from revetl.version import __version__
+from revetl._version import __version__
+from revetl.dbt.project_files import Target
 from revetl.warehouse import Opening
 from revetl.warehouse.bigquery import BigQuery
 from revetl.warehouse.databricks import Databricks

@@ -23,15 +23,15 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from revetl.dbt import Target
-from revetl.sql import column, statement, table
+from revetl.dbt.project_files import Target
 from revetl.sync.run import Runner
 from revetl.warehouse import Opening, Warehouse
 from revetl.warehouse import open_warehouse as open_duckdb
-from revetl.warehouse.bits import conditioned
 from revetl.warehouse.duckdb import DuckDB
 from revetl.warehouse.engine import replaced
-from revetl.warehouse.rewriting import as_merge, in_parts, told_apart
+from revetl.warehouse.rewrite import as_merge, in_parts, told_apart
+from revetl.warehouse.templates import column, statement, table
+from revetl.warehouse.tsql_booleans import conditioned
 from tests.conftest import SandboxClient
 from tests.runner.drift import by_hand, readable
 from tests.support.project import ProjectFolder
@@ -139,7 +139,7 @@ def recorder(engine: str, monkeypatch: pytest.MonkeyPatch) -> Recorder:
         assert isinstance(duck, DuckDB)
         return Recorded(make_engine(engine, recorder, opening), duck, recorder)
 
-    monkeypatch.setattr("revetl.project.open_warehouse", opened)
+    monkeypatch.setattr("revetl.project.workspace.open_warehouse", opened)
     monkeypatch.setattr(socket, "gethostname", lambda: "host")
     for name in ("spool", "deliver"):
         own = getattr(Runner, name)
@@ -246,7 +246,9 @@ def _identity(recorder: Recorder) -> None:
     parts = {name: table(name, "main", "revetl") for name in
              ("graph", "edges", "sightings", "merges", "conflicts", "before", "after")}  # fmt: skip
     with headed(recorder, "identity"):
-        for module in map(importlib.import_module, ("revetl.identity.profile", "revetl.identity.diff")):
+        for module in map(
+            importlib.import_module, ("revetl.inspect.identity.profile", "revetl.inspect.identity.diff")
+        ):
             for name in ("_MEMBERS", "_EDGES", "_MERGES", "_CONFLICTS", "_PROFILES", "_LARGEST"):
                 if template := getattr(module, name, None):
                     key = column("person", of="m")

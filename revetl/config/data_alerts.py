@@ -1,0 +1,131 @@
+"""`data:` of an alert in revetl.yml: what is checked of the data; docs/alerts.md says what each key means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from revetl.config.amounts import (
+    Amount,
+    amount,
+    seconds,
+    share,
+)
+from revetl.config.base import Checked
+
+CheckKind = Literal["violations", "volume", "new_events", "audience_size", "churn", "unmatched", "freshness"]
+CHECK_KINDS: tuple[str, ...] = get_args(CheckKind)
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What a check of a kind may say: whom it is about, its thresholds with their units, and what else."""
+
+    subjects: tuple[str, ...]
+    thresholds: dict[str, tuple[str, ...]]
+    more: tuple[str, ...] = ()
+
+
+_COUNT, _SHARE = ("count",), ("share",)
+_KINDS: dict[str, _Kind] = {
+    "violations": _Kind(("source", "event"), {"above": ("count", "share")}, ("within",)),
+    "volume": _Kind(
+        ("source", "event"),
+        {"above": _COUNT, "below": _COUNT, "drop": _SHARE, "rise": _SHARE},
+        ("within", "builds"),
+    ),
+    "new_events": _Kind(("source",), {"above": _COUNT}, ("within",)),
+    "audience_size": _Kind(
+        ("audience",), {"above": _COUNT, "below": _COUNT, "drop": _SHARE, "rise": _SHARE}, ("builds",)
+    ),
+    "churn": _Kind(("audience",), {"above": ("count", "share"), "rise": _SHARE}, ("builds",)),
+    "unmatched": _Kind(("source", "sync"), {"above": _SHARE}, ("within",)),
+    "freshness": _Kind(("source", "audience"), {"above": ("seconds",)}),
+}
+_EXAMPLES = {"count": "100", "share": "10%", "seconds": "'6 hours'"}
+_RELATIVE = ("drop", "rise")
+_Threshold = Annotated[Amount, BeforeValidator(amount)]
+_Relative = Annotated[float, BeforeValidator(share), Field(gt=0)]
+
+
+class DataCheck(Checked):
+    """One check. `source`, `event`, `audience` and `sync` are patterns with `*` and `?`; one subject is
+    judged by itself. `drop` and `rise` compare with the mean of the `builds` builds before the last one."""
+
+    check: CheckKind
+    name: str | None = None
+    source: str | None = None
+    event: str | None = None
+    audience: str | None = None
+    sync: str | None = None
+    above: _Threshold | None = None
+    below: _Threshold | None = None
+    drop: _Relative | None = None
+    rise: _Relative | None = None
+    within: Annotated[float, BeforeValidator(seconds), Field(gt=0)] = DAY
+    builds: Annotated[int, Field(ge=1, le=1_000)] = 7
+
+    @model_validator(mode="after")
+    def _says_what_its_kind_has(self) -> DataCheck:
+        if wrong := [*self._misplaced(), *self._wrong_units(), *self._missing()]:
+            raise ValueError("\n".join(wrong))
+        return self
+
+    def _misplaced(self) -> list[str]:
+        kind = _KINDS[self.check]
+        allowed = {"check", "name", *kind.subjects, *kind.thresholds, *kind.more}
+        valid = ", ".join(name for name in (*kind.subjects, *kind.thresholds, *kind.more))
+        return [
+            f"{key}: is not for '{self.check}', which takes {valid}"
+            for key in sorted(self.model_fields_set - allowed)
+        ]
+
+    def _wrong_units(self) -> list[str]:
+        kind = _KINDS[self.check]
+        return [
+            f"{key}: '{given}' must be {' or '.join(_EXAMPLES[unit] for unit in units)} (such as)"
+            for key, units in kind.thresholds.items()
+            if key not in _RELATIVE and (given := getattr(self, key)) is not None and given.unit not in units
+        ]
+
+    def _missing(self) -> list[str]:
+        kind = _KINDS[self.check]
+        if self.check == "new_events":
+            return []
+        if not any(getattr(self, key) is not None for key in kind.thresholds):
+            return [f"'{self.check}' needs a threshold: {' or '.join(kind.thresholds)}"]
+        if self.check in ("unmatched", "freshness") and len(self._subjects) != 1:
+            return [
+                f"'{self.check}' needs one of {' and '.join(kind.subjects)}, such as {kind.subjects[0]}: '*'"
+            ]
+        return []
+
+    @property
+    def _subjects(self) -> dict[str, str]:
+        keys = _KINDS[self.check].subjects
+        return {key: pattern for key in keys if (pattern := getattr(self, key)) is not None}
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether the builds before are compared with."""
+        return self.drop is not None or self.rise is not None
+
+    @property
+    def key(self) -> str:
+        """What its state is kept by: its name, or what it says."""
+        if self.name:
+            return self.name
+        parts: list[Any] = [self.check]
+        parts += [f"{key} {pattern}" for key, pattern in self._subjects.items()]
+        parts += [f"{key} {given}" for key in ("above", "below") if (given := getattr(self, key)) is not None]
+        parts += [
+            f"{key} {given:.0%} against {self.builds} builds"
+            for key in _RELATIVE
+            if (given := getattr(self, key)) is not None
+        ]
+        if "within" in self.model_fields_set:
+            parts.append(f"within {self.within / 3_600:g} hours")
+        return ", ".join(parts)

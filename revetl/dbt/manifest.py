@@ -1,0 +1,213 @@
+"""dbt's `target/manifest.json` as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from revetl.dbt.project_files import DbtProject
+
+_SCHEMA_OF = {"revetl_raw": "raw", "revetl_state": "state"}
+"""The package's sources, and which of its two schemas each is in."""
+
+DELIVERY_TESTS = frozenset(
+    {
+        "delivered_within",
+        "rejection_rate_below",
+        "delivered_equals_audience",
+        "no_suppressed_delivered",
+    }
+)
+"""The package's generic tests of what was delivered."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the manifest that has `config.meta.revetl`."""
+
+    name: str
+    unique_id: str
+    database: str | None
+    schema: str
+    alias: str
+    description: str
+    tags: tuple[str, ...]
+    place: str
+    meta: Any
+    parents: tuple[str, ...] = ()
+    """The names of the models and sources that it selects from."""
+    materialized: str = "table"
+
+
+class Manifest:
+    """`target/manifest.json`, and `target/run_results.json` beside it."""
+
+    def __init__(self, project: DbtProject) -> None:
+        self._project = project
+        self.path = project.target_path / "manifest.json"
+        self._document = orjson.loads(self.path.read_bytes())
+        schemas = self.schemas
+        for source in self._document.get("sources", {}).values():
+            # Of its YAML, dbt can only tell what its own schema macro would make.
+            kind = _SCHEMA_OF.get(source.get("source_name"), "")
+            if source.get("package_name") == "revetl" and kind in schemas:
+                source["schema"] = schemas[kind]
+
+    @property
+    def schemas(self) -> Mapping[str, str]:
+        """The schemas of raw events (`raw`) and of the state (`state`), as the package has resolved them;
+        none where the package, or its model of them, is not in the project."""
+        return dict(self._published.get("schemas") or {})
+
+    @property
+    def made_for(self) -> tuple[str, str] | None:
+        """The target it was made for and its default schema, where the package is in the project."""
+        target = self._published.get("target")
+        return (str(target["name"]), str(target["schema"])) if target else None
+
+    @property
+    def _published(self) -> Mapping[str, Any]:
+        node = self._document["nodes"].get("model.revetl.int_revetl__project") or {}
+        found = (node.get("config") or {}).get("meta") or {}
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def invocation_id(self) -> str | None:
+        """The dbt invocation that wrote it."""
+        found = self._document["metadata"].get("invocation_id")
+        return None if found is None else str(found)
+
+    @property
+    def adapter_type(self) -> str:
+        """The dbt adapter the manifest was made for, such as `duckdb`."""
+        return str(self._document["metadata"].get("adapter_type"))
+
+    def models(self) -> list[Model]:
+        """Every enabled model with `config.meta.revetl`, by name; of a model with versions the latest,
+        whose name has no version in it, so that its syncs go on when another becomes the latest."""
+        found = [
+            _model(node, self._project.name)
+            for node in self._document["nodes"].values()
+            if node["resource_type"] == "model"
+            and "revetl" in (node["config"].get("meta") or {})
+            and _is_latest(node)
+        ]
+        return sorted(found, key=lambda model: model.name)
+
+    def relations(self, *, models_only: bool = False) -> dict[str, tuple[str, str, str | None]]:
+        """Name to (alias, schema, database) of every model, seed, snapshot and source (with `models_only`, of
+        models and seeds); the project's own come before a package's of the same name."""
+        kinds = {"model", "seed"} if models_only else {"model", "seed", "snapshot", "source"}
+        found: dict[str, tuple[str, str, str | None]] = {}
+        nodes = [*self._document["nodes"].values(), *self._document.get("sources", {}).values()]
+        nodes.sort(key=lambda node: node.get("package_name") == self._project.name)
+        for node in nodes:
+            if node["resource_type"] in kinds and _is_latest(node):
+                alias = node.get("alias") or node.get("identifier") or node["name"]
+                found[node["name"]] = (alias, node["schema"], node.get("database"))
+        return found
+
+    def graph(self) -> dict[str, Mapping[str, Any]]:
+        """Everything dbt can select, as its artifacts have it, by unique id: models, tests, seeds, sources,
+        exposures and the like."""
+        kinds = (
+            "nodes",
+            "sources",
+            "exposures",
+            "metrics",
+            "semantic_models",
+            "saved_queries",
+            "unit_tests",
+            "functions",
+        )
+        return {name: node for kind in kinds for name, node in self._document.get(kind, {}).items()}
+
+    def failures(self, model: Model) -> list[str]:
+        """What failed in the last dbt run that had it: data tests of `model` and of the models it is made
+        of, and those models themselves where they errored or were skipped."""
+        path = self.path.with_name("run_results.json")
+        if not path.exists():
+            return []
+        results = {row["unique_id"]: row["status"] for row in orjson.loads(path.read_bytes())["results"]}
+        made_of = self._ancestry(model.unique_id)
+        bad = {name for name, status in results.items() if status in {"fail", "error", "skipped"}}
+        found = {name for name in bad if name in made_of or self._tests(name, made_of)}
+        return sorted(name.split(".")[2] for name in found)
+
+    def built_at(self, model: Model) -> datetime | None:
+        """When the last dbt run that is known here has built a model, in UTC; None where that did not
+        build it."""
+        path = self.path.with_name("run_results.json")
+        if not path.exists():
+            return None
+        document = orjson.loads(path.read_bytes())
+        if (document.get("args") or {}).get("which") not in {"build", "run"}:
+            return None
+        ended = [
+            str(timing["completed_at"])
+            for row in document["results"]
+            if row["unique_id"] == model.unique_id and row["status"] == "success"
+            for timing in row.get("timing", ())
+            if timing.get("completed_at")
+        ]
+        moments = [datetime.fromisoformat(text) for text in ended]
+        naive = [each.astimezone(UTC).replace(tzinfo=None) if each.tzinfo else each for each in moments]
+        return max(naive, default=None)
+
+    def _ancestry(self, unique_id: str) -> set[str]:
+        """A node and everything it is made of."""
+        found: set[str] = set()
+        waiting = [unique_id]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += self._document["nodes"].get(name, {}).get("depends_on", {}).get("nodes", [])
+        return found
+
+    def _tests(self, unique_id: str, nodes: set[str]) -> bool:
+        """Whether a test is of one of these nodes: of the one it hangs on, or, for a singular test, of all
+        that it reads."""
+        node = self._document["nodes"].get(unique_id, {})
+        if node.get("resource_type") not in {"test", "unit_test"}:
+            return False
+        if (node.get("test_metadata") or {}).get("name") in DELIVERY_TESTS:
+            return False  # it tells of the last sync, which the next one mends
+        if attached := node.get("attached_node"):
+            return attached in nodes
+        read = set(node["depends_on"]["nodes"])
+        return bool(read) and read <= nodes
+
+
+def _name_in(unique_id: str) -> str:
+    """The name in a unique id: `model.shop.vips.v2` is of vips, `source.shop.raw.tracks` of tracks."""
+    kind, _, *names = unique_id.split(".")
+    return names[-1 if kind == "source" else 0]
+
+
+def _is_latest(node: Mapping[str, Any]) -> bool:
+    """Whether a node is no version of a model, or the latest one, as the model's `latest_version` has it."""
+    version = node.get("version")
+    return version is None or str(version) == str(node.get("latest_version", version))
+
+
+def _model(node: Mapping[str, Any], project: str) -> Model:
+    declared = (node.get("patch_path") or node["original_file_path"]).split("://")[-1]
+    package = node.get("package_name", project)
+    return Model(
+        name=node["name"],
+        unique_id=node["unique_id"],
+        database=node.get("database"),
+        schema=node["schema"],
+        alias=node.get("alias") or node["name"],
+        description=node.get("description") or "",
+        tags=tuple(node["config"].get("tags") or ()),
+        place=declared if package == project else f"dbt_packages/{package}/{declared}",
+        meta=node["config"]["meta"]["revetl"],
+        parents=tuple(map(_name_in, (node.get("depends_on") or {}).get("nodes", ()))),
+        materialized=str(node["config"].get("materialized") or "table"),
+    )

@@ -1,0 +1,99 @@
+"""The manifest of a target, made by `dbt parse` where it is missing or older than the project's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from revetl.dbt.clashes import clash
+from revetl.dbt.manifest import Manifest
+from revetl.dbt.program import said
+from revetl.dbt.project_files import DbtProject, Options, Target
+from revetl.dbt.runner import run
+from revetl.errors import UsageError
+
+Say = Callable[[str], None]
+
+
+def read_manifest(
+    project: DbtProject, target: Target, database: str | None, options: Options, say: Say
+) -> Manifest:
+    """The manifest of `target`; made anew by `dbt parse` when it is missing, older than the project's
+    files, or made for another warehouse (`database` is the one the target opens, where that is known)."""
+    reason = _stale(project)
+    if reason is None:
+        manifest = Manifest(project)
+        reason = _other_vars(project, manifest)
+    if reason is None:
+        models = manifest.models()
+        elsewhere = database is not None and any(model.database != database for model in models)
+        other = manifest.made_for not in (None, (target.name, target.schema))
+        if manifest.adapter_type == target.type and not elsewhere and not other:
+            return manifest
+        reason = f"was made for another target than '{target.name}'"
+    _parse(project, options, reason, say)
+    manifest = Manifest(project)
+    _note_of_vars(project).write_bytes(
+        orjson.dumps({"invocation_id": manifest.invocation_id, "vars": dict(project.given_vars)}, default=str)
+    )
+    return manifest
+
+
+def _other_vars(project: DbtProject, manifest: Manifest) -> str | None:
+    """Why the manifest was not made with the variables that are given now. What made it says so: dbt's own
+    run results, or our note of what we had it parse; of a manifest of unknown origin none are assumed. The
+    run results of dbt 2 do not name the variables, so a manifest that its build made never counts."""
+    made_with: object = {}
+    for path in (_note_of_vars(project), project.target_path / "run_results.json"):
+        try:
+            found = orjson.loads(path.read_bytes())
+            made_by = found.get("invocation_id") or found["metadata"]["invocation_id"]
+            if made_by is not None and made_by == manifest.invocation_id:
+                if "vars" in found:
+                    made_with = found["vars"]
+                elif "vars" in found["args"] or found["metadata"]["dbt_version"].startswith("1."):
+                    made_with = found["args"].get("vars") or {}
+                else:
+                    made_with = None
+        except (OSError, orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            continue
+    given = orjson.loads(orjson.dumps(dict(project.given_vars), default=str))
+    if made_with is None:
+        return "does not say which --vars it was made with"
+    return None if made_with == given else "was made with other --vars"
+
+
+def _note_of_vars(project: DbtProject) -> Path:
+    return project.target_path / "revetl_vars.json"
+
+
+def _stale(project: DbtProject) -> str | None:
+    path = project.target_path / "manifest.json"
+    if not path.exists():
+        return "is missing"
+    made = path.stat().st_mtime
+    folders = [project.root / folder for folder in project.model_paths]
+    files = [
+        file
+        for folder in folders
+        for pattern in ("*.sql", "*.yml", "*.yaml")
+        for file in folder.rglob(pattern)
+    ]
+    for file in [project.root / "dbt_project.yml", *files]:
+        if file.stat().st_mtime > made:
+            return f"is older than {file.relative_to(project.root)}"
+    return None
+
+
+def _parse(project: DbtProject, options: Options, reason: str, say: Say) -> None:
+    command = " ".join(["dbt", "parse", *options.as_arguments()])
+    say(f"target/manifest.json {reason}: running `{command}`")
+    done = run(project, options, "parse")
+    if done.returncode:
+        text = said(done)
+        if (sentence := clash(project, text)) is not None:
+            raise UsageError(sentence)
+        tail = "\n".join(text.splitlines()[-12:])
+        raise UsageError(f"target/manifest.json {reason}, and `{command}` failed. Fix what it says:\n{tail}")

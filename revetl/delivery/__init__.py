@@ -1,0 +1,1 @@
+"""Delivery: records become batches, batches become requests, and each answer is journaled."""

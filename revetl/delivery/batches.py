@@ -1,0 +1,220 @@
+"""Cutting records into batches that fit: by number, and by the bytes of the request they make.
+
+A flow's first request is made without I/O, so a batch is cut by the size its request really has.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import httpx
+
+from revetl.destinations.base.destination import (
+    Destination,
+    Flow,
+    Record,
+    Records,
+    Rejection,
+    Result,
+)
+from revetl.destinations.base.records import is_for_now
+from revetl.destinations.base.values import converted
+
+Reasons = Mapping[int, str | Rejection]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A batch, and the places in the spool that it settles: `size` of them, from `place` on. A place may have
+    no record (it is not to be sent, or is among `refused` already), or several: `of` says for each record
+    which place it is of, counted from the first. With it goes its flow and that flow's first request, or the
+    `result` of what needs no request. `later` is why its one place is left to the next run; `origin` the
+    first place of the batch that it is a part of."""
+
+    place: int
+    size: int
+    records: Records
+    of: tuple[int, ...]
+    refused: Reasons = field(default_factory=dict)
+    flow: Flow | None = None
+    request: httpx.Request | None = None
+    result: Result | None = None
+    later: str | None = None
+    origin: int | None = None
+
+    @property
+    def batch(self) -> int:
+        """The first place of the batch that it is, or is a part of."""
+        return self.place if self.origin is None else self.origin
+
+    @property
+    def end(self) -> int:
+        """The place after its last."""
+        return self.place + self.size
+
+    def by_place(self, result: Result) -> Result:
+        """What became of records as what became of their places. One of which a record was refused is; one of
+        which a record is to be sent again, or was refused only for now, is sent again whole."""
+        for_now = {at: why for at, why in result.rejected.items() if is_for_now(why)}
+        final = {at: why for at, why in result.rejected.items() if at not in for_now}
+        rejected = {**{self.of[at]: why for at, why in final.items()}, **self.refused}
+        again = {**result.retry, **for_now}
+        retry = {self.of[at]: why for at, why in again.items() if self.of[at] not in rejected}
+        return Result(rejected, retry)
+
+    def part(self, first: int, last: int) -> Cut:
+        """Some of its places, of which nothing was sent yet."""
+        inside = [at for at, place in enumerate(self.of) if first <= place < last]
+        return Cut(
+            self.place + first,
+            last - first,
+            replace(self.records, records=tuple(self.records.records[at] for at in inside)),
+            tuple(self.of[at] - first for at in inside),
+            {place - first: why for place, why in self.refused.items() if first <= place < last},
+            origin=self.batch,
+        )
+
+    @property
+    def divisible(self) -> bool:
+        """Whether its records are of several places."""
+        return len(set(self.of)) > 1
+
+
+def cut_batches(
+    destination: Destination,
+    mode: str,
+    whole: Records,
+    source: Iterable[tuple[int, Iterable[Record]]],
+    on_adjusted: Callable[[str, str], None] = lambda field, how: None,
+) -> Iterator[Cut]:
+    """Batches of `source` (place of the first record, records) that are within the destination's limits, in
+    order. `whole` says what they are part of; its records are not read. `on_adjusted` is called for each
+    field of a record that was changed so that the destination takes it, with what was done."""
+    limits = destination.limits_of(mode)
+    kinds = {**destination.kinds_of(mode), **whole.kinds}
+    waiting: deque[tuple[int, Record]] = deque()
+    refused: dict[int, str | Rejection] = {}
+    made: list[Record | Rejection]
+    whys: list[str | Rejection]
+    start = seen = 0
+
+    def next_cut() -> Cut:
+        nonlocal start
+        taken = [waiting.popleft() for _ in range(min(limits.records, len(waiting)))]
+        while waiting and taken and waiting[0][0] == taken[-1][0]:
+            # What came of one record is sent together.
+            if taken[0][0] == taken[-1][0]:
+                taken.append(waiting.popleft())
+            else:
+                waiting.appendleft(taken.pop())
+        end = waiting[0][0] if waiting else seen
+        cut = Cut(
+            start,
+            end - start,
+            replace(whole, records=tuple(record for _, record in taken)),
+            tuple(place - start for place, _ in taken),
+            {place - start: refused.pop(place) for place in [*refused] if place < end},
+        )
+        made = _fitting(destination, mode, cut)
+        if made.size < cut.size:
+            waiting.extendleft((place, record) for place, record in reversed(taken) if place >= made.end)
+            refused.update({start + at: why for at, why in cut.refused.items() if start + at >= made.end})
+        start = made.end
+        return made
+
+    for first, records in source:
+        if seen == start and not waiting:
+            start = seen = first
+        for record in records:
+            place, seen = seen, seen + 1
+            if record.later is not None:
+                seen = place
+                while start < seen:
+                    yield next_cut()
+                start = seen = place + 1
+                yield Cut(place, 1, replace(whole, records=()), (), later=record.later)
+                continue
+            made, whys = [], []
+            for each in (record,) if record.instead is None else record.instead:
+                fitting = converted(each, kinds, destination.cleared) if kinds else each
+                if isinstance(fitting, Rejection):
+                    whys.append(fitting)
+                else:
+                    if fitting.problem is None:
+                        fitting, changed = destination.adjusted(mode, fitting)
+                        for name, how in changed.items():
+                            on_adjusted(name, how)
+                    if why := fitting.problem or _unfit(destination, mode, whole, fitting):
+                        whys.append(why)
+                made.append(fitting)
+            if whys:
+                refused[place] = whys[0]
+            else:
+                waiting += [(place, each) for each in made if isinstance(each, Record)]
+            if len(waiting) >= 2 * limits.records or len(refused) >= 2 * limits.records:
+                yield next_cut()
+    while start < seen:
+        yield next_cut()
+
+
+def _unfit(destination: Destination, mode: str, whole: Records, record: Record) -> str | None:
+    """Why a record cannot be sent, with the values for which nobody can be found by it."""
+    wrong = destination.unidentified(mode, record) or destination.unfit(mode, whole, record)
+    if wrong is None or record.invalid is None:
+        return wrong
+    return f"{wrong}: {record.invalid}"
+
+
+def begun(destination: Destination, mode: str, cut: Cut) -> Cut:
+    """A batch with its flow's first step, which makes no connection, and is a request where there is one."""
+    if not cut.records.records:
+        return replace(cut, flow=None, request=None, result=Result())
+    flow = _flow(destination, mode, cut.records)
+    try:
+        step = next(flow)
+    except StopIteration as end:
+        return replace(cut, flow=None, request=None, result=end.value)
+    assert isinstance(step, httpx.Request)
+    return replace(cut, flow=flow, request=step, result=None)
+
+
+def _flow(destination: Destination, mode: str, records: Records) -> Flow:
+    """The flow of records; of more than a call takes, which came of one, a flow after the other."""
+    most = destination.limits_of(mode).records
+    if len(records) <= most:
+        return destination.flow(mode, records)
+    return _one_after_the_other(destination, mode, records, most)
+
+
+def _one_after_the_other(destination: Destination, mode: str, records: Records, most: int) -> Flow:
+    rejected: dict[int, str | Rejection] = {}
+    retry: dict[int, str | Rejection] = {}
+    for start in range(0, len(records), most):
+        result = yield from destination.flow(mode, records[start : start + most])
+        rejected |= {start + at: why for at, why in result.rejected.items()}
+        retry |= {start + at: why for at, why in result.retry.items()}
+    return Result(rejected, retry)
+
+
+def _fitting(destination: Destination, mode: str, cut: Cut) -> Cut:
+    """The longest start of a batch, near enough, whose request is within the limits of bytes."""
+    limits = destination.limits_of(mode)
+    while True:
+        made = begun(destination, mode, cut)
+        if made.flow is None or made.request is None:
+            return made
+        size, count = len(made.request.content), len(cut.records)
+        most = limits.record_bytes if count == 1 and limits.record_bytes else limits.bytes
+        if most is None or size <= most:
+            return made
+        made.flow.close()
+        if not cut.divisible:
+            why = f"its request has {size} bytes, and {most} are the most there"
+            return replace(cut, refused={**cut.refused, cut.of[0]: why}, result=Result())
+        assert limits.bytes is not None
+        at = max(1, min(count - 1, count * limits.bytes // size))
+        # Between two places; the first has records.
+        end = cut.of[at] if cut.of[at] > cut.of[0] else next(place for place in cut.of if place > cut.of[0])
+        cut = cut.part(0, end)

@@ -1,0 +1,419 @@
+"""Delivery: batches in flight at once, each answer journalled before the next batch takes its place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import pairwise
+
+import httpx
+
+from revetl.delivery.batches import Cut, begun, cut_batches
+from revetl.delivery.exchange import Exchange
+from revetl.delivery.flow_runner import Unread, converse
+from revetl.delivery.http import GaveUp, NotAccepted, Transport
+from revetl.delivery.journal import (
+    DELIVERED,
+    UNSENT,
+    Answer,
+    Journal,
+    Range,
+)
+from revetl.delivery.refusals import (
+    Refusals,
+    RefusedByAll,
+    halves,
+    probing,
+)
+from revetl.delivery.serializer import Shaping, records_of
+from revetl.delivery.spool import OPERATIONS, Spool
+from revetl.delivery.transports import place_of
+from revetl.destinations.base.addresses import shown_address
+from revetl.destinations.base.destination import (
+    Destination,
+    Records,
+    Refused,
+    Rejection,
+    Result,
+    Verdict,
+)
+from revetl.destinations.base.flow import AudienceMissing
+from revetl.destinations.base.records import is_for_now
+from revetl.errors import DestinationRefused, DiskError, Locked
+
+_RECORD_ATTEMPTS = 4
+_AGAIN_SECONDS = 0.5
+_GRACE_SECONDS = 10.0
+_TICK_SECONDS = 0.25
+_ANSWER_EXCERPT = 1_000
+_KEPT_ANSWERS = 50
+_ADJUSTED_NAMES = 100
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a destination said of a batch: its result, the text of the answer where something was refused, and
+    whether an earlier attempt may have been applied all the same."""
+
+    result: Result = field(default_factory=Result)
+    text: str | None = None
+    unsure: bool = False
+
+
+@dataclass
+class Delivery:
+    """One run's way through its spool. `on_progress` is told how many records got an answer, `on_wait`
+    what a pause is for; `on_tick` is
+    awaited now and then, so that the state can follow the journal; `may_send` is whether the run has its
+    lease, asked before every batch. `ends_whole`: the destination is to be told of the end though nobody is
+    sent. `audience_before` is the id of the audience that the state is of. `answers` collects what the
+    destination answers, where that is asked for."""
+
+    destination: Destination
+    mode: str
+    whole: Records
+    spool: Spool
+    journal: Journal
+    shaping: Shaping
+    fields: Mapping[str, str]
+    on_progress: Callable[[int], None]
+    on_wait: Callable[[str], None]
+    on_tick: Callable[[], Awaitable[None]]
+    may_send: Callable[[], bool]
+    ends_whole: bool = False
+    audience_before: str | None = None
+    answers: list[Exchange] | None = None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    error: DestinationRefused | DiskError | Locked | None = None
+    refusals: Refusals = field(default_factory=Refusals)
+    adjusted: Counter[str] = field(default_factory=Counter)
+    """How often a field was changed so that the destination takes it, by `FIELD: WHAT WAS DONE`."""
+    _cutting: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def run(self) -> None:
+        """Deliver every operation in turn. Raises DestinationRefused when the destination ended it, Locked
+        when another run took the lease, DiskError when the journal or the spool failed; what was
+        acknowledged until then is in the journal. Ends early when `stop` is set. Raises AudienceMissing,
+        before anything is sent, when the audience that the state is of is not there any more."""
+        async with Transport(self.destination, self.on_wait) as transport:
+            if self.answers is not None:
+                transport.on_answer = partial(self._keep_answer, transport, self.answers)
+            has_records = any(self.spool.rows(operation) for operation in OPERATIONS)
+            if has_records or self.ends_whole:
+                await self._prepare(transport)
+            for operation in OPERATIONS:
+                # All removes are acknowledged before the first update goes out, and so on.
+                await self._deliver(transport, operation)
+                if self.stop.is_set() or self.error is not None:
+                    break
+            await self._settle_held()
+            if not (self.stop.is_set() or self.error is not None) and (has_records or self.ends_whole):
+                await self._finish(transport)
+        if self.error is not None:
+            raise self.error
+
+    def _keep_answer(
+        self, transport: Transport, answers: list[Exchange], request: httpx.Request, response: httpx.Response
+    ) -> None:
+        shown = shown_address(request.url, self.destination.filled_in)
+        body = transport.excerpt(response.text, _ANSWER_EXCERPT)
+        answers.append(Exchange(request.method, transport.redact(shown), response.status_code, body))
+        del answers[:-_KEPT_ANSWERS]
+
+    async def _prepare(self, transport: Transport) -> None:
+        """Find out what has to be known of the destination before anything is sent."""
+        try:
+            ended = await converse(transport, self.destination.prepare(self.mode, self.whole, self.fields))
+        except (Refused, NotAccepted) as error:
+            raise DestinationRefused(transport.redact(str(error))) from None
+        self.whole = ended.value
+        found, before = self.whole.audience_id, self.audience_before
+        is_named = self.destination.audience_of(self.whole.audience) is not None
+        if found and before and found != before and not is_named:
+            # Somebody has made it again under the name.
+            raise AudienceMissing(self.whole.audience)
+
+    async def _finish(self, transport: Transport) -> None:
+        """Say what is to be said when every record was answered."""
+        counts = await asyncio.to_thread(self.journal.counts)
+        try:
+            await converse(transport, self.destination.finish(self.whole, counts["delivered"]))
+        except (Refused, NotAccepted) as error:
+            raise DestinationRefused(transport.redact(str(error))) from None
+
+    async def _deliver(self, transport: Transport, operation: str) -> None:
+        cuts = self._cuts(operation)
+        pending = workers = {
+            asyncio.create_task(self._work(transport, cuts)) for _ in range(self.destination.max_in_flight)
+        }
+        try:
+            while pending and not self.stop.is_set():
+                _, pending = await asyncio.wait(pending, timeout=_TICK_SECONDS)
+                await self._tick()
+            if pending:
+                # What is in flight may still be answered; what waits to be sent again is not worth it.
+                transport.halt()
+                await asyncio.wait(pending, timeout=_GRACE_SECONDS)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            outcomes = await asyncio.gather(*workers, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
+                raise outcome
+
+    async def _tick(self) -> None:
+        try:
+            await self.on_tick()
+        except Locked as lost:
+            self._end(lost)
+
+    def _end(self, error: DestinationRefused | DiskError | Locked) -> None:
+        self.error = self.error or error
+        self.stop.set()
+
+    def _cuts(self, operation: str) -> Iterator[Cut]:
+        source = (
+            (place, records_of(batch, self.shaping, operation))
+            for place, batch in self.spool.batches(operation)
+        )
+        whole = replace(self.whole, operation=operation)
+        return cut_batches(self.destination, self.mode, whole, source, self._count_adjusted)
+
+    def _count_adjusted(self, name: str, how: str) -> None:
+        key = f"{name}: {how}"
+        if key not in self.adjusted and len(self.adjusted) >= _ADJUSTED_NAMES:
+            # The names are whatever was sent.
+            key = f"other fields: {how}"
+        self.adjusted[key] += 1
+
+    async def _work(self, transport: Transport, cuts: Iterator[Cut]) -> None:
+        while (cut := await self._next(cuts)) is not None:
+            while not self.may_send() and not self.stop.is_set():  # noqa: ASYNC110  a clock has no event
+                await asyncio.sleep(_TICK_SECONDS)
+            if self.stop.is_set():
+                return
+            sent = Range(cut.records.operation, cut.place, cut.end)
+            try:
+                if cut.later is not None:
+                    await self._answer(cut, Said(), 1, outcome=UNSENT)
+                    continue
+                if cut.request is not None:
+                    await self.journal.write(sent)
+                await self._send(transport, cut, 1)
+            except GaveUp as error:
+                if self.stop.is_set():
+                    return
+                # One batch that cannot be delivered keeps no other from it, until nothing gets through.
+                self.error = self.error or error
+                if transport.circuit_open:
+                    self._end(error)
+            except (DestinationRefused, DiskError) as error:
+                self._end(error)
+
+    async def _next(self, cuts: Iterator[Cut]) -> Cut | None:
+        if self.shaping.function is None:
+            return next(cuts, None)
+        # A function takes its time, in which answers come in.
+        async with self._cutting:
+            return await asyncio.to_thread(next, cuts, None)
+
+    async def _send(self, transport: Transport, cut: Cut, attempt: int, *, unsure: bool = False) -> None:
+        """Send a batch, or its parts, until every record has an answer in the journal. `unsure`: an earlier
+        attempt may have been applied, whatever is answered now."""
+        try:
+            said = await self._converse(transport, cut)
+        except NotAccepted as refusal:
+            unsure |= refusal.maybe_applied
+            if (words := self.refusals.of_all()) is not None:
+                await self._leave(cut, attempt, unsure=unsure)
+                raise self._refused_by_all(words) from None
+            await self._divide(transport, cut, refusal, attempt, unsure=unsure)
+            return
+        except DestinationRefused as error:
+            is_unknown = isinstance(error, Unread) or (isinstance(error, GaveUp) and not error.surely_unsent)
+            await self._leave(cut, attempt, unsure=unsure or is_unknown)
+            raise
+        said = replace(said, unsure=said.unsure or unsure)
+        result = said.result
+        again = sorted(result.retry)
+        if not again:
+            await self._answer(cut, said, attempt)
+            return
+        runs = _runs(cut.size, again)
+        for first, last in runs:
+            if first not in result.retry:
+                part = Result({i - first: why for i, why in result.rejected.items() if first <= i < last})
+                await self._answer(cut.part(first, last), replace(said, result=part), attempt)
+        if attempt < _RECORD_ATTEMPTS:
+            if any(is_for_now(why) for why in result.retry.values()):
+                await transport.sleep(_AGAIN_SECONDS * 2 ** (attempt - 1))
+            pieces = [cut.part(first, last) for first, last in runs if first in result.retry]
+            await self._send_each(transport, pieces, attempt + 1, unsure=said.unsure)
+            return
+        await self._give_up_on(cut, said, attempt)
+
+    async def _send_each(
+        self, transport: Transport, pieces: list[Cut], attempt: int, *, unsure: bool
+    ) -> None:
+        """Send pieces in turn; when one ends the run, those after it are left to the next."""
+        left = list(pieces)
+        while left:
+            piece = left.pop(0)
+            try:
+                await self._send(transport, self._begun(piece), attempt, unsure=unsure)
+            except DestinationRefused:
+                for each in left:
+                    await self._leave(each, attempt, unsure=unsure)
+                raise
+
+    async def _leave(self, cut: Cut, attempt: int, *, unsure: bool) -> None:
+        """Leave a batch to the next run. A range without an answer has an unknown outcome."""
+        if not unsure:
+            await self._answer(cut, Said(), attempt, outcome=UNSENT)
+
+    async def _give_up_on(self, cut: Cut, said: Said, attempt: int) -> None:
+        """What was to be sent again more often than it is: refused, or where the destination only had no time
+        for it, left to the next run."""
+        retry = said.result.retry
+        left = sorted(at for at, why in retry.items() if is_for_now(why))
+        for at in sorted(retry.keys() - set(left)):
+            part = replace(said, result=Result({0: retry[at]}))
+            await self._answer(cut.part(at, at + 1), part, attempt)
+        for at in left:
+            await self._leave(cut.part(at, at + 1), attempt, unsure=said.unsure)
+        if left:
+            why = retry[left[0]]
+            raise GaveUp(
+                f"{self._place} could not take {len(left):,} records for now, after {attempt} attempts: "
+                f"{why.reason if isinstance(why, Rejection) else why}. The next run sends them again.",
+                surely_unsent=not said.unsure,
+            )
+
+    async def _converse(self, transport: Transport, cut: Cut) -> Said:
+        """Run a flow: its requests out, the responses in."""
+        if cut.result is not None:
+            return Said(cut.by_place(cut.result))
+        assert cut.flow is not None
+        try:
+            return await self._in_turn(transport, cut)
+        except RefusedByAll:
+            raise self._refused_by_all(str(self.refusals.of_all())) from None
+
+    async def _in_turn(self, transport: Transport, cut: Cut) -> Said:
+        assert cut.flow is not None
+        async with self.refusals.turn():
+            try:
+                ended = await converse(transport, cut.flow, cut.request)
+            except Refused as error:
+                kind = Unread if error.partly else DestinationRefused
+                raise kind(transport.redact(str(error))) from None
+            except NotAccepted as refusal:
+                if refusal.verdict is Verdict.BISECT:
+                    self.refusals.note_whole(cut, refusal.reason)
+                raise
+            self._weigh(cut, ended.value)
+        refused = ended.value.rejected or ended.value.retry
+        answer = ended.response.text if refused and ended.response is not None else None
+        text = None if answer is None else transport.redact(answer)[:_ANSWER_EXCERPT]
+        return Said(cut.by_place(ended.value), text, ended.unsure)
+
+    async def _divide(
+        self, transport: Transport, cut: Cut, refusal: NotAccepted, attempt: int, *, unsure: bool
+    ) -> None:
+        if not cut.divisible:
+            reason = refusal.reason
+            if refusal.verdict is Verdict.SPLIT:
+                reason = f"too large even alone: {reason}"
+            refused = cut.by_place(Result(rejected={0: reason}))
+            await self._answer(cut, Said(refused, refusal.reason[:_ANSWER_EXCERPT], unsure), attempt)
+            return
+        is_probing = self.refusals.suspicious and refusal.verdict is Verdict.BISECT
+        pieces = [cut.part(*piece) for piece in (probing(cut) if is_probing else halves(cut))]
+        await self._send_each(transport, pieces, attempt, unsure=unsure)
+
+    def _begun(self, piece: Cut) -> Cut:
+        return begun(self.destination, self.mode, piece)
+
+    async def _answer(self, cut: Cut, said: Said, attempts: int, *, outcome: str = DELIVERED) -> None:
+        rejected = {
+            cut.place + index: why if isinstance(why, Rejection) else Rejection(why)
+            for index, why in said.result.rejected.items()
+        }
+        answered = Range(cut.records.operation, cut.place, cut.end)
+        answer = Answer(answered, outcome, rejected, attempts, said.text, said.unsure)
+        if outcome == DELIVERED:
+            own = [why for at, why in rejected.items() if at - cut.place not in cut.refused]
+            if any(why.about == "record" for why in own) and self.refusals.hold(answer):
+                if (words := self.refusals.of_all()) is not None:
+                    raise self._refused_by_all(words)
+                return
+            await self._release()
+        await self._write(answer)
+        if outcome == DELIVERED:
+            self.on_progress(cut.size)
+
+    async def _write(self, answer: Answer) -> None:
+        writing = asyncio.ensure_future(self.journal.write(answer))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # An answer that came in is not left unwritten.
+            await writing
+            raise
+
+    def _weigh(self, cut: Cut, result: Result) -> None:
+        """Note whom of a batch was refused, and whether anybody was accepted."""
+        refused = cut.by_place(result)
+        own = {
+            at: why if isinstance(why, Rejection) else Rejection(why)
+            for at, why in refused.rejected.items()
+            if at not in cut.refused
+        }
+        if set(cut.of) - own.keys() - refused.retry.keys() - cut.refused.keys():
+            self.refusals.accepted = True
+        elif not self.refusals.accepted:
+            self.refusals.note(cut, own.items())
+
+    async def _release(self) -> None:
+        """Book the rejections that were held back, when somebody was accepted."""
+        while self.refusals.accepted and self.refusals.held:
+            answer = self.refusals.held.pop(0)
+            await self._write(answer)
+            self.on_progress(answer.range.last - answer.range.first)
+
+    async def _settle_held(self) -> None:
+        """Decide about what is still held back at the end: nobody was accepted in the run."""
+        held = self.refusals.held
+        if not held:
+            return
+        if self.error is None and not self.stop.is_set():
+            if (words := self.refusals.of_all(nothing_left=True)) is None:
+                self.refusals.accepted = True
+                await self._release()
+                return
+            self.error = self._refused_by_all(words)
+        while held:
+            answer = held.pop(0)
+            if not answer.unsure:
+                await self._write(replace(answer, outcome=UNSENT, rejected={}, text=None))
+
+    def _refused_by_all(self, words: str) -> DestinationRefused:
+        return DestinationRefused(
+            f"{self._place} refused, in the same words, {words}. It is hardly about the records: none counts "
+            "as rejected. Correct it there, or leave those records out, and run the sync again."
+        )
+
+    @property
+    def _place(self) -> str:
+        return place_of(httpx.URL(self.destination.base_url))
+
+
+def _runs(size: int, marked: list[int]) -> list[tuple[int, int]]:
+    """The indexes 0..size cut where being marked begins or ends."""
+    inside = set(marked)
+    edges = [0, *(i for i in range(1, size) if (i in inside) != (i - 1 in inside)), size]
+    return list(pairwise(edges))

@@ -1,0 +1,1 @@
+"""Functions that a project runs on records before they are sent, each in its own process."""

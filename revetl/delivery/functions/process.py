@@ -1,0 +1,204 @@
+"""A project's function, as a process beside the runner: it has limits of time and of memory, and may die."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from revetl.config.models import FunctionConfig
+from revetl.errors import UsageError, nearest
+
+FOLDER = "functions"
+HANDLERS = {"identify": "on_identify", "track": "on_track", "group": "on_group", "delete": "on_delete"}
+"""By the type of a record."""
+
+_START_SECONDS = 30.0
+_GRACE_SECONDS = 1.0
+_TURNS = 2
+"""How often a record is asked about when answers are out of step."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a function made of a record: `records` to be sent in its place; or why it is dropped, rejected, or
+    left to the next run."""
+
+    records: tuple[dict[str, Any], ...] = ()
+    dropped: str | None = None
+    rejected: str | None = None
+    later: str | None = None
+
+
+class _Died(Exception):
+    """The process ended, or did not answer in time."""
+
+
+class _OutOfStep(Exception):
+    """What was read is not the answer to the record that was asked about."""
+
+
+@dataclass
+class Function:
+    """A function of a project, by the configuration of a sync. Its process starts with the first record, and
+    ends with this object; one that dies of a record is started again for the next. Records are numbered, and
+    so are their answers: a process that answers out of step is replaced, and the record is asked about again.
+    """
+
+    root: Path
+    config: FunctionConfig
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    _rest: bytes = field(default=b"", init=False)
+    _number: int = field(default=0, init=False)
+
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self.root / FOLDER / f"{self.config.name}.py"
+
+    @property
+    def called(self) -> str:
+        """What messages call its file."""
+        return f"{FOLDER}/{self.config.name}.py"
+
+    def check_file(self) -> None:
+        """Raises UsageError where there is none, or it is not Python. Nothing of it is run."""
+        if not self.path.is_file():
+            there = [path.stem for path in self.path.parent.glob("*.py")]
+            raise UsageError(f"{self.called} is not there. {nearest(self.config.name, there)}")
+        try:
+            compile(self.path.read_bytes(), self.called, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            line, said = "", str(error)
+            if isinstance(error, SyntaxError):
+                line, said = f", line {error.lineno}", error.msg
+            raise UsageError(f"{self.called}{line}: {said}. Mend it there.") from None
+
+    def check(self, kind: str) -> None:
+        """Raises UsageError where it cannot be loaded, or has nothing for records of a kind."""
+        self.check_file()
+        if os.name == "nt":
+            raise UsageError(f"{self.called}: Windows has no limits for a process. Run revetl in WSL.")
+        handlers = self._start()
+        if HANDLERS[kind] not in handlers:
+            raise UsageError(
+                f"{self.called} has no {HANDLERS[kind]}, which is asked of this sync's records. It has: "
+                f"{', '.join(handlers) or 'none'}."
+            )
+
+    def __call__(self, record: Mapping[str, Any]) -> Outcome:
+        """What it makes of a record. Raises UsageError where it cannot be loaded."""
+        for _ in range(_TURNS):
+            if self._process is None:
+                self._start()
+            try:
+                return self._outcome(self._asked(record))
+            except _Died as death:
+                self._stop()
+                return Outcome(rejected=f"{self.called}: {death}")
+            except _OutOfStep:
+                # A copy of the process, or the function itself, has answered besides: who knows for whom.
+                self._stop()
+        return Outcome(rejected=f"{self.called}: answers more than once for a record. Does it fork?")
+
+    def _outcome(self, answer: Mapping[str, Any]) -> Outcome:
+        if "records" in answer:
+            return Outcome(tuple(answer["records"]))
+        why = {name: str(text).replace(str(self.path), self.called) for name, text in answer.items()}
+        if not why.keys() & {"drop", "reject", "retry"}:
+            raise _OutOfStep
+        return Outcome(dropped=why.get("drop"), rejected=why.get("reject"), later=why.get("retry"))
+
+    def _start(self) -> list[str]:
+        command = [sys.executable, "-m", "revetl.delivery.functions.worker", str(self.path)]
+        limits = [str(self.config.timeout), str(self.config.memory)]
+        self._process = process = subprocess.Popen(  # noqa: S603  the interpreter that runs this
+            [*command, *limits],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # A group of its own, so that what the function forks ends with it.
+            start_new_session=True,
+        )
+        self._rest = b""
+        weakref.finalize(self, _end_group, process)
+        try:
+            said = self._read(_START_SECONDS)
+        except (_Died, _OutOfStep) as death:
+            self._stop()
+            raise UsageError(
+                f"{self.called}: {str(death) or 'wrote to its answers'} as it was loaded."
+            ) from None
+        if "error" in said:
+            self._stop()
+            raise UsageError(f"{said['error'].replace(str(self.path), self.called)}. Mend it there.")
+        handlers: list[str] = said["handlers"]
+        return handlers
+
+    def _asked(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to a record. Raises _OutOfStep for one to another record."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._number += 1
+        asked = {"number": self._number, "handler": HANDLERS[record["type"]], "record": record}
+        try:
+            self._process.stdin.write(orjson.dumps(asked) + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise _Died(self._end()) from None
+        answer = self._read(self.config.timeout + _GRACE_SECONDS)
+        if answer.get("number") != self._number:
+            raise _OutOfStep
+        if self._rest:
+            # This answer is right, and there is another one already that nobody asked for.
+            self._stop()
+        return answer
+
+    def _read(self, seconds: float) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        until = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while b"\n" not in self._rest:
+                if not selector.select(max(0.0, until - time.monotonic())):
+                    raise _Died(f"took longer than {self.config.timeout:g} s")
+                if not (more := os.read(self._process.stdout.fileno(), 1 << 16)):
+                    raise _Died(self._end())
+                self._rest += more
+        line, _, self._rest = self._rest.partition(b"\n")
+        try:
+            answer: Any = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            raise _OutOfStep from None
+        if not isinstance(answer, dict):
+            raise _OutOfStep
+        return answer
+
+    def _end(self) -> str:
+        assert self._process is not None
+        return f"ended with {self._process.wait()} (of its {self.config.memory} MB of memory?)"
+
+    def _stop(self) -> None:
+        if self._process is not None:
+            _end_group(self._process)
+            self._process.wait()
+            self._process = None
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process, and whatever it has forked."""
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()

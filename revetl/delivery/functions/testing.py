@@ -1,0 +1,145 @@
+"""The tests of a project's functions: `given` and `expect` in `functions/NAME.yml`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BeforeValidator, Field, model_validator
+
+from revetl.config.base import Checked, read_checked
+from revetl.config.models import FunctionConfig
+from revetl.delivery.functions.process import FOLDER, Function, Outcome
+from revetl.errors import UsageError, nearest
+
+
+class Given(Checked):
+    """A record of a test; what is not said of it is as a first run has it."""
+
+    key: str = "key"
+    audience: str = "audience"
+    operation: Literal["add", "update", "remove"] = "add"
+    identifiers: Mapping[str, Any] = {}
+    traits: Mapping[str, Any] | None = None
+    properties: Mapping[str, Any] | None = None
+    event: str | None = None
+    timestamp: str | None = None
+
+
+_NOT_SENT = ("drop", "reject", "retry")
+
+
+class Expected(Checked):
+    """What a test expects of a record that is sent: only what is named is compared. Or that it is not sent:
+    `drop`, `reject` or `retry`, with a part of the reason."""
+
+    identifiers: Mapping[str, Any] | None = None
+    traits: Mapping[str, Any] | None = None
+    properties: Mapping[str, Any] | None = None
+    event: str | None = None
+    timestamp: str | None = None
+    drop: str | None = None
+    reject: str | None = None
+    retry: str | None = None
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Expected:
+        if self.not_sent is not None and len(self.model_fields_set) > 1:
+            raise ValueError("drop, reject and retry each stand alone")
+        return self
+
+    @property
+    def not_sent(self) -> str | None:
+        """Which of drop, reject and retry it is."""
+        return next((name for name in _NOT_SENT if name in self.model_fields_set), None)
+
+
+def _as_list(value: object) -> object:
+    if isinstance(value, str):
+        return [{value: ""}]
+    return [value] if isinstance(value, Mapping) else value
+
+
+class FunctionTest(Checked):
+    """One test: what a record of a kind becomes."""
+
+    name: str
+    on: Literal["identify", "track", "group", "delete"] = "identify"
+    given: Given
+    expect: Annotated[tuple[Expected, ...], BeforeValidator(_as_list), Field(min_length=1)]
+
+
+class FunctionTests(Checked):
+    """The file of a function's tests, and the limits to run them in."""
+
+    tests: Annotated[tuple[FunctionTest, ...], Field(min_length=1)]
+    timeout: Annotated[float, Field(gt=0)] = 1.0
+    memory: Annotated[int, Field(ge=64)] = 256
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What came of a test; `problem` says how what the function made is other than expected."""
+
+    __test__ = False
+
+    function: str
+    name: str
+    problem: str | None = None
+
+
+def run_tests(root: Path, names: tuple[str, ...] = ()) -> Iterator[TestResult]:
+    """Run the tests of a project's functions, or of those named. Raises UsageError for a file that is wrong,
+    a function that is not there or cannot be loaded, and a name without tests."""
+    files = {path.stem: path for path in sorted((root / FOLDER).glob("*.yml"))}
+    for name in names:
+        if name not in files:
+            raise UsageError(f"{FOLDER}/{name}.yml is not there. {nearest(name, files)}")
+    for name, path in files.items():
+        if names and name not in names:
+            continue
+        document = read_checked(FunctionTests, path)
+        function = Function(root, FunctionConfig(name=name, timeout=document.timeout, memory=document.memory))
+        for kind in dict.fromkeys(test.on for test in document.tests):
+            function.check(kind)
+        for test in document.tests:
+            yield TestResult(name, test.name, _problem(test, function(_record(test))))
+
+
+def _record(test: FunctionTest) -> dict[str, Any]:
+    given = test.given.model_dump(exclude_none=True)
+    fields = "properties" if test.on == "track" else "traits"
+    given.setdefault(fields, {})
+    if test.on == "track":
+        given = {"event": None, "timestamp": None, **given}
+    return {"type": test.on, **given}
+
+
+def _problem(test: FunctionTest, outcome: Outcome) -> str | None:
+    words = {"drop": outcome.dropped, "reject": outcome.rejected, "retry": outcome.later}
+    said = next((f"{word}: {why}" for word, why in words.items() if why is not None), None)
+    if (word := test.expect[0].not_sent) is not None:
+        part = getattr(test.expect[0], word)
+        if words[word] is not None and part in str(words[word]):
+            return None
+        return f"expected {word}: {part}, got {said or _text(list(outcome.records))}"
+    if said is not None:
+        return f"expected {_text([_named(each) for each in test.expect])}, got {said}"
+    expected = [_named(each) for each in test.expect]
+    made = list(outcome.records)
+    if len(made) == len(expected):
+        pairs = zip(made, expected, strict=True)
+        made = [{name: record.get(name) for name in only} for record, only in pairs]
+    return None if made == expected else f"expected {_text(expected)}, got {_text(made)}"
+
+
+def _named(expected: Expected) -> dict[str, Any]:
+    return {name: getattr(expected, name) for name in sorted(expected.model_fields_set)}
+
+
+def _text(records: list[dict[str, Any]]) -> str:
+    value = records[0] if len(records) == 1 else records
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

@@ -1,0 +1,208 @@
+"""From what was spooled to the records that a destination is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from revetl.config.models import SyncConfig
+from revetl.delivery.function_step import Own, function_of
+from revetl.destinations.base.destination import Destination, Identifier, Record
+from revetl.destinations.base.personal_data import WithholdsPersonalData
+from revetl.governance.pii import Hider, hider_of
+from revetl.mapping.blocklist import is_blank, none_of
+from revetl.mapping.events import ROW, EventMapping, event_mapping_of
+from revetl.mapping.fields import TIMESTAMP
+from revetl.mapping.personal_data import folded, without_personal
+from revetl.project.workspace import Sync
+from revetl.warehouse.base import NONFINITE
+
+_LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
+"""What may be a number that a 64-bit float does not hold."""
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """How a sync words its records: what becomes of nulls, what an archived record's fields are, what the
+    destination knows people by, by name, and what is made of events that have names of their own, and by the
+    project's own function. Where personal data is left out, `allowed` are the names that are sent all the
+    same, and `withheld` becomes those that were not."""
+
+    nulls: str = "send"
+    cleared: Any = None
+    archive: Mapping[str, Any] | None = None
+    known_by: Mapping[str, Identifier] = field(default_factory=dict)
+    events: EventMapping | None = None
+    function: Own | None = None
+    allowed: frozenset[str] | None = None
+    withheld: set[str] = field(default_factory=set)
+
+    def identifiers(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The identifiers as they are sent: without those that are null, blank, or nobody's."""
+        return {name: value for name, value in known.items() if not is_blank(value)}
+
+    def given(self, known: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """The identifiers that a function gave, without those that identify nobody, and which these are."""
+        found, invalid = {}, []
+        for name, value in self.identifiers(known).items():
+            if (wrong := none_of(value, self.known_by.get(name))) is None:
+                found[name] = value
+            else:
+                invalid.append(f"{name} {wrong}")
+        return found, "; ".join(invalid) or None
+
+    def fields(self, operation: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The fields as they are sent."""
+        if self.allowed is not None:
+            fields = without_personal(fields, self.allowed, self.withheld)
+        if operation == "remove" and self.archive:
+            return self.archive
+        if self.nulls == "skip":
+            return {name: value for name, value in fields.items() if value is not None}
+        if self.nulls == "clear" and self.cleared is not None:
+            return {name: self.cleared if value is None else value for name, value in fields.items()}
+        return fields
+
+
+def shaping_of(sync: SyncConfig, destination: Destination, hider: Hider | None = None) -> Shaping:
+    """The shaping that a sync asks for, but for its function; `hider` is what is hidden from it."""
+    events = event_mapping_of(sync, destination.type, None if hider is None else hider.value)
+    return Shaping(
+        sync.nulls,
+        destination.cleared,
+        sync.archive or None,
+        {each.name: each for each in destination.known_by},
+        events,
+        allowed=_allowed(sync, destination),
+    )
+
+
+def _allowed(sync: SyncConfig, destination: Destination) -> frozenset[str] | None:
+    """The names of personal data that may be sent; None where it is not looked for."""
+    if not isinstance(destination, WithholdsPersonalData) or not destination.withholds(sync.mode):
+        return None
+    named: list[str] = []
+    if destination.named_is_allowed:
+        rules = sync.events.values()
+        named = [*(sync.fields or {}), *sync.constants]
+        named += [name for rule in rules for name in (*rule.fields, *rule.constants)]
+    return frozenset(folded(name) for name in (*destination.allow_personal_data, *named))
+
+
+def withheld_note(shaping: Shaping, destination: Destination) -> str | None:
+    """What was left out as personal data, in a sentence; None where nothing was."""
+    if not shaping.withheld:
+        return None
+    names = ", ".join(sorted(shaping.withheld))
+    return (
+        f"not sent to {destination.type}, as personal data by name or value: {names}. "
+        "To send one, name it in allow_personal_data of the destination"
+    )
+
+
+def shaping_in(root: Path, sync: Sync, destination: Destination) -> Shaping:
+    """The shaping of a sync in a project. Raises UsageError for a function that is wrong."""
+    shaping = shaping_of(sync.config, destination, hider_of(root, sync.config.to))
+    return replace(shaping, function=function_of(root, sync, destination))
+
+
+def record_of(
+    shaping: Shaping,
+    operation: str,
+    key: str,
+    identifiers: str,
+    fields: str,
+    origin: str,
+    invalid: str | None = None,
+) -> Record:
+    """A record of its spooled texts. `invalid` are its identifiers that are none."""
+    try:
+        known: dict[str, Any] = orjson.loads(identifiers)
+        values: dict[str, Any] = orjson.loads(fields)
+        if _LONG_NUMBER.search(fields):
+            values = json.loads(fields, parse_int=_integer, parse_float=_fraction)
+    except orjson.JSONDecodeError as error:
+        # JSON columns can hold what no JSON reader takes: half of a surrogate pair, bare NaN.
+        return Record(key, {}, {}, origin, problem=_unreadable((identifiers, fields), error))
+    problem = _nonfinite(values) if NONFINITE in fields else None
+    moment, event = values.pop(TIMESTAMP, None), None
+    if (events := shaping.events) is not None:
+        row = {name.removeprefix(ROW): values.pop(name) for name in [*values] if name.startswith(ROW)}
+        event, values = events.made(row, values)
+        problem = problem or (None if event else f"its column '{events.column}' has no name of an event")
+    alike = shaping.identifiers(known)
+    if shaping.function is None or problem is not None:
+        made = shaping.fields(operation, values)
+        return Record(key, alike, made, origin, moment, problem, event, invalid=invalid)
+    record = shaping.function(
+        Record(key, alike, values, origin, moment, problem, event, invalid=invalid), operation
+    )
+    if record.instead is not None:
+        return record._replace(instead=tuple(_of_function(shaping, operation, x) for x in record.instead))
+    return _of_function(shaping, operation, record)
+
+
+def _of_function(shaping: Shaping, operation: str, record: Record) -> Record:
+    """A record as a function gave it, as it is sent."""
+    known, invalid = shaping.given(record.identifiers)
+    return record._replace(
+        identifiers=known, fields=shaping.fields(operation, record.fields), invalid=invalid or record.invalid
+    )
+
+
+def _integer(digits: str) -> int | str:
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 else digits
+
+
+def _fraction(digits: str) -> float | str:
+    """A number of a document, as text when a 64-bit float would round it."""
+    number = float(digits)
+    return number if Decimal(repr(number)) == Decimal(digits) else digits
+
+
+def _nonfinite(values: dict[str, Any]) -> str | None:
+    for name, value in values.items():
+        if (word := _mark_in(value)) is not None:
+            kind = "date" if word in ("infinity", "-infinity") else "number"
+            return f"field '{name}' is {word}, which JSON has no {kind} for"
+    return None
+
+
+def _mark_in(value: Any) -> str | None:
+    """The word of the first value, at any depth, that JSON has none for."""
+    if isinstance(value, dict) and NONFINITE in value:
+        return str(value[NONFINITE])
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next(filter(None, map(_mark_in, inner)), None)
+
+
+def _unreadable(texts: tuple[str, str], error: Exception) -> str:
+    """Which field it is that cannot be sent: Python's own reader takes more than JSON has."""
+    for kind, text in zip(("identifier", "field"), texts, strict=True):
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError:
+            break
+        for name, value in values.items():
+            try:
+                orjson.loads(json.dumps(value))
+            except orjson.JSONDecodeError as found:
+                return f"{kind} '{name}' cannot be sent as JSON ({found})"
+    return f"a value in it cannot be sent as JSON ({error})"
+
+
+def records_of(batch: pa.RecordBatch, shaping: Shaping, operation: str) -> Iterator[Record]:
+    """The records of a spooled batch, in order."""
+    columns = (
+        batch.column(name).to_pylist() for name in ("key", "identifiers", "fields", "origin", "invalid")
+    )
+    return (record_of(shaping, operation, *texts) for texts in zip(*columns, strict=True))

@@ -1,0 +1,161 @@
+"""The changes of a run on this machine's disk: one Parquet file an operation.
+
+The warehouse is let go while they are delivered, and memory holds one batch a request in flight, however
+many changes there are.
+"""
+
+from __future__ import annotations
+
+import shutil
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from revetl.delivery.journal import Range
+
+OPERATIONS = ("remove", "update", "add")
+"""In the order they are delivered: who left goes first, for another may hold their identifier by now."""
+
+FORGET = "forget"
+ROW_GROUP = 10_000
+GROUP_BYTES = 8_000_000
+
+_COLUMNS: dict[str, pa.DataType] = {
+    "operation": pa.string(),
+    "key": pa.string(),
+    "row_hash": pa.int64(),
+    "identifiers": pa.string(),
+    "fields": pa.string(),
+    "origin": pa.string(),
+    "cause": pa.string(),
+    "caused_at": pa.timestamp("us"),
+    "invalid": pa.string(),
+}
+SCHEMA = pa.schema(_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Spool:
+    """The spool of one run, in `folder`."""
+
+    folder: Path
+
+    def write(self, operation: str, batches: Iterable[pa.RecordBatch]) -> int:
+        """Write an operation's records, in SCHEMA's columns, and give their number."""
+        rows = 0
+        partial = self._path(operation).with_suffix(".partial")
+        with pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
+            for batch in batches:
+                for group in _grouped(batch.cast(SCHEMA)):
+                    writer.write_batch(group, row_group_size=ROW_GROUP)
+                rows += batch.num_rows
+        partial.rename(self._path(operation))
+        return rows
+
+    def rows(self, operation: str) -> int:
+        """How many records an operation has."""
+        path = self._path(operation)
+        return int(pq.read_metadata(path).num_rows) if path.exists() else 0
+
+    def batches(self, operation: str) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """The records of an operation in order, with the place of each batch's first."""
+        if not self._path(operation).exists():
+            return
+        place = 0
+        # Buffering ahead would hold the whole file.
+        with pq.ParquetFile(self._path(operation), pre_buffer=False) as file:
+            for group in range(file.num_row_groups):
+                for batch in file.read_row_group(group).to_batches():
+                    yield place, batch
+                    place += batch.num_rows
+
+    def read(self, cuts: list[Range]) -> Iterator[tuple[Range, pa.RecordBatch]]:
+        """The records of ranges, each with the (part of the) range that it is; a row group is read once."""
+        for operation in {cut.operation: None for cut in cuts}:
+            wanted = sorted((cut for cut in cuts if cut.operation == operation), key=lambda cut: cut.first)
+            with pq.ParquetFile(self._path(operation), pre_buffer=False) as file:
+                start = 0
+                for group in range(file.num_row_groups):
+                    end = start + file.metadata.row_group(group).num_rows
+                    inside = [cut for cut in wanted if cut.first < end and cut.last > start]
+                    if inside:
+                        rows = file.read_row_group(group).combine_chunks()
+                        for cut in inside:
+                            first, last = max(cut.first, start), min(cut.last, end)
+                            piece = rows.slice(first - start, last - first)
+                            for batch in piece.to_batches():
+                                yield Range(operation, first, last), _whole(batch)
+                    start = end
+
+    def pieces(self, cuts: Iterable[Range], rows: int, size: int) -> Iterator[tuple[int, Range, float]]:
+        """Ranges in order, cut where they have more than so many rows, or bytes by the mean of a row group:
+        the index of the range, a piece of it, and its bytes. One record can have more."""
+        groups: dict[str, list[tuple[int, int, float]]] = {}
+        for at, cut in enumerate(cuts):
+            if cut.operation not in groups:
+                groups[cut.operation] = list(self._groups(cut.operation))
+            of = groups[cut.operation]
+            first, taken = cut.first, 0.0
+            for start, end, each in of[bisect_right(of, cut.first, key=lambda group: group[1]) :]:
+                place, last = max(cut.first, start), min(cut.last, end)
+                while place < last:
+                    most = min(rows - (place - first), int((size - taken) / max(each, 1)))
+                    if most <= 0 and place > first:
+                        yield at, Range(cut.operation, first, place), taken
+                        first, taken = place, 0.0
+                        continue
+                    step = min(max(most, 1), last - place)
+                    place, taken = place + step, taken + step * each
+                if end >= cut.last:
+                    break
+            if first < cut.last:
+                yield at, Range(cut.operation, first, cut.last), taken
+
+    def _groups(self, operation: str) -> Iterator[tuple[int, int, float]]:
+        """Of each row group its first record, the one after its last, and the mean size of one."""
+        metadata = pq.read_metadata(self._path(operation))
+        start = 0
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            end = start + group.num_rows
+            yield start, end, group.total_byte_size / max(group.num_rows, 1)
+            start = end
+
+    def remove(self) -> None:
+        """Delete the run's folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, operation: str) -> Path:
+        return self.folder / f"{operation}.parquet"
+
+
+def _whole(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch with all columns; of a run by an older version, some are missing."""
+    missing = [field for field in SCHEMA if field.name not in batch.schema.names]
+    if not missing:
+        return batch
+    columns = {**dict(zip(batch.schema.names, batch.columns, strict=True))}
+    columns |= {field.name: pa.nulls(batch.num_rows, field.type) for field in missing}
+    return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _grouped(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """A batch in row groups, of which one is held in memory: of GROUP_BYTES at most, or of one record."""
+    if batch.nbytes <= GROUP_BYTES:
+        yield batch
+        return
+    lengths: Any = pc.binary_length(cast("Any", batch.column("fields")))
+    sizes = [size or 0 for size in lengths.to_pylist()]
+    first = taken = 0
+    for place, size in enumerate(sizes):
+        if place > first and taken + size > GROUP_BYTES:
+            yield batch.slice(first, place - first)
+            first, taken = place, 0
+        taken += size
+    yield batch.slice(first)

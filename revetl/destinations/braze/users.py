@@ -1,0 +1,118 @@
+"""Whom Braze's requests are about, in the words of each of its calls, and whom an answer refuses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import httpx
+
+from revetl.destinations.base.destination import Record, Rejection, Result
+from revetl.destinations.base.records import refusal
+
+_PURCHASE = ("product_id", "currency", "price", "quantity")
+_QUOTED = re.compile("'([^']+)'")
+_AT_ONCE = 50
+"""The most users that erasure and subscription groups take in a request."""
+
+
+MOST_OBJECTS = 75
+"""The most objects of a request to /users/track, of all kinds together."""
+
+
+class Told(NamedTuple):
+    """An object of a request, of a kind (attributes, events, purchases), and the place of its record."""
+
+    place: int
+    kind: str
+    object: Mapping[str, Any]
+
+
+class Kind(NamedTuple):
+    """Something that users are known by, and what erasure calls a list of it. `in_groups`: so are they known
+    in subscription groups."""
+
+    name: str
+    erased: str
+    in_groups: bool = True
+
+
+KINDS = (
+    Kind("external_id", "external_ids"),
+    Kind("braze_id", "braze_ids", in_groups=False),
+    Kind("user_alias", "user_aliases", in_groups=False),
+    Kind("email", "email_addresses"),
+    Kind("phone", "phone_numbers"),
+)
+"""In the order in which Braze heeds them."""
+
+
+class Users(NamedTuple):
+    """Users of one request, known by one kind of thing: their places in the batch, and their names."""
+
+    kind: Kind
+    places: tuple[int, ...]
+    names: tuple[Any, ...]
+
+
+def known_as(record: Record, alias_label: str | None) -> dict[str, Any]:
+    """What an object names its user by."""
+    known = dict(record.identifiers)
+    label = known.pop("alias_label", alias_label)
+    if (name := known.pop("alias_name", None)) is not None and label is not None:
+        known["user_alias"] = {"alias_name": str(name), "alias_label": label}
+    return known
+
+
+def by_kind(known: Mapping[int, Mapping[str, Any]], *, in_groups: bool = False) -> Iterator[Users]:
+    """Users, by their places, in requests of one kind each; for subscription groups, of the kinds that those
+    have."""
+    left = dict(known)
+    for kind in KINDS if not in_groups else [kind for kind in KINDS if kind.in_groups]:
+        places = [place for place, names in left.items() if kind.name in names]
+        for start in range(0, len(places), _AT_ONCE):
+            some = tuple(places[start : start + _AT_ONCE])
+            yield Users(kind, some, tuple(left.pop(place)[kind.name] for place in some))
+
+
+def happenings(
+    event: str, fields: Mapping[str, Any], purchase_events: Sequence[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    """What is told of an event, each with its kind: itself, or the purchases that it is. What is none of a
+    purchase's own fields is a property of it."""
+    bought = fields.get("purchases") if isinstance(fields.get("purchases"), list) else None
+    if bought is None and event not in purchase_events:
+        return [("events", {"name": event, "properties": fields})]
+    made = []
+    for each in bought or [fields]:
+        own = {name: value for name, value in each.items() if name in _PURCHASE}
+        others = {name: value for name, value in each.items() if name not in own}
+        made.append(("purchases", {**own, "properties": others}))
+    return made
+
+
+def arrays(told: Sequence[Told]) -> dict[str, list[Mapping[str, Any]]]:
+    """The arrays of a request, each of the objects of a kind."""
+    made: dict[str, list[Mapping[str, Any]]] = {}
+    for each in told:
+        made.setdefault(each.kind, []).append(each.object)
+    return made
+
+
+def refused(response: httpx.Response, told: Sequence[Told]) -> Result:
+    """Whom an answer refuses. An error has the index of its object in its array, and may name a field; when
+    nothing was taken, those without an error are sent again."""
+    answer = response.json()
+    of_kind: dict[str, list[Told]] = {}
+    for each in told:
+        of_kind.setdefault(each.kind, []).append(each)
+    rejected: dict[int, str | Rejection] = {}
+    for error in answer.get("errors") or []:
+        if "index" in error:
+            found = of_kind.get(error.get("input_array") or told[0].kind, told)[error["index"]]
+            quoted = _QUOTED.findall(error["type"])
+            field = next((name for name in quoted if name in found.object), None)
+            rejected.setdefault(found.place, refusal(str(error["type"]), field))
+    others = {each.place for each in told} - rejected.keys() if response.status_code == 400 else ()
+    return Result(rejected, dict.fromkeys(sorted(others), str(answer.get("message"))))

@@ -1,0 +1,1 @@
+"""Census (Fivetran Activations)."""

@@ -1,0 +1,67 @@
+"""Syncs of Census (Fivetran Activations), triggered and waited for: docs/destinations/census.md."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import httpx
+from pydantic import Field
+
+from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.triggered import Run, Triggered
+
+UNDER_WAY = frozenset({"queued", "working"})
+
+UNDERSTOOD = (
+    Understood("POST /syncs/*/trigger", {"data": {"sync_run_id": (int, str)}}, again=False),
+    Understood("GET /sync_runs/*", {"data": dict}),
+    Understood("GET /syncs/*/sync_runs", {"data": [{"status": str}]}),
+    Understood("GET /syncs", {"data": list}),
+)
+
+
+class Census(Triggered):
+    """A sync of a Census workspace, by its id."""
+
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+
+    type: Literal["census"]
+    base_url: Annotated[str, Field(pattern="^https?://")] = "https://app.getcensus.com/api/v1"
+
+    def start(self, sync: str, attempt: str) -> httpx.Request:
+        full = {"force_full_sync": "true"} if self.full_resync else None
+        return self.request("POST", f"/syncs/{sync}/trigger", params=full)
+
+    def started(self, response: httpx.Response) -> str:
+        return str(response.json()["data"]["sync_run_id"])
+
+    def ask(self, sync: str, run: str) -> httpx.Request:
+        return self.request("GET", f"/sync_runs/{run}")
+
+    def read_run(self, response: httpx.Response) -> Run:
+        run = response.json()["data"]
+        status = run["status"]
+        if status in UNDER_WAY:
+            return Run(status, is_over=False)
+        if status == "skipped":
+            return Run(status, was_skipped=True)
+        if run.get("canceled"):
+            return Run("canceled", failure="it was cancelled there")
+        if status != "completed":
+            return Run(status, failure=_reason(run))
+        invalid = run.get("source_record_invalids", run.get("records_invalid"))
+        return Run(status, rejected=int(run.get("records_failed") or 0) + int(invalid or 0))
+
+    def ask_latest(self, sync: str) -> httpx.Request:
+        return self.request("GET", f"/syncs/{sync}/sync_runs", params={"per_page": "5", "order": "desc"})
+
+    def is_free(self, response: httpx.Response) -> bool:
+        return all(run["status"] not in UNDER_WAY for run in response.json()["data"])
+
+    def probe(self) -> httpx.Request:
+        return self.request("GET", "/syncs", params={"per_page": "1"})
+
+
+def _reason(run: dict[str, Any]) -> str:
+    said = run.get("error_message") or run.get("error_detail") or run.get("error_code")
+    return str(said or "it says no reason").rstrip(".")

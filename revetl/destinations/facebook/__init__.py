@@ -1,0 +1,1 @@
+"""Meta's Graph API: Custom Audiences and the Conversions API."""

@@ -1,0 +1,1 @@
+"""Google: Ads (Customer Match, conversions) and Analytics."""

@@ -1,0 +1,184 @@
+"""Google Ads' Customer Match: docs/destinations/google_ads.md."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import httpx
+from pydantic import Field, SecretStr, model_validator
+
+from revetl.destinations.auth.refresh import RefreshesToken
+from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.audiences import AdAudience, HasDescriptions, Matched
+from revetl.destinations.base.destination import (
+    Asking,
+    Batch,
+    Flow,
+    Identifier,
+    Rate,
+    Records,
+    Verdict,
+    object_of,
+)
+from revetl.destinations.base.spec import IdentifierChoice
+from revetl.destinations.google import data_manager, offline_jobs
+from revetl.destinations.google.common import (
+    ADDRESS,
+    IDENTIFIERS,
+    WAYS_OUT,
+    AccountId,
+    Api,
+    Consent,
+    Url,
+    errors_in,
+    is_over_soon,
+    retry_delay,
+)
+
+UNDERSTOOD = (
+    Understood("POST /offlineUserDataJobs:create", {"resourceName": str}),
+    Understood("POST :addOperations", {"partialFailureError?": dict}),
+    Understood("POST :run", {"name": str}),
+    Understood("POST /googleAds:search", {"results?": [dict]}),
+    Understood("POST /userLists:mutate", {"results": [{"resourceName": str}]}, again=False),
+    Understood("POST /v1/audienceMembers:*", {"requestId": str}),
+    Understood("GET /userLists", {"userLists?": [{"id": (str, int)}]}),
+    Understood("POST /userLists", {"id": (str, int)}, again=False),
+    Understood("GET /userLists/*", {"sizeInfo?": dict, "description?": str}),
+    Understood("PATCH /userLists/*", {"id?": (str, int)}),
+)
+
+
+class GoogleAds(RefreshesToken, HasDescriptions, AdAudience):
+    """People of a Customer Match list of Google Ads: by hashed email, phone and address, or by ids of your
+    own, or by mobile advertising ids."""
+
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    batch: ClassVar[Batch] = Batch(records=50_000)
+    smallest: ClassVar[int | None] = 100
+    identifiers: ClassVar[tuple[Identifier, ...]] = IDENTIFIERS["CONTACT_INFO"]
+    account_fields: ClassVar[tuple[str, ...]] = ("customer_id",)
+
+    type: Literal["google_ads"]
+    api: Literal["google_ads", "data_manager"] = "google_ads"
+    developer_token: SecretStr | None = None
+    customer_id: AccountId
+    login_customer_id: AccountId | None = None
+    upload_key_type: Literal["CONTACT_INFO", "CRM_ID", "MOBILE_ADVERTISING_ID"] = "CONTACT_INFO"
+    app_id: str | None = None
+    ad_user_data: Consent | None = None
+    ad_personalization: Consent | None = None
+    membership_life_span: Annotated[int, Field(ge=1, le=540)] = 540
+    job_timeout: Annotated[float, Field(ge=0)] = 3_600.0
+    version: Annotated[str, Field(pattern=r"^v\d+$")] = "v26"
+    base_url: Url = "https://googleads.googleapis.com"
+    token_url: Url = "https://oauth2.googleapis.com/token"  # noqa: S105
+    max_in_flight: Annotated[int, Field(ge=1, le=256)] = 2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _endpoint(cls, data: Any) -> Any:
+        """Each of the two APIs has its host."""
+        is_other = data.get("api") == "data_manager"
+        return {"base_url": data_manager.BASE_URL, **data} if is_other else data
+
+    @model_validator(mode="after")
+    def _has_developer_token(self) -> GoogleAds:
+        if self.api == "google_ads" and self.developer_token is None:
+            raise ValueError(
+                "developer_token is missing. Add it, or set api: data_manager, which needs none."
+            )
+        return self
+
+    def delivers_to(self, audience: str, mode: str, base_url: str | None = None) -> dict[str, str]:
+        """Both APIs keep the same lists of the same account."""
+        found = super().delivers_to(audience, mode, base_url)
+        return {**found, "host": "the usual one"} if self.base_url == data_manager.BASE_URL else found
+
+    @property
+    def through(self) -> Api:
+        """The API that is used."""
+        return data_manager if self.api == "data_manager" else offline_jobs
+
+    @classmethod
+    def identifier_choices(cls) -> tuple[IdentifierChoice, ...]:
+        return tuple(
+            IdentifierChoice(each, {"upload_key_type": kind})
+            for kind, known in IDENTIFIERS.items()
+            for each in known
+        )
+
+    @property
+    def known_by(self) -> tuple[Identifier, ...]:
+        return IDENTIFIERS[self.upload_key_type]
+
+    @property
+    def consent(self) -> dict[str, str]:
+        """What people agreed to, where the configuration says so."""
+        said = {"adUserData": self.ad_user_data, "adPersonalization": self.ad_personalization}
+        return {name: value for name, value in said.items() if value is not None}
+
+    @property
+    def limits(self) -> Batch:
+        if self.api == "google_ads":
+            return self.batch
+        return Batch(min(self.batch.records, data_manager.BATCH.records))
+
+    @property
+    def pace(self) -> Rate | None:
+        return super().pace or (data_manager.RATE if self.api == "data_manager" else None)
+
+    def headers(self) -> dict[str, str]:
+        headers = super().headers()
+        if self.api == "google_ads" and self.developer_token is not None:
+            headers["developer-token"] = self.developer_token.get_secret_value()
+            if self.login_customer_id is not None:
+                headers["login-customer-id"] = self.login_customer_id
+        return headers
+
+    def add(self, records: Records) -> Flow:
+        return self.through.add(self, records)
+
+    def remove(self, records: Records) -> Flow:
+        return self.through.remove(self, records)
+
+    def find_audience(self, audience: str) -> Asking[str | None]:
+        return self.through.find_audience(self, audience)
+
+    def create_audience(self, audience: str) -> Asking[str]:
+        return self.through.create_audience(self, audience)
+
+    def description(self, audience_id: str) -> Asking[str]:
+        return self.through.description(self, audience_id)
+
+    def describe(self, audience_id: str, text: str) -> Asking[None]:
+        return self.through.describe(self, audience_id, text)
+
+    def matched(self, audience_id: str) -> Asking[Matched]:
+        return self.through.matched(self, audience_id)
+
+    def probe(self) -> httpx.Request:
+        return self.through.probe(self)
+
+    def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
+        """A whole address identifies as an email does."""
+        address = (frozenset(ADDRESS),) if self.upload_key_type == "CONTACT_INFO" else ()
+        return (*super().found_by(mode), *address)
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        """An error that Google explains is read, for the sentence that it is refused with."""
+        error = object_of(response, "error")
+        codes = {code for code, _ in errors_in(error)}
+        if is_over_soon(error, codes):
+            return Verdict.RETRY
+        judged = super().judge(response)
+        path = response.request.url.path
+        if path.endswith((":ingest", ":remove")) and judged is Verdict.BISECT:
+            return Verdict.PASS if codes else judged
+        blames_records = path.endswith(":addOperations") and codes.isdisjoint(WAYS_OUT)
+        if judged is Verdict.FATAL or (judged is Verdict.BISECT and not blames_records):
+            return Verdict.PASS if error else Verdict.FATAL
+        return judged
+
+    def pause(self, response: httpx.Response) -> float | None:
+        return retry_delay(response)

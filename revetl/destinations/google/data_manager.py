@@ -1,0 +1,142 @@
+"""Customer Match by Google's Data Manager API: docs/destinations/google_ads.md."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+
+from revetl.destinations.base.audiences import Matched
+from revetl.destinations.base.destination import (
+    Asking,
+    Batch,
+    Flow,
+    Rate,
+    Record,
+    Records,
+    Result,
+)
+from revetl.destinations.google.common import (
+    ADDRESS,
+    DATA_MANAGER,
+    DATA_MANAGER_REQUESTS,
+    answer_of,
+    without_invalid,
+)
+
+if TYPE_CHECKING:
+    from revetl.destinations.google.ads import GoogleAds
+
+BATCH = Batch(records=10_000)
+RATE = Rate(requests=DATA_MANAGER_REQUESTS, per_seconds=60)
+BASE_URL = DATA_MANAGER
+KEY_TYPES = {"CONTACT_INFO": "CONTACT_ID", "CRM_ID": "USER_ID", "MOBILE_ADVERTISING_ID": "MOBILE_ID"}
+SINGLE = {"hashedEmail": "emailAddress", "hashedPhoneNumber": "phoneNumber"}
+PARTS = dict(zip(ADDRESS, ("givenName", "familyName", "regionCode", "postalCode"), strict=True))
+_PLACE = re.compile(r"(?:audience_members|audienceMembers)\[([0-9]+)\]")
+
+
+def add(ads: GoogleAds, records: Records) -> Flow:
+    """Put a batch into the list."""
+    return change(ads, "ingest", records)
+
+
+def remove(ads: GoogleAds, records: Records) -> Flow:
+    """Take a batch out of the list."""
+    return change(ads, "remove", records)
+
+
+def change(ads: GoogleAds, verb: str, records: Records) -> Flow:
+    """Ingest or remove a batch."""
+    rejected, _ = yield from without_invalid(
+        len(records), _PLACE, lambda left: request(ads, verb, records, left)
+    )
+    return Result(rejected=rejected)
+
+
+def request(ads: GoogleAds, verb: str, records: Records, places: list[int]) -> httpx.Request:
+    """The request for some records of a batch."""
+    target = {"operatingAccount": account(ads.customer_id), "productDestinationId": records.audience_id}
+    if ads.login_customer_id is not None:
+        target["loginAccount"] = account(ads.login_customer_id)
+    body: dict[str, Any] = {
+        "destinations": [target],
+        "audienceMembers": [member(records.records[at]) for at in places],
+        "encoding": "HEX",
+    }
+    if verb == "ingest":
+        body["termsOfService"] = {"customerMatchTermsOfServiceStatus": "ACCEPTED"}
+        if ads.consent:
+            body["consent"] = {name: f"CONSENT_{value}" for name, value in ads.consent.items()}
+    return ads.post(f"/v1/audienceMembers:{verb}", json=body)
+
+
+def member(record: Record) -> dict[str, Any]:
+    """A record as an AudienceMember."""
+    known = record.identifiers
+    if "thirdPartyUserId" in known:
+        return {"userIdData": {"userId": known["thirdPartyUserId"]}}
+    if "mobileId" in known:
+        return {"mobileData": {"mobileIds": [known["mobileId"]]}}
+    found: list[dict[str, Any]] = [{theirs: known[ours]} for ours, theirs in SINGLE.items() if ours in known]
+    if known.keys() >= {*ADDRESS}:
+        found.append({"address": {theirs: known[ours] for ours, theirs in PARTS.items()}})
+    return {"userData": {"userIdentifiers": found}}
+
+
+def account(customer_id: str) -> dict[str, str]:
+    """A Google Ads account, as this API names it."""
+    return {"accountType": "GOOGLE_ADS", "accountId": customer_id}
+
+
+def lists(
+    ads: GoogleAds, method: str, *, json: Any = None, asked: dict[str, str], name: str | None = None
+) -> httpx.Request:
+    """A call of the account's user lists, or of the one of that id."""
+    by = {"login-account": f"accountTypes/GOOGLE_ADS/accounts/{ads.login_customer_id or ads.customer_id}"}
+    path = f"/v1/accountTypes/GOOGLE_ADS/accounts/{ads.customer_id}/userLists"
+    path += "" if name is None else f"/{name}"
+    return ads.request(method, path, json=json, params=asked, headers=by)
+
+
+def find_audience(ads: GoogleAds, audience: str) -> Asking[str | None]:
+    """The id of the list of that name; None where there is none."""
+    asked = {"filter": f"display_name = {orjson.dumps(audience).decode()}"}
+    found = answer_of((yield lists(ads, "GET", asked=asked))).get("userLists", [])
+    return next((str(each["id"]) for each in found), None)
+
+
+def create_audience(ads: GoogleAds, audience: str) -> Asking[str]:
+    """Make a list of that name, and give its id."""
+    about = {
+        "displayName": audience,
+        "membershipDuration": f"{86_400 * ads.membership_life_span}s",
+        "ingestedUserListInfo": {"uploadKeyTypes": [KEY_TYPES[ads.upload_key_type]]},
+    }
+    return str(answer_of((yield lists(ads, "POST", json=about, asked={})))["id"])
+
+
+def description(ads: GoogleAds, audience_id: str) -> Asking[str]:
+    """The description of a list."""
+    found = answer_of((yield lists(ads, "GET", asked={}, name=audience_id)))
+    return str(found.get("description") or "")
+
+
+def describe(ads: GoogleAds, audience_id: str, text: str) -> Asking[None]:
+    """Give a list a description."""
+    asked = {"updateMask": "description"}
+    answer_of((yield lists(ads, "PATCH", json={"description": text}, asked=asked, name=audience_id)))
+
+
+def matched(ads: GoogleAds, audience_id: str) -> Asking[Matched]:
+    """How many people of the list Google has found, for its display network."""
+    found = answer_of((yield lists(ads, "GET", asked={}, name=audience_id))).get("sizeInfo", {})
+    size = int(found.get("displayNetworkMembersCount", -1))
+    return Matched(size if size >= 0 else None)
+
+
+def probe(ads: GoogleAds) -> httpx.Request:
+    """A harmless request that needs the credentials."""
+    return lists(ads, "GET", asked={"pageSize": "1"})

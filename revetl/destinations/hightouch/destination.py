@@ -1,0 +1,69 @@
+"""Syncs of Hightouch, triggered and waited for: docs/destinations/hightouch.md."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import httpx
+from pydantic import Field
+
+from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.destination import Asking, Rate, Refused
+from revetl.destinations.base.triggered import Run, Triggered
+
+DONE = frozenset({"success", "warning"})
+FAILED = frozenset({"failed", "cancelled", "interrupted", "aborted"})
+
+UNDERSTOOD = (
+    Understood("POST /syncs/*/trigger", {"id": (str, int)}, again=False),
+    Understood("GET /syncs/*/runs", {"data": [{"status": str}]}),
+    Understood("GET /syncs", {"data": [dict]}),
+)
+
+
+class Hightouch(Triggered):
+    """A sync of Hightouch, by its id or its slug."""
+
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    rate: ClassVar[Rate | None] = Rate(requests=200, per_seconds=10)
+
+    type: Literal["hightouch"]
+    base_url: Annotated[str, Field(pattern="^https?://")] = "https://api.hightouch.com/api/v1"
+
+    def known_as(self, sync: str) -> Asking[str]:
+        if sync.isdecimal():
+            return sync
+        response = yield self.request("GET", "/syncs", params={"slug": sync})
+        found = response.json()["data"]
+        if not found:
+            raise Refused(f"hightouch has no sync whose slug is '{sync}'. Set sync_id to its id or its slug.")
+        return str(found[0]["id"])
+
+    def start(self, sync: str, attempt: str) -> httpx.Request:
+        return self.post(f"/syncs/{sync}/trigger", json={"fullResync": self.full_resync})
+
+    def started(self, response: httpx.Response) -> str:
+        return str(response.json()["id"])
+
+    def ask(self, sync: str, run: str) -> httpx.Request:
+        return self.request("GET", f"/syncs/{sync}/runs", params={"runId": run})
+
+    def read_run(self, response: httpx.Response) -> Run:
+        runs = response.json()["data"]
+        if not runs or runs[0]["status"] not in DONE | FAILED:
+            # One that was just triggered may not be among the runs yet.
+            return Run("queued", is_over=False)
+        run = runs[0]
+        status, counts = run["status"], run.get("failedRows") or {}
+        if status in FAILED:
+            return Run(status, failure=run.get("error") or "it says no reason")
+        return Run(status, rejected=sum(int(count or 0) for count in counts.values()))
+
+    def ask_latest(self, sync: str) -> httpx.Request:
+        return self.request("GET", f"/syncs/{sync}/runs", params={"limit": "5", "orderBy": "id"})
+
+    def is_free(self, response: httpx.Response) -> bool:
+        return all(run["status"] in DONE | FAILED for run in response.json()["data"])
+
+    def probe(self) -> httpx.Request:
+        return self.request("GET", "/syncs", params={"limit": "1"})

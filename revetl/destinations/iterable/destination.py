@@ -1,0 +1,178 @@
+"""Iterable's users, static lists and custom events: docs/destinations/iterable.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import quote
+
+import httpx
+from pydantic import Field, SecretStr, model_validator
+
+from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.audiences import HasAudiences
+from revetl.destinations.base.destination import (
+    Asking,
+    Batch,
+    Flow,
+    Identifier,
+    Rate,
+    Record,
+    Records,
+    Result,
+    Verdict,
+)
+from revetl.destinations.base.field_check import check_fields
+from revetl.destinations.base.flow import object_of
+from revetl.destinations.iterable.users import (
+    GONE,
+    KINDS,
+    data_fields,
+    failed,
+    failed_events,
+    list_of,
+)
+
+HOSTS = {"us": "https://api.iterable.com/api", "eu": "https://api.eu.iterable.com/api"}
+EMAIL = Identifier("email", column="email", normalised="email")
+USER_ID = Identifier("userId", column="user_id")
+
+UNDERSTOOD = (
+    Understood("POST /users/bulkUpdate", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    Understood("POST /lists/subscribe", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    Understood("POST /lists/unsubscribe", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    Understood("POST /events/trackBulk", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    Understood("DELETE /users/*", {"code": "Success"}),
+    Understood("GET /lists", {"lists": [{"id": int, "name": str, "listType": str}]}),
+    Understood("POST /lists", {"listId": int}, again=False),
+    Understood("GET /users/getFields", {"fields": dict}),
+)
+
+
+class IterableProject(HasAudiences):
+    """Users of an Iterable project by email or user id; an audience is a static list. Nothing is written of
+    what somebody is subscribed to."""
+
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    batch: ClassVar[Batch] = Batch(records=1_000, bytes=4_000_000)
+    rate: ClassVar[Rate | None] = Rate(requests=5)
+    identifiers: ClassVar[tuple[Identifier, ...]] = (EMAIL, USER_ID)
+
+    type: Literal["iterable"]
+    api_key: SecretStr
+    region: Literal["us", "eu"] = "us"
+    base_url: Annotated[str, Field(pattern="^https?://")] = ""
+    project_type: Literal["email", "userid", "hybrid"] = "email"
+    create_new_fields: bool | None = None
+    merge_nested_objects: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _regional_host(cls, data: Any) -> Any:
+        return {"base_url": HOSTS.get(data.get("region", "us"), HOSTS["us"]), **data}
+
+    @property
+    def known_by(self) -> tuple[Identifier, ...]:
+        return self.identifiers if self.project_type == "email" else (USER_ID, EMAIL)
+
+    def headers(self) -> dict[str, str]:
+        return {"Api-Key": self.api_key.get_secret_value()}
+
+    def upsert(self, records: Records) -> Flow:
+        body: dict[str, Any] = {"users": self.users(records)}
+        if self.create_new_fields is not None:
+            body["createNewFields"] = self.create_new_fields
+        answer = yield self.post("/users/bulkUpdate", json=body)
+        return failed(answer.json(), body["users"])
+
+    def add(self, records: Records) -> Flow:
+        users = self.users(records)
+        answer = yield self.post("/lists/subscribe", json={**list_of(records), "subscribers": users})
+        return failed(answer.json(), users)
+
+    def remove(self, records: Records) -> Flow:
+        """Out of the list, and unsubscribed from nothing else; who is not there is in no list."""
+        users = [self.known(record) for record in records]
+        body = {**list_of(records), "subscribers": users, "channelUnsubscribe": False}
+        answer = yield self.post("/lists/unsubscribe", json=body)
+        return failed(answer.json(), users, done="notFound")
+
+    def track(self, records: Records) -> Flow:
+        """An event each, whose id is the same whenever it is sent again: it is updated, not doubled."""
+        events = [
+            {
+                **self.known(record),
+                "eventName": records.event_of(record),
+                "id": records.change_id(record),
+                "createdAt": int(datetime.fromisoformat(str(record.timestamp or records.at)).timestamp()),
+                "dataFields": data_fields(record.fields),
+            }
+            for record in records
+        ]
+        answer = yield self.post("/events/trackBulk", json={"events": events})
+        return failed_events(answer.json(), events)
+
+    def delete(self, records: Records) -> Flow:
+        """One call a person; who is not there is done."""
+        for record in records:
+            ((kind, name),) = self.known(record).items()
+            path = "/users/" if kind == "email" else "/users/byUserId/"
+            yield self.request("DELETE", path + quote(name, safe=""))
+        return Result()
+
+    def known(self, record: Record) -> dict[str, str]:
+        """What the project knows a person by: one thing, never two."""
+        names = record.identifiers
+        return next({each.name: str(names[each.name])} for each in self.known_by if each.name in names)
+
+    def users(self, records: Records) -> list[dict[str, Any]]:
+        """Users with their fields; among those is what they are known by besides."""
+        users = []
+        for record in records:
+            known = self.known(record)
+            others = {name: str(value) for name, value in record.identifiers.items() if name not in known}
+            user: dict[str, Any] = {**known, "dataFields": {**data_fields(record.fields), **others}}
+            if self.project_type == "email" and "userId" in known:
+                user["preferUserId"] = True  # without it, nobody is made of an id
+            if self.merge_nested_objects:
+                user["mergeNestedObjects"] = True
+            users.append(user)
+        return users
+
+    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+        whole = yield from super().prepare(mode, whole, fields)
+        # Without that, Iterable makes fields, or says which it dropped.
+        if fields and self.create_new_fields is False and "events" not in mode:
+            answer = yield self.request("GET", "/users/getFields")
+            there = answer.json()["fields"]
+            known = {name: KINDS.get(str(kind)) for name, kind in there.items()}
+            whole = replace(whole, kinds=check_fields("Iterable", fields, known))
+        return whole
+
+    def find_audience(self, audience: str) -> Asking[str | None]:
+        answer = yield self.probe()
+        for found in answer.json()["lists"]:
+            if found["name"] == audience and found["listType"] == "Standard":
+                return str(found["id"])
+        return None
+
+    def create_audience(self, audience: str) -> Asking[str]:
+        answer = yield self.post("/lists", json={"name": audience})
+        return str(answer.json()["listId"])
+
+    def probe(self) -> httpx.Request:
+        return self.request("GET", "/lists")
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        """By the code of an error, where it says more than the status."""
+        code = object_of(response).get("code")
+        if response.request.method == "DELETE" and (response.status_code == 404 or code in GONE):
+            return Verdict.PASS
+        codes = {"BatchTooLarge": Verdict.SPLIT, "UniqueFieldsLimitExceeded": Verdict.FATAL}
+        return codes.get(str(code)) or super().judge(response)
+
+    def pause(self, response: httpx.Response) -> float | None:
+        reset = object_of(response, "params").get("rateLimitReset")
+        return float(reset) if response.status_code == 429 and reset is not None else None

@@ -1,0 +1,152 @@
+"""How Marketo is spoken to, and what its codes mean: docs/destinations/marketo.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlencode
+
+import httpx
+from pydantic import Field, SecretStr, model_validator
+
+from revetl.destinations.auth.oauth import OAuth
+from revetl.destinations.base.audiences import HasAudiences
+from revetl.destinations.base.destination import (
+    Asking,
+    Identifier,
+    NotUnderstood,
+    Records,
+    Rejection,
+    Verdict,
+    object_of,
+)
+from revetl.destinations.base.field_check import (
+    BOOLEAN,
+    DATE,
+    MOMENT,
+    NUMBER,
+)
+from revetl.destinations.base.records import for_now, nobody
+from revetl.destinations.base.spec import looked_up_by
+
+RENEW = frozenset({"601", "602"})
+VERDICTS = {
+    # Of calls by any application at once, or within 20 seconds.
+    **dict.fromkeys(("606", "615"), Verdict.LIMITED),
+    **dict.fromkeys(("502", "604", "608", "611", "614", "713", "719"), Verdict.RETRY),
+    # The token, permission, the day's quota, a wrong address, a field or a list that is not there.
+    **dict.fromkeys(
+        (*RENEW, "600", "603", "609", "605", "607", "610", "1006", "1011", "1013"), Verdict.FATAL
+    ),
+    # Nothing was found, which the flow reads.
+    "702": Verdict.PASS,
+}
+KINDS = {
+    **dict.fromkeys(("integer", "score", "float", "currency", "percent"), NUMBER),
+    "date": DATE,
+    "datetime": MOMENT,
+    "boolean": BOOLEAN,
+}
+LONGEST_QUERY = 7_000
+"""Bytes of a query in an address; Marketo takes 8 KB of address."""
+
+
+class MarketoApi(HasAudiences):
+    """An account of Marketo, whose leads are known by `lookup_field`."""
+
+    identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
+    identifier_key: ClassVar[str | None] = "lookup_field"
+
+    client_id: str
+    client_secret: SecretStr
+    lookup_field: str = "email"
+    base_url: Annotated[str, Field(pattern="^https?://")]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _address(cls, data: Any) -> Any:
+        """The `endpoint` as Marketo shows it, which ends in /rest, or the account's `munchkin_id`."""
+        given = dict(data)
+        endpoint, account = given.pop("endpoint", None), given.pop("munchkin_id", None)
+        if address := given.get("base_url") or endpoint or (account and f"https://{account}.mktorest.com"):
+            given["base_url"] = str(address).rstrip("/").removesuffix("/rest")
+        return given
+
+    @property
+    def known_by(self) -> tuple[Identifier, ...]:
+        return looked_up_by(self.lookup_field, self.identifiers)
+
+    def auth(self) -> httpx.Auth:
+        about = {"client_id": self.client_id, "client_secret": self.client_secret.get_secret_value()}
+        asked = {"grant_type": "client_credentials", **about}
+        token = self.request("GET", "/identity/oauth/token", params=asked)
+        # An expired token is told in the body of a 200.
+        return OAuth(lambda _: token, is_expired=lambda response: not RENEW.isdisjoint(codes(response)))
+
+    def leads(self, records: Records, *fields: str) -> Asking[list[dict[str, Any]]]:
+        """The leads that are there of a batch, with their ids, what they are looked up by, and `fields`."""
+        values = ",".join(str(record.identifiers[self.lookup_field]) for record in records)
+        wanted = ",".join(dict.fromkeys(("id", self.lookup_field, *fields)))
+        asked = {"filterType": self.lookup_field, "filterValues": values, "fields": wanted}
+        found: list[dict[str, Any]] = []
+        while True:
+            if len(urlencode(asked)) > LONGEST_QUERY:
+                answer = yield self.form("/rest/v1/leads.json?_method=GET", asked)
+            else:
+                answer = yield self.request("GET", "/rest/v1/leads.json", params=asked)
+            page = answer.json()
+            asked_for = {self.called(record.identifiers) for record in records}
+            found += [lead for lead in page["result"] if self.called(lead) in asked_for]
+            if not page.get("nextPageToken"):
+                return found
+            asked["nextPageToken"] = page["nextPageToken"]
+
+    def called(self, known: Mapping[str, Any]) -> str:
+        """What a lead is looked up by, in one case, for Marketo heeds none."""
+        return str(known.get(self.lookup_field)).lower()
+
+    def form(self, path: str, fields: Mapping[str, str]) -> httpx.Request:
+        return httpx.Request("POST", self.base_url + path, data=fields)
+
+    def probe(self) -> httpx.Request:
+        return self.request("GET", "/rest/v1/leads/describe2.json")
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        """Marketo says 200 of nearly everything; the codes tell what it is."""
+        told = codes(response)
+        return VERDICTS.get(told[0], Verdict.BISECT) if told else super().judge(response)
+
+
+def codes(response: httpx.Response) -> list[str]:
+    """The codes of what was wrong with a request as a whole."""
+    errors = object_of(response).get("errors") or ()
+    return [str(error.get("code")) for error in errors if isinstance(error, dict)]
+
+
+TAKEN = frozenset({"created", "updated", "added", "removed"})
+NOT_TAKEN = frozenset({"skipped", "failed"})
+AGAIN = frozenset({"502", "604", "606", "607", "608", "611", "614", "615", "713", "719"})
+"""Codes of a record that are over soon, or with the day."""
+UNKNOWN_LEAD = frozenset({"1004", "1015"})
+
+
+def refusals(results: Iterable[tuple[int, Mapping[str, Any]]], well: str = "") -> dict[int, Rejection]:
+    """What was refused, by what it is named by, and why. Raises NotUnderstood for a status that is not one of
+    Marketo's."""
+    refused = {}
+    for name, result in results:
+        status = str(result["status"]).lower()
+        if status not in TAKEN | NOT_TAKEN:
+            raise NotUnderstood(f"the status of a record is '{status}'")
+        reasons = result.get("reasons") or result.get("errors") or [{"code": "", "message": status}]
+        codes_of_it = [str(reason["code"]) for reason in reasons]
+        if status in TAKEN or (status == "skipped" and codes_of_it[0] == well and well):
+            continue
+        why = ", ".join(f"{reason['message']} ({reason['code']})" for reason in reasons)
+        if not AGAIN.isdisjoint(codes_of_it):
+            refused[name] = for_now(why)
+        elif not UNKNOWN_LEAD.isdisjoint(codes_of_it):
+            refused[name] = nobody(why)
+        else:
+            refused[name] = Rejection(why)
+    return refused

@@ -1,0 +1,193 @@
+"""Marketo's leads, static lists and custom activities: docs/destinations/marketo.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import ClassVar, Literal
+from urllib.parse import urlencode
+
+import orjson
+
+from revetl.config.base import Checked
+from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.destination import (
+    Asking,
+    Attribute,
+    Batch,
+    Flow,
+    NotUnderstood,
+    Rate,
+    Record,
+    Records,
+    Refused,
+    Rejection,
+    Result,
+)
+from revetl.destinations.base.field_check import TEXT, check_fields
+from revetl.destinations.base.records import nobody
+from revetl.destinations.marketo.client import KINDS, MarketoApi, refusals
+
+
+class ActivityType(Checked):
+    """A custom activity type: its id, and the field that is its primary attribute."""
+
+    id: int
+    primary: str
+
+
+UNDERSTOOD = (
+    Understood("GET /rest/v1/leads/describe2.json", {"success": True, "result": [{"fields": [dict]}]}),
+    Understood("GET /rest/v1/leads.json", {"success": True, "result": [{"id": int}]}),
+    Understood("POST /rest/v1/leads.json", {"success": True, "result": [dict]}),
+    Understood("* /rest/v1/lists/*/leads.json", {"success": True, "result": [{"id": int, "status": str}]}),
+    Understood(
+        "POST /rest/v1/activities/external.json", {"success": True, "result": [{"status": str}]}, again=False
+    ),
+    # Nothing found is told without a result, or as the error 702.
+    Understood(
+        "GET /rest/asset/v1/staticList/byName.json",
+        ({"success": True, "result?": [{"id": int}]}, {"success": False, "errors": [{"code": "702"}]}),
+    ),
+    Understood(
+        "POST /rest/asset/v1/staticLists.json", {"success": True, "result": [{"id": int}]}, again=False
+    ),
+)
+
+
+class Marketo(MarketoApi):
+    """Leads of Marketo by email, or another field; an audience is a static list of its name."""
+
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    batch: ClassVar[Batch] = Batch(records=300, bytes=1_000_000)
+    rate: ClassVar[Rate | None] = Rate(requests=100, per_seconds=20)
+    can_set_if_empty: ClassVar[bool] = True
+    known_fields: ClassVar[tuple[Attribute, ...]] = (
+        Attribute("email", "email"),
+        Attribute("firstName", "first_name"),
+        Attribute("lastName", "last_name"),
+        Attribute("postalCode", "postal_code"),
+    )
+
+    type: Literal["marketo"]
+    folder_id: int | None = None
+    folder_type: Literal["Folder", "Program"] = "Folder"
+    activity_types: Mapping[str, ActivityType] = {}
+
+    def upsert(self, records: Records) -> Flow:
+        return self.sync("createOrUpdate", records)
+
+    def insert(self, records: Records) -> Flow:
+        # 1005: the lead is there already, and stays as it is.
+        return self.sync("createOnly", records, well="1005")
+
+    def change(self, records: Records) -> Flow:
+        return self.sync("updateOnly", records)
+
+    def add(self, records: Records) -> Flow:
+        return self.sync("createOrUpdate", records, listed=True)
+
+    def remove(self, records: Records) -> Flow:
+        # Who is not found, or is not in the list, is out of it.
+        found = yield from self.leads(records)
+        yield from self.members("DELETE", records, [lead["id"] for lead in found])
+        return Result()
+
+    def track(self, records: Records) -> Flow:
+        found = yield from self.leads(records)
+        leads = {self.called(lead): lead["id"] for lead in found}
+        sent, rejected = {}, dict[int, Rejection]()
+        for at, record in enumerate(records):
+            if (kind := self.activity_types.get(event := records.event_of(record))) is None:
+                rejected[at] = Rejection(f"no custom activity is named for '{event}': set activity_types")
+                continue
+            primary, lead = record.fields.get(kind.primary), leads.get(self.called(record.identifiers))
+            if lead is None or primary is None:
+                rejected[at] = (
+                    nobody("Lead not found") if lead is None else Rejection(f"it has no '{kind.primary}'")
+                )
+                continue
+            others = {name: value for name, value in record.fields.items() if name != kind.primary}
+            sent[at] = {
+                "leadId": lead,
+                "activityDate": record.timestamp or records.at,
+                "activityTypeId": kind.id,
+                "primaryAttributeValue": str(primary),
+                "attributes": [
+                    {"apiName": name, "value": value} for name, value in others.items() if value is not None
+                ],
+            }
+        if sent:
+            answer = yield self.post("/rest/v1/activities/external.json", json={"input": [*sent.values()]})
+            rejected |= refusals(zip(sent, answer.json()["result"], strict=True))
+        return Result(rejected)
+
+    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+        looks_up = mode in ("mirror", "events", "audience_events") or whole.set_if_empty
+        if looks_up and "," in self.called(record.identifiers):
+            return f"its {self.lookup_field} has a comma, and Marketo would look for two leads"
+        return super().unfit(mode, whole, record)
+
+    def sync(self, action: str, records: Records, *, well: str = "", listed: bool = False) -> Flow:
+        """Send leads, and put them into the list where they are to be `listed`. `well` is the code of a
+        refusal that is none."""
+        found = []
+        if records.set_if_empty:
+            found = yield from self.leads(records, *records.set_if_empty)
+        held = {self.called(lead): lead for lead in found}
+        there = [held.get(self.called(record.identifiers), {}) for record in records]
+        leads = [
+            {**records.fields_over(record, lead), **record.identifiers}
+            for record, lead in zip(records, there, strict=True)
+        ]
+        # The id is Marketo's own: with it, leads can only be updated.
+        action = "updateOnly" if self.lookup_field == "id" else action
+        body = {"action": action, "lookupField": self.lookup_field, "input": leads}
+        answer = yield self.post("/rest/v1/leads.json", json=body)
+        results = answer.json()["result"]
+        if len(results) != len(leads):
+            raise NotUnderstood(f"it has {len(results)} results of {len(leads)} leads")
+        rejected = refusals(enumerate(results), well)
+        if listed:
+            ids = {at: result["id"] for at, result in enumerate(results) if at not in rejected}
+            refused = yield from self.members("POST", records, ids.values())
+            rejected |= {at: refused[lead] for at, lead in ids.items() if lead in refused}
+        return Result(rejected)
+
+    def members(self, method: str, records: Records, leads: Iterable[int]) -> Asking[dict[int, Rejection]]:
+        """Put leads into the list, or take them out. Gives those refused."""
+        refused: dict[int, Rejection] = {}
+        ids = list(dict.fromkeys(leads))
+        for at in range(0, len(ids), self.batch.records):
+            named = urlencode([("id", lead) for lead in ids[at : at + self.batch.records]])
+            answer = yield self.request(method, f"/rest/v1/lists/{records.audience_id}/leads.json?{named}")
+            refused |= refusals((each["id"], each) for each in answer.json()["result"])
+        return refused
+
+    def find_audience(self, audience: str) -> Asking[str | None]:
+        answer = yield self.request("GET", "/rest/asset/v1/staticList/byName.json", params={"name": audience})
+        found = answer.json().get("result")
+        return str(found[0]["id"]) if found else None
+
+    def create_audience(self, audience: str) -> Asking[str]:
+        if self.folder_id is None:
+            raise Refused(
+                f"Marketo has no static list '{audience}'. Make it, or set folder_id to make it in."
+            )
+        folder = orjson.dumps({"id": self.folder_id, "type": self.folder_type}).decode()
+        answer = yield self.form("/rest/asset/v1/staticLists.json", {"folder": folder, "name": audience})
+        return str(answer.json()["result"][0]["id"])
+
+    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+        whole = yield from super().prepare(mode, whole, fields)
+        if mode in ("events", "audience_events"):
+            entering = ("Audience Entered", "Audience Exited") if mode == "audience_events" else ()
+            for event in filter(None, (whole.event, *entering)):
+                if event not in self.activity_types:
+                    raise Refused(f"Marketo: no custom activity is named for '{event}'. Set activity_types.")
+        elif fields:
+            answer = yield self.probe()
+            there = answer.json()["result"][0]["fields"]
+            kinds = {each["name"]: KINDS.get(each["dataType"], TEXT) for each in there if each["updateable"]}
+            whole = replace(whole, kinds=check_fields("marketo", fields, kinds))
+        return whole

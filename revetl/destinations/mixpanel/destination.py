@@ -1,0 +1,180 @@
+"""Mixpanel's events and user profiles: docs/destinations/mixpanel.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import httpx
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+
+from revetl.destinations.auth.basic import basic
+from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.destination import (
+    Batch,
+    Flow,
+    Identifier,
+    Rate,
+    Verdict,
+    object_of,
+)
+from revetl.destinations.base.personal_data import WithholdsPersonalData
+from revetl.destinations.base.properties import (
+    UNSET,
+    changes,
+    given_fields,
+    is_nobody,
+)
+from revetl.destinations.base.records import (
+    Record,
+    Records,
+    Rejection,
+    Result,
+    refusal,
+)
+from revetl.destinations.base.timestamps import MILLISECONDS, since_epoch
+
+HOSTS = {
+    "us": ("https://api.mixpanel.com", "https://mixpanel.com"),
+    "eu": ("https://api-eu.mixpanel.com", "https://eu.mixpanel.com"),
+    "in": ("https://api-in.mixpanel.com", "https://in.mixpanel.com"),
+}
+
+UNDERSTOOD = (
+    Understood("POST /engage", (1, {"status": 1}, {"code": 200, "status": "OK"})),
+    Understood("POST /import", {"code": 200, "status": "OK"}),
+    Understood("POST /data-deletions/*", {"status": "ok"}),
+    Understood("* /api/app/*", dict),
+)
+
+
+class Mixpanel(WithholdsPersonalData):
+    """Profiles and events of Mixpanel by distinct_id; a mirrored audience is a boolean property of its name,
+    of which Mixpanel's own cohorts can be made."""
+
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    batch: ClassVar[Batch] = Batch(records=2_000, bytes=10_000_000, record_bytes=1_000_000)
+    rate: ClassVar[Rate | None] = Rate(requests=15)
+    cleared: ClassVar[Any] = UNSET
+    can_set_if_empty: ClassVar[bool] = True
+    identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("distinct_id", column="user_id"),)
+    account_fields: ClassVar[tuple[str, ...]] = ("project_id",)
+
+    type: Literal["mixpanel"]
+    project_token: Annotated[SecretStr, Field(validation_alias=AliasChoices("project_token", "token"))]
+    project_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
+    service_account_username: str | None = None
+    service_account_secret: SecretStr | None = None
+    oauth_token: SecretStr | None = None
+    compliance_type: Literal["GDPR", "CCPA"] = "GDPR"
+    region: Literal["us", "eu", "in"] = "us"
+    base_url: Annotated[str, Field(pattern="^https?://")] = ""
+    app_url: Annotated[str, Field(pattern="^https?://")] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _regional_hosts(cls, data: Any) -> Any:
+        account = ("project_id", "service_account_username", "service_account_secret")
+        if len([name for name in account if data.get(name)]) not in (0, 3):
+            raise ValueError(f"{', '.join(account)} are to be given together, or none of them")
+        api, app = HOSTS.get(data.get("region", "us"), HOSTS["us"])
+        return {"base_url": api, "app_url": app, **data}
+
+    @property
+    def token(self) -> str:
+        """The project's token."""
+        return self.project_token.get_secret_value()
+
+    def account(self) -> dict[str, str]:
+        """The credentials: the service account's, else the project's token."""
+        secret = self.service_account_secret
+        with_account = basic(self.service_account_username or "", secret.get_secret_value() if secret else "")
+        return {"Authorization": with_account if secret else basic(self.token)}
+
+    def upsert(self, records: Records) -> Flow:
+        return self.profiles(records, {})
+
+    def add(self, records: Records) -> Flow:
+        return self.profiles(records, {records.audience: True})
+
+    update = add
+
+    def remove(self, records: Records) -> Flow:
+        return self.engage(records, [{"$set": {records.audience: False}}] * len(records))
+
+    def profiles(self, records: Records, more: Mapping[str, bool]) -> Flow:
+        """Set fields, those that are to overwrite nothing, and unset those that are cleared."""
+        every = [changes(records, record, more) for record in records]
+        kinds = [{"$set": each.set, "$set_once": each.once, "$unset": each.unset} for each in every]
+        given = [{name: value for name, value in each.items() if value} for each in kinds]
+        return self.engage(records, [each or {"$set": {}} for each in given])
+
+    def delete(self, records: Records) -> Flow:
+        """Delete profiles; with an OAuth token, all that is held of people."""
+        if self.oauth_token is None:
+            return (yield from self.engage(records, [{"$delete": ""}] * len(records)))
+        people = [known(record) for record in records]
+        bearer = {"Authorization": f"Bearer {self.oauth_token.get_secret_value()}"}
+        body = {"distinct_ids": people, "compliance_type": self.compliance_type}
+        url, token = self.app("data-deletions/v3.0/"), {"token": self.token}
+        yield httpx.Request("POST", url, params=token, headers=bearer, json=body)
+        return Result()
+
+    def engage(self, records: Records, given: Sequence[Mapping[str, Any]]) -> Flow:
+        """Update profiles by operations, of which an update has one: a request for all of a kind."""
+        rejected: dict[int, str | Rejection] = {}
+        for name in dict.fromkeys(name for each in given for name in each):
+            places = [at for at, each in enumerate(given) if name in each and at not in rejected]
+            whose = [{"$token": self.token, "$distinct_id": known(records.records[at])} for at in places]
+            body = [{**who, name: given[at][name]} for who, at in zip(whose, places, strict=True)]
+            if body:
+                answer = yield self.request("POST", "/engage", params={"ip": "0", "strict": "1"}, json=body)
+                rejected |= _rejected(answer, places)
+        return Result(rejected)
+
+    def track(self, records: Records) -> Flow:
+        def properties(record: Record) -> dict[str, Any]:
+            moment = since_epoch(str(record.timestamp or records.at), MILLISECONDS)
+            own = {"time": moment, "distinct_id": known(record), "$insert_id": records.change_id(record)}
+            return {**given_fields(record), **own}
+
+        events = [{"event": records.event_of(record), "properties": properties(record)} for record in records]
+        asked = {"strict": "1"} | ({"project_id": self.project_id} if self.project_id else {})
+        answer = yield self.request("POST", "/import", params=asked, headers=self.account(), json=events)
+        return Result(_rejected(answer, range(len(records))))
+
+    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+        wrong = "its distinct_id is a word that Mixpanel takes for nobody"
+        return wrong if is_nobody(known(record)) else None
+
+    def probe(self) -> httpx.Request:
+        if self.service_account_username:
+            return httpx.Request("GET", self.app("me"), headers=self.account())
+        body = {"project_token": self.token}
+        return httpx.Request("POST", self.app("validate-project-credentials/"), json=body)
+
+    def app(self, path: str) -> str:
+        """An address of the application's API, which has another host."""
+        return f"{self.app_url.rstrip('/')}/api/app/{path}"
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        # It names the records that are bad, and has taken the others.
+        if response.status_code == 400 and object_of(response).get("failed_records"):
+            return Verdict.PASS
+        # A refusal of the whole request, which does not say what is bad.
+        if response.is_success and response.content.strip() == b"0":
+            return Verdict.BISECT
+        if response.is_success and object_of(response).get("status") == 0:
+            return Verdict.BISECT
+        return super().judge(response)
+
+
+def known(record: Record) -> str:
+    """Whom Mixpanel knows a record's person as."""
+    return str(record.identifiers["distinct_id"])
+
+
+def _rejected(answer: httpx.Response, places: Sequence[int]) -> dict[int, str | Rejection]:
+    """The records that an answer names, which are at `places` of the batch."""
+    failed = object_of(answer).get("failed_records") or []
+    return {places[each["index"]]: refusal(str(each["message"]), each.get("field")) for each in failed}

@@ -1,0 +1,75 @@
+"""Pendo's Engage API: hosts, keys, and what its answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import httpx
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+
+from revetl.destinations.base.audiences import HasAudiences
+from revetl.destinations.base.destination import Verdict, object_of, verdict
+
+HOSTS = {
+    "us": "https://app.pendo.io",
+    "us1": "https://us1.app.pendo.io",
+    "eu": "https://app.eu.pendo.io",
+    "jp": "https://app.jpn.pendo.io",
+    "au": "https://app.au.pendo.io",
+}
+KEY = "x-pendo-integration-key"
+
+
+class PendoApi(HasAudiences):
+    """A destination that is a subscription of Pendo: an integration key, and for events the shared secret of
+    an app's track events."""
+
+    # A segment is written by one request at a time: 'Operation in progress'.
+    statuses: ClassVar[Mapping[int, Verdict]] = {409: Verdict.LIMITED}
+
+    integration_key: SecretStr | None = None
+    track_event_shared_secret: Annotated[
+        SecretStr | None,
+        Field(validation_alias=AliasChoices("track_event_shared_secret", "track_event_secret")),
+    ] = None
+    region: Literal["us", "us1", "eu", "jp", "au"] = "us"
+    base_url: Annotated[str, Field(pattern="^https?://")] = ""
+    max_in_flight: Annotated[int, Field(ge=1, le=256)] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _regional_host(cls, data: Any) -> Any:
+        return {"base_url": HOSTS.get(data.get("region", "us"), HOSTS["us"]), **data}
+
+    @model_validator(mode="after")
+    def _has_key(self) -> PendoApi:
+        if self.integration_key is None and self.track_event_shared_secret is None:
+            raise ValueError("Give an integration_key, or for events alone a track_event_shared_secret.")
+        return self
+
+    def headers(self) -> dict[str, str]:
+        return _key(self.integration_key or self.track_event_shared_secret)
+
+    def event_headers(self) -> dict[str, str]:
+        """The key of track events."""
+        return _key(self.track_event_shared_secret or self.integration_key)
+
+    @property
+    def can_probe(self) -> bool:
+        return self.integration_key is not None
+
+    def probe(self) -> httpx.Request:
+        return self.request("GET", "/api/v1/token/verify")
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        said = object_of(response)
+        # What is wrong with some values is not told by visitor; who is missing is.
+        if response.is_success and (said.get("failed") or 0) > len(said.get("missing") or []):
+            return Verdict.BISECT
+        operations = [each["status"] for each in said.get("multistatus") or []]
+        return verdict(max([response.status_code, *operations]), self.statuses)
+
+
+def _key(secret: SecretStr | None) -> dict[str, str]:
+    return {} if secret is None else {KEY: secret.get_secret_value()}

@@ -1,0 +1,73 @@
+"""Syncs of Polytomic, triggered and waited for: docs/destinations/polytomic.md."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import httpx
+from pydantic import Field
+
+from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.triggered import Run, Triggered
+
+OVER = frozenset({"completed", "errors", "failed", "canceled", "interrupted"})
+FAILED = frozenset({"failed", "canceled", "interrupted"})
+
+UNDERSTOOD = (
+    Understood("POST /executions", {"data": {"id": str}}),
+    Understood("GET /executions/*", {"data": {"status": str}}),
+    Understood("GET /executions", {"data": [{"status": str}]}),
+    Understood("GET /api/me", {"data": dict}),
+)
+
+
+class Polytomic(Triggered):
+    """A sync of Polytomic by its id: a model sync, or a bulk sync."""
+
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+
+    type: Literal["polytomic"]
+    kind: Literal["model", "bulk"] = "model"
+    version: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] = "2025-09-18"
+    base_url: Annotated[str, Field(pattern="^https?://")] = "https://app.polytomic.com"
+
+    def headers(self) -> dict[str, str]:
+        return {**super().headers(), "X-Polytomic-Version": self.version}
+
+    def executions(self, sync: str) -> str:
+        """The path of a sync's executions."""
+        kind = "bulk/syncs" if self.kind == "bulk" else "syncs"
+        return f"/api/{kind}/{sync}/executions"
+
+    def start(self, sync: str, attempt: str) -> httpx.Request:
+        asked: dict[str, Any] = {}
+        if self.full_resync:
+            asked = {"resync_mode": "resync"} if self.kind == "bulk" else {"resync": True}
+        return self.post(self.executions(sync), json=asked, headers={"Idempotency-Key": attempt})
+
+    def started(self, response: httpx.Response) -> str:
+        return str(response.json()["data"]["id"])
+
+    def ask(self, sync: str, run: str) -> httpx.Request:
+        return self.request("GET", f"{self.executions(sync)}/{run}")
+
+    def read_run(self, response: httpx.Response) -> Run:
+        run = response.json()["data"]
+        status = run["status"]
+        if status not in OVER:
+            return Run(status, is_over=False)
+        if status in FAILED:
+            said = run.get("status_message") or "; ".join(run.get("errors") or ())
+            return Run(status, failure=said or "it says no reason")
+        # A model sync counts its errors in `counts`, a bulk sync beside its status.
+        count = run.get("error_count") or (run.get("counts") or {}).get("error") or 0
+        return Run(status, rejected=int(count) or int(status == "errors"))
+
+    def ask_latest(self, sync: str) -> httpx.Request:
+        return self.request("GET", self.executions(sync))
+
+    def is_free(self, response: httpx.Response) -> bool:
+        return all(run["status"] in OVER for run in response.json()["data"])
+
+    def probe(self) -> httpx.Request:
+        return self.request("GET", "/api/me")

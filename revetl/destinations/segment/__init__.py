@@ -1,0 +1,1 @@
+"""Segment, RudderStack, and what speaks their API."""

@@ -1,0 +1,96 @@
+"""Messages of Segment's spec, and the batches that they are sent in: docs/destinations/segment.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from revetl.destinations.base.records import Record, Records
+from revetl.destinations.base.spec import Batch
+
+Message = dict[str, Any]
+BEFORE = "previousId"
+"""The field that says who a person was known as before."""
+MESSAGE_BYTES = 32_000
+_OPENING, _CLOSING = b'{"batch":[', b"]}"
+
+
+def person(record: Record) -> Message:
+    """Whom a message is about. Segment takes none that is about nobody: where there is only an account, it is
+    an anonymous member of it, the same in each message."""
+    known = {name: value for name, value in record.identifiers.items() if name != "groupId"}
+    return known or {"anonymousId": f"group-{record.identifiers['groupId']}"}
+
+
+def message_id(records: Records, record: Record) -> str:
+    """The same for a change that is sent again, which is then dropped as a duplicate."""
+    return f"revetl-{records.change_id(record)}"
+
+
+def alias(records: Records, record: Record) -> Message | None:
+    """The message that who was known as something else is this person; None where it is not told."""
+    before = record.fields.get(BEFORE)
+    user = record.identifiers.get("userId")
+    if before in (None, "") or str(before) == str(user):
+        return None
+    named = {"previousId": str(before), "userId": user}
+    return {"type": "alias", **named, "messageId": f"{message_id(records, record)}-alias"}
+
+
+def saved(records: Records, record: Record, traits: Mapping[str, Any]) -> Message:
+    """The message that gives traits to a person or, where there is one, to their group."""
+    group = record.identifiers.get("groupId")
+    about = {} if group is None else {"groupId": group}
+    return {
+        "type": "identify" if group is None else "group",
+        **person(record),
+        **about,
+        "messageId": message_id(records, record),
+        "traits": traits,
+    }
+
+
+def happened(records: Records, record: Record, kind: str) -> Message:
+    """The message of an event, or that a page or screen was seen, whose name is the event's."""
+    group = record.identifiers.get("groupId")
+    return {
+        "type": kind,
+        **person(record),
+        "messageId": message_id(records, record),
+        "event" if kind == "track" else "name": records.event_of(record),
+        "properties": record.fields,
+        "timestamp": record.timestamp,
+        **({} if group is None else {"context": {"groupId": group}}),
+    }
+
+
+def packed(told: Iterable[list[Message]], limits: Batch) -> tuple[list[bytes], dict[int, str]]:
+    """Bodies of batches, each within the limits, of the messages of each record; and by its index, why a
+    record is in none of them."""
+    bodies: list[bytes] = []
+    refused: dict[int, str] = {}
+    batch: list[bytes] = []
+    size = 0
+
+    def close() -> None:
+        nonlocal batch, size
+        if batch:
+            bodies.append(_OPENING + b",".join(batch) + _CLOSING)
+        batch, size = [], len(_OPENING) + len(_CLOSING)
+
+    close()
+    for at, messages in enumerate(told):
+        written = [orjson.dumps(message) for message in messages]
+        largest = max(map(len, written))
+        if largest > MESSAGE_BYTES:
+            refused[at] = f"its message has {largest} bytes, and {MESSAGE_BYTES} are the most there"
+            continue
+        more = sum(len(each) + 1 for each in written)
+        if len(batch) + len(written) > limits.records or size + more > (limits.bytes or size + more):
+            close()
+        batch += written
+        size += more
+    close()
+    return bodies, refused

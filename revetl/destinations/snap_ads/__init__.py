@@ -1,0 +1,1 @@
+"""Snapchat Audience Match."""

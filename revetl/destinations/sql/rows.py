@@ -1,0 +1,48 @@
+"""Records as rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from revetl.destinations.base.portable_types import MOMENT, TEXT
+from revetl.destinations.base.records import Records
+
+EVENT = {"message_id": TEXT, "event": TEXT, "timestamp": MOMENT}
+"""The columns of an event beside who it is of; the first is what a row is known by."""
+
+Rows = dict[tuple[str, ...], list[list[Any]]]
+
+
+def rows_by_columns(records: Records, more: Mapping[str, Any]) -> Rows:
+    """The rows of a batch, with `more` values in each, by the columns that they have: none is emptied of whom
+    it is not told."""
+    found: Rows = {}
+    for record in records:
+        row = {**record.fields, **record.identifiers, **more}
+        found.setdefault(tuple(row), []).append(list(row.values()))
+    return found
+
+
+def keys_of(records: Records) -> Records:
+    """The records with nothing but what they are known by."""
+    return replace(records, records=tuple(record._replace(fields={}) for record in records))
+
+
+def events_of(records: Records) -> Records:
+    """The records with the columns of an event among their fields."""
+    return replace(
+        records,
+        records=tuple(
+            record._replace(
+                fields={
+                    **record.fields,
+                    "message_id": records.change_id(record),
+                    "event": records.event_of(record),
+                    "timestamp": record.timestamp,
+                }
+            )
+            for record in records
+        ),
+    )

@@ -1,0 +1,166 @@
+"""TikTok's streaming API of audience segments: docs/destinations/tiktok_ads.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import httpx
+import orjson
+from pydantic import BeforeValidator, Field, SecretStr
+
+from revetl.destinations.auth.sign_in import SignsIn
+from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.audiences import AdAudience, Matched
+from revetl.destinations.base.destination import (
+    Asking,
+    Batch,
+    Flow,
+    Identifier,
+    Rate,
+    Records,
+    Result,
+    Verdict,
+    object_of,
+)
+
+LIMITED = frozenset({40_100, 40_132})
+BUSY = frozenset({40_200, 40_201, 40_202})
+TOO_MANY = 40_061
+TOKEN_ENDED = frozenset({40_102, 40_104, 40_105})
+REFUSED = frozenset(
+    {40_001, 40_003, 40_006, 40_007, 40_009, 40_010, 40_013, 40_016, 40_051, 40_400, 40_700, 41_000, 41_001}
+)
+NO_AUDIENCE = re.compile("audience.*(exist|belong|permission|found)", re.IGNORECASE)
+LONGEST_NAME, SHORTENED = 70, 67
+
+UNDERSTOOD = (
+    Understood("POST /segment/mapping/", {"code": 0}),
+    Understood(
+        "GET /dmp/custom_audience/list/",
+        {"code": 0, "data": {"list": [{"audience_id": str, "name": str}], "page_info": {"total_page": int}}},
+    ),
+    Understood("POST /segment/audience/", {"code": 0, "data": {"audience_id": str}}, again=False),
+    Understood("GET *", {"code": 0, "data": dict}),
+)
+
+
+class TikTokAds(SignsIn, AdAudience):
+    """People of an audience segment of an advertiser, by the hash of each of their ids."""
+
+    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    batch: ClassVar[Batch] = Batch(records=10_000)
+    smallest: ClassVar[int | None] = 1_000
+    rate: ClassVar[Rate | None] = Rate(requests=10)
+    identifiers: ClassVar[tuple[Identifier, ...]] = (
+        Identifier("EMAIL_SHA256", column="email", hashed="email"),
+        Identifier("PHONE_SHA256", column="phone", hashed="e164"),
+        Identifier("IDFA_SHA256", column="idfa", hashed="lower"),
+        Identifier("AAID_SHA256", column="aaid", hashed="lower"),
+    )
+    account_fields: ClassVar[tuple[str, ...]] = ("advertiser_id",)
+
+    needed_credentials: ClassVar[tuple[str, ...]] = ("access_token",)
+
+    type: Literal["tiktok_ads"]
+    access_token: SecretStr | None = None
+    advertiser_id: Annotated[str, BeforeValidator(str)]
+    version: Annotated[str, Field(pattern=r"^v\d+\.\d+$")] = "v1.3"
+    base_url: Annotated[str, Field(pattern="^https?://")] = "https://business-api.tiktok.com"
+
+    def headers(self) -> dict[str, str]:
+        return {} if self.access_token is None else {"Access-Token": self.access_token.get_secret_value()}
+
+    def refuses_token(self, response: httpx.Response) -> bool:
+        return object_of(response).get("code") in TOKEN_ENDED or super().refuses_token(response)
+
+    def call(
+        self, method: str, path: str, *, json: Any = None, asked: Mapping[str, str] | None = None
+    ) -> httpx.Request:
+        """A call of the API at its version; every path ends with a slash."""
+        return self.request(method, f"/open_api/{self.version}/{path}/", json=json, params=asked)
+
+    def add(self, records: Records) -> Flow:
+        return self.map("add", records)
+
+    def remove(self, records: Records) -> Flow:
+        return self.map("delete", records)
+
+    def map(self, action: str, records: Records) -> Flow:
+        """Add or delete the mappings of a batch: one row a person, one object an id, which is empty where it
+        is not known."""
+        used = {name for record in records for name in record.identifiers}
+        schema = [each.name for each in self.identifiers if each.name in used]
+        audiences = [records.audience_id]
+        rows = [
+            [
+                {"id": record.identifiers[name], "audience_ids": audiences}
+                if name in record.identifiers
+                else {}
+                for name in schema
+            ]
+            for record in records
+        ]
+        about = {
+            "advertiser_ids": [self.advertiser_id],
+            "action": action,
+            "id_schema": schema,
+            "batch_data": rows,
+        }
+        yield self.call("POST", "segment/mapping", json=about)
+        return Result()
+
+    def find_audience(self, audience: str) -> Asking[str | None]:
+        page, pages = 1, 1
+        while page <= pages:
+            asked = {"advertiser_id": self.advertiser_id, "page": str(page), "page_size": "100"}
+            answer = yield self.call("GET", "dmp/custom_audience/list", asked=asked)
+            found = answer.json()["data"]
+            for each in found["list"]:
+                # Only a partner's audience takes mappings.
+                is_segment = "partner" in str(each.get("audience_type", "partner")).lower()
+                if each["name"] == _shown(audience) and is_segment:
+                    return str(each["audience_id"])
+            page, pages = page + 1, int(found["page_info"]["total_page"])
+        return None
+
+    def create_audience(self, audience: str) -> Asking[str]:
+        about = {"advertiser_id": self.advertiser_id, "custom_audience_name": audience, "action": "create"}
+        answer = yield self.call("POST", "segment/audience", json=about)
+        return str(answer.json()["data"]["audience_id"])
+
+    def matched(self, audience_id: str) -> Asking[Matched]:
+        asked = {"advertiser_id": self.advertiser_id, "custom_audience_ids": f'["{audience_id}"]'}
+        answer = yield self.call("GET", "dmp/custom_audience/get", asked=asked)
+        return Matched(answer.json()["data"]["list"][0]["audience_details"].get("cover_num"))
+
+    def probe(self) -> httpx.Request:
+        advertisers = orjson.dumps([self.advertiser_id]).decode()
+        return self.call("GET", "advertiser/info", asked={"advertiser_ids": advertisers})
+
+    def judge(self, response: httpx.Response) -> Verdict:
+        """TikTok answers 200 to nearly everything; the code of the body tells what it is."""
+        said = object_of(response)
+        code = said.get("code")
+        if not isinstance(code, int):
+            # Whether a success is one of TikTok's, its shape tells.
+            return super().judge(response)
+        if code == 0:
+            return Verdict.PASS
+        if code in LIMITED:
+            return Verdict.LIMITED
+        if code in BUSY or code >= 50_000:
+            return Verdict.RETRY
+        if code == TOO_MANY:
+            return Verdict.SPLIT
+        is_about_us = code in REFUSED or 40_100 < code < 40_400
+        if is_about_us or NO_AUDIENCE.search(str(said.get("message"))):
+            return Verdict.FATAL
+        # A part of a batch that was taken is not told either.
+        return Verdict.BISECT
+
+
+def _shown(audience: str) -> str:
+    """An audience's name as TikTok keeps it."""
+    return audience if len(audience) <= LONGEST_NAME else audience[:SHORTENED] + "..."

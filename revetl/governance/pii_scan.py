@@ -1,0 +1,139 @@
+"""What of people is in messages without being expected there: emails, phone numbers, payment cards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import yaml
+
+from revetl.dbt.project_files import Options, read_project
+from revetl.dbt.run_operation import ask
+from revetl.governance.pii import masked
+
+KINDS = ("email", "phone", "card")
+_ACTIONS = {"email": "hash", "phone": "mask", "card": "drop"}
+
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:[.][A-Za-z0-9-]+)*[.][A-Za-z]{2,}")
+_PHONE = re.compile(r"(?<![0-9])[+][0-9][0-9 ().-]{6,18}[0-9]|^[(]?[0-9][0-9 ().-]{6,18}[0-9]$")
+_CARD = re.compile(r"(?<![0-9])[0-9](?:[ -]?[0-9]){12,18}(?![0-9])")
+_DATE = re.compile(r"[0-9]{4}[-.][0-9]{2}[-.][0-9]{2}|[0-9]{1,2}[-.][0-9]{1,2}[-.][0-9]{4}")
+_ADDRESS_OR_NUMBER = re.compile(r"[0-9]+([.][0-9]+)*")
+_NAMED = re.compile("phone|mobile|tel$|fax|msisdn|whatsapp", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A kind of values at a path of the messages of a type: the share of those messages that have one, and an
+    example, masked."""
+
+    kind: str
+    message_type: str
+    place: str
+    path: str
+    messages: int
+    share: float
+    example: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was found, most frequent first, and the rules of transformations.yaml that would hide it."""
+
+    found: tuple[Found, ...]
+    rules: tuple[Mapping[str, str], ...]
+
+    @property
+    def yaml(self) -> str:
+        """The rules as the file has them; empty without any."""
+        if not self.rules:
+            return ""
+        lines = [yaml.safe_dump(dict(rule), default_flow_style=True, sort_keys=False) for rule in self.rules]
+        text = "pii:\n" + "".join(f"  - {line}" for line in lines)
+        if any(rule["action"] == "hash" for rule in self.rules):
+            text = "salt: \"{{ env_var('REVETL_PII_SALT') }}\"\n" + text
+        return text
+
+
+def scan(options: Options, limit: int) -> Scan:
+    """Look through the newest `limit` messages of each type. Candidates are found in the warehouse; whether
+    they are what they look like is judged on up to some fifty of each, so a share may be an estimate.
+
+    Raises UsageError where dbt is not installed, WarehouseError where the raw tables are not there or the
+    warehouse fails.
+    """
+    project = read_project(options)
+    return judged(ask(project, options, "pii_candidates", {"newest": limit}))
+
+
+def judged(rows: Iterable[Mapping[str, str | None]]) -> Scan:
+    """What is found in rows of candidates, each a value with the counts of its path."""
+    values: dict[tuple[str, str, str], list[str]] = {}
+    counts: dict[tuple[str, str, str], Mapping[str, str | None]] = {}
+    for row in rows:
+        at = (str(row["message_type"]), str(row["document_name"]), str(row["path"]).removeprefix("."))
+        values.setdefault(at, []).append(row["value"] or "")
+        counts[at] = row
+    found = []
+    for (message_type, place, path), texts in values.items():
+        row = counts[message_type, place, path]
+        total = int(row["message_count"] or 0)
+        for kind in KINDS:
+            told = [(text, _OF[kind](text, path)) for text in texts if _LOOKS[kind].search(text)]
+            right = [example for _, example in told if example is not None]
+            if not right:
+                continue
+            messages = max(1, round(int(row[f"{kind}_count"] or 0) * len(right) / len(told)))
+            share = min(1.0, messages / max(total, 1))
+            found.append(Found(kind, message_type, place, path, messages, share, masked(right[0])))
+    found.sort(key=lambda each: (-each.share, each.message_type, each.place, each.path, each.kind))
+    return Scan(tuple(found), _rules(found))
+
+
+def _rules(found: Iterable[Found]) -> tuple[Mapping[str, str], ...]:
+    """A rule a path; where several kinds are at one, the strictest."""
+    made: dict[tuple[str, str], str] = {}
+    order = ("mask", "hash", "drop")
+    for each in found:
+        action = _ACTIONS[each.kind]
+        before = made.get((each.place, each.path), action)
+        made[each.place, each.path] = max(before, action, key=order.index)
+    return tuple({"match": path, "in": place, "action": action} for (place, path), action in made.items())
+
+
+def _email(text: str, _: str) -> str | None:
+    matched = _EMAIL.search(text)
+    return matched[0] if matched else None
+
+
+def _phone(text: str, path: str) -> str | None:
+    """A number of 8 to 15 digits with a + or written in groups, and no date, address or plain number; a plain
+    one where the property's name says that it is one."""
+    matched = _PHONE.search(text)
+    if matched is None:
+        return None
+    word = matched[0]
+    digits = len(re.sub("[^0-9]", "", word))
+    if not 8 <= digits <= 15 or _DATE.fullmatch(word):
+        return None
+    is_plain = _ADDRESS_OR_NUMBER.fullmatch(word) is not None
+    return word if not is_plain or _NAMED.search(path.rpartition(".")[2]) else None
+
+
+def _card(text: str, _: str) -> str | None:
+    for matched in _CARD.finditer(text):
+        digits = re.sub("[^0-9]", "", matched[0])
+        if 13 <= len(digits) <= 19 and digits[0] in "3456" and passes_luhn(digits):
+            return digits
+    return None
+
+
+def passes_luhn(digits: str) -> bool:
+    """Whether the last digit of a number checks the others, as those of payment cards do."""
+    doubled = [int(digit) * 2 for digit in digits[-2::-2]]
+    return (sum(map(int, digits[-1::-2])) + sum(each - 9 * (each > 9) for each in doubled)) % 10 == 0
+
+
+_OF: dict[str, Callable[[str, str], str | None]] = {"email": _email, "phone": _phone, "card": _card}
+_LOOKS = {"email": _EMAIL, "phone": _PHONE, "card": _CARD}

@@ -1,0 +1,207 @@
+"""The plan as a dbt macro: what the package's SQL is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from revetl.governance.tracking_plan.macro_file import MacroFile, Template, macro_of
+from revetl.governance.tracking_plan.patterns import portable
+from revetl.governance.tracking_plan.plan import (
+    ACTIONS,
+    PLAN_FILE,
+    UNPLANNED_ACTIONS,
+    Rules,
+    TrackingPlan,
+    read_plan,
+)
+from revetl.governance.tracking_plan.policy import BySource, Policy, is_template
+from revetl.governance.tracking_plan.rules import (
+    Document,
+    Names,
+    Rule,
+    document_of,
+    planned_events,
+)
+
+FORM, FORM_OF_POLICIES = 1, 2
+"""The form of what `tracking_plan` returns; the package's macros know which they read. Actions that depend on
+the source or the target make it the second."""
+
+
+class CompiledPlan(MacroFile):
+    """`tracking_plan.yaml` of a project, and the macro file made of it."""
+
+    source_name = PLAN_FILE
+    macro_name = "tracking_plan"
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.plan = read_plan(self.source)
+
+    @property
+    def text(self) -> str:
+        return macro_text(self.plan)
+
+
+def macro_text(plan: TrackingPlan) -> str:
+    """The macro file of a plan."""
+    return macro_of("tracking_plan", PLAN_FILE, compile_plan(plan))
+
+
+def compile_plan(plan: TrackingPlan) -> dict[str, Any]:
+    """The plan as the package's macros read it: every document by a number, with its rules.
+
+    `at` is the place of a value among the `paths` that are read of a document, from 1; 0 is the document.
+    An action is a word, a `Template`, or `{all: ACTION, sources: {NAME: ACTION}}`.
+    """
+    entries: list[_Entry] = []
+    for rules in plan.rules():
+        document = document_of(rules)
+        if not document.is_free:
+            _enter(entries, document, rules, level=0)
+    places = _places([entry.document for entry in entries])
+    numbers = _Numbers(itertools.count(1), itertools.count(1))
+    return {
+        "form": FORM_OF_POLICIES if plan.sources or plan.has_templates else FORM,
+        "hash": hashlib.sha256(plan.model_dump_json().encode()).hexdigest()[:16],
+        "unplanned_events": _action(plan.unplanned_events_policy, ACTIONS),
+        "events": planned_events(plan),
+        "documents": [
+            _compiled(entry, places_of, numbers) for entry, places_of in zip(entries, places, strict=True)
+        ],
+    }
+
+
+@dataclass
+class _Entry:
+    """A document by its number, and the numbers of its arrays' elements."""
+
+    number: int
+    level: int
+    document: Document
+    rules: Rules
+    elements: list[int] = field(default_factory=list)
+
+
+class _Numbers(NamedTuple):
+    rules: Iterator[int]
+    closed: Iterator[int]
+
+
+def _enter(entries: list[_Entry], document: Document, rules: Rules, level: int) -> int:
+    """Add a document, and those inside of it; gives its number."""
+    entry = _Entry(len(entries) + 1, level, document, rules)
+    entries.append(entry)
+    for array in document.arrays:
+        entry.elements.append(_enter(entries, array.element, rules, level + 1))
+    return entry.number
+
+
+def _places(documents: Sequence[Document]) -> list[dict[Names, int]]:
+    """A place for each value that is looked at, by document. Values of the same types share their places with
+    those of other documents, so that the types of a place are judged once and not once a document."""
+    kinds: list[dict[Names, tuple[Any, int]]] = []
+    for document in documents:
+        types = {rule.names: rule.argument for rule in document.rules if rule.name == "type"}
+        seen: Counter[Any] = Counter()
+        kinds.append({})
+        for names in _looked_at(document):
+            kind = types.get(names, ())
+            kinds[-1][names] = (kind, seen[kind])
+            seen[kind] += 1
+    # What most have comes first: a document that has it not has a gap there.
+    used = Counter(kind for of_document in kinds for kind in of_document.values())
+    places = {kind: place for place, (kind, _) in enumerate(used.most_common(), 1)}
+    return [{names: places[kind] for names, kind in of_document.items()} for of_document in kinds]
+
+
+def _looked_at(document: Document) -> list[Names]:
+    """Every value that is looked at, and every object that something has to be in, once. What is planned in a
+    closed object is looked at, so that it can be told from what is not."""
+    names = [rule.names for rule in document.rules]
+    names += [rule.names[:-1] for rule in document.rules if rule.name == "required"]
+    for closed in document.closed:
+        names += [closed.names, *((*closed.names, name) for name in closed.planned)]
+    return [each for each in dict.fromkeys(names) if each]
+
+
+def _compiled(entry: _Entry, places: Mapping[Names, int], numbers: _Numbers) -> dict[str, Any]:
+    paths: list[list[str] | None] = [None] * max(places.values(), default=0)
+    for names, place in places.items():
+        paths[place - 1] = list(names)
+    at = {(): 0, **places}
+    document, rules = entry.document, entry.rules
+    return {
+        "number": entry.number,
+        "level": entry.level,
+        "type": rules.message_type,
+        "event": rules.event,
+        "paths": paths,
+        "rules": [
+            {
+                "number": next(numbers.rules),
+                "rule": rule.name,
+                "at": at[rule.names],
+                "path": rule.path,
+                "expected": rule.expected,
+                "action": _action(rules.on_violation, ACTIONS),
+                **({"within": at[rule.names[:-1]]} if rule.name == "required" else _argument(rule)),
+            }
+            for rule in document.rules
+        ],
+        "closed": [
+            {
+                "number": next(numbers.closed),
+                "at": at[closed.names],
+                "path": closed.path,
+                "names": list(closed.planned),
+                "action": _action(rules.unplanned_properties, UNPLANNED_ACTIONS),
+            }
+            for closed in document.closed
+        ],
+        "arrays": [
+            {"names": list(array.names), "path": array.path, "element": element}
+            for array, element in zip(document.arrays, entry.elements, strict=True)
+        ],
+    }
+
+
+def _action(policy: Policy, valid: tuple[str, ...]) -> Any:
+    if isinstance(policy, BySource):
+        sources = {name: _action(action, valid) for name, action in policy.sources}
+        return {"all": _action(policy.default, valid), "sources": sources}
+    return Template(policy, valid) if is_template(policy) else policy
+
+
+def _argument(rule: Rule) -> dict[str, Any]:
+    match rule.name:
+        case "type":
+            return {"types": list(rule.argument)}
+        case "minimum" | "maximum":
+            return {"limit": _number(rule.argument)}
+        case "pattern":
+            return {"pattern": portable(rule.argument)}
+        case "enum":
+            numbers = [each for each in rule.argument if _is_number(each)]
+            strings = [each for each in rule.argument if isinstance(each, str)]
+            words = [json.dumps(each) for each in rule.argument if each is None or isinstance(each, bool)]
+            return {"strings": strings, "numbers": [_number(each) for each in numbers], "words": words}
+        case _:
+            return {}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: float) -> str:
+    """A double-precision number as every engine writes it."""
+    text = repr(float(value)).removesuffix(".0")
+    return text if "e" in text else f"{text}e0"

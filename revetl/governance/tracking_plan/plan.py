@@ -1,0 +1,357 @@
+"""`tracking_plan.yaml`, read and checked: which events there are, and what their properties may be.
+
+Every error is one sentence with the file, the line, the key and a way out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
+
+from revetl.config.base import Checked, read_checked
+from revetl.errors import UsageError, nearest
+from revetl.governance.tracking_plan.patterns import portable
+from revetl.governance.tracking_plan.policy import (
+    Policy,
+    Resolve,
+    checked_action,
+    is_template,
+    policy_of,
+)
+
+PLAN_FILE = "tracking_plan.yaml"
+DOCUMENTS = {
+    "track": "properties",
+    "identify": "traits",
+    "group": "traits",
+    "page": "properties",
+    "screen": "properties",
+}
+"""The types of messages that a plan is about, and the field of each that it describes."""
+
+ACTIONS = ("block", "flag", "allow")
+UNPLANNED_ACTIONS = ("block", "omit", "flag", "allow")
+Action = Annotated[str, BeforeValidator(lambda value: checked_action(value, ACTIONS))]
+UnplannedAction = Annotated[str, BeforeValidator(lambda value: checked_action(value, UNPLANNED_ACTIONS))]
+"""What is done, or a template that the dbt target decides (see `policy`)."""
+Type = Literal["string", "number", "integer", "boolean", "object", "array", "null", "any"]
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Number = StrictInt | Finite
+Scalar = StrictBool | StrictStr | StrictInt | Finite | None
+TYPES: tuple[str, ...] = get_args(Type)
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _types(value: object) -> object:
+    """One type or a list of them; YAML reads `null` as nothing."""
+    given = value if isinstance(value, list | tuple) else [value]
+    found = tuple("null" if each is None else each for each in given)
+    for each in found:
+        if each not in TYPES:
+            raise ValueError(f"'{each}' is not known. {nearest(str(each), TYPES)}")
+    return found
+
+
+class Value(Checked):
+    """What a value may be. `properties` are those of an object, `items` what the elements of an array are."""
+
+    description: str | None = None
+    type: Annotated[tuple[Type, ...], BeforeValidator(_types), Field(min_length=1)] = ("any",)
+    enum: Annotated[tuple[Scalar, ...], Field(min_length=1)] | None = None
+    pattern: StrictStr | None = None
+    minimum: Number | None = None
+    maximum: Number | None = None
+    properties: tuple[Property, ...] | None = None
+    items: Value | None = None
+
+    def may_be(self, *types: str) -> bool:
+        """Whether the value may be of one of these types."""
+        return bool({*types, "any"} & set(self.type))
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types that are checked: none where any will do."""
+        return () if "any" in self.type else self.type
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Value:
+        if wrong := [*self._misplaced(), *self._wrong_values(), *_twice(self.properties or ())]:
+            raise ValueError("\n".join(wrong))
+        return self
+
+    def _misplaced(self) -> Iterator[str]:
+        """Rules that no value of the type could break."""
+        of_types: dict[str, tuple[str, ...]] = {
+            "pattern": ("string",),
+            "minimum": ("number", "integer"),
+            "maximum": ("number", "integer"),
+            "properties": ("object",),
+            "items": ("array",),
+        }
+        for key, types in of_types.items():
+            if getattr(self, key) is not None and not self.may_be(*types):
+                yield f"{key} is for type {' or '.join(types)}, and type is {' or '.join(self.type)}"
+
+    def _wrong_values(self) -> Iterator[str]:
+        if None not in (self.minimum, self.maximum) and self.minimum > self.maximum:  # type: ignore[operator]
+            yield f"minimum {self.minimum} is above maximum {self.maximum}"
+        for each in self.enum or ():
+            if self.types and not is_of(each, self.types):
+                hint = "; quote it" if "string" in self.types else ""
+                yield f"enum has {json.dumps(each)}, and type is {' or '.join(self.type)}{hint}"
+            elif isinstance(each, str) and _CONTROL.search(each):
+                yield f"enum has {json.dumps(each)}, with a character that cannot be seen"
+        if self.pattern is not None:
+            try:
+                portable(self.pattern)
+            except ValueError as error:
+                yield f"pattern {self.pattern}: {error}"
+
+
+class Property(Value):
+    """A property of an event, or a trait, by its name."""
+
+    name: StrictStr
+    required: StrictBool = False
+
+    @model_validator(mode="after")
+    def _has_a_name(self) -> Property:
+        if not self.name or _CONTROL.search(self.name) or '"' in self.name or "\\" in self.name:
+            raise ValueError(
+                f"name {json.dumps(self.name)} is no name of a property here: it may not be empty, nor have "
+                '" or \\ or a character that cannot be seen'
+            )
+        return self
+
+
+class _Planned(Checked):
+    """What is common to all that is planned. Where `on_violation` or `unplanned_properties` is None, it is
+    the source's, or else the plan's."""
+
+    description: str | None = None
+    on_violation: Action | None = None
+    unplanned_properties: UnplannedAction | None = None
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> _Planned:
+        for key in ("properties", "traits"):
+            if wrong := list(_twice(getattr(self, key, ()))):
+                raise ValueError("\n".join(wrong))
+        return self
+
+
+class Event(_Planned):
+    """A track message by its event's name."""
+
+    name: StrictStr
+    properties: tuple[Property, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_a_name(self) -> Event:
+        if not self.name or self.name != self.name.strip() or _CONTROL.search(self.name):
+            raise ValueError(
+                f"name {json.dumps(self.name)} is no name of an event: it may not be empty, nor begin or end "
+                "with a blank, nor have a character that cannot be seen"
+            )
+        return self
+
+
+class Views(_Planned):
+    """The page or screen messages."""
+
+    properties: tuple[Property, ...] = ()
+
+
+class Traits(_Planned):
+    """The identify or group messages."""
+
+    traits: tuple[Property, ...] = ()
+
+
+class SourcePolicy(Checked):
+    """What is done about messages of one source; what it does not say, the plan says. `events` overrides
+    `on_violation` of events (and of `identify`, `group`, `page`, `screen`) for this source."""
+
+    on_violation: Action | None = None
+    unplanned_events: Action | None = None
+    unplanned_properties: UnplannedAction | None = None
+    events: Mapping[str, Action] = {}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a message of a type (and event, for track) has to be; the plan's defaults are filled in."""
+
+    message_type: str
+    event: str | None
+    description: str | None
+    properties: tuple[Property, ...]
+    on_violation: Policy
+    unplanned_properties: Policy
+
+    @property
+    def document(self) -> str:
+        """The field of the message that is described."""
+        return DOCUMENTS[self.message_type]
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.event or self.message_type
+
+
+class TrackingPlan(Checked):
+    """A whole plan; docs/tracking-plan.md says what each key means."""
+
+    events: tuple[Event, ...] = ()
+    identify: Traits | None = None
+    group: Traits | None = None
+    page: Views | None = None
+    screen: Views | None = None
+    on_violation: Action = "flag"
+    unplanned_events: Action = "allow"
+    unplanned_properties: UnplannedAction = "allow"
+    sources: Mapping[str, SourcePolicy] = {}
+
+    @model_validator(mode="after")
+    def _names_each_event_once(self) -> TrackingPlan:
+        if wrong := list(_twice(self.events, "event")):
+            raise ValueError("\n".join(wrong))
+        return self
+
+    @model_validator(mode="after")
+    def _sources_name_what_is_planned(self) -> TrackingPlan:
+        names = {event.name for event in self.events} | (set(DOCUMENTS) - {"track"})
+        wrong = [
+            f"sources.{source}.events: there is no '{name}' in the plan. {nearest(name, names)}"
+            for source, policy in self.sources.items()
+            for name in policy.events
+            if name not in names
+        ]
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+    @property
+    def unplanned_events_policy(self) -> Policy:
+        """What is done about events that are not planned."""
+        of_sources = {name: source.unplanned_events for name, source in self.sources.items()}
+        return policy_of(self.unplanned_events, of_sources)
+
+    @property
+    def has_templates(self) -> bool:
+        """Whether the target decides an action."""
+        policies = [self, *self._planned().values(), *self.sources.values()]
+        keys = ("on_violation", "unplanned_events", "unplanned_properties")
+        found = [getattr(each, key, None) for each in policies for key in keys]
+        found += [action for source in self.sources.values() for action in source.events.values()]
+        return any(is_template(action) for action in found if action is not None)
+
+    def resolved(self, resolve: Resolve) -> TrackingPlan:
+        """The plan with its templates decided. Raises what `resolve` does."""
+
+        def decided(each: Checked, place: str) -> dict[str, Any]:
+            valid = {"on_violation": ACTIONS, "unplanned_events": ACTIONS}
+            return {
+                key: resolve(value, f"{PLAN_FILE}: {place}{key}", valid.get(key, UNPLANNED_ACTIONS))
+                for key in ("on_violation", "unplanned_events", "unplanned_properties")
+                if (value := getattr(each, key, None)) is not None
+            }
+
+        made: dict[str, Any] = {
+            place: each.model_copy(update=decided(each, f"{place}."))
+            for place, each in self._planned().items()
+            if not place.startswith("events.")
+        }
+        made["events"] = tuple(
+            event.model_copy(update=decided(event, f"events.{index}."))
+            for index, event in enumerate(self.events)
+        )
+        made["sources"] = {
+            name: source.model_copy(
+                update={
+                    **decided(source, f"sources.{name}."),
+                    "events": {
+                        event: resolve(action, f"{PLAN_FILE}: sources.{name}.events.{event}", ACTIONS)
+                        for event, action in source.events.items()
+                    },
+                }
+            )
+            for name, source in self.sources.items()
+        }
+        return self.model_copy(update={**decided(self, ""), **made})
+
+    def _planned(self) -> dict[str, _Planned]:
+        """Everything planned, by its place in the plan."""
+        found: dict[str, _Planned] = {f"events.{index}": each for index, each in enumerate(self.events)}
+        types = {name: getattr(self, name) for name in DOCUMENTS if name != "track"}
+        return found | {name: each for name, each in types.items() if each is not None}
+
+    def rules(self) -> Iterator[Rules]:
+        """Every event's rules, and those of the other types that the plan has."""
+        for event in self.events:
+            yield self._rules("track", event, event.properties, event.name)
+        for message_type, traits in (("identify", self.identify), ("group", self.group)):
+            if traits is not None:
+                yield self._rules(message_type, traits, traits.traits)
+        for message_type, views in (("page", self.page), ("screen", self.screen)):
+            if views is not None:
+                yield self._rules(message_type, views, views.properties)
+
+    def _rules(
+        self, message_type: str, planned: _Planned, properties: tuple[Property, ...], event: str | None = None
+    ) -> Rules:
+        return Rules(
+            message_type,
+            event,
+            planned.description,
+            properties,
+            self._on_violation(event or message_type, planned),
+            planned.unplanned_properties
+            or policy_of(
+                self.unplanned_properties,
+                {name: source.unplanned_properties for name, source in self.sources.items()},
+            ),
+        )
+
+    def _on_violation(self, name: str, planned: _Planned) -> Policy:
+        own = planned.on_violation
+        of_sources = {
+            source: policy.events.get(name) or (policy.on_violation if own is None else None)
+            for source, policy in self.sources.items()
+        }
+        return policy_of(own or self.on_violation, of_sources)
+
+
+def read_plan(path: Path) -> TrackingPlan:
+    """The plan in a file. Raises UsageError with the file, the line, the key and what was expected."""
+    if not path.is_file():
+        raise UsageError(
+            f"{path}: there is no such file. Write the plan there, or bring one from elsewhere: "
+            f"revetl protocols import FILE > {PLAN_FILE}"
+        )
+    return read_checked(TrackingPlan, path)
+
+
+def is_of(value: object, types: tuple[str, ...]) -> bool:
+    """Whether a value of JSON has one of these types. 1.0 is an integer, as in JSON Schema."""
+    if isinstance(value, bool):
+        return "boolean" in types
+    if isinstance(value, int | float):
+        whole = isinstance(value, int) or value.is_integer()
+        return "number" in types or ("integer" in types and whole)
+    names = {str: "string", dict: "object", list: "array", type(None): "null"}
+    return names.get(type(value)) in types
+
+
+def _twice(named: tuple[Property | Event, ...], word: str = "property") -> Iterator[str]:
+    names = [each.name for each in named]
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        yield f"the {word} '{name}' is there twice; keep one"

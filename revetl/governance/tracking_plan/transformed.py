@@ -1,0 +1,85 @@
+"""One message, transformed as the warehouse does it: all but what is derived, which is SQL."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from revetl.governance.tracking_plan.plan import DOCUMENTS
+from revetl.governance.transformations import Transformation, at_path, first_of
+from revetl.identifiers.trimming import trimmed
+
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))([.]0+)?")
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """A message after its transformation, and the names of the properties that only the warehouse derives."""
+
+    message: dict[str, Any]
+    derived: tuple[str, ...] = ()
+    is_changed: bool = False
+
+
+def transform(
+    transformations: tuple[Transformation, ...], message: Mapping[str, Any], source: str | None = None
+) -> Transformed:
+    """Transform a Segment-spec message by the first transformation that is of it; `source` is where it came
+    from. A message that no transformation is of, or that is none, is as it was."""
+    kind = str(message.get("type"))
+    event = message.get("event")
+    event = event.strip() if isinstance(event, str) else None
+    entry = first_of(transformations, kind, event if kind == "track" else None, source)
+    if entry is None or kind not in DOCUMENTS:
+        return Transformed(dict(message))
+    made = dict(message)
+    if entry.rename_event is not None:
+        made["event"] = entry.rename_event.strip()
+    if isinstance(document := made.get(DOCUMENTS[kind]), Mapping):
+        made[DOCUMENTS[kind]] = _document(entry, copy.deepcopy(dict(document)))
+    return Transformed(made, tuple(entry.derive), is_changed=True)
+
+
+def _document(entry: Transformation, document: dict[str, Any]) -> dict[str, Any]:
+    original = copy.deepcopy(document)
+    places: dict[str, tuple[str, ...]] = {name: (path, name) for name, path in entry.renamed.items()}
+    places |= {path: (path,) for path in entry.cast if path not in places}
+    for target, sources in places.items():
+        found = [at_path(original, tuple(path.split("."))) for path in sources]
+        for path in sources:
+            _remove(document, path)
+        value = next((each for each in found if each is not ...), ...)
+        if value is not ...:
+            *parents, name = target.split(".")
+            inside = at_path(document, tuple(parents))
+            inside[name] = cast_value(value, entry.cast[target]) if target in entry.cast else value
+    for path in (*entry.drop, *entry.derive):
+        _remove(document, path)
+    return document
+
+
+def _remove(document: dict[str, Any], path: str) -> None:
+    *parents, name = path.split(".")
+    inside = at_path(document, tuple(parents))
+    if isinstance(inside, dict):
+        inside.pop(name, None)
+
+
+def cast_value(value: Any, kind: str) -> Any:
+    """A value of JSON as another type where it can be one; else as it is."""
+    if value is None or isinstance(value, dict | list):
+        return value
+    word = trimmed(value) if isinstance(value, str) else json.dumps(value)
+    if kind == "string":
+        return value if isinstance(value, str) else word
+    if kind == "boolean":
+        return {"true": True, "1": True, "false": False, "0": False}.get(word.lower(), value)
+    if kind == "integer":
+        whole = _WHOLE.fullmatch(word)
+        return int(whole[1]) if whole else value
+    return json.loads(word) if _NUMBER.fullmatch(word) else value

@@ -1,0 +1,1 @@
+"""Values that identify people, normalized and hashed as destinations require."""

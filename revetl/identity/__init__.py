@@ -1,9 +1,0 @@
-"""Who is who, as the identity models have it: profiles and their reasons, cuts, what other rules change."""
-
-from __future__ import annotations
-
-from revetl.identity.cut import CutMade, cut
-from revetl.identity.diff import Difference, diff
-from revetl.identity.profile import Profile, show
-
-__all__ = ["CutMade", "Difference", "Profile", "cut", "diff", "show"]

@@ -1,0 +1,132 @@
+"""The files of an import: a model and its YAML for each that was found, and entries for revetl.yml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from revetl.errors import UsageError
+from revetl.importers.found import (
+    Found,
+    FoundModel,
+    Note,
+    is_template,
+)
+from revetl.importers.syncs import Destinations, as_sync
+from revetl.local.paths import dbt_project_dir
+from revetl.project.workspace import Workspace
+
+FOLDER = "models/audiences"
+
+
+@dataclass
+class Imported:
+    """The files of an import with their text, by path; the destinations for revetl.yml; and what could not be
+    carried over."""
+
+    files: dict[Path, str] = field(default_factory=dict)
+    destinations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+
+    @property
+    def has_revetl_yml(self) -> bool:
+        """Whether revetl.yml is among the files, as the project has none yet."""
+        return any(file.name == "revetl.yml" for file in self.files)
+
+    @property
+    def revetl_yml(self) -> str:
+        """The entries for revetl.yml."""
+        return _dump({"destinations": self.destinations}) if self.destinations else ""
+
+
+def made_of(workspace: Workspace, found: Found) -> Imported:
+    """What is made of all that was found. Raises UsageError for a file or a model that is there already."""
+    root = workspace.dbt.root
+    made = Imported()
+    destinations = Destinations(taken=dict(workspace.config.destinations))
+    for model in found.models:
+        name = model.name
+        if model.ref == name or (model.table is not None and _models_called(workspace, name)):
+            # It is what a model of the project makes, most likely; the audience is one on top of it.
+            name = f"{name}_audience"
+        if model.key is None:
+            found.note(model.source, "primaryKey", "the model has no key, and no audience is made of it")
+            continue
+        files = [root / FOLDER / f"{name}.{end}" for end in ("sql", "yml")]
+        if files[0] in made.files:
+            raise UsageError(f"{model.source}: two models are called '{name}'. Rename one in the export.")
+        _check_free(workspace, files)
+        made.files[files[0]] = _sql(model, found)
+        made.files[files[1]] = _yaml(model, name, destinations, found)
+    made.destinations = destinations.new
+    if made.destinations and not (root / "revetl.yml").exists():
+        made.files[root / "revetl.yml"] = made.revetl_yml
+    made.notes = found.notes
+    return made
+
+
+def write(made: Imported) -> None:
+    """Write the files. A revetl.yml that is there stays as it is: users put the destinations into it."""
+    for file, text in made.files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+def _check_free(workspace: Workspace, files: list[Path]) -> None:
+    for file in files:
+        if file.exists():
+            raise UsageError(f"{file} is there already. Move it away, or rename the model in the export.")
+    for other in _models_called(workspace, files[0].stem):
+        raise UsageError(f"{other} is a model of the name '{files[0].stem}'. Rename the model in the export.")
+
+
+def _models_called(workspace: Workspace, name: str) -> list[Path]:
+    """The files of models of a name, of the project's and of revetl's own."""
+    folders = [workspace.dbt.root / path for path in workspace.dbt.model_paths]
+    folders.append(dbt_project_dir() / "models")
+    return [file for folder in folders for file in folder.rglob(f"{name}.sql")]
+
+
+def _sql(model: FoundModel, found: Found) -> str:
+    if model.ref is not None:
+        return f"select * from {{{{ ref('{model.ref}') }}}}\n"  # noqa: S608  it is a file, and theirs
+    if model.sql is None:
+        return f"select * from {model.table}\n"  # noqa: S608
+    sql = model.sql.strip().rstrip(";").rstrip()
+    if is_template(sql):
+        found.note(model.source, "rawSql", "has a template in it, which is kept as a text; mend it by hand")
+        sql = f"{{% raw %}}{sql}{{% endraw %}}"
+    return f"{sql}\n"
+
+
+def _yaml(model: FoundModel, name: str, destinations: Destinations, found: Found) -> str:
+    syncs: list[dict[str, Any]] = []
+    for sync in model.syncs:
+        entry = as_sync(sync, destinations, found)
+        if entry is not None and entry["to"] in [each["to"] for each in syncs]:
+            why = f"a second sync of the model to '{entry['to']}'; name that destination twice in revetl.yml"
+            found.note(sync.source, "destination", why)
+        elif entry is not None:
+            syncs.append(entry)
+    config: dict[str, Any] = {}
+    if tags := sorted({tag for sync in model.syncs for tag in sync.tags}):
+        config["tags"] = tags
+    if syncs:
+        config["meta"] = {"revetl": {"key": model.key, "sync": syncs}}
+    else:
+        why = "none from it is carried over, so it is a model and no audience until it has meta.revetl"
+        found.note(model.source, "syncs", why)
+    about = {
+        "name": name,
+        "description": model.description or f"Imported from {found.tool}: {model.source}.",
+        **({"config": config} if config else {}),
+        "columns": [{"name": model.key, "description": "The key.", "data_tests": ["not_null", "unique"]}],
+    }
+    return _dump({"version": 2, "models": [about]})
+
+
+def _dump(value: object) -> str:
+    return yaml.safe_dump(value, sort_keys=False, width=110, allow_unicode=True)

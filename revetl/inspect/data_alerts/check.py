@@ -1,0 +1,214 @@
+"""`revetl alerts check`: measure, judge, tell what changed, and remember it in the warehouse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from revetl.config.data_alerts import DataCheck
+from revetl.errors import UsageError
+from revetl.inspect.data_alerts.measure import Measures
+from revetl.inspect.data_alerts.verdict import judge
+from revetl.observability import logs
+from revetl.observability.alerts import DataAlerts, check_data_alerts
+from revetl.observability.notify import Message
+from revetl.project.workspace import Workspace
+from revetl.sync.state.leases import now as this_moment
+from revetl.sync.state.tables import Tables, insert, state_tables
+from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import statement
+
+OK, ALERTING = "ok", "alerting"
+
+_READ = ("sync_runs", "audience_builds", "audience_changes")
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check came to for one subject. `changed` says that it is another state than the last time;
+    `told`, that a message of it was sent."""
+
+    alert: str
+    subject: str
+    state: str
+    detail: str
+    since: datetime
+    changed: bool
+    told: bool = False
+
+
+@dataclass(frozen=True)
+class _State:
+    state: str
+    detail: str
+    since: datetime
+
+
+def check_data(
+    workspace: Workspace, *, dry_run: bool = False, now: datetime | None = None
+) -> list[CheckResult]:
+    """Evaluate every check of `alerts:` as of `now`; tell the entries that have it what changed since the
+    last time, once, and write the new states. A state whose messages could not be sent to anybody stays as it
+    was, so that the next check tries again. With `dry_run`, nothing is sent or written.
+
+    Raises UsageError for wrong configuration and where there are no checks, WarehouseError where what they
+    read was not built.
+    """
+    configs = workspace.config.alerts
+    checks = list({check.key: check for config in configs for check in config.data}.values())
+    if not checks:
+        raise UsageError("revetl.yml: there are no checks under alerts: data:. See docs/alerts.md.")
+    audiences = workspace.audiences()
+    check_data_alerts(
+        configs,
+        [audience.name for audience in audiences],
+        [sync.name for audience in audiences for sync in audience.syncs],
+    )
+    moment = now or this_moment()
+    with DataAlerts(() if dry_run else configs, workspace.say) as alerts:
+        logs.hide(*alerts.secrets())
+        before, results = _evaluated(workspace, checks, moment, dry_run=dry_run)
+        changed = [result for result in results if result.changed and not dry_run]
+        if changed:
+            _try_writing(workspace)
+        for result in changed:
+            alerts.tell(result.alert, _message(result, before.get((result.alert, result.subject))))
+    if dry_run:
+        return results
+    told, lost = alerts.outcome()
+    kept = [
+        result
+        for result in changed
+        if alerts.has_address(result.alert) and (result.alert, _title(result)) not in lost
+    ]
+    _write(workspace, kept, before, {check.key for check in checks})
+    return [
+        replace(result, told=result.changed and (result.alert, _title(result)) in told) for result in results
+    ]
+
+
+def _evaluated(
+    workspace: Workspace, checks: Sequence[DataCheck], moment: datetime, *, dry_run: bool
+) -> tuple[dict[tuple[str, str], _State], list[CheckResult]]:
+    warehouse = workspace.warehouse(read_only=True)
+    try:
+        tables = state_tables(workspace, warehouse.database)
+        # A dry run writes nothing: it goes without the states where their table is still to be created.
+        is_readable = dry_run and _are_readable(warehouse, tables)
+        if not tables.are_current(warehouse) and not is_readable:
+            warehouse.close()
+            with workspace.writing() as writing:
+                tables.create(writing, workspace.say)
+            warehouse = workspace.warehouse(read_only=True)
+        before = _read(warehouse, tables) if warehouse.exists(tables.named("alert_states")) else {}
+        measures = Measures(workspace, warehouse, tables, checks, moment)
+        results = []
+        for check in checks:
+            for found in sorted(measures.of(check), key=lambda each: each.subject):
+                verdict = judge(check, found)
+                known = before.get((check.key, found.subject))
+                state = ALERTING if verdict.is_alerting else OK
+                is_same = known is not None and known.state == state
+                # New names are news, although it alerts already.
+                is_news = verdict.is_alerting and known is not None and _news(known, found.names)
+                changed = (not is_same or is_news) and not (known is None and state == OK)
+                since = known.since if known is not None and is_same else moment
+                results.append(CheckResult(check.key, found.subject, state, verdict.sentence, since, changed))
+        return before, results
+    finally:
+        warehouse.close()
+
+
+def _are_readable(warehouse: Warehouse, tables: Tables) -> bool:
+    """Whether the tables that checks read are there, as this version makes them. The states may be
+    missing."""
+    runs, *others, states = warehouse.catalog([tables.named(name) for name in (*_READ, "alert_states")])
+    return (
+        runs is not None
+        and (states is None or "target" in map(str.lower, states))
+        and all(columns is not None and "target" in map(str.lower, columns) for columns in others)
+    )
+
+
+def _news(known: _State, names: Sequence[str]) -> bool:
+    # Names may have commas themselves.
+    told = f", {known.detail.partition(': ')[2]}, "
+    return any(f", {name}, " not in told for name in names)
+
+
+def _title(result: CheckResult) -> str:
+    word = "is resolved" if result.state == OK else "alerts"
+    return f"revetl: {result.alert}: {result.subject} {word}"
+
+
+def _message(result: CheckResult, before: _State | None) -> Message:
+    lines = [f"{result.subject}: {result.detail}."]
+    if result.state == OK and before is not None:
+        lines.append(f"It was: {before.detail}. It alerted since {before.since:%Y-%m-%d %H:%M} UTC.")
+    lines.append("See all checks: revetl alerts check --dry-run")
+    kind: Literal["recovered", "data"] = "recovered" if result.state == OK else "data"
+    return Message(kind, _title(result), "\n".join(line.replace("..", ".") for line in lines))
+
+
+def _read(warehouse: Warehouse, tables: Tables) -> dict[tuple[str, str], _State]:
+    rows = warehouse.rows(
+        statement(
+            # Those without a target first, so that what this target wrote since counts.
+            "select alert, subject, state, detail, since from :states as s where :of_this_target "
+            "order by case when target is null then 0 else 1 end",
+            states=tables.named("alert_states"),
+            of_this_target=tables.of_this_target("s"),
+        )
+    )
+    return {(alert, subject): _State(state, detail, since) for alert, subject, state, detail, since in rows}
+
+
+def _try_writing(workspace: Workspace) -> None:
+    """Raises WarehouseError where states cannot be written, before a message is sent that every later check
+    would send again."""
+    with workspace.writing(light=True) as warehouse:
+        states = state_tables(workspace, warehouse.database).named("alert_states")
+        nothing = {"alert": "", "subject": "", "state": OK, "detail": "", "since": this_moment()}
+        with warehouse.transaction():
+            warehouse.run(insert(states, {**nothing, "target": workspace.target.name}))
+            warehouse.run(statement("delete from :states where alert = :alert", states=states, alert=""))
+
+
+def _write(
+    workspace: Workspace,
+    results: Sequence[CheckResult],
+    before: dict[tuple[str, str], _State],
+    keys: set[str],
+) -> None:
+    """Write what changed; states of checks that are no longer configured are deleted."""
+    gone = sorted({alert for alert, _ in before} - keys)
+    if not results and not gone:
+        return
+    with workspace.writing(light=True) as warehouse:
+        states = state_tables(workspace, warehouse.database).named("alert_states")
+        by = workspace.target.name
+        with warehouse.transaction():
+            for alert in gone:
+                warehouse.run(
+                    statement(
+                        "delete from :states where alert = :alert and target = :by",
+                        states=states,
+                        alert=alert,
+                        by=by,
+                    )
+                )
+            for result in results:
+                warehouse.run(
+                    statement(
+                        "delete from :states where alert = :alert and subject = :subject and target = :by",
+                        states=states,
+                        by=by,
+                        alert=result.alert,
+                        subject=result.subject,
+                    )
+                )
+                columns = ("alert", "subject", "state", "detail", "since")
+                values = {name: getattr(result, name) for name in columns}
+                warehouse.run(insert(states, {**values, "target": by}))

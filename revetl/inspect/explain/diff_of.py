@@ -1,0 +1,92 @@
+"""The diff of a sync for a few keys: what the next run would do with them, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from sqlglot import exp
+
+from revetl.inspect.explain.person import among
+from revetl.sync.plan.diff import CHANGES, Diff
+from revetl.sync.plan.diff_query import Asked
+from revetl.sync.plan.eligibility import Members
+from revetl.sync.plan.late_identifiers import CHANGED
+from revetl.warehouse.templates import column, statement
+
+
+@dataclass(frozen=True)
+class NextChange:
+    """What the next run would do with a key. `waits` is set when it would, had the destination not refused
+    the very same before."""
+
+    operation: str
+    cause: str
+    waits: bool = False
+
+
+@dataclass(frozen=True)
+class _OfKeys(Diff):
+    """A diff that sees nobody but the people of some keys."""
+
+    keys: tuple[str, ...] = ()
+    all_members: Members | None = None
+
+    @property
+    def everyone(self) -> exp.Table | exp.Subquery:
+        # Not of these keys alone: who else has the identifier decides.
+        return (self.all_members or self.members).relation
+
+    @property
+    def unchanged(self) -> exp.Subquery:
+        # Of what others were sent, what they have still is not looked at.
+        others = statement(
+            "select * from :held as s where s.sync = :sync and s.key in (select :key from :everyone as a) "
+            "and s.key not in (select c.key from :changed as c where c.key is not null)",
+            held=super().held,
+            sync=self.sync,
+            key=self.key,
+            everyone=self.everyone,
+            changed=CHANGED,
+        )
+        return exp.Subquery(this=others)
+
+    @property
+    def held(self) -> exp.Table | exp.Subquery:
+        mine = statement(
+            "select * from :held as s where :mine",
+            held=super().held,
+            mine=among(column("key", of="s"), self.keys),
+        )
+        return exp.Subquery(this=mine)
+
+
+def next_changes(diff: Diff, keys: tuple[str, ...]) -> dict[str, NextChange]:
+    """Key to what the next run would do with it, by the very statements of a plan. Who has an identifier is
+    looked up among all members, as there."""
+    some = _of(diff, keys)
+    # Few keys: what is asked for without need costs nothing.
+    asked = Asked(uncertain=True, otherwise=diff.facts.otherwise > 0)
+    some.make(asked)
+    before = _changes(diff)
+    if not diff.facts.rejections:
+        return before
+    some.make(replace(asked, waiting=True))
+    after = _changes(diff)
+    return {key: replace(change, waits=after[key].operation == "wait") for key, change in before.items()}
+
+
+def _of(diff: Diff, keys: tuple[str, ...]) -> _OfKeys:
+    given: dict[str, Any] = {each.name: getattr(diff, each.name) for each in fields(Diff)}
+    mine = statement(
+        "select a.* from :model as a where :mine",
+        model=diff.members.relation,
+        mine=among(column(diff.mapping.key, of="a"), keys),
+    )
+    members: Members = replace(diff.members, relation=exp.Subquery(this=mine))
+    return _OfKeys(**{**given, "members": members}, keys=keys, all_members=diff.members)
+
+
+def _changes(diff: Diff) -> dict[str, NextChange]:
+    rows = diff.warehouse.rows(statement("select key, operation, cause from :changes as c", changes=CHANGES))
+    return {key: NextChange(operation, cause) for key, operation, cause in rows if key is not None}

@@ -1,0 +1,206 @@
+"""Whether a person is in an audience, and which condition of which step decides that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlglot import exp
+
+from revetl.inspect.explain.answer import (
+    Condition,
+    Membership,
+    Person,
+    Step,
+)
+from revetl.inspect.explain.conditions import judge
+from revetl.inspect.explain.person import among
+from revetl.inspect.explain.source import NotAnalysed, compiled_sql, take_apart
+from revetl.inspect.explain.trace import Rung, Trace
+from revetl.observability.text import counted
+from revetl.project.workspace import AudienceModel, Workspace
+from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import column, statement
+
+_LONGEST = 80
+
+
+def explain_membership(
+    workspace: Workspace, audience: AudienceModel, person: Person, warehouse: Warehouse
+) -> Membership:
+    """The membership of a person, step by step. What cannot be analysed is said in its notes."""
+    member = _is_member(audience, person, warehouse)
+    try:
+        sql, notes = compiled_sql(workspace, audience)
+        ladder = take_apart(sql, warehouse)
+    except NotAnalysed as error:
+        return Membership(member, None, (), (), (f"Not analysed: {error}",))
+    trace = Trace(ladder, audience.key, person)
+    trace.count(warehouse)
+    return _Explained(trace, warehouse).membership(member, audience, notes)
+
+
+def _is_member(audience: AudienceModel, person: Person, warehouse: Warehouse) -> bool:
+    if not person.keys:
+        return False
+    query = statement(
+        "select count(*) from :model as a where :mine",
+        model=audience.relation,
+        mine=among(column(audience.key, of="a"), person.keys),
+    )
+    return bool(warehouse.rows(query)[0][0])
+
+
+class _Explained:
+    """A trace with its conditions judged."""
+
+    def __init__(self, trace: Trace, warehouse: Warehouse) -> None:
+        self.trace = trace
+        self.judged = {
+            name: judge(trace, rung, warehouse)
+            for name, rung in trace.rungs.items()
+            if rung.query is not None
+        }
+
+    def membership(self, member: bool, audience: AudienceModel, notes: tuple[str, ...]) -> Membership:
+        """The trace as an answer. `member` is whether the audience as built has the person."""
+        root = self.trace.root
+        by_query = None if root.rows is None else root.rows > 0
+        found = list(notes)
+        if not self.trace.person.keys:
+            by_query = False
+            found.append(f"The person has no {audience.key}, by which {audience.name} names people.")
+        elif root.handle is None:
+            found.append(f"The final select has nothing that names the person (its key is {audience.key}).")
+        if by_query is not None and by_query != member:
+            now, then = (
+                ("takes the person", "does not have them")
+                if by_query
+                else ("leaves the person out", "has them")
+            )
+            found.append(
+                f"{audience.name} as it was built {then}, while its SQL {now} now: the tables it reads have "
+                f"changed since. Run `dbt build --select {audience.name}`."
+            )
+        reasons = tuple(dict.fromkeys(self._reasons(root))) if by_query is False else ()
+        return Membership(member, by_query, reasons, tuple(self._steps()), tuple(found))
+
+    def _steps(self) -> Iterator[Step]:
+        for rung in self.trace.rungs.values():
+            if self._is_passed_over(rung):
+                continue
+            conditions, notes = self.judged.get(rung.name, ([], []))
+            if rung.problem is not None:
+                notes = [*notes, f"not analysed: {rung.problem}"]
+            elif rung.handle is None:
+                notes = [*notes, "not analysed: nothing in it names the person"]
+            reads = dict.fromkeys(self._title(self.trace.rungs[name]) for name in rung.reads.values())
+            yield Step(
+                name=self._title(rung),
+                rows=rung.rows,
+                reads=tuple(reads),
+                conditions=tuple(conditions),
+                notes=tuple(notes),
+                is_table=rung.query is None,
+            )
+
+    def _is_passed_over(self, rung: Rung) -> bool:
+        """A select of all there is in one other step or table says nothing that this does not say; a table is
+        shown as the CTE that imports it."""
+        if rung is self.trace.root:
+            return self._is_import(rung) and len(self.trace.rungs) > 1
+        if rung.query is None:
+            return any(
+                rung.name in each.reads.values() and self._is_import(each) and each is not self.trace.root
+                for each in self.trace.rungs.values()
+            )
+        return False
+
+    def _is_import(self, rung: Rung) -> bool:
+        query = rung.query
+        parts = ("where", "group", "having", "qualify", "limit", "distinct", "joins", "offset")
+        return (
+            isinstance(query, exp.Select)
+            and len(rung.sources) == 1
+            and not any(query.args.get(p) for p in parts)
+        )
+
+    def _title(self, rung: Rung) -> str:
+        relation = self.trace.ladder.tables.get(rung.name)
+        return relation.name if relation is not None else rung.name
+
+    def _reasons(self, rung: Rung) -> Iterator[str]:
+        """What keeps the person out of a rung, from there to its cause."""
+        if rung.rows:
+            return
+        title = self._title(rung)
+        if rung.query is None:
+            if rung.rows == 0:
+                yield f"{title} has no row of the person"
+            return
+        if isinstance(rung.query, exp.SetOperation):
+            yield from self._of_parts(rung)
+            return
+        anchor = self.trace.rungs.get(rung.reads.get(rung.anchor or "", ""))
+        if anchor is not None and anchor.rows == 0:
+            yield from self._reasons(anchor)
+            return
+        conditions, _ = self.judged[rung.name]
+        failed = [each for each in conditions if each.note != "not reached" and each.holds is not True]
+        decisive = [each for each in failed if not (each.note or "").startswith("not analysed")]
+        if any(each.text.startswith("join ") for each in decisive):
+            # What reads of a row that no join found is null for that reason alone.
+            decisive = [each for each in decisive if each.holds is False]
+        for each in decisive:
+            yield f"{title}: {sentence(each)}"
+            if each.kind == "join":
+                yield from self._of_joined(rung, each)
+        if not decisive:
+            yield f"{title}: the person gets lost in it, at what was not analysed"
+
+    def _of_joined(self, rung: Rung, condition: Condition) -> Iterator[str]:
+        for source in rung.sources:
+            child = self.trace.rungs.get(rung.reads.get(source.alias, ""))
+            named = condition.text.removeprefix("join ").partition(" on ")[0]
+            if child is not None and child.rows == 0 and named == self._title(child):
+                yield from self._reasons(child)
+
+    def _of_parts(self, rung: Rung) -> Iterator[str]:
+        first, second = (self.trace.rungs.get(rung.reads.get(part, "")) for part in ("first", "second"))
+        if isinstance(rung.query, exp.Except) and first is not None and first.rows:
+            if second is not None and second.rows:
+                taken_out = f"'{second.name}', which is taken out ({counted(second.rows, 'row')})"
+                yield f"{rung.name}: the person is in {taken_out}"
+            return
+        for part in (first, second):
+            if part is not None and not (part is second and isinstance(rung.query, exp.Except)):
+                yield from self._reasons(part)
+
+
+def sentence(condition: Condition) -> str:
+    """A condition with its truth and what it read, on one line."""
+    if condition.operator is not None:
+        few = "none" if condition.operator == "or" else "not every one"
+        return f"{few} of these is true: {condition.text}"
+    if condition.text.startswith("join ") and condition.holds is False:
+        return f"{condition.text} finds nothing" + _values(condition)
+    note = condition.note or "null"
+    if note.startswith("not "):
+        return f"{condition.text}: {note}"
+    null = "null" if note == "null" else f"null, for {note}"
+    word = {True: "true", False: "false", None: null}[condition.holds]
+    return f"{condition.text} is {word}" + _values(condition)
+
+
+def _values(condition: Condition) -> str:
+    values = ", ".join(f"{name} = {shown(value)}" for name, value in condition.values.items())
+    return f" ({values})" if values else ""
+
+
+def shown(value: object) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f"'{value}'" if isinstance(value, str) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -1,0 +1,9 @@
+"""Who is who, as the identity models have it: profiles and their reasons, cuts, what other rules change."""
+
+from __future__ import annotations
+
+from revetl.inspect.identity.cut import CutMade, cut
+from revetl.inspect.identity.diff import Difference, diff
+from revetl.inspect.identity.profile import Profile, show
+
+__all__ = ["CutMade", "Difference", "Profile", "cut", "diff", "show"]

@@ -1,0 +1,1 @@
+"""Columns and events mapped to a destination's names."""

@@ -1,0 +1,477 @@
+"""From an audience's columns to a destination's names: what is sent, as SQL expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from sqlglot import exp
+
+from revetl.config.events import cased
+from revetl.config.models import SyncConfig
+from revetl.destinations.base.destination import Destination, Identifier
+from revetl.destinations.base.records import digest
+from revetl.errors import UsageError, nearest
+from revetl.identifiers.normalize import NO_VALUES, RULES, Format
+from revetl.identifiers.trimming import TRIMMABLE_CHARACTERS
+from revetl.mapping.events import (
+    CALLS,
+    MESSAGE_TYPE,
+    PROPERTIES,
+    ROW,
+    TRACK,
+    event_mapping_of,
+)
+from revetl.mapping.internal_columns import without_internal
+from revetl.warehouse.json_paths import with_members
+from revetl.warehouse.templates import column, parse_scalar, statement
+
+ALONG = "$"
+"""What begins the names of all that goes along with the fields of a spooled record."""
+
+TIMESTAMP = "$timestamp"
+"""What the time of an event is called among the fields of a spooled record."""
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A destination's name, the expression it is taken from, and the type of its value. Of an identifier,
+    `raw` is what it is made of, `made` the value before it is hashed (by the rule `hashed`, where it is), and
+    `kind` what a value that is none should have been. `late`: the runner makes of the expression what is
+    sent, and `version` names what does so. `alone`: somebody is found by it without any other."""
+
+    name: str
+    expression: exp.Expr
+    type: str
+    raw: exp.Expr | None = None
+    made: exp.Expr | None = None
+    hashed: str | None = None
+    alone: bool = True
+    version: str = ""
+    late: bool = False
+    kind: str = "identifier"
+
+    def of(self, alias: str) -> exp.Expr:
+        """The expression over the table `alias`."""
+        return _over(self.expression, alias)
+
+    def steps(self, alias: str) -> tuple[exp.Expr, exp.Expr, exp.Expr]:
+        """The raw value, the normalised one, and what is sent, over the table `alias`."""
+        assert self.raw is not None
+        return _over(self.raw, alias), self.usable(alias), self.of(alias)
+
+    def usable(self, alias: str) -> exp.Expr:
+        """The value before it is hashed, null where it identifies nobody, over the table `alias`."""
+        return _over(self.expression if self.made is None else self.made, alias)
+
+    def given(self, alias: str) -> exp.Expr:
+        """The text that somebody wrote, null where that is blank, over the table `alias`."""
+        raw = _over(self.expression if self.raw is None else self.raw, alias)
+        return statement("nullif(:text, '')", text=trimmed(raw)) if _may_be_blank(self.type) else raw
+
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """The columns it is made of."""
+        return frozenset(node.name for node in self.expression.find_all(exp.Column) if _is_own(node))
+
+    def over(self, value: exp.Expr) -> exp.Expr:
+        """The expression with a value in the place of its columns."""
+        return self.expression.transform(
+            lambda node: value if isinstance(node, exp.Column) and _is_own(node) else node
+        )
+
+
+@dataclass(frozen=True)
+class FieldMapping:
+    """What a sync sends of a row. `identifiers` and `fields` are in the order of their names, so that
+    writing them in another order is no change. `along` goes with the fields and is no part of the row hash:
+    the time of an event, and the columns that are read to make it. `dropped` are fields that are hidden from
+    the destination; `ways` are the sets of identifiers by each of which it finds somebody."""
+
+    key: str
+    identifiers: tuple[Mapped, ...]
+    fields: tuple[Mapped, ...]
+    along: tuple[Mapped, ...] = ()
+    dropped: tuple[str, ...] = ()
+    ways: tuple[frozenset[str], ...] = ()
+
+    @property
+    def found_by(self) -> tuple[frozenset[str], ...]:
+        """The sets of mapped identifiers by each of which the destination finds somebody."""
+        names = {item.name for item in self.identifiers}
+        found = (each for each in self.ways if each <= names)
+        return tuple(sorted(found, key=lambda each: (len(each), sorted(each))))
+
+    @property
+    def by_key(self) -> bool:
+        """Whether the destination knows people by the audience's key and nothing else."""
+        return len(self.identifiers) == 1 and column(self.key) in (
+            self.identifiers[0].expression,
+            # One that is normalized may be another's too, by another key.
+            self.identifiers[0].raw if self.identifiers[0].made is None else None,
+        )
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the runner makes what is sent of some identifiers."""
+        return any(item.late for item in self.identifiers)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the mapped names and their types: row hashes cover values as they are typed, so a renamed
+        field must show here, and one whose type changes, of which what is sent may stay the same."""
+        kinds = {"identifier": self.identifiers, "field": self.fields}
+        names = [f"{kind}:{item.name}:{item.type.lower()}" for kind, items in kinds.items() for item in items]
+        return digest(*names)[:8]
+
+    @property
+    def versions(self) -> str:
+        """What normalizes identifiers on the runner, by version; empty where nothing does."""
+        return " ".join(sorted({item.version for item in self.identifiers if item.version}))
+
+    def hashed(self) -> list[Mapped]:
+        """What a row hash covers: the key is left out, for it is what rows are joined on."""
+        return [*(() if self.by_key else self.identifiers), *self.fields]
+
+    def typed(self, types: Mapping[str, str]) -> FieldMapping:
+        """The same with the types (by `kind:name`) of what had none."""
+
+        def fill(kind: str, items: tuple[Mapped, ...]) -> tuple[Mapped, ...]:
+            return tuple(replace(item, type=item.type or types[f"{kind}:{item.name}"]) for item in items)
+
+        return replace(
+            self, identifiers=fill("identifier", self.identifiers), fields=fill("field", self.fields)
+        )
+
+    def untyped(self) -> dict[str, exp.Expr]:
+        """`kind:name` to expression of what has no type yet; only the engine knows it."""
+        kinds = {"identifier": self.identifiers, "field": self.fields}
+        return {
+            f"{kind}:{item.name}": item.expression
+            for kind, items in kinds.items()
+            for item in items
+            if not item.type
+        }
+
+
+def make_mapping(
+    key: str, sync: SyncConfig, destination: Destination, columns: Mapping[str, str], place: str
+) -> FieldMapping:
+    """The mapping of a sync onto a model's `columns` (name to type).
+
+    Without `fields`, every column but the key and the internal ones is sent under its own name; without
+    `identifiers`, the destination's first identifier is the key. Raises MissingColumn for a column that is
+    not there, UsageError for what else is wrong, both naming `place`, the field, and the nearest name.
+    """
+    if key not in columns:
+        raise MissingColumn(f"{place}: key: the model has no column '{key}'. {nearest(key, columns)}")
+    known = {identifier.name: identifier for identifier in destination.known_by}
+    check_names(sync, destination, place)
+    identifiers = sync.identifiers or default_identifiers(destination, key, columns)
+    fields = sync.fields
+    if fields is None:
+        # Whom to erase is all that is told of them.
+        told = sync.mode != "delete"
+        fields = default_fields(destination, key, columns, identifiers, sync.mode) if told else {}
+        if sync.event_column is not None:
+            # The properties are the fields; without a column of them, all columns are but those that tell
+            # whom it is of, what happened, and when.
+            told_else = {sync.event_column, sync.timestamp, *identifiers.values()}
+            told_else.add(sync.message_type or MESSAGE_TYPE)
+            flat = PROPERTIES not in {name.lower() for name in columns}
+            fields = {name: text for name, text in fields.items() if flat and text not in told_else}
+        fields = {cased(name, sync.casing.fields): text for name, text in fields.items()}
+    fields = {
+        name: text for name, text in fields.items() if sync.fields is not None or name not in sync.constants
+    }
+    named = [*fields, *sync.constants]
+    if sync.mode in _CREATING:
+        for each in destination.declared:
+            if each.required and each.name not in (*named, *identifiers):
+                raise UsageError(
+                    f"{place}: '{sync.to}' creates nobody without '{each.name}'. Map a column or an "
+                    f"expression onto it in `fields` ({each.name}: {each.column}), or use mode 'update'."
+                )
+    for option in ("set_if_empty", "archive"):
+        for name in getattr(sync, option):
+            if name not in named:
+                raise UsageError(f"{place}: {option}: there is no field '{name}'. {nearest(name, named)}")
+    known_by = tuple(map(_as_text, _mapped(identifiers, columns, f"{place}: identifiers")))
+    for item in known_by:
+        if item.type.upper().startswith(_NO_IDS) or item.type.endswith("]"):
+            raise UsageError(
+                f"{place}: identifiers.{item.name}: a value of type {item.type} identifies nobody. "
+                "Map a column of ids onto it."
+            )
+    constants = (Mapped(name, exp.convert(value), _type_of(value)) for name, value in sync.constants.items())
+    return FieldMapping(
+        key=key,
+        identifiers=tuple(
+            _in_region(made_alike(item, known[item.name]), destination.phone_region) for item in known_by
+        ),
+        fields=tuple(
+            sorted((*_mapped(fields, columns, f"{place}: fields"), *constants), key=lambda item: item.name)
+        ),
+        along=_along(sync, destination, columns, place),
+        ways=destination.found_by(sync.mode),
+    )
+
+
+def check_found(sync: SyncConfig, destination: Destination, mapping: FieldMapping, place: str) -> None:
+    """Raises UsageError where the destination finds nobody by the mapped identifiers, whatever their values
+    are."""
+    if mapping.found_by:
+        return
+    names = ", ".join(item.name for item in mapping.identifiers)
+    ways = [" with ".join(sorted(each)) for each in sorted(mapping.ways, key=len)[:4]]
+    raise UsageError(
+        f"{place}: identifiers: in mode '{sync.mode}' '{sync.to}' finds nobody by {names} alone. "
+        f"Map {' or '.join(ways)} too."
+    )
+
+
+def check_names(sync: SyncConfig, destination: Destination, place: str) -> None:
+    """What of a mapping can be wrong whatever columns the model has. Raises UsageError."""
+    known = [identifier.name for identifier in destination.known_by]
+    for name in sync.identifiers:
+        if name not in known:
+            raise UsageError(
+                f"{place}: identifiers.{name}: '{sync.to}' knows nobody by that. {nearest(name, known)}"
+            )
+    if sync.set_if_empty and not destination.can_set_if_empty:
+        raise UsageError(f"{place}: set_if_empty: '{sync.to}' cannot tell whether a field is empty.")
+    for name in sorted(sync.constants.keys() & (sync.fields or {}).keys()):
+        raise UsageError(f"{place}: constants.{name}: fields maps '{name}' too. Keep one of the two.")
+
+
+_CREATING = ("mirror", "upsert", "insert", "archive")
+"""The modes that make people who are not there."""
+
+
+_NO_IDS = ("BOOL", "BIT", "STRUCT", "MAP", "ARRAY", "LIST", "ROW(", "RECORD")
+"""What begins the names of types whose values are no ids."""
+
+
+class MissingColumn(UsageError):
+    """The model has no such column: written wrongly, or the model has lost it."""
+
+
+def default_identifiers(destination: Destination, key: str, columns: Iterable[str]) -> dict[str, str]:
+    """Identifiers of a sync that names none: the one whose own column is the key, else the first one, taken
+    from the key; of a destination that matches by all, each whose column the model has, if any."""
+    known = destination.known_by
+    if destination.matches_by_all:
+        there = set(columns)
+        found = {each.name: each.column for each in known if each.column in there}
+        if any(each.alone for each in known if each.name in found):
+            return found
+    own = next((each for each in known if each.column == key), known[0])
+    return {own.name: key}
+
+
+def default_fields(
+    destination: Destination, key: str, columns: Iterable[str], identifiers: Mapping[str, str], mode: str
+) -> dict[str, str]:
+    """Fields of a sync that names none: every column but the key and the internal ones, by the name that the
+    destination has for it. One that takes no fields but its own gets those, one that matches by all none of
+    its identifiers."""
+    named = {each.column: each.name for each in destination.declared_in(mode)}
+    used = {key, *(identifiers.values() if destination.matches_by_all else ())}
+    return {
+        named.get(name, name): name
+        for name in without_internal(columns)
+        if name not in used and (name in named or destination.takes_other_fields)
+    }
+
+
+def parse_typed(text: str, columns: Mapping[str, str], place: str) -> tuple[exp.Expr, str]:
+    """A column's name or a SQL expression over columns, and its type ('' when only the engine knows).
+    Raises UsageError."""
+    bound = parse_expression(text, columns, place)
+    return bound, columns[bound.name] if isinstance(bound, exp.Column) else ""
+
+
+def parse_expression(text: str, columns: Mapping[str, str], place: str) -> exp.Expr:
+    """A SQL expression over columns, checked: it reads one row and nothing else. `properties.category` is the
+    member of a column's JSON: as it is there when it stands alone, as text inside of an expression. Raises
+    UsageError, and MissingColumn naming `place` and the nearest column."""
+    if text in columns:
+        return column(text)
+    folded = {name.lower(): name for name in columns}
+    parsed = with_members(parse_scalar(text, place), folded)
+    for used in parsed.find_all(exp.Column):
+        if used.name.lower() not in folded:
+            raise MissingColumn(
+                f"{place}: the model has no column '{used.name}'. {nearest(used.name, columns)}"
+            )
+
+    def quote(node: exp.Expr) -> exp.Expr:
+        return column(folded[node.name.lower()]) if isinstance(node, exp.Column) else node
+
+    return parsed.transform(quote)
+
+
+def _over(expression: exp.Expr, alias: str) -> exp.Expr:
+    return expression.transform(
+        lambda node: column(node.name, of=alias) if isinstance(node, exp.Column) and _is_own(node) else node
+    )
+
+
+def _is_own(node: exp.Expr) -> bool:
+    """Whether a column is the model's; the salt of a hash is another table's."""
+    return node.find_ancestor(exp.Subquery) is None
+
+
+def _mapped(items: Mapping[str, str], columns: Mapping[str, str], place: str) -> tuple[Mapped, ...]:
+    return tuple(
+        Mapped(name, *parse_typed(text, columns, f"{place}.{name}")) for name, text in sorted(items.items())
+    )
+
+
+def _as_text(item: Mapped) -> Mapped:
+    """An identifier that is a member of a JSON column as the text in it, without JSON's quotes."""
+    if not isinstance(item.expression, exp.JSONExtract):
+        return item
+    member = item.expression
+    return replace(item, expression=exp.JSONExtractScalar(this=member.this, expression=member.expression))
+
+
+def trimmed(value: exp.Expr) -> exp.Expr:
+    """A value as text, without spaces, line ends and characters that nobody sees at its ends."""
+    text = exp.cast(value, "varchar")
+    # A trim of so many characters takes 20 times as long as to see that there is nothing to trim.
+    return statement(
+        "case when regexp_like(:text, '^ | $|[^ -~]') then :trim else :text end",
+        text=text,
+        trim=exp.Trim(this=text.copy(), expression=exp.convert(TRIMMABLE_CHARACTERS)),
+    )
+
+
+def _normalised(value: exp.Expr, rule: str, *, alone: bool = True, hashed: bool = False) -> exp.Expr:
+    """A value by a rule; null where it identifies nobody."""
+    text = trimmed(value)
+    bare = statement(RULES[rule].sql, "duckdb", value=text)
+    if (wanted := RULES[rule].valid) is not None:
+        # What has the format is not empty.
+        test = _has_format(bare, wanted)
+        return exp.Case(
+            ifs=[exp.If(this=exp.or_(test, statement(_IS_HASH, made=bare)) if hashed else test, true=bare)]
+        )
+    made = statement("nullif(:made, '')", made=bare)
+    if RULES[rule].literals and alone:
+        return exp.Case(ifs=[exp.If(this=_is_no_literal(text), true=made)])
+    return made
+
+
+def _hash(made: exp.Expr, value: exp.Expr, rule: str) -> exp.Expr:
+    """The hash of a value that was made by a rule, or the value where it is a hash already."""
+    if (wanted := RULES[rule].valid) is None:
+        return statement(
+            f"case when {_IS_HASH} then lower(:made) else :hash end",
+            made=made,
+            hash=exp.SHA2(this=made.copy(), length=exp.convert(256)),
+        )
+    # No hash has a format, so each is tested once: engines make a value as often as it is written.
+    bare = statement(RULES[rule].sql, "duckdb", value=trimmed(value))
+    return statement(
+        f"case when :valid then :hash when {_IS_HASH} then lower(:made) end",
+        valid=_has_format(bare, wanted),
+        hash=exp.SHA2(this=bare.copy(), length=exp.convert(256)),
+        made=bare,
+    )
+
+
+_IS_HASH = "regexp_like(lower(:made), '^[0-9a-f]{64}$')"
+
+
+def _has_format(value: exp.Expr, wanted: Format) -> exp.Expr:
+    tests = [statement("regexp_like(:value, :pattern)", value=value, pattern=wanted.matches)]
+    if wanted.never is not None:
+        tests.append(statement("not regexp_like(:value, :pattern)", value=value, pattern=wanted.never))
+    if wanted.length is not None:
+        tests.append(statement("length(:value) <= :most", value=value, most=wanted.length))
+    return exp.and_(*tests)
+
+
+def _is_no_literal(text: exp.Expr) -> exp.Expr:
+    return exp.not_(exp.In(this=text, expressions=[exp.convert(each) for each in ("", *NO_VALUES)]))
+
+
+def _may_be_blank(kind: str) -> bool:
+    """Whether values of a type can be texts without a letter, or not a number; of an unknown type, too."""
+    return not kind or kind.upper().startswith(_TEXTS)
+
+
+_TEXTS = (
+    *("VARCHAR", "TEXT", "STRING", "CHAR", "NVARCHAR", "NCHAR", "BPCHAR", "CITEXT", "JSON", "VARIANT"),
+    *("OBJECT", "SUPER", "DOUBLE", "FLOAT", "REAL"),
+)
+
+
+def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
+    """An identifier's value as the warehouse gives it: normalized, null where it identifies nobody, and
+    hashed where no more is to be done."""
+    rule = identifier.hashed or identifier.normalised
+    if rule is None:
+        return _as_it_is(item, identifier)
+    is_hashed = identifier.hashed is not None
+    sent = made = _normalised(item.expression, rule, alone=identifier.alone, hashed=is_hashed)
+    late = RULES[rule].late is not None
+    if is_hashed and not late:
+        sent = _hash(made, item.expression, rule)
+    version = RULES[rule].version
+    return Mapped(
+        item.name,
+        sent,
+        "VARCHAR",
+        raw=item.expression,
+        made=made,
+        hashed=identifier.hashed,
+        alone=identifier.alone,
+        late=late,
+        kind=RULES[rule].kind,
+        version=version() if version else "",
+    )
+
+
+def _in_region(item: Mapped, region: str | None) -> Mapped:
+    """A phone number, whose kind says by which region it is read."""
+    if not (item.late and item.kind == "phone number"):
+        return item
+    return replace(item, kind=f"phone number ({f'phone_region: {region}' if region else 'no phone_region'})")
+
+
+def _as_it_is(item: Mapped, identifier: Identifier) -> Mapped:
+    """An identifier that is sent as it is, but for values that are none."""
+    known = replace(item, raw=item.expression, alone=identifier.alone)
+    if not _may_be_blank(item.type):
+        return known
+    text = trimmed(item.expression)
+    if identifier.checked is not None:
+        wanted = RULES[identifier.checked].valid
+        assert wanted is not None
+        known = replace(known, kind=RULES[identifier.checked].kind)
+        test = _has_format(statement("lower(:text)", text=text), wanted)
+    else:
+        test = _is_no_literal(text) if identifier.alone else statement(":text <> ''", text=text)
+    return replace(known, expression=exp.Case(ifs=[exp.If(this=test, true=item.expression)]))
+
+
+def _along(
+    sync: SyncConfig, destination: Destination, columns: Mapping[str, str], place: str
+) -> tuple[Mapped, ...]:
+    """The time of an event, and the columns of its row that its name and its fields are made of."""
+    texts = {} if sync.timestamp is None else {TIMESTAMP: (sync.timestamp, f"{place}: timestamp")}
+    if (events := event_mapping_of(sync, destination.type)) is not None:
+        texts[ROW + events.column] = (events.column, f"{place}: event_column")
+        texts |= {ROW + name: (name, place) for name in events.named(columns)}
+        if sync.message_type not in (None, TRACK, *CALLS):
+            texts[ROW + events.call] = (events.call, f"{place}: message_type")
+        for event, rule in sync.events.items():
+            texts |= {ROW + name: (name, f"{place}: events.{event}") for name in rule.columns()}
+    return tuple(Mapped(name, *parse_typed(text, columns, at)) for name, (text, at) in texts.items())
+
+
+def _type_of(value: object) -> str:
+    return {bool: "BOOLEAN", int: "BIGINT", float: "DOUBLE"}.get(type(value), "VARCHAR")

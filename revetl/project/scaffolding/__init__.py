@@ -1,0 +1,66 @@
+"""A new project: the files of `revetl/scaffold/`, and a copy of revetl's dbt package."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from string import Template
+
+import yaml
+
+from revetl.config.base import read_yaml
+from revetl.errors import UsageError, nearest
+from revetl.local.paths import dbt_project_dir
+from revetl.project.scaffolding.vendored import copy_package
+
+__all__ = ["copy_package", "make_minimal_project", "make_project"]
+
+SCAFFOLD = Path(__file__).parents[1] / "scaffold"
+MINIMAL = Path(__file__).parents[1] / "scaffold_minimal"
+
+
+def make_project(folder: Path, target: str = "duckdb") -> list[Path]:
+    """Make a project in `folder`, named as it, on the warehouse `target`; gives the files written. Raises
+    UsageError when the folder has something in it, its name is none that dbt takes, or there is no such
+    target."""
+    written = _make(folder, target, SCAFFOLD)
+    copy_package(folder)
+    return written
+
+
+def make_minimal_project(folder: Path, target: str = "duckdb") -> list[Path]:
+    """The same without the dbt package, for reverse ETL alone: one model that is an audience, and
+    revetl.yml."""
+    return _make(folder, target, MINIMAL)
+
+
+def _make(folder: Path, target: str, scaffold: Path) -> list[Path]:
+    outputs = read_yaml(dbt_project_dir() / "profiles.yml")["revetl"]["outputs"]
+    if target not in outputs:
+        raise UsageError(f"--target {target}: there is no such warehouse. {nearest(target, outputs)}")
+    if (folder / "dbt_project.yml").exists():
+        raise UsageError(
+            f"{folder} is a dbt project already: `revetl init --here` in it adds revetl, and `revetl init "
+            "--upgrade` renews the copy of revetl's package."
+        )
+    name = folder.resolve().name
+    if not re.fullmatch(r"[a-z_][a-z0-9_]*", name):
+        raise UsageError(
+            f"'{name}' is no name for a dbt project: use lower-case letters, digits and underscores, "
+            "such as my_cdp."
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(
+            f"{folder} is not empty. Name a new folder, or use --here in the folder of a dbt project."
+        )
+    written = []
+    for source in sorted(file for file in scaffold.rglob("*") if file.is_file()):
+        relative = source.relative_to(scaffold)
+        file = folder / (".gitignore" if relative.name == "gitignore" else relative)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(Template(source.read_text(encoding="utf-8")).safe_substitute(name=name), "utf-8")
+        written.append(file)
+    if target != "duckdb":
+        profile = {name: {"target": "dev", "outputs": {"dev": outputs[target]}}}
+        (folder / "profiles.yml").write_text(yaml.safe_dump(profile, sort_keys=False, width=110), "utf-8")
+    return written

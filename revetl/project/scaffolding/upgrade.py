@@ -1,0 +1,183 @@
+"""`revetl init --upgrade`: the copy of the package brought up to this revetl, and what that asks of you."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from revetl.config.base import read_yaml
+from revetl.dbt.project_files import DbtProject
+from revetl.errors import UsageError
+from revetl.project.scaffolding import SCAFFOLD, edits
+from revetl.project.scaffolding.former import EXAMPLES, Use, uses
+from revetl.project.scaffolding.guest import Change
+from revetl.project.scaffolding.vendored import (
+    VENDORED,
+    Copy,
+    Difference,
+    copy_package,
+    difference_to,
+    read_copy,
+)
+
+_LISTS = ("cut_edges", "blocked_identifiers")
+_RENAMED_SINCE = (0, 2)
+_FIXED_SCHEMAS = {"state_schema": "revetl", "raw_schema": "raw"}
+"""The schemas of version 0.1.0, where nothing else was configured."""
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """What an upgrade does: which copy it replaces, by which files the new one differs, the files of the
+    project that it changes or adds, the former names it leaves to the user, and what else there is to
+    know."""
+
+    root: Path
+    copy: Copy
+    difference: Difference
+    changes: tuple[Change, ...]
+    uses: tuple[Use, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether there is nothing to do."""
+        there = self.difference
+        return not (there.added or there.changed or there.removed or self.changes) and self.copy.is_recorded
+
+
+def plan_upgrade(project: DbtProject, *, force: bool = False, with_examples: bool = False) -> Upgrade:
+    """Plan the upgrade of a project's copy. Raises UsageError where there is no copy, and, without `force`,
+    where files of it were edited, or nobody knows whether any was."""
+    root = project.root
+    copy = read_copy(root)
+    if copy is None:
+        raise UsageError(
+            f"{root}: there is no copy of revetl's package in {VENDORED.as_posix()}. `revetl init --here` "
+            "adds one; where "
+            "packages.yml names a git repository or a tarball, change the revision or the URL there and "
+            "run `dbt deps`."
+        )
+    if not force:
+        _check_unedited(copy)
+    is_former = _numbers(copy.version) < _RENAMED_SINCE
+    changes: list[Change] = []
+    notes: list[str] = []
+    if is_former:
+        changes += _carried_over(project)
+        notes += _former_notes(root, with_examples=with_examples)
+    if with_examples:
+        changes += _examples(root)
+    return Upgrade(
+        root=root,
+        copy=copy,
+        difference=difference_to(copy),
+        changes=tuple(changes),
+        uses=tuple(uses(root)) if is_former else (),
+        notes=tuple(notes),
+    )
+
+
+def upgrade(plan: Upgrade) -> None:
+    """Do it."""
+    copy_package(plan.root)
+    for each in plan.changes:
+        (plan.root / each.file).parent.mkdir(parents=True, exist_ok=True)
+        (plan.root / each.file).write_bytes(each.after)
+
+
+def _check_unedited(copy: Copy) -> None:
+    place = VENDORED.as_posix()
+    out = (
+        "Move the edits into the project (docs/adopting.md, `Overrides`), or use --force to replace them: "
+        "the files are then as this revetl has them."
+    )
+    if copy.original is None:
+        raise UsageError(
+            f"{place} is version {copy.version} and has no record of how it was copied, so edits of it "
+            f"cannot be told from the original. Look at its history in version control; --force replaces it."
+        )
+    if copy.edited and copy.is_recorded:
+        raise UsageError(f"{place} was edited since it was copied: {', '.join(copy.edited)}. {out}")
+    if copy.edited:
+        raise UsageError(
+            f"{place} has no record of how it was copied. Compared with version {copy.version}, these "
+            "files differ: "
+            f"{', '.join(copy.edited)}. They were edited, or are of a build before {copy.version}. {out}"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
+def _carried_over(project: DbtProject) -> Iterator[Change]:
+    """dbt_project.yml with the schemas of 0.1.0 written out, which were its defaults, and with the project's
+    own lists named by variables. Seeds keep their names."""
+    file = project.root / "dbt_project.yml"
+    before = file.read_bytes()
+    document = read_yaml(file, unique=False)
+    text = before.decode("utf-8")
+    schemas = {
+        name: value
+        for name, value in _FIXED_SCHEMAS.items()
+        if edits.entry_at(document, ("vars", "revetl", name)) is None
+        and edits.entry_at(document, ("vars", name)) is None
+    }
+    if schemas:
+        lines = [
+            "# The schemas of version 0.1.0: what has landed and what syncs keep stay where they are.",
+            *(f"{name}: {value}" for name, value in schemas.items()),
+        ]
+        text = edits.with_entries(text, ("vars", "revetl"), "\n".join(lines), file.name)
+    own = [name for name in _LISTS if any(_seeds(project.root, document, name))]
+    named = [name for name in own if edits.entry_at(document, ("vars", "revetl", name)) is None]
+    if named:
+        lines = ["# The project's own lists of the identity rules.", *(f"{name}: {name}" for name in named)]
+        text = edits.with_entries(text, ("vars", "revetl"), "\n".join(lines), file.name)
+    for name in _LISTS:
+        text = edits.without(text, ("seeds", "revetl", name), file.name)
+    if text.encode() != before:
+        yield Change(Path(file.name), before, text.encode())
+
+
+def _seeds(root: Path, document: object, name: str) -> Iterator[Path]:
+    written = edits.entry_at(document, ("seed-paths",)) or ["seeds"]
+    for path in [written] if isinstance(written, str) else written:
+        yield from (root / path).rglob(f"{name}.csv")
+
+
+def _former_notes(root: Path, *, with_examples: bool) -> Iterator[str]:
+    if not with_examples:
+        yield (
+            f"The example audiences ({', '.join(EXAMPLES)}) are no longer part of the package. Where their "
+            "syncs have "
+            "run, `--with-examples` puts the models into models/audiences, so that they go on; `revetl "
+            "retire` ends them."
+        )
+    if "history: true" in (root / "dbt_project.yml").read_text(encoding="utf-8"):
+        yield (
+            "The snapshot trait_history is revetl_trait_history now. Rename the table before the next "
+            "build, or its "
+            "history begins again: alter table SCHEMA.trait_history rename to revetl_trait_history"
+        )
+    yield (
+        "Tables and views of the former names stay in the warehouse, and are no longer built. "
+        "docs/adopting.md says how to find and drop them."
+    )
+
+
+def _examples(root: Path) -> Iterator[Change]:
+    """The example audiences as files of the project. Raises UsageError where it has a model of such a
+    name."""
+    folder = Path("models", "audiences")
+    for name in EXAMPLES:
+        for file in (root / "models").rglob(f"{name}.sql"):
+            raise UsageError(
+                f"--with-examples: {file.relative_to(root)} is there already. Leave the option out."
+            )
+    for file in sorted((SCAFFOLD / folder).iterdir()):
+        if file.stem in EXAMPLES or file.name == "_examples.yml":
+            yield Change(folder / file.name, None, file.read_bytes())

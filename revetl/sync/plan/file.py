@@ -1,0 +1,73 @@
+"""A plan that was looked at, in a file, so that just this plan is run and no other.
+
+The file holds no person's data: counts, and a digest that the run has to come to again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import orjson
+
+from revetl._version import __version__
+from revetl.config.base import Checked, check
+from revetl.errors import UsageError
+from revetl.sync.plan.plan import Plan
+
+
+class PlannedSync(Checked):
+    """One sync of a plan file."""
+
+    sync: str
+    digest: str
+    add: int
+    update: int
+    remove: int
+
+
+class PlanFile(Checked):
+    """A plan file. `target` is the dbt target that it was made on."""
+
+    format: Literal["revetl plan 1"] = "revetl plan 1"
+    revetl_version: str
+    made_at: datetime
+    target: str
+    full_refresh: bool
+    syncs: tuple[PlannedSync, ...]
+
+
+def write_plan(path: Path, plans: Sequence[Plan], *, target: str, full_refresh: bool) -> None:
+    """Write plans to `path`. Raises UsageError for a plan that no run can come to: one with bad keys, or one
+    that is compared with another target."""
+    planned = []
+    for plan in plans:
+        if plan.digest is None:
+            raise UsageError(f"{plan.sync}: {plan.stops[0].message} There is no plan to keep.")
+        planned.append(PlannedSync(sync=plan.sync, digest=plan.digest, **plan.counts))
+    document = PlanFile(
+        revetl_version=__version__,
+        made_at=datetime.now(UTC),
+        target=target,
+        full_refresh=full_refresh,
+        syncs=tuple(planned),
+    )
+    path.write_bytes(orjson.dumps(document.model_dump(mode="json"), option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def read_plan(path: Path, *, target: str) -> PlanFile:
+    """The plan in a file. Raises UsageError naming the file when it is none, or one of another target."""
+    try:
+        document = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read ({error.strerror}). Write one with `revetl plan --out`."
+        ) from None
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"{path}: is no plan ({error}). Write one with `revetl plan --out`.") from None
+    found = check(PlanFile, document, str(path))
+    if found.target != target:
+        raise UsageError(f"{path}: the plan is of target '{found.target}', and this is '{target}'.")
+    return found

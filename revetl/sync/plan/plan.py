@@ -1,0 +1,452 @@
+"""The plan: what a sync would do, from the diff in the warehouse; nothing is changed and nothing sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
+from sqlglot import exp
+
+from revetl.config.events import cased
+from revetl.delivery.spool import OPERATIONS
+from revetl.destinations.base.destination import Destination
+from revetl.destinations.base.records import digest
+from revetl.governance.pii import hider_of
+from revetl.governance.transformations import TRANSFORMATIONS_FILE
+from revetl.mapping.fields import (
+    ALONG,
+    FieldMapping,
+    MissingColumn,
+    check_found,
+    make_mapping,
+)
+from revetl.mapping.internal_columns import is_internal
+from revetl.project.workspace import Sync, Workspace, not_built
+from revetl.sync.plan import guards
+from revetl.sync.plan.daily_limits import LATER, daily_limit_of
+from revetl.sync.plan.diff import Diff, hash_name, hashed_values
+from revetl.sync.plan.eligibility import members_of
+from revetl.sync.plan.late_identifiers import finishers, has_old, made_by
+from revetl.sync.plan.pii import give_salt, hidden
+from revetl.sync.plan.presence import MEMBER, Presence
+from revetl.sync.plan.spellings import Unchanged, spelled_of
+from revetl.sync.plan.state_summary import find_places, read_facts
+from revetl.sync.plan.summary import Summary, summarise
+from revetl.sync.plan.suppressed import identified_by
+from revetl.sync.state.identity import (
+    Identity,
+    destination_stop,
+    identity_of,
+    is_accepted,
+    restored_stop,
+    warehouse_stop,
+)
+from revetl.sync.state.last_runs import remembered_run
+from revetl.sync.state.tables import Tables
+from revetl.sync.state.unfinished import delivered_before, without_unfinished
+from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import column, statement
+
+Causes = Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One exact request of a plan, without its secrets."""
+
+    operation: str
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: object
+
+
+@dataclass(frozen=True)
+class Identified:
+    """An identifier of a plan: the share of members who have a valid one, the rule it is made by, examples of
+    `raw`, `normalised` and `sent` values, and how many members have one that is not valid."""
+
+    name: str
+    share: float
+    rule: str | None = None
+    examples: tuple[tuple[object, object, object], ...] = ()
+    invalid: int = 0
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a person wants to see of a plan before it runs: exact requests, what they cost in requests, in
+    minutes at the destination's rate limit and, about, in what it charges by (`charged_in`), who can be
+    identified (`share` of the members, by each identifier), and which fields are the reason for updates."""
+
+    requests: tuple[Request, ...]
+    request_count: int
+    minutes: float | None
+    share: float
+    identifiers: tuple[Identified, ...]
+    changed_fields: Mapping[str, int]
+    charge: int | None = None
+    charged_in: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sync would do. `causes` says why, by operation; `left_out` counts members who are not to be
+    sent, by cause; `rejected` counts records that wait because the destination refused them and their rows
+    have not changed since; `kept`, members who left under a key that another member took over; `new_fields`
+    and `old_fields` are those that a changed mapping brought and dropped. `notes` are sentences about what is
+    sent that no count says, and `invalid` counts members whose value is not a valid identifier, by
+    identifier. `whole`: every member is sent, for the destination takes nothing less. `digest` names the
+    plan: it is another when the audience or the state has moved."""
+
+    sync: str
+    audience: str
+    destination: str
+    mode: str
+    audience_rows: int = 0
+    held_rows: int = 0
+    add: int = 0
+    update: int = 0
+    remove: int = 0
+    kept: int = 0
+    rejected: int = 0
+    causes: Causes = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    new_fields: tuple[str, ...] = ()
+    old_fields: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    stops: tuple[guards.Stop, ...] = ()
+    whole: bool = False
+    digest: str | None = None
+    preview: Preview | None = None
+    invalid: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> int:
+        """Records to send."""
+        return self.add + self.update + self.remove
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Records to send by operation."""
+        return {"add": self.add, "update": self.update, "remove": self.remove}
+
+    @property
+    def suppressed(self) -> int:
+        """Removes of suppressed people, which no guard on volume holds back."""
+        return self.causes.get("remove", {}).get("suppressed", 0)
+
+
+def make_diff(
+    workspace: Workspace,
+    sync: Sync,
+    destination: Destination,
+    warehouse: Warehouse,
+    tables: Tables,
+    *,
+    full_refresh: bool = False,
+    marked: str | None = None,
+) -> Diff | Plan:
+    """The diff of a sync; a plan that a guard stops, where a column is gone whose values were sent. With
+    `full_refresh`, a destination that is another one than before holds nobody. `marked` is the last run that
+    the destination has a mark of. Raises UsageError for a wrong mapping, WarehouseError for a model that is
+    not built."""
+    audience = sync.audience
+    presence = Presence.of(sync.config.mode, destination)
+    here = remembered_run(workspace, sync.name)
+    # Ids of runs begin with when they began.
+    remembered = max(filter(None, (here, marked)), default=None)
+    places = find_places(sync, warehouse, tables)
+    if places.columns is None:
+        raise not_built(audience)
+    try:
+        mapping = make_mapping(audience.key, sync.config, destination, places.columns, sync.place)
+    except MissingColumn as missing:
+        held = read_facts(sync, warehouse, tables, places, "", presence).held_rows
+        if not held:
+            raise
+        stop = guards.Stop("columns", str(missing), forceable=False)
+        return Plan(**_names(sync), held_rows=held, stops=(stop,))
+    check_found(sync.config, destination, mapping, sync.place)
+    identified, whole = identified_by(mapping, destination), mapping
+    if (hider := hider_of(workspace.root, sync.config.to)) is not None:
+        mapping = hidden(mapping, hider, f"{sync.place} ({TRANSFORMATIONS_FILE}: pii)")
+        if hider.hashes:
+            give_salt(warehouse, hider)
+    mapping = _typed(mapping, warehouse, audience.relation)
+    hash_by = hash_name(warehouse, mapping)
+    by = made_by() if mapping.is_late else None
+    facts = read_facts(sync, warehouse, tables, places, hash_by, presence, remembered, by)
+    identity = identity_of(workspace, sync, destination)
+    starts_over = full_refresh and bool(identity.moved_destination(Identity.read(facts.identity)))
+    if starts_over:
+        facts = facts.holding_nobody()
+    members = members_of(
+        workspace,
+        sync,
+        places.columns,
+        facts,
+        warehouse,
+        tables,
+        identified,
+        spelled_of(whole, mapping, destination, places.columns, identified),
+        destination.phone_region,
+        _unchanged(warehouse, tables, sync, mapping, hash_by) if facts.has_state else None,
+    )
+    diff = Diff(
+        warehouse=warehouse,
+        tables=tables,
+        sync=sync.name,
+        members=members,
+        mapping=mapping,
+        mode=sync.config.mode,
+        facts=facts,
+        finishers=finishers(destination),
+        presence=presence,
+        identity=identity,
+        starts_over=starts_over,
+        remembered=remembered,
+        is_marked=remembered != here,
+        daily_limit=daily_limit_of(destination, sync, warehouse, tables),
+    )
+    return replace(diff, is_old=facts.has_state and bool(diff.late) and has_old(diff))
+
+
+def _unchanged(
+    warehouse: Warehouse, tables: Tables, sync: Sync, mapping: FieldMapping, hash_by: str
+) -> Unchanged:
+    key = exp.cast(column(sync.audience.key, of="a"), "varchar")
+    test = statement(
+        "h.sync = :sync and h.key = :key and h.row_hash = :row_hash and h.hash_by = :hash_by",
+        sync=sync.name,
+        key=key,
+        row_hash=warehouse.row_hash(hashed_values(mapping)),
+        hash_by=hash_by,
+    )
+    return Unchanged(tables.state, key, test)
+
+
+def _names(sync: Sync) -> dict[str, Any]:
+    return {
+        "sync": sync.name,
+        "audience": sync.audience.name,
+        "destination": sync.config.to,
+        "mode": sync.config.mode,
+    }
+
+
+def _typed(mapping: FieldMapping, warehouse: Warehouse, model: exp.Table) -> FieldMapping:
+    """The mapping with the types of its expressions, which only the engine knows."""
+    untyped = mapping.untyped()
+    if not untyped:
+        return mapping
+    query = exp.select(*(exp.alias_(made, name, quoted=True) for name, made in untyped.items()))
+    return mapping.typed(warehouse.columns(query.from_(model)))
+
+
+def make_plan(
+    workspace: Workspace, sync: Sync, diff: Diff, *, full_refresh: bool = False, retry: bool = False
+) -> Plan:
+    """Make the changes, leaving them in the warehouse's temporary table, and judge them; see `summarise`."""
+    summary = summarise(diff, full_refresh=full_refresh, retry=retry)
+    return judged(workspace, sync, diff, summary, full_refresh=full_refresh)
+
+
+def judged(
+    workspace: Workspace, sync: Sync, diff: Diff, summary: Summary, *, full_refresh: bool = False
+) -> Plan:
+    """The plan of changes that were counted."""
+    facts = diff.facts
+    causes = summary.causes
+    totals = {operation: sum(by_cause.values()) for operation, by_cause in causes.items()}
+    rekeyed = totals.get("rekey", 0)
+    adds, updates = totals.get("add", 0) + rekeyed, totals.get("update", 0)
+    removes = summary.sent_removes
+    new_fields, old_fields = _changed_names(diff) if facts.otherwise else ((), ())
+    failures = set(workspace.manifest.failures(sync.audience.model))
+    if facts.build.failed:
+        failures.add(sync.audience.name)
+    change = guards.Change(
+        sync=sync.name,
+        key=sync.audience.key,
+        audience_rows=summary.audience_rows,
+        held_rows=facts.held_rows,
+        adds=adds,
+        updates=updates,
+        removes=removes,
+        null_keys=summary.null_keys,
+        repeated_keys=_repeated(diff, summary),
+        max_change=sync.config.max_change,
+        max_removes=sync.config.max_removes,
+        max_age=sync.config.max_age or sync.audience.config.max_age,
+        built_at=facts.build.built_at or workspace.manifest.built_at(sync.audience.model),
+        failures=tuple(sorted(failures)),
+        lost_fields=_lost(diff, old_fields) if sync.config.fields is None else (),
+    )
+    plan = Plan(
+        **_names(sync),
+        audience_rows=summary.audience_rows,
+        held_rows=facts.held_rows,
+        add=adds,
+        update=updates,
+        remove=removes,
+        kept=totals.get("forget", 0),
+        rejected=totals.get("wait", 0),
+        causes=_by_sent(causes),
+        left_out=summary.left_out,
+        new_fields=new_fields,
+        old_fields=old_fields,
+        stops=(*_misplaced(sync, diff, full_refresh=full_refresh), *_stops(change, diff)),
+        notes=(*_notes(sync, diff), *_waiting(sync, diff, summary)),
+        invalid=_invalid(diff, summary),
+    )
+    return replace(plan, digest=_digest(plan, sync, diff, summary))
+
+
+def _stops(change: guards.Change, diff: Diff) -> list[guards.Stop]:
+    """The guards that stop a change. What a run cut short was already allowed to do is looked up only where
+    a guard on volume would stop."""
+    stops = guards.judge(change, diff)
+    if diff.has_state and any(stop.guard in guards.VOLUME for stop in stops):
+        stops = guards.judge(without_unfinished(change, diff), diff)
+    if (before := delivered_before(diff)) is not None:
+        stops.append(guards.lost_state(diff.sync, *before))
+    return stops
+
+
+def _invalid(diff: Diff, summary: Summary) -> dict[str, int]:
+    """How many members have a value that is no valid identifier, by identifier."""
+    counts = zip(diff.mapping.identifiers, summary.given, summary.usable, strict=True)
+    return {item.name: given - usable for item, given, usable in counts if given > usable}
+
+
+def _misplaced(sync: Sync, diff: Diff, *, full_refresh: bool) -> Iterator[guards.Stop]:
+    """Why the state is not to be compared with: it is another warehouse's, of another place, older than what
+    was sent, or says of people in the audience what the mode would lose."""
+    facts, before = diff.facts, Identity.read(diff.facts.identity)
+    if (stop := warehouse_stop(sync.name, before, diff.identity)) is not None:
+        yield stop
+    if full_refresh:
+        return
+    if (stop := destination_stop(sync.name, sync.config.to, before, diff.identity)) is not None:
+        yield stop
+    if not facts.knows_run and diff.remembered is not None and not is_accepted(before, diff.remembered):
+        marked_at = sync.config.to if diff.is_marked else None
+        yield restored_stop(sync.name, diff.remembered, facts.last_run, marked_at)
+    members = facts.present.get(MEMBER, 0)
+    if members and diff.presence.forgets_members:
+        yield guards.Stop(
+            "mode",
+            f"{sync.name}: the mode was '{facts.last_mode or 'mirror'}' and is '{sync.config.mode}' now, "
+            f"which takes nobody out of the audience: the {members:,} people at '{sync.config.to}' would "
+            "be forgotten. Remove them first (with an empty audience in the previous mode), send to another "
+            "destination name, or leave them there for good with --full-refresh.",
+            forceable=False,
+        )
+
+
+def _notes(sync: Sync, diff: Diff) -> Iterator[str]:
+    """What else to know of what the state says."""
+    facts = diff.facts
+    rows = sum(facts.present.values())
+    if facts.last_mode not in (None, sync.config.mode):
+        yield (
+            f"the mode was '{facts.last_mode}' before: of {rows:,} people in the state, {facts.held_rows:,} "
+            f"count as held in mode '{sync.config.mode}'"
+        )
+    if diff.identity.has_other_key(Identity.read(facts.identity)):
+        yield (
+            f"the credentials of '{sync.config.to}' have changed since the last run. If they are of another "
+            "account, nobody is there yet: use --full-refresh"
+        )
+    now = diff.mapping.versions
+    before = " ".join(re.findall(r"(?:phones|countries) \S+", facts.hash_by_before))
+    if facts.otherwise and before != now and now:
+        yield (
+            f"identifiers are normalized by {now}, and those of {facts.otherwise:,} held rows were by "
+            f"{before or 'an earlier version'}. Those whose identifiers come out different are sent again."
+        )
+    if ignored := diff.members.ignored:
+        yield (
+            f"suppressions by {', '.join(ignored)} match nobody here: the audience has no column of that name"
+        )
+
+
+def _waiting(sync: Sync, diff: Diff, summary: Summary) -> Iterator[str]:
+    """What is not sent although nobody refused it."""
+    later = sum(summary.causes.get(LATER, {}).values())
+    if later and diff.daily_limit is not None:
+        yield diff.daily_limit.note(later)
+    unknown = diff.facts.uncertain - summary.causes.get("add", {}).get("unknown", 0)
+    if diff.presence.at_most_once and unknown > 0:
+        yield unknown_note(sync, unknown)
+
+
+def unknown_note(sync: Sync, count: int) -> str:
+    """What is said of records that are sent at most once, and whose outcome is unknown."""
+    return (
+        f"{count:,} records have an unknown outcome: whether '{sync.config.to}' sent them is not known, and "
+        "they are not sent again by themselves. Look them up there; "
+        f"`revetl retry audience {sync.audience.name} --to {sync.config.to}` sends them again"
+    )
+
+
+def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Summary) -> str:
+    """What names a plan: the changes, what they are made from, how they are sent, and the last run."""
+    count, total = summary.digest
+    sizes = (plan.audience_rows, plan.held_rows, count, total)
+    last = diff.facts.last_run
+    return digest(*map(str, sizes), str(last), sync.config.model_dump_json(), diff.mapping.fingerprint)
+
+
+def _by_sent(causes: Causes) -> Causes:
+    """The causes of what is sent; who is rekeyed is removed and added."""
+    sent = {operation: dict(causes[operation]) for operation in OPERATIONS if operation in causes}
+    for cause, count in causes.get("rekey", {}).items():
+        for operation in ("remove", "add"):
+            sent.setdefault(operation, {})[cause] = count
+    return sent
+
+
+def _changed_names(diff: Diff) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The fields that a changed mapping brought, and those that it dropped, by what was sent before."""
+    text = diff.facts.fields_before
+    try:
+        before = [] if text is None else [name for name in orjson.loads(text) if not name.startswith(ALONG)]
+    except orjson.JSONDecodeError:
+        # A value that no reader takes; its names are not worth a failure.
+        return (), ()
+    now = [item.name for item in diff.mapping.fields]
+    return tuple(name for name in now if name not in before), tuple(
+        name for name in before if name not in now
+    )
+
+
+def _lost(diff: Diff, old_fields: tuple[str, ...]) -> tuple[str, ...]:
+    """The fields that a model has lost, of those that were sent before: not those that are hidden from the
+    destination, nor internal columns, which an older version sent."""
+    names = [*old_fields, *(item.name for item in diff.mapping.fields)]
+    plain = {name: cased(name, "snake_case") for name in names}
+    there = frozenset(plain.values())
+    return tuple(
+        name
+        for name in old_fields
+        if name not in diff.mapping.dropped and not is_internal(plain[name], there)
+    )
+
+
+def _repeated(diff: Diff, summary: Summary) -> int:
+    """Rows of the audience that repeat another's key.
+
+    Counted without a pass of its own over the audience: the rows of an audience without repeats are the
+    keys held, less those that left, and the new ones. What is over is repeats of held keys; repeats of new
+    keys are all in the changes. In modes that remove nobody those who left are not in the changes, so the
+    keys are counted.
+    """
+    with_key = summary.audience_rows - summary.null_keys
+    if not diff.removes:
+        return with_key - summary.different_keys
+    return with_key - (diff.facts.held_rows - summary.left_keys) - summary.new_keys

@@ -1,0 +1,241 @@
+"""What a person sees of a plan before it runs: exact requests, their cost, and how people are identified."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import httpx
+import orjson
+from sqlglot import exp
+
+from revetl.delivery.batches import cut_batches
+from revetl.delivery.serializer import Shaping, record_of
+from revetl.delivery.spool import OPERATIONS
+from revetl.destinations.base.addresses import shown_address
+from revetl.destinations.base.destination import Destination, Record, Records
+from revetl.destinations.base.secret_values import SENSITIVE
+from revetl.identifiers.normalize import RULES, finish
+from revetl.local.redaction import redact
+from revetl.mapping.fields import Mapped
+from revetl.project.workspace import Sync
+from revetl.sync.plan.diff import Diff
+from revetl.sync.plan.plan import (
+    Identified,
+    Plan,
+    Preview,
+    Request,
+)
+from revetl.sync.plan.record_queries import leaving, sending
+from revetl.sync.plan.summary import Summary, summarise
+from revetl.sync.state.identity import Identity, audience_there
+from revetl.warehouse.templates import select, statement
+
+_EXAMPLES = 3
+_EXAMPLE = "example"
+_AUDIENCE_ID = "AUDIENCE_ID"
+"""In the place of an id that only the destination can tell."""
+
+
+def previewed(diff: Diff, *, full_refresh: bool, retry: bool) -> Summary:
+    """The changes, made and counted with what a preview says of them."""
+    return summarise(
+        diff,
+        full_refresh=full_refresh,
+        retry=retry,
+        # Before anything is held, nothing is updated.
+        fields=diff.facts.held_rows > 0,
+    )
+
+
+def preview(
+    plan: Plan,
+    summary: Summary,
+    sync: Sync,
+    diff: Diff,
+    destination: Destination,
+    shaping: Shaping,
+    size: int,
+) -> Preview:
+    """The preview of a plan, with the exact requests for up to `size` records of each operation."""
+    samples = _samples(plan, diff, size)
+    before = None if diff.starts_over else Identity.read(diff.facts.identity)
+    former = None if diff.starts_over or diff.sync == sync.name else diff.sync
+    audience = audience_there(sync, destination, before, former)
+    requests: list[Request] = []
+    request_count, charge = 0, 0.0
+    for operation in OPERATIONS:
+        records = [record_of(shaping, operation, *texts) for texts in samples.get(operation, [])]
+        shown, count, charged = _requests(plan, sync, destination, audience, operation, records, size)
+        requests += shown
+        request_count += count
+        charge += charged
+    pace = destination.pace
+    share, identifiers = _identified(destination, diff, summary, samples)
+    return Preview(
+        requests=tuple(requests),
+        request_count=request_count,
+        minutes=None if pace is None else request_count * pace.per_seconds / pace.requests / 60,
+        share=share,
+        identifiers=identifiers,
+        changed_fields=_changed_fields(diff, summary),
+        charge=None if destination.charged_in is None else round(charge),
+        charged_in=destination.charged_in,
+    )
+
+
+def whole_of(sync: Sync, run_id: str, audience: str, operation: str = "") -> Records:
+    """What the batches of a run are part of; `audience` is what the destination knows the audience as."""
+    config = sync.config
+    return Records(
+        sync.name,
+        audience,
+        run_id,
+        operation,
+        (),
+        event=config.event,
+        set_if_empty=config.set_if_empty,
+        spreads=config.fields is None,
+        at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    )
+
+
+def _samples(plan: Plan, diff: Diff, size: int) -> dict[str, list[tuple[str, str, str, str]]]:
+    """A few records of each operation, and under `example NAME` a few values of each hashed identifier: key,
+    and three texts; in one statement."""
+    # One record at least, for its size tells how many a request takes.
+    taken = max(size, 1)
+    queries: list[exp.Expr] = []
+    for operation in OPERATIONS:
+        if plan.counts[operation]:
+            query = leaving(diff, "", taken) if operation == "remove" else sending(diff, operation, "", taken)
+            queries.append(query)
+    queries += [
+        _examples(diff, item, min(size, _EXAMPLES))
+        for item in diff.mapping.identifiers
+        if item.hashed is not None and size
+    ]
+    if not queries:
+        return {}
+    parts = [
+        select(
+            "select q.operation, q.key, q.identifiers, q.fields, q.origin from :query as q",
+            query=query.subquery(),
+        )
+        for query in queries
+        if isinstance(query, exp.Query)
+    ]
+    found: dict[str, list[tuple[str, str, str, str]]] = {}
+    for operation, *texts in diff.warehouse.rows(
+        parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
+    ):
+        found.setdefault(operation, []).append(tuple(texts))
+    return found
+
+
+def _examples(diff: Diff, item: Mapped, size: int) -> exp.Expr:
+    """Raw, normalised and sent values of a hashed identifier, in the columns of a record."""
+    raw, normalised, sent = item.steps("a")
+    return statement(
+        "select :name as operation, :key as key, cast(:raw as varchar) as identifiers, "
+        ":normalised as fields, :sent as origin from :model as a "
+        "where :raw is not null order by :key limit :n",
+        name=f"{_EXAMPLE} {item.name}",
+        raw=raw,
+        normalised=normalised,
+        sent=sent,
+        model=diff.members.relation,
+        key=diff.key,
+        n=size,
+    )
+
+
+def _requests(
+    plan: Plan,
+    sync: Sync,
+    destination: Destination,
+    audience: str,
+    operation: str,
+    records: list[Record],
+    size: int,
+) -> tuple[list[Request], int, float]:
+    """The requests of a few records of an operation, and about how many all of them will take, and cost."""
+    planned = plan.counts[operation]
+    if not planned:
+        return [], 0, 0.0
+    audience_id = destination.audience_of(audience) or _AUDIENCE_ID
+    whole = replace(whole_of(sync, "plan", audience, operation), audience_id=audience_id)
+    cuts = list(cut_batches(destination, sync.config.mode, whole, [(0, records)]))
+    made = [cut.request for cut in cuts if cut.request is not None]
+    limits = destination.limits_of(sync.config.mode)
+    each = max(1, limits.records)
+    if (most := limits.bytes) is not None and made:
+        # Of a request without a body its records say nothing.
+        mean = max(sum(len(request.content) for request in made) / len(records), 1)
+        each = max(1, min(each, int(most / mean)))
+    shown = [show(operation, request, destination) for request in made] if size else []
+    charge = sum(map(destination.charge, made)) / max(len(records), 1)
+    return shown, math.ceil(planned / each), charge * planned
+
+
+def show(operation: str, request: httpx.Request, destination: Destination) -> Request:
+    """A request as a person may see it: secrets replaced, the body as JSON where it is JSON, and the size of
+    what is no text."""
+    secrets = destination.secrets()
+    # Headers are where credentials are, whatever they are called.
+    in_headers = (*secrets, *(each.value for each in destination.filled_in))
+    try:
+        text = redact(request.content.decode(), secrets)
+        body: object = orjson.loads(text)
+    except UnicodeDecodeError:
+        body = f"({len(request.content):,} bytes)"
+    except orjson.JSONDecodeError:
+        body = text
+    headers = {
+        name: "***" if SENSITIVE.search(name) else redact(value, in_headers)
+        for name, value in request.headers.items()
+        if name.lower() not in {"content-length", "host"}
+    }
+    url = redact(shown_address(request.url, destination.filled_in), secrets)
+    return Request(operation, request.method, url, headers, body)
+
+
+def _identified(
+    destination: Destination,
+    diff: Diff,
+    summary: Summary,
+    samples: Mapping[str, list[tuple[str, str, str, str]]],
+) -> tuple[float, tuple[Identified, ...]]:
+    """The share of members who have any identifier, and each identifier with its own."""
+    most = max(summary.audience_rows, 1)
+    found = []
+    for item, count, given in zip(diff.mapping.identifiers, summary.usable, summary.given, strict=True):
+        rule = None
+        if item.hashed is not None:
+            rule = f"{RULES[item.hashed].words}, then SHA-256; what is a SHA-256 already is sent as it is"
+        examples = tuple(
+            _finished(item, texts, destination) for _, *texts in samples.get(f"{_EXAMPLE} {item.name}", [])
+        )
+        found.append(Identified(item.name, count / most, rule, examples, max(given - count, 0)))
+    return summary.identified / most, tuple(found)
+
+
+def _finished(
+    item: Mapped, example: Sequence[str | None], destination: Destination
+) -> tuple[object, object, object]:
+    """A raw value, the one made alike, and what is sent, with what the runner does to them."""
+    raw, made, sent = example
+    identifier = next(each for each in destination.known_by if each.name == item.name)
+    rule = identifier.hashed or identifier.normalised
+    if made is None or rule is None or RULES[rule].late is None:
+        return raw, made, sent
+    region = destination.phone_region
+    hashed = identifier.hashed is not None
+    return raw, finish(rule, made, region, hashed=False), finish(rule, made, region, hashed=hashed)
+
+
+def _changed_fields(diff: Diff, summary: Summary) -> dict[str, int]:
+    counts = {item.name: summary.fields.get(item.name, 0) for item in diff.mapping.fields}
+    return dict(sorted(((name, n) for name, n in counts.items() if n), key=lambda each: -each[1]))

@@ -1,0 +1,239 @@
+"""What a diff has to know before it is made: two statements, whatever there is to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlglot import exp
+
+from revetl.project.workspace import Sync
+from revetl.sync.plan.presence import MEMBER, Presence, written_by_mode
+from revetl.sync.state.tables import Tables
+from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import column, statement
+
+
+@dataclass(frozen=True)
+class Build:
+    """The last build of a model, as `model_builds` has it."""
+
+    built_at: datetime | None = None
+    invocation_id: str | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Places:
+    """What the catalog says: the audience's columns (None where it was not built), and which of the runner's
+    tables are there."""
+
+    columns: dict[str, str] | None
+    tables: frozenset[str]
+    has_presence: bool = True
+    """False where an older revetl made the state, and no run of this one has been since."""
+    has_targets: bool = True
+    """The same of the builds."""
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a run has ever made the tables."""
+        return "sync_state" in self.tables
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the tables say about a sync. Of the state rows that count as held in its mode: how many, those
+    whose outcome is unknown, those hashed by another maker, and the maker and the fields of one of those.
+    `present` counts all its rows by presence, `unlabelled` those of older versions, which say none and are
+    taken for `unlabelled_are`. `rejections` are the records that the destination refuses, `last_run` is the
+    sync's newest run, `last_mode` the mode of the newest that sent anything, `knows_run` whether the run that
+    this machine remembers is in the state, `identity` who wrote the state and where it delivered to, as text.
+    `suppressed_kinds` are the kinds of identifiers that anybody is suppressed by, and `hashed_kinds` those
+    with values that may be hashes."""
+
+    has_state: bool = False
+    held_rows: int = 0
+    uncertain: int = 0
+    otherwise: int = 0
+    hash_by_before: str = ""
+    fields_before: str | None = None
+    rejections: int = 0
+    last_run: str | None = None
+    last_mode: str | None = None
+    knows_run: bool = True
+    identity: tuple[str, str] | None = None
+    present: Mapping[str, int] = field(default_factory=dict)
+    unlabelled: int = 0
+    unlabelled_are: str = MEMBER
+    has_presence: bool = True
+    suppressed_kinds: tuple[str, ...] = ()
+    hashed_kinds: frozenset[str] = frozenset()
+    build: Build = Build()
+
+    def holding_nobody(self) -> Facts:
+        """The same of a state that is to hold nobody."""
+        return replace(
+            self,
+            has_state=False,
+            held_rows=0,
+            uncertain=0,
+            otherwise=0,
+            fields_before=None,
+            rejections=0,
+            present={},
+            unlabelled=0,
+        )
+
+
+_STATE = """
+    select 'state', {presence},
+        max(case when row_hash is not null and :made_by <> :hash_by then hash_by || fields end),
+        cast(null as timestamp), count(*), count(pending_operation),
+        count(case when row_hash is not null and :made_by <> :hash_by then 1 end)
+    from :table as s where s.sync = :sync {grouped}
+"""
+_WITHOUT_PRESENCE = _STATE.format(presence="cast(null as varchar)", grouped="")
+_PARTS = {
+    "state_version": """
+        select 'version', v.revetl_version, cast(null as varchar), cast(null as timestamp), v.version, 0, 0
+        from :table as v
+    """,
+    "sync_state": _STATE.format(presence="s.presence", grouped="group by s.presence"),
+    "sync_identities": """
+        select 'identity', i.written_by, i.delivered_to, cast(null as timestamp), 0, 0, 0
+        from :table as i where i.sync = :sync
+    """,
+    "sync_rejections": """
+        select 'rejections', cast(null as varchar), cast(null as varchar), cast(null as timestamp), count(*),
+            0, 0
+        from :table as r where r.sync = :sync
+    """,
+    "sync_runs": """
+        select 'run', max(run_id),
+            max(case when delivered_add + delivered_update + delivered_remove > 0
+                then run_id || ' ' || mode end),
+            cast(null as timestamp), count(*), count(case when run_id = :remembered then 1 end), 0
+        from :table as r where r.sync = :sync
+    """,
+    "suppressions": """
+        select 'suppressed', identifier_type, cast(null as varchar), cast(null as timestamp), count(*),
+            count(case when length(trim(identifier_value)) in (64, 128) then 1 end), 0
+        from :table as p group by identifier_type
+    """,
+    "model_builds": """
+        select 'build', invocation_id, cast(null as varchar), completed_at,
+            case when status <> 'success' then 1 else 0 end, 0, 0
+        from :table as b where b.unique_id = :unique_id and :of_this_target
+    """,
+}
+"""Each gives what, two texts, a moment, and three numbers."""
+_READ = tuple(_PARTS)
+
+
+def find_places(sync: Sync, warehouse: Warehouse, tables: Tables) -> Places:
+    """Look the audience and the runner's tables up."""
+    audience, *found = warehouse.catalog([sync.audience.relation, *map(tables.named, _READ)])
+    there = {name: columns for name, columns in zip(_READ, found, strict=True) if columns is not None}
+    has_presence = "presence" in {name.lower() for name in there.get("sync_state", {"presence": ""})}
+    has_targets = "target" in {name.lower() for name in there.get("model_builds", {"target": ""})}
+    return Places(audience, frozenset(there), has_presence, has_targets)
+
+
+def read_facts(
+    sync: Sync,
+    warehouse: Warehouse,
+    tables: Tables,
+    places: Places,
+    hash_by: str,
+    presence: Presence,
+    remembered: str | None = None,
+    made_by: exp.Expr | None = None,
+) -> Facts:
+    """Read what the tables that are there say, where `presence` is what the sync's mode counts as held,
+    `remembered` the last run that this machine knows, and `made_by` the maker of a state row's hash, where
+    that is not `hash_by` as it stands. Raises UsageError when a newer revetl made them."""
+    templates = {**_PARTS} if places.has_presence else {**_PARTS, "sync_state": _WITHOUT_PRESENCE}
+    parts = [
+        statement(
+            templates[name],
+            table=tables.named(name),
+            sync=sync.name,
+            hash_by=hash_by,
+            made_by=column("hash_by") if made_by is None else made_by,
+            unique_id=sync.audience.model.unique_id,
+            of_this_target=tables.of_this_target("b") if places.has_targets else exp.true(),
+            remembered=remembered or "",
+        )
+        for name in _READ
+        if name in places.tables
+    ]
+    if not parts:
+        return Facts(knows_run=remembered is None)
+    query = parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for what, *rest in warehouse.rows(query):
+        found.setdefault(what, []).append(tuple(rest))
+    for version_of, _, _, version, *_ in found.get("version", []):
+        tables.check(int(version), str(version_of))
+    last_run, last_of, _, _, known, _ = found.get("run", [(None, None, None, 0, 0, 0)])[0]
+    last_mode = None if last_of is None else str(last_of).partition(" ")[2]
+    states = [
+        _State(of, *_maker_and_fields(before), *map(int, counts))
+        for of, before, _, *counts in found.get("state", [])
+        if counts[0]
+    ]
+    unlabelled_are = written_by_mode(last_mode or sync.config.mode, presence, sync.config.mode)
+    held = [each for each in states if (each.presence or unlabelled_are) in presence.held]
+    present: dict[str, int] = {}
+    for each in states:
+        named = each.presence or unlabelled_are
+        present[named] = present.get(named, 0) + each.rows
+    builds = [
+        Build(moment, invocation_id, bool(failed))
+        for invocation_id, _, moment, failed, *_ in found.get("build", [])
+    ]
+    return Facts(
+        has_state=places.has_state,
+        held_rows=sum(each.rows for each in held),
+        uncertain=sum(each.uncertain for each in held),
+        otherwise=sum(each.otherwise for each in held),
+        hash_by_before=next((each.hash_by for each in held if each.hash_by), ""),
+        fields_before=next((each.fields for each in held if each.fields is not None), None),
+        rejections=sum(int(count) for _, _, _, count, *_ in found.get("rejections", [])),
+        last_run=last_run,
+        last_mode=last_mode,
+        # A table of runs that was made again knows none; the state that is there has not been restored.
+        knows_run=remembered is None or int(known) > 0 or (last_run is None and bool(states)),
+        identity=next(((str(by), str(to)) for by, to, *_ in found.get("identity", [])), None),
+        present=present,
+        unlabelled=sum(each.rows for each in states if each.presence is None),
+        unlabelled_are=unlabelled_are,
+        has_presence=places.has_presence,
+        suppressed_kinds=tuple(sorted(str(kind) for kind, *_ in found.get("suppressed", []))),
+        hashed_kinds=frozenset(
+            str(kind) for kind, _, _, _, hashes, _ in found.get("suppressed", []) if int(hashes)
+        ),
+        build=max(builds, key=lambda each: each.built_at or datetime.min, default=Build()),
+    )
+
+
+def _maker_and_fields(text: str | None) -> tuple[str, str | None]:
+    """The maker of a row's hash, and the row's fields, which stand behind it: no name of a maker has a brace,
+    and each JSON of fields begins with one."""
+    maker, brace, fields = str(text or "").partition("{")
+    return maker, brace + fields if brace else None
+
+
+@dataclass(frozen=True)
+class _State:
+    """State rows of one presence."""
+
+    presence: str | None
+    hash_by: str
+    fields: str | None
+    rows: int
+    uncertain: int
+    otherwise: int

@@ -1,0 +1,123 @@
+"""Which columns of an audience the types of suppressed identifiers are of.
+
+`revetl.suppressions` is written by hand and by other systems: `Email`, `e-mail` and `EMAIL` are the column
+`email`. A type that no audience has is an error, since everybody suppressed by it would be sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from revetl.dbt.column_lineage import CompiledColumns
+from revetl.errors import UsageError, WarehouseError, nearest
+from revetl.sync.state.tables import state_tables
+from revetl.warehouse.templates import select
+
+if TYPE_CHECKING:
+    from revetl.destinations.base.destination import Destination
+    from revetl.mapping.fields import FieldMapping
+    from revetl.project.workspace import Workspace
+    from revetl.warehouse import Warehouse
+
+STANDARD = ("user_id", "email", "anonymous_id", "phone", "device_id", "advertising_id")
+"""Identifiers that identity resolution knows by their names."""
+_UNMISTAKABLE = ("email", "phone")
+"""What an identifier of a destination is, whatever the column it is taken from is called."""
+
+Kinds = Mapping[str, tuple[str, ...]]
+"""Column to the types, as they are written in the list, that are of it."""
+
+
+def folded(name: str) -> str:
+    """What a type and a column have in common: letters and digits in lower case."""
+    return re.sub(r"[-_\s]", "", name).lower()
+
+
+def kinds_by_column(kinds: Iterable[str], columns: Iterable[str], also: Mapping[str, str]) -> Kinds:
+    """The types of each column: those of its name, and of the identifier that is taken from it (`also`)."""
+    written = [*kinds]
+    found = {}
+    for name in columns:
+        names = {folded(name), folded(also.get(name, name))}
+        if own := tuple(kind for kind in written if folded(kind) in names):
+            found[name] = own
+    return found
+
+
+def identified_by(mapping: FieldMapping, destination: Destination) -> dict[str, str]:
+    """Column to the identifier that a sync takes from it, of those that are told by their names."""
+    standard = {each.name: each.column for each in destination.known_by}
+    return {
+        name: standard[item.name]
+        for item in mapping.identifiers
+        if standard.get(item.name) in _UNMISTAKABLE
+        for name in item.columns
+    }
+
+
+def unmatched(kinds: Iterable[str], by_column: Kinds) -> list[str]:
+    """The types that are of no column."""
+    matched = {kind for own in by_column.values() for kind in own}
+    return [kind for kind in kinds if kind not in matched]
+
+
+def check_kinds(
+    workspace: Workspace, warehouse: Warehouse, kinds: Collection[str], columns: Collection[str] = ()
+) -> None:
+    """Raise UsageError for a type of the list that neither an audience nor identity resolution has."""
+    known = {folded(name): name for name in (*STANDARD, *_declared(workspace), *columns)}
+    unknown = [kind for kind in kinds if folded(kind) not in known]
+    if not unknown:
+        return
+    audiences = workspace.audiences()
+    compiled = CompiledColumns(workspace.manifest, workspace.dbt)
+    built = warehouse.catalog([each.relation for each in audiences])
+    for audience, found in zip(audiences, built, strict=True):
+        names = found if found is not None else compiled.of(audience.model.unique_id)
+        known |= {folded(name): name for name in names or ()}
+    if sentences := [*_sentences((kind for kind in unknown if folded(kind) not in known), known)]:
+        raise UsageError("\n".join(sentences))
+
+
+def check_suppressions(workspace: Workspace) -> None:
+    """`check_kinds` of what is in the list now, where the warehouse can be read."""
+    try:
+        warehouse = workspace.warehouse(read_only=True, lock_timeout=0)
+    except WarehouseError:
+        return
+    try:
+        suppressions = state_tables(workspace, warehouse.database).suppressions
+        (there,) = warehouse.catalog([suppressions])
+        if there is not None:
+            query = select("select distinct s.identifier_type from :list as s", list=suppressions)
+            check_kinds(workspace, warehouse, [str(kind) for (kind,) in warehouse.rows(query)])
+    except WarehouseError:
+        return
+    finally:
+        warehouse.close()
+
+
+def listed_as(kinds: Iterable[str]) -> exp.Expr:
+    """Whether a row `s` of the list is of one of these types."""
+    values = [exp.convert(kind) for kind in kinds]
+    return exp.In(this=exp.column("identifier_type", table="s"), expressions=values)
+
+
+def _sentences(unknown: Iterable[str], known: Mapping[str, str]) -> Iterator[str]:
+    for kind in unknown:
+        yield (
+            f"revetl.suppressions: identifier_type '{kind}' is not a column of any audience, so nobody is "
+            f"suppressed by it. {nearest(kind, known.values())} Correct it in the table, or delete its rows."
+        )
+
+
+def _declared(workspace: Workspace) -> list[str]:
+    """The identifiers of the variable `identity`."""
+    own = workspace.dbt.vars.get("revetl")
+    given = (own if isinstance(own, Mapping) else {}).get("identity", workspace.dbt.vars.get("identity"))
+    identifiers = given.get("identifiers") if isinstance(given, Mapping) else None
+    return [str(name) for name in identifiers or ()]

@@ -1,0 +1,72 @@
+"""The state of a sync whose audience or destination was renamed (`was:`), under its new name."""
+
+from __future__ import annotations
+
+from revetl.observability import logs
+from revetl.project.workspace import Sync, Workspace
+from revetl.sync.state import leases
+from revetl.sync.state.identity import Identity, read_identity, record_identity
+from revetl.sync.state.last_runs import rename_run
+from revetl.sync.state.tables import Tables
+from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import statement
+
+_RENAMED = (
+    *("sync_intents", "sync_rejections", "sync_changes", "audience_holdouts", "sync_identities", "sync_runs"),
+    "sync_trials",
+    "sync_state",
+)
+"""What names a sync. The state comes last: while it has the old name, the rest is renamed again."""
+
+
+def carry_over(
+    warehouse: Warehouse, tables: Tables, workspace: Workspace, sync: Sync, identity: Identity, run_id: str
+) -> str | None:
+    """Rename what the tables and this machine have of a former name of a sync, once: nothing happens where
+    the sync has a state already, or the former one has none. Gives the former name. Raises Locked while a run
+    has the former sync.
+
+    The destination has the audience by the former name still, which is kept; `identity` is what to record
+    where a version that recorded none has left the state."""
+    former = former_name(warehouse, tables, workspace, sync)
+    if former is not None:
+        lease = leases.acquire(warehouse, tables, former, run_id)
+        try:
+            with warehouse.transaction():
+                for name in _RENAMED:
+                    warehouse.run(
+                        statement(
+                            "update :table set sync = :sync where sync = :former",
+                            table=tables.named(name),
+                            sync=sync.name,
+                            former=former,
+                        )
+                    )
+                audience = former.partition(".")[0]
+                if audience != sync.audience.name:
+                    before = read_identity(warehouse, tables, sync.name) or identity
+                    kept = before.still_called(before.called or audience)
+                    record_identity(warehouse, tables, sync.name, kept)
+            runs = workspace.root / ".revetl" / "runs" / workspace.target.name
+            if (runs / former).is_dir() and not (runs / sync.name).exists():
+                (runs / former).rename(runs / sync.name)
+            # Another sync may have the former name one day, and the state knows its own runs alone.
+            rename_run(workspace, former, sync.name)
+        finally:
+            leases.release(warehouse, tables, lease)
+        logs.event("carried_over", sync=sync.name, former=former)
+        workspace.say(f"{sync.name}: its state was kept as '{former}', and is carried over.")
+    return former
+
+
+def former_name(warehouse: Warehouse, tables: Tables, workspace: Workspace, sync: Sync) -> str | None:
+    """The former name that the state has a sync by, where it has nothing by the one it has now."""
+    names = workspace.former_names(sync)
+    if not names or not warehouse.exists(tables.state) or _holds(warehouse, tables, sync.name):
+        return None
+    return next((name for name in names if _holds(warehouse, tables, name)), None)
+
+
+def _holds(warehouse: Warehouse, tables: Tables, sync: str) -> bool:
+    query = statement("select 1 from :state as s where s.sync = :sync limit 1", state=tables.state, sync=sync)
+    return bool(warehouse.rows(query))

@@ -1,0 +1,344 @@
+"""Journal to state: what was acknowledged becomes a table again.
+
+Folding is idempotent: a crash between the warehouse's commit and the journal's mark only folds again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+from sqlglot import exp
+
+from revetl.delivery.journal import (
+    DELIVERED,
+    Journal,
+    Range,
+    Refusal,
+)
+from revetl.delivery.scrub import scrub
+from revetl.delivery.spool import OPERATIONS, SCHEMA, Spool
+from revetl.mapping.fields import trimmed
+from revetl.sync.state import leases
+from revetl.sync.state.tables import Tables
+from revetl.warehouse import Warehouse
+from revetl.warehouse.templates import (
+    column,
+    query,
+    statement,
+    table,
+)
+
+FOLDING = table("revetl_folding")
+FORGOTTEN = table("revetl_forgotten")
+_RANGES = 4_096
+# A row group of DuckDB and a little more: less than one is written to its log first, and twice.
+_MERGED_ROWS = 125_000
+_MERGED_BYTES = 32_000_000
+UNKNOWN, _REJECTED, _ABORTED = "unknown", "rejected", "aborted"
+_SCHEMA = pa.schema(
+    [
+        *SCHEMA,
+        pa.field("outcome", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("field", pa.string()),
+        pa.field("answer", pa.string()),
+        pa.field("attempts", pa.int64()),
+        pa.field("unsure", pa.int64()),
+        pa.field("kept_reason", pa.string()),
+    ]
+)
+
+# What a record comes to is said in the source, so that the merge itself has one clause of each kind, as some
+# engines allow no more.
+MERGE_STATE = """
+merge into :state as s
+using (
+    select g.key, g.operation, g.identifiers, g.fields,
+        case when g.outcome = 'delivered' and g.operation = 'remove' then 1 else 0 end as leaves,
+        case when g.outcome = 'delivered' then 1 else 0 end as is_known,
+        case when g.outcome = 'delivered' or g.operation = 'add' then 1 else 0 end as is_whole,
+        case when g.outcome = 'delivered' then g.row_hash end as row_hash,
+        case when g.outcome <> 'delivered' then g.operation end as pending_operation,
+        case when g.outcome <> 'delivered' and g.operation <> 'remove' then g.row_hash end as pending_hash,
+        case when g.outcome <> 'delivered' then g.origin end as pending_run_id
+    from :folding as g where g.outcome <> 'rejected' or g.unsure = 1
+) as f on s.sync = :sync and s.key = f.key
+when matched and f.leaves = 1 then delete
+when matched then update set
+    row_hash = f.row_hash,
+    hash_by = case when f.is_known = 1 then :hash_by else s.hash_by end,
+    identifiers = case when f.is_whole = 1 then f.identifiers else s.identifiers end,
+    fields = case when f.is_whole = 1 then f.fields else s.fields end,
+    acknowledged_at = case when f.is_known = 1 then :now else s.acknowledged_at end,
+    run_id = case when f.is_known = 1 then :run_id else s.run_id end,
+    pending_operation = f.pending_operation, pending_hash = f.pending_hash,
+    pending_run_id = f.pending_run_id,
+    presence = case when s.presence = 'member' and :presence in ('profile', 'created') then 'member'
+        else :presence end
+when not matched and f.operation <> 'remove' then insert (
+    sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id,
+    pending_operation, pending_hash, pending_run_id, presence
+) values (
+    :sync, f.key, f.row_hash, :hash_by, f.identifiers, f.fields,
+    case when f.is_known = 1 then :now end, :run_id,
+    f.pending_operation, f.pending_hash, f.pending_run_id, :presence
+)
+"""
+
+_MERGE_REJECTIONS = """
+merge into :rejections as r
+using (select * from :folding as g where outcome = 'rejected') as f on r.sync = :sync and r.key = f.key
+when matched then update set
+    operation = f.operation, row_hash = f.row_hash, field = f.field, reason = f.reason, answer = f.answer,
+    attempts = r.attempts + f.attempts,
+    identifiers = f.identifiers, fields = f.fields, last_rejected_at = :now, run_id = :run_id
+when not matched then insert (
+    sync, key, operation, row_hash, field, reason, answer, attempts, identifiers, fields,
+    first_rejected_at, last_rejected_at, run_id
+) values (
+    :sync, f.key, f.operation, f.row_hash, f.field, f.reason, f.answer, f.attempts, f.identifiers, f.fields,
+    :now, :now, :run_id
+)
+"""
+
+_ACCEPTED = """
+delete from :rejections where sync = :sync
+and key in (select key from :folding as g where outcome = 'delivered')
+"""
+
+# Whom the destination knows by another identifier now, and who is in the state under the old one still, was
+# not removed under it: that was rejected, has no answer, or another member is to have the identifier. The old
+# one stays in the state under a key of its own, which no audience has: so it is to be removed, until it is or
+# the other member has it.
+KEEP_ASIDE = """
+insert into :state (sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id, presence)
+select :sync, s.key || ' was ' || s.identifiers, coalesce(s.row_hash, 0), s.hash_by, s.identifiers, s.fields,
+    s.acknowledged_at, :run_id, s.presence
+from :state as s inner join :folding as g on g.key = s.key
+where s.sync = :sync and g.operation = 'add' and (g.outcome <> 'rejected' or g.unsure = 1)
+and s.identifiers <> g.identifiers and coalesce(s.presence, :presence) = :presence
+and not exists (
+    select 1 from :state as o where o.sync = :sync and o.key = s.key || ' was ' || s.identifiers
+)
+"""
+
+ADD_CHANGES = """
+insert into :changes (
+    run_id, sync, key, operation, cause, outcome, reason, caused_at, changed_at
+)
+select :run_id, :sync, g.key, g.operation, g.cause, g.outcome, g.kept_reason, g.caused_at, :now
+from :folding as g
+where g.operation <> 'forget'
+"""
+
+NOT_YET = """
+and not exists (
+    select 1 from :changes as c
+    where c.run_id = :run_id and c.key = g.key and c.operation = g.operation
+)
+"""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Carries one run's journal to the state of its sync. `by_key`: people are known by the key, so nobody's
+    identifiers change. `refused_before`: the destination may have refused some of the records before.
+    `again`: parts of it may have been carried already, by a run that was cut short. `presence` is what the
+    destination has of those who were delivered (presence.py)."""
+
+    tables: Tables
+    sync: str
+    run_id: str
+    hash_by: str
+    presence: str
+    spool: Spool
+    journal: Journal
+    by_key: bool = False
+    refused_before: bool = True
+    again: bool = False
+
+    def fold(self, warehouse: Warehouse) -> None:
+        """Fold every delivered range that is not folded yet."""
+        while ranges := self.journal.unfolded(_RANGES):
+            for part in self._parts(ranges):
+                self._merge(warehouse, [cut for _, cut in part], DELIVERED)
+                self.journal.mark_folded(rowid for rowid, _ in part if rowid is not None)
+
+    def fold_rest(self, warehouse: Warehouse) -> int:
+        """Note what was sent and never answered in the state, and what was not attempted among the changes.
+        Gives the number of unknown records."""
+        unknown = self.journal.unknown()
+        for part in self._parts([(0, cut) for cut in sorted(unknown, key=_in_order)]):
+            self._merge(warehouse, [cut for _, cut in part], UNKNOWN)
+        aborted = self.journal.aborted({operation: self.spool.rows(operation) for operation in OPERATIONS})
+        for part in self._parts([(0, cut) for cut in aborted]):
+            self._load(warehouse, [cut for _, cut in part], _ABORTED)
+            self._add_changes(warehouse)
+        return sum(cut.last - cut.first for cut in unknown)
+
+    def forget(self, warehouse: Warehouse, identifiers: Sequence[str]) -> None:
+        """Drop the keys that left and whose `identifiers` are each held by another key, as acknowledged: who
+        holds them may have been rejected, and then they are still to be removed. Whom the destination knows
+        by the key, nobody else can hold."""
+        if self.by_key:
+            return
+        free = [
+            statement(
+                ":mine is not null and :text <> '' and :mine not in ("
+                "select :theirs from :state as o where o.sync = :sync and o.row_hash is not null "
+                "and coalesce(o.presence, :presence) = :presence "
+                "and o.key not in (select f.key from :left as f) and :theirs is not null)",
+                mine=warehouse.json_text(column("identifiers", of="s"), name),
+                # An older version may have sent a blank one, which is nobody's.
+                text=trimmed(warehouse.json_text(column("identifiers", of="s"), name)),
+                theirs=warehouse.json_text(column("identifiers", of="o"), name),
+                state=self.tables.state,
+                sync=self.sync,
+                presence=self.presence,
+                left=FORGOTTEN,
+            )
+            for name in identifiers
+        ]
+        warehouse.temporary(
+            FORGOTTEN,
+            query(
+                """
+                select i.key from :intents as i
+                where i.sync = :sync and i.run_id = :run_id and i.operation = 'forget'
+                union all
+                select s.key from :state as s
+                where s.sync = :sync and s.run_id = :run_id and s.key like '% was {%'
+                """,
+                intents=self.tables.intents,
+                state=self.tables.state,
+                sync=self.sync,
+                run_id=self.run_id,
+            ),
+        )
+        warehouse.run(
+            statement(
+                """
+                delete from :state where sync = :sync and key in (
+                    select s.key from :state as s inner join :left as f on f.key = s.key
+                    where s.sync = :sync and not (:free)
+                )
+                """,
+                state=self.tables.state,
+                left=FORGOTTEN,
+                sync=self.sync,
+                free=exp.or_(*free),
+            )
+        )
+
+    def _parts(self, ranges: list[tuple[int, Range]]) -> Iterator[list[tuple[int | None, Range]]]:
+        """Ranges in order, as many at a time as make one merge of bounded memory; one that is too large for
+        that in pieces, of which the last has its number. A person can be removed and added in one run; an
+        operation at a time keeps that order."""
+        part: list[tuple[int | None, Range]] = []
+        rows, size = 0, 0.0
+        cuts = [cut for _, cut in ranges]
+        for at, piece, taken in self.spool.pieces(cuts, _MERGED_ROWS, _MERGED_BYTES):
+            count, (rowid, cut) = piece.last - piece.first, ranges[at]
+            is_full = rows + count > _MERGED_ROWS or size + taken > _MERGED_BYTES
+            if part and (is_full or part[0][1].operation != cut.operation):
+                yield part
+                part, rows, size = [], 0, 0.0
+            part.append((rowid if piece.last == cut.last else None, piece))
+            rows, size = rows + count, size + taken
+        if part:
+            yield part
+
+    def _merge(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
+        """Book ranges of one operation: all or nothing."""
+        # Making a table ends a transaction on some engines.
+        self._load(warehouse, cuts, outcome)
+        refused = any(self.journal.counts()["rejected"].values())
+        needed = {
+            KEEP_ASIDE: not self.by_key and cuts[0].operation == "add",
+            MERGE_STATE: True,
+            _ACCEPTED: refused or self.refused_before,
+            _MERGE_REJECTIONS: refused,
+        }
+        with warehouse.transaction():
+            self._add_changes(warehouse)
+            for template in (template for template, is_needed in needed.items() if is_needed):
+                warehouse.run(statement(template, **self._parts_of_statements()))
+
+    def _add_changes(self, warehouse: Warehouse) -> None:
+        template = ADD_CHANGES + (NOT_YET if self.again or not warehouse.has_transactions else "")
+        warehouse.run(statement(template, **self._parts_of_statements()))
+
+    def _parts_of_statements(self) -> dict[str, object]:
+        return {
+            "folding": FOLDING,
+            "state": self.tables.state,
+            "changes": self.tables.changes,
+            "rejections": self.tables.rejections,
+            "sync": self.sync,
+            "run_id": self.run_id,
+            "hash_by": self.hash_by,
+            "presence": self.presence,
+            "now": leases.now(),
+        }
+
+    def _load(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
+        batches = list(self._rows(cuts, outcome))
+        warehouse.load(FOLDING, pa.Table.from_batches(batches, schema=_SCHEMA))
+
+    def _rows(self, cuts: list[Range], outcome: str) -> Iterator[pa.RecordBatch]:
+        for cut, batch in self.spool.read(list(_joined(cuts))):
+            rejected = self.journal.rejections(cut) if outcome == DELIVERED else {}
+            plain = _one_outcome(outcome, batch.num_rows)
+            extra = _outcomes(outcome, cut, rejected, batch) if rejected else plain
+            yield pa.RecordBatch.from_arrays([*batch.columns, *extra], schema=_SCHEMA)
+
+
+def _one_outcome(outcome: str, size: int) -> list[pa.Array[Any]]:
+    """The columns that _SCHEMA has more than a spool, where all records came to the same."""
+    nothing = pa.nulls(size, pa.string())
+    zeros = pa.repeat(0, size)
+    return [pa.repeat(outcome, size), nothing, nothing, nothing, zeros, zeros, nothing]
+
+
+def _outcomes(
+    outcome: str, cut: Range, rejected: Mapping[int, Refusal], batch: pa.RecordBatch
+) -> list[pa.Array[Any]]:
+    """The same, by the place of each. `kept_reason` outlives the person, and so does not name them; nor does
+    an answer name others of its batch."""
+    size = cut.last - cut.first
+    outcomes, attempts, unsure = [outcome] * size, [0] * size, [0] * size
+    texts: dict[str, list[str | None]] = {name: [None] * size for name in ("reason", "field", "answer")}
+    kept: list[str | None] = [None] * size
+    for place, refusal in rejected.items():
+        index = place - cut.first
+        record = (batch.column(name)[index].as_py() for name in ("identifiers", "fields"))
+        kept[index] = scrub(refusal.reason, *record)
+        outcomes[index], attempts[index], unsure[index] = _REJECTED, refusal.attempts, int(refusal.unsure)
+        for name, values in texts.items():
+            values[index] = getattr(refusal, name)
+        texts["answer"][index] = scrub(refusal.answer)
+    columns: list[pa.Array[Any]] = [pa.array(outcomes, pa.string())]
+    columns += [pa.array(values, pa.string()) for values in texts.values()]
+    columns += [pa.array(attempts, pa.int64()), pa.array(unsure, pa.int64())]
+    return [*columns, pa.array(kept, pa.string())]
+
+
+def _joined(cuts: list[Range]) -> Iterator[Range]:
+    """The same rows in fewer ranges: what follows on another is one with it."""
+    waiting: Range | None = None
+    for cut in sorted(cuts, key=lambda each: (each.operation, each.first)):
+        if waiting is not None and (waiting.operation, waiting.last) == (cut.operation, cut.first):
+            waiting = replace(waiting, last=cut.last)
+            continue
+        if waiting is not None:
+            yield waiting
+        waiting = cut
+    if waiting is not None:
+        yield waiting
+
+
+def _in_order(cut: Range) -> tuple[int, int]:
+    return OPERATIONS.index(cut.operation), cut.first
