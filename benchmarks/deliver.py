@@ -31,7 +31,7 @@ import revetl  # noqa: E402
 from revetl.delivery.serializer import shaping_in  # noqa: E402
 from revetl.sync.run import Progress, Runner, Spooled, SyncOptions  # noqa: E402
 from revetl.sync.state.run_log import Run  # noqa: E402
-from tests.support.project import ProjectFolder  # noqa: E402
+from tests.helpers.project import ProjectFolder  # noqa: E402
 
 BATCH = 1_000
 
@@ -40,7 +40,7 @@ BATCH = 1_000
 def sink() -> Iterator[str]:
     """A sink in a process of its own."""
     server = subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "support" / "sink.py")], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(ROOT / "tests" / "helpers" / "sink.py")], stdout=subprocess.PIPE, text=True
     )
     assert server.stdout is not None
     try:

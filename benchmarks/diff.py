@@ -26,7 +26,7 @@ from revetl.sync.plan.plan import Plan, make_diff, make_plan  # noqa: E402
 from revetl.sync.state.tables import Tables  # noqa: E402
 from revetl.warehouse.duckdb import DuckDB  # noqa: E402
 from revetl.warehouse.templates import table  # noqa: E402
-from tests.support.project import ProjectFolder  # noqa: E402
+from tests.helpers.project import ProjectFolder  # noqa: E402
 
 _COLUMNS = """
     'u' || lpad(i::varchar, 9, '0') as user_id, 'user' || i || '@example.com' as email,

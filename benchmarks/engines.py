@@ -40,8 +40,8 @@ from revetl.sync.plan.plan import make_diff, make_plan  # noqa: E402
 from revetl.sync.state.tables import Tables  # noqa: E402
 from revetl.warehouse import Warehouse  # noqa: E402
 from revetl.warehouse.templates import column, statement, table  # noqa: E402
-from tests.support.backends import Backend, make_backend  # noqa: E402
-from tests.support.project import ProjectFolder  # noqa: E402
+from tests.helpers.backends import Backend, make_backend  # noqa: E402
+from tests.helpers.project import ProjectFolder  # noqa: E402
 from tests.warehouses.serve import serving  # noqa: E402
 
 _ROWS = 100_000

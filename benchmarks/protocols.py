@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 import duckdb  # noqa: E402
 
 from revetl.governance.tracking_plan.plan import TrackingPlan  # noqa: E402
-from tests.protocols.rendering import Renderer  # noqa: E402
+from tests.governance.rendering import Renderer  # noqa: E402
 
 EVENTS = 50
 _WRONG = "hash(i, 9) % 100 = 0"

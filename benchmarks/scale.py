@@ -25,7 +25,7 @@ from _report import Report, timed
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.support.project import ProjectFolder  # noqa: E402
+from tests.helpers.project import ProjectFolder  # noqa: E402
 
 _MEMBERS = """
     select 'u' || lpad(i::varchar, 9, '0') as user_id, 'user' || i || '@example.com' as email,
@@ -38,7 +38,7 @@ _MEMBERS = """
 @contextmanager
 def sink() -> Iterator[str]:
     """A sink in a process of its own."""
-    command = [sys.executable, str(ROOT / "tests" / "support" / "sink.py")]
+    command = [sys.executable, str(ROOT / "tests" / "helpers" / "sink.py")]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:

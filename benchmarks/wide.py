@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from revetl.sandbox import running_sandbox  # noqa: E402
-from tests.runner.wide import plan_of, wide_project, wide_query  # noqa: E402
-from tests.support.project import ProjectFolder  # noqa: E402
+from tests.helpers.project import ProjectFolder  # noqa: E402
+from tests.helpers.wide import plan_of, wide_project, wide_query  # noqa: E402
 
 _NARROW = 100
 

@@ -18,7 +18,7 @@ from hypothesis import settings
 import revetl.cli
 from revetl.observability import logs
 from revetl.sandbox import running_sandbox
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 # How long an example takes is the machine's, and no property of what is tested.
 settings.register_profile("revetl", deadline=None)

@@ -13,8 +13,8 @@ from revetl.auth import SignInOptions
 from revetl.delivery.connection_check import probed
 from revetl.destinations.auth.store import FOLDER
 from revetl.errors import DestinationRefused
-from tests.support.oauth1_server import KEY, KEY_SECRET, oauth1_server
-from tests.support.project import ProjectFolder
+from tests.helpers.oauth1_server import KEY, KEY_SECRET, oauth1_server
+from tests.helpers.project import ProjectFolder
 
 
 @pytest.mark.parametrize("way", ["redirect", "PIN", "denied", "wrong secret"])

@@ -32,9 +32,9 @@ from revetl.errors import DestinationRefused, RevetlError, UsageError
 from revetl.local.private_files import write_private
 from revetl.observability import logs
 from revetl.project.workspace import Workspace
-from tests.support.browser import browse
-from tests.support.project import ProjectFolder
-from tests.support.provider import ACCOUNT, CLIENT_ID, CLIENT_SECRET, PLAIN_ID
+from tests.helpers.browser import browse
+from tests.helpers.project import ProjectFolder
+from tests.helpers.provider import ACCOUNT, CLIENT_ID, CLIENT_SECRET, PLAIN_ID
 
 SECRET = "AN_APPS_SECRET"
 HTTPS = "https://localhost/callback"
@@ -78,7 +78,7 @@ class Provider:
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
     folder = tmp_path_factory.mktemp("provider")
     root = Path(__file__).parents[2]
-    process = subprocess.Popen([sys.executable, "-m", "tests.support.provider", str(folder)], cwd=root)
+    process = subprocess.Popen([sys.executable, "-m", "tests.helpers.provider", str(folder)], cwd=root)
     port = folder / "port"
     until = time.monotonic() + 60
     while not port.exists():
@@ -392,7 +392,7 @@ def test_a_refresh_token_that_ended_says_to_sign_in_again(shop: Shop) -> None:
 
 PROBE = """
 import sys
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 from revetl.sync.probing import probed
 from pathlib import Path
 project = ProjectFolder.existing(Path(sys.argv[1])).open()
@@ -516,7 +516,7 @@ def test_no_secret_is_shown_or_logged(shop: Shop) -> None:
 def test_the_command_opens_the_browser_of_the_system(shop: Shop) -> None:
     root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "revetl", "auth", "crm", "--project-dir", str(shop.folder.root)]
-    browser = f"{sys.executable} -m tests.support.browser allow %s"
+    browser = f"{sys.executable} -m tests.helpers.browser allow %s"
     done = subprocess.run(
         [*command, "--profiles-dir", str(shop.folder.root), "--timeout", "60", "--store", "file"],
         cwd=root,

@@ -15,8 +15,8 @@ import duckdb
 import pytest
 
 from tests.conftest import Cli, SandboxClient
-from tests.runner.test_sync import META, people
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
+from tests.sync.test_sync import META, people
 
 SYNC = ("sync", "audience", "vips")
 PLACE = "models/audiences.yml: vips: meta.revetl"

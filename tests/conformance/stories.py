@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import SandboxClient
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 BY_KEY = {"key": "user_id", "sync": [{"to": "crm"}]}
 BY_EMAIL = {

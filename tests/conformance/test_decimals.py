@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import SandboxClient
-from tests.runner.test_sync import synced
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
+from tests.sync.test_sync import synced
 
 NUMBERS: dict[str, tuple[str, Any]] = {
     "half": ("1.50", 1.5),

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cli, SandboxClient
-from tests.runner.test_sync import META
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
+from tests.sync.test_sync import META
 
 pytestmark = pytest.mark.slow
 

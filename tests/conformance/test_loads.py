@@ -8,7 +8,7 @@ from typing import Any
 
 from revetl.ingest.raw_tables import REJECTED, raw_columns
 from tests.conformance.worlds import alike
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 AT = {"timestamp": "2026-01-01T00:00:00Z"}
 LINES: list[str | bytes | dict[str, Any]] = [

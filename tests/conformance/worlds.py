@@ -22,8 +22,8 @@ from revetl.ingest.raw_tables import raw_columns
 from revetl.project.workspace import Workspace
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, table
-from tests.support.backends import make_backend
-from tests.support.built import copy_with_examples
+from tests.helpers.backends import make_backend
+from tests.helpers.built import copy_with_examples
 
 HASHES = {"sighting_hash", "hash_sum", "batch", "settled_at", "rules", "recorded_at", "invocation_id"}
 """Columns that each engine makes by its own means, or each build."""

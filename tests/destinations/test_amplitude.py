@@ -10,7 +10,7 @@ import pytest
 from revetl.destinations import make_destination
 from revetl.destinations.base.destination import Batch
 from tests.conftest import SandboxClient
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 OWN = {"type": "amplitude", "api_key": "the-api-key"}
 

@@ -18,7 +18,7 @@ from revetl.destinations.braze.destination import LESS
 from revetl.destinations.intercom.contact import contact
 from revetl.destinations.iterable.users import NEVER
 from tests.conftest import SandboxClient
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 VALUES = st.one_of(
     st.none(),

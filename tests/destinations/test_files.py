@@ -17,7 +17,7 @@ import pytest
 
 from revetl.errors import UsageError
 from tests.destinations.test_round_trip import people
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 TYPES = {"score": "INTEGER", "company": "VARCHAR"}
 READ = {"parquet": "read_parquet", "csv": "read_csv", "ndjson": "read_json_auto"}
@@ -314,7 +314,7 @@ def test_an_object_store(tmp_path: Path, s3: str) -> None:
 @pytest.mark.slow
 def test_sftp(tmp_path: Path) -> None:
     pytest.importorskip("paramiko")
-    from tests.support.sftp import PASSWORD, USER, running_sftp
+    from tests.helpers.sftp import PASSWORD, USER, running_sftp
 
     there = tmp_path / "there"
     there.mkdir()

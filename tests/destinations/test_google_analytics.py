@@ -18,7 +18,7 @@ from revetl.destinations.google.analytics import GoogleAnalytics
 from revetl.destinations.google.analytics_rules import event_name
 from revetl.errors import DestinationRefused, UsageError
 from tests.conftest import Cli, SandboxClient
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 SECRET = "sh/hh+secret"
 

@@ -15,8 +15,8 @@ import yaml
 from revetl.destinations import make_destination
 from revetl.errors import UsageError
 from tests.conftest import Cli, SandboxClient
-from tests.support.http import JsonHandler, LoopbackServer
-from tests.support.project import ProjectFolder
+from tests.helpers.http import JsonHandler, LoopbackServer
+from tests.helpers.project import ProjectFolder
 
 SHEET = Path(__file__).parents[2] / "docs" / "destinations" / "google_conversions.md"
 ADA = "b5fc85e55755f9e0d030a10ab4429b6b2944855f9a0d60077fe832becbc41d72"

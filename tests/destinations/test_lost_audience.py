@@ -17,7 +17,7 @@ from revetl.destinations.iterable.destination import IterableProject
 from revetl.sandbox.setups import setups
 from tests.conftest import SandboxClient
 from tests.destinations.test_round_trip import _shown, people
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 NOT_MADE = {
     "braze": "an audience is an attribute, which is there as soon as somebody has it",

@@ -17,9 +17,9 @@ from revetl.destinations.base.marks import mark_of, run_in, with_mark
 from revetl.sandbox.setups import setups
 from tests.conftest import SandboxClient
 from tests.destinations.test_round_trip import people
-from tests.runner.test_identity import targets
-from tests.runner.test_sync import synced
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
+from tests.sync.test_identity import targets
+from tests.sync.test_sync import synced
 
 LISTS = ["facebook_ads", "google_ads", "google_ads.data_manager"]
 SLOW = ["google_ads", "google_ads.data_manager"]

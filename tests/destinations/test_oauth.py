@@ -24,7 +24,7 @@ from revetl.destinations.base.destination import (
     Refused,
 )
 from revetl.errors import DestinationRefused
-from tests.support.http import JsonHandler, LoopbackServer
+from tests.helpers.http import JsonHandler, LoopbackServer
 
 
 @dataclass

@@ -17,7 +17,7 @@ from revetl.destinations import TYPES, destination_class, make_destination
 from revetl.destinations.base.destination import Records
 from revetl.destinations.base.personal_data import WithholdsPersonalData
 from tests.conftest import Cli, SandboxClient
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 PROPERTIES = [
     *("email", "phone", "Billing Email", "userPhone", "first_name", "lastName", "postal_code"),

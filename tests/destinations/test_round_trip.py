@@ -17,7 +17,7 @@ from revetl.destinations.base.audiences import AdAudience
 from revetl.inspect.match_rates import match_rates
 from revetl.sandbox.setups import setups
 from tests.conftest import SandboxClient
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "2 % of requests fail": [

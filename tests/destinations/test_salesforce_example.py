@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import SandboxClient
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 SHEET = Path(__file__).parents[2] / "docs" / "destinations" / "salesforce.md"
 TABLES = {

@@ -21,7 +21,7 @@ from revetl.destinations.heap.destination import EVENT as HEAP
 from revetl.destinations.pendo.data import SHAPE as PENDO
 from revetl.mapping.events import standard_events
 from tests.conftest import Cli, SandboxClient
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 SENT = {
     "plan": "pro",

@@ -17,8 +17,8 @@ from revetl.delivery.transports.tables import Tables
 from revetl.destinations.base.destination import Batch
 from revetl.destinations.sql.destination import Sql
 from tests.destinations.test_round_trip import people
-from tests.support.backends import Backend, DuckDBFile, make_backend
-from tests.support.project import ProjectFolder
+from tests.helpers.backends import Backend, DuckDBFile, make_backend
+from tests.helpers.project import ProjectFolder
 
 ENGINES = ["duckdb", "postgres", "own"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from revetl.sandbox.setups import setups
 from tests.conftest import SandboxClient
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,7 @@ from revetl.delivery.http import Transport
 from revetl.destinations import make_destination
 from revetl.destinations.base.destination import Record, Records
 from revetl.errors import DestinationRefused, UsageError
-from tests.support.http import JsonHandler, LoopbackServer
+from tests.helpers.http import JsonHandler, LoopbackServer
 
 
 @dataclass

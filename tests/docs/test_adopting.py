@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from revetl.project.scaffolding.former import EXAMPLES, NAMES
-from tests.adopting.projects import contents, make_untidy
 from tests.docs.page import follow
-from tests.support.built import ROOT
+from tests.helpers.built import ROOT
+from tests.project.projects import contents, make_untidy
 
 PAGE = ROOT / "docs" / "adopting.md"
 

@@ -6,7 +6,7 @@ import re
 
 import yaml
 
-from tests.support.built import ROOT
+from tests.helpers.built import ROOT
 
 PUBLIC = ("models/staging", "models/marts")
 

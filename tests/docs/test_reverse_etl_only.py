@@ -9,7 +9,7 @@ import pytest
 
 from revetl.sandbox import running_sandbox
 from tests.docs.page import follow
-from tests.support.built import ROOT
+from tests.helpers.built import ROOT
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from revetl.governance.pii import Hider, hider_of, masked
 from revetl.governance.transformations import PiiRule, read_transformations
 from revetl.ingest.load import load_files
 from tests.conftest import Cli
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 SALT = "a salt that is long"
 

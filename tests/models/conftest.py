@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from revetl.project.scaffolding import make_project
-from tests.support.built import ROOT, SCHEMAS, connect, in_fixed_schemas
+from tests.helpers.built import ROOT, SCHEMAS, connect, in_fixed_schemas
 
 EXAMPLE = ROOT / "examples" / "online_retail"
 

@@ -13,8 +13,8 @@ import yaml
 
 from revetl.dbt.project_files import Options
 from revetl.project.workspace import Workspace
-from tests.support.backends import make_backend
-from tests.support.built import ROOT
+from tests.helpers.backends import make_backend
+from tests.helpers.built import ROOT
 
 VIPS = "select user_id from {{ ref('people') }} where amount > 5"
 NAMED = """

@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from tests.helpers.built import ROOT
 from tests.models.conftest import load_example, run_dbt
-from tests.support.built import ROOT
 
 
 def sampled_people() -> set[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from tests.helpers.built import ROOT
 from tests.models.conftest import run_dbt
-from tests.support.built import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

@@ -15,7 +15,7 @@ import pytest
 from revetl.project.scaffolding import make_project
 from tests.conftest import Cli, SandboxClient
 
-INSTALL = Path(__file__).parents[1] / "support" / "dbt_v2.sh"
+INSTALL = Path(__file__).parents[1] / "helpers" / "dbt_v2.sh"
 DBT_1 = Path(sys.executable).with_name("dbt")
 CANNOT_INSTALL = 77
 BUILD = ("build", "--exclude-resource-type", "unit_test", "--vars", "as_of: 2011-12-10")

@@ -13,9 +13,9 @@ import duckdb
 import pytest
 import yaml
 
+from tests.helpers.built import ROOT, copy_package
 from tests.models.conftest import run_dbt
 from tests.models.kept import MODELS, TESTS, Row, ago, properties, rows
-from tests.support.built import ROOT, copy_package
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from revetl.project.scaffolding import make_project
+from tests.helpers.built import ROOT
 from tests.models.conftest import run_dbt
-from tests.support.built import ROOT
 
 PREFIXES = {
     "models/staging": "stg_revetl__",
@@ -40,7 +40,7 @@ _OURS = re.compile(r"""ref\(\s*(['"])revetl\1\s*,|source\(\s*(['"])revetl_(?:raw
 
 def files(*suffixes: str) -> Iterator[tuple[str, Path]]:
     """The package's files with their places, and the audiences of a new project."""
-    for folder in (*PREFIXES, "macros", "revetl/scaffold/models"):
+    for folder in (*PREFIXES, "macros", "revetl/project/scaffold/models"):
         for file in sorted((ROOT / folder).rglob("*")):
             if file.suffix in suffixes:
                 yield str(file.relative_to(ROOT)), file

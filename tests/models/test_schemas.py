@@ -9,8 +9,8 @@ import pytest
 from revetl.api import Project
 from revetl.errors import UsageError
 from revetl.inspect.grants import roles
+from tests.helpers.project import ProjectFolder
 from tests.models.guest import NAMED, Guest
-from tests.support.project import ProjectFolder
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.traits.world import World
+from tests.models.traits.world import World
 
 pytestmark = pytest.mark.slow
 

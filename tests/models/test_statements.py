@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support.built import ROOT
+from tests.helpers.built import ROOT
 
 NODES = 160
 STATEMENTS = {"idle": 150, "small": 250}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
 from revetl.observability.alerts import Past
-from tests.support.http import LoopbackServer
+from tests.helpers.http import LoopbackServer
 
 NONE: Mapping[str, int] = {}
 

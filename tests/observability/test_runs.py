@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Cli, SandboxClient
+from tests.helpers.project import ProjectFolder
 from tests.observability.support import Receiver, receiving
-from tests.runner.test_sync import META, people, synced
-from tests.support.project import ProjectFolder
+from tests.sync.test_sync import META, people, synced
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from revetl.sandbox import running_sandbox
-from tests.support.project import ProjectFolder
+from tests.helpers.project import ProjectFolder
 
 BASIC = {"Authorization": "Basic d2s6"}
 BEARER = {"Authorization": "Bearer k"}

@@ -21,7 +21,7 @@ from unittest import mock
 import sqlglot
 from sqlglot import exp
 
-from tests.support.built import SCHEMAS, copy_with_examples
+from tests.helpers.built import SCHEMAS, copy_with_examples
 from tests.warehouses.recorder import BigQueryClient, Handle, Recorder
 
 ENGINES = ["snowflake", "bigquery", "redshift", "databricks", "fabric"]

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.support.built import ROOT, in_fixed_schemas
+from tests.helpers.built import ROOT, in_fixed_schemas
 
 # Not the schema main: fakesnow does not list what is in it.
 PROFILE = """\

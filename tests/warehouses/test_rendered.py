@@ -20,7 +20,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from tests.support.built import EXAMPLES, ROOT
+from tests.helpers.built import EXAMPLES, ROOT
 from tests.warehouses.rendered import ENGINES, Said
 from tests.warehouses.tsql import refused
 

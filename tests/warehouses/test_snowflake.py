@@ -10,8 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.helpers.built import copy_with_examples
 from tests.models.conftest import run_dbt
-from tests.support.built import copy_with_examples
 from tests.warehouses.messages import MESSAGES, MORE_MESSAGES, Row
 from tests.warehouses.snowflake import Snowflake, running_snowflake
 

@@ -33,8 +33,8 @@ from revetl.warehouse.rewrite import as_merge, in_parts, told_apart
 from revetl.warehouse.templates import column, statement, table
 from revetl.warehouse.tsql_booleans import conditioned
 from tests.conftest import SandboxClient
-from tests.runner.drift import by_hand, readable
-from tests.support.project import ProjectFolder
+from tests.helpers.drift import by_hand, readable
+from tests.helpers.project import ProjectFolder
 from tests.warehouses.statements import ENGINES, Recorded, Recorder, make_engine
 from tests.warehouses.tsql import refused
 

@@ -1,4 +1,4 @@
-"""A new project: the files of `revetl/scaffold/`, and a copy of revetl's dbt package."""
+"""A new project: the files of `revetl/project/scaffold/`, and a copy of revetl's dbt package."""
 
 from __future__ import annotations
 

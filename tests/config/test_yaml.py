@@ -1,0 +1,79 @@
+"""revetl.yml as YAML: keys that are there twice, and aliases that make a small file a large document."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from revetl.dbt.project_files import Options
+from revetl.errors import UsageError
+from revetl.inspect.validate import validate
+from tests.helpers.project import ProjectFolder
+
+LAUGHS = "".join(f"  l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 9))
+BOMB = f"destinations:\n  l0: &l0 [lol, lol]\n{LAUGHS}"
+WRONG = {
+    "a destination twice": (
+        "destinations:\n  crm: {type: webhook, url: https://a.example}\n  crm: {type: webhook}\n",
+        "revetl.yml: the key 'crm' is there twice, in line 2 and in line 3. Keep one of them.",
+    ),
+    "a key of a destination twice": (
+        "destinations:\n  crm:\n    type: webhook\n    url: https://a.example\n    timeout: 3\n    url: https://b\n",
+        "revetl.yml: the key 'url' is there twice, in line 4 and in line 6. Keep one of them.",
+    ),
+    "once in quotes": (
+        'destinations: {}\n"destinations": {}\n',
+        "revetl.yml: the key 'destinations' is there twice, in line 1 and in line 2. Keep one of them.",
+    ),
+    "a billion laughs": (
+        BOMB,
+        "revetl.yml, line 7: with its aliases (*) written out, this has more than 100,000 values. "
+        "Use fewer aliases.",
+    ),
+    "an anchor in itself": (
+        "destinations: &a\n  crm: *a\n",
+        "revetl.yml, line 1: an anchor (&) contains itself. Write it out instead.",
+    ),
+    "a thousand levels": (
+        "destinations:\n" + "- " * 1_000 + "x\n",
+        "revetl.yml: it is nested more than 100 levels deep. Write it flatter.",
+    ),
+    "a day that is none": (
+        "destinations: 2024-13-45\n",
+        "revetl.yml: month must be in 1..12. Put the value in quotes.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), WRONG.values(), ids=WRONG.keys())
+def test_yaml_that_does_not_say_what_it_seems_to_is_an_error_at_once(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    project = ProjectFolder(tmp_path / "shop")
+    project.write_manifest()
+    (project.root / "revetl.yml").write_text(text)
+    started = time.monotonic()
+    with pytest.raises(UsageError) as error:
+        project.open()
+    assert (str(error.value), validate(Options(project_dir=project.root))) == (sentence, [sentence])
+    assert time.monotonic() - started < 5
+
+
+def test_aliases_and_merges_as_people_use_them_are_read(tmp_path: Path) -> None:
+    project = ProjectFolder(tmp_path / "shop")
+    (project.root / "revetl.yml").write_text(
+        "destinations:\n"
+        "  a: &hook {type: webhook, url: https://a.example, timeout: 3}\n"
+        "  b:\n    <<: *hook\n    url: https://b.example\n    timeout: 4\n"
+    )
+    found = project.open().workspace.config.destinations["b"]
+    assert found == {"type": "webhook", "url": "https://b.example", "timeout": 4}
+
+
+def test_dbts_own_files_are_read_as_dbt_reads_them(tmp_path: Path) -> None:
+    project = ProjectFolder(tmp_path / "shop")
+    with (project.root / "dbt_project.yml").open("a") as file:
+        file.write("name: shop2\n")
+    assert project.open().workspace.dbt.name == "shop2"
