@@ -29,7 +29,8 @@ sys.path.insert(0, str(ROOT))
 
 import revetl  # noqa: E402
 from revetl.delivery.serializer import shaping_in  # noqa: E402
-from revetl.sync.run import Progress, Runner, Spooled, SyncOptions  # noqa: E402
+from revetl.sync.plan.options import SyncOptions  # noqa: E402
+from revetl.sync.run import Progress, Runner, Spooled  # noqa: E402
 from revetl.sync.state.run_log import Run  # noqa: E402
 from tests.helpers.project import ProjectFolder  # noqa: E402
 

@@ -22,7 +22,8 @@ import revetl  # noqa: E402
 from revetl.project.workspace import Sync, Workspace  # noqa: E402
 from revetl.sync.plan.diff import Diff  # noqa: E402
 from revetl.sync.plan.eligibility import Members  # noqa: E402
-from revetl.sync.plan.plan import Plan, make_diff, make_plan  # noqa: E402
+from revetl.sync.plan.inputs import read_inputs  # noqa: E402
+from revetl.sync.plan.plan import Plan, make_plan  # noqa: E402
 from revetl.sync.state.tables import Tables  # noqa: E402
 from revetl.warehouse.duckdb import DuckDB  # noqa: E402
 from revetl.warehouse.templates import table  # noqa: E402
@@ -57,7 +58,7 @@ def make_state(warehouse: DuckDB, diff: Diff) -> None:
         f"""
         insert into revetl.revetl.sync_state
             (sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id)
-        select 'audience.crm', user_id, {hashed}, '{diff.hash_by}', {old.json_of_identifiers().sql("duckdb")},
+        select 'audience.crm', user_id, {hashed}, '{diff.hash_by}', {old.identifiers.json_of_identifiers().sql("duckdb")},
             {old.json_of_fields().sql("duckdb")}, timestamp '2026-01-01', 'r1'
         from old as a
         """
@@ -74,7 +75,7 @@ def floor(warehouse: DuckDB) -> None:
 
 def plan(workspace: Workspace, sync: Sync, warehouse: DuckDB, tables: Tables) -> Plan:
     """Every statement of a plan, as a run makes it."""
-    diff = make_diff(workspace, sync, workspace.destination(sync), warehouse, tables)
+    diff = read_inputs(workspace, sync, workspace.destination(sync), warehouse, tables)
     assert isinstance(diff, Diff)
     return make_plan(workspace, sync, diff)
 
@@ -90,7 +91,7 @@ def main() -> None:
         assert isinstance(warehouse, DuckDB)
         tables = Tables("revetl", warehouse.database)
         tables.create(warehouse)
-        diff = make_diff(workspace, sync, workspace.destination(sync), warehouse, tables)
+        diff = read_inputs(workspace, sync, workspace.destination(sync), warehouse, tables)
         assert isinstance(diff, Diff)
         make_state(warehouse, diff)
         floor(warehouse)

@@ -36,7 +36,8 @@ sys.path.insert(0, str(ROOT))
 
 from revetl.sync.plan.diff import Diff  # noqa: E402
 from revetl.sync.plan.eligibility import Members  # noqa: E402
-from revetl.sync.plan.plan import make_diff, make_plan  # noqa: E402
+from revetl.sync.plan.inputs import read_inputs  # noqa: E402
+from revetl.sync.plan.plan import make_plan  # noqa: E402
 from revetl.sync.state.tables import Tables  # noqa: E402
 from revetl.warehouse import Warehouse  # noqa: E402
 from revetl.warehouse.templates import column, statement, table  # noqa: E402
@@ -97,7 +98,7 @@ def diff(engine: str, folder: Path, rows: int) -> Report:
     destination = workspace.destination(sync)
 
     def prepared() -> Diff:
-        made = make_diff(workspace, sync, destination, warehouse, tables)
+        made = read_inputs(workspace, sync, destination, warehouse, tables)
         assert isinstance(made, Diff)
         return made
 

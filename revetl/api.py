@@ -27,8 +27,10 @@ from revetl.project.workspace import (
     Workspace,
 )
 from revetl.sync import run as runner
+from revetl.sync.plan.options import SyncOptions
 from revetl.sync.plan.plan import Plan
-from revetl.sync.run import Progress, SyncOptions
+from revetl.sync.plan.planner import plan_sync
+from revetl.sync.run import Progress
 from revetl.sync.state.run_log import Run
 from revetl.sync.state.tables import state_tables
 from revetl.warehouse.templates import statement
@@ -219,8 +221,8 @@ class Project:
 
     def opt_outs(self) -> list[Sync]:
         """The unattended syncs that hold suppressed people, where the destination is there still."""
+        from revetl.sync.opt_outs import suppressed
         from revetl.sync.retire import as_sync, retirement_plan
-        from revetl.sync.state.opt_outs import suppressed
 
         there = self.workspace.config.destinations
         left = [
@@ -320,7 +322,7 @@ class Project:
         if compare_target is None:
             syncs = self.runnable(syncs, named=name is not None)
         return [
-            runner.plan_sync(self.workspace, sync, self.for_one(sync, options), sample, compare_target)
+            plan_sync(self.workspace, sync, self.for_one(sync, options), sample, compare_target)
             for sync in syncs
         ]
 

@@ -63,8 +63,8 @@ def retire_command(
     if dry_run:
         _show_plans(out, project.retirements(syncs), None)
         return 0
+    from revetl.sync.plan.options import SyncOptions
     from revetl.sync.retire import Retirement
-    from revetl.sync.run import SyncOptions
 
     for each in syncs:
         if not each.paused and each.called is None:

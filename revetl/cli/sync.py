@@ -30,8 +30,9 @@ from revetl.observability import logs
 if TYPE_CHECKING:
     from revetl.api import Project
     from revetl.project.workspace import Sync
+    from revetl.sync.plan.options import SyncOptions
     from revetl.sync.plan.plan import Plan
-    from revetl.sync.run import Runner, SyncOptions
+    from revetl.sync.run import Runner
     from revetl.sync.state.run_log import Run
 
 _SEVERITY = (0, 1, 3, 6, 4, 2, 5, 70, 130, 143)
@@ -160,7 +161,7 @@ def sync_command(
     if dry_run:
         _show_plans(out, project.plan(**chosen, full_refresh=full_refresh, only=only), None)
         return 0
-    from revetl.sync.run import SyncOptions
+    from revetl.sync.plan.options import SyncOptions
 
     asked = SyncOptions(full_refresh=full_refresh, force=force, only=only)
     syncs = project.runnable(project.select(**chosen), named=chosen["name"] is not None)
@@ -191,7 +192,7 @@ def retry_command(
     words: tuple[str, ...], to: str | None, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> int:
     """Sync, and send again what a destination rejected before."""
-    from revetl.sync.run import SyncOptions
+    from revetl.sync.plan.options import SyncOptions
 
     out = Output(output, quiet, no_color)
     if not words:
@@ -204,7 +205,7 @@ def retry_command(
 
 def _planned(project: Project, path: Path, force: tuple[str, ...]) -> list[tuple[Sync, SyncOptions]]:
     from revetl.sync.plan.file import read_plan
-    from revetl.sync.run import SyncOptions
+    from revetl.sync.plan.options import SyncOptions
 
     found = read_plan(path, target=project.workspace.target.name)
     return [

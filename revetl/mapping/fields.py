@@ -113,9 +113,14 @@ class FieldMapping:
         )
 
     @property
+    def late(self) -> tuple[Mapped, ...]:
+        """The identifiers of which the runner makes what is sent."""
+        return tuple(item for item in self.identifiers if item.late)
+
+    @property
     def is_late(self) -> bool:
-        """Whether the runner makes what is sent of some identifiers."""
-        return any(item.late for item in self.identifiers)
+        """Whether there are any."""
+        return bool(self.late)
 
     @property
     def fingerprint(self) -> str:

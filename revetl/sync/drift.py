@@ -305,7 +305,7 @@ class Comparison:
             statement(
                 ":theirs in (select cast(:value as varchar) from :model as a where :value is not null)",
                 theirs=names[item.name],
-                value=self.diff.sent_of(item),
+                value=self.diff.identifiers.sent_of(item),
                 model=self.diff.model,
             )
             for item in mapping.identifiers

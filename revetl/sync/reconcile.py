@@ -22,10 +22,12 @@ from revetl.project.workspace import Sync, Workspace
 from revetl.sync.drift import MODES, Comparison, Drift, disown
 from revetl.sync.plan import guards
 from revetl.sync.plan.diff import CHANGES, Diff
-from revetl.sync.plan.late_identifiers import brought_forward
-from revetl.sync.plan.plan import Plan, make_diff, make_plan
+from revetl.sync.plan.inputs import ColumnsLost, read_inputs
+from revetl.sync.plan.options import SyncOptions
+from revetl.sync.plan.plan import Plan, make_plan, without_columns
+from revetl.sync.plan.settle import brought_forward
 from revetl.sync.readback import ReadBack, read_back
-from revetl.sync.run import Progress, SyncOptions, run_sync
+from revetl.sync.run import Progress, run_sync
 from revetl.sync.state import leases, outbox
 from revetl.sync.state.carry_over import former_name
 from revetl.sync.state.identity import (
@@ -40,6 +42,7 @@ from revetl.sync.state.recovery import recover, runs_folder
 from revetl.sync.state.run_ids import new_run_id
 from revetl.sync.state.run_log import Run, past_runs
 from revetl.sync.state.tables import Tables, state_tables
+from revetl.sync.stop import Stop
 from revetl.warehouse import Warehouse
 from revetl.warehouse.query_comment import query_comment
 from revetl.warehouse.templates import statement
@@ -225,14 +228,14 @@ class Reconciler:
         name, to = self.sync.name, self.sync.config.to
         stop = None
         if plan.held_rows and there.missing and not there.read:
-            stop = guards.Stop(
+            stop = Stop(
                 "empty",
                 f"{name}: {to} says that it holds nobody, and {plan.held_rows:,} were acknowledged. Look at "
                 "whether it was asked for the right audience.",
             )
         share = there.missing / max(plan.held_rows, 1)
         if plan.held_rows >= guards.SMALLEST_GUARDED and share > self.sync.config.max_change:
-            stop = stop or guards.Stop(
+            stop = stop or Stop(
                 "max_change",
                 f"{name}: {there.missing:,} are missing there, which are {share:.0%} of the "
                 f"{plan.held_rows:,} that were acknowledged, and max_change is "
@@ -285,10 +288,10 @@ class Reconciler:
         self, warehouse: Warehouse, there: ReadBack | None
     ) -> tuple[Reconciliation, Comparison | None]:
         name, to = self.sync.name, self.sync.config.to
-        diff = make_diff(self.workspace, self.sync, self.destination, warehouse, self.tables)
-        if isinstance(diff, Plan):
+        diff = read_inputs(self.workspace, self.sync, self.destination, warehouse, self.tables)
+        if isinstance(diff, ColumnsLost):
             note = f"{to} was not compared: the audience has lost a column that the sync sends."
-            return Reconciliation(name, diff, notes=(note,)), None
+            return Reconciliation(name, without_columns(self.sync, diff), notes=(note,)), None
         if self.options.repair:
             diff = brought_forward(diff)
         plan = make_plan(self.workspace, self.sync, diff)

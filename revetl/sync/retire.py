@@ -16,6 +16,7 @@ from revetl import dbt
 from revetl.config.models import AudienceConfig, SyncConfig
 from revetl.errors import UsageError, nearest
 from revetl.project.workspace import AudienceModel, Sync, Workspace
+from revetl.sync.opt_outs import suppressed
 from revetl.sync.plan import guards
 from revetl.sync.plan.late_identifiers import finishers, rows_brought_forward
 from revetl.sync.plan.plan import Plan
@@ -25,9 +26,9 @@ from revetl.sync.run import Runner, Spooled
 from revetl.sync.state import leases
 from revetl.sync.state.identity import destination_stop, identity_of, read_identity
 from revetl.sync.state.last_runs import forget_run
-from revetl.sync.state.opt_outs import suppressed
 from revetl.sync.state.run_log import Run, write_run
 from revetl.sync.state.tables import Tables
+from revetl.sync.stop import Stop
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
 
@@ -275,10 +276,10 @@ def retirement_plan(warehouse: Warehouse, tables: Tables, sync: Sync, chosen: ex
     return replace(plan, stops=_stops(plan, sync))
 
 
-def _stops(plan: Plan, sync: Sync) -> tuple[guards.Stop, ...]:
+def _stops(plan: Plan, sync: Sync) -> tuple[Stop, ...]:
     """A retirement is meant to remove all; only a limit that was set for it stands."""
     most = sync.config.max_removes
     if most is None or plan.remove <= most:
         return ()
     message = f"{plan.sync}: {plan.remove:,} members would be removed, and max_removes is {most:,}."
-    return (guards.Stop("max_removes", message),)
+    return (Stop("max_removes", message),)

@@ -27,33 +27,32 @@ from revetl.errors import DestinationRefused, DiskError, GuardStopped, RevetlErr
 from revetl.observability import logs, telemetry
 from revetl.observability.alerts import Alerts, Outcome
 from revetl.project.workspace import Sync, Workspace
+from revetl.sync.marks import leave_mark, marked_run
 from revetl.sync.plan import guards
 from revetl.sync.plan.daily_limits import counted_alone
-from revetl.sync.plan.diff import Diff
 from revetl.sync.plan.eligibility import record_holdouts
-from revetl.sync.plan.full_snapshot import is_due, made_whole
-from revetl.sync.plan.late_identifiers import brought_forward
 from revetl.sync.plan.only import (
-    check_only,
-    favoring,
-    find_key,
     forget_old_trials,
     keep_trial,
-    narrowed,
 )
+from revetl.sync.plan.options import SyncOptions, forced_by
 from revetl.sync.plan.plan import (
     Plan,
-    judged,
-    make_diff,
-    make_plan,
     unknown_note,
 )
+from revetl.sync.plan.planner import plan_changes
 from revetl.sync.plan.presence import MEMBER, Presence
-from revetl.sync.plan.preview import preview, previewed, whole_of
+from revetl.sync.plan.preview import whole_of
+from revetl.sync.plan.settle import (
+    dismiss_rejections,
+    drop_former_identifiers,
+    keep_only_suppressed,
+    label_presence,
+    settle_rehashed,
+)
 from revetl.sync.plan.state_summary import Build, Facts
-from revetl.sync.plan.summary import summarise
 from revetl.sync.state import leases, outbox
-from revetl.sync.state.carry_over import carry_over, former_name
+from revetl.sync.state.carry_over import carry_over
 from revetl.sync.state.checkpoint import Folder
 from revetl.sync.state.identity import (
     Identity,
@@ -64,7 +63,6 @@ from revetl.sync.state.identity import (
     record_identity,
 )
 from revetl.sync.state.last_runs import remember_run
-from revetl.sync.state.marks import leave_mark, marked_run
 from revetl.sync.state.recovery import recover, runs_folder
 from revetl.sync.state.run_ids import new_run_id
 from revetl.sync.state.run_log import (
@@ -83,29 +81,6 @@ from revetl.warehouse.query_comment import query_comment
 FOLD_SECONDS = 15.0
 FOLD_RECORDS = 100_000
 _SPOOL_BATCH = 10_000
-
-
-@dataclass(frozen=True)
-class SyncOptions:
-    """What the command line asks of a run, in its words. `expected` is the digest of the plan that the run
-    has to be."""
-
-    full_refresh: bool = False
-    retry: bool = False
-    force: tuple[str, ...] = ()
-    expected: str | None = None
-    is_compared: bool = False
-    """Whether the state says what was just read of the destination."""
-    only: str | None = None
-    """The one member to send, by key or any identifier."""
-    only_keys: tuple[str, ...] = ()
-    """The keys that the identity graph has for `only`."""
-
-
-def forced_by(options: SyncOptions) -> tuple[str, ...]:
-    """The guards that the options override: a full refresh needs no state, and a compared one is not lost."""
-    needs_none = (options.full_refresh and options.only is None) or options.is_compared
-    return (*options.force, "lost_state") if needs_none else options.force
 
 
 @dataclass
@@ -137,57 +112,6 @@ class Spooled:
     identity: Identity = field(default_factory=Identity)
     identity_before: Identity | None = None
     holds_nobody: bool = True
-
-
-def retries(options: SyncOptions, diff: Diff) -> bool:
-    """Whether what was refused before is sent again: one member is named to be sent, but what is sent at most
-    once has to be asked for."""
-    return options.retry or (options.only is not None and not diff.presence.at_most_once)
-
-
-def plan_sync(
-    workspace: Workspace, sync: Sync, options: SyncOptions, size: int, compare_target: str | None = None
-) -> Plan:
-    """The plan of a sync with up to `size` sample records an operation; changes nothing, needs no secret.
-    With `compare_target`, this target's audience against what that target's syncs have delivered."""
-    destination = workspace.destination(sync, placeholders=True)
-    warehouse = workspace.warehouse(read_only=True)
-    try:
-        database = workspace.attached(warehouse, compare_target)
-        tables = state_tables(workspace, database)
-        refresh, only = options.full_refresh, options.only
-        if only is not None:
-            check_only(sync, destination)
-        # A plan changes nothing: what a run would carry over is read by the name it has.
-        named = replace(sync, called=former_name(warehouse, tables, workspace, sync))
-        starts_over = refresh and only is None
-        diff = make_diff(workspace, named, destination, warehouse, tables, full_refresh=starts_over)
-        if isinstance(diff, Plan):
-            return replace(diff, sync=sync.name)
-        key, why = ("", None) if only is None else find_key(diff, sync, only, options.only_keys)
-        diff = diff if only is None else favoring(diff, key)
-        summary = previewed(diff, full_refresh=refresh, retry=retries(options, diff))
-        plan = judged(workspace, named, diff, summary, full_refresh=starts_over)
-        if only is not None:
-            plan = narrowed(diff, sync, plan, key, why)
-        elif is_due(destination, named, diff, plan):
-            summary = previewed(diff, full_refresh=True, retry=options.retry)
-            plan = made_whole(plan, judged(workspace, named, diff, summary))
-        plan = replace(plan, sync=sync.name)
-        if compare_target is not None:
-            # It is another's state that is asked about.
-            stops = tuple(stop for stop in plan.stops if stop.guard not in ("identity", "restored"))
-            plan = replace(plan, stops=stops)
-        if starts_over and (diff.starts_over or not diff.presence.at_most_once):
-            plan = replace(plan, stops=tuple(stop for stop in plan.stops if stop.guard != "lost_state"))
-        if any(stop.guard == "keys" for stop in plan.stops):
-            return replace(plan, digest=None)
-        shaping = shaping_in(workspace.root, sync, destination)
-        shown = preview(plan, summary, sync, diff, destination, shaping, size)
-        notes = tuple(filter(None, [*plan.notes, withheld_note(shaping, destination)]))
-        return replace(plan, preview=shown, notes=notes)
-    finally:
-        warehouse.close()
 
 
 def run_sync(
@@ -392,30 +316,20 @@ class Runner:
 
     def _spool(self, warehouse: Warehouse, lease: leases.Lease) -> Spooled | Run:
         options, only = self.options, self.options.only
-        if only is not None:
-            check_only(self.sync, self.destination)
-        starts_over = options.full_refresh and only is None
-        diff = make_diff(
+        planned = plan_changes(
             self.workspace,
             self.sync,
             self.destination,
             warehouse,
             self.tables,
-            full_refresh=starts_over,
+            options,
             marked=self.marked,
+            is_run=True,
         )
-        if isinstance(diff, Plan):
-            return self._end_early(warehouse, diff, Build(), guards.as_error(diff.stops[0]))
-        build = diff.facts.build
-        diff = brought_forward(diff)
-        key, why = ("", None) if only is None else find_key(diff, self.sync, only, options.only_keys)
-        diff = diff if only is None else favoring(diff, key)
-        summary = summarise(diff, full_refresh=options.full_refresh, retry=retries(options, diff))
-        plan = judged(self.workspace, self.sync, diff, summary, full_refresh=starts_over)
-        if only is not None:
-            plan = narrowed(diff, self.sync, plan, key, why)
-        elif is_due(self.destination, self.sync, diff, plan):
-            plan = made_whole(plan, make_plan(self.workspace, self.sync, diff, full_refresh=True))
+        plan, diff, key = planned.plan, planned.diff, planned.key
+        if diff is None:
+            return self._end_early(warehouse, plan, Build(), guards.as_error(plan.stops[0]))
+        build, starts_over = diff.facts.build, options.full_refresh and only is None
         self.progress.on_plan(plan)
         about = {"sync": self.sync.name, "run_id": self.run_id}
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
@@ -432,15 +346,15 @@ class Runner:
         if stopped is not None and not suppressed_only:
             return self._end_early(warehouse, plan, build, stopped)
         if diff.facts.unlabelled:
-            warehouse.run(diff.label())
+            warehouse.run(label_presence(diff))
         if stopped is not None:
-            warehouse.run(diff.keep_suppressed())
+            warehouse.run(keep_only_suppressed())
         else:
             if not diff.removes and only is None:
-                warehouse.run(diff.drop_aside())
-            warehouse.run(diff.settle())
+                warehouse.run(drop_former_identifiers(diff))
+            warehouse.run(settle_rehashed(diff))
             if only is None:
-                warehouse.run(diff.dismiss())
+                warehouse.run(dismiss_rejections(diff))
         if only is None:
             record_holdouts(self.sync, diff.members, warehouse, self.tables)
         before = Identity.read(diff.facts.identity)

@@ -10,9 +10,11 @@ from sqlglot import exp
 
 from revetl.errors import UsageError
 from revetl.mapping.fields import ALONG
+from revetl.sync.opt_outs import suppressed
 from revetl.sync.plan import guards
 from revetl.sync.plan.diff import Diff
 from revetl.sync.plan.eligibility import SUPPRESSED, alike
+from revetl.sync.plan.inputs import ColumnsLost, read_inputs
 from revetl.sync.plan.only import (
     CAUSE,
     Held,
@@ -26,12 +28,11 @@ from revetl.sync.plan.only import (
     sent_as,
     trial_of,
 )
-from revetl.sync.plan.plan import Plan, make_diff
+from revetl.sync.plan.plan import Plan, without_columns
 from revetl.sync.plan.state_summary import Build
 from revetl.sync.run import Runner, Spooled
 from revetl.sync.state import leases
 from revetl.sync.state.identity import destination_stop, read_identity
-from revetl.sync.state.opt_outs import suppressed
 from revetl.sync.state.run_log import Run, write_run
 from revetl.sync.state.tables import Tables, insert
 from revetl.warehouse import Warehouse
@@ -57,9 +58,11 @@ class Undo(Runner):
                 f"--undo: {name} is in mode {mode}, and {what} cannot be taken back from "
                 f"{self.sync.config.to}."
             )
-        diff = make_diff(self.workspace, self.sync, self.destination, warehouse, self.tables)
-        if isinstance(diff, Plan):
-            return self._end_early(warehouse, diff, Build(), guards.as_error(diff.stops[0]))
+        diff = read_inputs(self.workspace, self.sync, self.destination, warehouse, self.tables)
+        if isinstance(diff, ColumnsLost):
+            return self._end_early(
+                warehouse, without_columns(self.sync, diff), Build(), guards.as_error(diff.stop)
+            )
         key, why = self._found(diff, asked)
         self._key = key
         trial = trial_of(warehouse, self.tables, name, key)

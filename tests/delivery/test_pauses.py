@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from revetl.delivery.http import CircuitOpen, Transport
-from revetl.sync.run import Progress, SyncOptions
+from revetl.sync.plan.options import SyncOptions
+from revetl.sync.run import Progress
 from tests.helpers.gate import Answer, gate
 from tests.helpers.project import ProjectFolder
 from tests.helpers.sender import send, send_all, webhook

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from revetl.delivery.serializer import shaping_in
-from revetl.sync.run import Progress, Runner, Spooled, SyncOptions
+from revetl.sync.plan.options import SyncOptions
+from revetl.sync.run import Progress, Runner, Spooled
 from tests.conftest import SandboxClient
 from tests.helpers.project import ProjectFolder
 

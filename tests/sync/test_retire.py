@@ -12,8 +12,8 @@ import pytest
 
 from revetl.errors import UsageError
 from revetl.sandbox.setups import setups
+from revetl.sync.plan.options import SyncOptions
 from revetl.sync.retire import OptOuts, Retirement
-from revetl.sync.run import SyncOptions
 from revetl.sync.state.run_log import Run
 from tests.conftest import Cli, SandboxClient
 from tests.destinations.test_round_trip import _shown

@@ -18,7 +18,7 @@ from revetl.identifiers.normalize import PHONE_ENDS, RULES
 from revetl.identifiers.phones import e164
 from revetl.sync.plan.diff import Diff
 from revetl.sync.plan.eligibility import LEFT_OUT
-from revetl.sync.plan.plan import make_diff
+from revetl.sync.plan.inputs import read_inputs
 from revetl.sync.state.tables import Tables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
@@ -128,7 +128,7 @@ class Opened:
         """Key, cause and since of those whom a plan leaves out."""
         (sync,) = self.workspace.syncs(self.workspace.audience(name), to)
         destination = self.workspace.destination(sync, placeholders=True)
-        diff = make_diff(self.workspace, sync, destination, self.warehouse, self.tables)
+        diff = read_inputs(self.workspace, sync, destination, self.warehouse, self.tables)
         assert isinstance(diff, Diff)
         if not diff.members.chosen:
             return set()

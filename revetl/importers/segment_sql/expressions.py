@@ -10,8 +10,8 @@ from sqlglot import exp
 from revetl.importers.segment_sql.columns import Bound, Columns
 from revetl.importers.segment_sql.documents import Read
 from revetl.importers.segment_sql.jinja import Jinja, quoted
-from revetl.importers.segment_sql.moments import Moments
 from revetl.importers.segment_sql.relations import Relation
+from revetl.importers.segment_sql.timestamps import Moments
 from revetl.importers.segment_sql.values import Values, is_temporal, literals_of
 
 _COMPARED = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)

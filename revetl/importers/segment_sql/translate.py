@@ -11,10 +11,10 @@ from sqlglot.errors import ParseError, SqlglotError, UnsupportedError
 
 from revetl.errors import UsageError, nearest
 from revetl.importers.segment_sql.columns import Columns
+from revetl.importers.segment_sql.emit import Ladder, Rung, of_relation
 from revetl.importers.segment_sql.expressions import write_expressions
+from revetl.importers.segment_sql.identity_rewrite import once, resolve_people
 from revetl.importers.segment_sql.jinja import Jinja
-from revetl.importers.segment_sql.ladder import Ladder, Rung, of_relation
-from revetl.importers.segment_sql.people import once, resolve_people
 from revetl.importers.segment_sql.refusal import Source
 from revetl.importers.segment_sql.relations import Catalog
 from revetl.mapping.internal_columns import PERSON

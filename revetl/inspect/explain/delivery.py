@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 
 from revetl.inspect.explain.answer import Change, Person, Verdict
-from revetl.inspect.explain.diff_of import NextChange, next_changes
 from revetl.inspect.explain.facts import Facts, Row
+from revetl.inspect.explain.keyed_diff import NextChange, next_changes
 from revetl.mapping.fields import ALONG
 from revetl.observability.text import counted
 from revetl.project.workspace import Sync, Workspace
-from revetl.sync.plan.plan import Plan, make_diff
+from revetl.sync.plan.inputs import ColumnsLost, read_inputs
 from revetl.sync.state.tables import Tables, state_tables
 from revetl.warehouse import Warehouse
 
@@ -58,12 +58,12 @@ def _of_sync(
         )
         return
     destination = workspace.destination(sync, placeholders=True)
-    diff = make_diff(workspace, sync, destination, warehouse, tables)
+    diff = read_inputs(workspace, sync, destination, warehouse, tables)
     facts = Facts(sync, keys, warehouse, tables)
     held, rejections, history = facts.held(), facts.rejections(), facts.history()
     last_run = facts.last_run()
-    if isinstance(diff, Plan):
-        stop = diff.stops[0]
+    if isinstance(diff, ColumnsLost):
+        stop = diff.stop
         for each in keys:
             yield Verdict(
                 sync.name, each, "stopped", f"guard {stop.guard} would stop the next run: {stop.message}"

@@ -70,9 +70,9 @@ class Facts:
             statement(
                 "select :key, :identifiers, :fields from :model as a where :mine",
                 key=diff.key,
-                identifiers=diff.json_of_known(),
+                identifiers=diff.identifiers.json_of_known(),
                 fields=diff.json_of_fields(),
-                model=diff.as_sent(self.sync.audience.relation),
+                model=diff.identifiers.as_sent(self.sync.audience.relation),
                 mine=among(column(self.sync.audience.key, of="a"), self.keys),
             )
         )

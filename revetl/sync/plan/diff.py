@@ -11,7 +11,7 @@ is free to be removed. `held` and `is_sent` are 1 or 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,19 +19,10 @@ from sqlglot import exp
 
 from revetl.mapping.fields import FieldMapping
 from revetl.sync.plan.daily_limits import DailyLimit
-from revetl.sync.plan.diff_query import Asked, changed_of, changes_of
-from revetl.sync.plan.eligibility import LEFT_OUT, Members
+from revetl.sync.plan.eligibility import Members
+from revetl.sync.plan.former_texts import as_sent
 from revetl.sync.plan.identifier_sql import IdentifierSql
-from revetl.sync.plan.late_identifiers import (
-    CHANGED,
-    SENT,
-    Finish,
-    as_sent,
-    load,
-    load_nothing,
-    old_texts,
-    union,
-)
+from revetl.sync.plan.late_identifiers import CHANGED, SENT, Finish
 from revetl.sync.plan.presence import Presence
 from revetl.sync.plan.state_summary import Facts
 from revetl.sync.state.identity import Identity
@@ -63,7 +54,7 @@ def hashed_values(mapping: FieldMapping) -> list[tuple[exp.Expr, str]]:
 
 
 @dataclass(frozen=True)
-class Diff(IdentifierSql):
+class Diff:
     """The statements of one sync's diff on one engine. `hash_by` names what made its row hashes, and
     `finishers` are what late identifiers take; `is_old`: an older version has left some of their texts in the
     state. With `starts_over`, the destination is another one than before, and the state is to hold nobody;
@@ -106,7 +97,7 @@ class Diff(IdentifierSql):
         """The state table, without rows that the mode does not count as held; before the first run, an empty
         one of its shape."""
         if self.has_state:
-            rows = as_sent(self) if self.is_old else self.tables.state
+            rows = self.as_sent if self.is_old else self.tables.state
             if all(each in self.presence.held for each in self.facts.present):
                 return rows
             there = [exp.convert(each) for each in self.presence.held]
@@ -127,6 +118,12 @@ class Diff(IdentifierSql):
         return exp.Subquery(this=empty)
 
     @property
+    def as_sent(self) -> exp.Subquery:
+        """The state's rows of the sync with what was sent in the place of what an older version has left."""
+        has_presence = self.facts.has_presence
+        return as_sent(self.warehouse, self.tables.state, self.sync, self.mapping, has_presence=has_presence)
+
+    @property
     def removes(self) -> bool:
         """Whether who left is taken out."""
         return self.mode in ("mirror", "archive", "audience_events")
@@ -141,94 +138,6 @@ class Diff(IdentifierSql):
         """What a row hash covers, each with its type."""
         return hashed_values(self.mapping)
 
-    def make(self, asked: Asked) -> None:
-        """Leave `revetl_changes` in the warehouse; where identifiers are late, `revetl_changed` and
-        `revetl_late` too."""
-        if self.late:
-            if self.is_old:
-                # What is held names it; the keys that changed do not need what it has.
-                load_nothing(self.warehouse)
-            self.warehouse.temporary(CHANGED, changed_of(self, asked))
-            load(
-                self.warehouse,
-                union([*self.late_texts(), *(old_texts(self) if self.is_old else ())]),
-                self.finishers,
-            )
-        changes = changes_of(self, asked)
-        if self.daily_limit is not None:
-            changes = self.daily_limit.capped(changes, self.mapping, self.members.relation, self.key)
-        self.warehouse.temporary(CHANGES, changes)
-
-    def summary(self, *, fields: bool = False) -> exp.Query:
-        """What a plan counts, in one query of what, operation, cause, and numbers.
-
-        - `change`s by operation and cause: rows, removes that are sent;
-        - `all` changes: rows, different keys that are not held, held keys that left, and as operation a sum
-          of hashes, which is the same for the same changes in whatever order;
-        - the `audience`: rows, keys, different keys, and how many have any usable identifier, each usable
-          one, and each that is given; where identifiers are late, the last three are of `identified` alone;
-        - who is `left_out`, by cause: rows;
-        - where `fields` are asked for, how many updates each is a reason of: see `_count_of_differences`.
-        """
-        identified = [exp.func("count", each) for each in self.counts()]
-        most = max(3 + len(identified), len(self.mapping.fields) if fields else 0)
-
-        def numbers(*made: exp.Expr | str) -> list[exp.Expr]:
-            counted = [statement(each) if isinstance(each, str) else each for each in made]
-            filled = [*counted, *[exp.convert(0)] * (most - len(counted))]
-            return [exp.alias_(each, f"n{at}") for at, each in enumerate(filled)]
-
-        parts: list[exp.Expr] = [
-            select(
-                "select 'change' as what, c.operation as operation, c.cause as cause "
-                "from :changes as c group by c.operation, c.cause",
-                changes=CHANGES,
-            ).select(*numbers("count(*)", "sum(c.is_sent)")),
-            select(
-                "select 'all', cast(sum(cast(:hashed as decimal(38, 0))) as varchar), cast(null as varchar) "
-                "from :changes as c",
-                changes=CHANGES,
-                hashed=self._change_hash(),
-            ).select(
-                *numbers(
-                    "count(*)",
-                    "count(distinct case when c.held = 0 then c.key end)",
-                    "count(case when c.held = 1 and c.row_hash is null then 1 end)",
-                )
-            ),
-            select(
-                "select 'audience', cast(null as varchar), cast(null as varchar) from :model as a",
-                model=self.members.relation if self.late else self.counted(),
-            ).select(
-                *numbers(
-                    "count(*)",
-                    exp.func("count", self.key),
-                    # Where those who left are changes, what repeats follows from the other counts.
-                    "0" if self.removes else statement("count(distinct :key)", key=self.key),
-                    *(() if self.late else identified),
-                )
-            ),
-        ]
-        if self.late:
-            everyone = select(
-                "select 'identified', cast(null as varchar), cast(null as varchar) from :counted as a",
-                counted=self.counted(),
-            )
-            parts.append(everyone.select(*numbers("0", "0", "0", *identified)))
-        if self.members.chosen:
-            left_out = select(
-                "select 'left_out', cast(null as varchar), o.cause from :left_out as o group by o.cause",
-                left_out=LEFT_OUT,
-            )
-            parts.append(left_out.select(*numbers("count(*)")))
-        if fields:
-            parts.append(self._count_of_differences(numbers))
-        return exp.union(*parts, distinct=False)
-
-    def _change_hash(self) -> exp.Expr:
-        kinds = {"key": "varchar", "operation": "varchar", "row_hash": "bigint", "cause": "varchar"}
-        return self.warehouse.row_hash([(column(name, of="c"), kind) for name, kind in kinds.items()])
-
     def differs(self, name: str | None = None) -> exp.Expr:
         """Whether the field, or any, has another value in NOW than in KNOWN."""
         names = [item.name for item in self.mapping.fields] if name is None else [name]
@@ -240,81 +149,6 @@ class Diff(IdentifierSql):
             exp.alias_(column("fields", of="s"), KNOWN),
             exp.alias_(self._fields_json, NOW),
         ]
-
-    def _count_of_differences(self, numbers: Callable[..., list[exp.Expr]]) -> exp.Select:
-        """How many updates each field is a reason of: as text, a JSON object; or numbers, in order."""
-        names = [item.name for item in self.mapping.fields]
-        both = select(
-            """
-            select c.key
-            from :changes as c
-            inner join :model as a on :key = c.key
-            inner join :held as s on s.key = c.key and s.sync = :sync
-            where c.operation = 'update'
-            """,
-            **self.parts(),
-        ).select(*self.compared(), append=False)
-        if (counted := self.warehouse.count_differences(both, names)) is not None:
-            text = exp.Subquery(this=counted)
-            return select("select 'fields', :text, cast(null as varchar)", text=text).select(*numbers())
-        tests = [exp.Case(ifs=[exp.If(this=self.differs(name), true=exp.convert(1))]) for name in names]
-        return select(
-            "select 'fields', cast(null as varchar), cast(null as varchar) from :both as u",
-            both=both.subquery(),
-        ).select(*numbers(*(exp.func("count", test) for test in tests)))
-
-    def keep_suppressed(self) -> exp.Expr:
-        """Drop every change but the removes of people who were suppressed."""
-        return statement(
-            "delete from :changes where operation <> 'remove' or cause <> 'suppressed'", changes=CHANGES
-        )
-
-    def dismiss(self) -> exp.Expr:
-        """Drop the rejections of what is no change any more: who was refused has left, or is again as the
-        destination has them."""
-        return statement(
-            """
-            delete from :rejections where sync = :sync
-            and key not in (select c.key from :changes as c where c.key is not null)
-            """,
-            changes=CHANGES,
-            sync=self.sync,
-            rejections=self.tables.rejections,
-        )
-
-    def drop_aside(self) -> exp.Expr:
-        """Where nobody is removed, old identifiers are not either, and need not be kept."""
-        return statement(
-            "delete from :state where sync = :sync and key like '% was {%'",
-            state=self.tables.state,
-            sync=self.sync,
-        )
-
-    def label(self) -> exp.Expr:
-        """Have the rows that say no presence say it."""
-        return statement(
-            "update :state set presence = :presence where sync = :sync and presence is null",
-            state=self.tables.state,
-            sync=self.sync,
-            presence=self.facts.unlabelled_are,
-        )
-
-    def settle(self) -> exp.Expr:
-        """Write the new hashes and fields of `rehash`: it needs no request."""
-        return statement(
-            """
-            merge into :state as s
-            using (
-                select c.key as key, c.row_hash as row_hash, :fields as fields
-                from :changes as c inner join :model as a on :key = c.key
-                where c.operation = 'rehash'
-            ) as f on s.sync = :sync and s.key = f.key
-            when matched then update set row_hash = f.row_hash, fields = f.fields, hash_by = :hash_by
-            """,
-            **{**self.parts(), "model": self.members.relation},
-            state=self.tables.state,
-            hash_by=self.hash_by,
-        )
 
     def parts(self) -> dict[str, object]:
         """What statements over changes, members (`a`) and state (`s`) are made of."""
@@ -329,8 +163,47 @@ class Diff(IdentifierSql):
         }
 
     @cached_property
+    def identifiers(self) -> IdentifierSql:
+        """The part of the diff that is about identifiers."""
+        return IdentifierSql(
+            warehouse=self.warehouse,
+            tables=self.tables,
+            sync=self.sync,
+            members=self.members,
+            mapping=self.mapping,
+            key=self.key,
+            held=self.held,
+            unchanged=self.unchanged,
+            everyone=self.everyone,
+            has_state=self.has_state,
+            removes=self.removes,
+        )
+
+    @property
+    def model(self) -> exp.Table | exp.Subquery:
+        """The members, with what is sent of late identifiers."""
+        return self.identifiers.model
+
+    @property
+    def everyone(self) -> exp.Table | exp.Subquery:
+        """Those among whom somebody may hold an identifier that another had."""
+        return self.members.relation
+
+    @property
+    def unchanged(self) -> exp.Subquery:
+        """The state rows of members who are as the destination has them."""
+        made = statement(
+            "select * from :held as s where s.sync = :sync and s.key not in ("
+            "select c.key from :changed as c where c.key is not null)",
+            held=self.held,
+            sync=self.sync,
+            changed=CHANGED,
+        )
+        return exp.Subquery(this=made)
+
+    @cached_property
     def _identifiers_json(self) -> exp.Expr:
-        return self.json_of_identifiers()
+        return self.identifiers.json_of_identifiers()
 
     @cached_property
     def _fields_json(self) -> exp.Expr:

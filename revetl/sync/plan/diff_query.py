@@ -12,20 +12,18 @@ apply to a sync is not joined. Yes and no are 1 and 0: T-SQL has no boolean colu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from revetl.sync.plan.diff import CHANGES, Diff
 from revetl.sync.plan.eligibility import LEFT_OUT
-from revetl.sync.plan.late_identifiers import CHANGED
+from revetl.sync.plan.former_texts import former_texts
+from revetl.sync.plan.late_identifiers import CHANGED, load, load_nothing, union
 from revetl.warehouse.templates import column, select, statement
-
-if TYPE_CHECKING:
-    from revetl.sync.plan.diff import Diff
 
 
 @dataclass(frozen=True)
-class Asked:
+class DiffOptions:
     """What a diff has to look at. `uncertain`: some outcomes are unknown, so the pending columns are read; a
     change that is attempted again keeps the run it was first attempted in as its origin. `otherwise`: some
     rows were hashed by another maker, so their hashes tell nothing. `full_refresh`: every member is a change.
@@ -39,17 +37,40 @@ class Asked:
     retry: bool = False
 
 
-def changes_of(diff: Diff, asked: Asked) -> exp.Query:
+def make_changes(diff: Diff, options: DiffOptions) -> None:
+    """Leave `revetl_changes` in the warehouse; where identifiers are late, `revetl_changed` and
+    `revetl_late` too."""
+    if diff.mapping.late:
+        if diff.is_old:
+            # What is held names it; the keys that changed do not need what it has.
+            load_nothing(diff.warehouse)
+        diff.warehouse.temporary(CHANGED, changed_of(diff, options))
+        load(
+            diff.warehouse,
+            union([*diff.identifiers.late_texts(), *(_former_texts(diff) if diff.is_old else ())]),
+            diff.finishers,
+        )
+    changes = changes_of(diff, options)
+    if diff.daily_limit is not None:
+        changes = diff.daily_limit.capped(changes, diff.mapping, diff.members.relation, diff.key)
+    diff.warehouse.temporary(CHANGES, changes)
+
+
+def _former_texts(diff: Diff) -> list[exp.Select]:
+    return former_texts(diff.warehouse, diff.tables.state, diff.sync, diff.mapping)
+
+
+def changes_of(diff: Diff, options: DiffOptions) -> exp.Query:
     """The query of `revetl_changes`, as `diff` describes it; where identifiers are late, of what
     `revetl_changed` has."""
-    query = _Changes(diff, asked).query()
+    query = _Changes(diff, options).query()
     assert isinstance(query, exp.Query)
     return query
 
 
-def changed_of(diff: Diff, asked: Asked) -> exp.Query:
+def changed_of(diff: Diff, options: DiffOptions) -> exp.Query:
     """The query of `revetl_changed`: the changed keys, of which nothing is decided yet."""
-    query = _Changes(diff, asked).changed()
+    query = _Changes(diff, options).changed()
     assert isinstance(query, exp.Query)
     return query
 
@@ -57,7 +78,7 @@ def changed_of(diff: Diff, asked: Asked) -> exp.Query:
 @dataclass(frozen=True)
 class _Changes:
     diff: Diff
-    asked: Asked
+    options: DiffOptions
     is_made: bool = False
 
     def changed(self) -> exp.Expr:
@@ -65,7 +86,7 @@ class _Changes:
 
     def _steps(self) -> str:
         """Hash against hash; where identifiers are late, it is made already."""
-        if self.diff.late and self.is_made:
+        if self.diff.mapping.late and self.is_made:
             return "changed as (select * from :changed as c)"
         return f"""
             audience as (select :key as key, :row_hash as row_hash from :members as a),
@@ -89,7 +110,7 @@ class _Changes:
         waiting = (
             "case when (refused = 'remove' and operation = 'remove') "
             "or (refused <> 'remove' and refused_hash = row_hash) then 'wait' else operation end"
-            if self.asked.waiting
+            if self.options.waiting
             else "operation"
         )
         # No field that is mapped tells the records apart. A field that is mapped no longer tells nothing.
@@ -126,20 +147,20 @@ class _Changes:
 
     @property
     def _rehashes(self) -> bool:
-        return self.asked.otherwise and not self.asked.full_refresh
+        return self.options.otherwise and not self.options.full_refresh
 
     def _held_columns(self) -> str:
         columns = "key, row_hash"
-        if self.asked.uncertain:
+        if self.options.uncertain:
             columns += ", pending_operation, pending_hash, pending_run_id"
-        return columns + (", hash_by" if self.asked.otherwise else "")
+        return columns + (", hash_by" if self.options.otherwise else "")
 
     def _changed(self) -> str:
         operation = self._operation()
         origin = (
             f"case when h.row_hash is null and h.pending_operation = ({operation}) "
             "and h.pending_hash is not distinct from a.row_hash then h.pending_run_id end"
-            if self.asked.uncertain
+            if self.options.uncertain
             else "cast(null as varchar)"
         )
         someone_is_left_out = self.diff.members.chosen
@@ -170,7 +191,7 @@ class _Changes:
         new = "update" if self.diff.mode == "update" else "add"
         pending = (
             f"when h.row_hash is null and h.pending_operation <> 'update' then '{new}'"
-            if self.asked.uncertain
+            if self.options.uncertain
             else ""
         )
         again = "add" if self.diff.once else "update"
@@ -183,11 +204,11 @@ class _Changes:
         differs = "h.key is null or a.row_hash is distinct from h.row_hash"
         at_most_once = self.diff.presence.at_most_once
         if self.diff.once:
-            is_unknown = "" if at_most_once and not self.asked.retry else " or h.row_hash is null"
+            is_unknown = "" if at_most_once and not self.options.retry else " or h.row_hash is null"
             differs = "h.key is null" + is_unknown
-        elif self.asked.otherwise:
+        elif self.options.otherwise:
             differs += " or h.hash_by <> :hash_by"
-        if self.asked.full_refresh and not at_most_once:
+        if self.options.full_refresh and not at_most_once:
             differs = "1 = 1"
         if self.diff.removes:
             return f"a.key is null or {differs}"
@@ -198,7 +219,7 @@ class _Changes:
         diff = self.diff
         by_identifiers = diff.removes and not diff.mapping.by_key and diff.has_state
         rehashes = self._rehashes
-        lists = diff.suppressions() if diff.removes and diff.has_state else []
+        lists = diff.identifiers.suppressions() if diff.removes and diff.has_state else []
         query = select(
             """
             select c.key, c.row_hash, c.operation, c.held, c.origin, c.cause, c.caused_at,
@@ -207,11 +228,11 @@ class _Changes:
             from changed as c
             """,
             is_same=_one_if(self._is_same() if rehashes else None),
-            is_renamed=_one_if(diff.renamed() if by_identifiers else None),
+            is_renamed=_one_if(diff.identifiers.renamed() if by_identifiers else None),
             is_free=_one_if(self._is_free()) if by_identifiers else exp.convert(1),
             suppressed_at=_first_since(len(lists)),
-            refused=statement("r.operation" if self.asked.waiting else "cast(null as varchar)"),
-            refused_hash=statement("r.row_hash" if self.asked.waiting else "cast(null as bigint)"),
+            refused=statement("r.operation" if self.options.waiting else "cast(null as varchar)"),
+            refused_hash=statement("r.row_hash" if self.options.waiting else "cast(null as bigint)"),
         )
         if rehashes:
             query = query.select(*diff.compared())
@@ -221,12 +242,12 @@ class _Changes:
             on = ":key = c.key and c.held = 1 and c.operation <> 'remove'"
             query = _joined(query, diff.model, "a", on, key=diff.key)
         if by_identifiers:
-            for at, (text, holders) in enumerate(diff.holders()):
+            for at, (text, holders) in enumerate(diff.identifiers.holders()):
                 holding = exp.Subquery(this=holders)
                 query = _joined(query, holding, f"h{at}", f"h{at}.value = :text", text=text)
         for at, (value, listed) in enumerate(lists):
             query = _joined(query, listed, f"p{at}", f"p{at}.value = :value and c.held = 1", value=value)
-        if self.asked.waiting:
+        if self.options.waiting:
             on = "r.sync = :sync and r.key = c.key"
             query = _joined(query, diff.tables.rejections, "r", on, sync=diff.sync)
         return query
@@ -235,10 +256,10 @@ class _Changes:
         """Another maker made the hash, and the identifiers are the same."""
         return statement(
             "s.row_hash is not null and s.hash_by <> :hash_by and not (:renamed)"
-            if self.diff.late
+            if self.diff.mapping.late
             else "s.row_hash is not null and s.hash_by <> :hash_by and s.identifiers = :identifiers",
             **self.diff.parts(),
-            renamed=self.diff.renamed(),
+            renamed=self.diff.identifiers.renamed(),
             hash_by=self.diff.hash_by,
         )
 
@@ -248,7 +269,7 @@ class _Changes:
         return exp.or_(
             *(
                 statement(f":text is not null and h{at}.value is null", text=text)
-                for at, (text, _) in enumerate(self.diff.holders())
+                for at, (text, _) in enumerate(self.diff.identifiers.holders())
             )
         )
 

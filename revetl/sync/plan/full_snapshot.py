@@ -8,7 +8,7 @@ from revetl.destinations.base.destination import Destination
 from revetl.project.workspace import Sync
 from revetl.sync.plan.diff import Diff
 from revetl.sync.plan.plan import Plan
-from revetl.sync.state.unfinished import FINISHED
+from revetl.sync.plan.unfinished import FINISHED
 from revetl.warehouse.templates import statement
 
 

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from revetl.errors import GuardStopped, UsageError, nearest
+from revetl.sync.plan.diff import Diff
 from revetl.sync.state import leases
+from revetl.sync.stop import Stop
 from revetl.warehouse.templates import statement
-
-if TYPE_CHECKING:
-    from revetl.sync.plan.diff import Diff
 
 VOLUME = ("empty", "max_change", "max_removes")
 """What stops for its size alone: removes of suppressed people are sent all the same."""
 FORCEABLE = (*VOLUME, "max_age", "tests", "columns", "lost_state")
 EXAMPLES = 5
 SMALLEST_GUARDED = 1_000
-
-
-@dataclass(frozen=True)
-class Stop:
-    """A guard that judged the change implausible, and why. Not every stop can be overridden."""
-
-    guard: str
-    message: str
-    forceable: bool = True
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlglot import exp
 
@@ -21,39 +22,28 @@ from revetl.warehouse.json_concat import kind_of
 from revetl.warehouse.templates import column, select, statement
 
 
+@dataclass(frozen=True)
 class IdentifierSql:
-    """The part of a diff that is about identifiers; `revetl.sync.diff.Diff` is the whole."""
+    """What a diff knows of identifiers. `key` is the key of the member `a`; `held` is the state's rows,
+    `unchanged` those of members who are as the destination has them, and `everyone` the members among whom
+    somebody may hold an identifier that another had. `removes`: whether who left is taken out."""
 
     warehouse: Warehouse
     tables: Tables
     sync: str
     members: Members
     mapping: FieldMapping
-
-    @property
-    def has_state(self) -> bool:
-        """Whether a run has ever kept anything."""
-        raise NotImplementedError  # the diff has it
-
-    @property
-    def removes(self) -> bool:
-        """Whether who left is taken out."""
-        raise NotImplementedError  # the diff has it
-
-    @property
-    def key(self) -> exp.Expr:
-        """The key of the member `a`."""
-        raise NotImplementedError  # the diff has it
-
-    @property
-    def held(self) -> exp.Table | exp.Subquery:
-        """The state table, or what stands for it."""
-        raise NotImplementedError  # the diff has it
+    key: exp.Expr
+    held: exp.Table | exp.Subquery
+    unchanged: exp.Subquery
+    everyone: exp.Table | exp.Subquery
+    has_state: bool
+    removes: bool
 
     @property
     def late(self) -> tuple[Mapped, ...]:
         """The identifiers of which the runner makes what is sent."""
-        return tuple(item for item in self.mapping.identifiers if item.late)
+        return self.mapping.late
 
     def sent_of(self, item: Mapped) -> exp.Expr:
         """What is sent of an identifier of the member `a` of `model`; of a late one, of a changed member."""
@@ -67,23 +57,6 @@ class IdentifierSql:
     def as_sent(self, relation: exp.Table | exp.Subquery) -> exp.Table | exp.Subquery:
         """Some members, with what is sent of late identifiers."""
         return with_sent(relation, {item.name: item.of("a") for item in self.late}) if self.late else relation
-
-    @property
-    def unchanged(self) -> exp.Subquery:
-        """The state rows of members who are as the destination has them."""
-        made = statement(
-            "select * from :held as s where s.sync = :sync and s.key not in ("
-            "select c.key from :changed as c where c.key is not null)",
-            held=self.held,
-            sync=self.sync,
-            changed=CHANGED,
-        )
-        return exp.Subquery(this=made)
-
-    @property
-    def everyone(self) -> exp.Table | exp.Subquery:
-        """Those among whom somebody may hold an identifier that another had."""
-        return self.members.relation
 
     def json_of_identifiers(self) -> exp.Expr:
         """What is sent of the identifiers of the member `a` of `model`, as the text of a JSON object."""

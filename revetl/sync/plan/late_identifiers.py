@@ -10,9 +10,7 @@ sent is in the state, so nobody else has to be normalized.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import orjson
 import pyarrow as pa
@@ -28,10 +26,6 @@ from revetl.warehouse.templates import (
     table,
 )
 
-if TYPE_CHECKING:
-    from revetl.mapping.fields import Mapped
-    from revetl.sync.plan.diff import Diff
-
 LATE = table("revetl_late")
 CHANGED = table("revetl_changed")
 SENT = " sent"
@@ -40,7 +34,6 @@ versions kept the text that it was made of."""
 
 Finish = Callable[[str], str | None]
 _BATCH = 10_000
-_NUMBERS = ("TINYINT", "SMALLINT", "INT", "BIGINT", "HUGEINT", "NUMBER", "NUMERIC", "DECIMAL", "LONG")
 _ROWS = pa.schema([("key", pa.string()), ("new_key", pa.string()), ("identifiers", pa.string())])
 _SCHEMA = pa.schema([("name", pa.string()), ("raw", pa.string()), ("sent", pa.string())])
 
@@ -109,115 +102,6 @@ def with_sent(relation: exp.Expr, expressions: Mapping[str, exp.Expr]) -> exp.Su
 def sent_column(at: int) -> str:
     """The column of what is sent of the late identifier in a place."""
     return f"revetl_sent_{at}"
-
-
-def has_old(diff: Diff) -> bool:
-    """Whether an older version has left texts of late identifiers in the state."""
-    found = diff.warehouse.rows(
-        statement(
-            "select count(*) from :state as s where s.sync = :sync and not (s.hash_by like :sent)",
-            state=diff.tables.state,
-            sync=diff.sync,
-            sent=f"%{SENT}%",
-        )
-    )
-    return bool(found[0][0])
-
-
-def old_texts(diff: Diff) -> list[exp.Select]:
-    """The texts that an older version has left in the state, by identifier."""
-    return [
-        select(
-            "select distinct :name as name, :text as raw from :state as s "
-            "where s.sync = :sync and not (s.hash_by like :sent) and :text is not null",
-            name=item.name,
-            text=diff.warehouse.json_text(column("identifiers", of="s"), item.name),
-            state=diff.tables.state,
-            sync=diff.sync,
-            sent=f"%{SENT}%",
-        )
-        for item in diff.late
-    ]
-
-
-def as_sent(diff: Diff) -> exp.Subquery:
-    """The state's rows of a sync with what was sent in the place of what an older version has left: the
-    columns of the state that a diff reads. `revetl_late` has the texts."""
-    texts = {
-        item.name: diff.warehouse.json_text(column("identifiers", of="a"), item.name) for item in diff.late
-    }
-    at = {item.name: place for place, item in enumerate(diff.late)}
-    joined = with_sent(
-        exp.Subquery(
-            this=statement(
-                "select * from :state as s where s.sync = :sync", state=diff.tables.state, sync=diff.sync
-            )
-        ),
-        texts,
-    )
-
-    def value(name: str) -> exp.Expr:
-        text = diff.warehouse.json_text(column("identifiers", of="s"), name)
-        if name not in at:
-            return text
-        # Of a text that is none, nothing was sent, and nothing may be sent to take it out.
-        return column(sent_column(at[name]), of="s")
-
-    def typed(item: Mapped) -> tuple[exp.Expr, str]:
-        if not item.type.upper().startswith(_NUMBERS):
-            return value(item.name), "VARCHAR"
-        kind = exp.DataType.build(item.type, dialect=diff.warehouse.dialect)
-        return exp.cast(value(item.name), kind), item.type
-
-    identifiers = diff.warehouse.json_object({item.name: typed(item) for item in diff.mapping.identifiers})
-    return exp.Subquery(
-        this=statement(
-            """
-            select s.sync as sync, s.key as key, s.row_hash as row_hash, :made_by as hash_by,
-                case when s.hash_by like :sent then s.identifiers else :identifiers end as identifiers,
-                s.fields as fields, s.pending_operation as pending_operation, s.pending_hash as pending_hash,
-                s.pending_run_id as pending_run_id, :presence as presence,
-                case when s.hash_by like :sent then 0 else 1 end as is_old
-            from :joined as s
-            """,
-            made_by=made_by(),
-            sent=f"%{SENT}%",
-            identifiers=identifiers,
-            presence=column("presence", of="s")
-            if diff.facts.has_presence
-            else statement("cast(null as varchar)"),
-            joined=joined,
-        )
-    )
-
-
-def brought_forward(diff: Diff) -> Diff:
-    """The diff, once the state keeps what was sent where an older version has left the texts it was made
-    of."""
-    if not diff.is_old:
-        return diff
-    load(diff.warehouse, union(old_texts(diff)), diff.finishers)
-    aside = "' was {'"
-    diff.warehouse.run(
-        statement(
-            f"""
-            merge into :state as s
-            using (
-                select h.key as key, h.identifiers as identifiers, h.hash_by as hash_by,
-                    case when h.key like '% was {{%'
-                        then substr(h.key, 1, strpos(h.key, {aside}) - 1) || ' was ' || h.identifiers
-                        else h.key
-                    end as new_key
-                from :as_sent as h where h.is_old = 1
-            ) as f on s.sync = :sync and s.key = f.key
-            when matched then update set key = f.new_key, identifiers = f.identifiers, hash_by = f.hash_by
-            """,  # noqa: S608  the pieces are constants
-            state=diff.tables.state,
-            as_sent=as_sent(diff),
-            sync=diff.sync,
-        )
-    )
-    return replace(diff, is_old=False)
 
 
 def rows_brought_forward(

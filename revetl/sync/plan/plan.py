@@ -8,47 +8,30 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
-from sqlglot import exp
 
 from revetl.config.events import cased
 from revetl.delivery.spool import OPERATIONS
-from revetl.destinations.base.destination import Destination
 from revetl.destinations.base.records import digest
-from revetl.governance.pii import hider_of
-from revetl.governance.transformations import TRANSFORMATIONS_FILE
 from revetl.mapping.fields import (
     ALONG,
-    FieldMapping,
-    MissingColumn,
-    check_found,
-    make_mapping,
 )
 from revetl.mapping.internal_columns import is_internal
-from revetl.project.workspace import Sync, Workspace, not_built
+from revetl.project.workspace import Sync, Workspace
 from revetl.sync.plan import guards
-from revetl.sync.plan.daily_limits import LATER, daily_limit_of
-from revetl.sync.plan.diff import Diff, hash_name, hashed_values
-from revetl.sync.plan.eligibility import members_of
-from revetl.sync.plan.late_identifiers import finishers, has_old, made_by
-from revetl.sync.plan.pii import give_salt, hidden
-from revetl.sync.plan.presence import MEMBER, Presence
-from revetl.sync.plan.spellings import Unchanged, spelled_of
-from revetl.sync.plan.state_summary import find_places, read_facts
-from revetl.sync.plan.summary import Summary, summarise
-from revetl.sync.plan.suppressed import identified_by
+from revetl.sync.plan.counts import Counts, count_changes
+from revetl.sync.plan.daily_limits import LATER
+from revetl.sync.plan.diff import Diff
+from revetl.sync.plan.inputs import ColumnsLost
+from revetl.sync.plan.presence import MEMBER
+from revetl.sync.plan.unfinished import delivered_before, without_unfinished
 from revetl.sync.state.identity import (
     Identity,
     destination_stop,
-    identity_of,
     is_accepted,
     restored_stop,
     warehouse_stop,
 )
-from revetl.sync.state.last_runs import remembered_run
-from revetl.sync.state.tables import Tables
-from revetl.sync.state.unfinished import delivered_before, without_unfinished
-from revetl.warehouse import Warehouse
-from revetl.warehouse.templates import column, statement
+from revetl.sync.stop import Stop
 
 Causes = Mapping[str, Mapping[str, int]]
 
@@ -118,7 +101,7 @@ class Plan:
     new_fields: tuple[str, ...] = ()
     old_fields: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    stops: tuple[guards.Stop, ...] = ()
+    stops: tuple[Stop, ...] = ()
     whole: bool = False
     digest: str | None = None
     preview: Preview | None = None
@@ -140,95 +123,6 @@ class Plan:
         return self.causes.get("remove", {}).get("suppressed", 0)
 
 
-def make_diff(
-    workspace: Workspace,
-    sync: Sync,
-    destination: Destination,
-    warehouse: Warehouse,
-    tables: Tables,
-    *,
-    full_refresh: bool = False,
-    marked: str | None = None,
-) -> Diff | Plan:
-    """The diff of a sync; a plan that a guard stops, where a column is gone whose values were sent. With
-    `full_refresh`, a destination that is another one than before holds nobody. `marked` is the last run that
-    the destination has a mark of. Raises UsageError for a wrong mapping, WarehouseError for a model that is
-    not built."""
-    audience = sync.audience
-    presence = Presence.of(sync.config.mode, destination)
-    here = remembered_run(workspace, sync.name)
-    # Ids of runs begin with when they began.
-    remembered = max(filter(None, (here, marked)), default=None)
-    places = find_places(sync, warehouse, tables)
-    if places.columns is None:
-        raise not_built(audience)
-    try:
-        mapping = make_mapping(audience.key, sync.config, destination, places.columns, sync.place)
-    except MissingColumn as missing:
-        held = read_facts(sync, warehouse, tables, places, "", presence).held_rows
-        if not held:
-            raise
-        stop = guards.Stop("columns", str(missing), forceable=False)
-        return Plan(**_names(sync), held_rows=held, stops=(stop,))
-    check_found(sync.config, destination, mapping, sync.place)
-    identified, whole = identified_by(mapping, destination), mapping
-    if (hider := hider_of(workspace.root, sync.config.to)) is not None:
-        mapping = hidden(mapping, hider, f"{sync.place} ({TRANSFORMATIONS_FILE}: pii)")
-        if hider.hashes:
-            give_salt(warehouse, hider)
-    mapping = _typed(mapping, warehouse, audience.relation)
-    hash_by = hash_name(warehouse, mapping)
-    by = made_by() if mapping.is_late else None
-    facts = read_facts(sync, warehouse, tables, places, hash_by, presence, remembered, by)
-    identity = identity_of(workspace, sync, destination)
-    starts_over = full_refresh and bool(identity.moved_destination(Identity.read(facts.identity)))
-    if starts_over:
-        facts = facts.holding_nobody()
-    members = members_of(
-        workspace,
-        sync,
-        places.columns,
-        facts,
-        warehouse,
-        tables,
-        identified,
-        spelled_of(whole, mapping, destination, places.columns, identified),
-        destination.phone_region,
-        _unchanged(warehouse, tables, sync, mapping, hash_by) if facts.has_state else None,
-    )
-    diff = Diff(
-        warehouse=warehouse,
-        tables=tables,
-        sync=sync.name,
-        members=members,
-        mapping=mapping,
-        mode=sync.config.mode,
-        facts=facts,
-        finishers=finishers(destination),
-        presence=presence,
-        identity=identity,
-        starts_over=starts_over,
-        remembered=remembered,
-        is_marked=remembered != here,
-        daily_limit=daily_limit_of(destination, sync, warehouse, tables),
-    )
-    return replace(diff, is_old=facts.has_state and bool(diff.late) and has_old(diff))
-
-
-def _unchanged(
-    warehouse: Warehouse, tables: Tables, sync: Sync, mapping: FieldMapping, hash_by: str
-) -> Unchanged:
-    key = exp.cast(column(sync.audience.key, of="a"), "varchar")
-    test = statement(
-        "h.sync = :sync and h.key = :key and h.row_hash = :row_hash and h.hash_by = :hash_by",
-        sync=sync.name,
-        key=key,
-        row_hash=warehouse.row_hash(hashed_values(mapping)),
-        hash_by=hash_by,
-    )
-    return Unchanged(tables.state, key, test)
-
-
 def _names(sync: Sync) -> dict[str, Any]:
     return {
         "sync": sync.name,
@@ -238,25 +132,21 @@ def _names(sync: Sync) -> dict[str, Any]:
     }
 
 
-def _typed(mapping: FieldMapping, warehouse: Warehouse, model: exp.Table) -> FieldMapping:
-    """The mapping with the types of its expressions, which only the engine knows."""
-    untyped = mapping.untyped()
-    if not untyped:
-        return mapping
-    query = exp.select(*(exp.alias_(made, name, quoted=True) for name, made in untyped.items()))
-    return mapping.typed(warehouse.columns(query.from_(model)))
+def without_columns(sync: Sync, lost: ColumnsLost) -> Plan:
+    """The plan where the audience has lost columns whose values were sent."""
+    return Plan(**_names(sync), held_rows=lost.held_rows, stops=(lost.stop,))
 
 
 def make_plan(
     workspace: Workspace, sync: Sync, diff: Diff, *, full_refresh: bool = False, retry: bool = False
 ) -> Plan:
     """Make the changes, leaving them in the warehouse's temporary table, and judge them; see `summarise`."""
-    summary = summarise(diff, full_refresh=full_refresh, retry=retry)
+    summary = count_changes(diff, full_refresh=full_refresh, retry=retry)
     return judged(workspace, sync, diff, summary, full_refresh=full_refresh)
 
 
 def judged(
-    workspace: Workspace, sync: Sync, diff: Diff, summary: Summary, *, full_refresh: bool = False
+    workspace: Workspace, sync: Sync, diff: Diff, summary: Counts, *, full_refresh: bool = False
 ) -> Plan:
     """The plan of changes that were counted."""
     facts = diff.facts
@@ -306,7 +196,7 @@ def judged(
     return replace(plan, digest=_digest(plan, sync, diff, summary))
 
 
-def _stops(change: guards.Change, diff: Diff) -> list[guards.Stop]:
+def _stops(change: guards.Change, diff: Diff) -> list[Stop]:
     """The guards that stop a change. What a run cut short was already allowed to do is looked up only where
     a guard on volume would stop."""
     stops = guards.judge(change, diff)
@@ -317,13 +207,13 @@ def _stops(change: guards.Change, diff: Diff) -> list[guards.Stop]:
     return stops
 
 
-def _invalid(diff: Diff, summary: Summary) -> dict[str, int]:
+def _invalid(diff: Diff, summary: Counts) -> dict[str, int]:
     """How many members have a value that is no valid identifier, by identifier."""
     counts = zip(diff.mapping.identifiers, summary.given, summary.usable, strict=True)
     return {item.name: given - usable for item, given, usable in counts if given > usable}
 
 
-def _misplaced(sync: Sync, diff: Diff, *, full_refresh: bool) -> Iterator[guards.Stop]:
+def _misplaced(sync: Sync, diff: Diff, *, full_refresh: bool) -> Iterator[Stop]:
     """Why the state is not to be compared with: it is another warehouse's, of another place, older than what
     was sent, or says of people in the audience what the mode would lose."""
     facts, before = diff.facts, Identity.read(diff.facts.identity)
@@ -338,7 +228,7 @@ def _misplaced(sync: Sync, diff: Diff, *, full_refresh: bool) -> Iterator[guards
         yield restored_stop(sync.name, diff.remembered, facts.last_run, marked_at)
     members = facts.present.get(MEMBER, 0)
     if members and diff.presence.forgets_members:
-        yield guards.Stop(
+        yield Stop(
             "mode",
             f"{sync.name}: the mode was '{facts.last_mode or 'mirror'}' and is '{sync.config.mode}' now, "
             f"which takes nobody out of the audience: the {members:,} people at '{sync.config.to}' would "
@@ -375,7 +265,7 @@ def _notes(sync: Sync, diff: Diff) -> Iterator[str]:
         )
 
 
-def _waiting(sync: Sync, diff: Diff, summary: Summary) -> Iterator[str]:
+def _waiting(sync: Sync, diff: Diff, summary: Counts) -> Iterator[str]:
     """What is not sent although nobody refused it."""
     later = sum(summary.causes.get(LATER, {}).values())
     if later and diff.daily_limit is not None:
@@ -394,7 +284,7 @@ def unknown_note(sync: Sync, count: int) -> str:
     )
 
 
-def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Summary) -> str:
+def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Counts) -> str:
     """What names a plan: the changes, what they are made from, how they are sent, and the last run."""
     count, total = summary.digest
     sizes = (plan.audience_rows, plan.held_rows, count, total)
@@ -438,7 +328,7 @@ def _lost(diff: Diff, old_fields: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
-def _repeated(diff: Diff, summary: Summary) -> int:
+def _repeated(diff: Diff, summary: Counts) -> int:
     """Rows of the audience that repeat another's key.
 
     Counted without a pass of its own over the audience: the rows of an audience without repeats are the

@@ -21,6 +21,7 @@ from revetl.identifiers.normalize import RULES, finish
 from revetl.local.redaction import redact
 from revetl.mapping.fields import Mapped
 from revetl.project.workspace import Sync
+from revetl.sync.plan.counts import Counts
 from revetl.sync.plan.diff import Diff
 from revetl.sync.plan.plan import (
     Identified,
@@ -29,7 +30,6 @@ from revetl.sync.plan.plan import (
     Request,
 )
 from revetl.sync.plan.record_queries import leaving, sending
-from revetl.sync.plan.summary import Summary, summarise
 from revetl.sync.state.identity import Identity, audience_there
 from revetl.warehouse.templates import select, statement
 
@@ -39,20 +39,9 @@ _AUDIENCE_ID = "AUDIENCE_ID"
 """In the place of an id that only the destination can tell."""
 
 
-def previewed(diff: Diff, *, full_refresh: bool, retry: bool) -> Summary:
-    """The changes, made and counted with what a preview says of them."""
-    return summarise(
-        diff,
-        full_refresh=full_refresh,
-        retry=retry,
-        # Before anything is held, nothing is updated.
-        fields=diff.facts.held_rows > 0,
-    )
-
-
 def preview(
     plan: Plan,
-    summary: Summary,
+    summary: Counts,
     sync: Sync,
     diff: Diff,
     destination: Destination,
@@ -205,7 +194,7 @@ def show(operation: str, request: httpx.Request, destination: Destination) -> Re
 def _identified(
     destination: Destination,
     diff: Diff,
-    summary: Summary,
+    summary: Counts,
     samples: Mapping[str, list[tuple[str, str, str, str]]],
 ) -> tuple[float, tuple[Identified, ...]]:
     """The share of members who have any identifier, and each identifier with its own."""
@@ -236,6 +225,6 @@ def _finished(
     return raw, finish(rule, made, region, hashed=False), finish(rule, made, region, hashed=hashed)
 
 
-def _changed_fields(diff: Diff, summary: Summary) -> dict[str, int]:
+def _changed_fields(diff: Diff, summary: Counts) -> dict[str, int]:
     counts = {item.name: summary.fields.get(item.name, 0) for item in diff.mapping.fields}
     return dict(sorted(((name, n) for name, n in counts.items() if n), key=lambda each: -each[1]))

@@ -20,7 +20,7 @@ def sending(diff: Diff, operation: str, run_id: str, limit: int | None = None) -
             where c.operation in (:operation, :also)
             """,
             **diff.parts(),
-            invalid=diff.invalid(),
+            invalid=diff.identifiers.invalid(),
             operation=operation,
             run_id=run_id,
             also="rekey" if operation == "add" else operation,
@@ -37,10 +37,10 @@ def leaving(diff: Diff, run_id: str, limit: int | None = None) -> exp.Expr:
     if not diff.mapping.by_key:
         kept = {
             item.name: (exp.Case(ifs=[exp.If(this=is_free, true=text)]), "")
-            for item, text, is_free in diff.held_identifiers()
+            for item, text, is_free in diff.identifiers.held_identifiers()
         }
         identifiers = diff.warehouse.json_object(kept)
-        free = exp.or_(*(is_free for item, _, is_free in diff.held_identifiers() if item.alone))
+        free = exp.or_(*(is_free for item, _, is_free in diff.identifiers.held_identifiers() if item.alone))
     return _limited(
         statement(
             """

@@ -27,10 +27,10 @@ from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import Destination
 from revetl.errors import GuardStopped
 from revetl.project.workspace import Sync, Workspace
-from revetl.sync.plan.guards import Stop
 from revetl.sync.state import leases
 from revetl.sync.state.run_ids import beginning
 from revetl.sync.state.tables import Tables, insert
+from revetl.sync.stop import Stop
 from revetl.warehouse import Warehouse, location_of
 from revetl.warehouse.templates import statement
 

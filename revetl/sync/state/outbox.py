@@ -81,7 +81,7 @@ def intend(warehouse: Warehouse, tables: Tables, diff: Diff, run_id: str) -> Non
                 )
                 """,
                 **diff.parts(),
-                theirs=diff.still_theirs(),
+                theirs=diff.identifiers.still_theirs(),
                 presence=diff.presence.written,
                 state=tables.state,
                 intents=tables.intents,

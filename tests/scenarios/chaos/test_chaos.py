@@ -1,6 +1,7 @@
 """Whatever a destination does and whenever runs are killed, nothing is lost.
 
-A seed again: pytest tests/scenarios/chaos -k seed-7- (or seed-120-, of the two hundred that `make test-chaos` runs).
+To repeat a seed: pytest tests/scenarios/chaos -k seed-7-
+(or seed-120-, of the 200 that `make test-chaos` runs).
 """
 
 from __future__ import annotations

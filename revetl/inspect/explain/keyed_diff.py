@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from revetl.inspect.explain.person import among
 from revetl.sync.plan.diff import CHANGES, Diff
-from revetl.sync.plan.diff_query import Asked
+from revetl.sync.plan.diff_query import DiffOptions, make_changes
 from revetl.sync.plan.eligibility import Members
 from revetl.sync.plan.late_identifiers import CHANGED
 from revetl.warehouse.templates import column, statement
@@ -65,13 +65,13 @@ def next_changes(diff: Diff, keys: tuple[str, ...]) -> dict[str, NextChange]:
     """Key to what the next run would do with it, by the very statements of a plan. Who has an identifier is
     looked up among all members, as there."""
     some = _of(diff, keys)
-    # Few keys: what is asked for without need costs nothing.
-    asked = Asked(uncertain=True, otherwise=diff.facts.otherwise > 0)
-    some.make(asked)
+    # Few keys: what is options for without need costs nothing.
+    options = DiffOptions(uncertain=True, otherwise=diff.facts.otherwise > 0)
+    make_changes(some, options)
     before = _changes(diff)
     if not diff.facts.rejections:
         return before
-    some.make(replace(asked, waiting=True))
+    make_changes(some, replace(options, waiting=True))
     after = _changes(diff)
     return {key: replace(change, waits=after[key].operation == "wait") for key, change in before.items()}
 

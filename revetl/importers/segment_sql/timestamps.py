@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from revetl.importers.segment_sql.jinja import Jinja
-from revetl.importers.segment_sql.refusal import Source
-from revetl.importers.segment_sql.spans import (
+from revetl.importers.segment_sql.intervals import (
     Span,
     interval_of,
     moved,
@@ -15,6 +13,8 @@ from revetl.importers.segment_sql.spans import (
     start_of,
     unit_of,
 )
+from revetl.importers.segment_sql.jinja import Jinja
+from revetl.importers.segment_sql.refusal import Source
 from revetl.importers.segment_sql.values import Values, is_now, is_temporal
 
 TEMPORAL = {"moment", "today", "shifted", "date"}
