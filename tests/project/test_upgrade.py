@@ -96,7 +96,9 @@ def make_former(folder: Path) -> Path:
 def test_the_checksums_of_former_versions_are_those_of_their_packages(tmp_path: Path) -> None:
     with tarfile.open(FORMER) as archive:
         archive.extractall(tmp_path, filter="data")
-    known = json.loads((Path(revetl.__file__).parent / "project" / "scaffolding" / "package_versions.json").read_text())
+    known = json.loads(
+        (Path(revetl.__file__).parent / "project" / "scaffolding" / "package_versions.json").read_text()
+    )
     assert known == {"0.1.0": checksums(tmp_path)}
 
 
