@@ -23,12 +23,19 @@
 {% macro plain_identifier(text) -%}
     case
         when {{ text }} = '' or lower({{ text }}) in ('true', 'false') then null
-        when left({{ text }}, 1) = '[' and {{ revetl.ends_with(text, ']') }} then null
-        when left({{ text }}, 1) = '{' and {{ revetl.matches(text, '^[{][^0-9A-Za-z_-]') }} then null
+        when {{ revetl.is_object_or_array(text) }} then null
         when {{ revetl.contains(text, '.0') }} and {{ revetl.matches(text, '^-?(0|[1-9][0-9]*)[.]0+$') }}
             then {{ revetl.replace_matches(text, '[.]0+$', '') }}
         else {{ text }}
     end
+{%- endmacro %}
+
+{# Whether a text is an object or an array, as JSON or as Python and DuckDB print one, but not a GUID in braces. #}
+{% macro is_object_or_array(text) -%}
+    (
+        (left({{ text }}, 1) = '[' and {{ revetl.ends_with(text, ']') }})
+        or (left({{ text }}, 1) = '{' and {{ revetl.matches(text, '^[{][^0-9A-Za-z_-]') }})
+    )
 {%- endmacro %}
 
 {# A plain value as identifiers of a type are compared: its normalization, step by step; null where nothing is left. #}

@@ -239,6 +239,9 @@
             {% endfor %}
         {% endif %}
         {% do revetl.run_together(statements) %}
+    {% elif 'model.revetl.int_revetl__identity_rules' not in graph.nodes and revetl.relation_there('int_revetl__message_changes') %}
+        {# Without identity, nothing is made of them. #}
+        {% do revetl.run_together([revetl.delete_all(revetl.relation_there('int_revetl__message_changes'))]) %}
     {% endif %}
 {% endmacro %}
 

@@ -100,23 +100,27 @@
     {% endif %}
 {% endmacro %}
 
-{# The table of an older version's state, where no variable says in which schema the state is and the default has
-   become another: nothing, or one. #}
+{# The tables that tell of an older version's state, where no variable says in which schema the state is and the default
+   has become another: nothing, or two. #}
 {% macro former_state(tables) %}
     {% set project = graph.nodes.get('model.revetl.int_revetl__project') %}
     {% set found = [] %}
     {% for table in tables if table.identifier == 'sync_state' and table.schema | lower != 'revetl'
         and project and 'state_schema' not in project.config.meta.configured %}
-        {% do found.append({'database': table.database, 'schema': 'revetl', 'identifier': 'sync_state'}) %}
+        {% for name in ['sync_state', 'model_builds'] %}
+            {% do found.append({'database': table.database, 'schema': 'revetl', 'identifier': name}) %}
+        {% endfor %}
     {% endfor %}
     {{ return(found) }}
 {% endmacro %}
 
 {# Raise an error where the state is about to begin empty while that of an older version is there: who is in each
-   destination would be forgotten. #}
+   destination would be forgotten. Builds of this version note their target, so theirs is another target's state, whose
+   schema the project's generate_schema_name calls so. #}
 {% macro refuse_to_leave_state_behind(tables, former, there) %}
     {% for table in tables if table.identifier == 'sync_state' and revetl.place_of(table) not in there
-        and former and revetl.place_of(former[0]) in there %}
+        and former and revetl.place_of(former[0]) in there
+        and 'target' not in there.get(revetl.place_of(former[1]), []) %}
         {% do exceptions.raise_compiler_error(
             "Schema 'revetl' has the state that an older version of revetl kept there, and " ~ table.schema
             ~ ' has none. To go on with it, set vars.revetl in dbt_project.yml: `state_schema: revetl` and '

@@ -249,6 +249,7 @@ def list_command(output: str, quiet: bool, no_color: bool, **options: Any) -> No
 def debug_command(output: str, quiet: bool, no_color: bool, **options: Any) -> int:
     """Check the project, the warehouse, the audiences, and that the destinations take our credentials."""
     from revetl.delivery.connection_check import probed
+    from revetl.inspect.raw_events import left_behind
 
     out = Output(output, quiet, no_color)
     checks: list[dict[str, Any]] = []
@@ -275,6 +276,12 @@ def debug_command(output: str, quiet: bool, no_color: bool, **options: Any) -> i
 
     check("warehouse", opens)
     check("state schema", workspace.whose_state_schema)
+
+    def raw() -> str:
+        warning = left_behind(workspace)
+        return workspace.raw_schema + (f". Warning: {warning}" if warning else "")
+
+    check("raw schema", raw)
     check("audiences", lambda: f"{len(project.audiences)} declared")
     try:
         audiences = project.audiences

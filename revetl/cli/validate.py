@@ -35,6 +35,7 @@ def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool,
         errors += compiled_errors(root)
         errors += pii_errors(root, read_revetl_yml(root).destinations, secrets=not no_secrets)
     if not out.json:
+        _say_left_behind(out, given)
         _say_unattended(out, given)
     if out.json:
         out.print_json(errors)
@@ -44,6 +45,17 @@ def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool,
         if len(errors) != 1:
             out.say(f"{len(errors)} errors." if errors else "The configuration is right.")
     return 2 if errors else 0
+
+
+def _say_left_behind(out: Output, options: Any) -> None:
+    """Warn of events in a schema that the project no longer reads."""
+    from revetl.errors import RevetlError
+    from revetl.inspect.raw_events import left_behind
+    from revetl.project.workspace import Workspace
+
+    with suppress(RevetlError):
+        if warning := left_behind(Workspace(options, lock_timeout=0)):
+            out.say(f"Warning: {warning}")
 
 
 def _say_unattended(out: Output, options: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 
 from revetl.dbt.clashes import clash
+from revetl.dbt.identity_lists import missing_list
 from revetl.dbt.manifest import Manifest
 from revetl.dbt.program import said
 from revetl.dbt.project_files import DbtProject, Options, Target
@@ -93,7 +94,7 @@ def _parse(project: DbtProject, options: Options, reason: str, say: Say) -> None
     done = run(project, options, "parse")
     if done.returncode:
         text = said(done)
-        if (sentence := clash(project, text)) is not None:
+        if sentence := clash(project, text) or missing_list(project, text):
             raise UsageError(sentence)
         tail = "\n".join(text.splitlines()[-12:])
         raise UsageError(f"target/manifest.json {reason}, and `{command}` failed. Fix what it says:\n{tail}")

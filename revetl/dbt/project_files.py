@@ -74,6 +74,7 @@ class DbtProject:
     target_path: Path
     vars: Mapping[str, Any]
     given_vars: Mapping[str, Any] = field(default_factory=dict)
+    seed_paths: tuple[str, ...] = ("seeds",)
 
     def variable(self, name: str, default: str = "") -> str:
         """A variable of the revetl package, as dbt finds it for the package's sources: given with --vars,
@@ -114,6 +115,7 @@ def read_project(options: Options) -> DbtProject:
         target_path=root / target_path,
         vars=document.get("vars") or {},
         given_vars=read_vars(options.vars),
+        seed_paths=tuple(document.get("seed-paths") or ["seeds"]),
     )
 
 

@@ -100,7 +100,7 @@ OFF = {
     "protocols": {"revetl_tracking_plan_violations", "revetl_event_quality"},
 }
 NO_IDENTITY: dict[str, Any] = {
-    "intermediate": {"identity": {"+enabled": False}, "traits": {"+enabled": False}},
+    "intermediate": {name: {"+enabled": False} for name in ("identity", "profiles", "traits")},
     "marts": {
         "identity": {"+enabled": False},
         "traits": {"+enabled": False},

@@ -41,6 +41,33 @@ with messages as (
     {{ 'union all' if not loop.last }}
     {% endfor %}
 
+),
+
+texts as (
+
+    select
+        source,
+        message_id,
+        {%- for column in columns %}
+        cast({{ column.name }} as {{ revetl.type_of('varchar') }}) as {{ column.name }},
+        {%- endfor %}
+        timestamp
+    from messages
+
+),
+
+-- An object is never an identifier, and each engine writes it with its own spaces and order.
+without_objects as (
+
+    select
+        source,
+        message_id,
+        {%- for column in columns %}
+        case when not {{ revetl.is_object_or_array(column.name) }} then {{ column.name }} end as {{ column.name }},
+        {%- endfor %}
+        timestamp
+    from texts
+
 )
 
-select * from messages
+select * from without_objects

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 
-from revetl.config.base import read_yaml
+from revetl.dbt import identity_lists
 from revetl.errors import UsageError
 from revetl.inspect.identity.find import (
     Identifier,
@@ -24,7 +24,7 @@ from revetl.project.workspace import Workspace
 from revetl.warehouse import Warehouse
 
 SEED = "cut_edges"
-COLUMNS = ("left_type", "left_value", "right_type", "right_value", "cut_at", "reason")
+COLUMNS = identity_lists.COLUMNS[SEED]
 PACKAGE = "revetl"
 _NEW_FILE_MODE = 0o644
 _TYPES = """\
@@ -121,9 +121,7 @@ def _seed_name(workspace: Workspace) -> tuple[str, bool]:
 
 def _seed_file(workspace: Workspace, name: str) -> Path:
     """The file of the project's seed `name`, in the first of its seed paths when there is none yet."""
-    document = read_yaml(workspace.root / "dbt_project.yml", unique=False)
-    paths = document.get("seed-paths") or ["seeds"]
-    folders = [workspace.root / path for path in ([paths] if isinstance(paths, str) else paths)]
+    folders = [workspace.root / path for path in workspace.dbt.seed_paths]
     found = sorted(file for folder in folders for file in folder.rglob(f"{name}.csv"))
     return found[0] if found else folders[0] / f"{name}.csv"
 

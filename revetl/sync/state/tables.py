@@ -182,8 +182,11 @@ class Tables:
 
     def _check_former(self, warehouse: Warehouse, former: str) -> None:
         """Raises UsageError where an older version kept the state in another schema: it would begin empty
-        here, and who is in each destination would be forgotten."""
-        if warehouse.exists(table("sync_state", former, self.database)):
+        here, and who is in each destination would be forgotten. Builds of this version note their target:
+        theirs is another target's state, whose schema the project's generate_schema_name calls so."""
+        names = ("sync_state", "model_builds")
+        state, builds = warehouse.catalog([table(name, former, self.database) for name in names])
+        if state is not None and "target" not in {each.lower() for each in builds or ()}:
             raise UsageError(
                 f"Schema '{former}' has the state that an older version of revetl kept there, and "
                 f"{self.schema} has none. To go on with it, set vars.revetl in dbt_project.yml: "

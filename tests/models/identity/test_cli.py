@@ -233,6 +233,18 @@ def test_the_variable_names_the_seed_that_a_cut_goes_to(mine: Path, cli: Cli) ->
     assert "dbt build --select my_cuts+" in done.stdout
 
 
+def test_a_seed_that_the_variable_names_and_that_is_not_there_is_named(mine: Path, cli: Cli) -> None:
+    have_read(mine, "my_cuts")
+    done = cli(mine, "identity", "cut", "u1", "a1")
+    assert (done.returncode, (mine / "seeds").exists()) == (2, False)
+    assert (
+        "Error: dbt_project.yml: vars.revetl.cut_edges: the project has no seed, model or snapshot "
+        f"'my_cuts', or it is disabled. Create seeds/my_cuts.csv with the line `{','.join(COLUMNS)}`, "
+        "or remove the variable (`revetl identity cut` creates a seed then)."
+    ) in done.stderr
+    assert "Compilation Error" not in done.stderr
+
+
 def have_read(project: Path, seed: str) -> None:
     """Have the models of a project read its seed of cuts."""
     document = yaml.safe_load((project / "dbt_project.yml").read_text())

@@ -19,7 +19,13 @@ from tests.helpers.built import ROOT, SCHEMAS, connect
 from tests.models.identity.reference import Identifier, Message, Rules
 
 START = datetime(2026, 1, 1)
-MODELS = ("world", "revetl.staging", "revetl.intermediate.identity", "revetl.marts.identity")
+MODELS = (
+    "world",
+    "revetl.staging",
+    "revetl.intermediate.messages",
+    "revetl.intermediate.identity",
+    "revetl.marts.identity",
+)
 """What a build of identities is made of."""
 
 
