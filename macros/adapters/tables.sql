@@ -74,12 +74,12 @@
     {% do adapter.commit() %}
 {%- endmacro %}
 
-{# One statement is a transaction. #}
+{# One statement is a transaction; several are sent as one. #}
 {% macro duckdb__run_together(statements) -%}
     {% if statements | length == 1 %}
         {% do run_query(statements[0]) %}
     {% else %}
-        {% do revetl.default__run_together(statements) %}
+        {% do revetl.default__run_together([statements | join(';\n')]) %}
     {% endif %}
 {%- endmacro %}
 

@@ -106,6 +106,19 @@
     {{ return('all' if none in changed else none if changed | length > 100 else changed) }}
 {% endmacro %}
 
+{# Whether this run makes the sightings: by sums of days that it takes itself, or anew. #}
+{% macro makes_sightings() %}
+    {% if not execute or model.resource_type == 'unit_test' %}
+        {{ return(true) }}
+    {% endif %}
+    {% set needed = ['int_revetl__identity_sightings']
+        + (['int_revetl__identity_changes'] if revetl.identity_increment() else []) %}
+    {% for name in needed if 'model.revetl.' ~ name not in selected_resources %}
+        {{ return(false) }}
+    {% endfor %}
+    {{ return(true) }}
+{% endmacro %}
+
 {# Which messages a build that patches looks at, as a list of parts, each a `sources` (their names) and a `by`:
    `changes` (those in `int_revetl__message_changes`), a list of days, or none (all of them). Of aliases and cuts always
    all: they are few, and what an alias means may change with another message. #}
@@ -226,10 +239,15 @@
         {% do waiting.remove(result.node.unique_id) %}
     {% endfor %}
     {% if 'model.revetl.int_revetl__identity_rules' in graph.nodes and not waiting %}
-        {% set statements = [
-            revetl.delete_all(revetl.relation_there('int_revetl__message_changes')),
-            revetl.delete_all(revetl.relation_there('int_revetl__identity_changes')),
-        ] %}
+        {# What is touched goes with the changes: without them, nobody knows what to put in the place of its rows. #}
+        {% set statements = [] %}
+        {% for name in ['int_revetl__trait_touched', 'int_revetl__identity_touched', 'int_revetl__identity_changes',
+            'int_revetl__message_changes'] %}
+            {% set there = revetl.relation_there(name) %}
+            {% if there is not none %}
+                {% do statements.append(revetl.delete_all(there)) %}
+            {% endif %}
+        {% endfor %}
         {% if not revetl.is_settled() %}
             {% set hash = revetl.identity_rules_hash() %}
             {% for table in [revetl.settled_table(), revetl.settled_table(hash)] %}

@@ -4,17 +4,22 @@
 
 {% set increment = revetl.identity_increment() %}
 {% set sighted = revetl.relation_there('int_revetl__identity_sightings') if increment else none %}
+{% set parts = revetl.identity_parts(revetl.changed_days()) if sighted is not none else none %}
+{# Written in any case, so that dbt knows what they are made of. #}
+{% set steps = [
+    revetl.shown_identifiers('identifiers', parts),
+    revetl.normalised_identifiers('identifiers', 'messages', parts, sighted),
+    revetl.pairs_of_identifiers('messages', 'stars'),
+] %}
 
-with stars as (
-
-    select * from {{ ref('revetl', 'int_revetl__identity_stars') }}
-
-),
-
+-- depends_on: {{ ref('revetl', 'int_revetl__identity_days') }}
+-- depends_on: {{ ref('revetl', 'int_revetl__message_changes') }}
 {% if sighted is not none %}
+with {{ steps | join(',\n\n') }},
+
 sightings as (
 
-    {{ revetl.rows_of_parts(sighted, revetl.identity_parts(revetl.changed_days())) }}
+    {{ revetl.rows_of_parts(sighted, parts) }}
 
 ),
 
@@ -42,12 +47,12 @@ changes as (
 
 ),
 {% else %}
-changes as (
+with changes as (
 
     select
         'new' as change,
         stars.*
-    from stars
+    from {{ ref('revetl', 'int_revetl__identity_stars') }} as stars
     where {{ revetl.never() }}
 
 ),
