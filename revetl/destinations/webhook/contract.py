@@ -42,7 +42,8 @@ def record_body(records: Records, record: Record, operation: str) -> dict[str, A
     if operation == "track":
         if record.event is not None:
             body["event"] = record.event
-        body |= {"message_id": records.change_id(record), "timestamp": record.timestamp}
+        body["message_id"] = records.change_id(record)
+        body["timestamp"] = record.timestamp
     return body
 
 
@@ -130,6 +131,8 @@ def rejected_by(response: httpx.Response, records: Records) -> dict[int, Rejecti
     except ValueError:
         return {}
     rows = (answer.get("rejected") or ()) if isinstance(answer, dict) else ()
+    if not rows:
+        return {}
     refused = {
         str(row["id"]): Rejection(str(row.get("reason") or "no reason given"), row.get("field"))
         for row in rows
