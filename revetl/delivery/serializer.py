@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,11 @@ class Shaping:
             else:
                 invalid.append(f"{name} {wrong}")
         return found, "; ".join(invalid) or None
+
+    def sends_as_is(self, operation: str) -> bool:
+        """Whether the fields of every record are sent as they are."""
+        is_replaced = operation == "remove" and self.archive
+        return self.allowed is None and self.nulls == "send" and not is_replaced
 
     def fields(self, operation: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
         """The fields as they are sent."""
@@ -214,31 +220,26 @@ def records_of(batch: pa.RecordBatch, shaping: Shaping, operation: str) -> Itera
         yield from _read_at_once(batch.slice(first, _READ_ROWS), shaping, operation)
 
 
-def _read_at_once(batch: pa.RecordBatch, shaping: Shaping, operation: str) -> Iterator[Record]:
+def _read_at_once(batch: pa.RecordBatch, shaping: Shaping, operation: str) -> Iterable[Record]:
     """The records of a few rows, as `record_of` makes them: what most documents are is read in one go."""
-    columns = [
+    columns: list[list[Any]] = [
         batch.column(name).to_pylist() for name in ("key", "identifiers", "fields", "origin", "invalid")
     ]
     known, values = _documents(columns[1]), _documents(columns[2])
     if known is None or values is None or shaping.events is not None or shaping.function is not None:
-        yield from (record_of(shaping, operation, *texts) for texts in zip(*columns, strict=True))
-        return
+        return (record_of(shaping, operation, *texts) for texts in zip(*columns, strict=True))
     matched: Any = pc.match_substring_regex(batch.column("fields"), pattern=_LOOKED_AT)
     by_itself = {place for place, is_matched in enumerate(matched.to_pylist()) if is_matched}
     keys, _, _, origins, invalids = columns
-    for place, fields in enumerate(values):
-        if place in by_itself:
-            yield record_of(shaping, operation, *(column[place] for column in columns))
-            continue
-        moment = fields.pop(TIMESTAMP, None)
-        yield Record(
-            keys[place],
-            shaping.identifiers(known[place]),
-            shaping.fields(operation, fields),
-            origins[place],
-            moment,
-            invalid=invalids[place],
-        )
+    moments = [fields.pop(TIMESTAMP, None) for fields in values]
+    alike = map(shaping.identifiers, known)
+    made = values if shaping.sends_as_is(operation) else [shaping.fields(operation, each) for each in values]
+    nothing = repeat(None)
+    whole = zip(keys, alike, made, origins, moments, nothing, nothing, repeat(0), nothing, nothing, invalids)
+    records = [*map(Record._make, whole)]
+    for place in by_itself:
+        records[place] = record_of(shaping, operation, *(column[place] for column in columns))
+    return records
 
 
 def _documents(texts: Sequence[str | None]) -> list[dict[str, Any]] | None:

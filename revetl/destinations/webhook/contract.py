@@ -25,7 +25,7 @@ def whole_body(records: Records, operation: str, *, create: bool) -> dict[str, A
         "run_id": records.run_id,
         "batch_id": records.batch_id,
         "operation": operation,
-        "records": [record_body(records, record, operation) for record in records],
+        "records": [record_body(records, record, operation) for record in records.records],
     }
     if not create:
         body["create"] = False
@@ -42,8 +42,7 @@ def record_body(records: Records, record: Record, operation: str) -> dict[str, A
     if operation == "track":
         if record.event is not None:
             body["event"] = record.event
-        body["message_id"] = records.change_id(record)
-        body["timestamp"] = record.timestamp
+        body |= {"message_id": records.change_id(record), "timestamp": record.timestamp}
     return body
 
 
