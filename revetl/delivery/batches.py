@@ -94,6 +94,8 @@ def cut_batches(
     field of a record that was changed so that the destination takes it, with what was done."""
     limits = destination.limits_of(mode)
     kinds = {**destination.kinds_of(mode), **whole.kinds}
+    adjusts = type(destination).adjusted is not Destination.adjusted
+    unfit = _unfit_by(destination, mode, whole)
     waiting: deque[tuple[int, Record]] = deque()
     refused: dict[int, str | Rejection] = {}
     made: list[Record | Rejection]
@@ -113,8 +115,8 @@ def cut_batches(
         cut = Cut(
             start,
             end - start,
-            replace(whole, records=tuple(record for _, record in taken)),
-            tuple(place - start for place, _ in taken),
+            replace(whole, records=tuple([record for _, record in taken])),
+            tuple([place - start for place, _ in taken]),
             {place - start: refused.pop(place) for place in [*refused] if place < end},
         )
         made = _fitting(destination, mode, cut)
@@ -136,6 +138,14 @@ def cut_batches(
                 start = seen = place + 1
                 yield Cut(place, 1, replace(whole, records=()), (), later=record.later)
                 continue
+            if record.instead is None and not kinds and not adjusts:
+                if why := record.problem or unfit(record):
+                    refused[place] = why
+                else:
+                    waiting.append((place, record))
+                if len(waiting) >= 2 * limits.records or len(refused) >= 2 * limits.records:
+                    yield next_cut()
+                continue
             made, whys = [], []
             for each in (record,) if record.instead is None else record.instead:
                 fitting = converted(each, kinds, destination.cleared) if kinds else each
@@ -146,7 +156,7 @@ def cut_batches(
                         fitting, changed = destination.adjusted(mode, fitting)
                         for name, how in changed.items():
                             on_adjusted(name, how)
-                    if why := fitting.problem or _unfit(destination, mode, whole, fitting):
+                    if why := fitting.problem or unfit(fitting):
                         whys.append(why)
                 made.append(fitting)
             if whys:
@@ -159,12 +169,31 @@ def cut_batches(
         yield next_cut()
 
 
-def _unfit(destination: Destination, mode: str, whole: Records, record: Record) -> str | None:
-    """Why a record cannot be sent, with the values for which nobody can be found by it."""
-    wrong = destination.unidentified(mode, record) or destination.unfit(mode, whole, record)
-    if wrong is None or record.invalid is None:
-        return wrong
-    return f"{wrong}: {record.invalid}"
+def _unfit_by(destination: Destination, mode: str, whole: Records) -> Callable[[Record], str | None]:
+    """Says why a record cannot be sent, with the values for which nobody can be found by it."""
+    kind = type(destination)
+    by_names = kind.unidentified is Destination.unidentified
+    is_checked = kind.unfit is not Destination.unfit
+    told: dict[tuple[str, ...], str | None] = {}
+
+    def unidentified(record: Record) -> str | None:
+        if not by_names:
+            return destination.unidentified(mode, record)
+        # It is the same for all who have the same identifiers.
+        given = tuple([name for name, value in record.identifiers.items() if value not in (None, "")])
+        if given not in told:
+            told[given] = destination.unidentified(mode, record)
+        return told[given]
+
+    def unfit(record: Record) -> str | None:
+        wrong = unidentified(record)
+        if wrong is None and is_checked:
+            wrong = destination.unfit(mode, whole, record)
+        if wrong is None or record.invalid is None:
+            return wrong
+        return f"{wrong}: {record.invalid}"
+
+    return unfit
 
 
 def begun(destination: Destination, mode: str, cut: Cut) -> Cut:

@@ -367,6 +367,8 @@ class Delivery:
 
     def _weigh(self, cut: Cut, result: Result) -> None:
         """Note whom of a batch was refused, and whether anybody was accepted."""
+        if self.refusals.accepted:
+            return
         refused = cut.by_place(result)
         own = {
             at: why if isinstance(why, Rejection) else Rejection(why)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -38,6 +38,8 @@ _COLUMNS: dict[str, pa.DataType] = {
     "invalid": pa.string(),
 }
 SCHEMA = pa.schema(_COLUMNS)
+_REPEATED: Any = ["operation", "origin", "cause"]
+"""Columns of few values. The others have no dictionary, so that a file says how large they are in memory."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class Spool:
         """Write an operation's records, in SCHEMA's columns, and give their number."""
         rows = 0
         partial = self._path(operation).with_suffix(".partial")
-        with pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
+        with pq.ParquetWriter(
+            partial, SCHEMA, compression="zstd", use_dictionary=_REPEATED, write_statistics=False
+        ) as writer:
             for batch in batches:
                 for group in _grouped(batch.cast(SCHEMA)):
                     writer.write_batch(group, row_group_size=ROW_GROUP)
@@ -75,8 +79,11 @@ class Spool:
                     yield place, batch
                     place += batch.num_rows
 
-    def read(self, cuts: list[Range]) -> Iterator[tuple[Range, pa.RecordBatch]]:
-        """The records of ranges, each with the (part of the) range that it is; a row group is read once."""
+    def read(
+        self, cuts: list[Range], columns: Sequence[str] = tuple(SCHEMA.names)
+    ) -> Iterator[tuple[Range, pa.RecordBatch]]:
+        """These columns of the records of ranges, each with the (part of the) range that it is; a row group
+        is read once."""
         for operation in {cut.operation: None for cut in cuts}:
             wanted = sorted((cut for cut in cuts if cut.operation == operation), key=lambda cut: cut.first)
             with pq.ParquetFile(self._path(operation), pre_buffer=False) as file:
@@ -85,12 +92,11 @@ class Spool:
                     end = start + file.metadata.row_group(group).num_rows
                     inside = [cut for cut in wanted if cut.first < end and cut.last > start]
                     if inside:
-                        rows = file.read_row_group(group).combine_chunks()
+                        rows = file.read_row_group(group, [*columns]).combine_chunks()
                         for cut in inside:
                             first, last = max(cut.first, start), min(cut.last, end)
-                            piece = rows.slice(first - start, last - first)
-                            for batch in piece.to_batches():
-                                yield Range(operation, first, last), _whole(batch)
+                            for batch in rows.slice(first - start, last - first).to_batches():
+                                yield Range(operation, first, last), batch
                     start = end
 
     def pieces(self, cuts: Iterable[Range], rows: int, size: int) -> Iterator[tuple[int, Range, float]]:
@@ -117,6 +123,17 @@ class Spool:
             if first < cut.last:
                 yield at, Range(cut.operation, first, cut.last), taken
 
+    def size(self, cuts: Iterable[Range]) -> int:
+        """The bytes of the records of ranges, by the mean of each row group."""
+        groups: dict[str, list[tuple[int, int, float]]] = {}
+        taken = 0.0
+        for cut in cuts:
+            if cut.operation not in groups:
+                groups[cut.operation] = list(self._groups(cut.operation))
+            for start, end, each in groups[cut.operation]:
+                taken += max(0, min(cut.last, end) - max(cut.first, start)) * each
+        return int(taken)
+
     def _groups(self, operation: str) -> Iterator[tuple[int, int, float]]:
         """Of each row group its first record, the one after its last, and the mean size of one."""
         metadata = pq.read_metadata(self._path(operation))
@@ -133,16 +150,6 @@ class Spool:
 
     def _path(self, operation: str) -> Path:
         return self.folder / f"{operation}.parquet"
-
-
-def _whole(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A batch with all columns; of a run by an older version, some are missing."""
-    missing = [field for field in SCHEMA if field.name not in batch.schema.names]
-    if not missing:
-        return batch
-    columns = {**dict(zip(batch.schema.names, batch.columns, strict=True))}
-    columns |= {field.name: pa.nulls(batch.num_rows, field.type) for field in missing}
-    return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
 def _grouped(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

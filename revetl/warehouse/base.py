@@ -66,6 +66,10 @@ class Warehouse(Protocol):
     def load(self, made: exp.Table, data: pa.Table) -> None:
         """Make the temporary table `made` of `data`, replacing one of that name."""
 
+    def make_room(self, size: int) -> None:
+        """Statements over texts of so many bytes follow: an engine that was opened `light` takes the memory
+        that they need."""
+
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing, where the engine has transactions; elsewhere each statement is. What is run in one
         can be run again after it was cut short."""

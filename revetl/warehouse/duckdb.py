@@ -149,16 +149,19 @@ class DuckDB:
         self.run(exp.Create(this=made, kind="TABLE", replace=True, expression=query, properties=properties))
 
     def load(self, made: exp.Table, data: pa.Table) -> None:
+        self.make_room(data.nbytes)
         with _errors():
-            if self._light and data.nbytes * _COPIES > _LIGHT_BYTES:
-                # One record can be larger than all that is folded at a time.
-                most = _LIGHT_BYTES + data.nbytes * _COPIES
-                self.connection.execute(f"set memory_limit = '{most} bytes'")
             self.connection.register("revetl_arrow", data)
         try:
             self.temporary(made, exp.select("*").from_("revetl_arrow"))
         finally:
             self.connection.unregister("revetl_arrow")
+
+    def make_room(self, size: int) -> None:
+        # One record can be larger than all that is folded at a time.
+        if self._light and size * _COPIES > _LIGHT_BYTES:
+            with _errors():
+                self.connection.execute(f"set memory_limit = '{_LIGHT_BYTES + size * _COPIES} bytes'")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

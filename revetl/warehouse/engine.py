@@ -181,6 +181,9 @@ class Engine:
     def _words(self) -> sqlglot.Generator:
         return sqlglot.Dialect.get_or_raise(self.dialect).generator()
 
+    def make_room(self, size: int) -> None:
+        """Nothing: the memory is the server's."""
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         self.execute("begin").close()

@@ -262,6 +262,10 @@ class Recorded:
         assert isinstance(found, exp.Query)
         self.duck.temporary(made, found)
 
+    def make_room(self, size: int) -> None:
+        self.engine.make_room(size)
+        self.duck.make_room(size)
+
     def load(self, made: exp.Table, data: pa.Table) -> None:
         self.engine.load(made, data)
         self.duck.load(made, data)

@@ -25,7 +25,7 @@ def whole_body(records: Records, operation: str, *, create: bool) -> dict[str, A
         "run_id": records.run_id,
         "batch_id": records.batch_id,
         "operation": operation,
-        "records": [record_body(records, record, operation) for record in records],
+        "records": [record_body(records, record, operation) for record in records.records],
     }
     if not create:
         body["create"] = False
@@ -130,6 +130,8 @@ def rejected_by(response: httpx.Response, records: Records) -> dict[int, Rejecti
     except ValueError:
         return {}
     rows = (answer.get("rejected") or ()) if isinstance(answer, dict) else ()
+    if not rows:
+        return {}
     refused = {
         str(row["id"]): Rejection(str(row.get("reason") or "no reason given"), row.get("field"))
         for row in rows

@@ -1,5 +1,9 @@
 """Journal to state: what was acknowledged becomes a table again.
 
+The records have been in the warehouse since before the delivery (`sync_intents`) and do not travel again:
+only the keys of an answered part do, with a result each where they differ, and are joined to them. Where a
+whole operation has the same outcome, not even the keys travel.
+
 Folding is idempotent: a crash between the warehouse's commit and the journal's mark only folds again.
 """
 
@@ -19,7 +23,7 @@ from revetl.delivery.journal import (
     Refusal,
 )
 from revetl.delivery.scrub import scrub
-from revetl.delivery.spool import OPERATIONS, SCHEMA, Spool
+from revetl.delivery.spool import OPERATIONS, Spool
 from revetl.mapping.fields import trimmed
 from revetl.sync.state import leases
 from revetl.sync.state.tables import Tables
@@ -38,9 +42,10 @@ _RANGES = 4_096
 _MERGED_ROWS = 125_000
 _MERGED_BYTES = 32_000_000
 UNKNOWN, _REJECTED, _ABORTED = "unknown", "rejected", "aborted"
-_SCHEMA = pa.schema(
+_KEYS = pa.schema([pa.field("key", pa.string())])
+_RESULTS = pa.schema(
     [
-        *SCHEMA,
+        *_KEYS,
         pa.field("outcome", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("field", pa.string()),
@@ -50,6 +55,20 @@ _SCHEMA = pa.schema(
         pa.field("kept_reason", pa.string()),
     ]
 )
+
+# All intents of an operation, as having come to the same.
+ALIKE = """
+select i.*, :outcome as outcome, cast(null as varchar) as reason, 0 as unsure,
+    cast(null as varchar) as kept_reason
+from :intents as i
+where i.sync = :sync and i.run_id = :run_id and i.operation = :operation
+"""
+_OF_KEYS = " and i.key in (select f.key from :folding as f)"
+_EACH = """
+select i.*, f.outcome, f.reason, f.field, f.answer, f.attempts, f.unsure, f.kept_reason
+from :intents as i inner join :folding as f on f.key = i.key
+where i.sync = :sync and i.run_id = :run_id and i.operation = :operation
+"""
 
 # What a record comes to is said in the source, so that the merge itself has one clause of each kind, as some
 # engines allow no more.
@@ -175,8 +194,7 @@ class Folder:
             self._merge(warehouse, [cut for _, cut in part], UNKNOWN)
         aborted = self.journal.aborted({operation: self.spool.rows(operation) for operation in OPERATIONS})
         for part in self._parts([(0, cut) for cut in aborted]):
-            self._load(warehouse, [cut for _, cut in part], _ABORTED)
-            self._add_changes(warehouse)
+            self._add_changes(warehouse, self._load(warehouse, [cut for _, cut in part], _ABORTED))
         return sum(cut.last - cut.first for cut in unknown)
 
     def forget(self, warehouse: Warehouse, identifiers: Sequence[str]) -> None:
@@ -253,8 +271,9 @@ class Folder:
 
     def _merge(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
         """Book ranges of one operation: all or nothing."""
+        warehouse.make_room(self.spool.size(cuts))
         # Making a table ends a transaction on some engines.
-        self._load(warehouse, cuts, outcome)
+        folding = self._load(warehouse, cuts, outcome)
         refused = any(self.journal.counts()["rejected"].values())
         needed = {
             KEEP_ASIDE: not self.by_key and cuts[0].operation == "add",
@@ -263,17 +282,16 @@ class Folder:
             _MERGE_REJECTIONS: refused,
         }
         with warehouse.transaction():
-            self._add_changes(warehouse)
+            self._add_changes(warehouse, folding)
             for template in (template for template, is_needed in needed.items() if is_needed):
-                warehouse.run(statement(template, **self._parts_of_statements()))
+                warehouse.run(statement(template, **self._parts_of_statements(), folding=folding))
 
-    def _add_changes(self, warehouse: Warehouse) -> None:
+    def _add_changes(self, warehouse: Warehouse, folding: exp.Expr) -> None:
         template = ADD_CHANGES + (NOT_YET if self.again or not warehouse.has_transactions else "")
-        warehouse.run(statement(template, **self._parts_of_statements()))
+        warehouse.run(statement(template, **self._parts_of_statements(), folding=folding))
 
     def _parts_of_statements(self) -> dict[str, object]:
         return {
-            "folding": FOLDING,
             "state": self.tables.state,
             "changes": self.tables.changes,
             "rejections": self.tables.rejections,
@@ -284,35 +302,49 @@ class Folder:
             "now": leases.now(),
         }
 
-    def _load(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
-        batches = list(self._rows(cuts, outcome))
-        warehouse.load(FOLDING, pa.Table.from_batches(batches, schema=_SCHEMA))
+    def _load(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> exp.Expr:
+        """The intents of ranges of one operation with what became of each, as a query over what was loaded
+        of the ranges."""
+        joined, operation = list(_joined(cuts)), cuts[0].operation
+        rejected = {cut: self.journal.rejections(cut) for cut in joined} if outcome == DELIVERED else {}
+        differ = any(rejected.values())
+        template = ALIKE
+        if differ:
+            batches = [
+                _results(cut, rejected[whole], batch)
+                for whole in joined
+                for cut, batch in self.spool.read([whole], ("key", "identifiers", "fields"))
+            ]
+            template = _EACH
+            warehouse.load(FOLDING, pa.Table.from_batches(batches, schema=_RESULTS))
+        elif joined != [Range(operation, 0, self.spool.rows(operation))]:
+            template = ALIKE + _OF_KEYS
+            keys = [batch for _, batch in self.spool.read(joined, ("key",))]
+            warehouse.load(FOLDING, pa.Table.from_batches(keys, schema=_KEYS))
+        return exp.Subquery(
+            this=statement(
+                template,
+                intents=self.tables.intents,
+                folding=FOLDING,
+                sync=self.sync,
+                run_id=self.run_id,
+                operation=operation,
+                outcome=outcome,
+            )
+        )
 
-    def _rows(self, cuts: list[Range], outcome: str) -> Iterator[pa.RecordBatch]:
-        for cut, batch in self.spool.read(list(_joined(cuts))):
-            rejected = self.journal.rejections(cut) if outcome == DELIVERED else {}
-            plain = _one_outcome(outcome, batch.num_rows)
-            extra = _outcomes(outcome, cut, rejected, batch) if rejected else plain
-            yield pa.RecordBatch.from_arrays([*batch.columns, *extra], schema=_SCHEMA)
 
-
-def _one_outcome(outcome: str, size: int) -> list[pa.Array[Any]]:
-    """The columns that _SCHEMA has more than a spool, where all records came to the same."""
-    nothing = pa.nulls(size, pa.string())
-    zeros = pa.repeat(0, size)
-    return [pa.repeat(outcome, size), nothing, nothing, nothing, zeros, zeros, nothing]
-
-
-def _outcomes(
-    outcome: str, cut: Range, rejected: Mapping[int, Refusal], batch: pa.RecordBatch
-) -> list[pa.Array[Any]]:
-    """The same, by the place of each. `kept_reason` outlives the person, and so does not name them; nor does
-    an answer name others of its batch."""
+def _results(cut: Range, rejected: Mapping[int, Refusal], batch: pa.RecordBatch) -> pa.RecordBatch:
+    """What became of delivered records, by their keys; `rejected` has at least those of the range, by place.
+    `kept_reason` outlives the person, and so does not name them; nor does an answer name others of its
+    batch."""
     size = cut.last - cut.first
-    outcomes, attempts, unsure = [outcome] * size, [0] * size, [0] * size
+    outcomes, attempts, unsure = [DELIVERED] * size, [0] * size, [0] * size
     texts: dict[str, list[str | None]] = {name: [None] * size for name in ("reason", "field", "answer")}
     kept: list[str | None] = [None] * size
     for place, refusal in rejected.items():
+        if not cut.first <= place < cut.last:
+            continue
         index = place - cut.first
         record = (batch.column(name)[index].as_py() for name in ("identifiers", "fields"))
         kept[index] = scrub(refusal.reason, *record)
@@ -320,10 +352,10 @@ def _outcomes(
         for name, values in texts.items():
             values[index] = getattr(refusal, name)
         texts["answer"][index] = scrub(refusal.answer)
-    columns: list[pa.Array[Any]] = [pa.array(outcomes, pa.string())]
+    columns: list[pa.Array[Any]] = [batch.column("key"), pa.array(outcomes, pa.string())]
     columns += [pa.array(values, pa.string()) for values in texts.values()]
-    columns += [pa.array(attempts, pa.int64()), pa.array(unsure, pa.int64())]
-    return [*columns, pa.array(kept, pa.string())]
+    columns += [pa.array(attempts, pa.int64()), pa.array(unsure, pa.int64()), pa.array(kept, pa.string())]
+    return pa.RecordBatch.from_arrays(columns, schema=_RESULTS)
 
 
 def _joined(cuts: list[Range]) -> Iterator[Range]:

@@ -16,6 +16,7 @@ from revetl.sync.plan.record_queries import forgotten, leaving, sending
 from revetl.sync.state import leases
 from revetl.sync.state.checkpoint import (
     ADD_CHANGES,
+    ALIKE,
     KEEP_ASIDE,
     MERGE_STATE,
     NOT_YET,
@@ -25,11 +26,8 @@ from revetl.sync.state.tables import Tables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
 
-_OPEN = """
-select i.*, :outcome as outcome, cast(null as varchar) as reason, 0 as unsure,
-    cast(null as varchar) as kept_reason
-from :intents as i
-where i.sync = :sync and i.run_id = :run_id and i.operation = :operation and not exists (
+_NOT_BOOKED = """
+and not exists (
     select 1 from :changes as c
     where c.run_id = :run_id and c.key = i.key and c.operation = i.operation
 )
@@ -149,7 +147,7 @@ def take_for_sent(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) 
     count = 0
     with warehouse.transaction():
         for operation in OPERATIONS:
-            folding = exp.Subquery(this=statement(_OPEN, **parts, operation=operation))
+            folding = exp.Subquery(this=statement(ALIKE + _NOT_BOOKED, **parts, operation=operation))
             ((found,),) = warehouse.rows(statement("select count(*) from :folding as g", folding=folding))
             count += int(found)
             for template in (KEEP_ASIDE, MERGE_STATE, ADD_CHANGES + NOT_YET):
