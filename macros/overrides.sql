@@ -67,7 +67,7 @@
         {% if lacking %}
             {% do exceptions.raise_compiler_error(own ~ ', which stands in the place of ' ~ name
                 ~ ' (dbt_project.yml: vars.revetl.overrides), has no column ' ~ lacking | join(', ') ~ '. It must have '
-                ~ asked.required | join(', ') ~ '; see docs/overrides.md.') %}
+                ~ asked.required | join(', ') ~ '; see docs/how-to/overrides.md.') %}
         {% endif %}
         {% for column, type in asked.optional.items() if column not in there %}
             {% do missing.append('cast(null as ' ~ revetl.type_of(type) ~ ') as ' ~ revetl.quoted(column)) %}

@@ -10,7 +10,7 @@
     {% for part, is_on in parts.items() %}
         {% if part not in known or is_on is not boolean %}
             {% do exceptions.raise_compiler_error(at ~ ': ' ~ part ~ ': ' ~ is_on ~ ' is wrong; it must be true or false for one of '
-                ~ known | join(', ') ~ '. docs/overrides.md says how to do without identity.') %}
+                ~ known | join(', ') ~ '. docs/how-to/overrides.md says how to do without identity.') %}
         {% endif %}
     {% endfor %}
     {{ return(parts.get(name, true) and (name != 'experiments' or parts.get('membership', true))) }}

@@ -572,7 +572,7 @@ class Project:
         force: bool = False,
     ) -> Imported:
         """Write the SQL of a file, as Segment's audiences have it, as the model `name`; see
-        docs/importing-audiences.md. Raises UsageError with the line of what cannot be translated."""
+        docs/how-to/importing-audiences.md. Raises UsageError with the line of what cannot be translated."""
         from revetl.importers.segment_sql.importing import import_audience
 
         path = Path(file)
@@ -587,8 +587,8 @@ class Project:
         source: str | None = None,
         on_progress: Callable[[LoadProgress], None] | None = None,
     ) -> Loaded:
-        """Land Segment-spec messages of files in the raw tables; see docs/loading.md. `source` names where
-        they came from. Raises UsageError for files, or a source, that cannot be."""
+        """Land Segment-spec messages of files in the raw tables; see docs/how-to/loading.md. `source` is
+        where they came from. Raises UsageError for files, or a source, that cannot be."""
         import duckdb
 
         from revetl.ingest.load import load_files

@@ -1,4 +1,4 @@
-"""What a project's functions raise of a record: docs/functions.md.
+"""What a project's functions raise of a record: docs/how-to/functions.md.
 
 from revetl.functions import Drop
 

@@ -1,4 +1,4 @@
-"""docs/guarantees.md names tests that there are."""
+"""docs/explanation/guarantees.md names tests that there are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_every_promise_names_tests_that_exist() -> None:
-    text = (ROOT / "docs" / "guarantees.md").read_text()
+    text = (ROOT / "docs" / "explanation" / "guarantees.md").read_text()
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
     promises = [line for line in text.splitlines() if line.startswith("| ") and "proved by" not in line]
     assert len(promises) > 20

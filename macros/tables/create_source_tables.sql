@@ -95,7 +95,7 @@
         {% do exceptions.raise_compiler_error(
             table.schema ~ '.' ~ table.identifier ~ ' is not a table of revetl: it has no column '
             ~ lacking | join(', ') ~ '. revetl changes no tables of others and adds none beside them. Give it a schema of '
-            ~ 'its own (dbt_project.yml: vars.revetl.' ~ table.variable ~ ': NAME); docs/adopting.md says how to use events that '
+            ~ 'its own (dbt_project.yml: vars.revetl.' ~ table.variable ~ ': NAME); docs/how-to/adopting.md says how to use events that '
             ~ 'another tool loads.') %}
     {% endif %}
 {% endmacro %}

@@ -56,7 +56,7 @@ WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "
     "--target",
     default="duckdb",
     show_default=True,
-    help="The warehouse; docs/warehouses.md says where it is.",
+    help="The warehouse; docs/how-to/warehouses.md says where it is.",
 )
 @click.option("--everywhere", is_flag=True, help="Then sync to every destination that the sandbox plays.")
 @click.option(

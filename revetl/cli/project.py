@@ -118,7 +118,7 @@ def _adopt(folder: Path, package: tuple[str | None, str | None, str | None], *, 
     click.echo(
         "Done; `revetl init --here --undo` takes it back.\n"
         "Next: dbt deps && revetl build --select package:revetl, then give a model `meta.revetl` "
-        "(docs/adopting.md)."
+        "(docs/how-to/adopting.md)."
     )
 
 
@@ -134,7 +134,8 @@ _EXAMPLE = """Next, give one of your models a destination in its YAML:
                 - to: crm                 # a name in revetl.yml
                   fields: {email: email}
 
-and then: revetl build --select YOUR_MODEL && revetl plan audience YOUR_MODEL (docs/reverse-etl-only.md)."""
+and then: revetl build --select YOUR_MODEL && revetl plan audience YOUR_MODEL
+(docs/how-to/reverse-etl-only.md)."""
 
 
 def _adopt_minimal(folder: Path, *, yes: bool) -> None:

@@ -14,7 +14,7 @@ import click
     "--allow-host", multiple=True, metavar="NAME", help="A name that others call this machine by; repeatable."
 )
 @click.option("--project-dir", type=click.Path(path_type=Path), help="The dbt project that it belongs to.")
-@click.option("--misbehave", metavar="JSON", help="Rules to misbehave by; see docs/sandbox.md.")
+@click.option("--misbehave", metavar="JSON", help="Rules to misbehave by; see docs/how-to/sandbox.md.")
 @click.option("--config", is_flag=True, help="Print a revetl.yml of all destinations it plays, and end.")
 def sandbox_command(
     host: str,

@@ -34,7 +34,7 @@ def test_command(names: tuple[str, ...], output: str, quiet: bool, no_color: boo
     if out.json:
         out.print_json([{**vars(result), "passed": result.problem is None} for result in results])
     elif not results:
-        out.say("There are no tests: write functions/NAME.yml (docs/functions.md).")
+        out.say("There are no tests: write functions/NAME.yml (docs/how-to/functions.md).")
     else:
         out.say(f"{counted(len(results), 'test')}, {failed:,} failed.")
     return 1 if failed else 0

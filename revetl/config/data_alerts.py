@@ -1,4 +1,4 @@
-"""`data:` of an alert in revetl.yml: what is checked of the data; docs/alerts.md says what each key means."""
+"""`data:` of an alert in revetl.yml: checks of the data. docs/how-to/alerts.md has every key."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class FunctionConfig(Checked):
 
 
 class SyncConfig(Checked):
-    """One entry of `sync:` on a model; docs/audiences.md says what each key means.
+    """One entry of `sync:` on a model; docs/how-to/audiences.md says what each key means.
 
     `fields` and `identifiers` map a destination's name to a column or a SQL expression over the model's
     columns; without `fields`, every column but the key is sent. With `event_column`, each row is tracked by
@@ -220,7 +220,7 @@ class AudienceConfig(Checked):
 
 
 class AlertConfig(Checked):
-    """One entry of `alerts:` in revetl.yml; docs/alerts.md says what each key means. The addresses in `to`
+    """One entry of `alerts:` in revetl.yml; docs/how-to/alerts.md has every key. The addresses in `to`
     hold secrets and stay unrendered until they are used. `data` is what `revetl alerts check` looks at."""
 
     to: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -44,7 +44,7 @@ class Derived(Checked):
 
 
 class Transformation(Checked):
-    """What is done to the messages of events, or of a type; docs/tracking-plan.md has every key."""
+    """What is done to the messages of events, or of a type; docs/how-to/tracking-plan.md has every key."""
 
     event: StrictStr | None = None
     events: Annotated[tuple[StrictStr, ...], BeforeValidator(_list_of)] = ()
@@ -141,7 +141,7 @@ class Transformation(Checked):
 
 
 class PiiRule(Checked):
-    """What is hidden of people, where; docs/pii.md says what each key means."""
+    """What is hidden of people, where; docs/how-to/pii.md says what each key means."""
 
     match: StrictStr
     place: Annotated[

@@ -36,7 +36,8 @@ def read_census(folder: Path) -> Found:
     syncs = list(documents(folder, "syncs"))
     if not syncs:
         raise UsageError(
-            f"{folder}: no syncs.json in there. Save the answer of GET /api/v1/syncs: docs/migrating.md"
+            f"{folder}: no syncs.json in there. Save the answer of GET /api/v1/syncs: "
+            "docs/how-to/migrating.md"
         )
     kinds = {
         str(each.data.get("id")): (str(each.data.get("name") or each.data.get("type")), each.data.get("type"))

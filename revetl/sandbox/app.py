@@ -216,8 +216,8 @@ def create_app(
     project: str | None = None,
     hosts: Iterable[str] = (),
 ) -> Starlette:
-    """The sandbox as an ASGI application; see docs/sandbox.md for its routes. `project` is the only one that
-    may sync to it, and `hosts` are what it is called besides the names of this machine."""
+    """The sandbox as an ASGI application; see docs/how-to/sandbox.md for its routes. `project` is the only
+    one that may sync to it, and `hosts` are what it is called besides the names of this machine."""
     sandbox = Sandbox(rules or [], secrets or {}, project)
     control = [
         Route("/health", sandbox.about),

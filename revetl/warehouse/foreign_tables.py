@@ -21,6 +21,6 @@ def check_ours(
         raise UsageError(
             f"{schema}.{name} is not a table of revetl: it has no column {', '.join(lacking)}. revetl "
             "changes no tables of others and adds none beside them. Give it a schema of its own "
-            f"(dbt_project.yml: vars.revetl.{variable}: NAME); docs/adopting.md says how to use events that "
-            "another tool loads."
+            f"(dbt_project.yml: vars.revetl.{variable}: NAME); docs/how-to/adopting.md says how to use "
+            "events that another tool loads."
         )

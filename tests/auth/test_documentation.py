@@ -1,4 +1,4 @@
-"""docs/signing-in.md: the table of providers. REVETL_WRITE_GOLDEN=1 writes it."""
+"""docs/how-to/signing-in.md: the table of providers. REVETL_WRITE_GOLDEN=1 writes it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from revetl.destinations.auth.providers import PROVIDERS, Provider
 
-PAGE = Path(__file__).parents[2] / "docs" / "signing-in.md"
-SHEETS = PAGE.parent / "destinations"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "signing-in.md"
+SHEETS = PAGE.parents[1] / "destinations"
 BEGIN, END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 HEAD = (
     "| destination | provider, and where an app is registered | authorize, token | redirect | PKCE | secret "
@@ -55,6 +55,6 @@ def test_the_sheet_of_each_destination_says_that_there_is_a_sign_in() -> None:
     silent = [
         kind
         for kind in sorted(kinds)
-        if "[sign-in](../signing-in.md)" not in (SHEETS / f"{kind}.md").read_text(encoding="utf-8")
+        if "[sign-in](../how-to/signing-in.md)" not in (SHEETS / f"{kind}.md").read_text(encoding="utf-8")
     ]
     assert silent == []

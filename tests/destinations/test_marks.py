@@ -172,7 +172,7 @@ def test_a_run_without_changes_leaves_no_mark(tmp_path: Path, sandbox: SandboxCl
 def test_the_documentation_names_every_destination_that_keeps_no_mark() -> None:
     kinds = {name: destination_class(name, name) for name in TYPES}
     without = {name for name, kind in kinds.items() if kind.marked is Destination.marked}
-    text = (Path(__file__).parents[2] / "docs" / "guarantees.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "explanation" / "guarantees.md").read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("  No mark is kept by ")]
     assert {word.strip("`,. ") for word in line.split("No mark is kept by ")[1].split()} - {"and"} == without
 

@@ -1,4 +1,4 @@
-"""docs/adopting.md, followed from its first line to its last in a dbt project of somebody else's."""
+"""docs/how-to/adopting.md, followed from its first line to its last in a dbt project of somebody else's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.docs.page import follow
 from tests.helpers.built import ROOT
 from tests.project.projects import contents, make_untidy
 
-PAGE = ROOT / "docs" / "adopting.md"
+PAGE = ROOT / "docs" / "how-to" / "adopting.md"
 
 
 @pytest.mark.slow

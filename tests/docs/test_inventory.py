@@ -1,4 +1,4 @@
-"""docs/inventory.md, followed from its first line to its last in a new project."""
+"""docs/explanation/inventory.md, followed from its first line to its last in a new project."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def test_the_integration_inventory_does_what_it_says(tmp_path: Path) -> None:
             "REVETL_SANDBOX_URL": url,
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
         }
-        assert follow(ROOT / "docs" / "inventory.md", tmp_path, environment) > 20
+        assert follow(ROOT / "docs" / "explanation" / "inventory.md", tmp_path, environment) > 20

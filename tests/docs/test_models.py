@@ -1,4 +1,4 @@
-"""docs/models.md against the YAML of the models: none is left out, and the grain is the same."""
+"""docs/reference/models.md against the YAML of the models: none is left out, and the grain is the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PUBLIC = ("models/staging", "models/marts")
 def documented() -> dict[str, str]:
     """Model to grain, by the tables of the page that say what one row is."""
     found: dict[str, str] = {}
-    tables = re.split(r"\n{2,}", (ROOT / "docs" / "models.md").read_text(encoding="utf-8"))
+    tables = re.split(r"\n{2,}", (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8"))
     for table in (each.partition("| model | one row per | for |\n")[2] for each in tables):
         for row in table.splitlines()[1:]:
             name, grain, purpose = (cell.strip() for cell in row.strip("| ").split(" | "))

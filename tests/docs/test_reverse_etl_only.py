@@ -1,4 +1,4 @@
-"""docs/reverse-etl-only.md, followed from its first line to its last in an empty folder."""
+"""docs/how-to/reverse-etl-only.md, followed from its first line to its last in an empty folder."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def test_reverse_etl_needs_no_package(tmp_path: Path) -> None:
             "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
             "NO_COLOR": "1",
         }
-        assert follow(ROOT / "docs" / "reverse-etl-only.md", tmp_path, environment) > 10
+        assert follow(ROOT / "docs" / "how-to" / "reverse-etl-only.md", tmp_path, environment) > 10
     assert not (tmp_path / "shop" / "dbt_packages").exists()

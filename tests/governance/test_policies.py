@@ -189,7 +189,7 @@ def test_a_plan_without_templates_and_sources_is_compiled_as_before() -> None:
 
 
 def test_the_policies_of_the_docs_are_valid() -> None:
-    text = (ROOT / "docs" / "tracking-plan.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "tracking-plan.md").read_text()
     (block,) = [
         part.split("```")[0] for part in text.split("```yaml\n")[1:] if "\nsources:" in part.split("```")[0]
     ]

@@ -386,7 +386,7 @@ def test_alerts_on_data_need_no_sync() -> None:
 
 
 def test_the_checks_of_the_docs_are_valid() -> None:
-    text = (ROOT / "docs" / "alerts.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "alerts.md").read_text()
     (block,) = [
         part.split("```")[0] for part in text.split("```yaml\n")[1:] if "data:" in part.split("```")[0]
     ]

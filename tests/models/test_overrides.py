@@ -110,7 +110,7 @@ NO_IDENTITY: dict[str, Any] = {
         },
     },
 }
-"""As docs/overrides.md has it."""
+"""As docs/how-to/overrides.md has it."""
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""The OAuth providers of destinations: docs/signing-in.md has the same as a table."""
+"""The OAuth providers of destinations: docs/how-to/signing-in.md has the same as a table."""
 
 from __future__ import annotations
 

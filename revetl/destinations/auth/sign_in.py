@@ -1,4 +1,4 @@
-"""What destinations share that a user can sign in to by `revetl auth`: docs/signing-in.md."""
+"""What destinations share that a user can sign in to by `revetl auth`: docs/how-to/signing-in.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sign-ins that `revetl auth` has stored: docs/signing-in.md.
+"""Sign-ins that `revetl auth` has stored: docs/how-to/signing-in.md.
 
 Each is a file with mode 0600 in a folder with mode 0700. Its tokens are in the file, or in the system's
 keyring where that was chosen; the file then holds the rest, so that they can be listed without the keyring.

@@ -208,7 +208,7 @@ class Rules:
 
 
 class TrackingPlan(Checked):
-    """A whole plan; docs/tracking-plan.md says what each key means."""
+    """A whole plan; docs/how-to/tracking-plan.md says what each key means."""
 
     events: tuple[Event, ...] = ()
     identify: Traits | None = None

@@ -59,7 +59,7 @@ def check_data(
     configs = workspace.config.alerts
     checks = list({check.key: check for config in configs for check in config.data}.values())
     if not checks:
-        raise UsageError("revetl.yml: there are no checks under alerts: data:. See docs/alerts.md.")
+        raise UsageError("revetl.yml: there are no checks under alerts: data:. See docs/how-to/alerts.md.")
     audiences = workspace.audiences()
     check_data_alerts(
         configs,

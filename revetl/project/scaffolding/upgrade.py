@@ -91,8 +91,8 @@ def upgrade(plan: Upgrade) -> None:
 def _check_unedited(copy: Copy) -> None:
     place = VENDORED.as_posix()
     out = (
-        "Move the edits into the project (docs/adopting.md, `Overrides`), or use --force to replace them: "
-        "the files are then as this revetl has them."
+        "Move the edits into the project (docs/how-to/adopting.md, `Overrides`), or use --force to replace "
+        "them: the files are then as this revetl has them."
     )
     if copy.original is None:
         raise UsageError(
@@ -165,7 +165,7 @@ def _former_notes(root: Path, *, with_examples: bool) -> Iterator[str]:
         )
     yield (
         "Tables and views of the former names stay in the warehouse, and are no longer built. "
-        "docs/adopting.md says how to find and drop them."
+        "docs/how-to/adopting.md says how to find and drop them."
     )
 
 

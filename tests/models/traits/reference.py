@@ -1,4 +1,4 @@
-"""Computed traits by another hand: what docs/traits.md says, in pandas, of messages as they were sent.
+"""Computed traits by another hand: what docs/how-to/traits.md says, in pandas, of messages as they were sent.
 
 It reads the same declarations, and nothing of the models. Numbers are exact: fractions until the last
 rounding, which is half away from zero; but means are of double precision, as pandas has them. Times are UTC
