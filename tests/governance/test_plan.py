@@ -48,11 +48,11 @@ WRONG = {
     "no mapping": ("- A", "tracking_plan.yaml, line 1: "),
     "an unknown key": (
         "\nevent: []",
-        "line 2: event: there is no key 'event' here. Did you mean 'events'?",
+        "line 2: event: unknown key 'event'. Did you mean 'events'?",
     ),
     "an unknown key inside": (
         prop("requried: true"),
-        "line 5: events.0.properties.1.requried: there is no key 'requried' here. Did you mean 'required'?",
+        "line 5: events.0.properties.1.requried: unknown key 'requried'. Did you mean 'required'?",
     ),
     "an unknown type": (
         prop("type: text"),
@@ -70,7 +70,7 @@ WRONG = {
         "identify: {traits: [{name: 'a\"b'}]}",
         'line 1: identify.traits.0: name "a\\"b" is no name of a property here',
     ),
-    "traits of a page": ("page: {traits: []}", "line 1: page.traits: there is no key 'traits' here"),
+    "traits of a page": ("page: {traits: []}", "line 1: page.traits: unknown key 'traits'"),
     "an event twice": ("events: [{name: A}, {name: A}]", "the event 'A' is there twice; keep one."),
     "a property twice": (
         "events:\n  - name: A\n    properties: [{name: a}, {name: a}]",

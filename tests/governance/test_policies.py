@@ -220,7 +220,7 @@ WRONG = {
     ),
     "a key of a source": (
         "sources: {web: {on_violations: block}}",
-        "tracking_plan.yaml, line 1: sources.web.on_violations: there is no key 'on_violations' here. Did "
+        "tracking_plan.yaml, line 1: sources.web.on_violations: unknown key 'on_violations'. Did "
         "you mean 'on_violation'?",
     ),
 }

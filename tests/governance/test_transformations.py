@@ -63,7 +63,7 @@ WRONG = {
     "of nothing": ("{drop: [a]}", "say of which messages it is"),
     "of two": ("{type: page, event: A, drop: [a]}", "say of which messages it is"),
     "nothing done": ("{event: A}", "nothing is done: say rename_event, rename, cast, drop or derive"),
-    "a key": ("{event: A, drops: [a]}", "there is no key 'drops' here. Did you mean 'drop'?"),
+    "a key": ("{event: A, drops: [a]}", "unknown key 'drops'. Did you mean 'drop'?"),
     "a type": ("{event: A, cast: {a: decimal}}", "'decimal' is not known."),
     "a path": ("{event: A, drop: [a..b]}", "'a..b' is no path of a property"),
     "a place": ("{event: A, rename: {a.b: c.d}}", "'a.b' cannot become 'c.d'"),
