@@ -265,7 +265,7 @@ def test_every_error_at_once(project: ProjectFolder, cli: Cli) -> None:
         f"{PLACE}.sync.1.to: revetl.yml has no destination 'cmr'. Did you mean 'crm'?",
         "revetl.yml: destinations.tag: reigon: unknown key 'reigon'. Did you mean 'region'?",
         f"{PLACE}.sync.2: fields.a: the model has no column 'scor'. Did you mean 'score'?",
-        f"{PLACE}.sync.2: fields.b: 'max(score)' is over many rows. Put it into the model.",
+        f"{PLACE}.sync.2: fields.b: 'max(score)' reads several rows. Move it into the model.",
         f"{PLACE}.sync.2: set_if_empty: 'tag' cannot tell whether a field is empty.",
         f"{PLACE}.sync.3: fields.d: the model has no column 'nothing'. "
         "There are: email, score, seen_at, user_id.",
