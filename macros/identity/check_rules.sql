@@ -34,8 +34,16 @@
     {% if not modules.re.fullmatch('[a-z][a-z0-9_]*', name | string) %}
         {% do revetl.wrong_rule(at, 'is no name for an identifier; use lower-case letters, digits and underscores') %}
     {% endif %}
-    {% do revetl.check_mapping(at, own,
-        ['column', 'context', 'trait', 'property', 'normalise', 'blocked', 'limit']) %}
+    {# `normalise` is the former spelling of `normalize`. #}
+    {% set keys = ['column', 'context', 'trait', 'property', 'normalize', 'blocked', 'limit'] %}
+    {% set normalize = 'normalise' if own is mapping and 'normalise' in own else 'normalize' %}
+    {% if own is mapping and 'normalise' in own and 'normalize' in own %}
+        {% do revetl.wrong_rule(at ~ '.normalise', "is the former spelling of 'normalize', which is also set; remove one of them") %}
+    {% elif normalize == 'normalise' %}
+        {% do revetl.check_mapping(at, own, keys + ['normalise']) %}
+    {% else %}
+        {% do revetl.check_mapping(at, own, keys) %}
+    {% endif %}
     {% set own = own or {} %}
     {% for place in ['column', 'context', 'trait', 'property'] if place in own and own[place] is not string %}
         {% do revetl.wrong_rule(at ~ '.' ~ place, 'must be the name of one, such as ' ~ name) %}
@@ -45,15 +53,15 @@
         {% do revetl.wrong_rule(at, 'does not say where it is seen; give it a trait, property, context or column, '
             ~ 'or an expression under identity.models') %}
     {% endif %}
-    {% set steps = own.get('normalise', []) %}
+    {% set steps = own.get(normalize, []) %}
     {% for step in ([steps] if steps is string or steps is mapping else steps or []) %}
         {% if step is mapping %}
-            {% do revetl.check_mapping(at ~ '.normalise', step, ['regex', 'with']) %}
+            {% do revetl.check_mapping(at ~ '.' ~ normalize, step, ['regex', 'with']) %}
             {% if step.get('regex') is not string or step.get('with', '') is not string %}
-                {% do revetl.wrong_rule(at ~ '.normalise', "must have a pattern and a text, as {regex: '\\s+', with: ''}") %}
+                {% do revetl.wrong_rule(at ~ '.' ~ normalize, "must have a pattern and a text, as {regex: '\\s+', with: ''}") %}
             {% endif %}
         {% elif step not in ['lower', 'trim', 'digits'] %}
-            {% do revetl.wrong_rule(at ~ '.normalise', "has '" ~ step
+            {% do revetl.wrong_rule(at ~ '.' ~ normalize, "has '" ~ step
                 ~ "'; a step is one of lower, trim, digits, {regex: ..., with: ...}") %}
         {% endif %}
     {% endfor %}

@@ -19,7 +19,7 @@
     {% for name in names + (identifiers | reject('in', names) | sort) %}
         {% set own = identifiers[name] or {} %}
         {% set standard = revetl.standard_identifiers().get(name, {}) %}
-        {% set steps = own.get('normalise', standard.get('normalise', [])) %}
+        {% set steps = own.get('normalize', own.get('normalise', standard.get('normalize', []))) %}
         {% do types.append({
             'name': name,
             'rank': loop.index,
@@ -48,10 +48,10 @@
     {{ return({
         'user_id': {'column': 'user_id'},
         'anonymous_id': {'column': 'anonymous_id'},
-        'email': {'trait': 'email', 'normalise': ['trim', 'lower']},
-        'phone': {'trait': 'phone', 'normalise': ['trim']},
+        'email': {'trait': 'email', 'normalize': ['trim', 'lower']},
+        'phone': {'trait': 'phone', 'normalize': ['trim']},
         'device_id': {'context': 'device.id'},
-        'advertising_id': {'context': 'device.advertisingId', 'normalise': ['lower']},
+        'advertising_id': {'context': 'device.advertisingId', 'normalize': ['lower']},
     }) }}
 {% endmacro %}
 

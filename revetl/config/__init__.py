@@ -1,1 +1,1 @@
-"""Configuration: `revetl.yml` and `config.meta.revetl` of a model, read and checked."""
+"""Configuration: reads and checks `revetl.yml` and a model's `config.meta.revetl`."""

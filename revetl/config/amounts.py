@@ -1,4 +1,4 @@
-"""Amounts as people write them: shares, times, counts and numbers."""
+"""Parse amounts in configuration: fractions, durations, counts and numbers."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 _UNITS = {"minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 _EXACT = 2**53
-"""From here on doubles are not every whole number, and JSON has them as doubles only."""
+"""Above this, a double, and therefore a JSON number, can't represent every integer."""
 
 
 def finite(value: object) -> float | None:
-    """A number, also of a text; None for what is none, such as `NaN` or more than a double has."""
+    """Parse a number or numeric text; None for anything else, including NaN and values outside a double."""
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -20,31 +20,31 @@ def finite(value: object) -> float | None:
 
 
 def plain(number: float) -> int | float:
-    """A whole number as an integer, where a double has it exactly."""
+    """Return an integral number as an int, if a double represents it exactly."""
     return int(number) if number.is_integer() and abs(number) < _EXACT else number
 
 
 def share(value: object) -> float:
-    """`10%` or `0.1` as a share of one. Raises ValueError for what is none."""
+    """Parse `10%` or `0.1` as a fraction of one. Raises ValueError for anything else."""
     try:
         found = float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise ValueError(f"'{value}' is no share; write 10% or 0.1") from None
+        raise ValueError(f"'{value}' is not a valid fraction; use 10% or 0.1") from None
     return found
 
 
 def seconds(value: object) -> float:
-    """`36 hours` as seconds: minutes, hours, days or weeks. Raises ValueError for what is none."""
+    """Parse a duration in minutes, hours, days or weeks as seconds. Raises ValueError for anything else."""
     number, _, unit = str(value).partition(" ")
     try:
         return float(number) * _UNITS[unit.strip().removesuffix("s")]
     except (KeyError, ValueError):
-        raise ValueError(f"'{value}' is no time; write such as '36 hours'") from None
+        raise ValueError(f"'{value}' is not a valid duration; use a form like '36 hours'") from None
 
 
 @dataclass(frozen=True)
 class Amount:
-    """A count (`100`), a share (`10%`) or a time (`6 hours`), as `unit` says: count, share or seconds."""
+    """A count (`100`), a fraction (`10%`) or a duration (`6 hours`); `unit` is count, share or seconds."""
 
     value: float
     unit: str
@@ -55,7 +55,7 @@ class Amount:
 
 
 def amount(value: object) -> Amount:
-    """An amount as it is written. Raises ValueError for what is none."""
+    """Parse an amount. Raises ValueError for anything else."""
     text = str(value).strip()
     if isinstance(value, bool):
         raise ValueError(f"'{value}' is not an amount; use 100, 10% or '6 hours'")

@@ -1,4 +1,4 @@
-"""Configuration as pydantic models: every error is one sentence with the file, the key, and a way out."""
+"""Configuration as pydantic models. Every error names the file and the key, and says what to do."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _BRANCHES = {"str", "int", "float", "bool", "none"}
 _DEEPEST = 100
 _MOST_NODES = 100_000
 _KEY = "[key]"
-"""What pydantic ends the location with of a key that is wrong itself."""
+"""The last part of pydantic's location when the key itself is invalid."""
 
 
 class Checked(BaseModel):
-    """A piece of configuration: immutable, and a key it does not know is an error."""
+    """A section of configuration: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
     def _words(cls, data: Any) -> Any:
-        """YAML 1.1 reads the key `on` as true, and `null` as nothing at all."""
+        """Restore the keys `on` and `null`, which YAML 1.1 reads as true and as no value."""
         if not isinstance(data, Mapping):
             return data
         words = {True: "on", None: "null"}
@@ -46,7 +46,7 @@ class Checked(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _trimmed_secret(cls, value: Any, info: ValidationInfo) -> Any:
-        """A secret that was read from a file or pasted ends with a line break, which is none of it."""
+        """Strip secrets: those read from a file or pasted often end with a line break."""
         field = cls.model_fields.get(info.field_name or "")
         is_secret = field is not None and SecretStr in (field.annotation, *get_args(field.annotation))
         return value.strip() if is_secret and isinstance(value, str) else value
@@ -57,7 +57,7 @@ class _TooDeep(Exception):
 
 
 class _Loader(yaml.SafeLoader):
-    """Stops at a depth that nobody writes by hand; PyYAML takes time in its square, and the stack."""
+    """Limits nesting: PyYAML's time grows with the square of the depth, and it recurses."""
 
     depth = 0
 
@@ -72,9 +72,12 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path, *, unique: bool = True) -> Any:
-    """The document in a YAML file. Raises UsageError with the line that could not be read, with both lines
-    of a key that is there twice (without `unique` the last one stands, as dbt has it), and for anchors (`&`,
-    `*`) that make a small file a large document."""
+    """Read the document in a YAML file.
+
+    With `unique`, a duplicate key is an error; without, the last one wins, as in dbt. Raises UsageError with
+    the line of a syntax error, with both lines of a duplicate key, and for anchors (`&`, `*`) that expand a
+    small file into a large document.
+    """
     try:
         text = path.read_text(encoding="utf-8")
         loader = _Loader(text)
@@ -91,24 +94,24 @@ def read_yaml(path: Path, *, unique: bool = True) -> Any:
     except _TooDeep:
         raise _too_deep(path.name) from None
     except (ValueError, OverflowError) as error:
-        # Of what looks like a date or a number, and is none.
-        raise UsageError(f"{path.name}: {error}. Put the value in quotes.") from None
+        # A value that looks like a date or number but isn't one.
+        raise UsageError(f"{path.name}: {error}. Quote the value.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "is not YAML"
-        raise UsageError(f"{path.name}{line}: {problem}. Correct the YAML there.") from None
+        problem = getattr(error, "problem", None) or "is not valid YAML"
+        raise UsageError(f"{path.name}{line}: {problem}. Fix the YAML.") from None
 
 
 def _check_nodes(root: yaml.Node, name: str, *, unique: bool) -> None:
-    """Raises UsageError for a key that a mapping has twice, and for a document that is too deep, or too
-    large with every alias (`*`) written out; a shared node is looked at once and counted at each use."""
+    """Raise UsageError for a duplicate key, and for a document that is too deep or, with every alias (`*`)
+    expanded, too large. Shared nodes are visited once and counted at each use."""
     sizes: dict[int, int] = {}
 
     def size_of(node: yaml.Node, above: tuple[int, ...]) -> int:
         if id(node) in above:
             line = node.start_mark.line + 1
-            raise UsageError(f"{name}, line {line}: an anchor (&) contains itself. Write it out instead.")
+            raise UsageError(f"{name}, line {line}: the anchor (&) contains itself. Write its content out.")
         if id(node) in sizes:
             return sizes[id(node)]
         inner: list[yaml.Node] = []
@@ -122,8 +125,8 @@ def _check_nodes(root: yaml.Node, name: str, *, unique: bool) -> None:
         if size > _MOST_NODES:
             line = node.start_mark.line + 1
             raise UsageError(
-                f"{name}, line {line}: with its aliases (*) written out, this has more than {_MOST_NODES:,} "
-                "values. Use fewer aliases."
+                f"{name}, line {line}: expands to more than {_MOST_NODES:,} values because of its aliases "
+                "(*). Use fewer aliases."
             )
         sizes[id(node)] = size
         return size
@@ -134,23 +137,24 @@ def _check_nodes(root: yaml.Node, name: str, *, unique: bool) -> None:
 def _check_keys(node: yaml.MappingNode, name: str) -> None:
     seen: dict[tuple[str, str], yaml.Node] = {}
     for key, _ in node.value:
-        # Whoever merges (`<<`) several mappings overrides some on purpose.
+        # Merge keys (`<<`) may repeat: overriding is their purpose.
         if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
             continue
         first = seen.setdefault((key.tag, key.value), key)
         if first is not key:
             raise UsageError(
-                f"{name}: the key '{key.value}' is there twice, in line {first.start_mark.line + 1} and in "
-                f"line {key.start_mark.line + 1}. Keep one of them."
+                f"{name}: duplicate key '{key.value}' on lines {first.start_mark.line + 1} and "
+                f"{key.start_mark.line + 1}. Remove one of them."
             )
 
 
 def _too_deep(name: str) -> UsageError:
-    return UsageError(f"{name}: it is nested more than {_DEEPEST} levels deep. Write it flatter.")
+    return UsageError(f"{name}: is nested more than {_DEEPEST} levels deep. Reduce the nesting.")
 
 
 def check(model: type[Model], data: Any, place: str) -> Model:
-    """`data` as `model`. Raises UsageError: `place`, the key, what was expected, the nearest valid name."""
+    """Validate `data` as a `model`. Raises UsageError with `place`, the key, the expectation and the nearest
+    valid name."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -158,8 +162,8 @@ def check(model: type[Model], data: Any, place: str) -> Model:
 
 
 def problems(model: type[BaseModel], data: Any, place: str) -> list[tuple[Location, str]]:
-    """Everything for which `check` would refuse `data`: where in it, and the sentence; none when it is right.
-    What keys may not say together is found once each of them is right."""
+    """Return every error `check` would raise for `data`, with its location; an empty list if it is valid.
+    Conflicts between keys are reported only when each key is valid by itself."""
     try:
         model.model_validate(data)
     except ValidationError as error:
@@ -173,7 +177,7 @@ def _sentences(
     found: dict[Location, list[str]] = {}
     for each in error.errors(include_input=False, include_url=False):
         location = each["loc"]
-        # A value that is of none of several types is told of once for each of them.
+        # pydantic reports a value of a union once per member of the union.
         value = location[:-1] if location and location[-1] in _BRANCHES else location
         found.setdefault(value, _sentences_of(model, data, place, dict(each)))
     return [(location, sentence) for location, sentences in found.items() for sentence in sentences]
@@ -185,7 +189,7 @@ def _sentences_of(model: type[BaseModel], data: Any, place: str, error: dict[str
     match error["type"]:
         case "extra_forbidden":
             valid = _keys(model, parents)
-            return [f"{place}: {key}: there is no key '{last}' here. {nearest(str(last), valid)}"]
+            return [f"{place}: {key}: unknown key '{last}'. {nearest(str(last), valid)}"]
         case "missing":
             return [f"{place}: {key} is missing. Add it."]
         case "literal_error":
@@ -199,7 +203,7 @@ def _sentences_of(model: type[BaseModel], data: Any, place: str, error: dict[str
 
 
 def _keys(model: type[BaseModel], parents: list[Any]) -> list[str]:
-    """The keys `model` has at the end of a path of parents."""
+    """Return the keys of the model at the end of a path of parents."""
     for parent in parents:
         field = model.model_fields.get(str(parent))
         if field is None:
@@ -212,7 +216,7 @@ def _keys(model: type[BaseModel], parents: list[Any]) -> list[str]:
 
 
 def _name(name: str, alias: object) -> str:
-    """The name users write a field by: the first of its aliases."""
+    """Return the key users write for a field: its first alias."""
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else name
 
 
@@ -226,7 +230,7 @@ def _at(data: Any, location: tuple[Any, ...]) -> Any:
 
 
 def line_of(path: Path, location: Location) -> int:
-    """The line of a key in a YAML file, or of the nearest one above it that is written."""
+    """Return the line of a key in a YAML file, or of its nearest parent in the file."""
     node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     for part in location:
         inner: Any = None
@@ -241,8 +245,8 @@ def line_of(path: Path, location: Location) -> int:
 
 
 def read_checked(model: type[Model], path: Path) -> Model:
-    """A YAML file as `model`; an empty one is an empty mapping. Raises UsageError with the file, the line,
-    the key and what was expected."""
+    """Read a YAML file as a `model`; an empty file is an empty mapping. Raises UsageError with the file, the
+    line, the key and the expectation."""
     document = read_yaml(path)
     if document is None:
         document = {}

@@ -1,4 +1,4 @@
-"""`data:` of an alert in revetl.yml: checks of the data. docs/how-to/alerts.md has every key."""
+"""Data checks: `data:` of an alert in revetl.yml. docs/how-to/alerts.md documents the keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a check of a kind may say: whom it is about, its thresholds with their units, and what else."""
+    """The keys a kind of check accepts: subjects, thresholds with their units, and others."""
 
     subjects: tuple[str, ...]
     thresholds: dict[str, tuple[str, ...]]
@@ -52,8 +52,9 @@ _Relative = Annotated[float, BeforeValidator(share), Field(gt=0)]
 
 
 class DataCheck(Checked):
-    """One check. `source`, `event`, `audience` and `sync` are patterns with `*` and `?`; one subject is
-    judged by itself. `drop` and `rise` compare with the mean of the `builds` builds before the last one."""
+    """One check. `source`, `event`, `audience` and `sync` are patterns with `*` and `?`; each matching
+    subject is evaluated separately. `drop` and `rise` compare with the mean of the `builds` builds before
+    the last."""
 
     check: CheckKind
     name: str | None = None
@@ -79,14 +80,15 @@ class DataCheck(Checked):
         allowed = {"check", "name", *kind.subjects, *kind.thresholds, *kind.more}
         valid = ", ".join(name for name in (*kind.subjects, *kind.thresholds, *kind.more))
         return [
-            f"{key}: is not for '{self.check}', which takes {valid}"
+            f"{key}: is not valid for '{self.check}', which accepts {valid}"
             for key in sorted(self.model_fields_set - allowed)
         ]
 
     def _wrong_units(self) -> list[str]:
         kind = _KINDS[self.check]
         return [
-            f"{key}: '{given}' must be {' or '.join(_EXAMPLES[unit] for unit in units)} (such as)"
+            f"{key}: '{given}' has the wrong unit; use for example "
+            f"{' or '.join(_EXAMPLES[unit] for unit in units)}"
             for key, units in kind.thresholds.items()
             if key not in _RELATIVE and (given := getattr(self, key)) is not None and given.unit not in units
         ]
@@ -96,10 +98,11 @@ class DataCheck(Checked):
         if self.check == "new_events":
             return []
         if not any(getattr(self, key) is not None for key in kind.thresholds):
-            return [f"'{self.check}' needs a threshold: {' or '.join(kind.thresholds)}"]
+            return [f"'{self.check}' requires a threshold: {' or '.join(kind.thresholds)}"]
         if self.check in ("unmatched", "freshness") and len(self._subjects) != 1:
             return [
-                f"'{self.check}' needs one of {' and '.join(kind.subjects)}, such as {kind.subjects[0]}: '*'"
+                f"'{self.check}' requires either {' or '.join(kind.subjects)}, for example "
+                f"{kind.subjects[0]}: '*'"
             ]
         return []
 
@@ -110,12 +113,12 @@ class DataCheck(Checked):
 
     @property
     def is_relative(self) -> bool:
-        """Whether the builds before are compared with."""
+        """Whether it compares with earlier builds."""
         return self.drop is not None or self.rise is not None
 
     @property
     def key(self) -> str:
-        """What its state is kept by: its name, or what it says."""
+        """The key of its state: its name, or else its definition."""
         if self.name:
             return self.name
         parts: list[Any] = [self.check]

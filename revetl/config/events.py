@@ -1,7 +1,7 @@
-"""What a sync makes of each event: its name at the destination, and its fields, by small paths into its row.
+"""Event rules of a sync: the name of an event at the destination, and its fields as paths into its row.
 
-A path names a column, then members of the JSON in it: `properties.category`, `properties.products[0].sku`. It
-is looked up as the record is made; what it finds keeps its type.
+A path is a column followed by members of its JSON: `properties.category`, `properties.products[0].sku`. Paths
+are resolved when the record is built; values keep their types.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from revetl.config.base import Checked
 Constant = str | int | float | bool | None
 Case = Literal["snake_case", "camelCase", "PascalCase", "Title Case", "lower case"]
 ROW = "$"
-"""What begins a path of the row where others are of an item."""
+"""The prefix of a path into the row, inside `each`, where other paths are into the item."""
 
 _STEP = re.compile(r'"([^"]+)"|\[([0-9]+)\]|([^."\[\]]+)')
 _PATH = re.compile(r'(?:\$\.)?(?:"[^"]+"|[^."\[\]\s][^."\[\]]*)(?:\.(?:"[^"]+"|[^."\[\]]+)|\[[0-9]+\])*')
@@ -32,7 +32,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W_A-Z]+|[A-Z]+")
 def _a_path(text: str) -> str:
     if not _PATH.fullmatch(text):
         raise ValueError(
-            f"'{text}' is no path; write such as properties.category or properties.products[0].sku"
+            f"'{text}' is not a valid path; use a form like properties.category or properties.products[0].sku"
         )
     return text
 
@@ -46,10 +46,13 @@ Paths = Annotated[tuple[Path, ...], BeforeValidator(_one_or_many), Field(min_len
 
 
 class FieldRule(Checked):
-    """A field's value: what the first of `from` finds, else the product of the numbers at `product_of` (of
-    which the first has to be there), or `default`; multiplied by `times`, in `case`, as a
-    `type`. With `each`, a list: an object of `fields` for every item of the first list there (an object is a
-    list of one), whose paths are of the item, and of the row when they begin with `$.`."""
+    """The value of a field.
+
+    It is the first value found by `from`, else the product of the numbers at `product_of` (the first of
+    which is required), else `default`; then multiplied by `times`, converted to `case` and to `type`. With
+    `each`, it is a list: one object of `fields` per item of the first list found (an object counts as a list
+    of one). Paths in `fields` are into the item, or into the row if they begin with `$.`.
+    """
 
     paths: Annotated[Paths | None, Field(validation_alias=AliasChoices("from"))] = None
     each: Paths | None = None
@@ -63,25 +66,25 @@ class FieldRule(Checked):
     @model_validator(mode="after")
     def _what_goes_together(self) -> FieldRule:
         if (self.paths is None) == (self.each is None):
-            raise ValueError("from: PATH, or each: PATH with fields:, says what the value is")
+            raise ValueError("set either from: PATH, or each: PATH with fields:")
         if (self.each is None) != (not self.fields):
-            raise ValueError("each: PATH and fields: go together: a list, and what becomes of an item")
+            raise ValueError("each: PATH and fields: require each other: the list, and the fields of an item")
         return self
 
     @property
     def own(self) -> tuple[str, ...]:
-        """Its paths of the row, but for those inside `each`."""
+        """Its paths into the row, without those inside `each`."""
         return (*(self.paths or ()), *(self.product_of or ()), *(self.each or ()))
 
     def columns(self) -> Iterator[str]:
-        """The columns of the row that it reads."""
+        """Yield the columns of the row that the rule reads."""
         for path in self.own:
             yield steps_of(path)[0]
         for rule in self.fields.values():
             yield from (in_row(path)[0] for path in rule.own if path.startswith(f"{ROW}."))
 
     def value_of(self, row: Mapping[str, Any], scope: Mapping[str, Any]) -> Any:
-        """The value in a row, its paths taken from `scope`; None where there is none."""
+        """Return the value in a row, with paths resolved in `scope`; None if there is none."""
         if self.each is not None:
             items = _first(row, scope, self.each)
             listed = items if isinstance(items, list) else [items] if isinstance(items, dict) else []
@@ -99,7 +102,7 @@ class FieldRule(Checked):
             number = finite(value)
             number = finite(number * self.times) if number is not None and self.times is not None else number
             if number is None:
-                # What is no number is for the destination to refuse, with its own words.
+                # The destination rejects a value that isn't a number, with its own message.
                 return value
             value = plain(float(math.trunc(number)) if self.type == "integer" else round(number, 10))
         if self.case is not None and isinstance(value, str):
@@ -108,8 +111,7 @@ class FieldRule(Checked):
 
 
 def _first(row: Mapping[str, Any], scope: Mapping[str, Any], paths: Sequence[str]) -> Any:
-    """The first value at any of the paths, a blank or empty one only where there is no other; None where
-    there is none."""
+    """Return the first non-blank value at the paths, else the first blank one, else None."""
     blank = None
     for path in paths:
         value = found_at(row, scope, path)
@@ -124,7 +126,7 @@ def _is_blank(value: Any) -> bool:
 
 
 def _product(values: Sequence[Any]) -> float | None:
-    """The product of numbers, without those that are not there; None without the first."""
+    """Return the product of the numbers present; None if the first is missing or any isn't a number."""
     numbers = [finite(each) for each in values if each is not None]
     if values[0] is None or None in numbers:
         return None
@@ -132,19 +134,19 @@ def _product(values: Sequence[Any]) -> float | None:
 
 
 def rules_of(value: object) -> object:
-    """Rules of fields, of which the short form is a path."""
+    """Expand field rules written in short form, as a path or a list of paths."""
     if not isinstance(value, Mapping):
         return value
     return {name: {"from": rule} if isinstance(rule, str | list) else rule for name, rule in value.items()}
 
 
 class EventRule(Checked):
-    """What becomes of an event: its name there, fields by paths, constants. With `all_properties`, its
-    properties go along under their own names; with `others`, those that no field is made of.
+    """The mapping of an event: its name at the destination, fields as paths, and constants.
 
-    `event_template` is a name with paths in braces (`Viewed {name}`), and `event` is used where a path finds
-    nothing. `any_spelling`: members of documents are found by their names in snake_case, so that
-    `product_id` is `productId` and `Product ID` too.
+    `all_properties: true` also sends all properties under their own names; `others` sends those that no field
+    reads. `event_template` is a name with paths in braces (`Viewed {name}`); `event` is the fallback if a
+    path finds nothing. `any_spelling` compares member names in snake_case, so that `product_id` also matches
+    `productId` and `Product ID`.
     """
 
     event: Annotated[str | None, Field(min_length=1)] = None
@@ -162,12 +164,12 @@ class EventRule(Checked):
         return value
 
     def columns(self) -> set[str]:
-        """The columns of the row that its name and its fields read."""
+        """Return the columns of the row that the name and the fields read."""
         named = {steps_of(path)[0] for path in _BRACES.findall(self.event_template or "")}
         return named | {name for rule in self.fields.values() for name in rule.columns()}
 
     def name_of(self, row: Mapping[str, Any]) -> str | None:
-        """What it is called there; None where the rule does not say."""
+        """Return the event's name at the destination; None if the rule sets none."""
         if self.event_template is None:
             return self.event
         found = {path: found_at(row, row, path) for path in _BRACES.findall(self.event_template)}
@@ -176,7 +178,7 @@ class EventRule(Checked):
         return _BRACES.sub(lambda match: str(found[match[1]]).strip(), self.event_template)
 
     def made(self, row: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of an event in its row, of the properties that it has."""
+        """Return the fields of an event, from its row and its properties."""
         seen = respelled(row) if self.any_spelling else row
         fields = {**self.constants, **values_of(self.fields, seen, seen)}
         if not self.all_properties:
@@ -188,13 +190,13 @@ class EventRule(Checked):
 
     @cached_property
     def _used(self) -> frozenset[str]:
-        """The properties that a field is made of, in snake_case."""
+        """The properties that the fields read, in snake_case."""
         steps = (steps_of(path) for rule in self.fields.values() for path in rule.own)
         return frozenset(step[1] for step in steps if len(step) > 1 and step[0] == "properties")
 
 
 class Casing(Checked):
-    """How names are spelled that no mapping spells: those of events, and those of fields."""
+    """The case of event and field names that no mapping sets."""
 
     events: Case | None = None
     fields: Case | None = None
@@ -203,25 +205,25 @@ class Casing(Checked):
 def values_of(
     rules: Mapping[str, FieldRule], row: Mapping[str, Any], scope: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The values of rules, without those that are not there."""
+    """Evaluate rules, leaving out fields without a value."""
     made = {name: rule.value_of(row, scope) for name, rule in rules.items()}
     return {name: value for name, value in made.items() if value is not None}
 
 
 @lru_cache(maxsize=4096)
 def steps_of(path: str) -> tuple[str, ...]:
-    """The steps of a path: names, and the numbers of items."""
+    """Split a path into member names and item indexes."""
     return tuple("".join(found) for found in _STEP.findall(path))
 
 
 def in_row(path: str) -> tuple[str, ...]:
-    """The steps of a path of the row."""
+    """Split a path into the row."""
     return steps_of(path.removeprefix(f"{ROW}."))
 
 
 def found_at(row: Mapping[str, Any], scope: Mapping[str, Any], path: str) -> Any:
-    """What is at a path of `scope`, or of the row where it begins with `$.`; None where there is nothing.
-    JSON that an engine keeps as text is read."""
+    """Return the value at a path in `scope`, or in the row if the path begins with `$.`; None if there is
+    none. JSON stored as text is parsed."""
     steps: Sequence[str] = steps_of(path)
     value: Any = scope
     if steps[0] == ROW:
@@ -236,7 +238,7 @@ def found_at(row: Mapping[str, Any], scope: Mapping[str, Any], path: str) -> Any
 
 
 def read(value: Any) -> Any:
-    """A value; the document in it, where it is the text of one."""
+    """Parse a text that is a JSON object or array; return any other value as it is."""
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
             return orjson.loads(value)
@@ -246,7 +248,7 @@ def read(value: Any) -> Any:
 
 
 def cased(name: str, case: Case | None) -> str:
-    """A name spelled in a case: `Order Completed` is order_completed, orderCompleted, OrderCompleted."""
+    """Convert a name to a case: `Order Completed` to order_completed, orderCompleted or OrderCompleted."""
     words = _WORD.findall(name)
     if case is None or not words:
         return name
@@ -263,13 +265,13 @@ def cased(name: str, case: Case | None) -> str:
 
 @lru_cache(maxsize=4096)
 def folded(name: str) -> str:
-    """A name in snake_case, however it is spelled."""
+    """Convert a name to snake_case, to compare spellings."""
     return cased(name, "snake_case")
 
 
 def respelled(value: Any) -> Any:
-    """A document with the names of its members in snake_case; of two that are the same so, the one that is
-    spelled in snake_case is kept."""
+    """Convert the member names of a document to snake_case. If two collide, the one already in snake_case
+    wins."""
     value = read(value)
     if isinstance(value, list):
         return [respelled(item) for item in value]

@@ -1,4 +1,4 @@
-"""YAML values with what is kept elsewhere in them: `env_var` as dbt has it, `file`, `keyring`."""
+"""Render Jinja in YAML values: `env_var` as in dbt, `file` and `keyring`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _TEMPLATE = re.compile(r"\.(?:body|bodies|record|url|urls)\b")
 
 @dataclass(frozen=True)
 class FilledIn:
-    """A value that is not written in the file that names it. `is_secret`: it is of a file or a keyring, or of
-    a variable whose name says so."""
+    """A value that was filled in from outside the file. `is_secret`: it is from a file or the keyring, or
+    from a variable whose name indicates a secret."""
 
     value: str
     is_secret: bool
 
 
 class Missing(Exception):
-    """What was asked for is not there, and has no default. The sentence ends with what to do."""
+    """A referenced value doesn't exist and has no default. The message ends with what to do."""
 
 
 def render(
@@ -41,12 +41,13 @@ def render(
     filled_in: set[FilledIn] | None = None,
     known: Mapping[str, Any] | None = None,
 ) -> Any:
-    """A YAML value with its Jinja rendered: `env_var(name, default)` as dbt has it, `file(path)` for what a
-    file holds, `keyring(service, name)` for what the system's keyring does.
+    """Render the Jinja in a YAML value, recursively.
 
-    With `placeholders` what is not there becomes `<NAME>`, so that requests can be shown without
-    credentials. `filled_in` is added what was found; `known` are further names. Raises UsageError naming
-    `place`, the key and what is missing; `way_out` ends its sentence.
+    Available are `env_var(name, default)` as in dbt, `file(path)` for the content of a file,
+    `keyring(service, name)` for a secret in the system's keyring, and the names in `known`. With
+    `placeholders`, missing values become `<NAME>`, so that requests can be shown without credentials. Values
+    found are added to `filled_in`. Raises UsageError with `place`, the key and what is missing; `way_out` is
+    appended to its message.
     """
     options: dict[str, Any] = {"placeholders": placeholders, "way_out": way_out, "filled_in": filled_in}
     options["known"] = known
@@ -59,7 +60,7 @@ def render(
 
     def env_var(name: str, default: str | None = None) -> str:
         if (found := os.environ.get(name)) is not None:
-            # A secret that `$(cat file)` did not make has the line break of its file.
+            # Unlike `$(cat file)`, some ways to set a variable keep the line break of the file.
             return noted(found.rstrip("\r\n"), bool(SENSITIVE.search(name)))
         if default is not None:
             return default
@@ -69,11 +70,11 @@ def render(
         try:
             return noted(Path(path).expanduser().read_text(encoding="utf-8").strip(), True)
         except (OSError, UnicodeDecodeError) as error:
-            return missing(Path(path).name, f"{path} cannot be read ({error}). Put the secret there")
+            return missing(Path(path).name, f"cannot read {path} ({error}). Store the secret there")
 
     def keyring(service: str, name: str) -> str:
         found = _from_keyring(service, name)
-        how = f"the keyring has no '{name}' of '{service}'. Run `keyring set {service} {name}`"
+        how = f"the keyring has no '{name}' for '{service}'. Run `keyring set {service} {name}`"
         return missing(name, how) if found is None else noted(found.rstrip("\r\n"), True)
 
     def noted(found: str, is_secret: bool) -> str:
@@ -84,7 +85,7 @@ def render(
     def missing(name: str, sentence: str) -> str:
         if not placeholders:
             raise Missing(sentence)
-        # A URL has to look like one to pass for a URL.
+        # The placeholder of a URL must be a valid URL.
         return f"https://{name}.invalid" if place.endswith(("url", "endpoint")) else f"<{name}>"
 
     environment = ImmutableSandboxedEnvironment(undefined=_Strict)
@@ -97,29 +98,29 @@ def render(
     except TemplateError as error:
         raise UsageError(
             f"{place}: {error.message}. Only env_var('NAME'), file('PATH') and keyring('SERVICE', 'NAME') "
-            f"are known here.{_filled_later(place)}"
+            f"are available here.{_filled_later(place)}"
         ) from None
 
 
 def _filled_later(place: str) -> str:
-    """What to write where a destination fills in what it knows of people, in the keys that it does it in."""
+    """Return a hint for keys in which the destination fills in fields per record."""
     is_template = _TEMPLATE.search(place)
-    return " What is filled in for each person is written ${fields.NAME}." if is_template else ""
+    return " Write ${fields.NAME} for a field of the record." if is_template else ""
 
 
 def _from_keyring(service: str, name: str) -> str | None:
     try:
         import keyring
     except ImportError:
-        raise Missing("keyring() needs a library. Run `pip install 'revetl[keyring]'`") from None
+        raise Missing("keyring() requires an extra. Run `pip install 'revetl[keyring]'`") from None
     try:
         return keyring.get_password(service, name)
     except keyring.errors.KeyringError as error:
-        raise Missing(f"the keyring cannot be read ({error}). Unlock it, or use env_var or file") from None
+        raise Missing(f"cannot read the keyring ({error}). Unlock it, or use env_var or file") from None
 
 
 class _Strict(Undefined):
-    """A name that is not known fails at once, even where Jinja would print an empty string."""
+    """Fails on an unknown name, where Jinja would print an empty string."""
 
     __str__ = __iter__ = __call__ = __bool__ = Undefined._fail_with_undefined_error
 

@@ -1,4 +1,4 @@
-"""What users write about syncs and destinations: `revetl.yml` and `config.meta.revetl` of a model."""
+"""The configuration of syncs and destinations: `revetl.yml` and a model's `config.meta.revetl`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
 
 
 class ExcludeConfig(Checked):
-    """People to leave out: everybody in `column` of a dbt model or seed, matched with the audience's `on`."""
+    """Members to exclude: those whose `on` column is in `column` of a dbt model or seed."""
 
     model: str
     column: str | None = None
@@ -31,7 +31,7 @@ class ExcludeConfig(Checked):
 
 
 class FunctionConfig(Checked):
-    """A function of the project, in `functions/NAME.py`: seconds it may take of a record, and megabytes."""
+    """A function of the project, `functions/NAME.py`, with its limits: seconds per record, and megabytes."""
 
     name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
     timeout: Annotated[float, Field(gt=0)] = 1.0
@@ -39,12 +39,12 @@ class FunctionConfig(Checked):
 
 
 class SyncConfig(Checked):
-    """One entry of `sync:` on a model; docs/how-to/audiences.md says what each key means.
+    """One entry of `sync:` on a model. docs/how-to/audiences.md documents the keys.
 
     `fields` and `identifiers` map a destination's name to a column or a SQL expression over the model's
-    columns; without `fields`, every column but the key is sent. With `event_column`, each row is tracked by
-    the name in it, and `events` says what becomes of each. `message_type` is the call that all rows are
-    (track, page or screen), or the column that says it.
+    columns; without `fields`, every column except the key is sent. With `event_column`, each row is an event
+    named by that column, and `events` maps each name. `message_type` is the call of all rows (track, page or
+    screen), or the column that contains it.
     """
 
     to: str
@@ -99,7 +99,7 @@ class SyncConfig(Checked):
 
     @property
     def order(self) -> tuple[str | None, bool]:
-        """The expression of `order_by`, and whether it is descending."""
+        """The expression of `order_by`, and whether the order is descending."""
         head, _, last = (self.order_by or "").rpartition(" ")
         if head and last.lower() in ("asc", "desc"):
             return head, last.lower() == "desc"
@@ -109,32 +109,30 @@ class SyncConfig(Checked):
     def _what_a_mode_needs(self) -> SyncConfig:
         wrong = []
         if (self.mode == "archive") != bool(self.archive):
-            wrong.append("archive: {FIELD: VALUE} and mode 'archive' go together: it is what a remove sets")
+            wrong.append("archive: {FIELD: VALUE} and mode 'archive' require each other; a remove sets them")
         tracked = [self.event, self.event_column]
         if (self.mode == "events") != any(name is not None for name in tracked):
-            wrong.append(
-                "event: NAME and mode 'events' go together: it is what is tracked (or event_column: COLUMN)"
-            )
+            wrong.append("mode 'events' and event: NAME (or event_column: COLUMN) require each other")
         if None not in tracked:
-            wrong.append("event: and event_column: are two names for what is tracked; keep one")
+            wrong.append("event: and event_column: both name the event; keep one")
         if self.events and self.event_column is None:
-            wrong.append("events: says what becomes of each event, and there is no event_column:")
+            wrong.append("events: requires event_column:")
         if self.message_type is not None and self.event_column is None:
-            wrong.append("message_type: says which call an event is, and there is no event_column:")
+            wrong.append("message_type: requires event_column:")
         if self.timestamp is not None and self.mode != "events":
-            wrong.append("timestamp: is the time of an event, and mode is not 'events'")
+            wrong.append("timestamp: is the time of an event and requires mode 'events'")
         if self.order_by is not None and self.limit is None:
-            wrong.append("order_by: says whom a limit takes, and there is no limit:")
+            wrong.append("order_by: sorts members for a limit and requires limit:")
         if self.salt is not None and self.holdout is None:
-            wrong.append("salt: is for a holdout, and there is no holdout:")
+            wrong.append("salt: requires holdout:")
         if wrong:
             raise ValueError("\n".join(wrong))
         return self
 
 
 class GoalConfig(Checked):
-    """What an experiment is to bring about: an event, within some time of entering the audience. Who was in
-    it before `since` counts as having entered then."""
+    """The goal of an experiment: an event, optionally within some time of entering the audience. Members who
+    entered before `since` count as having entered then."""
 
     event: Annotated[str, Field(min_length=1)]
     within: Seconds | None = None
@@ -143,15 +141,17 @@ class GoalConfig(Checked):
 
 Split = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=10)]
 CONTROL = "control"
-"""The variant that is sent nowhere."""
+"""The variant that is never sent."""
 BUCKETS = 10_000
-"""How finely people are told apart by the hash of their key."""
+"""The number of hash buckets that keys are assigned to."""
 
 
 class AudienceConfig(Checked):
-    """`config.meta.revetl` of a model: the column that names a person, and where the audience goes. `split`
-    gives variants their shares of it, of whatever sum; `max_age` is of syncs that have none of their own.
-    Syncs of what is not `enabled` are paused; `was` is the model's name before it was renamed."""
+    """`config.meta.revetl` of a model: the key column and the syncs.
+
+    `split` weights the variants of an experiment; the weights may have any sum. `max_age` is the default for
+    syncs that don't set it. With `enabled: false`, all syncs are paused. `was` is the model's former name.
+    """
 
     key: str
     enabled: bool = True
@@ -171,8 +171,8 @@ class AudienceConfig(Checked):
 
     @property
     def variants(self) -> dict[str, tuple[int, int]]:
-        """Each variant's buckets: the first, and the one after the last. The control group comes first, so
-        that it is the same people when the others change among themselves."""
+        """Variant to its half-open range of buckets. The control group comes first, so that it keeps its
+        members when the weights of the others change."""
         split = self.split or {}
         found, share, start = {}, 0.0, 0
         for name in sorted(split, key=lambda name: name != CONTROL):
@@ -187,16 +187,16 @@ class AudienceConfig(Checked):
         for sync in self.sync:
             if self.split is not None and sync.holdout is not None:
                 wrong.append(
-                    f"sync to '{sync.to}': has a holdout, and the split has a control group; keep one"
+                    f"sync to '{sync.to}': holdout: can't be combined with split:, which has a control group"
                 )
             for name in sync.variants:
                 if name not in (self.split or {}) or name == CONTROL:
                     known = ", ".join(each for each in self.split or {} if each != CONTROL) or "none"
                     wrong.append(
-                        f"sync to '{sync.to}': variants: there is no '{name}' to be sent. There is: {known}"
+                        f"sync to '{sync.to}': variants: '{name}' is not a variant it can send: {known}"
                     )
         if self.salt is not None and self.split is None:
-            wrong.append("salt: is for a split, and there is no split:")
+            wrong.append("salt: requires split:")
         if wrong:
             raise ValueError("\n".join(wrong))
         return self
@@ -209,19 +209,19 @@ class AudienceConfig(Checked):
     @field_validator("sync")
     @classmethod
     def _one_sync_a_destination(cls, value: tuple[SyncConfig, ...]) -> tuple[SyncConfig, ...]:
-        """A sync is named by its audience and destination, and so is what is held."""
+        """Require one sync per destination: audience and destination identify a sync and its state."""
         names = [sync.to for sync in value]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(
-                    f"two syncs go to '{name}'; keep one, or name the destination twice in revetl.yml"
+                    f"two syncs go to '{name}'; keep one, or define a second destination in revetl.yml"
                 )
         return value
 
 
 class AlertConfig(Checked):
-    """One entry of `alerts:` in revetl.yml; docs/how-to/alerts.md has every key. The addresses in `to`
-    hold secrets and stay unrendered until they are used. `data` is what `revetl alerts check` looks at."""
+    """One entry of `alerts:` in revetl.yml. docs/how-to/alerts.md documents the keys. The addresses in `to`
+    contain secrets and are rendered only when used. `revetl alerts check` evaluates `data`."""
 
     to: Annotated[tuple[str, ...], Field(min_length=1)]
     on: Annotated[tuple[AlertKind, ...], Field(min_length=1)] = ALERT_KINDS
@@ -242,14 +242,13 @@ class AlertConfig(Checked):
     @model_validator(mode="after")
     def _watches_something(self) -> AlertConfig:
         if not self.syncs and not self.data:
-            raise ValueError("syncs: has no names. Add one, or checks under data:")
+            raise ValueError("syncs: is empty. Add a name, or checks under data:")
         return self
 
 
 class RevetlConfig(Checked):
-    """`revetl.yml`. Destinations stay unrendered until they are used, so that a secret which is not
-    set stops only the run that needs it. `priorities` are lists of audiences, the first of which has a
-    person for itself."""
+    """`revetl.yml`. Destinations are rendered only when used, so that a missing secret fails only the runs
+    that need it. `priorities` are ordered lists of audiences: a person is in the first that contains them."""
 
     destinations: Mapping[str, dict[str, Any]] = {}
     priorities: Mapping[str, tuple[str, ...]] = {}
@@ -257,7 +256,8 @@ class RevetlConfig(Checked):
 
 
 def read_revetl_yml(root: Path) -> RevetlConfig:
-    """`root/revetl.yml`, or the defaults when there is none. Raises UsageError naming file and key."""
+    """Read `root/revetl.yml`, or return the defaults if it doesn't exist. Raises UsageError with the file and
+    the key."""
     path = root / "revetl.yml"
     if not path.exists():
         return RevetlConfig()

@@ -1,6 +1,7 @@
-"""What `pii:` in transformations.yaml hides of people: which values, and what takes their place.
+"""PII rules: `pii:` in transformations.yaml, which hashes, masks or drops personal data.
 
-Values of messages are hidden here, in Python; those of a destination in the warehouse, by `revetl.mapping`.
+Message values are hidden here, in Python. Values sent to a destination are hidden in the warehouse, by
+`revetl.mapping`.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ COLUMNS = {
     "groupId": "group_id",
     "previousId": "previous_id",
 }
-"""The identifying fields of a message, and the raw columns that they are landed in."""
+"""Identifying fields of a message, and the raw columns they are loaded into."""
 
 MASK = "***"
 _FEWEST_DIGITS = 5
-"""A value of fewer digits would be told by its last two."""
+"""The last two digits would identify a shorter number."""
 
 
 @dataclass(frozen=True)
 class Hider:
-    """The rules of one place, `load` or a destination, and the salt of their hashes."""
+    """The PII rules of one stage, `load` or a destination, and their salt."""
 
     rules: tuple[PiiRule, ...]
     salt: str = field(default="", repr=False)
@@ -46,38 +47,38 @@ class Hider:
         return any(rule.action == "hash" for rule in self.rules)
 
     def rule_of(self, *names: str) -> PiiRule | None:
-        """The first rule that one of these names is meant by."""
+        """Return the first rule that matches one of the names."""
         return next((rule for rule in self.rules if any(rule.is_of((name,)) for name in names)), None)
 
     def column_rule(self, name: str) -> PiiRule | None:
-        """The rule that names an identifying field of a message, by its own name or its column's."""
+        """Return the rule for an identifying field of a message, by its name or its column's."""
         own = [rule for rule in self.rules if rule.place == "any" and rule.pattern is None]
         return Hider(tuple(own)).rule_of(name, COLUMNS[name])
 
     def is_of(self, place: str) -> bool:
-        """Whether any rule is of `properties`, `traits` or `context`."""
+        """Whether any rule applies to `properties`, `traits` or `context`."""
         return bool(self._of(place))
 
     @cached_property
     def names(self) -> tuple[str, ...] | None:
-        """The last names of all that is hidden in documents; None where a pattern says which."""
+        """The last names of the paths to hide in documents; None if any rule has a pattern."""
         if any(rule.pattern is not None for rule in self.rules):
             return None
         return tuple(rule.path[-1] for rule in self.rules)
 
     def document(self, place: str, text: str) -> str:
-        """The JSON text of a message's `properties`, `traits` or `context` with what is hidden hidden; the
-        same text where nothing is."""
+        """Apply the rules to the JSON text of a message's `properties`, `traits` or `context`. The text is
+        unchanged if no rule matches."""
         value = json.loads(text, parse_float=_number)
         made = _hidden(value, (), self._of(place), self)
         return text if made == value else json.dumps(made, ensure_ascii=False, separators=(",", ":"))
 
     def value(self, place: str, value: Any) -> Any:
-        """What is in a JSON column of the name `place`, with what is hidden hidden."""
+        """Apply the rules to the value of a JSON column named `place`."""
         return _hidden(value, (), self._of(place), self)
 
     def text(self, action: str, text: str) -> str | None:
-        """What takes the place of a text; None where it is dropped."""
+        """Return the replacement of a text; None if it is dropped."""
         match action:
             case "hash":
                 return hashlib.sha256((self.salt + text).encode()).hexdigest()
@@ -91,9 +92,9 @@ class Hider:
 
 
 def hider_of(root: Path, at: str, *, placeholders: bool = False) -> Hider | None:
-    """What the project hides at `load`, or from a destination; None where it hides nothing there. Raises
-    UsageError for a file that is wrong, and for a salt whose environment variable is not set (with
-    `placeholders`, something stands in for it)."""
+    """Return the project's PII rules at `load` or for a destination; None if there are none. Raises
+    UsageError for an invalid file, and for a salt whose environment variable isn't set, unless
+    `placeholders`."""
     file = read_transformations(root)
     rules = tuple(rule for rule in file.pii if rule.at == at)
     if not rules:
@@ -106,8 +107,8 @@ def hider_of(root: Path, at: str, *, placeholders: bool = False) -> Hider | None
 
 
 def pii_errors(root: Path, destinations: Iterable[str], *, secrets: bool) -> list[str]:
-    """What is wrong with the rules of a project whose file can be read, one sentence each: places that are
-    not there, and, with `secrets`, a salt that is not set."""
+    """Return the errors in a project's PII rules, one sentence each: unknown destinations and, with
+    `secrets`, a missing salt. Empty if the file itself is invalid."""
     path = root / TRANSFORMATIONS_FILE
     try:
         rules = read_transformations(root).pii
@@ -130,7 +131,7 @@ def pii_errors(root: Path, destinations: Iterable[str], *, secrets: bool) -> lis
 
 
 def masked(text: str) -> str:
-    """An email's first character and domain, the last two digits of a number, nothing of anything else."""
+    """Mask a text, keeping the first character and domain of an email or the last two digits of a number."""
     name, at, domain = text.rpartition("@")
     if at:
         return f"{name[:1]}{MASK}@{domain}"
@@ -139,7 +140,7 @@ def masked(text: str) -> str:
 
 
 def _number(text: str) -> float | str:
-    """A number that no float holds stays as it was written, as a text."""
+    """Parse a JSON number; one outside a float stays text."""
     number = float(text)
     return number if abs(number) != float("inf") else text
 
@@ -161,7 +162,7 @@ def _hidden(value: Any, path: tuple[str, ...], rules: Iterable[PiiRule], hider: 
 
 
 def _leaves(value: Any, action: str, hider: Hider) -> Any:
-    """A value with each text and number in it hidden."""
+    """Hide each text and number in a value."""
     if isinstance(value, list):
         return [_leaves(each, action, hider) for each in value]
     if isinstance(value, dict):

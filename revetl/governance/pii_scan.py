@@ -1,4 +1,4 @@
-"""What of people is in messages without being expected there: emails, phone numbers, payment cards."""
+"""Scan messages for personal data: emails, phone numbers and payment cards."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _NAMED = re.compile("phone|mobile|tel$|fax|msisdn|whatsapp", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Found:
-    """A kind of values at a path of the messages of a type: the share of those messages that have one, and an
-    example, masked."""
+    """A kind of personal data at a path of messages of a type: the share of messages with it, and a masked
+    example."""
 
     kind: str
     message_type: str
@@ -39,14 +39,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found, most frequent first, and the rules of transformations.yaml that would hide it."""
+    """The findings, most frequent first, and PII rules that would hide them."""
 
     found: tuple[Found, ...]
     rules: tuple[Mapping[str, str], ...]
 
     @property
     def yaml(self) -> str:
-        """The rules as the file has them; empty without any."""
+        """The rules as text for transformations.yaml; empty if there are none."""
         if not self.rules:
             return ""
         lines = [yaml.safe_dump(dict(rule), default_flow_style=True, sort_keys=False) for rule in self.rules]
@@ -57,10 +57,10 @@ class Scan:
 
 
 def scan(options: Options, limit: int) -> Scan:
-    """Look through the newest `limit` messages of each type. Candidates are found in the warehouse; whether
-    they are what they look like is judged on up to some fifty of each, so a share may be an estimate.
+    """Scan the newest `limit` messages of each type.
 
-    Raises UsageError where dbt is not installed, WarehouseError where the raw tables are not there or the
+    The warehouse finds candidates; up to about fifty of each are verified here, so a share may be an
+    estimate. Raises UsageError if dbt isn't installed, WarehouseError if the raw tables don't exist or the
     warehouse fails.
     """
     project = read_project(options)
@@ -68,7 +68,7 @@ def scan(options: Options, limit: int) -> Scan:
 
 
 def judged(rows: Iterable[Mapping[str, str | None]]) -> Scan:
-    """What is found in rows of candidates, each a value with the counts of its path."""
+    """Verify rows of candidates, each a value with the counts of its path."""
     values: dict[tuple[str, str, str], list[str]] = {}
     counts: dict[tuple[str, str, str], Mapping[str, str | None]] = {}
     for row in rows:
@@ -80,19 +80,19 @@ def judged(rows: Iterable[Mapping[str, str | None]]) -> Scan:
         row = counts[message_type, place, path]
         total = int(row["message_count"] or 0)
         for kind in KINDS:
-            told = [(text, _OF[kind](text, path)) for text in texts if _LOOKS[kind].search(text)]
-            right = [example for _, example in told if example is not None]
-            if not right:
+            candidates = [_OF[kind](text, path) for text in texts if _LOOKS[kind].search(text)]
+            examples = [example for example in candidates if example is not None]
+            if not examples:
                 continue
-            messages = max(1, round(int(row[f"{kind}_count"] or 0) * len(right) / len(told)))
+            messages = max(1, round(int(row[f"{kind}_count"] or 0) * len(examples) / len(candidates)))
             share = min(1.0, messages / max(total, 1))
-            found.append(Found(kind, message_type, place, path, messages, share, masked(right[0])))
+            found.append(Found(kind, message_type, place, path, messages, share, masked(examples[0])))
     found.sort(key=lambda each: (-each.share, each.message_type, each.place, each.path, each.kind))
     return Scan(tuple(found), _rules(found))
 
 
 def _rules(found: Iterable[Found]) -> tuple[Mapping[str, str], ...]:
-    """A rule a path; where several kinds are at one, the strictest."""
+    """Return one rule per path, with the strictest action of the kinds found there."""
     made: dict[tuple[str, str], str] = {}
     order = ("mask", "hash", "drop")
     for each in found:
@@ -108,8 +108,8 @@ def _email(text: str, _: str) -> str | None:
 
 
 def _phone(text: str, path: str) -> str | None:
-    """A number of 8 to 15 digits with a + or written in groups, and no date, address or plain number; a plain
-    one where the property's name says that it is one."""
+    """Match a number of 8 to 15 digits, with a + or in groups, that isn't a date, IP address or plain number.
+    Plain numbers match if the property's name indicates a phone number."""
     matched = _PHONE.search(text)
     if matched is None:
         return None
@@ -130,7 +130,7 @@ def _card(text: str, _: str) -> str | None:
 
 
 def passes_luhn(digits: str) -> bool:
-    """Whether the last digit of a number checks the others, as those of payment cards do."""
+    """Whether a number has a valid Luhn check digit, as payment cards do."""
     doubled = [int(digit) * 2 for digit in digits[-2::-2]]
     return (sum(map(int, digits[-1::-2])) + sum(each - 9 * (each > 9) for each in doubled)) % 10 == 0
 

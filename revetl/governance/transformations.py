@@ -1,6 +1,6 @@
-"""`transformations.yaml`, read and checked: how messages are put right, and what of people is hidden.
+"""Read and check `transformations.yaml`: message transformations and PII rules.
 
-Every error is one sentence with the file, the line, the key and a way out.
+Every error names the file, the line and the key, and says what to do.
 """
 
 from __future__ import annotations
@@ -31,20 +31,19 @@ def _list_of(value: object) -> object:
 
 def _sql(value: object) -> object:
     if not isinstance(value, str | Mapping):
-        raise ValueError("a derived property is SQL; write it in quotes, as a comma or colon ends it else")
+        raise ValueError("a derived property must be SQL; quote it, because YAML splits at commas and colons")
     return {"sql": value} if isinstance(value, str) else value
 
 
 class Derived(Checked):
-    """A property that is computed: SQL over the others, and the type of what it gives where that cannot be
-    told from the SQL."""
+    """A derived property: SQL over other properties, and its type if the SQL doesn't determine it."""
 
     sql: StrictStr
     type: Literal["string", "number", "boolean"] | None = None
 
 
 class Transformation(Checked):
-    """What is done to the messages of events, or of a type; docs/how-to/tracking-plan.md has every key."""
+    """How messages of some events, or of a type, are transformed: docs/how-to/tracking-plan.md has the keys."""
 
     event: StrictStr | None = None
     events: Annotated[tuple[StrictStr, ...], BeforeValidator(_list_of)] = ()
@@ -63,11 +62,11 @@ class Transformation(Checked):
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The events, as they are sent; none where it is for all messages of the type."""
+        """The names of the events as sent; empty if it applies to all messages of the type."""
         return (self.event, *self.events) if self.event is not None else self.events
 
     def is_of(self, message_type: str, event: str | None, source: str | None) -> bool:
-        """Whether a message is transformed by this."""
+        """Whether this transformation applies to a message."""
         return (
             message_type == self.message_type
             and (not self.named or event in self.named)
@@ -82,25 +81,24 @@ class Transformation(Checked):
 
     def _wrong_keys(self) -> Iterator[str]:
         if bool(self.named) == (self.type is not None):
-            yield "say of which messages it is: event: NAME, events: [NAMES], or type: identify and the like"
+            ways = "event: NAME, events: [NAMES] or type: MESSAGE_TYPE"
+            yield f"selects {'messages twice; set only one of' if self.named else 'no messages; set'} {ways}"
         if not (self.rename_event or self.rename or self.cast or self.drop or self.derive):
-            yield "nothing is done: say rename_event, rename, cast, drop or derive"
+            yield "has no effect; set rename_event, rename, cast, drop or derive"
         if self.rename_event is not None and not self.named:
-            yield "rename_event: is for an event: name the event"
+            yield "rename_event: requires event: or events:"
         if self.rename_event is not None and self.rename_event.strip() in ("", *self.named):
-            yield f"rename_event: '{self.rename_event}' is no new name"
+            yield f"rename_event: '{self.rename_event}' is not a new name; use a different one"
 
     def _wrong_paths(self) -> Iterator[str]:
         for path in (*self.rename, *self.rename.values(), *self.cast, *self.drop, *self.derive):
             if not all(path.split(".")) or _CONTROL.search(path) or re.search(r'["\\]', path):
-                yield (
-                    f"'{path}' is no path of a property: write names with dots between them, without \" or \\"
-                )
+                yield f"'{path}' is not a valid property path; join names with dots, without \" or \\"
         for path, name in self.rename.items():
             if "." in name and name.rpartition(".")[0] != path.rpartition(".")[0]:
                 yield (
-                    f"rename: '{path}' cannot become '{name}': a new name is one in the same object, or has "
-                    "no dot"
+                    f"rename: '{path}' cannot be renamed to '{name}'; use a path in the same object, or a "
+                    "name without a dot"
                 )
         moved = [
             *self.rename,
@@ -109,19 +107,19 @@ class Transformation(Checked):
         ]
         for path in moved:
             if moved.count(path) > 1:
-                yield f"'{path}' is named twice; keep one"
+                yield f"'{path}' is listed twice; keep one"
             for other in moved:
                 if other.startswith(f"{path}."):
-                    yield f"'{other}' is inside of '{path}', and one transformation cannot change both"
+                    yield f"'{other}' is inside '{path}', and one transformation cannot change both"
         for path in self.drop:
             if outer := next((each for each in moved if path.startswith(f"{each}.")), None):
-                yield f"'{path}' is inside of '{outer}', and one transformation cannot change both"
+                yield f"'{path}' is inside '{outer}', and one transformation cannot change both"
         for name in self.derive:
             if "." in name:
-                yield f"derive: '{name}' is inside of an object; a derived property has a plain name"
+                yield f"derive: '{name}' is inside an object; use a name without a dot"
         for name in self.drop:
             if name in self.derive:
-                yield f"drop: '{name}' is derived; keep one of the two"
+                yield f"drop: '{name}' is also derived; keep one of the two"
 
     def _wrong_sql(self) -> Iterator[str]:
         for name, derived in self.derive.items():
@@ -130,8 +128,8 @@ class Transformation(Checked):
             except UsageError as error:
                 yield (
                     str(error)
-                    .replace("Put a query into the model.", "It may name properties only.")
-                    .replace("Put it into the model.", "It may be of one message only.")
+                    .replace("Move queries into the model.", "Reference only properties.")
+                    .replace("Move it into the model.", "Reference only the properties of one message.")
                 )
 
     @property
@@ -141,7 +139,7 @@ class Transformation(Checked):
 
 
 class PiiRule(Checked):
-    """What is hidden of people, where; docs/how-to/pii.md says what each key means."""
+    """A PII rule: which values to hide, and where. docs/how-to/pii.md documents the keys."""
 
     match: StrictStr
     place: Annotated[
@@ -152,18 +150,18 @@ class PiiRule(Checked):
 
     @property
     def pattern(self) -> re.Pattern[str] | None:
-        """The pattern of names, of a match between slashes."""
+        """The pattern of names, if `match` is between slashes."""
         is_pattern = len(self.match) > 2 and self.match.startswith("/") and self.match.endswith("/")
         return re.compile(self.match[1:-1]) if is_pattern else None
 
     @property
     def path(self) -> Names:
-        """The names of a match that is a path, in lower case."""
+        """The names of `match` as a path, in lower case."""
         return tuple(self.match.lower().split("."))
 
     def is_of(self, path: Names) -> bool:
-        """Whether a value is meant, by the names that lead to it: its name wherever it is, the whole path, or
-        a pattern that is found in its name."""
+        """Whether the rule matches the value at a path: by its last name, its full path, or a pattern found
+        in its last name."""
         if (pattern := self.pattern) is not None:
             return pattern.search(path[-1]) is not None
         lowered = tuple(name.lower() for name in path)
@@ -174,16 +172,16 @@ class PiiRule(Checked):
         try:
             _ = self.pattern
         except re.error as error:
-            raise ValueError(f"match: {self.match} is no regular expression ({error})") from None
+            raise ValueError(f"match: {self.match} is not a valid regular expression ({error})") from None
         if not all(self.match.split(".")):
-            raise ValueError(f"match: '{self.match}' is no name, path or /pattern/ of names")
+            raise ValueError(f"match: '{self.match}' is not a name, a path or a /pattern/ of names")
         if self.at != "load" and "place" in self.model_fields_set:
-            raise ValueError(f"in: is for messages, and {self.at} is sent fields; leave it out")
+            raise ValueError(f"in: applies to messages only, and {self.at} receives fields; omit it")
         return self
 
 
 class TransformationsFile(Checked):
-    """All of `transformations.yaml`. The salt stays unrendered until it is used."""
+    """The content of `transformations.yaml`. The salt is rendered only when used."""
 
     transformations: tuple[Transformation, ...] = ()
     pii: tuple[PiiRule, ...] = ()
@@ -191,17 +189,17 @@ class TransformationsFile(Checked):
 
     @model_validator(mode="after")
     def _is_salted(self) -> TransformationsFile:
-        way = "write salt: \"{{ env_var('REVETL_PII_SALT') }}\" and export it"
+        way = "write salt: \"{{ env_var('REVETL_PII_SALT') }}\" and export the variable"
         if self.salt is None and any(rule.action == "hash" for rule in self.pii):
-            raise ValueError(f"salt is missing, and a rule of pii hashes; {way}")
+            raise ValueError(f"salt is missing, but a PII rule hashes; {way}")
         if self.salt is not None and "env_var" not in self.salt:
-            raise ValueError(f"salt is a secret written in a file; {way}")
+            raise ValueError(f"salt is an inline secret; {way}")
         return self
 
 
 def read_transformations(root: Path) -> TransformationsFile:
-    """`transformations.yaml` of a project; an empty one where there is none. Raises UsageError with the file,
-    the line, the key and what was expected."""
+    """Read a project's `transformations.yaml`; empty if it doesn't exist. Raises UsageError with the file,
+    the line, the key and the expectation."""
     path = root / TRANSFORMATIONS_FILE
     return read_checked(TransformationsFile, path) if path.is_file() else TransformationsFile()
 
@@ -209,12 +207,12 @@ def read_transformations(root: Path) -> TransformationsFile:
 def first_of(
     transformations: tuple[Transformation, ...], message_type: str, event: str | None, source: str | None
 ) -> Transformation | None:
-    """The transformation of a message: the first that is of it."""
+    """Return the first transformation that applies to a message."""
     return next((each for each in transformations if each.is_of(message_type, event, source)), None)
 
 
 def at_path(document: Any, names: Names) -> Any:
-    """The value that names lead to in a document; `...` where there is none."""
+    """Return the value at a path of names in a document; `...` if there is none."""
     for name in names:
         if not isinstance(document, Mapping) or name not in document:
             return ...

@@ -1,1 +1,1 @@
-"""A dbt project with revetl in it: its audiences, syncs and destinations, and how one is created."""
+"""A dbt project with revetl: its audiences, syncs and destinations, and scaffolding for new ones."""

@@ -1,4 +1,4 @@
-"""Syncs as dbt exposures, so that destinations are in dbt's lineage graph and documentation."""
+"""Write syncs as dbt exposures, so that dbt's lineage and documentation include destinations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARK = "# Written by `revetl exposures`. Do not edit: change the syncs, and run 
 
 @dataclass(frozen=True)
 class Difference:
-    """How a written file differs from what would be written, by the names of exposures."""
+    """The difference between the file and its expected content, by names of exposures."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -35,10 +35,9 @@ class Difference:
 class ExposuresFile:
     """The file of a project's exposures.
 
-    `file` is taken from the project's folder; without it, it is FILE in the first of the project's
-    model-paths. `owner`, such as `Data <data@shop.example>`, is of syncs whose model has no `meta.owner`.
-    Raises UsageError for a place that dbt does not read and for a file that `revetl exposures` did not
-    write.
+    `file` is relative to the project's folder; the default is FILE in the first of its model-paths. `owner`,
+    for example `Data <data@shop.example>`, is the owner of syncs whose model has no `meta.owner`. Raises
+    UsageError for a path that dbt doesn't read and for a file that `revetl exposures` didn't write.
     """
 
     def __init__(self, workspace: Workspace, file: Path | None = None, owner: str | None = None) -> None:
@@ -49,18 +48,18 @@ class ExposuresFile:
         self.shown = self.path.relative_to(workspace.root) if self._inside(".") else self.path
         if self.path.suffix not in {".yml", ".yaml"} or not any(map(self._inside, folders)):
             raise UsageError(
-                f"--file {self.shown}: dbt reads exposures of .yml files in {', '.join(folders)}. "
-                "Name one there."
+                f"--file {self.shown}: dbt reads exposures from .yml files in {', '.join(folders)}. "
+                "Choose a file there."
             )
         if self.path.exists() and not self._text().startswith(MARK):
             raise UsageError(
-                f"{self.shown}: `revetl exposures` did not write this file, and will not overwrite it. "
-                "Move it away, or name another with --file."
+                f"{self.shown}: was not written by `revetl exposures` and is not overwritten. "
+                "Move the file, or choose another with --file."
             )
 
     def document(self) -> str:
-        """What the file has to say: one exposure a sync, by name. Raises UsageError for a sync that is
-        configured wrongly or has no owner."""
+        """Return the expected content: one exposure per sync, sorted by name. Raises UsageError for a sync
+        with an invalid configuration or without an owner."""
         audiences = self._workspace.audiences()
         syncs = sorted((sync for each in audiences for sync in each.syncs), key=lambda sync: sync.name)
         exposures: dict[str, dict[str, Any]] = {}
@@ -72,7 +71,7 @@ class ExposuresFile:
         return f"{MARK}\n{text}"
 
     def difference(self) -> Difference | None:
-        """How the file differs from `document`; None when it does not."""
+        """Compare the file with `document`; None if they are equal."""
         wanted = self.document()
         if self.path.exists() and self._text() == wanted:
             return None
@@ -87,7 +86,7 @@ class ExposuresFile:
         )
 
     def write(self) -> bool:
-        """Write the file; False when it says the same already, and is left as it is."""
+        """Write the file. Returns False if it was up to date."""
         text = self.document()
         if self.path.exists() and self._text() == text:
             return False
@@ -133,14 +132,14 @@ class ExposuresFile:
             found = _owner(str(named or ""))
         if not found:
             raise UsageError(
-                f"{sync.audience.model.place}: {sync.audience.name}: meta.owner is missing, and dbt's "
-                "exposures have to have one. Add it, or name an owner for all with --owner."
+                f"{sync.audience.model.place}: {sync.audience.name}: meta.owner is missing, and dbt requires "
+                "exposures to have an owner. Add it, or set a default with --owner."
             )
         return found
 
 
 def _owner(text: str) -> dict[str, str]:
-    """`Name <email>`, an email or a name, as dbt has owners."""
+    """Parse `Name <email>`, an email or a name into dbt's form of an owner."""
     if "@" not in text.strip()[1:]:
         return {"name": text.strip()} if text.strip() else {}
     name, email = parseaddr(text)
@@ -159,10 +158,11 @@ def _ref(node: Mapping[str, Any], project: str) -> str:
 def _description(sync: Sync, kind: str) -> str:
     config = sync.config
     if config.fields is None:
-        fields = f"every column but {sync.audience.key}"
+        fields = f"every column except {sync.audience.key}"
     else:
         named = [
-            name if name == taken else f"{name} (of {taken})" for name, taken in sorted(config.fields.items())
+            name if name == column else f"{name} (from {column})"
+            for name, column in sorted(config.fields.items())
         ]
         fields = ", ".join([*named, *(f"{name} (constant)" for name in sorted(config.constants))])
     return (
@@ -172,7 +172,7 @@ def _description(sync: Sync, kind: str) -> str:
 
 
 def _unused(name: str, taken: Mapping[str, object]) -> str:
-    """The name, or the first of name_2, name_3 … that is free: `a_to_b` to `c` is `a` to `b_to_c`."""
+    """Return the name or the first free of name_2, name_3 …: `a_to_b` to `c` equals `a` to `b_to_c`."""
     number, free = 1, name
     while free in taken:
         number += 1
@@ -181,7 +181,7 @@ def _unused(name: str, taken: Mapping[str, object]) -> str:
 
 
 def _unrendered(value: Any) -> Any:
-    """The value, with text that dbt would take for Jinja marked as none."""
+    """Wrap text that dbt would render as Jinja in a raw block."""
     if isinstance(value, dict):
         return {key: _unrendered(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The dbt project as data: audiences with their syncs, and the destinations they name."""
+"""The workspace of a command: the project's audiences, syncs and destinations, and its warehouse."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from revetl.warehouse.templates import table
 
 Say = Callable[[str], None]
 CALL_OF = {"stg_revetl__tracks": "track", "stg_revetl__pages": "page", "stg_revetl__screens": "screen"}
-"""The staging models of messages that are events, and the call that those are."""
+"""Staging models of event messages, and their Segment call."""
 
 
 @dataclass(frozen=True)
 class Sync:
-    """One audience to one destination. `name` is `audience.destination`, unless it is `called` by a former
-    name."""
+    """A sync of one audience to one destination. `called` is a former name, which `name` returns instead of
+    `audience.destination`."""
 
     audience: AudienceModel
     config: SyncConfig
@@ -51,13 +51,13 @@ class Sync:
 
     @property
     def paused(self) -> bool:
-        """Whether it, or its audience, is not enabled."""
+        """Whether the sync or its audience is disabled."""
         return not (self.config.enabled and self.audience.config.enabled)
 
 
 @dataclass(frozen=True)
 class AudienceModel:
-    """A dbt model with `config.meta.revetl`, and the relation it was built as."""
+    """A dbt model with `config.meta.revetl`, and its relation."""
 
     model: dbt.Model
     config: AudienceConfig
@@ -83,8 +83,7 @@ class AudienceModel:
         )
 
     def _with_call(self, sync: SyncConfig) -> SyncConfig:
-        """A sync of events, with the call that they are where the model selects from messages of one call
-        alone."""
+        """Set `message_type` of a sync of events if the model selects from messages of exactly one call."""
         if sync.event_column is None or sync.message_type is not None:
             return sync
         calls = {CALL_OF[parent] for parent in self.model.parents if parent in CALL_OF}
@@ -92,8 +91,10 @@ class AudienceModel:
 
 
 class Workspace:
-    """A dbt project and its `revetl.yml` (or `config` in its place), read once; nothing is opened until it is
-    asked for. With `manifest`, that takes the place of the one in target/."""
+    """A dbt project and its `revetl.yml`, read once. The warehouse is opened on demand.
+
+    `config` replaces `revetl.yml`, and `manifest` replaces the one in target/.
+    """
 
     def __init__(
         self,
@@ -119,44 +120,45 @@ class Workspace:
 
     @property
     def id(self) -> str:
-        """What tells the project from any other, also from another copy of it."""
+        """The id of this copy of the project; another copy has a different id."""
         return project_id(self.root, self.dbt.name)
 
     @property
     def state_schema(self) -> str:
-        """The schema of the runner's own tables."""
+        """The schema of revetl's state tables."""
         return self._schema("state", "revetl")
 
     @property
     def raw_schema(self) -> str:
-        """The schema that events land in."""
+        """The schema that events are loaded into."""
         return self._schema("raw", "raw")
 
     def _schema(self, kind: str, custom: str) -> str:
-        """A schema of the package's sources: the variable `state_schema` or `raw_schema`, else what the
-        project's generate_schema_name makes, as the manifest has it. Without the package, it is what dbt's
-        own macro would make: `custom` behind the target's schema."""
+        """Resolve a schema of the package's sources: the variable `state_schema` or `raw_schema`, else the
+        result of the project's generate_schema_name in the manifest. Without the package, it is the result
+        of dbt's default macro: the target's schema followed by `custom`."""
         if configured := self.dbt.variable(f"{kind}_schema"):
             return configured
         return self.manifest.schemas.get(kind) or f"{self.target.schema}_{custom}"
 
     def whose_state_schema(self) -> str:
-        """The state's schema, and what says so."""
+        """Describe the state's schema and where it comes from."""
         if self.dbt.variable("state_schema"):
             reason = "the variable state_schema"
         elif "state" in self.manifest.schemas:
             reason = "generate_schema_name"
         else:
-            reason = "the target's schema, as revetl's package is not in the project"
-        return f"{self.state_schema}, by {reason}"
+            reason = "the target's schema, because the project does not use revetl's package"
+        return f"{self.state_schema}, from {reason}"
 
     @property
     def changes_kept_days(self) -> int:
-        """How long `sync_changes` keeps a change. Raises UsageError when the variable is no number."""
+        """The retention of `sync_changes` in days. Raises UsageError if the variable isn't a number."""
         value = self.dbt.variable("changes_kept_days", "90")
         if not value.isdigit():
             raise UsageError(
-                f"dbt_project.yml: vars.revetl.changes_kept_days: '{value}' is no number of days."
+                f"dbt_project.yml: vars.revetl.changes_kept_days: '{value}' is not a number of days. "
+                "Use a whole number."
             )
         return int(value)
 
@@ -168,19 +170,19 @@ class Workspace:
         return self._manifest
 
     def models(self) -> list[dbt.Model]:
-        """Every model that is declared an audience, whether or not its configuration is right."""
+        """Return every model declared as an audience, including those with an invalid configuration."""
         return self.manifest.models()
 
     def audiences(self) -> list[AudienceModel]:
-        """Every audience. Raises UsageError for the first whose configuration is wrong."""
+        """Return every audience. Raises UsageError for the first with an invalid configuration."""
         return [self._audience(model) for model in self.models()]
 
     def audience(self, name: str) -> AudienceModel:
-        """The audience `name`. Raises UsageError with the nearest name there is."""
+        """Return the audience `name`. Raises UsageError with the nearest name."""
         models = {model.name: model for model in self.models()}
         if name not in models:
             raise UsageError(
-                f"There is no audience '{name}': a model is one when it has `config.meta.revetl`. "
+                f"There is no audience '{name}'. An audience is a model with `config.meta.revetl`. "
                 f"{nearest(name, models)}"
             )
         return self._audience(models[name])
@@ -191,7 +193,7 @@ class Workspace:
         return AudienceModel(model, config)
 
     def syncs(self, audience: AudienceModel, to: str | None = None) -> list[Sync]:
-        """The syncs of an audience, or the one to a destination. Raises UsageError when there is none."""
+        """Return an audience's syncs, or the one to a destination. Raises UsageError if there is none."""
         names = [sync.config.to for sync in audience.syncs]
         if to is not None and to not in names:
             raise UsageError(
@@ -199,14 +201,14 @@ class Workspace:
             )
         if not names:
             raise UsageError(
-                f"{audience.model.place}: {audience.name} goes nowhere. "
+                f"{audience.model.place}: {audience.name} has no syncs. "
                 "Add `sync: [{to: NAME}]` to its meta.revetl."
             )
         return [sync for sync in audience.syncs if to in (None, sync.config.to)]
 
     def list_of_people(self, name: str, place: str) -> tuple[exp.Table, str | None]:
-        """The relation of a dbt model, seed, snapshot or source, and its key when it is an audience. Raises
-        UsageError with the nearest name there is."""
+        """Return the relation of a dbt model, seed, snapshot or source, and its key if it is an audience.
+        Raises UsageError with the nearest name."""
         relations = self.manifest.relations()
         if name not in relations:
             raise UsageError(f"{place}: dbt has no model or source '{name}'. {nearest(name, relations)}")
@@ -215,31 +217,32 @@ class Workspace:
         return table(alias, schema, database), keys.get(name)
 
     def is_for_target(self, sync: Sync) -> bool:
-        """Whether the destination of a sync may be delivered to from this target: `targets` in revetl.yml."""
+        """Whether the sync's destination is enabled for this target, by its `targets` in revetl.yml."""
         targets = self.targets_of(sync)
         return not targets or self.target.name in targets
 
     def targets_of(self, sync: Sync) -> tuple[str, ...]:
-        """The targets that the destination of a sync is bound to; none where it is for every one."""
+        """Return the targets of the sync's destination; empty means every target."""
         written = self.config.destinations.get(sync.config.to, {}).get("targets") or ()
         return tuple(map(str, written)) if isinstance(written, list | tuple) else (str(written),)
 
     def check_target(self, sync: Sync) -> None:
-        """Raises UsageError for a sync whose destination is for other targets."""
+        """Raise UsageError if the sync's destination isn't enabled for this target."""
         if not self.is_for_target(sync):
             raise UsageError(f"{sync.name}: {self.other_target(sync)}")
 
     def other_target(self, sync: Sync) -> str:
-        """Why a sync does not run on this target."""
+        """Return the reason why a sync doesn't run on this target."""
         targets = ", ".join(self.targets_of(sync))
         return (
-            f"'{sync.config.to}' is for {targets} (revetl.yml: destinations.{sync.config.to}.targets), and "
-            f"the target is {self.target.name}. Use --target, or --to for another destination."
+            f"'{sync.config.to}' is restricted to {targets} (revetl.yml: destinations.{sync.config.to}."
+            f"targets), and the target is {self.target.name}. Use --target, or choose another destination "
+            "with --to."
         )
 
     def before_in_priority(self, sync: Sync) -> list[AudienceModel]:
-        """The audiences that have a person before the sync's own. Raises UsageError for a list that is not
-        there, or does not have the audience in it."""
+        """Return the audiences with a higher priority than the sync's. Raises UsageError for an unknown
+        priority list, and for one that doesn't contain the audience."""
         named = sync.config.priority
         if named is None:
             return []
@@ -249,24 +252,26 @@ class Workspace:
                 f"{sync.place}.priority: revetl.yml has no priorities '{named}'. {nearest(named, lists)}"
             )
         if sync.audience.name not in lists[named]:
-            raise UsageError(f"revetl.yml: priorities.{named}: {sync.audience.name} is not in it. Add it.")
+            raise UsageError(
+                f"revetl.yml: priorities.{named}: does not contain {sync.audience.name}. Add it."
+            )
         names = lists[named][: lists[named].index(sync.audience.name)]
         return [self.audience(name) for name in names]
 
     def destination_class(self, sync: Sync) -> type[Destination]:
-        """The class of a sync's destination. Raises UsageError naming revetl.yml and the nearest name, or
-        the mode that the destination does not have."""
+        """Return the class of a sync's destination. Raises UsageError for an unknown destination or type,
+        with the nearest name, and for a mode that the destination doesn't support."""
         config = self._destination_config(sync)
         found = destination_class(config.get("type"), f"revetl.yml: destinations.{sync.config.to}")
         if sync.config.mode not in found.modes():
             raise UsageError(
-                f"{sync.place}.mode: '{sync.config.to}' ({config['type']}) has no mode '{sync.config.mode}'. "
-                f"{nearest(sync.config.mode, found.modes())}"
+                f"{sync.place}.mode: '{sync.config.to}' ({config['type']}) does not support mode "
+                f"'{sync.config.mode}'. {nearest(sync.config.mode, found.modes())}"
             )
         return found
 
     def destination(self, sync: Sync, *, placeholders: bool = False) -> Destination:
-        """The configured destination of a sync; with `placeholders`, whether or not its secrets are set."""
+        """Return the configured destination of a sync; with `placeholders`, even if secrets are missing."""
         self.destination_class(sync)
         place = f"revetl.yml: destinations.{sync.config.to}"
         filled_in: set[FilledIn] = set()
@@ -274,7 +279,7 @@ class Workspace:
             self._destination_config(sync),
             place,
             placeholders=placeholders,
-            way_out=f", or use --to to leave {sync.config.to} out",
+            way_out=f", or use --to to skip {sync.config.to}",
             filled_in=filled_in,
         )
         stored = self._stored_sign_in(sync.config.to, config, place, has_secrets=not placeholders)
@@ -286,27 +291,28 @@ class Workspace:
                 destination = destination.signed_in(stored)
             elif not placeholders:
                 raise UsageError(
-                    f"{place}: nobody has signed in. Run `revetl auth {sync.config.to}`, or use --to to "
-                    f"leave {sync.config.to} out."
+                    f"{place}: is not signed in. Run `revetl auth {sync.config.to}`, or use --to to skip "
+                    f"{sync.config.to}."
                 )
         for name in destination.secret_names():
             if "{{" not in str(_written(self._destination_config(sync), name)):
                 self.say(
-                    f"Warning: {place}.{name} is a secret written in a file. "
-                    "Write \"{{ env_var('NAME') }}\" and export it."
+                    f"Warning: {place}.{name} is an inline secret. "
+                    "Write \"{{ env_var('NAME') }}\" and export the variable."
                 )
         return destination
 
     @property
     def sign_ins(self) -> SignIns:
-        """The sign-ins of this project."""
+        """The project's stored sign-ins."""
         return SignIns(self.dbt.name)
 
     def _stored_sign_in(
         self, name: str, config: Mapping[str, Any], place: str, *, has_secrets: bool
     ) -> StoredSignIn | None:
-        """The stored sign-in of a destination whose configuration asks for one; without its tokens where
-        `has_secrets` is false. Raises UsageError for one of another app, or one that cannot be read."""
+        """Return the stored sign-in of a destination configured with `sign_in`, without its tokens if
+        `has_secrets` is false. Raises UsageError for a sign-in with another app, and for one that can't be
+        read."""
         provider = provider_of(str(config.get("type")), config)
         if provider is None or not isinstance(config.get("sign_in"), Mapping):
             return None
@@ -320,7 +326,7 @@ class Workspace:
         ):
             if has_secrets and was != now:
                 raise UsageError(
-                    f"{place}: somebody signed in with the {word} {was}, and it is {now} by now. "
+                    f"{place}: the stored sign-in is for the {word} {was}, and the configuration has {now}. "
                     f"Run `revetl auth {name}` to sign in again."
                 )
         return StoredSignIn(self.sign_ins, provider, found)
@@ -328,8 +334,8 @@ class Workspace:
     def _destination_config(self, sync: Sync) -> Mapping[str, Any]:
         if not self.config.destinations and not (self.root / "revetl.yml").exists():
             raise UsageError(
-                f"{sync.place}.to: there is no revetl.yml, which says what '{sync.config.to}' is. "
-                "`revetl init --here --minimal` writes one."
+                f"{sync.place}.to: there is no revetl.yml to define '{sync.config.to}'. "
+                "Run `revetl init --here --minimal` to create one."
             )
         if sync.config.to not in self.config.destinations:
             raise UsageError(
@@ -340,8 +346,8 @@ class Workspace:
         return {name: value for name, value in config.items() if name != "was"}
 
     def former_names(self, sync: Sync) -> tuple[str, ...]:
-        """The names that a sync may have had before its audience or its destination was renamed, but those
-        of syncs that are there: what they hold is theirs."""
+        """Return the names a sync may have had before its audience or destination was renamed, without names
+        of current syncs, which own their state."""
         was = self.config.destinations.get(sync.config.to, {}).get("was")
         audiences = [name for name in (sync.audience.name, sync.audience.config.was) if name]
         destinations = [name for name in (sync.config.to, was) if isinstance(name, str) and name]
@@ -350,7 +356,7 @@ class Workspace:
         return tuple(name for name in former if not self._has_sync(name))
 
     def _has_sync(self, name: str) -> bool:
-        """Whether there is a sync of this name, right or wrong as its configuration may be."""
+        """Whether a sync of this name exists, even with an invalid configuration."""
         audience, _, to = name.partition(".")
         for model in self.models():
             if model.name == audience:
@@ -361,15 +367,14 @@ class Workspace:
         return False
 
     def destination_now(self, name: str) -> str:
-        """The name that a destination has now: the one that says `was: NAME`, where there is none of the
-        name."""
+        """Return the current name of a destination: if none has the name, the one with `was: NAME`."""
         there = self.config.destinations
         if name in there:
             return name
         return next((now for now, config in there.items() if config.get("was") == name), name)
 
     def built(self, audience: AudienceModel, warehouse: Warehouse) -> exp.Table:
-        """The relation of an audience. Raises WarehouseError when dbt has not built it."""
+        """Return the relation of an audience. Raises WarehouseError if dbt hasn't built it."""
         if not warehouse.exists(audience.relation):
             raise not_built(audience)
         return audience.relation
@@ -378,11 +383,11 @@ class Workspace:
     def writing(
         self, *, light: bool = False, lock_timeout: float | None = None, wait: bool = True
     ) -> Iterator[Warehouse]:
-        """The warehouse to write to, given back at the end. An embedded one takes one writer at a time:
-        without `wait`, WarehouseError is raised when another thread is at it."""
+        """Open the warehouse for writing, and close it at the end. An embedded warehouse has one writer at a
+        time: without `wait`, WarehouseError is raised while another thread is writing."""
         embedded = self.target.type == "duckdb"
         if embedded and not self._turn.acquire(blocking=wait):
-            raise WarehouseError("Another sync of this process is writing to the warehouse.")
+            raise WarehouseError("Another sync in this process is writing to the warehouse.")
         try:
             warehouse = self.warehouse(light=light, lock_timeout=lock_timeout)
             try:
@@ -394,8 +399,8 @@ class Workspace:
                 self._turn.release()
 
     def attached(self, warehouse: Warehouse, target: str | None) -> str:
-        """The database of another target, readable beside this one's; this one's without a name. Raises
-        UsageError for a target that is not there."""
+        """Attach another target's database for reading and return its name; without a target, return this
+        one's. Raises UsageError for an unknown target."""
         if target is None:
             return warehouse.database
         other = dbt.read_target(self.dbt, replace(self.options, target=target))
@@ -404,7 +409,7 @@ class Workspace:
     def warehouse(
         self, *, read_only: bool = False, light: bool = False, lock_timeout: float | None = None
     ) -> Warehouse:
-        """The target's warehouse, opened; the caller closes it."""
+        """Open the target's warehouse. The caller closes it."""
         timeout = self.lock_timeout if lock_timeout is None else lock_timeout
         opening = Opening(
             self.root,
@@ -418,7 +423,7 @@ class Workspace:
 
 
 def _written(config: Mapping[str, Any], name: str) -> Any:
-    """The value at a dotted name, as it is written; as if it named something where there is none."""
+    """Return the unrendered value at a dotted name; a template if it is missing."""
     found: Any = config
     for part in name.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
@@ -426,17 +431,16 @@ def _written(config: Mapping[str, Any], name: str) -> Any:
 
 
 def check_materialized(model: dbt.Model) -> None:
-    """Raises UsageError for an audience that no build makes a relation of."""
+    """Raise UsageError for an ephemeral audience, which has no relation."""
     if model.materialized == "ephemeral":
         raise UsageError(
-            f"{model.place}: {model.name}: it is ephemeral, and an audience has to be a relation in the "
-            "warehouse. "
-            "Set `materialized: table` (or view) for it."
+            f"{model.place}: {model.name}: is ephemeral, but an audience must be a relation in the "
+            "warehouse. Set `materialized: table` (or view)."
         )
 
 
 def not_built(audience: AudienceModel) -> WarehouseError:
-    """What is told of an audience that dbt has not built."""
+    """Return the error for an audience that dbt hasn't built."""
     return WarehouseError(
         f"{audience.name} is not in the warehouse: there is no {audience.relation.sql()}. "
         f"Run `dbt build --select +{audience.name}`."

@@ -69,9 +69,9 @@ def parse_scalar(text: str, place: str) -> exp.Expr:
         (parsed,) = sqlglot.parse(text, dialect="duckdb")
         assert parsed is not None
     except (sqlglot.errors.SqlglotError, ValueError, AssertionError):
-        raise UsageError(f"{place}: '{text}' is neither a column nor a SQL expression. Correct it.") from None
+        raise UsageError(f"{place}: '{text}' is neither a column nor a SQL expression. Fix it.") from None
     if parsed.find(exp.Query, exp.DDL, exp.DML, exp.Command, exp.Placeholder, exp.Parameter):
-        raise UsageError(f"{place}: '{text}' is not an expression over columns. Put a query into the model.")
+        raise UsageError(f"{place}: '{text}' is not an expression over columns. Move queries into the model.")
     if parsed.find(exp.AggFunc, exp.Window, exp.Star):
-        raise UsageError(f"{place}: '{text}' is over many rows. Put it into the model.")
+        raise UsageError(f"{place}: '{text}' reads several rows. Move it into the model.")
     return parsed

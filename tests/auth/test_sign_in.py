@@ -359,7 +359,7 @@ def test_a_sign_in_that_others_may_read_is_not_used(shop: Shop) -> None:
 
 
 def test_nobody_signed_in_says_how(shop: Shop) -> None:
-    with pytest.raises(UsageError, match=r"crm: nobody has signed in. Run `revetl auth crm`"):
+    with pytest.raises(UsageError, match=r"crm: is not signed in. Run `revetl auth crm`"):
         shop.probe()
     project = shop.folder.open()
     assert project.workspace.destination(project.sync_named("vips.crm"), placeholders=True).auth() is None
@@ -446,7 +446,7 @@ def test_another_app_asks_for_another_sign_in(shop: Shop) -> None:
     shop.sign_in()
     shop.configure(client_id="another-app")
     with pytest.raises(
-        UsageError, match=r"client_id revetl-app, and it is another-app by now. Run `revetl auth"
+        UsageError, match=r"client_id revetl-app, and the configuration has another-app. Run `revetl auth"
     ):
         shop.probe()
     assert [each.state for each in shop.folder.open().sign_ins()] == ["signed in to another app"]

@@ -32,7 +32,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "an unknown command": (("snyc",), "There is no command 'snyc'. Did you mean 'sync'?"),
     "an unknown audience": (
         ("sync", "audience", "vip"),
-        "There is no audience 'vip': a model is one when it has `config.meta.revetl`. Did you mean 'vips'?",
+        "There is no audience 'vip'. An audience is a model with `config.meta.revetl`. Did you mean 'vips'?",
     ),
     "an unknown destination": (
         (*SYNC, "--to", "crn"),
@@ -67,7 +67,7 @@ META_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown key": (
         {"key": "user_id", "sync": [{"to": "crm", "feilds": {}}]},
-        f"{PLACE}: sync.0.feilds: there is no key 'feilds' here. Did you mean 'fields'?",
+        f"{PLACE}: sync.0.feilds: unknown key 'feilds'. Did you mean 'fields'?",
     ),
     "a missing key": ({"sync": [{"to": "crm"}]}, f"{PLACE}: key is missing. Add it."),
     "an unknown destination": (
@@ -94,7 +94,7 @@ META_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"key": "user_id", "sync": [{"to": "crm", "identifiers": {"email": "user_id"}}]},
         f"{PLACE}.sync.0: identifiers.email: 'crm' knows nobody by that. There is: id.",
     ),
-    "no sync": ({"key": "user_id"}, "vips goes nowhere. Add `sync: [{to: NAME}]` to its meta.revetl."),
+    "no sync": ({"key": "user_id"}, "vips has no syncs. Add `sync: [{to: NAME}]` to its meta.revetl."),
 }
 
 
@@ -117,7 +117,7 @@ DESTINATION_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no type": ({"url": "http://x"}, "revetl.yml: destinations.crm.type is missing."),
     "an unknown key": (
         {"type": "webhook", "url": "http://x", "bach_size": 5},
-        "destinations.crm: bach_size: there is no key 'bach_size' here. Did you mean 'batch_size'?",
+        "destinations.crm: bach_size: unknown key 'bach_size'. Did you mean 'batch_size'?",
     ),
     "a missing url": ({"type": "webhook"}, "revetl.yml: destinations.crm: url is missing. Add it."),
     "a wrong number": (
@@ -127,7 +127,7 @@ DESTINATION_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a secret that is not set": (
         {"type": "braze", "region": "us-01", "api_key": "{{ env_var('NO_SUCH_KEY') }}"},
         "revetl.yml: destinations.crm.api_key: environment variable NO_SUCH_KEY is not set. "
-        "Export it, or use --to to leave crm out.",
+        "Export it, or use --to to skip crm.",
     ),
     "Jinja that is not known": (
         {"type": "webhook", "url": "{{ secret }}"},
@@ -180,7 +180,7 @@ def test_a_secret_that_an_answer_repeats_is_not_shown(
     done = cli(shop, *SYNC)
     assert done.returncode == 4
     assert "the key *** is wrong" in done.stderr
-    assert "revetl.yml: destinations.crm.secret is a secret written in a file." in done.stderr
+    assert "revetl.yml: destinations.crm.secret is an inline secret." in done.stderr
     assert "s3cr3t!" not in cli(shop, *SYNC, "--dry-run").stdout
     assert "hunter22" not in done.stdout + done.stderr
     assert "hunter22" not in str(shop.sql("from revetl.revetl.sync_runs"))
@@ -273,7 +273,7 @@ def test_one_sync_that_fails_does_not_keep_the_others_from_running(
 def test_a_name_that_dbt_does_not_take(tmp_path: Path, cli: Cli, name: str) -> None:
     done = cli(tmp_path, "init", name)
     assert done.returncode == 2
-    assert "is no name for a dbt project" in done.stderr
+    assert "is not a valid name for a dbt project" in done.stderr
 
 
 def test_init_does_not_write_into_a_folder_with_something_in_it(tmp_path: Path, cli: Cli) -> None:
@@ -292,8 +292,8 @@ def test_an_ephemeral_audience_is_refused_by_every_command(
     shop.materialize("vips", "ephemeral")
     done = cli(shop, *command)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "models/audiences.yml: vips: it is ephemeral" in done.stderr
-    assert "Set `materialized: table` (or view) for it." in done.stderr
+    assert "models/audiences.yml: vips: is ephemeral" in done.stderr
+    assert "Set `materialized: table` (or view)." in done.stderr
 
 
 def test_of_a_model_with_versions_the_latest_is_the_audience(
@@ -317,6 +317,6 @@ def test_without_revetl_yml_that_is_what_is_said(shop: ProjectFolder, cli: Cli) 
     done = cli(shop, *SYNC)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert (
-        "there is no revetl.yml, which says what 'crm' is. `revetl init --here --minimal` writes one."
+        "there is no revetl.yml to define 'crm'. Run `revetl init --here --minimal` to create one."
         in done.stderr
     )

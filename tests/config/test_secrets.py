@@ -55,12 +55,12 @@ def test_a_secret_of_a_file_and_one_of_the_keyring(tmp_path: Path, ring: InMemor
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{{ file('/no/such') }}", "here.key: /no/such cannot be read"),
-        ("{{ keyring('braze', 'no') }}", "the keyring has no 'no' of 'braze'. Run `keyring set braze no`."),
+        ("{{ file('/no/such') }}", "here.key: cannot read /no/such"),
+        ("{{ keyring('braze', 'no') }}", "the keyring has no 'no' for 'braze'. Run `keyring set braze no`."),
         ("{{ env_var('REVETL_NO') }}", "environment variable REVETL_NO is not set. Export it."),
         (
             "{{ open('x') }}",
-            "Only env_var('NAME'), file('PATH') and keyring('SERVICE', 'NAME') are known here.",
+            "Only env_var('NAME'), file('PATH') and keyring('SERVICE', 'NAME') are available here.",
         ),
     ],
 )

@@ -17,32 +17,32 @@ BOMB = f"destinations:\n  l0: &l0 [lol, lol]\n{LAUGHS}"
 WRONG = {
     "a destination twice": (
         "destinations:\n  crm: {type: webhook, url: https://a.example}\n  crm: {type: webhook}\n",
-        "revetl.yml: the key 'crm' is there twice, in line 2 and in line 3. Keep one of them.",
+        "revetl.yml: duplicate key 'crm' on lines 2 and 3. Remove one of them.",
     ),
     "a key of a destination twice": (
         "destinations:\n  crm:\n    type: webhook\n    url: https://a.example\n    timeout: 3\n    url: https://b\n",
-        "revetl.yml: the key 'url' is there twice, in line 4 and in line 6. Keep one of them.",
+        "revetl.yml: duplicate key 'url' on lines 4 and 6. Remove one of them.",
     ),
     "once in quotes": (
         'destinations: {}\n"destinations": {}\n',
-        "revetl.yml: the key 'destinations' is there twice, in line 1 and in line 2. Keep one of them.",
+        "revetl.yml: duplicate key 'destinations' on lines 1 and 2. Remove one of them.",
     ),
     "a billion laughs": (
         BOMB,
-        "revetl.yml, line 7: with its aliases (*) written out, this has more than 100,000 values. "
+        "revetl.yml, line 7: expands to more than 100,000 values because of its aliases (*). "
         "Use fewer aliases.",
     ),
     "an anchor in itself": (
         "destinations: &a\n  crm: *a\n",
-        "revetl.yml, line 1: an anchor (&) contains itself. Write it out instead.",
+        "revetl.yml, line 1: the anchor (&) contains itself. Write its content out.",
     ),
     "a thousand levels": (
         "destinations:\n" + "- " * 1_000 + "x\n",
-        "revetl.yml: it is nested more than 100 levels deep. Write it flatter.",
+        "revetl.yml: is nested more than 100 levels deep. Reduce the nesting.",
     ),
     "a day that is none": (
         "destinations: 2024-13-45\n",
-        "revetl.yml: month must be in 1..12. Put the value in quotes.",
+        "revetl.yml: month must be in 1..12. Quote the value.",
     ),
 }
 

@@ -304,8 +304,8 @@ def test_revetl_test(project: ProjectFolder, cli: Cli) -> None:
     ("text", "sentence"),
     [
         ("{name: x, expcet: drop, given: {}}", "shop.yml, line 2: tests.0.expect is missing"),
-        ("{name: x, given: {}, expect: {trait: 1}}", "there is no key 'trait' here. Did you mean"),
-        ("{name: x, given: {}, expect: dorp}", "there is no key 'dorp' here. Did you mean 'drop'"),
+        ("{name: x, given: {}, expect: {trait: 1}}", "unknown key 'trait'. Did you mean"),
+        ("{name: x, given: {}, expect: dorp}", "unknown key 'dorp'. Did you mean 'drop'"),
         ("5", "shop.yml, line 2: tests.0"),
         ("{name: x, given: {}, expect: {drop: a, reject: b}}", "drop, reject and retry each stand alone"),
     ],

@@ -85,8 +85,8 @@ def test_placeholders_live_beside_what_revetl_yml_reads(monkeypatch: pytest.Monk
     }
 
 
-def test_who_writes_braces_of_another_kind_is_told() -> None:
-    with pytest.raises(UsageError, match=r"is written \$\{fields\.NAME\}\.$"):
+def test_an_error_about_jinja_braces_shows_the_braces_of_fields() -> None:
+    with pytest.raises(UsageError, match=r" Write \$\{fields\.NAME\} for a field of the record\.$"):
         render({"body": {"a": "{{ fields.email }}"}}, "revetl.yml: destinations.crm")
 
 
@@ -165,7 +165,7 @@ def test_values_keep_their_types_alone_and_are_texts_among_others() -> None:
         ({"urls": {"move": URL}}, "urls.move: 'move' is not known. Did you mean 'remove'?"),
         ({"method": "GET"}, "'GET' is not known. There are: DELETE"),
         ({"oauth": {"token_url": URL, "client_id": "me"}}, "oauth: Give client_secret"),
-        ({"oauth": {"token_url": URL, "client_id": "me", "secret": "x"}}, "there is no key 'secret' here"),
+        ({"oauth": {"token_url": URL, "client_id": "me", "secret": "x"}}, "unknown key 'secret'"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_sent(config: dict[str, Any], sentence: str) -> None:

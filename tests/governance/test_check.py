@@ -206,7 +206,7 @@ def test_a_document_that_is_no_object(document: Any, expected: Found) -> None:
 @pytest.mark.parametrize(
     ("message", "sentence"),
     [
-        ({}, "type is missing. Say what the message is: track, identify"),
+        ({}, "type is missing. Set it to one of track, identify"),
         ({"type": "Track"}, "type 'Track' is not known. Did you mean 'track'?"),
     ],
 )

@@ -29,7 +29,8 @@ def test_compile_and_check_that_it_was(shop: Path, cli: Cli) -> None:
     before = cli(shop, "protocols", "compile", "--check")
     assert (before.returncode, before.stdout) == (2, "")
     assert before.stderr == (
-        "Error: macros/tracking_plan.sql is not as tracking_plan.yaml is. Run `revetl protocols compile`.\n"
+        "Error: macros/tracking_plan.sql is out of date with tracking_plan.yaml. "
+        "Run `revetl protocols compile`.\n"
     )
     assert not (shop / "macros").exists()
     done = cli(shop, "protocols", "compile")
@@ -98,7 +99,7 @@ def test_from_stdin(shop: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
         ('{"type": "page"}\n{"type": ', "a.ndjson, line 2: is not JSON"),
         ('{"type": ', "a.ndjson, line 1: is not JSON"),
         ("", "a.ndjson, line 1: is not JSON"),
-        ('[{"type": "page"}]', "a.ndjson, line 1: is not a JSON object, which a message is."),
+        ('[{"type": "page"}]', "a.ndjson, line 1: is not a JSON object. A message must be an object."),
         ('{"type": "page"}\n\n{}', "a.ndjson, line 3: type is missing."),
         ('{"type": "pages"}', "a.ndjson, line 1: type 'pages' is not known. Did you mean 'page'?"),
     ],
@@ -123,7 +124,7 @@ def test_without_a_plan(shop: Path, cli: Cli) -> None:
     for command in (["compile"], ["check", "a.ndjson"], ["export"]):
         done = cli(shop, "protocols", *command)
         assert done.returncode == 2
-        assert "tracking_plan.yaml: there is no such file. Write the plan there" in done.stderr
+        assert "tracking_plan.yaml: no such file. Create a plan there" in done.stderr
 
 
 def test_export_and_import_are_a_pipe(shop: Path, cli: Cli) -> None:

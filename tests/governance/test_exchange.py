@@ -66,7 +66,7 @@ def test_what_is_done_about_violations_is_lost_by_name() -> None:
         unplanned_events: block
         """
     )
-    told = ["A: on_violation: block", "B: unplanned_properties: omit; they become violations"]
+    told = ["A: on_violation: block", "B: unplanned_properties: omit; exported as violations"]
     for kind in FORMATS:
         _, losses = export_plan(plan, kind)
         assert losses == told if kind == "json-schema" else ["unplanned_events: block", *told]
@@ -141,7 +141,7 @@ def test_segments_answers(tmp_path: Path) -> None:
     assert losses == [
         "Shoe Viewed.a: format",
         "Shoe Viewed.a: maxLength",
-        "global: rules for messages of all types",
+        "global: rules for all message types",
     ]
     plan, losses = bring(tmp_path, json.dumps(newer))
     assert plan == TrackingPlan.model_validate({"events": [shoe], "screen": {}})
@@ -149,7 +149,7 @@ def test_segments_answers(tmp_path: Path) -> None:
         "Shoe Viewed: rules for context",
         "Shoe Viewed.a: format",
         "Shoe Viewed.a: maxLength",
-        "common: rules for messages of all types",
+        "common: rules for all message types",
     ]
 
 
@@ -314,14 +314,17 @@ def test_a_plain_schema_by_its_title(tmp_path: Path) -> None:
 
 WRONG = {
     "nothing": ("", "0 documents"),
-    "a text": ("hello", 'has "hello" where a plan is expected.'),
-    "no plan": ("{a: 1}", "is no tracking plan that is known"),
-    "neither": ("{", "is neither JSON nor YAML."),
-    "a schema of nobody": ("{properties: {a: {}}}", "title is missing. Give the schema the event's name"),
-    "an event that is elsewhere": (RULES, "#event:seen is in none of the documents of kind events."),
+    "a text": ("hello", 'contains "hello" instead of a plan.'),
+    "no plan": ("{a: 1}", "is not in a known format. Use a tracking plan of Segment"),
+    "neither": ("{", "is neither valid JSON nor valid YAML."),
+    "a schema of nobody": (
+        "{properties: {a: {}}}",
+        "title is missing. Set the schema's title to the",
+    ),
+    "an event that is elsewhere": (RULES, "#event:seen is not in any document of kind events."),
     "only a catalogue": (CATALOGUE, "0 documents of kind tracking-plan"),
-    "two plans": ("properties: {}\n---\nproperties: {}", "2 documents, and only RudderStack's plans"),
-    "a name that cannot be": (json.dumps({"rules": [{"key": " A"}]}), 'name " A" is no name of an event'),
+    "two plans": ("properties: {}\n---\nproperties: {}", "2 documents, but only RudderStack plans"),
+    "a name that cannot be": (json.dumps({"rules": [{"key": " A"}]}), 'name " A" is not a valid event name'),
 }
 
 

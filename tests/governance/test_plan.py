@@ -48,11 +48,11 @@ WRONG = {
     "no mapping": ("- A", "tracking_plan.yaml, line 1: "),
     "an unknown key": (
         "\nevent: []",
-        "line 2: event: there is no key 'event' here. Did you mean 'events'?",
+        "line 2: event: unknown key 'event'. Did you mean 'events'?",
     ),
     "an unknown key inside": (
         prop("requried: true"),
-        "line 5: events.0.properties.1.requried: there is no key 'requried' here. Did you mean 'required'?",
+        "line 5: events.0.properties.1.requried: unknown key 'requried'. Did you mean 'required'?",
     ),
     "an unknown type": (
         prop("type: text"),
@@ -68,34 +68,35 @@ WRONG = {
     "a blank around a name": ("events: [{name: ' A'}]", 'name " A" is no name of an event'),
     "a quote in a name": (
         "identify: {traits: [{name: 'a\"b'}]}",
-        'line 1: identify.traits.0: name "a\\"b" is no name of a property here',
+        'line 1: identify.traits.0: name "a\\"b" is not a valid property name',
     ),
-    "traits of a page": ("page: {traits: []}", "line 1: page.traits: there is no key 'traits' here"),
-    "an event twice": ("events: [{name: A}, {name: A}]", "the event 'A' is there twice; keep one."),
+    "traits of a page": ("page: {traits: []}", "line 1: page.traits: unknown key 'traits'"),
+    "an event twice": ("events: [{name: A}, {name: A}]", "duplicate event 'A'; keep one."),
     "a property twice": (
         "events:\n  - name: A\n    properties: [{name: a}, {name: a}]",
-        "line 2: events.0: the property 'a' is there twice; keep one.",
+        "line 2: events.0: duplicate property 'a'; keep one.",
     ),
     "a property twice inside": (
         prop("properties: [{name: a}, {name: a}]"),
-        "line 5: events.0.properties.1: the property 'a' is there twice",
+        "line 5: events.0.properties.1: duplicate property 'a'; keep one",
     ),
     "a pattern of a number": (
         prop("type: number, pattern: a"),
-        "line 5: events.0.properties.1: pattern is for type string, and type is number.",
+        "line 5: events.0.properties.1: pattern requires type string, but type is number.",
     ),
-    "a minimum of a text": (prop("type: string, minimum: 1"), "minimum is for type number or integer"),
-    "items of an object": (prop("type: object, items: {}"), "items is for type array, and type is object"),
-    "properties of a text": (prop("type: string, properties: []"), "properties is for type object"),
+    "a minimum of a text": (prop("type: string, minimum: 1"), "minimum requires type number or integer"),
+    "items of an object": (prop("type: object, items: {}"), "items requires type array, but type is object"),
+    "properties of a text": (prop("type: string, properties: []"), "properties requires type object"),
     "a minimum above": (prop("minimum: 2, maximum: 1"), "minimum 2 is above maximum 1"),
     "a minimum that is no number": (prop("minimum: '1'"), "line 5: events.0.properties.1.minimum"),
     "a minimum without end": (prop("minimum: .inf"), "line 5: events.0.properties.1.minimum"),
-    "Norway": (prop("type: string, enum: [SE, NO]"), "enum has false, and type is string; quote it."),
+    "Norway": (prop("type: string, enum: [SE, NO]"), "enum contains false, but type is string; quote it."),
     "a date": (prop("enum: [2026-01-01]"), "line 5: events.0.properties.1.enum.0"),
     "an empty enum": (prop("enum: []"), "line 5: events.0.properties.1.enum"),
     "look-ahead": (
         prop("pattern: 'a(?=b)'"),
-        "line 5: events.0.properties.1: pattern a(?=b): (?=b is look-ahead, which not every warehouse has.",
+        "line 5: events.0.properties.1: pattern a(?=b): (?=b is not supported by every warehouse: it is "
+        "look-ahead.",
     ),
 }
 
@@ -110,5 +111,5 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, sentence: s
 
 
 def test_there_has_to_be_a_plan(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there is no such file"):
+    with pytest.raises(UsageError, match="no such file"):
         read_plan(tmp_path / "tracking_plan.yaml")

@@ -211,16 +211,16 @@ WRONG = {
     "an unknown name in a template": (
         "\non_violation: \"{{ 'block' if node.name else 'flag' }}\"",
         "tracking_plan.yaml, line 2: on_violation: '{{ 'block' if node.name else 'flag' }}' uses node. Only "
-        "target (such as target.name) and env_var('NAME') are known here.",
+        "target (as in target.name) and env_var('NAME') are available here.",
     ),
     "an event that is not planned": (
         f"events: [{EVENT}]\nsources: {{web: {{events: {{B: block}}}}}}",
-        "tracking_plan.yaml, line 1: sources.web.events: there is no 'B' in the plan. There are: A, group, "
+        "tracking_plan.yaml, line 1: sources.web.events: 'B' is not in the plan. There are: A, group, "
         "identify, page, screen.",
     ),
     "a key of a source": (
         "sources: {web: {on_violations: block}}",
-        "tracking_plan.yaml, line 1: sources.web.on_violations: there is no key 'on_violations' here. Did "
+        "tracking_plan.yaml, line 1: sources.web.on_violations: unknown key 'on_violations'. Did "
         "you mean 'on_violation'?",
     ),
 }
@@ -240,8 +240,8 @@ def test_a_template_that_comes_to_no_action() -> None:
     with pytest.raises(UsageError) as error:
         plan.resolved(for_target(target("prod")))
     assert str(error.value) == (
-        "tracking_plan.yaml: sources.web.on_violation: '{{ target.name }}' is 'prod' for target 'prod', and "
-        "must be one of block, flag, allow."
+        "tracking_plan.yaml: sources.web.on_violation: '{{ target.name }}' resolves to 'prod' for target "
+        "'prod', but must resolve to one of block, flag, allow."
     )
 
 
@@ -367,5 +367,5 @@ def test_files_and_tables_are_judged_by_source_and_a_simulation_says_what_a_tigh
     asked = cli(root, "protocols", "simulate", "--event", "Order Complete")
     assert (asked.returncode, asked.stderr.splitlines()[-1]) == (
         2,
-        "Error: --event Order Complete: the plan does not have it. Did you mean 'Order Completed'?",
+        "Error: --event Order Complete: is not in the plan. Did you mean 'Order Completed'?",
     )

@@ -60,21 +60,21 @@ def test_a_message_is_put_right() -> None:
 
 
 WRONG = {
-    "of nothing": ("{drop: [a]}", "say of which messages it is"),
-    "of two": ("{type: page, event: A, drop: [a]}", "say of which messages it is"),
-    "nothing done": ("{event: A}", "nothing is done: say rename_event, rename, cast, drop or derive"),
-    "a key": ("{event: A, drops: [a]}", "there is no key 'drops' here. Did you mean 'drop'?"),
+    "of nothing": ("{drop: [a]}", "selects no messages; set event: NAME"),
+    "of two": ("{type: page, event: A, drop: [a]}", "selects messages twice; set only one of"),
+    "nothing done": ("{event: A}", "has no effect; set rename_event, rename, cast, drop or derive"),
+    "a key": ("{event: A, drops: [a]}", "unknown key 'drops'. Did you mean 'drop'?"),
     "a type": ("{event: A, cast: {a: decimal}}", "'decimal' is not known."),
-    "a path": ("{event: A, drop: [a..b]}", "'a..b' is no path of a property"),
+    "a path": ("{event: A, drop: [a..b]}", "'a..b' is not a valid property path"),
     "a place": ("{event: A, rename: {a.b: c.d}}", "'a.b' cannot become 'c.d'"),
-    "twice": ("{event: A, rename: {a: c, b: c}}", "'c' is named twice; keep one"),
-    "inside": ("{event: A, rename: {a: b}, cast: {b.c: number}}", "'b.c' is inside of 'b'"),
-    "no new name": ("{event: A, rename_event: A}", "rename_event: 'A' is no new name"),
-    "the name of a page": ("{type: page, rename_event: A}", "rename_event: is for an event"),
+    "twice": ("{event: A, rename: {a: c, b: c}}", "'c' is listed twice; keep one"),
+    "inside": ("{event: A, rename: {a: b}, cast: {b.c: number}}", "'b.c' is inside 'b'"),
+    "no new name": ("{event: A, rename_event: A}", "rename_event: 'A' is not a new name"),
+    "the name of a page": ("{type: page, rename_event: A}", "rename_event: requires event: or events:"),
     "no SQL": ("{event: A, derive: {b: a +}}", "derive.b: 'a +' is neither a column nor a SQL expression."),
-    "SQL with a comma": ("{event: A, derive: {b: round(a, 1)}}", "write it in quotes, as a comma or colon"),
-    "a query": ("{event: A, derive: {b: (select 1)}}", "It may name properties only."),
-    "many rows": ("{event: A, derive: {b: sum(a)}}", "It may be of one message only."),
+    "SQL with a comma": ("{event: A, derive: {b: round(a, 1)}}", "quote it, because YAML splits"),
+    "a query": ("{event: A, derive: {b: (select 1)}}", "Reference only properties."),
+    "many rows": ("{event: A, derive: {b: sum(a)}}", "Reference only the properties of one message."),
 }
 
 

@@ -164,13 +164,16 @@ WRONG = {
         "pii: [{match: a, action: drop, in: property}]",
         "line 1: pii.0.in: 'property' is not known. Did you mean 'properties'?",
     ),
-    "a pattern": ("pii: [{match: /(/, action: drop}]", "line 1: pii.0: match: /(/ is no regular expression"),
+    "a pattern": (
+        "pii: [{match: /(/, action: drop}]",
+        "line 1: pii.0: match: /(/ is not a valid regular expression",
+    ),
     "a place of a destination": (
         "pii: [{match: a, action: drop, in: traits, at: crm}]",
-        "line 1: pii.0: in: is for messages, and crm is sent fields; leave it out",
+        "line 1: pii.0: in: applies to messages only, and crm receives fields; omit it",
     ),
-    "no salt": ("pii: [{match: a, action: hash}]", "salt is missing, and a rule of pii hashes"),
-    "a written salt": ("salt: abc", "salt is a secret written in a file"),
+    "no salt": ("pii: [{match: a, action: hash}]", "salt is missing, but a PII rule hashes"),
+    "a written salt": ("salt: abc", "salt is an inline secret"),
 }
 
 

@@ -341,19 +341,19 @@ WRONG = {
     ),
     "a key of another check": (
         {"check": "churn", "above": "5%", "source": "web"},
-        "alerts.0.data.0: source: is not for 'churn', which takes audience, above, rise, builds.",
+        "alerts.0.data.0: source: is not valid for 'churn', which accepts audience, above, rise, builds.",
     ),
     "no threshold": (
         {"check": "volume", "source": "web"},
-        "alerts.0.data.0: 'volume' needs a threshold: above or below or drop or rise.",
+        "alerts.0.data.0: 'volume' requires a threshold: above or below or drop or rise.",
     ),
     "a share of a time": (
         {"check": "freshness", "above": "5%", "source": "web"},
-        "alerts.0.data.0: above: '5%' must be '6 hours' (such as).",
+        "alerts.0.data.0: above: '5%' has the wrong unit; use for example '6 hours'.",
     ),
     "no subject": (
         {"check": "freshness", "above": "6 hours"},
-        "alerts.0.data.0: 'freshness' needs one of source and audience, such as source: '*'.",
+        "alerts.0.data.0: 'freshness' requires either source or audience, for example source: '*'.",
     ),
     "no amount": (
         {"check": "volume", "below": "few"},

@@ -252,20 +252,20 @@ def test_every_error_at_once(project: ProjectFolder, cli: Cli) -> None:
         "unused": {"type": "braze", "api_key": "{{ env_var('NOT_SET_3') }}"},
     }
     shop(project, meta, {"destinations": destinations, "priority": {}})
-    not_set = "environment variable {} is not set. Export it, or use --to to leave crm out."
+    not_set = "environment variable {} is not set. Export it, or use --to to skip crm."
     expected = [
-        "revetl.yml: priority: there is no key 'priority' here. Did you mean 'priorities'?",
+        "revetl.yml: priority: unknown key 'priority'. Did you mean 'priorities'?",
         "revetl.yml: destinations.crm.url: " + not_set.format("NOT_SET_1"),
         "revetl.yml: destinations.crm.secret: " + not_set.format("NOT_SET_2"),
         f"{PLACE}: sync.0.mode: 'miror' is not known. Did you mean 'mirror'?",
-        f"{PLACE}: sync.0.feilds: there is no key 'feilds' here. Did you mean 'fields'?",
-        f"{PLACE}: sync.3: order_by: says whom a limit takes, and there is no limit:.",
-        f"{PLACE}: sync.3: salt: is for a holdout, and there is no holdout:.",
+        f"{PLACE}: sync.0.feilds: unknown key 'feilds'. Did you mean 'fields'?",
+        f"{PLACE}: sync.3: order_by: sorts members for a limit and requires limit:.",
+        f"{PLACE}: sync.3: salt: requires holdout:.",
         f"{PLACE}.sync.0: identifiers.ids: 'crm' knows nobody by that. Did you mean 'id'?",
         f"{PLACE}.sync.1.to: revetl.yml has no destination 'cmr'. Did you mean 'crm'?",
-        "revetl.yml: destinations.tag: reigon: there is no key 'reigon' here. Did you mean 'region'?",
+        "revetl.yml: destinations.tag: reigon: unknown key 'reigon'. Did you mean 'region'?",
         f"{PLACE}.sync.2: fields.a: the model has no column 'scor'. Did you mean 'score'?",
-        f"{PLACE}.sync.2: fields.b: 'max(score)' is over many rows. Put it into the model.",
+        f"{PLACE}.sync.2: fields.b: 'max(score)' reads several rows. Move it into the model.",
         f"{PLACE}.sync.2: set_if_empty: 'tag' cannot tell whether a field is empty.",
         f"{PLACE}.sync.3: fields.d: the model has no column 'nothing'. "
         "There are: email, score, seen_at, user_id.",

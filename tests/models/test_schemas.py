@@ -63,7 +63,7 @@ def test_the_projects_own_macro_names_them(guest: Guest) -> None:
         assert found["ci__revetl_raw"] >= RAW and found["ci__revetl_revetl"] >= STATE
         workspace = guest.workspace("ci")
         assert (workspace.raw_schema, workspace.state_schema) == ("ci__revetl_raw", "ci__revetl_revetl")
-        assert workspace.whose_state_schema() == "ci__revetl_revetl, by generate_schema_name"
+        assert workspace.whose_state_schema() == "ci__revetl_revetl, from generate_schema_name"
         assert workspace.manifest.relations()["suppressions"][1] == "ci__revetl_revetl"
         assert land(guest, "ci") == 1
         guest.dbt(*BUILT, "--target", "ci")
@@ -84,7 +84,7 @@ def test_variables_name_them_before_any_macro(guest: Guest) -> None:
         assert found["landed"] >= RAW and found["kept"] >= STATE
         workspace = guest.workspace("ci")
         assert (workspace.raw_schema, workspace.state_schema) == ("landed", "kept")
-        assert workspace.whose_state_schema() == "kept, by the variable state_schema"
+        assert workspace.whose_state_schema() == "kept, from the variable state_schema"
     finally:
         guest.folder.joinpath("macros", "schemas.sql").unlink()
         guest.variables()
@@ -137,5 +137,5 @@ def test_without_the_package_the_state_is_beside_the_targets_schema(tmp_path: Pa
     workspace = project.open().workspace
     assert workspace.state_schema == "main_revetl"
     assert workspace.whose_state_schema() == (
-        "main_revetl, by the target's schema, as revetl's package is not in the project"
+        "main_revetl, from the target's schema, because the project does not use revetl's package"
     )

@@ -79,12 +79,12 @@ def test_defaults() -> None:
         ),
         pytest.param(
             {"to": "json://x", "sync": "x"},
-            "revetl.yml: alerts.0.sync: there is no key 'sync' here. Did you mean 'syncs'?",
+            "revetl.yml: alerts.0.sync: unknown key 'sync'. Did you mean 'syncs'?",
             id="a key that is none",
         ),
         pytest.param(
             {"to": "json://x", "rejection_rate": "few"},
-            "revetl.yml: alerts.0.rejection_rate: 'few' is no share; write 10% or 0.1.",
+            "revetl.yml: alerts.0.rejection_rate: 'few' is not a valid fraction; use 10% or 0.1.",
             id="a share that is none",
         ),
     ],

@@ -110,12 +110,12 @@ def test_an_entry_is_taken_out(before: str, after: str) -> None:
 WRONG = {
     "vars that are a text": (
         "vars: all\n",
-        "dbt_project.yml: vars.revetl is not a mapping. Add this by hand:",
+        "dbt_project.yml: vars.revetl is not a mapping. Add this manually:",
     ),
-    "a list": ("- vars\n", "dbt_project.yml: this is not a YAML mapping."),
+    "a list": ("- vars\n", "dbt_project.yml: is not a YAML mapping."),
     "a null that is written": (
         "vars: ~\n",
-        "dbt_project.yml: this cannot be inserted into the file as it is written. Add this by hand:\n"
+        "dbt_project.yml: cannot insert into the file automatically. Add this manually:\n"
         "  vars:\n    revetl:\n      # why\n      sample_events: false",
     ),
 }

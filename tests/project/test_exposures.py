@@ -132,17 +132,20 @@ def test_check_tells_what_differs(shop: Path, cli: Cli) -> None:
 REFUSALS = {
     "another's file": (
         ("--file", "models/models.yml", *OWNER),
-        "models/models.yml: `revetl exposures` did not write this file, and will not overwrite it.",
+        "models/models.yml: was not written by `revetl exposures` and is not overwritten.",
     ),
     "a folder that dbt does not read": (
         ("--file", "exposures.yml", *OWNER),
-        "--file exposures.yml: dbt reads exposures of .yml files in models.",
+        "--file exposures.yml: dbt reads exposures from .yml files in models.",
     ),
     "what is no YAML": (
         ("--file", "models/exposures.json", *OWNER),
         "--file models/exposures.json: dbt reads",
     ),
-    "no owner": ((), "models/models.yml: a: meta.owner is missing, and dbt's exposures have to have one."),
+    "no owner": (
+        (),
+        "models/models.yml: a: meta.owner is missing, and dbt requires exposures to have an owner.",
+    ),
 }
 
 

@@ -35,7 +35,7 @@ def test_only_the_package_the_variables_and_revetl_yml_are_added(tmp_path: Path,
     assert {name for name in before if before[name] != after[name]} == {"dbt_project.yml"}
     assert yaml.safe_load(after["packages.yml"]) == {"packages": [{"local": "vendor/revetl"}]}
     inserted = (
-        "    revetl:\n      # true: build from a few sample events until the first of your own has landed.\n"
+        "    revetl:\n      # true: build from a few sample events until your first events are loaded.\n"
         "      sample_events: false\n"
     )
     assert after["dbt_project.yml"].decode().replace(inserted, "") == before["dbt_project.yml"].decode()
@@ -111,30 +111,30 @@ REFUSED = {
     "the package is there": (
         {"packages.yml": 'packages:\n  - git: "https://example.com/revetl.git"\n    revision: v1\n'},
         ("--here",),
-        "packages.yml: revetl is in it already.",
+        "packages.yml: already contains revetl.",
     ),
-    "a folder that is ours": ({"vendor/revetl/x": ""}, ("--here",), "vendor/revetl is there already."),
+    "a folder that is ours": ({"vendor/revetl/x": ""}, ("--here",), "vendor/revetl already exists."),
     "models in the project's own folder": (
         {"dbt_project.yml": "name: untidy\nprofile: untidy\nmodel-paths: ['.']\n"},
         ("--here",),
-        "model-paths has the project's own folder",
+        "model-paths contains the project's root",
     ),
     "an unknown source": ({}, ("--here", "--package", "gti:x"), "Did you mean 'git'?"),
-    "git without a revision": ({}, ("--here", "--package", "git:x"), "--package git: needs --revision"),
+    "git without a revision": ({}, ("--here", "--package", "git:x"), "--package git: requires --revision"),
     "a revision of a tarball": (
         {},
         ("--here", "--package", "tarball:x", "--revision", "v1"),
-        "--revision and --subdirectory are for --package git:URL.",
+        "--revision and --subdirectory require --package git:URL.",
     ),
     "a local folder that is not the package": (
         {},
         ("--here", "--package", "local:."),
-        "there is no dbt_project.yml of the package 'revetl' in it.",
+        "--package local:.: does not contain the dbt_project.yml of the package 'revetl'.",
     ),
-    "a new project in a project": ({}, (".",), "`revetl init --here` in it adds revetl"),
+    "a new project in a project": ({}, (".",), "In it, run `revetl init --here` to add revetl"),
     "nothing": ({}, (), "Name the folder of a new project"),
-    "undo of nothing": ({}, ("--here", "--undo"), ".revetl/init.json is not there"),
-    "an upgrade of nothing": ({}, ("--upgrade",), "`revetl init --here` adds one"),
+    "undo of nothing": ({}, ("--here", "--undo"), ".revetl/init.json does not exist"),
+    "an upgrade of nothing": ({}, ("--upgrade",), "Run `revetl init --here` to add one"),
 }
 
 

@@ -124,7 +124,7 @@ def test_edits_of_the_copy_are_not_overwritten(tmp_path: Path, cli: Cli) -> None
     done = cli(project, "init", "--upgrade", "--yes")
     assert (done.returncode, contents(project)) == (2, before)
     assert (
-        "vendor/revetl was edited since it was copied: dbt_project.yml (changed), macros/ours.sql (added), "
+        "vendor/revetl has edits: dbt_project.yml (changed), macros/ours.sql (added), "
         "models/_groups.yml (removed)."
     ) in done.stderr
     assert "--force" in done.stderr
@@ -135,14 +135,14 @@ def test_edits_of_the_copy_are_not_overwritten(tmp_path: Path, cli: Cli) -> None
     assert cli(project, "init", "--upgrade").returncode == 0
 
 
-def test_edits_of_a_copy_without_a_record_are_told_by_its_version(tmp_path: Path, cli: Cli) -> None:
+def test_edits_of_a_copy_without_a_record_are_found_by_its_version(tmp_path: Path, cli: Cli) -> None:
     project = make_former(tmp_path / "my_cdp")
     with (project / "vendor/revetl/models/profiles/user_profiles.sql").open("a") as file:
         file.write("-- ours\n")
     done = cli(project, "init", "--upgrade", "--yes")
     assert done.returncode == 2
     edited = "models/profiles/user_profiles.sql (changed)."
-    assert f"Compared with version 0.1.0, these files differ: {edited}" in done.stderr
+    assert f"These files differ from version 0.1.0: {edited}" in done.stderr
 
 
 def test_a_copy_of_an_unknown_version_is_replaced_by_force_alone(tmp_path: Path, cli: Cli) -> None:
@@ -151,7 +151,7 @@ def test_a_copy_of_an_unknown_version_is_replaced_by_force_alone(tmp_path: Path,
     (project / "vendor" / "revetl" / RECORD).unlink()
     done = cli(project, "init", "--upgrade", "--yes")
     assert done.returncode == 2
-    assert "has no record of how it was copied, so edits of it cannot be told" in done.stderr
+    assert "has no record of the files as copied, so edits cannot be detected" in done.stderr
     assert cli(project, "init", "--upgrade", "--yes", "--force").returncode == 0
     assert (project / "vendor" / "revetl" / RECORD).exists()
 
@@ -160,7 +160,7 @@ FORMER_USES = {
     "a ref of the package": ("m.sql", "select\n{{ ref('revetl', 'user_profiles') }}", 2, "revetl_profiles"),
     "a ref of the name alone": ("m.sql", '{{ ref("event_profiles") }}', 1, "ref('revetl', 'revetl_events')"),
     "staging": ("m.sql", "from {{ ref('revetl', 'stg_tracks') }}", 1, "stg_revetl__tracks"),
-    "a model that is private now": ("m.sql", "{{ ref('revetl', 'identity_stars') }}", 1, "it is private now"),
+    "a model that is private now": ("m.sql", "{{ ref('revetl', 'identity_stars') }}", 1, "it is now private"),
     "a source": ("m.sql", "from {{ source('raw', 'tracks') }}", 1, "source('revetl_raw', …)"),
     "an example": ("m.sql", "from {{ ref('high_churn') }}", 1, "--with-examples"),
     "a name alone": ("m.yml", "models:\n- name: x\n  exclude:\n  - model: cut_edges", 4, "revetl_cut_edges"),
@@ -202,10 +202,10 @@ def test_the_schemas_and_lists_of_the_former_version_are_written_out(tmp_path: P
     assert (project / "dbt_project.yml").read_text() == FORMER_PROJECT.replace(
         "    sample_events: true\n",
         "    sample_events: true\n"
-        "    # The schemas of version 0.1.0: what has landed and what syncs keep stay where they are.\n"
+        "    # The schemas of version 0.1.0, so that loaded events and sync state stay where they are.\n"
         "    state_schema: revetl\n"
         "    raw_schema: raw\n"
-        "    # The project's own lists of the identity rules.\n"
+        "    # The project's own lists for identity resolution.\n"
         "    cut_edges: cut_edges\n"
         "    blocked_identifiers: blocked_identifiers\n",
     ).replace(

@@ -146,7 +146,7 @@ def test_a_dropped_connection(http: httpx.Client, when: str, held: int) -> None:
     ("rule", "sentence"),
     [
         ({"kind": "drops"}, "misbehave: kind: 'drops' is not known. Did you mean 'drop'?"),
-        ({"kind": "drop", "tmes": 1}, "misbehave: tmes: there is no key 'tmes' here. Did you mean 'times'?"),
+        ({"kind": "drop", "tmes": 1}, "misbehave: tmes: unknown key 'tmes'. Did you mean 'times'?"),
         ({}, "misbehave: kind is missing. Add it."),
         ({"kind": "reject", "pattern": "("}, "misbehave: pattern: '(' is not a regular expression of RE2"),
     ],

@@ -52,15 +52,15 @@ def test_a_sync_of_some_variants_sends_those(project: ProjectFolder, sandbox: Sa
 @pytest.mark.parametrize(
     ("further", "options", "sentence"),
     [
-        ({}, {"variants": "a"}, "variants: there is no 'a' to be sent. There is: none"),
-        ({"split": SPLIT}, {"variants": "c"}, "there is no 'c' to be sent. There is: a, b"),
-        ({"split": SPLIT}, {"variants": "control"}, "there is no 'control' to be sent"),
-        ({"split": SPLIT}, {"holdout": "10%"}, "has a holdout, and the split has a control group"),
+        ({}, {"variants": "a"}, "variants: 'a' is not a variant it can send: none"),
+        ({"split": SPLIT}, {"variants": "c"}, "'c' is not a variant it can send: a, b"),
+        ({"split": SPLIT}, {"variants": "control"}, "'control' is not a variant it can send: a, b"),
+        ({"split": SPLIT}, {"holdout": "10%"}, "holdout: can't be combined with split:, which has a control"),
         ({"split": {"a": 1}}, {}, "split"),
         ({"split": {"a": 1, "b": 0}}, {}, "split.b"),
-        ({"salt": "x"}, {}, "salt: is for a split"),
+        ({"salt": "x"}, {}, "salt: requires split:"),
         ({"goal": {"within": "14 days"}}, {}, "goal.event is missing"),
-        ({"goal": {"event": "Ordered", "within": "soon"}}, {}, "'soon' is no time"),
+        ({"goal": {"event": "Ordered", "within": "soon"}}, {}, "'soon' is not a valid duration"),
     ],
 )
 def test_a_wrong_experiment_is_named(

@@ -246,7 +246,7 @@ def test_a_destination_bound_to_targets_is_skipped_with_all_and_refused_by_name(
     project.audience("vips", FIRST, {"key": "user_id", "sync": [{"to": "crm"}, {"to": "lab"}]})
     done = cli(project, "sync", "--all")
     assert (done.returncode, "vips.crm" in done.stdout, "vips.lab" in done.stdout) == (0, False, True)
-    assert "vips.crm: skipped: 'crm' is for prod" in done.stderr
+    assert "vips.crm: skipped: 'crm' is restricted to prod" in done.stderr
     for command in (["sync"], ["plan"], ["retry"]):
         named = cli(project, *command, "audience", "vips", "--to", "crm")
         assert (named.returncode, "the target is dev" in named.stderr) == (2, True)

@@ -204,16 +204,16 @@ def test_events_to_the_tools(
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"mode": "archive"}, "archive: {FIELD: VALUE} and mode 'archive' go together"),
-        ({"archive": {"a": 1}}, "archive: {FIELD: VALUE} and mode 'archive' go together"),
-        ({"mode": "events"}, "event: NAME and mode 'events' go together"),
-        ({"event": "x"}, "event: NAME and mode 'events' go together"),
-        ({"timestamp": "at"}, "timestamp: is the time of an event"),
+        ({"mode": "archive"}, "archive: {FIELD: VALUE} and mode 'archive' require each other"),
+        ({"archive": {"a": 1}}, "archive: {FIELD: VALUE} and mode 'archive' require each other"),
+        ({"mode": "events"}, "mode 'events' and event: NAME (or event_column: COLUMN) require each other"),
+        ({"event": "x"}, "mode 'events' and event: NAME (or event_column: COLUMN) require each other"),
+        ({"timestamp": "at"}, "timestamp: is the time of an event and requires mode 'events'"),
         ({"mode": "mirrored"}, "'mirrored' is not known. Did you mean 'mirror'?"),
-        ({"salt": "x"}, "salt: is for a holdout"),
-        ({"order_by": "x"}, "order_by: says whom a limit takes"),
-        ({"holdout": "ten"}, "'ten' is no share; write 10% or 0.1"),
-        ({"max_age": "soon"}, "'soon' is no time; write such as '36 hours'"),
+        ({"salt": "x"}, "salt: requires holdout:"),
+        ({"order_by": "x"}, "order_by: sorts members for a limit and requires limit:"),
+        ({"holdout": "ten"}, "'ten' is not a valid fraction; use 10% or 0.1"),
+        ({"max_age": "soon"}, "'soon' is not a valid duration; use a form like '36 hours'"),
     ],
 )
 def test_options_that_do_not_go_together(
@@ -229,7 +229,7 @@ def test_options_that_do_not_go_together(
 def test_a_mode_that_a_destination_does_not_have(project: ProjectFolder, sandbox: SandboxClient) -> None:
     project.destinations({"crm": {"type": "segment", "write_key": "wk"}})
     project.audience("vips", FIRST, meta(mode="insert"))
-    with pytest.raises(UsageError, match=r"'crm' \(segment\) has no mode 'insert'"):
+    with pytest.raises(UsageError, match=r"'crm' \(segment\) does not support mode 'insert'"):
         synced(project)
 
 

@@ -1,4 +1,4 @@
-"""The tracking plan: what events there are to be, checked message by message and in the warehouse."""
+"""The tracking plan: planned events and their properties, checked per message and in the warehouse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One message against the plan, by JSON Schema: what it violates."""
+"""Check a message against the plan with JSON Schema."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _compiled = cache(in_python)
 
 @dataclass(frozen=True)
 class Violation:
-    """One rule that a message breaks. `path` is None where it is about the message as a whole; `action` is
-    what the plan has done about it."""
+    """A rule that a message violates. `path` is None if it concerns the whole message; `action` is the plan's
+    action for it."""
 
     message_id: str | None
     message_type: str
@@ -37,7 +37,7 @@ class Violation:
 
 
 class Checker:
-    """A plan whose templates are decided (`TrackingPlan.resolved`), made ready to check many messages."""
+    """Checks messages against a plan whose templates are resolved (`TrackingPlan.resolved`)."""
 
     def __init__(self, plan: TrackingPlan) -> None:
         self._plan = plan
@@ -46,12 +46,12 @@ class Checker:
         }
 
     def check(self, message: Mapping[str, Any], source: str | None = None) -> list[Violation]:
-        """What a Segment-spec message of a source violates, in the order of the paths. Raises UsageError
-        where it is no message."""
+        """Return the violations of a Segment-spec message from a source, sorted by path. Raises UsageError if
+        it isn't a message."""
         message_type = message.get("type")
         if message_type not in MESSAGE_TYPES:
-            said = nearest(str(message_type), MESSAGE_TYPES)
-            raise UsageError(f"type '{message_type}' is not known. {said}" if message_type else _NO_TYPE)
+            hint = nearest(str(message_type), MESSAGE_TYPES)
+            raise UsageError(f"type '{message_type}' is not known. {hint}" if message_type else _NO_TYPE)
         event = _text(message.get("event")) if message_type == "track" else None
         about: dict[str, Any] = {
             "message_id": _text(message.get("messageId")),
@@ -70,11 +70,11 @@ class Checker:
         return []
 
 
-_NO_TYPE = f"type is missing. Say what the message is: {', '.join(MESSAGE_TYPES)}."
+_NO_TYPE = f"type is missing. Set it to one of {', '.join(MESSAGE_TYPES)}."
 
 
 def _text(value: object) -> str | None:
-    """A text without the blanks around it, as it is landed."""
+    """Strip a text, as loading does."""
     return (value.strip() or None) if isinstance(value, str) else None if value is None else str(value)
 
 
@@ -110,7 +110,7 @@ def _listed(types: Any) -> tuple[str, ...]:
 
 
 def _required(validator: Any, names: list[str], instance: Any, _: Any) -> Iterator[ValidationError]:
-    """An error a missing property, at the place where it should be."""
+    """Yield one error per missing property, at its path."""
     if validator.is_type(instance, "object"):
         for name in names:
             if name not in instance:
@@ -118,7 +118,7 @@ def _required(validator: Any, names: list[str], instance: Any, _: Any) -> Iterat
 
 
 def _unplanned(validator: Any, _: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    """An error a property that is not planned, at its place."""
+    """Yield one error per unplanned property, at its path."""
     if validator.is_type(instance, "object"):
         for name in instance:
             if name not in schema["properties"]:
@@ -146,7 +146,7 @@ def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[Va
 
 
 def _double(number: float) -> float:
-    """A number as warehouses compare it, in double precision."""
+    """Convert a number to double precision, in which warehouses compare it."""
     try:
         return float(number)
     except OverflowError:
@@ -154,7 +154,7 @@ def _double(number: float) -> float:
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Whether two values of JSON are one: 1 and 1.0 are, 1 and true are not."""
+    """Whether two JSON values are equal: 1 equals 1.0, but not true."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, int | float) and isinstance(right, int | float):

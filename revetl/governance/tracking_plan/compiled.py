@@ -1,4 +1,4 @@
-"""The plan as a dbt macro: what the package's SQL is made of."""
+"""Compile the plan to a dbt macro, which the package's SQL is generated from."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from revetl.governance.tracking_plan.rules import (
 )
 
 FORM, FORM_OF_POLICIES = 1, 2
-"""The form of what `tracking_plan` returns; the package's macros know which they read. Actions that depend on
-the source or the target make it the second."""
+"""Versions of the value that the macro `tracking_plan` returns; the package's macros check it. The second has
+actions that depend on the source or the target."""
 
 
 class CompiledPlan(MacroFile):
-    """`tracking_plan.yaml` of a project, and the macro file made of it."""
+    """A project's `tracking_plan.yaml` and its compiled macro file."""
 
     source_name = PLAN_FILE
     macro_name = "tracking_plan"
@@ -51,15 +51,15 @@ class CompiledPlan(MacroFile):
 
 
 def macro_text(plan: TrackingPlan) -> str:
-    """The macro file of a plan."""
+    """Return the text of a plan's macro file."""
     return macro_of("tracking_plan", PLAN_FILE, compile_plan(plan))
 
 
 def compile_plan(plan: TrackingPlan) -> dict[str, Any]:
-    """The plan as the package's macros read it: every document by a number, with its rules.
+    """Compile a plan to the value that the package's macros read: numbered documents with their rules.
 
-    `at` is the place of a value among the `paths` that are read of a document, from 1; 0 is the document.
-    An action is a word, a `Template`, or `{all: ACTION, sources: {NAME: ACTION}}`.
+    `at` is the index of a value in the `paths` of its document, from 1; 0 is the document itself. An action
+    is a string, a `Template`, or `{all: ACTION, sources: {NAME: ACTION}}`.
     """
     entries: list[_Entry] = []
     for rules in plan.rules():
@@ -81,7 +81,7 @@ def compile_plan(plan: TrackingPlan) -> dict[str, Any]:
 
 @dataclass
 class _Entry:
-    """A document by its number, and the numbers of its arrays' elements."""
+    """A numbered document, with the numbers of its arrays' elements."""
 
     number: int
     level: int
@@ -96,7 +96,7 @@ class _Numbers(NamedTuple):
 
 
 def _enter(entries: list[_Entry], document: Document, rules: Rules, level: int) -> int:
-    """Add a document, and those inside of it; gives its number."""
+    """Add a document and its nested ones. Returns its number."""
     entry = _Entry(len(entries) + 1, level, document, rules)
     entries.append(entry)
     for array in document.arrays:
@@ -105,8 +105,8 @@ def _enter(entries: list[_Entry], document: Document, rules: Rules, level: int) 
 
 
 def _places(documents: Sequence[Document]) -> list[dict[Names, int]]:
-    """A place for each value that is looked at, by document. Values of the same types share their places with
-    those of other documents, so that the types of a place are judged once and not once a document."""
+    """Assign an index to each value that is read, per document. Values of the same types share indexes across
+    documents, so that the type of an index is checked once, not once per document."""
     kinds: list[dict[Names, tuple[Any, int]]] = []
     for document in documents:
         types = {rule.names: rule.argument for rule in document.rules if rule.name == "type"}
@@ -116,15 +116,15 @@ def _places(documents: Sequence[Document]) -> list[dict[Names, int]]:
             kind = types.get(names, ())
             kinds[-1][names] = (kind, seen[kind])
             seen[kind] += 1
-    # What most have comes first: a document that has it not has a gap there.
+    # Most common first, because a document without the value has a gap at its index.
     used = Counter(kind for of_document in kinds for kind in of_document.values())
     places = {kind: place for place, (kind, _) in enumerate(used.most_common(), 1)}
     return [{names: places[kind] for names, kind in of_document.items()} for of_document in kinds]
 
 
 def _looked_at(document: Document) -> list[Names]:
-    """Every value that is looked at, and every object that something has to be in, once. What is planned in a
-    closed object is looked at, so that it can be told from what is not."""
+    """Return the paths that are read, without duplicates: of values with rules, of objects with required
+    properties, and of planned properties of closed objects, to distinguish them from unplanned ones."""
     names = [rule.names for rule in document.rules]
     names += [rule.names[:-1] for rule in document.rules if rule.name == "required"]
     for closed in document.closed:
@@ -202,6 +202,6 @@ def _is_number(value: object) -> bool:
 
 
 def _number(value: float) -> str:
-    """A double-precision number as every engine writes it."""
+    """Format a double-precision number as a literal that every engine parses."""
     text = repr(float(value)).removesuffix(".0")
     return text if "e" in text else f"{text}e0"

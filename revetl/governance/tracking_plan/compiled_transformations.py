@@ -1,4 +1,4 @@
-"""The transformations as a dbt macro, as the package's staging models read them."""
+"""Compile the transformations to a dbt macro, which the package's staging models read."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from revetl.governance.transformations import (
 )
 
 FORM = 1
-"""The form of what `transformations` returns; the package's macros know which they read."""
+"""The version of the value that the macro `transformations` returns; the package's macros check it."""
 
 
 class CompiledTransformations(MacroFile):
-    """`transformations.yaml` of a project, and the macro file made of it."""
+    """A project's `transformations.yaml` and its compiled macro file."""
 
     source_name = TRANSFORMATIONS_FILE
     macro_name = "transformations"
@@ -37,15 +37,15 @@ class CompiledTransformations(MacroFile):
 
     @property
     def is_needed(self) -> bool:
-        """Whether there is anything to compile, or to compile away. The package's own file says nothing."""
+        """Whether there are transformations to compile, or a compiled macro to empty."""
         if self.file.transformations:
             return True
         return self.path.is_file() and "'entries': []" not in self.path.read_text(encoding="utf-8")
 
 
 def compile_transformations(file: TransformationsFile) -> dict[str, Any]:
-    """The transformations as the package's macros read them. Raises UsageError for SQL whose type cannot be
-    told."""
+    """Compile transformations to the value that the package's macros read. Raises UsageError for SQL whose
+    type can't be inferred."""
     entries = []
     for index, each in enumerate(file.transformations):
         try:
@@ -91,7 +91,7 @@ def _derived(name: str, entry: Transformation) -> dict[str, Any]:
         "type": made.type,
         "reads": [
             {
-                # What is not there under its new name yet is so under its old one.
+                # A property that isn't renamed yet has its old name.
                 "from": [path.split(".") for path in (renamed.get(each.path), each.path) if path],
                 "type": each.type,
             }
@@ -102,6 +102,6 @@ def _derived(name: str, entry: Transformation) -> dict[str, Any]:
 
 
 def snake_case(name: str) -> str:
-    """An event's name as Segment's warehouses write it: `Order Completed` is `order_completed`."""
+    """Convert an event's name as Segment's warehouses do: `Order Completed` to `order_completed`."""
     humps = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name.strip())
     return re.sub(r"[^a-z0-9]+", "_", humps.lower()).strip("_")

@@ -1,5 +1,5 @@
-"""SQL over a message's properties, made ready for every engine: which properties it reads, as what, and what
-type it gives."""
+"""Compile the SQL of a derived property for every engine, with the properties it reads, their types and its
+own type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from revetl.governance.transformations import Derived
 from revetl.warehouse.templates import parse_scalar
 
 DIALECTS = ("duckdb", "postgres", "snowflake", "bigquery", "redshift", "spark", "databricks", "fabric")
-"""sqlglot's names of the engines, which are dbt's too."""
+"""The engines' names in sqlglot and dbt."""
 
 _ARITHMETIC = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Pow)
 _OF_NUMBERS = (exp.Round, exp.Abs, exp.Floor, exp.Ceil, exp.Sqrt, exp.Sign, exp.Ln, exp.Log, exp.Exp)
@@ -25,7 +25,7 @@ _TYPES = {"number": "double", "integer": "double", "string": "varchar", "boolean
 
 @dataclass(frozen=True)
 class Read:
-    """A place of an expression where a property is read: by its path, as a number, string or boolean."""
+    """A property that an expression reads: its path, and its type (number, string or boolean)."""
 
     path: str
     type: str
@@ -33,8 +33,7 @@ class Read:
 
 @dataclass(frozen=True)
 class DerivedSql:
-    """An expression by dialect, in which `__read_0__` stands for the first of `reads` and so on, and the type
-    of what it gives."""
+    """An expression by dialect, with placeholders `__read_0__` … for `reads`, and the type of its value."""
 
     type: str
     reads: tuple[Read, ...]
@@ -42,9 +41,9 @@ class DerivedSql:
 
 
 def derived_sql(name: str, derived: Derived, casts: Mapping[str, str]) -> DerivedSql:
-    """The SQL of the derived property `name`. A property is read as `casts` has it, else as a number where
-    the SQL computes with it or compares it with one, else as a text. Raises UsageError where the type of what
-    it gives cannot be told."""
+    """Compile the SQL of the derived property `name`. A property has its type in `casts`, else it is a number
+    if the SQL computes with it or compares it with a number, else a string. Raises UsageError if the type of
+    the value can't be inferred."""
     expression = parse_scalar(derived.sql, f"derive.{name}")
     reads: list[Read] = []
 
@@ -65,12 +64,12 @@ def derived_sql(name: str, derived: Derived, casts: Mapping[str, str]) -> Derive
 
 
 def _for(expression: exp.Expr, dialect: str) -> exp.Expr:
-    """An expression as an engine takes it, where sqlglot does not see to that."""
+    """Adapt an expression to an engine where sqlglot doesn't."""
     if dialect not in ("postgres", "redshift"):
         return expression
 
     def exact(node: exp.Expr) -> exp.Expr:
-        # Only exact numbers are rounded to digits there.
+        # There, round() with a number of digits requires an exact number.
         if isinstance(node, exp.Round) and node.args.get("decimals") is not None:
             node.set("this", exp.cast(node.this, "decimal" if dialect == "postgres" else "decimal(38, 9)"))
         return node
@@ -79,7 +78,7 @@ def _for(expression: exp.Expr, dialect: str) -> exp.Expr:
 
 
 def _is_number(column: exp.Expr) -> bool:
-    """Whether a column stands where a number has to be."""
+    """Whether a column is used as a number."""
     node = column
     while isinstance(node.parent, _ALIKE):
         if any(_is_literal_number(each) for each in _beside(node)):
@@ -92,7 +91,7 @@ def _is_number(column: exp.Expr) -> bool:
 
 
 def _beside(node: exp.Expr) -> Iterator[exp.Expr]:
-    """The other expressions of an expression's parent."""
+    """Yield the siblings of an expression."""
     parent = node.parent
     assert parent is not None
     for each in parent.iter_expressions():
@@ -121,6 +120,6 @@ def _type_of(name: str, filled: exp.Expr, reads: list[Read]) -> str:
     if found is not None and found.is_type("boolean"):
         return "boolean"
     raise UsageError(
-        f"derive.{name}: what type '{filled.sql(dialect='duckdb')}' is cannot be told. Say it: "
+        f"derive.{name}: cannot infer the type of '{filled.sql(dialect='duckdb')}'. Set it: "
         f"{name}: {{sql: …, type: number}} (or string, or boolean)."
     )

@@ -1,6 +1,6 @@
-"""What becomes of one message by the plan: the one function for whatever receives messages one by one.
+"""Enforce the plan on one message, for everything that receives messages one by one.
 
-The warehouse does the same to all that has landed, in SQL (`macros/protocols`).
+The warehouse does the same to loaded messages, in SQL (`macros/protocols`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _SEVERITY = ("allow", "flag", "omit", "block")
 
 @dataclass(frozen=True)
 class Enforced:
-    """A message after the plan: `action` is the most severe one of its violations (allow where it has none);
-    `message` is without what is omitted, and None where it is blocked."""
+    """An enforced message: `action` is the most severe one of its violations (allow without any); `message`
+    lacks omitted properties, and is None if blocked."""
 
     action: str
     message: dict[str, Any] | None
@@ -33,15 +33,15 @@ class Enforced:
 
 
 class Enforcer:
-    """A plan whose templates are decided (`TrackingPlan.resolved`), made ready for many messages."""
+    """Enforces a plan whose templates are resolved (`TrackingPlan.resolved`) on messages."""
 
     def __init__(self, plan: TrackingPlan) -> None:
         self._checker = Checker(plan)
         self._rules = {(rules.message_type, rules.event): rules for rules in plan.rules()}
 
     def enforce(self, message: Mapping[str, Any], source: str | None = None) -> Enforced:
-        """What becomes of a Segment-spec message of a source. The message that is given stays as it is.
-        Raises UsageError where it is no message."""
+        """Enforce the plan on a Segment-spec message from a source, without modifying the argument. Raises
+        UsageError if it isn't a message."""
         found = tuple(self._checker.check(message, source))
         actions = {each.action for each in found}
         action = next((each for each in reversed(_SEVERITY) if each in actions), "allow")

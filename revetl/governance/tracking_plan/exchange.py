@@ -1,4 +1,4 @@
-"""Plans to and from other tools. What one cannot say is told by name."""
+"""Import plans from other tools and export plans to them. Unsupported parts are reported as losses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Document = dict[str, Any]
 
 
 def export_plan(plan: TrackingPlan, kind: str) -> tuple[str, Losses]:
-    """A plan as `segment`, `segment-public-api`, `rudderstack` or `json-schema` has it, and what is lost."""
+    """Export a plan as `segment`, `segment-public-api`, `rudderstack` or `json-schema`, with the losses."""
     losses = _policies(plan)
     if kind == "rudderstack":
         return _yaml(rudderstack.exported(plan, losses)), losses
@@ -37,30 +37,33 @@ def export_plan(plan: TrackingPlan, kind: str) -> tuple[str, Losses]:
 
 
 def import_plan(files: Sequence[Path]) -> tuple[str, Losses]:
-    """The plan of another tool's files in the form of tracking_plan.yaml, and what is lost. Raises UsageError
-    where they are of no known form, or of something that a plan cannot be."""
+    """Import another tool's files as text of tracking_plan.yaml, with the losses. Raises UsageError for
+    an unknown format, and for content that a plan can't represent."""
     documents = [document for file in files for document in _documents(file)]
     names = ", ".join("stdin" if str(file) == "-" else str(file) for file in files)
     losses: Losses = []
     if any("kind" in document for document in documents):
         planned = rudderstack.imported(documents, names, losses)
     elif len(documents) != 1:
-        raise UsageError(f"{names}: {len(documents)} documents, and only RudderStack's plans are of many.")
+        raise UsageError(
+            f"{names}: has {len(documents)} documents, but only RudderStack plans consist of several. "
+            "Import one document."
+        )
     elif segment.is_plan(documents[0]):
         planned = segment.imported(documents[0], losses)
     elif {"allOf", "properties"} & set(documents[0]):
         planned = planned_plan(documents[0], names, losses)
     else:
         raise UsageError(
-            f"{names}: is no tracking plan that is known: neither Segment's (rules), RudderStack's (kind: "
-            "tracking-plan), nor JSON Schema (properties)."
+            f"{names}: is not in a known format. Use a tracking plan of Segment (rules) or RudderStack (kind"
+            ": tracking-plan), or a JSON Schema (properties)."
         )
     check(TrackingPlan, planned, names)
     return yaml.safe_dump(planned, sort_keys=False, allow_unicode=True, width=110), losses
 
 
 def _policies(plan: TrackingPlan) -> Losses:
-    """What is done about violations: no schema says that."""
+    """Return the actions on violations, which no other format supports."""
     losses = []
     if plan.unplanned_events_policy != "allow":
         losses.append(f"unplanned_events: {plan.unplanned_events_policy}")
@@ -69,13 +72,13 @@ def _policies(plan: TrackingPlan) -> Losses:
             losses.append(f"{rules.name}: on_violation: {rules.on_violation}")
         if rules.unplanned_properties not in ("allow", "flag"):
             losses.append(
-                f"{rules.name}: unplanned_properties: {rules.unplanned_properties}; they become violations"
+                f"{rules.name}: unplanned_properties: {rules.unplanned_properties}; exported as violations"
             )
     return losses
 
 
 def _documents(file: Path) -> list[Document]:
-    """The documents of a JSON or YAML file: YAML reads both."""
+    """Read the documents of a JSON or YAML file. YAML includes JSON."""
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         found = [document for document in yaml.safe_load_all(text) if document is not None]
@@ -84,15 +87,13 @@ def _documents(file: Path) -> list[Document]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{file}{line}: is neither JSON nor YAML.") from None
+        raise UsageError(f"{file}{line}: is neither valid JSON nor valid YAML.") from None
     wrapped: list[Document] = []
     for document in found:
         if isinstance(document, list):
             document = {"rules": document}
         if not isinstance(document, Mapping):
-            raise UsageError(
-                f"{file}: has {json.dumps(document, default=str)[:40]} where a plan is expected."
-            )
+            raise UsageError(f"{file}: contains {json.dumps(document, default=str)[:40]} instead of a plan.")
         wrapped.append(dict(document))
     return wrapped
 

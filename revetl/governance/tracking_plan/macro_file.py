@@ -1,7 +1,7 @@
-"""Files of a project that are compiled to a dbt macro, of which the package's SQL is made.
+"""Files of a project that are compiled to dbt macros, which the package's SQL is generated from.
 
-dbt looks for `default__NAME` in the root project before it looks in the package, so the macro that is written
-in the project stands in the place of the package's own, which is empty.
+dbt looks up `default__NAME` in the root project before the package, so the project's macro overrides the
+package's own, which is empty.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from revetl.errors import UsageError
 
 
 class MacroFile(ABC):
-    """A file of a project, and the macro file made of it."""
+    """A file of a project, and its compiled macro file."""
 
     source_name: ClassVar[str]
-    """What the file is called."""
+    """The name of the source file."""
 
     macro_name: ClassVar[str]
-    """What the macro is called."""
+    """The name of the macro."""
 
     def __init__(self, root: Path) -> None:
         self.source = root / self.source_name
@@ -34,28 +34,28 @@ class MacroFile(ABC):
     @property
     @abstractmethod
     def text(self) -> str:
-        """What the macro file has to say."""
+        """The expected content of the macro file."""
 
     @property
     def is_current(self) -> bool:
-        """Whether the macro file says it."""
+        """Whether the macro file is up to date."""
         return self.path.is_file() and self.path.read_text(encoding="utf-8") == self.text
 
     @property
     def is_old(self) -> str:
-        """The sentence for a macro file that does not."""
-        return f"{self.shown} is not as {self.source_name} is. Run `revetl protocols compile`."
+        """The error for a macro file that is out of date."""
+        return f"{self.shown} is out of date with {self.source_name}. Run `revetl protocols compile`."
 
     def write(self) -> bool:
-        """Write the macro file where it has to change; gives whether it had to. Raises UsageError where there
-        is another file in its place."""
+        """Write the macro file if it is out of date. Returns whether it was written. Raises UsageError if the
+        file exists and wasn't written by revetl."""
         if self.is_current:
             return False
         own = f"default__{self.macro_name}()"
         if self.path.is_file() and own not in self.path.read_text(encoding="utf-8"):
             raise UsageError(
-                f"{self.shown}: is there and was not written by revetl. Give it another name, for the macro "
-                f"of {self.source_name} is to be there."
+                f"{self.shown}: exists and was not written by revetl. Rename it; revetl compiles "
+                f"{self.source_name} to this file."
             )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(self.text, encoding="utf-8")
@@ -63,8 +63,7 @@ class MacroFile(ABC):
 
 
 class Template(str):
-    """A text that dbt renders when it reads the macro, for the target it builds; `valid` is what it may come
-    to."""
+    """A text that dbt renders for its target when it reads the macro; `valid` lists the allowed results."""
 
     valid: tuple[str, ...]
 
@@ -75,7 +74,7 @@ class Template(str):
 
 
 def macro_of(name: str, source: str, value: Any) -> str:
-    """The text of a macro file that returns a value."""
+    """Return the text of a macro file that returns a value."""
     templates: dict[str, str] = {}
     literal = _literal(value, 1, templates)
     set_before = "".join(
@@ -91,8 +90,8 @@ def macro_of(name: str, source: str, value: Any) -> str:
 
 
 def _literal(value: Any, depth: int, templates: dict[str, str]) -> str:
-    """A value as Jinja writes it; what holds other things is a line each, the innermost ones on one line.
-    `templates` is added the templates that have to be rendered before, each with its variable."""
+    """Format a value as a Jinja literal, with innermost collections on one line. Templates to render first
+    are added to `templates`, each with its variable."""
     if isinstance(value, Template):
         variable = templates.setdefault(str(value), f"action_{len(templates) + 1}")
         valid = ", ".join(map(_string, value.valid))
@@ -123,6 +122,6 @@ def _inside(value: Any) -> Iterator[Any]:
 
 
 def _string(text: str) -> str:
-    """A text in quotes. Braces are escaped, for dbt looks for `{%` and `}}` before it looks for quotes."""
+    """Quote a text. Braces are escaped, because dbt looks for `{%` and `}}` even inside quotes."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return "'" + escaped.replace("{", "\\x7b").replace("}", "\\x7d") + "'"

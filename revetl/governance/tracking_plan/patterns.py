@@ -1,8 +1,8 @@
-"""Regular expressions that Python, RE2, Java and PostgreSQL read alike.
+"""Regular expressions with the same meaning in Python, RE2, Java and PostgreSQL.
 
-Each has something that another reads otherwise or not at all: `\\d` is every alphabet's digits to some, `.`
-is a line feed to PostgreSQL, `\\b` is a backspace to it. So a pattern is read here, and written again in what
-they share: characters, classes of characters, groups, alternatives, repetition, `^` and `$`.
+The dialects differ: `\\d` matches the digits of every alphabet in some; in PostgreSQL, `.` matches a line
+feed and `\\b` is a backspace. So patterns are parsed here and rewritten in the common subset: characters,
+character classes, groups, alternatives, repetition, `^` and `$`.
 Sources: RE2's syntax page; java.util.regex.Pattern; PostgreSQL's manual, 9.7.3; Python's re.
 """
 
@@ -12,9 +12,9 @@ import re
 from typing import NamedTuple
 
 MOST_REPEATS = 255
-"""PostgreSQL's limit of a number in braces."""
+"""PostgreSQL's limit for a number in braces."""
 MOST_REPEATS_NESTED = 1000
-"""RE2's limit of such numbers multiplied, one in another."""
+"""RE2's limit for the product of nested repeats."""
 
 _CLASSES = {"d": "0-9", "w": "A-Za-z0-9_", "s": r" \t\n\r\f"}
 _ESCAPES = {"\t": r"\t", "\n": r"\n", "\r": r"\r", "\f": r"\f"}
@@ -26,9 +26,9 @@ _GROUPS = {
     "?!": "look-ahead",
     "?<=": "look-behind",
     "?<!": "look-behind",
-    "?P=": "a back reference",
-    "?P<": "a named group; write (…)",
-    "?<": "a named group; write (…)",
+    "?P=": "a backreference",
+    "?P<": "a named group; use (…)",
+    "?<": "a named group; use (…)",
     "?>": "an atomic group",
 }
 
@@ -36,21 +36,21 @@ _GROUPS = {
 class _Atom(NamedTuple):
     text: str
     repeats: int = 1
-    """How often something in it may be repeated, at most."""
+    """The maximum number of nested repeats."""
     can_repeat: bool = True
 
 
 def portable(pattern: str) -> str:
-    """The pattern in what all engines share. Raises ValueError that says what is not."""
+    """Rewrite a pattern in the common subset. Raises ValueError for unsupported syntax."""
     reader = _Reader(pattern)
     text, _ = reader.alternatives()
     if reader.rest:
-        raise ValueError("a ) closes no group; write \\) for the character")
+        raise ValueError("unmatched ); write \\) for the character")
     return text
 
 
 def in_python(pattern: str) -> re.Pattern[str]:
-    """The pattern for Python. There, `$` is also before a last line feed."""
+    """Compile the pattern for Python, where `$` also matches before a trailing line feed."""
     pieces = re.findall(r"\\.|\[(?:\\.|[^\]\\])*\]|[^\\\[]", portable(pattern), re.DOTALL)
     return re.compile("".join(r"\Z" if piece == "$" else piece for piece in pieces))
 
@@ -60,7 +60,7 @@ class _Reader:
         self.rest = pattern
 
     def alternatives(self) -> tuple[str, int]:
-        """What is between | until the end or a ), and how often it repeats something."""
+        """Parse alternatives up to the end or a ). Returns them with their maximum of nested repeats."""
         branches, repeats = [], 1
         while True:
             text, most = self._branch()
@@ -82,21 +82,21 @@ class _Reader:
         if not found:
             return atom.text, atom.repeats
         if not atom.can_repeat:
-            raise ValueError(f"there is nothing before {found[0]} that can be repeated")
+            raise ValueError(f"nothing to repeat before {found[0]}")
         self.rest = self.rest[found.end() :]
         least, most = int(found[1] or 0), int(found[3] or found[1] or 0)
         if self._take("+"):
-            raise ValueError(f"{found[0]}+ repeats without giving back, which only Java and Python know")
+            raise ValueError(f"{found[0]}+ is a possessive repeat, which only Java and Python support")
         self._take("?")  # A lazy repeat matches the same texts.
         if _REPEAT.match(self.rest):
-            raise ValueError(f"{found[0]}{self.rest[0]} repeats a repeat; put the first in a group")
+            raise ValueError(f"{found[0]}{self.rest[0]} repeats a repeat; group the first")
         if least > most:
-            raise ValueError(f"{found[0]} has its numbers the wrong way round")
+            raise ValueError(f"{found[0]} has a minimum above its maximum")
         if most > MOST_REPEATS:
-            raise ValueError(f"{found[0]} is more than the {MOST_REPEATS} that PostgreSQL repeats")
+            raise ValueError(f"{found[0]} exceeds PostgreSQL's limit of {MOST_REPEATS} repeats")
         repeats = atom.repeats * max(most, 1)
         if repeats > MOST_REPEATS_NESTED:
-            raise ValueError(f"{found[0]} makes more than the {MOST_REPEATS_NESTED} repeats that RE2 takes")
+            raise ValueError(f"{found[0]} exceeds RE2's limit of {MOST_REPEATS_NESTED} nested repeats")
         return atom.text + found[0], repeats
 
     def _atom(self) -> _Atom:
@@ -113,23 +113,23 @@ class _Reader:
             case "\\":
                 return _Atom(self._escape())
             case "*" | "+" | "?":
-                raise ValueError(f"there is nothing before {character} that can be repeated")
+                raise ValueError(f"nothing to repeat before {character}")
             case "{":
-                raise ValueError("{ begins no number of repeats; write \\{ for the character")
+                raise ValueError("{ does not begin a repeat count; write \\{ for the character")
         return _Atom(_literal(character, _SPECIAL))
 
     def _group(self) -> _Atom:
         if self.rest.startswith("?") and not self._take("?:"):
             name = max((each for each in _GROUPS if self.rest.startswith(each)), key=len, default=None)
-            what = _GROUPS[name] if name else "a flag; write the letters of both cases, such as [Aa]"
-            raise ValueError(f"({self.rest[:3]} is {what}, which not every warehouse has")
+            what = _GROUPS[name] if name else "a flag; write both cases, as in [Aa]"
+            raise ValueError(f"({self.rest[:3]} is not supported by every warehouse: it is {what}")
         text, repeats = self.alternatives()
         if not self._take(")"):
-            raise ValueError("a ( is not closed; write \\( for the character")
+            raise ValueError("unclosed (; write \\( for the character")
         return _Atom(f"({text})", repeats)
 
     def _escape(self) -> str:
-        character = self._next("a \\ has nothing after it")
+        character = self._next("a trailing \\ escapes nothing")
         if character in _CLASSES:
             return f"[{_CLASSES[character]}]"
         if character.lower() in _CLASSES:
@@ -137,29 +137,30 @@ class _Reader:
         return _literal(self._escaped(character), _SPECIAL)
 
     def _escaped(self, character: str) -> str:
-        """The character that an escape stands for."""
+        """Return the character of an escape."""
         if character in "tnrf":
             return {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}[character]
         if character in "xu":
             digits = re.match(r"[0-9A-Fa-f]{2}" if character == "x" else r"[0-9A-Fa-f]{4}", self.rest)
             if not digits:
-                raise ValueError(f"\\{character} needs {'two' if character == 'x' else 'four'} digits of hex")
+                count = "two" if character == "x" else "four"
+                raise ValueError(f"\\{character} requires {count} hexadecimal digits")
             self.rest = self.rest[digits.end() :]
             return chr(int(digits[0], 16))
         if character.isdigit():
-            raise ValueError(f"\\{character} is a back reference, which RE2 (DuckDB, BigQuery) has not")
+            raise ValueError(f"\\{character} is a backreference, which RE2 (DuckDB, BigQuery) does not have")
         if character in "bB":
-            raise ValueError(f"\\{character} is a word boundary, which PostgreSQL writes otherwise")
+            raise ValueError(f"\\{character} is a word boundary, which PostgreSQL writes differently")
         if character in "AzZ":
-            raise ValueError(f"\\{character} is not known everywhere; write ^ or $")
+            raise ValueError(f"\\{character} is not supported by every warehouse; use ^ or $")
         if character.isalpha() or not character.isascii():
-            raise ValueError(f"\\{character} is not known everywhere")
+            raise ValueError(f"\\{character} is not supported by every warehouse")
         return character
 
     def _class(self) -> str:
         negated = "^" if self._take("^") else ""
         if self.rest.startswith("]"):
-            raise ValueError("[] is an empty class to some; write \\] for the character")
+            raise ValueError("[] is an empty class in some dialects; write \\] for the character")
         items = []
         while not self._take("]"):
             items.append(self._class_item())
@@ -167,26 +168,26 @@ class _Reader:
 
     def _class_item(self) -> str:
         if re.match(r"\[[:.=]", self.rest):
-            raise ValueError(f"{self.rest[:2]} is a class that only some know; write such as A-Za-z or \\d")
+            raise ValueError(f"{self.rest[:2]} is not supported by every warehouse; use a class like A-Za-z")
         first = self._class_character()
         if len(first) > 1 or not self.rest.startswith("-") or self.rest.startswith("-]"):
             return first if len(first) > 1 else _literal(first, _SPECIAL_IN_CLASS)
         self._take("-")
         last = self._class_character()
         if len(last) > 1 or last < first:
-            raise ValueError(f"{first}-{last} is no range of characters")
+            raise ValueError(f"{first}-{last} is not a valid range of characters")
         return f"{_literal(first, _SPECIAL_IN_CLASS)}-{_literal(last, _SPECIAL_IN_CLASS)}"
 
     def _class_character(self) -> str:
-        """A character, or the characters that \\d and the like stand for."""
-        character = self._next("a [ is not closed; write \\[ for the character")
+        """Parse a character, or the characters of a class such as \\d."""
+        character = self._next("unclosed [; write \\[ for the character")
         if character != "\\":
             return character
-        escaped = self._next("a \\ has nothing after it")
+        escaped = self._next("a trailing \\ escapes nothing")
         if escaped in _CLASSES:
             return _CLASSES[escaped]
         if escaped.lower() in _CLASSES:
-            raise ValueError(f"\\{escaped} inside [] is not known everywhere; write what it may be")
+            raise ValueError(f"\\{escaped} inside [] is not supported everywhere; list the characters")
         return self._escaped(escaped)
 
     def _next(self, missing: str = "") -> str:
@@ -196,7 +197,7 @@ class _Reader:
         return character
 
     def _take(self, text: str) -> bool:
-        """Whether this is next; it is passed over."""
+        """Consume `text` if it is next. Returns whether it was."""
         if not self.rest.startswith(text):
             return False
         self.rest = self.rest[len(text) :]
@@ -209,5 +210,5 @@ def _literal(character: str, special: set[str]) -> str:
     if character in _ESCAPES:
         return _ESCAPES[character]
     if not character.isprintable():
-        raise ValueError(f"{character!r} is a character that cannot be seen")
+        raise ValueError(f"{character!r} is not a printable character")
     return character

@@ -1,6 +1,6 @@
-"""`tracking_plan.yaml`, read and checked: which events there are, and what their properties may be.
+"""Read and check `tracking_plan.yaml`: the planned events and their properties.
 
-Every error is one sentence with the file, the line, the key and a way out.
+Every error names the file, the line and the key, and says what to do.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ DOCUMENTS = {
     "page": "properties",
     "screen": "properties",
 }
-"""The types of messages that a plan is about, and the field of each that it describes."""
+"""The message types of a plan, and the field of each that it describes."""
 
 ACTIONS = ("block", "flag", "allow")
 UNPLANNED_ACTIONS = ("block", "omit", "flag", "allow")
 Action = Annotated[str, BeforeValidator(lambda value: checked_action(value, ACTIONS))]
 UnplannedAction = Annotated[str, BeforeValidator(lambda value: checked_action(value, UNPLANNED_ACTIONS))]
-"""What is done, or a template that the dbt target decides (see `policy`)."""
+"""An action, or a template that resolves to one for the dbt target (see `policy`)."""
 Type = Literal["string", "number", "integer", "boolean", "object", "array", "null", "any"]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Number = StrictInt | Finite
@@ -50,7 +50,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def _types(value: object) -> object:
-    """One type or a list of them; YAML reads `null` as nothing."""
+    """Parse one type or a list of types. YAML reads `null` as None."""
     given = value if isinstance(value, list | tuple) else [value]
     found = tuple("null" if each is None else each for each in given)
     for each in found:
@@ -60,7 +60,7 @@ def _types(value: object) -> object:
 
 
 class Value(Checked):
-    """What a value may be. `properties` are those of an object, `items` what the elements of an array are."""
+    """Rules for a value. `properties` are those of an object; `items` are the rules for array elements."""
 
     description: str | None = None
     type: Annotated[tuple[Type, ...], BeforeValidator(_types), Field(min_length=1)] = ("any",)
@@ -72,12 +72,12 @@ class Value(Checked):
     items: Value | None = None
 
     def may_be(self, *types: str) -> bool:
-        """Whether the value may be of one of these types."""
+        """Whether the value may have one of these types."""
         return bool({*types, "any"} & set(self.type))
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The types that are checked: none where any will do."""
+        """The types to check; empty for any type."""
         return () if "any" in self.type else self.type
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ class Value(Checked):
         return self
 
     def _misplaced(self) -> Iterator[str]:
-        """Rules that no value of the type could break."""
+        """Yield errors for rules that don't apply to the type."""
         of_types: dict[str, tuple[str, ...]] = {
             "pattern": ("string",),
             "minimum": ("number", "integer"),
@@ -97,7 +97,7 @@ class Value(Checked):
         }
         for key, types in of_types.items():
             if getattr(self, key) is not None and not self.may_be(*types):
-                yield f"{key} is for type {' or '.join(types)}, and type is {' or '.join(self.type)}"
+                yield f"{key} requires type {' or '.join(types)}, but type is {' or '.join(self.type)}"
 
     def _wrong_values(self) -> Iterator[str]:
         if None not in (self.minimum, self.maximum) and self.minimum > self.maximum:  # type: ignore[operator]
@@ -105,9 +105,9 @@ class Value(Checked):
         for each in self.enum or ():
             if self.types and not is_of(each, self.types):
                 hint = "; quote it" if "string" in self.types else ""
-                yield f"enum has {json.dumps(each)}, and type is {' or '.join(self.type)}{hint}"
+                yield f"enum contains {json.dumps(each)}, but type is {' or '.join(self.type)}{hint}"
             elif isinstance(each, str) and _CONTROL.search(each):
-                yield f"enum has {json.dumps(each)}, with a character that cannot be seen"
+                yield f"enum contains {json.dumps(each)}, which has a control character"
         if self.pattern is not None:
             try:
                 portable(self.pattern)
@@ -125,15 +125,15 @@ class Property(Value):
     def _has_a_name(self) -> Property:
         if not self.name or _CONTROL.search(self.name) or '"' in self.name or "\\" in self.name:
             raise ValueError(
-                f"name {json.dumps(self.name)} is no name of a property here: it may not be empty, nor have "
-                '" or \\ or a character that cannot be seen'
+                f"name {json.dumps(self.name)} is not a valid property name; it must not be empty or contain "
+                '", \\ or a control character'
             )
         return self
 
 
 class _Planned(Checked):
-    """What is common to all that is planned. Where `on_violation` or `unplanned_properties` is None, it is
-    the source's, or else the plan's."""
+    """Common keys of planned events and message types. If `on_violation` or `unplanned_properties` is None,
+    the source's applies, else the plan's."""
 
     description: str | None = None
     on_violation: Action | None = None
@@ -148,7 +148,7 @@ class _Planned(Checked):
 
 
 class Event(_Planned):
-    """A track message by its event's name."""
+    """A track event, by name."""
 
     name: StrictStr
     properties: tuple[Property, ...] = ()
@@ -157,8 +157,8 @@ class Event(_Planned):
     def _has_a_name(self) -> Event:
         if not self.name or self.name != self.name.strip() or _CONTROL.search(self.name):
             raise ValueError(
-                f"name {json.dumps(self.name)} is no name of an event: it may not be empty, nor begin or end "
-                "with a blank, nor have a character that cannot be seen"
+                f"name {json.dumps(self.name)} is not a valid event name; it must not be empty, start or end "
+                "with whitespace, or contain a control character"
             )
         return self
 
@@ -176,8 +176,8 @@ class Traits(_Planned):
 
 
 class SourcePolicy(Checked):
-    """What is done about messages of one source; what it does not say, the plan says. `events` overrides
-    `on_violation` of events (and of `identify`, `group`, `page`, `screen`) for this source."""
+    """Actions for messages of one source, with the plan's as defaults. `events` overrides `on_violation` of
+    events (and of `identify`, `group`, `page`, `screen`) for this source."""
 
     on_violation: Action | None = None
     unplanned_events: Action | None = None
@@ -187,7 +187,7 @@ class SourcePolicy(Checked):
 
 @dataclass(frozen=True)
 class Rules:
-    """What a message of a type (and event, for track) has to be; the plan's defaults are filled in."""
+    """The rules for messages of a type (and event, for track), with the plan's defaults filled in."""
 
     message_type: str
     event: str | None
@@ -198,17 +198,17 @@ class Rules:
 
     @property
     def document(self) -> str:
-        """The field of the message that is described."""
+        """The field of the message that the rules describe."""
         return DOCUMENTS[self.message_type]
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name of the event, or else the message type."""
         return self.event or self.message_type
 
 
 class TrackingPlan(Checked):
-    """A whole plan; docs/how-to/tracking-plan.md says what each key means."""
+    """A tracking plan. docs/how-to/tracking-plan.md documents the keys."""
 
     events: tuple[Event, ...] = ()
     identify: Traits | None = None
@@ -230,7 +230,7 @@ class TrackingPlan(Checked):
     def _sources_name_what_is_planned(self) -> TrackingPlan:
         names = {event.name for event in self.events} | (set(DOCUMENTS) - {"track"})
         wrong = [
-            f"sources.{source}.events: there is no '{name}' in the plan. {nearest(name, names)}"
+            f"sources.{source}.events: '{name}' is not in the plan. {nearest(name, names)}"
             for source, policy in self.sources.items()
             for name in policy.events
             if name not in names
@@ -241,13 +241,13 @@ class TrackingPlan(Checked):
 
     @property
     def unplanned_events_policy(self) -> Policy:
-        """What is done about events that are not planned."""
+        """The policy for unplanned events."""
         of_sources = {name: source.unplanned_events for name, source in self.sources.items()}
         return policy_of(self.unplanned_events, of_sources)
 
     @property
     def has_templates(self) -> bool:
-        """Whether the target decides an action."""
+        """Whether any action depends on the target."""
         policies = [self, *self._planned().values(), *self.sources.values()]
         keys = ("on_violation", "unplanned_events", "unplanned_properties")
         found = [getattr(each, key, None) for each in policies for key in keys]
@@ -255,7 +255,7 @@ class TrackingPlan(Checked):
         return any(is_template(action) for action in found if action is not None)
 
     def resolved(self, resolve: Resolve) -> TrackingPlan:
-        """The plan with its templates decided. Raises what `resolve` does."""
+        """Return the plan with its templates resolved. Raises what `resolve` raises."""
 
         def decided(each: Checked, place: str) -> dict[str, Any]:
             valid = {"on_violation": ACTIONS, "unplanned_events": ACTIONS}
@@ -289,13 +289,13 @@ class TrackingPlan(Checked):
         return self.model_copy(update={**decided(self, ""), **made})
 
     def _planned(self) -> dict[str, _Planned]:
-        """Everything planned, by its place in the plan."""
+        """Return planned events and message types by their path in the plan."""
         found: dict[str, _Planned] = {f"events.{index}": each for index, each in enumerate(self.events)}
         types = {name: getattr(self, name) for name in DOCUMENTS if name != "track"}
         return found | {name: each for name, each in types.items() if each is not None}
 
     def rules(self) -> Iterator[Rules]:
-        """Every event's rules, and those of the other types that the plan has."""
+        """Yield the rules of every event and of the other planned message types."""
         for event in self.events:
             yield self._rules("track", event, event.properties, event.name)
         for message_type, traits in (("identify", self.identify), ("group", self.group)):
@@ -331,17 +331,17 @@ class TrackingPlan(Checked):
 
 
 def read_plan(path: Path) -> TrackingPlan:
-    """The plan in a file. Raises UsageError with the file, the line, the key and what was expected."""
+    """Read the plan in a file. Raises UsageError with the file, the line, the key and the expectation."""
     if not path.is_file():
         raise UsageError(
-            f"{path}: there is no such file. Write the plan there, or bring one from elsewhere: "
+            f"{path}: no such file. Create a plan there, or import one: "
             f"revetl protocols import FILE > {PLAN_FILE}"
         )
     return read_checked(TrackingPlan, path)
 
 
 def is_of(value: object, types: tuple[str, ...]) -> bool:
-    """Whether a value of JSON has one of these types. 1.0 is an integer, as in JSON Schema."""
+    """Whether a JSON value has one of these types. 1.0 is an integer, as in JSON Schema."""
     if isinstance(value, bool):
         return "boolean" in types
     if isinstance(value, int | float):
@@ -354,4 +354,4 @@ def is_of(value: object, types: tuple[str, ...]) -> bool:
 def _twice(named: tuple[Property | Event, ...], word: str = "property") -> Iterator[str]:
     names = [each.name for each in named]
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
-        yield f"the {word} '{name}' is there twice; keep one"
+        yield f"duplicate {word} '{name}'; keep one"

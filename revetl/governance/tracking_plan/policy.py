@@ -1,8 +1,7 @@
-"""What a plan does about a violation: one action, or one per source, perhaps a template that the dbt target
-decides.
+"""Policies of a plan: one action, or one per source. An action may be a template over the dbt target.
 
-The nearest declaration wins: an event's in a source (`sources.NAME.events`), the event's own, the source's,
-the plan's.
+The most specific declaration wins: the event's in a source (`sources.NAME.events`), the event's, the
+source's, the plan's.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _KNOWN = {"target", "env_var"}
 
 @dataclass(frozen=True)
 class BySource:
-    """An action per source; `default` is that of the other sources, and of messages without one."""
+    """An action per source; `default` applies to other sources and to messages without a source."""
 
     default: str
     sources: tuple[tuple[str, str], ...]
@@ -34,38 +33,38 @@ class BySource:
 
 Policy = str | BySource
 Resolve = Callable[[str, str, tuple[str, ...]], str]
-"""Gives the action of a template, where it is in the plan, and which actions it may come to."""
+"""Resolves an action, given its path in the plan and the valid actions."""
 
 
 def policy_of(default: str, sources: Mapping[str, str | None]) -> Policy:
-    """A policy of the plan's action and those of the sources that have one."""
+    """Combine the plan's action with those of sources."""
     own = tuple((name, action) for name, action in sources.items() if action not in (None, default))
     return BySource(default, own) if own else default  # type: ignore[arg-type]
 
 
 def action_of(policy: Policy, source: str | None) -> str:
-    """What is done about a message of a source."""
+    """Return the action for messages of a source."""
     return policy if isinstance(policy, str) else dict(policy.sources).get(source or "", policy.default)
 
 
 def actions_of(policy: Policy) -> tuple[str, ...]:
-    """Every action of a policy."""
+    """Return every action of a policy."""
     return (policy,) if isinstance(policy, str) else (policy.default, *(each for _, each in policy.sources))
 
 
 def is_allowed(policy: Policy) -> bool:
-    """Whether nothing is ever done, whatever the source and target."""
+    """Whether the action is `allow` for every source and target."""
     return all(action == "allow" for action in actions_of(policy))
 
 
 def is_template(action: str) -> bool:
-    """Whether an action is decided by the target."""
+    """Whether an action is a template."""
     return "{{" in action or "{%" in action
 
 
 def checked_action(value: object, valid: Iterable[str]) -> object:
-    """An action as a plan may have it. Raises ValueError for another word, and for a template that is wrong
-    or names what is not known here."""
+    """Check an action of a plan. Raises ValueError for an unknown action, and for a template that is invalid
+    or uses an unknown name."""
     valid = tuple(valid)
     if value is None or value in valid:
         return value
@@ -78,7 +77,7 @@ def checked_action(value: object, valid: Iterable[str]) -> object:
         raise ValueError(f"'{value}' is not a valid template ({error.message})") from None
     if unknown := sorted(named - _KNOWN):
         raise ValueError(
-            f"'{value}' uses {unknown[0]}. Only target (such as target.name) and env_var('NAME') are known "
+            f"'{value}' uses {unknown[0]}. Only target (as in target.name) and env_var('NAME') are available "
             "here"
         )
     return value
@@ -86,7 +85,7 @@ def checked_action(value: object, valid: Iterable[str]) -> object:
 
 @dataclass(frozen=True)
 class TargetNames:
-    """What a template may ask of the dbt target."""
+    """The attributes of the dbt target that templates can use."""
 
     name: str
     type: str
@@ -96,7 +95,7 @@ class TargetNames:
 
 
 def for_target(target: TargetNames) -> Resolve:
-    """Decides templates for a target. Raises UsageError where one does not come to a known action."""
+    """Return a resolver of templates for a target, which raises UsageError for a result that isn't valid."""
 
     def resolve(action: str, place: str, valid: tuple[str, ...]) -> str:
         if not is_template(action):
@@ -105,8 +104,8 @@ def for_target(target: TargetNames) -> Resolve:
         found = str(render(action, place, known=known)).strip()
         if found not in valid:
             raise UsageError(
-                f"{place}: '{action}' is '{found}' for target '{target.name}', and must be one of "
-                f"{', '.join(valid)}."
+                f"{place}: '{action}' resolves to '{found}' for target '{target.name}', but must resolve to "
+                f"one of {', '.join(valid)}."
             )
         return found
 

@@ -1,4 +1,4 @@
-"""What of a project is compiled to macros."""
+"""The compiled macros of a project: its plan and its transformations."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from revetl.governance.tracking_plan.policy import TargetNames, for_target
 
 
 def macro_files(root: Path) -> list[MacroFile]:
-    """The macro files of a project: of its plan, and of its transformations. Raises UsageError where one of
-    what they are made of is wrong, or there is nothing to make one of."""
+    """Return the macro files of a project's plan and transformations. Raises UsageError if a source file is
+    invalid, or there is none."""
     transformations = CompiledTransformations(root)
     found: list[MacroFile] = []
     if (root / PLAN_FILE).is_file() or not transformations.is_needed:
@@ -26,7 +26,7 @@ def macro_files(root: Path) -> list[MacroFile]:
 
 
 def compiled_errors(root: Path) -> list[str]:
-    """What is wrong with the plan and the transformations of a project, one sentence each; none where it has
+    """Return the errors in a project's plan and transformations, one sentence each; empty if it has
     neither."""
     errors = []
     made: list[type[CompiledPlan] | type[CompiledTransformations]] = [CompiledTransformations]
@@ -37,7 +37,7 @@ def compiled_errors(root: Path) -> list[str]:
             compiled = each(root)
             if isinstance(compiled, CompiledTransformations) and not compiled.is_needed:
                 continue
-            # What cannot be compiled is told whether or not there is a macro file yet.
+            # Compile in any case, to report errors even if there is no macro file yet.
             _ = compiled.text
             if not compiled.is_current:
                 errors.append(compiled.is_old)
@@ -47,8 +47,8 @@ def compiled_errors(root: Path) -> list[str]:
 
 
 def resolved_plan(plan: TrackingPlan, project: DbtProject, options: Options) -> TrackingPlan:
-    """A plan with its templates decided for the target of a command; profiles.yml is only read where there
-    are some. Raises UsageError where one does not come to a known action."""
+    """Resolve a plan's templates for the target of a command. profiles.yml is only read if there are any.
+    Raises UsageError for a template that doesn't resolve to a valid action."""
     if not plan.has_templates:
         return plan
     target = read_target(project, options)

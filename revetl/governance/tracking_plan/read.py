@@ -1,4 +1,4 @@
-"""Messages of a file, checked one after the other."""
+"""Check the messages of a file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from revetl.governance.transformations import Transformation
 
 @dataclass(frozen=True)
 class Checked:
-    """A message by the line where it begins, and what it violates; `transformed` says whether it was
-    transformed before, and `derived` names what only the warehouse derives."""
+    """A message, by the line it begins at, and its violations. `transformed`: it was transformed before the
+    check; `derived` lists properties that only the warehouse derives."""
 
     line: int
     violations: list[Violation]
@@ -36,13 +36,13 @@ def check_messages(
     transformations: tuple[Transformation, ...] = (),
     source: str | None = None,
 ) -> Iterator[Checked]:
-    """Transform and check one message, or one a line, of a file (`-` is stdin, .gz is unpacked). That a
-    derived property is missing is no violation, for only the warehouse derives it. Raises UsageError with the
-    line of what is no message."""
+    """Transform and check the messages of a file: one message, or one per line. `-` is stdin; .gz is
+    decompressed. A missing derived property isn't a violation, because only the warehouse derives it. Raises
+    UsageError with the line of an invalid message."""
     name = "stdin" if str(file) == "-" else str(file)
     for line, message in _messages(file, name):
         if not isinstance(message, dict):
-            raise UsageError(f"{name}, line {line}: is not a JSON object, which a message is.")
+            raise UsageError(f"{name}, line {line}: is not a JSON object. A message must be an object.")
         try:
             made = transform(transformations, message, source)
             found = [
@@ -63,7 +63,7 @@ def _messages(file: Path, name: str) -> Iterator[tuple[int, Any]]:
             try:
                 orjson.loads(first)
             except orjson.JSONDecodeError as error:
-                # One message may be written over many lines.
+                # The file may be one message on several lines.
                 whole = first + b"".join(line for _, line in lines)
                 yield start, _parsed(whole, f"{name}, line {start}", error)
                 return
@@ -74,7 +74,7 @@ def _messages(file: Path, name: str) -> Iterator[tuple[int, Any]]:
 
 
 def _opened(file: Path) -> IO[bytes]:
-    # A file that is unpacked is one to read from, whatever its type says.
+    # gzip.open in its default mode reads bytes, but its type is a union.
     return cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
 
 

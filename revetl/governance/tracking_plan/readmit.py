@@ -1,4 +1,4 @@
-"""What a plan that was mended lets in, and what it takes out, counted in the warehouse."""
+"""Count in the warehouse which messages a changed plan readmits and which it removes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from revetl.governance.tracking_plan.project import resolved_plan
 
 @dataclass(frozen=True)
 class Readmitted:
-    """Of an event (or another type of message), how many messages staging is without because they are
-    blocked, how many of those the plan on disk lets in, and how many that are in staging it blocks."""
+    """Counts for an event (or another type of message): messages blocked from staging now, those of them
+    that the plan on disk lets in, and messages in staging that it blocks."""
 
     message_type: str
     event: str | None
@@ -29,8 +29,7 @@ class Readmitted:
 
 @dataclass(frozen=True)
 class Readmission:
-    """What the next dbt build changes by the plan on disk, once it is compiled. `written` are the macro files
-    that had to be."""
+    """The changes of the next dbt build with the plan on disk. `written` lists the macro files written."""
 
     events: tuple[Readmitted, ...]
     written: tuple[str, ...]
@@ -45,11 +44,11 @@ class Readmission:
 
 
 def readmit(options: Options, *, dry_run: bool = False) -> Readmission:
-    """Count, by event, what the plan on disk would let in of what is blocked now, and take out of what is
-    not; then write the macro file, unless it is a dry run. `dbt build` does the rest.
+    """Count, per event, blocked messages that the plan on disk would let in and staged messages that it would
+    block; then write the macro files, unless `dry_run`. `dbt build` does the rest.
 
-    Raises UsageError for a plan that is wrong or missing, WarehouseError where the models were not built yet
-    or the warehouse fails.
+    Raises UsageError for an invalid or missing plan, WarehouseError if the models aren't built or the
+    warehouse fails.
     """
     project = read_project(options)
     compiled = CompiledPlan(project.root)

@@ -1,7 +1,7 @@
-"""RudderStack's tracking plans as the YAML of its CLI: a catalogue of events and properties, and the plan.
+"""RudderStack's tracking plans in the YAML of its CLI: a catalog of events and properties, and the plan.
 
-Sources: RudderStack's YAML reference of data catalogues and tracking plans (rudder/v1), and the older form
-(rudder/v0.1), which is read too.
+Sources: RudderStack's YAML reference of data catalogs and tracking plans (rudder/v1), and the older form
+(rudder/v0.1), which can also be imported.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _CONFIG = ("enum", "pattern", "minimum", "maximum")
 
 
 def exported(plan: TrackingPlan, losses: Losses) -> list[Document]:
-    """The documents of a plan: its events, its properties and itself."""
-    catalogue = _Catalogue(losses)
+    """Export a plan as documents: its events, its properties and the plan itself."""
+    catalog = _Catalog(losses)
     events: list[Document] = []
     rules: list[Document] = []
     for each in plan.rules():
@@ -43,25 +43,25 @@ def exported(plan: TrackingPlan, losses: Losses) -> list[Document]:
         if each.message_type != "track":
             rule["identity_section"] = each.document
         rule["additional_properties"] = is_allowed(each.unplanned_properties)
-        rule["properties"] = [catalogue.reference(one, each, each.name) for one in each.properties]
+        rule["properties"] = [catalog.reference(one, each, each.name) for one in each.properties]
         rules.append(rule)
     name = "tracking_plan"
     return [
         _document("events", name, {"events": events}),
-        _document("properties", name, {"properties": list(catalogue.properties.values())}),
+        _document("properties", name, {"properties": list(catalog.properties.values())}),
         _document("tracking-plan", name, {"id": name, "display_name": "Tracking plan", "rules": rules}),
     ]
 
 
-class _Catalogue:
-    """Properties by id: those of one name and definition are one."""
+class _Catalog:
+    """Properties by id. Properties with the same name and definition share an id."""
 
     def __init__(self, losses: Losses) -> None:
         self.properties: dict[str, Document] = {}
         self._losses = losses
 
     def reference(self, planned: Property, rules: Rules, place: str) -> Document:
-        """A planned property in a rule of the plan."""
+        """Add a planned property and return its reference for a rule of the plan."""
         place = f"{place}.{planned.name}"
         found: Document = {
             "property": f"#property:{self._add(planned, place)}",
@@ -69,7 +69,7 @@ class _Catalogue:
         }
         of_items = planned.items.properties if planned.items else None
         if planned.properties is not None and of_items is not None:
-            self._losses.append(f"{place}: properties of both an object and the objects of an array")
+            self._losses.append(f"{place}: properties both of an object and of an array's objects")
         inside = planned.properties if planned.properties is not None else of_items
         if inside is not None:
             found["additional_properties"] = is_allowed(rules.unplanned_properties)
@@ -116,13 +116,15 @@ def _document(kind: str, name: str, spec: Document) -> Document:
 
 
 def imported(documents: Sequence[Document], names: str, losses: Losses) -> Document:
-    """The plan in the form of tracking_plan.yaml. Raises UsageError where an event or property that it names
-    is in none of the documents."""
+    """Import a plan in the form of tracking_plan.yaml. Raises UsageError if the documents don't contain an
+    event or property that it references."""
     reader = _Reader(documents, names, losses)
     made: Document = {"events": []}
     plans = [document for document in documents if document.get("kind") in _PLAN_KINDS]
     if len(plans) != 1:
-        raise UsageError(f"{names}: {len(plans)} documents of kind tracking-plan; give one with its events.")
+        raise UsageError(
+            f"{names}: has {len(plans)} documents of kind tracking-plan. Import exactly one, with its events."
+        )
     for rule in plans[0].get("spec", {}).get("rules") or []:
         reader.add(made, rule)
     return made
@@ -140,7 +142,7 @@ class _Reader:
                         self._known[kind, str(each["id"])] = each
 
     def add(self, made: Document, rule: Mapping[str, Any]) -> None:
-        """Add what a rule of the plan says."""
+        """Add a rule of the plan."""
         given = rule.get("event") or {}
         older = given if isinstance(given, Mapping) else {}
         event = self._of("events", older.get("$ref") or given)
@@ -149,7 +151,7 @@ class _Reader:
         known = {"type", "id", "event", "properties", "additional_properties", "identity_section"}
         self._losses += [f"{name}: {key}" for key in rule if key not in known]
         if kind not in DOCUMENTS:
-            self._losses.append(f"{name}: messages of this type have no plan here")
+            self._losses.append(f"{name}: message type not supported in a plan")
             return
         found: Document = {"name": name} if kind == "track" else {}
         if event.get("description"):
@@ -177,7 +179,7 @@ class _Reader:
         return made
 
     def _value(self, known: Mapping[str, Any], place: str) -> Document:
-        """A property's value, by the JSON Schema that its entry in the catalogue comes to."""
+        """Convert a property's entry in the catalog, through JSON Schema."""
         given = known.get("config") or known.get("propConfig") or {}
         schema: Document = {_camel(key): each for key, each in given.items()}
         if known.get("description"):
@@ -193,7 +195,7 @@ class _Reader:
         return planned_value(schema, place, self._losses)
 
     def _types(self, given: Any, schema: Document, place: str) -> list[str]:
-        """Types by name; one that is defined elsewhere adds its own configuration."""
+        """Resolve types by name. A custom type adds its configuration to the schema."""
         listed = given if isinstance(given, list) else [each.strip() for each in str(given or "").split(",")]
         found = []
         for each in filter(None, listed):
@@ -209,14 +211,14 @@ class _Reader:
         return found
 
     def _of(self, kind: str, reference: Any) -> Document:
-        """What `#event:id` names, or `#/events/group/id`."""
+        """Resolve a reference: `#event:id` or `#/events/group/id`."""
         number = re.sub(r"^#(/[^/]+/[^/]+/|[a-z-]+:)", "", str(reference))
         try:
             return self._known[kind, number]
         except KeyError:
             raise UsageError(
-                f"{self._names}: {reference} is in none of the documents of kind {kind}. Give the files that "
-                "have the events and properties too."
+                f"{self._names}: {reference} is not in any document of kind {kind}. Include the files with "
+                "the events and properties."
             ) from None
 
 

@@ -1,8 +1,7 @@
-"""A plan taken apart: each rule of each document by itself, with where it looks and what it expects.
+"""Flatten a plan into single rules per document, each with its path and expectation.
 
-A document is what a plan says something of: the properties or traits of a message, or one element of an
-array in them. Warehouses have an array's elements as rows, so the rules of an element are those of a document
-of its own, and say where they are from there.
+A document is the properties or traits of a message, or one element of an array in them. Warehouses unnest
+arrays to rows, so an array's element is a separate document, and the paths of its rules are relative to it.
 """
 
 from __future__ import annotations
@@ -23,12 +22,13 @@ from revetl.governance.tracking_plan.policy import is_allowed
 
 Names = tuple[str, ...]
 LONGEST_SHOWN = 200
-"""Characters that are shown of a value, and of what was expected."""
+"""The maximum length of a value, and of an expectation, in a violation."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule. `names` lead from the document to the value; `path` is put after the document's own."""
+    """One rule. `names` is the path from the document to the value; `path` is its text, to append to the
+    document's own path."""
 
     name: str
     names: Names
@@ -39,7 +39,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class ClosedObject:
-    """An object in which only the planned names may be."""
+    """An object that may only have its planned properties."""
 
     names: Names
     path: str
@@ -57,7 +57,7 @@ class Array:
 
 @dataclass
 class Document:
-    """What a message's document, or an array's element, has to be."""
+    """The rules for a message's document or an array's element."""
 
     is_element: bool
     rules: list[Rule] = field(default_factory=list)
@@ -66,12 +66,12 @@ class Document:
 
     @property
     def is_free(self) -> bool:
-        """Whether anything at all will do."""
+        """Whether there are no rules."""
         return not (self.rules or self.closed or self.arrays)
 
 
 def document_of(rules: Rules) -> Document:
-    """The rules of the messages of one event or type, taken apart."""
+    """Flatten the rules for messages of one event or type."""
     maker = _Maker(Document(is_element=False), closes=not is_allowed(rules.unplanned_properties))
     if not is_allowed(rules.on_violation):
         maker.document.rules.append(Rule("type", (), "", ("object",), expected("type", ("object",))))
@@ -82,12 +82,12 @@ def document_of(rules: Rules) -> Document:
 
 
 def planned_events(plan: TrackingPlan) -> list[str]:
-    """The names of events that are not unplanned."""
+    """Return the names of the planned events."""
     return [event.name for event in plan.events]
 
 
 def expected(rule: str, argument: Any) -> str:
-    """What a rule expects, in words."""
+    """Describe what a rule expects."""
     match rule:
         case "required" | "type":
             words = " or ".join(argument) or "any value"
@@ -103,14 +103,14 @@ def expected(rule: str, argument: Any) -> str:
 
 
 def found(value: object) -> str:
-    """A value as it is shown: as JSON, but of an object or array only that it is one."""
+    """Format a value as JSON; an object or array only by its type."""
     if isinstance(value, dict | list):
         return "object" if isinstance(value, dict) else "array"
     return json.dumps(value, ensure_ascii=False)[:LONGEST_SHOWN]
 
 
 def path_of(steps: Sequence[str | int], *, after: bool = False) -> str:
-    """Names and places as people write them: `products[1].price`. `after` something, it begins with a dot."""
+    """Format names and indexes as a path: `products[1].price`. With `after`, it begins with a dot."""
     path = ""
     for step in steps:
         if isinstance(step, int):
@@ -123,14 +123,14 @@ def path_of(steps: Sequence[str | int], *, after: bool = False) -> str:
 
 
 class _Maker:
-    """Puts together the rules of one document."""
+    """Collects the rules of one document."""
 
     def __init__(self, document: Document, *, closes: bool) -> None:
         self.document = document
         self.closes = closes
 
     def object(self, names: Names, properties: tuple[Property, ...]) -> None:
-        """Of an object whose properties are planned."""
+        """Add the rules of an object with planned properties."""
         for each in properties:
             inside = (*names, each.name)
             if each.required:
@@ -141,7 +141,7 @@ class _Maker:
             self.document.closed.append(ClosedObject(names, self._path(names), planned))
 
     def value(self, names: Names, value: Value) -> None:
-        """Of a value that is there."""
+        """Add the rules of a value that is present."""
         arguments: dict[str, Any] = {
             "type": value.types or None,
             "enum": value.enum,
@@ -168,7 +168,7 @@ class _Maker:
 
 
 def _forget_rules(document: Document) -> None:
-    """Leave what is unplanned, and nothing else."""
+    """Remove all rules except those on unplanned properties."""
     document.rules.clear()
     for array in document.arrays:
         _forget_rules(array.element)

@@ -1,6 +1,6 @@
-"""Rules as JSON Schema (draft 7), one schema an event, and back.
+"""Convert rules to and from JSON Schema (draft 7), one schema per event.
 
-What a schema says and a plan cannot is told by name, as a list of `losses`.
+Parts of a schema that a plan doesn't support are collected in a list of `losses`.
 Source: json-schema.org, draft-07, validation keywords.
 """
 
@@ -31,7 +31,7 @@ _PLANNED_TYPES = [name for name in TYPES if name != "any"]
 
 
 def schema_of(rules: Rules) -> dict[str, Any]:
-    """The schema of the properties or traits of an event or type of message."""
+    """Return the schema of the properties or traits of an event or message type."""
     closes = not is_allowed(rules.unplanned_properties)
     head: dict[str, Any] = {"$schema": DRAFT, "title": rules.name}
     if rules.description:
@@ -40,7 +40,7 @@ def schema_of(rules: Rules) -> dict[str, Any]:
 
 
 def message_schema(rules: Rules) -> dict[str, Any]:
-    """The schema of a message whose properties or traits have to be as the rules say."""
+    """Return the schema of a message whose properties or traits follow the rules."""
     inside = schema_of(rules)
     head = {key: inside.pop(key) for key in ("$schema", "title", "description") if key in inside}
     schema = {**head, "type": "object", "properties": {rules.document: inside}}
@@ -48,7 +48,7 @@ def message_schema(rules: Rules) -> dict[str, Any]:
 
 
 def plan_schema(plan: TrackingPlan) -> dict[str, Any]:
-    """One schema of any message: if it is of such a type and event, then it has to be so."""
+    """Return one schema for all messages, with an if-then case per event or message type."""
     cases: list[Any] = []
     for rules in plan.rules():
         if_so: dict[str, Any] = {"type": {"const": rules.message_type}}
@@ -62,7 +62,7 @@ def plan_schema(plan: TrackingPlan) -> dict[str, Any]:
         tracked = {"properties": {"type": {"const": "track"}}, "required": ["type"]}
         names = {"properties": {"event": {"enum": [event.name for event in plan.events]}}}
         cases.append({"if": tracked, "then": names})
-    # A list of none is no schema.
+    # JSON Schema requires at least one item in allOf.
     return {"$schema": DRAFT, "title": "Tracking plan", "type": "object", "allOf": cases or [True]}
 
 
@@ -92,9 +92,9 @@ def _value(value: Value, *, closes: bool) -> dict[str, Any]:
 
 
 def planned_value(schema: Any, place: str, losses: Losses) -> dict[str, Any]:
-    """A value in the plan's own form, of its schema; what is lost is added to `losses`."""
+    """Convert a schema to a value in the form of the plan. Unsupported parts are added to `losses`."""
     if not isinstance(schema, Mapping):
-        losses.append(f"{place}: {json.dumps(schema)} in the place of a schema")
+        losses.append(f"{place}: {json.dumps(schema)} instead of a schema")
         return {}
     losses += [f"{place}: {key}" for key in schema if _is_lost(key, schema)]
     found: dict[str, Any] = {}
@@ -119,14 +119,14 @@ def planned_value(schema: Any, place: str, losses: Losses) -> dict[str, Any]:
         found["properties"] = planned_properties(schema, place, losses)
     items = schema.get("items")
     if isinstance(items, list):
-        losses.append(f"{place}: items, one schema for each place")
+        losses.append(f"{place}: items with one schema per index")
     elif items and (planned := planned_value(items, f"{place}[]", losses)):
         found["items"] = planned
     return found
 
 
 def planned_properties(schema: Mapping[str, Any], place: str, losses: Losses) -> list[dict[str, Any]]:
-    """The properties of an object in the plan's own form, of its schema."""
+    """Convert the schema of an object to properties in the form of the plan."""
     required = schema.get("required") or []
     properties = schema.get("properties") or {}
     found = []
@@ -137,7 +137,7 @@ def planned_properties(schema: Mapping[str, Any], place: str, losses: Losses) ->
 
 
 def planned_rules(schema: Any, place: str, document: str, losses: Losses) -> dict[str, Any]:
-    """An event's entry in a plan (or another type's) of the schema of its properties or traits."""
+    """Convert the schema of properties or traits to the plan's entry for an event or message type."""
     if not isinstance(schema, Mapping):
         schema = {}
     known = {"type", "properties", "required", "additionalProperties"} | _SAYS_NOTHING
@@ -151,8 +151,8 @@ def planned_rules(schema: Any, place: str, document: str, losses: Losses) -> dic
 
 
 def planned_plan(schema: Mapping[str, Any], names: str, losses: Losses) -> dict[str, Any]:
-    """A plan of a schema: of one as `plan_schema` makes it, of one event's messages, or of its properties.
-    Raises UsageError where it does not say of which event."""
+    """Convert a schema to a plan: one from `plan_schema`, one for an event's messages, or one for its
+    properties. Raises UsageError if it doesn't name the event."""
     made: dict[str, Any] = {"events": []}
     for case in schema.get("allOf") or [{"then": schema}]:
         if not isinstance(case, Mapping):
@@ -165,13 +165,13 @@ def planned_plan(schema: Mapping[str, Any], names: str, losses: Losses) -> dict[
             continue
         kind = str(_constant(asked.get("type") or inside.get("type")) or "track")
         if kind not in DOCUMENTS:
-            losses.append(f"{kind}: messages of this type have no plan here")
+            losses.append(f"{kind}: message type not supported in a plan")
             continue
         document = DOCUMENTS[kind]
         is_message = isinstance(inside.get(document), Mapping) and "properties" in inside[document]
         event = _constant(asked.get("event") or inside.get("event")) or then.get("title")
         if kind == "track" and not event:
-            raise UsageError(f"{names}: title is missing. Give the schema the event's name as its title.")
+            raise UsageError(f"{names}: title is missing. Set the schema's title to the event's name.")
         found = planned_rules(inside[document] if is_message else then, str(event or kind), document, losses)
         head = {"name": event} if kind == "track" else {}
         if then.get("description"):
@@ -184,7 +184,7 @@ def planned_plan(schema: Mapping[str, Any], names: str, losses: Losses) -> dict[
 
 
 def _constant(schema: Any) -> Any:
-    """The one value that a schema has."""
+    """Return the only string that a schema allows; None if there isn't exactly one."""
     if not isinstance(schema, Mapping):
         return None
     values = [schema["const"]] if "const" in schema else schema.get("enum") or []
@@ -193,7 +193,7 @@ def _constant(schema: Any) -> Any:
 
 def _is_lost(key: str, schema: Mapping[str, Any]) -> bool:
     if key == "additionalProperties":
-        # Whether it is closed is said once an event, and goes for what is inside of it too.
+        # A plan closes an event with all its objects, by one key of the event.
         return schema[key] not in (True, False)
     return key not in _READ | _SAYS_NOTHING
 

@@ -1,4 +1,4 @@
-"""Segment's tracking plans as JSON: of its Config API (`rules.events`), and its Public API (a list of rules).
+"""Segment's tracking plans in JSON: of its Config API (`rules.events`) and its Public API (a list of rules).
 
 Sources: Segment's Public API, `GET /tracking-plans/{id}/rules`; its Config API, `tracking-plans`.
 """
@@ -13,12 +13,12 @@ from revetl.governance.tracking_plan.schema import Losses, message_schema, plann
 
 Document = dict[str, Any]
 
-_FOR_ALL = "rules for messages of all types"
+_FOR_ALL = "rules for all message types"
 _SAYS_NOTHING = {"$schema", "type", "properties", "required", "description", "title", "labels", "id", "$id"}
 
 
 def exported(plan: TrackingPlan, losses: Losses) -> Document:
-    """A plan as the Config API has it: events, identify and group."""
+    """Export a plan in the form of the Config API: events, identify and group."""
     made: Document = {"events": []}
     for rules in plan.rules():
         if rules.message_type == "track":
@@ -34,7 +34,7 @@ def exported(plan: TrackingPlan, losses: Losses) -> Document:
 
 
 def exported_to_public_api(plan: TrackingPlan) -> Document:
-    """A plan as the Public API has its rules."""
+    """Export a plan in the form of the Public API: a list of rules."""
     rules = [
         {"type": each.message_type.upper(), "key": each.event, "version": 1, "jsonSchema": _schema(each)}
         for each in plan.rules()
@@ -50,12 +50,12 @@ def _schema(rules: Rules) -> Document:
 
 
 def is_plan(document: Document) -> bool:
-    """Whether a document is a plan of either form."""
+    """Whether a document is a plan in either form."""
     return "rules" in _inside(document)
 
 
 def imported(document: Document, losses: Losses) -> Document:
-    """The plan in the form of tracking_plan.yaml."""
+    """Import a plan in the form of tracking_plan.yaml."""
     rules = _inside(document)["rules"]
     made: Document = {"events": []}
     if isinstance(rules, Mapping):
@@ -79,7 +79,7 @@ def imported(document: Document, losses: Losses) -> Document:
 
 
 def _inside(document: Document) -> Document:
-    """Answers of APIs have the plan in `data`, or in `tracking_plan`."""
+    """Unwrap API responses, which have the plan in `data` or `tracking_plan`."""
     for key in ("data", "tracking_plan", "trackingPlan"):
         if isinstance(document.get(key), Mapping):
             return _inside(document[key])
@@ -87,7 +87,7 @@ def _inside(document: Document) -> Document:
 
 
 def _has_rules(schema: Mapping[str, Any]) -> bool:
-    """Whether a schema says anything: a plan without rules for a type has a schema that says nothing."""
+    """Whether a schema has rules. Types without rules have an empty schema."""
     inside = schema.get("properties") or {}
     return bool(schema.get("required")) or any(inside.get(key) for key in ("properties", "traits", "context"))
 
@@ -95,7 +95,7 @@ def _has_rules(schema: Mapping[str, Any]) -> bool:
 def _add(
     made: Document, kind: str, event: Any, rule: Mapping[str, Any], schema: Mapping[str, Any], losses: Losses
 ) -> None:
-    """Add the rules of an event or a type to the plan."""
+    """Add the rules of an event or message type to the plan."""
     name = str(event if kind == "track" else kind)
     inside = schema.get("properties") or {}
     document = DOCUMENTS[kind]
@@ -109,6 +109,6 @@ def _add(
     if kind == "track":
         made["events"].append(found)
     elif kind in made:
-        losses.append(f"{name}: its second set of rules")
+        losses.append(f"{name}: a second set of rules")
     else:
         made[kind] = found

@@ -1,4 +1,4 @@
-"""What another policy would do to what has landed, counted in the warehouse. Changes nothing."""
+"""Count in the warehouse what another policy would do to loaded messages, without changing anything."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from revetl.governance.tracking_plan.project import resolved_plan
 
 @dataclass(frozen=True)
 class Overrides:
-    """Actions in the place of the plan's, for every event and source; None leaves them as they are."""
+    """Actions that replace the plan's for every event and source; None keeps the plan's."""
 
     on_violation: str | None = None
     unplanned_events: str | None = None
@@ -29,8 +29,8 @@ class Overrides:
 
 @dataclass(frozen=True)
 class BrokenRule:
-    """Messages that break one rule at one place (places in arrays are left out: `products[].price`), and what
-    would be done; `sample` are ids of some of them."""
+    """The messages that violate one rule at one path (without indexes: `products[].price`), and the action.
+    `sample` has ids of some messages."""
 
     rule: str
     path: str | None
@@ -41,8 +41,8 @@ class BrokenRule:
 
 @dataclass(frozen=True)
 class SimulatedEvent:
-    """An event (or another type of message) of a source. `blocked_now` are blocked as the models were built
-    last; `blocked` and `omitted` would be. `share_blocked` is of `messages`."""
+    """Counts for an event (or another message type) of a source. `blocked_now` is as of the last build;
+    `blocked` and `omitted` are simulated. `share_blocked` is the fraction of `messages`."""
 
     message_type: str
     event: str | None
@@ -58,7 +58,7 @@ class SimulatedEvent:
 
 @dataclass(frozen=True)
 class Simulation:
-    """Every event that something would be done about, the most affected first."""
+    """The affected events, the most affected first."""
 
     events: tuple[SimulatedEvent, ...]
 
@@ -72,24 +72,24 @@ class Simulation:
 
     @property
     def newly_blocked(self) -> int:
-        """Blocked and not blocked now; it may be less than none."""
+        """The increase in blocked messages; it may be negative."""
         return sum(each.blocked - each.blocked_now for each in self.events)
 
 
 def simulate(
     options: Options, overrides: Overrides, *, source: str | None = None, event: str | None = None
 ) -> Simulation:
-    """Judge everything that has landed by the plan on disk with other actions, of one source or event where
-    they are named.
+    """Check all loaded messages, optionally of one source or event, against the plan on disk with other
+    actions.
 
-    Raises UsageError for a plan that is wrong or missing and for an event that it does not have,
-    WarehouseError where the models were not built yet or the warehouse fails.
+    Raises UsageError for an invalid or missing plan and for an unknown event, WarehouseError if the models
+    aren't built or the warehouse fails.
     """
     project = read_project(options)
     plan = read_plan(project.root / PLAN_FILE)
     names = [rules.name for rules in plan.rules()]
     if event is not None and event not in names and overrides.unplanned_events is None:
-        raise UsageError(f"--event {event}: the plan does not have it. {nearest(event, names)}")
+        raise UsageError(f"--event {event}: is not in the plan. {nearest(event, names)}")
     plan = overridden(resolved_plan(plan, project, options), overrides)
     transformed = CompiledTransformations(project.root)
     rows = ask(
@@ -107,7 +107,7 @@ def simulate(
 
 
 def overridden(plan: TrackingPlan, overrides: Overrides) -> TrackingPlan:
-    """A plan whose actions are others, whatever events and sources say themselves."""
+    """Replace a plan's actions, including those of events and sources."""
     given = {key: value for key, value in vars(overrides).items() if value is not None}
 
     def named(action: str, place: str, _: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""One message, transformed as the warehouse does it: all but what is derived, which is SQL."""
+"""Transform a message as the warehouse does, except for derived properties, which are SQL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))([.]0+)?")
 
 @dataclass(frozen=True)
 class Transformed:
-    """A message after its transformation, and the names of the properties that only the warehouse derives."""
+    """A transformed message, and the names of properties that only the warehouse derives."""
 
     message: dict[str, Any]
     derived: tuple[str, ...] = ()
@@ -29,8 +29,8 @@ class Transformed:
 def transform(
     transformations: tuple[Transformation, ...], message: Mapping[str, Any], source: str | None = None
 ) -> Transformed:
-    """Transform a Segment-spec message by the first transformation that is of it; `source` is where it came
-    from. A message that no transformation is of, or that is none, is as it was."""
+    """Transform a Segment-spec message from a source with the first transformation that applies. Other values
+    are returned unchanged."""
     kind = str(message.get("type"))
     event = message.get("event")
     event = event.strip() if isinstance(event, str) else None
@@ -71,7 +71,7 @@ def _remove(document: dict[str, Any], path: str) -> None:
 
 
 def cast_value(value: Any, kind: str) -> Any:
-    """A value of JSON as another type where it can be one; else as it is."""
+    """Convert a JSON value to another type if possible; else return it unchanged."""
     if value is None or isinstance(value, dict | list):
         return value
     word = trimmed(value) if isinstance(value, str) else json.dumps(value)

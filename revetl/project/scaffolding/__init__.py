@@ -1,4 +1,4 @@
-"""A new project: the files of `revetl/project/scaffold/`, and a copy of revetl's dbt package."""
+"""Create a project from `revetl/project/scaffold/` with a copy of revetl's dbt package."""
 
 from __future__ import annotations
 
@@ -20,38 +20,37 @@ MINIMAL = Path(__file__).parents[1] / "scaffold_minimal"
 
 
 def make_project(folder: Path, target: str = "duckdb") -> list[Path]:
-    """Make a project in `folder`, named as it, on the warehouse `target`; gives the files written. Raises
-    UsageError when the folder has something in it, its name is none that dbt takes, or there is no such
-    target."""
+    """Create a project in `folder`, with the folder's name, for the warehouse `target`. Returns the files
+    written. Raises UsageError if the folder isn't empty, its name isn't valid for dbt, or the target is
+    unknown."""
     written = _make(folder, target, SCAFFOLD)
     copy_package(folder)
     return written
 
 
 def make_minimal_project(folder: Path, target: str = "duckdb") -> list[Path]:
-    """The same without the dbt package, for reverse ETL alone: one model that is an audience, and
-    revetl.yml."""
+    """Create a project without the dbt package, for reverse ETL only: one audience model and revetl.yml."""
     return _make(folder, target, MINIMAL)
 
 
 def _make(folder: Path, target: str, scaffold: Path) -> list[Path]:
     outputs = read_yaml(dbt_project_dir() / "profiles.yml")["revetl"]["outputs"]
     if target not in outputs:
-        raise UsageError(f"--target {target}: there is no such warehouse. {nearest(target, outputs)}")
+        raise UsageError(f"--target {target}: unknown warehouse. {nearest(target, outputs)}")
     if (folder / "dbt_project.yml").exists():
         raise UsageError(
-            f"{folder} is a dbt project already: `revetl init --here` in it adds revetl, and `revetl init "
-            "--upgrade` renews the copy of revetl's package."
+            f"{folder} is already a dbt project. In it, run `revetl init --here` to add revetl, or `revetl "
+            "init --upgrade` to upgrade its copy of revetl's package."
         )
     name = folder.resolve().name
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", name):
         raise UsageError(
-            f"'{name}' is no name for a dbt project: use lower-case letters, digits and underscores, "
-            "such as my_cdp."
+            f"'{name}' is not a valid name for a dbt project. Use lowercase letters, digits and underscores, "
+            "as in my_cdp."
         )
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
-            f"{folder} is not empty. Name a new folder, or use --here in the folder of a dbt project."
+            f"{folder} is not empty. Choose a new folder, or use --here in a dbt project's folder."
         )
     written = []
     for source in sorted(file for file in scaffold.rglob("*") if file.is_file()):

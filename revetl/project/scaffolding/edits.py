@@ -1,7 +1,7 @@
-"""Entries inserted into YAML as text, so that comments, order and spelling of what is there stay as they are.
+"""Edit YAML as text, keeping its comments, order and formatting.
 
-PyYAML says where each node begins and ends; only lines are added (or, by `without`, taken out), and the
-outcome is read again and compared with what it must be.
+PyYAML provides the position of each node. Edits only add lines (`without` removes lines), and the result is
+parsed again and compared with the expected document.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ _STEP = 2
 
 
 def with_entries(text: str, path: Sequence[str], body: str, name: str) -> str:
-    """The YAML document `text` with the entries of the mapping `body` (YAML in block style, comments kept) in
-    the mapping at `path`, which is created where it is missing. Raises UsageError with what to write by hand
-    where that cannot be done without changing more; `name` is the file's."""
+    """Insert the entries of the mapping `body` into the mapping at `path` of the document `text`.
+
+    `body` is YAML in block style; its comments are kept. Missing mappings are created. Raises UsageError with
+    the lines to add manually if the edit would change more; `name` is the name of the file.
+    """
     added = yaml.safe_load(body)
     expected = _as_mapping(yaml.safe_load(text), name)
     inner = expected
@@ -37,14 +39,12 @@ def with_entries(text: str, path: Sequence[str], body: str, name: str) -> str:
             return made
     except (yaml.YAMLError, ValueError):
         pass
-    raise UsageError(
-        f"{name}: this cannot be inserted into the file as it is written. {_by_hand(path, body)}"
-    )
+    raise UsageError(f"{name}: cannot insert into the file automatically. {_by_hand(path, body)}")
 
 
 def with_item(text: str, key: str, body: str, name: str) -> str:
-    """The YAML document `text` with one more item in the list `key`: the mapping `body`, in block style.
-    Raises UsageError as `with_entries` does."""
+    """Append the mapping `body`, in block style, to the list `key` of the document `text`. Raises UsageError
+    like `with_entries`."""
     expected = _as_mapping(yaml.safe_load(text), name)
     if not isinstance(expected.get(key) or [], list):
         raise UsageError(f"{name}: {key} is not a list. {_by_hand((key,), _as_item(body))}")
@@ -55,14 +55,12 @@ def with_item(text: str, key: str, body: str, name: str) -> str:
             return made
     except (yaml.YAMLError, ValueError):
         pass
-    raise UsageError(
-        f"{name}: this cannot be inserted into the file as it is written. {_by_hand((key,), _as_item(body))}"
-    )
+    raise UsageError(f"{name}: cannot insert into the file automatically. {_by_hand((key,), _as_item(body))}")
 
 
 def without(text: str, path: Sequence[str], name: str) -> str:
-    """The YAML document `text` without the entry at `path`, and without the mappings that would be left
-    empty. The document itself where there is no such entry. Raises UsageError as `with_entries` does."""
+    """Remove the entry at `path` from the document `text`, and mappings that become empty. Returns `text` if
+    there is no such entry. Raises UsageError like `with_entries`."""
     expected = copy.deepcopy(yaml.safe_load(text))
     if not _remove(expected, tuple(path)):
         return text
@@ -73,7 +71,7 @@ def without(text: str, path: Sequence[str], name: str) -> str:
     except (yaml.YAMLError, ValueError):
         pass
     raise UsageError(
-        f"{name}: {'.'.join(path)} cannot be taken out of the file as it is written. Remove it by hand."
+        f"{name}: cannot remove {'.'.join(path)} from the file automatically. Remove it manually."
     )
 
 
@@ -81,13 +79,13 @@ def _as_mapping(document: Any, name: str) -> dict[str, Any]:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise UsageError(f"{name}: this is not a YAML mapping. Correct the file.")
+        raise UsageError(f"{name}: is not a YAML mapping. Fix the file.")
     return copy.deepcopy(document)
 
 
 def _by_hand(path: Sequence[str], body: str) -> str:
     lines = _nested(path, body.rstrip("\n"), 0)
-    return "Add this by hand:\n" + "\n".join(f"  {line}" for line in lines)
+    return "Add this manually:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _nested(path: Sequence[str], body: str, indent: int) -> list[str]:
@@ -165,7 +163,7 @@ def _with_item(text: str, key: str, body: str) -> str:
 
 
 def _into_flow(text: str, node: yaml.Node, shown: str) -> str:
-    """Within the closing bracket of a flow collection."""
+    """Insert before the closing bracket of a flow collection."""
     end = node.end_mark.index - 1
     before = text[:end].rstrip()
     between = "" if before[-1] in "[{" or before.endswith(",") else ","
@@ -182,12 +180,12 @@ def _without(text: str, path: tuple[str, ...]) -> str:
             raise ValueError("not there in block style")
         entries.append((*entry, len(node.value)))
         node = entry[1]
-    # The outermost mapping that would be left empty goes as a whole.
+    # Remove the outermost mapping that would become empty.
     key_node, value, siblings = entries.pop()
     while siblings == 1 and entries:
         key_node, value, siblings = entries.pop()
     start = text.rfind("\n", 0, key_node.start_mark.index) + 1
-    # Comments directly above, in the column of the key, are about it.
+    # Comments directly above the key, in its column, belong to it.
     column = key_node.start_mark.column
     while start:
         above = text.rfind("\n", 0, start - 1) + 1
@@ -224,8 +222,8 @@ def _is_null(node: yaml.Node) -> bool:
 
 
 def _end(node: yaml.Node) -> int:
-    """Where the last character of a node is followed: a block collection ends with its last leaf, for PyYAML
-    counts comments behind it among it. An alias stands where its anchor is, and ends with its key."""
+    """Return the index after the last character of a node. A block collection ends with its last leaf,
+    because PyYAML includes trailing comments. An alias has its anchor's position, and ends with its key."""
     if isinstance(node, yaml.MappingNode) and not node.flow_style and node.value:
         key, value = node.value[-1]
         is_alias = value.start_mark.index < key.end_mark.index
@@ -236,7 +234,7 @@ def _end(node: yaml.Node) -> int:
 
 
 def _after(text: str, index: int, lines: Sequence[str]) -> str:
-    """The lines behind the line that the character before `index` is on."""
+    """Insert lines after the line of the character before `index`."""
     newline = "\r\n" if "\r\n" in text else "\n"
     while index and text[index - 1] in "\r\n ":
         index -= 1
@@ -247,7 +245,7 @@ def _after(text: str, index: int, lines: Sequence[str]) -> str:
 
 
 def _appended(text: str, lines: Sequence[str]) -> str:
-    """The lines at the end, behind an empty one."""
+    """Append lines after an empty line."""
     newline = "\r\n" if "\r\n" in text else "\n"
     if not text.strip():
         return text + newline.join(lines) + newline
@@ -256,7 +254,7 @@ def _appended(text: str, lines: Sequence[str]) -> str:
 
 
 def entry_at(document: Any, path: Sequence[str]) -> Any:
-    """What a YAML document has at `path`; None where there is nothing."""
+    """Return the value at `path` in a YAML document; None if there is none."""
     for key in path:
         document = document.get(key) if isinstance(document, Mapping) else None
     return document

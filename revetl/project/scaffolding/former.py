@@ -1,4 +1,4 @@
-"""Names of the package of 0.1.0 in a project's own files, each with its place and what it is called now."""
+"""Find names of the 0.1.0 package in a project's own files, with their position and current name."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ PUBLIC = {
         for name in ("aliases", "groups", "identifies", "pages", "screens", "tracks")
     },
 }
-"""What models, seeds and snapshots that anybody may read were called, and what they are called now."""
+"""Former to current name of public models, seeds and snapshots."""
 EXAMPLES = ("big_spenders", "high_churn", "lapsed_repeat_buyers", "viewed_not_bought")
-"""The audiences that every project had."""
+"""The example audiences of the 0.1.0 package."""
 _PRIVATE = {
     "identity_graph": "revetl_profile_identifiers",
     "order_scores": "int_revetl__order_scores",
@@ -59,12 +59,12 @@ _INTERNAL = (  # noqa: SIM905
     "identity_rules identity_sightings identity_sighted_days identity_sources identity_stars "
     "identity_touched kept_traits trait_events trait_touched"
 ).split()
-_NOT_PUBLIC = "nothing: it is private now"
-_NOT_THERE = "ref('{name}'), when `--with-examples` has put it into the project"
+_NOT_PUBLIC = "nothing: it is now private"
+_NOT_THERE = "ref('{name}'), after `--with-examples` adds it to the project"
 NAMES = {**PUBLIC, **_PRIVATE, **dict.fromkeys(_INTERNAL, _NOT_PUBLIC), **dict.fromkeys(EXAMPLES, _NOT_THERE)}
 _SOURCES = {"raw": "revetl_raw", "revetl": "revetl_state"}
 _FOLDERS = {
-    "audiences": "nothing: the example audiences are the project's own",
+    "audiences": "nothing: the example audiences belong to the project",
     "delivery": "marts.delivery",
     "experiments": "marts.experiments",
     "identity": "intermediate.identity and marts.identity",
@@ -87,7 +87,7 @@ _SOURCE = re.compile(r"""\bsource\(\s*['"](?P<name>raw|revetl)['"]\s*,""")
 
 @dataclass(frozen=True)
 class Use:
-    """A name of 0.1.0 in a file of the project, at a line, and what to write."""
+    """A name of 0.1.0 at a line of a file of the project, and its replacement."""
 
     file: Path
     line: int
@@ -96,8 +96,8 @@ class Use:
 
 
 def uses(root: Path) -> list[Use]:
-    """Every use that can be seen in the project's SQL and YAML, by file and line. Names of the project's own
-    models are not among them, unless the package is named with them."""
+    """Return the uses in the project's SQL and YAML, sorted by file and line. Names of the project's own
+    models only count if qualified with the package."""
     document = read_yaml(root / "dbt_project.yml", unique=False)
     files = sorted(_files(root, document))
     own = {file.stem for file in files if file.suffix in {".sql", ".csv"}}
@@ -154,8 +154,7 @@ def _listed(file: Path, key: str) -> list[Mapping[str, Any]]:
 
 
 def _scalars(file: Path, text: str, own: set[str]) -> Iterator[Use]:
-    """Values of the key `model`, which name a model without ref: of exclusions, traits of models and the
-    like."""
+    """Yield values of the key `model`, which names a model without ref, for example in exclusions."""
     for key, value in _pairs(yaml.compose(text, Loader=yaml.SafeLoader)):
         if key.value == "model" and value.value in NAMES and value.value not in own:
             now = NAMES[value.value].format(name=value.value)
@@ -168,7 +167,7 @@ def _scalars(file: Path, text: str, own: set[str]) -> Iterator[Use]:
 
 
 def _pairs(node: yaml.Node | None) -> Iterator[tuple[yaml.ScalarNode, yaml.ScalarNode]]:
-    """The entries of a document whose key and value are both scalars."""
+    """Yield the entries of a document whose key and value are scalars."""
     if isinstance(node, yaml.SequenceNode):
         for each in node.value:
             yield from _pairs(each)
@@ -180,7 +179,7 @@ def _pairs(node: yaml.Node | None) -> Iterator[tuple[yaml.ScalarNode, yaml.Scala
 
 
 def _keys(root: Path, document: Mapping[str, Any]) -> Iterator[Use]:
-    """Configuration of the package's models, seeds and snapshots in dbt_project.yml, by folder or name."""
+    """Yield configuration of the package's models, seeds and snapshots in dbt_project.yml."""
     text = (root / "dbt_project.yml").read_text(encoding="utf-8")
     tree = yaml.compose(text, Loader=yaml.SafeLoader)
     for kind in ("models", "seeds", "snapshots"):

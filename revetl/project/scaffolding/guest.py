@@ -1,7 +1,7 @@
-"""`revetl init --here`: revetl into a dbt project that is there, and out of it again.
+"""`revetl init --here`: add revetl to an existing dbt project, and undo that.
 
-What is changed is planned as files before and after, shown as a diff, and recorded in `.revetl/init.json`, by
-which it is undone byte for byte. No model is ever changed.
+Changes are planned as file contents before and after, shown as a diff, and recorded in `.revetl/init.json`,
+so that they can be undone byte for byte. Models are never changed.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ NOTES = Path(".revetl", "init.json")
 PACKAGE = "revetl"
 _FILES_OF_PACKAGES = ("dependencies.yml", "packages.yml")
 _COMMENT = """\
-# revetl's models, as a copy in this repository: what runs is what was reviewed. `revetl init --upgrade`
-# brings the copy up to the installed revetl.
+# A copy of revetl's models in this repository, so that every change to them is reviewed. Run
+# `revetl init --upgrade` to upgrade the copy to the installed version of revetl.
 """
 _VARS = """\
-# true: build from a few sample events until the first of your own has landed.
+# true: build from a few sample events until your first events are loaded.
 sample_events: false
 """
 
 
 @dataclass(frozen=True)
 class PackageSource:
-    """Where dbt gets the package from: `vendor` (a copy in the project), `local`, `tarball` or `git`."""
+    """The source of the dbt package: `vendor` (a copy in the project), `local`, `tarball` or `git`."""
 
     kind: str = "vendor"
     value: str = VENDORED.as_posix()
@@ -70,7 +70,7 @@ class PackageSource:
 
 @dataclass(frozen=True)
 class Change:
-    """A file of the project, by its path in it: what it holds before (None: it is not there) and after."""
+    """A file of the project, by relative path: its content before (None if it doesn't exist) and after."""
 
     file: Path
     before: bytes | None
@@ -79,8 +79,8 @@ class Change:
 
 @dataclass(frozen=True)
 class Adoption:
-    """What `init --here` does: files it writes, whether it copies the package into the project, and what it
-    leaves to the user."""
+    """The plan of `init --here`: files to write, whether to copy the package into the project, and notes on
+    what is left to the user."""
 
     root: Path
     changes: tuple[Change, ...]
@@ -91,42 +91,42 @@ class Adoption:
 def package_source(
     given: str | None, revision: str | None = None, subdirectory: str | None = None
 ) -> PackageSource:
-    """What --package, --revision and --subdirectory say. Raises UsageError for what dbt would not take."""
+    """Parse --package, --revision and --subdirectory. Raises UsageError for values that dbt would reject."""
     kind, _, value = (given or "vendor").partition(":")
     if kind not in {"vendor", "local", "tarball", "git"}:
         raise UsageError(
-            f"--package '{given}': write vendor, local:PATH, tarball:URL or git:URL. "
+            f"--package '{given}': use vendor, local:PATH, tarball:URL or git:URL. "
             f"{nearest(kind, ('vendor', 'local', 'tarball', 'git'))}"
         )
     if kind != "vendor" and not value:
         raise UsageError(
-            f"--package {kind}: nothing is named. Write {kind}:{'PATH' if kind == 'local' else 'URL'}."
+            f"--package {kind}: has no value. Use {kind}:{'PATH' if kind == 'local' else 'URL'}."
         )
     if kind != "git" and (revision or subdirectory):
-        raise UsageError("--revision and --subdirectory are for --package git:URL.")
+        raise UsageError("--revision and --subdirectory require --package git:URL.")
     if kind == "git" and not revision:
         raise UsageError(
-            "--package git: needs --revision (a tag, branch or commit), so that builds can be repeated."
+            "--package git: requires --revision (a tag, branch or commit), so that builds are reproducible."
         )
     if kind == "local":
         document = Path(value).expanduser() / "dbt_project.yml"
         name = (read_yaml(document, unique=False) or {}).get("name") if document.is_file() else None
         if name != PACKAGE:
             raise UsageError(
-                f"--package local:{value}: there is no dbt_project.yml of the package '{PACKAGE}' in it."
+                f"--package local:{value}: does not contain the dbt_project.yml of the package '{PACKAGE}'. "
+                "Use the folder of revetl's dbt package."
             )
     return PackageSource() if kind == "vendor" else PackageSource(kind, value, revision, subdirectory)
 
 
 def plan_minimal(project: DbtProject) -> Adoption:
-    """revetl.yml alone, where there is none: reverse ETL needs no package."""
+    """Plan to add only revetl.yml, if it doesn't exist: reverse ETL doesn't need the package."""
     return Adoption(project.root, tuple(_revetl_yml(project.root)))
 
 
 def plan_adoption(project: DbtProject, source: PackageSource, warehouse: str | None) -> Adoption:
-    """What makes a dbt project one with revetl, on a `warehouse` of this dbt type where that is known. Raises
-    UsageError where the project has the package, and for files that cannot be edited without changing
-    more."""
+    """Plan to add revetl to a dbt project. `warehouse` is its dbt adapter type, if known. Raises UsageError
+    if the project already has the package, and for files that can't be edited in place."""
     root = project.root
     _check_free(project, source)
     file = _file_of_packages(root)
@@ -143,8 +143,8 @@ def plan_adoption(project: DbtProject, source: PackageSource, warehouse: str | N
     if edits.entry_at(document, ("vars", PACKAGE, "sample_events")) is None:
         edited = edits.with_entries(edited, ("vars", PACKAGE), _VARS, "dbt_project.yml")
     if warehouse == "spark":
-        edited, said = _dispatched(edited, document, project.name)
-        notes += said
+        edited, dispatch_notes = _dispatched(edited, document, project.name)
+        notes += dispatch_notes
     changes = [
         Change(Path(file), None if text is None else text.encode(), made.encode()),
         Change(Path("dbt_project.yml"), project_text.encode(), edited.encode()),
@@ -161,30 +161,30 @@ def plan_adoption(project: DbtProject, source: PackageSource, warehouse: str | N
 def _check_free(project: DbtProject, source: PackageSource) -> None:
     root = project.root
     if project.name == PACKAGE:
-        raise UsageError(f"{root}: this project is the package '{PACKAGE}' itself. Name another folder.")
+        raise UsageError(f"{root}: this is the package '{PACKAGE}' itself. Choose another folder.")
     for file in _FILES_OF_PACKAGES:
         for each in _packages_in(root / file):
             if names_package(each):
                 raise UsageError(
-                    f"{file}: revetl is in it already. `revetl init --upgrade` renews a copy in "
+                    f"{file}: already contains revetl. Run `revetl init --upgrade` to upgrade a copy in "
                     f"{VENDORED.as_posix()}."
                 )
     if source.kind != "vendor":
         return
     if (root / VENDORED).exists():
         raise UsageError(
-            f"{VENDORED.as_posix()} is there already. Remove the folder, or use --package local:PATH."
+            f"{VENDORED.as_posix()} already exists. Remove the folder, or use --package local:PATH."
         )
     for path in project.model_paths:
         if (root / path).resolve() == root.resolve():
             raise UsageError(
-                "dbt_project.yml: model-paths has the project's own folder, so that dbt would read a copy "
-                "of the package as models of the project. Use --package git:URL, tarball:URL or local:PATH."
+                "dbt_project.yml: model-paths contains the project's root, so dbt would read a copy of the "
+                "package as the project's own models. Use --package git:URL, tarball:URL or local:PATH."
             )
 
 
 def names_package(entry: Mapping[str, Any]) -> bool:
-    """Whether an item of packages.yml is revetl's package, by its name or the end of its path or address."""
+    """Whether an item of packages.yml is revetl's package, by its name or the end of its path or URL."""
     if entry.get("name") == PACKAGE:
         return True
     ends = (str(entry.get(kind, "")) for kind in ("local", "git", "tarball", "package"))
@@ -199,8 +199,7 @@ def _packages_in(file: Path) -> list[Mapping[str, Any]]:
 
 
 def _file_of_packages(root: Path) -> str:
-    """The file that the project lists its packages in: the one that has `packages`, else the one that is
-    there."""
+    """Return the file that lists the project's packages: the one with `packages`, else an existing one."""
     there = [file for file in _FILES_OF_PACKAGES if (root / file).is_file()]
     for file in there:
         document = read_yaml(root / file, unique=False)
@@ -215,20 +214,20 @@ def _revetl_yml(root: Path) -> Iterator[Change]:
 
 
 def _dispatched(text: str, document: Mapping[str, Any], name: str) -> tuple[str, list[str]]:
-    """Spark takes seeds only as revetl's macros write them: where the project dispatches nothing yet, through
-    those."""
+    """Dispatch dbt's macros through revetl's, which Spark needs to load seeds, unless the project already
+    configures dispatch for dbt."""
     there = document.get("dispatch") or []
     if not any(isinstance(each, Mapping) and each.get("macro_namespace") == "dbt" for each in there):
         body = f"macro_namespace: dbt\nsearch_order: [{name}, {PACKAGE}, dbt]\n"
         return edits.with_item(text, "dispatch", body, "dbt_project.yml"), []
     return text, [
-        f"dbt_project.yml: dispatch has an entry for dbt. Add {PACKAGE} to its search_order, before dbt: "
-        "Spark takes seeds only as revetl's macros write them."
+        f"dbt_project.yml: dispatch already has an entry for dbt. Add {PACKAGE} to its search_order, before "
+        "dbt: Spark can load seeds only with revetl's macros."
     ]
 
 
 def unified(changes: Iterable[Change]) -> str:
-    """The changes as a unified diff."""
+    """Format changes as a unified diff."""
     lines: list[str] = []
     for each in changes:
         name = each.file.as_posix()
@@ -243,15 +242,18 @@ def unified(changes: Iterable[Change]) -> str:
 
 
 def copied_files() -> int:
-    """How many files the copy of the package has."""
+    """Count the files of the package's copy."""
     parts = [dbt_project_dir() / part for part in PACKAGE_PARTS]
     return sum(1 if part.is_file() else sum(file.is_file() for file in part.rglob("*")) for part in parts)
 
 
 def adopt(plan: Adoption) -> None:
-    """Do it, with the record first. A project that was adopted before keeps one record a command."""
+    """Apply the plan, after writing its record. Raises UsageError if there is a record already."""
     if (plan.root / NOTES).exists():
-        raise UsageError(f"{NOTES.as_posix()} is there: `revetl init --here --undo` takes that back first.")
+        raise UsageError(
+            f"{NOTES.as_posix()} already exists. Run `revetl init --here --undo` first to undo the earlier "
+            "`--here`."
+        )
     record = {
         "revetl": __version__,
         "has_copy": plan.has_copy,
@@ -267,7 +269,7 @@ def adopt(plan: Adoption) -> None:
     folder = (plan.root / NOTES).parent
     folder.mkdir(exist_ok=True)
     if not (folder / ".gitignore").exists():
-        # What is in here is this machine's: runs under way, and people in them.
+        # The folder contains local state, including personal data of runs in progress.
         (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     (plan.root / NOTES).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if plan.has_copy:
@@ -277,12 +279,13 @@ def adopt(plan: Adoption) -> None:
 
 
 def undo(root: Path) -> list[str]:
-    """Take back what `adopt` did, byte for byte; gives what was restored and removed. Raises UsageError,
-    having done nothing, where a file was edited since, naming each."""
+    """Undo `adopt`, byte for byte. Returns what was restored and removed. Raises UsageError, without changing
+    anything, if files were edited since."""
     notes = root / NOTES
     if not notes.is_file():
         raise UsageError(
-            f"{NOTES.as_posix()} is not there: nothing in this folder is known to come from --here."
+            f"{NOTES.as_posix()} does not exist: there is no record of `revetl init --here` in this folder. "
+            "Remove revetl from the project manually."
         )
     record = json.loads(notes.read_text(encoding="utf-8"))
     files = [
@@ -303,8 +306,8 @@ def undo(root: Path) -> list[str]:
         edited += [f"{VENDORED.as_posix()}/{each}" for each in copied.edited]
     if edited:
         raise UsageError(
-            f"These were edited since, and are left as they are: {', '.join(edited)}. Take the edits out, "
-            "or remove revetl from the project by hand. Nothing was undone."
+            f"Nothing was undone, because these files were edited since: {', '.join(edited)}. Revert the "
+            "edits, or remove revetl from the project manually."
         )
     done = []
     for each in files:
@@ -328,7 +331,7 @@ def _text(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{file.name}: this is not UTF-8. Save it as UTF-8.") from error
+        raise UsageError(f"{file.name}: is not UTF-8. Save it as UTF-8.") from error
 
 
 def _decoded(content: bytes | None) -> str:

@@ -1,4 +1,4 @@
-"""`revetl init --upgrade`: the copy of the package brought up to this revetl, and what that asks of you."""
+"""`revetl init --upgrade`: upgrade a project's copy of the package to this version of revetl."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ from revetl.project.scaffolding.vendored import (
 _LISTS = ("cut_edges", "blocked_identifiers")
 _RENAMED_SINCE = (0, 2)
 _FIXED_SCHEMAS = {"state_schema": "revetl", "raw_schema": "raw"}
-"""The schemas of version 0.1.0, where nothing else was configured."""
+"""The default schemas of version 0.1.0."""
 
 
 @dataclass(frozen=True)
 class Upgrade:
-    """What an upgrade does: which copy it replaces, by which files the new one differs, the files of the
-    project that it changes or adds, the former names it leaves to the user, and what else there is to
-    know."""
+    """The plan of an upgrade: the copy to replace, the files that differ, the project's files to change or
+    add, former names that the user has to replace, and notes."""
 
     root: Path
     copy: Copy
@@ -43,22 +42,21 @@ class Upgrade:
 
     @property
     def is_current(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether the copy is up to date."""
         there = self.difference
         return not (there.added or there.changed or there.removed or self.changes) and self.copy.is_recorded
 
 
 def plan_upgrade(project: DbtProject, *, force: bool = False, with_examples: bool = False) -> Upgrade:
-    """Plan the upgrade of a project's copy. Raises UsageError where there is no copy, and, without `force`,
-    where files of it were edited, or nobody knows whether any was."""
+    """Plan the upgrade of a project's copy. Raises UsageError if there is no copy, and, without `force`, if
+    its files were edited or that can't be determined."""
     root = project.root
     copy = read_copy(root)
     if copy is None:
         raise UsageError(
-            f"{root}: there is no copy of revetl's package in {VENDORED.as_posix()}. `revetl init --here` "
-            "adds one; where "
-            "packages.yml names a git repository or a tarball, change the revision or the URL there and "
-            "run `dbt deps`."
+            f"{root}: there is no copy of revetl's package in {VENDORED.as_posix()}. Run `revetl init "
+            "--here` to add one. If packages.yml has a git repository or a tarball, change its revision or "
+            "URL and run `dbt deps`."
         )
     if not force:
         _check_unedited(copy)
@@ -81,7 +79,7 @@ def plan_upgrade(project: DbtProject, *, force: bool = False, with_examples: boo
 
 
 def upgrade(plan: Upgrade) -> None:
-    """Do it."""
+    """Apply an upgrade."""
     copy_package(plan.root)
     for each in plan.changes:
         (plan.root / each.file).parent.mkdir(parents=True, exist_ok=True)
@@ -92,20 +90,19 @@ def _check_unedited(copy: Copy) -> None:
     place = VENDORED.as_posix()
     out = (
         "Move the edits into the project (docs/how-to/adopting.md, `Overrides`), or use --force to replace "
-        "them: the files are then as this revetl has them."
+        "the files with those of this version."
     )
     if copy.original is None:
         raise UsageError(
-            f"{place} is version {copy.version} and has no record of how it was copied, so edits of it "
-            f"cannot be told from the original. Look at its history in version control; --force replaces it."
+            f"{place} is version {copy.version} and has no record of the files as copied, so edits cannot be "
+            "detected. Check its history in version control, or use --force to replace it."
         )
     if copy.edited and copy.is_recorded:
-        raise UsageError(f"{place} was edited since it was copied: {', '.join(copy.edited)}. {out}")
+        raise UsageError(f"{place} has edits: {', '.join(copy.edited)}. {out}")
     if copy.edited:
         raise UsageError(
-            f"{place} has no record of how it was copied. Compared with version {copy.version}, these "
-            "files differ: "
-            f"{', '.join(copy.edited)}. They were edited, or are of a build before {copy.version}. {out}"
+            f"{place} has no record of the files as copied. These files differ from version {copy.version}: "
+            f"{', '.join(copy.edited)}. They were edited, or are from a build before {copy.version}. {out}"
         )
 
 
@@ -114,8 +111,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _carried_over(project: DbtProject) -> Iterator[Change]:
-    """dbt_project.yml with the schemas of 0.1.0 written out, which were its defaults, and with the project's
-    own lists named by variables. Seeds keep their names."""
+    """Yield dbt_project.yml with the default schemas of 0.1.0 set explicitly and the project's own lists set
+    as variables. Seeds keep their names."""
     file = project.root / "dbt_project.yml"
     before = file.read_bytes()
     document = read_yaml(file, unique=False)
@@ -128,14 +125,14 @@ def _carried_over(project: DbtProject) -> Iterator[Change]:
     }
     if schemas:
         lines = [
-            "# The schemas of version 0.1.0: what has landed and what syncs keep stay where they are.",
+            "# The schemas of version 0.1.0, so that loaded events and sync state stay where they are.",
             *(f"{name}: {value}" for name, value in schemas.items()),
         ]
         text = edits.with_entries(text, ("vars", "revetl"), "\n".join(lines), file.name)
     own = [name for name in _LISTS if any(_seeds(project.root, document, name))]
     named = [name for name in own if edits.entry_at(document, ("vars", "revetl", name)) is None]
     if named:
-        lines = ["# The project's own lists of the identity rules.", *(f"{name}: {name}" for name in named)]
+        lines = ["# The project's own lists for identity resolution.", *(f"{name}: {name}" for name in named)]
         text = edits.with_entries(text, ("vars", "revetl"), "\n".join(lines), file.name)
     for name in _LISTS:
         text = edits.without(text, ("seeds", "revetl", name), file.name)
@@ -152,32 +149,28 @@ def _seeds(root: Path, document: object, name: str) -> Iterator[Path]:
 def _former_notes(root: Path, *, with_examples: bool) -> Iterator[str]:
     if not with_examples:
         yield (
-            f"The example audiences ({', '.join(EXAMPLES)}) are no longer part of the package. Where their "
-            "syncs have "
-            "run, `--with-examples` puts the models into models/audiences, so that they go on; `revetl "
-            "retire` ends them."
+            f"The example audiences ({', '.join(EXAMPLES)}) are no longer part of the package. If you sync "
+            "them, use `--with-examples` to add the models to models/audiences and keep the syncs, or "
+            "`revetl retire` to end them."
         )
     if "history: true" in (root / "dbt_project.yml").read_text(encoding="utf-8"):
         yield (
-            "The snapshot trait_history is revetl_trait_history now. Rename the table before the next "
-            "build, or its "
-            "history begins again: alter table SCHEMA.trait_history rename to revetl_trait_history"
+            "The snapshot trait_history is now revetl_trait_history. To keep its history, rename the table "
+            "before the next build: alter table SCHEMA.trait_history rename to revetl_trait_history"
         )
     yield (
-        "Tables and views of the former names stay in the warehouse, and are no longer built. "
-        "docs/how-to/adopting.md says how to find and drop them."
+        "Tables and views with the former names stay in the warehouse and are no longer built. "
+        "docs/how-to/adopting.md explains how to find and drop them."
     )
 
 
 def _examples(root: Path) -> Iterator[Change]:
-    """The example audiences as files of the project. Raises UsageError where it has a model of such a
+    """Yield the example audiences as files of the project. Raises UsageError if it has a model with such a
     name."""
     folder = Path("models", "audiences")
     for name in EXAMPLES:
         for file in (root / "models").rglob(f"{name}.sql"):
-            raise UsageError(
-                f"--with-examples: {file.relative_to(root)} is there already. Leave the option out."
-            )
+            raise UsageError(f"--with-examples: {file.relative_to(root)} already exists. Omit the option.")
     for file in sorted((SCAFFOLD / folder).iterdir()):
         if file.stem in EXAMPLES or file.name == "_examples.yml":
             yield Change(folder / file.name, None, file.read_bytes())

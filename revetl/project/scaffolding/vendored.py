@@ -1,5 +1,5 @@
-"""The copy of the dbt package in a project, `vendor/revetl`: with the version and the checksum of each file,
-so that an upgrade knows which files were edited since."""
+"""The copy of the dbt package in a project, `vendor/revetl`. A record with the version and the checksum of
+each file lets an upgrade detect edits."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PACKAGE_PARTS = ("dbt_project.yml", "models", "macros", "seeds", "snapshots")
 VENDORED = Path("vendor", "revetl")
 RECORD = ".revetl-package.json"
 _KNOWN = Path(__file__).parent / "package_versions.json"
-"""Version to file to checksum of the packages whose copies have no record."""
+"""Version to file to checksum, for versions whose copies have no record."""
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of the package: its version, and file to checksum. `original` is the same as it was copied; None
-    where nobody knows it."""
+    """A copy of the package: its version, and file to checksum. `original` has the checksums as copied; None
+    if unknown."""
 
     version: str
     files: Mapping[str, str]
@@ -35,7 +35,7 @@ class Copy:
 
     @property
     def edited(self) -> list[str]:
-        """The files that are not as they were copied, each with what became of it."""
+        """The files that differ from the original, each with the kind of change."""
         original = self.original or {}
         changed = [
             f"{name} (changed)"
@@ -49,7 +49,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Difference:
-    """The files by which a newer package differs from a copy."""
+    """The files that differ between a newer package and a copy."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -57,7 +57,7 @@ class Difference:
 
 
 def copy_package(folder: Path) -> Path:
-    """Put this revetl's dbt package in `folder/vendor/revetl`, in the place of the one there."""
+    """Copy this version's dbt package to `folder/vendor/revetl`, replacing an existing copy."""
     vendored = folder / VENDORED
     if vendored.exists():
         shutil.rmtree(vendored)
@@ -74,7 +74,7 @@ def copy_package(folder: Path) -> Path:
 
 
 def read_copy(folder: Path) -> Copy | None:
-    """The copy in a project; None where there is none. Raises UsageError where it cannot be read."""
+    """Read the copy in a project; None if there is none. Raises UsageError if its record can't be read."""
     vendored = folder / VENDORED
     if not (vendored / "dbt_project.yml").is_file():
         return None
@@ -87,13 +87,13 @@ def read_copy(folder: Path) -> Copy | None:
         return Copy(str(record["version"]), files, dict(record["files"]), is_recorded=True)
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{VENDORED / RECORD}: this is not the record of a copy: {error}. Restore it from version "
-            "control, or use --force to replace the copy whatever was edited in it."
+            f"{VENDORED / RECORD}: is not a valid record: {error}. Restore it from version control, or use "
+            "--force to replace the copy with all its edits."
         ) from error
 
 
 def difference_to(copy: Copy) -> Difference:
-    """What this revetl's package would change in a copy."""
+    """Compare this version's package with a copy."""
     ours = package_checksums()
     return Difference(
         added=tuple(sorted(set(ours) - set(copy.files))),
@@ -103,8 +103,8 @@ def difference_to(copy: Copy) -> Difference:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """File, as its path in the folder with slashes, to the SHA-256 of its content, in which line ends of
-    Windows count as others. What editors, git and dbt leave in a folder does not count."""
+    """Map each file, as a relative path with slashes, to the SHA-256 of its content with normalized line
+    endings. Leftovers of editors, git and dbt are ignored."""
     return {
         file.relative_to(folder).as_posix(): checksum(file.read_bytes())
         for file in sorted(folder.rglob("*"))
@@ -113,7 +113,7 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 def package_checksums() -> dict[str, str]:
-    """The same of this revetl's package."""
+    """Return the checksums of this version's package."""
     root = dbt_project_dir()
     found: dict[str, str] = {}
     for part in PACKAGE_PARTS:
@@ -125,7 +125,7 @@ def package_checksums() -> dict[str, str]:
 
 
 def checksum(content: bytes) -> str:
-    """The SHA-256 of a text file, whichever its line ends are."""
+    """Return the SHA-256 of a text file with normalized line endings."""
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
 
 

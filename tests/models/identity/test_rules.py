@@ -19,16 +19,25 @@ WRONG: dict[str, tuple[Any, str]] = {
     "nothing": ({"identifiers": {}}, "identity.identifiers is empty"),
     "a name": ({"identifiers": {"E-mail": {}}}, "identity.identifiers.E-mail is no name for an identifier"),
     "an unknown setting": (
-        {"identifiers": {"email": {"normalize": "lower"}}},
-        "identity.identifiers.email.normalize is not known",
+        {"identifiers": {"email": {"normal": "lower"}}},
+        "identity.identifiers.email.normal is not known; the keys here are column, context, trait, property, "
+        "normalize, blocked, limit",
     ),
     "an unknown step": (
+        {"identifiers": {"email": {"normalize": ["lowr"]}}},
+        "identity.identifiers.email.normalize has 'lowr'; a step is one of lower, trim, digits",
+    ),
+    "an unknown step in the former spelling": (
         {"identifiers": {"email": {"normalise": ["lowr"]}}},
         "identity.identifiers.email.normalise has 'lowr'; a step is one of lower, trim, digits",
     ),
+    "both spellings": (
+        {"identifiers": {"email": {"normalize": "lower", "normalise": "trim"}}},
+        "identity.identifiers.email.normalise is the former spelling of 'normalize', which is also set",
+    ),
     "a pattern without one": (
-        {"identifiers": {"email": {"normalise": [{"with": ""}]}}},
-        "identity.identifiers.email.normalise must have a pattern",
+        {"identifiers": {"email": {"normalize": [{"with": ""}]}}},
+        "identity.identifiers.email.normalize must have a pattern",
     ),
     "no place": (
         {"identifiers": {"card": {}}},
@@ -77,9 +86,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.mark.parametrize(("identity", "message"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_rule_is_named(world: World, identity: dict[str, Any], message: str) -> None:
+def test_an_invalid_rule_is_named(world: World, identity: dict[str, Any], message: str) -> None:
     said = world.parse(json.dumps({"identity": identity}))
     assert f"vars.revetl.{message}" in said, said
+
+
+@pytest.mark.parametrize("key", ["normalize", "normalise"])
+def test_normalize_and_its_former_spelling_set_the_same_sql(world: World, key: str) -> None:
+    identity = {"identifiers": {"email": {key: ["trim", "digits", {"regex": "^0+", "with": ""}]}}}
+    rules = "revetl.identity_rules().types[0].normalise"
+    sql = world.render(f"revetl.normalised_identifier('email', {rules})", json.dumps({"identity": identity}))
+    digits = "regexp_replace(email, '[^0-9]', '', 'g')"
+    assert f"nullif(regexp_replace({digits}, '^0+', '', 'g'), '')" in sql, sql
 
 
 @pytest.mark.long

@@ -161,6 +161,12 @@ class World:
         """What `dbt parse` says with other variables."""
         return self._run("parse", "--vars", variables)[1]
 
+    def render(self, expression: str, variables: str) -> str:
+        """The text of a Jinja expression with other variables, in dbt's output."""
+        done, said = self._run("compile", "--inline", f"{{{{ {expression} }}}}", "--vars", variables)
+        assert done, said[-4000:]
+        return said
+
     def _dbt(self, *arguments: str) -> None:
         done, said = self._run(*arguments)
         assert done, said[-4000:]

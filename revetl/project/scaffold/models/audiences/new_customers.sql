@@ -1,4 +1,4 @@
--- An audience is a model: change what it selects, run `dbt build`, and look at `revetl plan`.
+-- An audience is a model: edit the query, run `dbt build`, and check `revetl plan`.
 select
     user_id,
     email,
