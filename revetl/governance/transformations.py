@@ -43,7 +43,7 @@ class Derived(Checked):
 
 
 class Transformation(Checked):
-    """How messages of some events, or of a type, are transformed: docs/how-to/tracking-plan.md has the keys."""
+    """How messages of some events, or of a type, are transformed. Keys: docs/how-to/tracking-plan.md."""
 
     event: StrictStr | None = None
     events: Annotated[tuple[StrictStr, ...], BeforeValidator(_list_of)] = ()
