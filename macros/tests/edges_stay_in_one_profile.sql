@@ -1,31 +1,48 @@
-{# Both ends of an edge belong to one profile, or it is in revetl_identity_conflicts. #}
+{# Both ends of a pair belong to one profile, or it is left out (revetl_identity_conflicts). By nodes: pairs are many, and
+   the ids of identifiers long. #}
 {% test edges_stay_in_one_profile(model) %}
 with graph as (
 
-    select * from {{ ref('revetl', 'int_revetl__identity_graph') }}
+    select
+        node_id,
+        profile_node
+    from {{ model }}
 
 ),
 
-conflicts as (
+pairs as (
 
-    select * from {{ ref('revetl', 'revetl_identity_conflicts') }}
+    select
+        source,
+        left_node,
+        right_node
+    from {{ ref('revetl', 'int_revetl__identity_pairs') }}
+    where source <> 'cut' and left_node <> right_node
+
+),
+
+left_out as (
+
+    select
+        left_node,
+        right_node
+    from {{ ref('revetl', 'int_revetl__identity_left_out') }}
 
 ),
 
 torn as (
 
-    select edges.*
-    from {{ model }} as edges
+    select pairs.*
+    from pairs
     inner join graph as left_end
-        on edges.left_id = left_end.identifier_id
+        on pairs.left_node = left_end.node_id
     inner join graph as right_end
-        on edges.right_id = right_end.identifier_id
-    left join conflicts
-        on edges.left_id = conflicts.left_id and edges.right_id = conflicts.right_id
+        on pairs.right_node = right_end.node_id
+    left join left_out
+        on pairs.left_node = left_out.left_node and pairs.right_node = left_out.right_node
     where
-        edges.source <> 'cut'
-        and left_end.canonical_id <> right_end.canonical_id
-        and conflicts.left_id is null
+        left_end.profile_node <> right_end.profile_node
+        and left_out.left_node is null
 
 )
 

@@ -9,9 +9,36 @@
     'alias': 'stg_revetl__aliases',
 } %}
 
-with profiles as (
+with sightings as (
 
-    select * from {{ ref('revetl', 'revetl_events') }}
+    select
+        source,
+        message_id,
+        left_node
+    from {{ ref('revetl', 'int_revetl__identity_sightings') }}
+    where {{ revetl.is_true('is_leading') }}
+
+),
+
+graph as (
+
+    select
+        node_id,
+        profile_node
+    from {{ ref('revetl', 'int_revetl__identity_graph') }}
+
+),
+
+-- Nodes are counted, not canonical ids, which take several times the memory.
+profiles as (
+
+    select
+        sightings.source,
+        sightings.message_id,
+        graph.profile_node
+    from sightings
+    inner join graph
+        on sightings.left_node = graph.node_id
 
 ),
 
@@ -40,7 +67,7 @@ seen as (
         messages.message_type,
         messages.user_id,
         messages.anonymous_id,
-        profiles.canonical_id,
+        profiles.profile_node,
         count(*) as message_count
     from messages
     left join profiles
@@ -53,7 +80,7 @@ seen as (
         messages.message_type,
         messages.user_id,
         messages.anonymous_id,
-        profiles.canonical_id
+        profiles.profile_node
 
 ),
 
@@ -65,7 +92,7 @@ scoped as (
         message_type,
         user_id,
         anonymous_id,
-        canonical_id,
+        profile_node,
         message_count
     from seen
     union all
@@ -75,7 +102,7 @@ scoped as (
         message_type,
         user_id,
         anonymous_id,
-        canonical_id,
+        profile_node,
         message_count
     from seen
 
@@ -117,7 +144,7 @@ counts as (
     select
         month,
         source_id,
-        count(distinct canonical_id) as profile_count,
+        count(distinct profile_node) as profile_count,
         count(distinct user_id) as user_id_count,
         {%- for type in types %}
         sum(case when message_type = '{{ type }}' then message_count else 0 end) as {{ type }}_calls,
