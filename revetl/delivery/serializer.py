@@ -233,7 +233,9 @@ def _read_at_once(batch: pa.RecordBatch, shaping: Shaping, operation: str) -> It
     keys, _, _, origins, invalids = columns
     moments = [fields.pop(TIMESTAMP, None) for fields in values]
     alike = map(shaping.identifiers, known)
-    made = values if shaping.sends_as_is(operation) else [shaping.fields(operation, each) for each in values]
+    made: Sequence[Mapping[str, Any]] = values
+    if not shaping.sends_as_is(operation):
+        made = [shaping.fields(operation, each) for each in values]
     nothing = repeat(None)
     whole = zip(keys, alike, made, origins, moments, nothing, nothing, repeat(0), nothing, nothing, invalids)
     records = [*map(Record._make, whole)]
