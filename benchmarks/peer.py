@@ -31,9 +31,10 @@ BODY = '{"records": {{ rows | tojson }}}'
 
 @dataclass(frozen=True)
 class Measured:
-    """One process: its seconds, the rows a second, and the most memory that it had, in MB."""
+    """One process: its seconds, those of a CPU, the rows a second, and the most memory that it had, in MB."""
 
     seconds: float
+    cpu_seconds: float
     rows_per_second: int
     peak_mb: int
 
@@ -153,7 +154,8 @@ def measured(
     if process.returncode != 0 or got != rows:
         sys.exit(f"{command[0]}: exit {process.returncode}, {got:,} of {rows:,} rows\n{output.read_text()}")
     unit = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return Measured(round(seconds, 2), int(rows / seconds), usage.ru_maxrss // unit)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Measured(round(seconds, 2), round(cpu, 2), int(rows / seconds), usage.ru_maxrss // unit)
 
 
 def main() -> None:
@@ -192,7 +194,9 @@ def main() -> None:
         return
     print(f"{rows:,} rows, {batch:,} a request")
     for who, each in found.items():
-        print(f"{who}: {each.rows_per_second:,} rows/s ({each.seconds:.2f} s), peak {each.peak_mb:,} MB")
+        print(
+            f"{who}: {each.rows_per_second:,} rows/s ({each.seconds:.2f} s, CPU {each.cpu_seconds:.2f} s), peak {each.peak_mb:,} MB"
+        )
     us, them = found.values()
     ratio = us.rows_per_second / them.rows_per_second
     print(f"revetl sends {ratio:.2f} times as many rows per second; goal: 3 times, at no more than 200 MB")

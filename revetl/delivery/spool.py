@@ -60,6 +60,8 @@ class Spool:
                     writer.write_batch(group, row_group_size=ROW_GROUP)
                 rows += batch.num_rows
         partial.rename(self._path(operation))
+        # Arrow would keep what it does not need again until the run ends.
+        pa.default_memory_pool().release_unused()
         return rows
 
     def rows(self, operation: str) -> int:

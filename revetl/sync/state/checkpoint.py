@@ -38,9 +38,9 @@ from revetl.warehouse.templates import (
 FOLDING = table("revetl_folding")
 FORGOTTEN = table("revetl_forgotten")
 _RANGES = 4_096
-# A row group of DuckDB and a little more: less than one is written to its log first, and twice.
+# What DuckDB needs for a merge is several times the size of its rows.
 _MERGED_ROWS = 125_000
-_MERGED_BYTES = 32_000_000
+_MERGED_BYTES = 12_000_000
 UNKNOWN, _REJECTED, _ABORTED = "unknown", "rejected", "aborted"
 _KEYS = pa.schema([pa.field("key", pa.string())])
 _RESULTS = pa.schema(
