@@ -3,13 +3,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 TARGET ?= duckdb
 READY := .venv/.ready
+DOCS_READY := .venv/.docs-ready
 # Drivers of all warehouses are large, and some hold others back: they have an environment of their own.
 ALL := .venv-warehouses/bin
 ALL_READY := .venv-warehouses/.ready
 DEMO := $(if $(filter duckdb postgres,$(TARGET)),$(BIN),$(ALL))
 DEMO_READY := $(if $(filter duckdb postgres,$(TARGET)),$(READY),$(ALL_READY))
 
-.PHONY: help demo test test-slow test-warehouses test-wheel test-long test-chaos lint format bench lock wheel clean
+.PHONY: help demo test test-slow test-warehouses test-wheel test-long test-chaos lint format docs docs-reference docs-serve bench lock wheel clean
 
 help:
 	@echo "make demo       seven months of real events: landed, built, synced, built as of later, synced again"
@@ -20,8 +21,11 @@ help:
 	@echo "make test-warehouses  Spark, Snowflake (fakesnow), and the SQL of the warehouses that run nowhere here"
 	@echo "make test-long  random histories of identities and traits, built in any split"
 	@echo "make test-chaos 200 stories of a destination on bad days and runs that are killed"
-	@echo "make lint       ruff, mypy, sqlfluff"
+	@echo "make lint       ruff, mypy, sqlfluff, codespell"
 	@echo "make format     what ruff and sqlfluff can mend"
+	@echo "make docs       the documentation site, in site/; a dead link or anchor fails it"
+	@echo "make docs-serve the documentation site, on http://127.0.0.1:8000"
+	@echo "make docs-reference  the generated pages of the documentation"
 	@echo "make bench      every benchmark, against its floor"
 	@echo "make lock       the lock files anew"
 	@echo "make wheel      dist/revetl-*.whl"
@@ -32,6 +36,10 @@ $(READY): pyproject.toml requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(sed -n 's/^\(uv==[^ ]*\).*/\1/p' requirements-dev.lock)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements-dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(DOCS_READY): $(READY) requirements-docs.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements-docs.lock
 	@touch $@
 
 $(ALL_READY): $(READY) requirements-warehouses.lock
@@ -65,17 +73,28 @@ test-long: $(READY)
 test-chaos: $(READY)
 	$(BIN)/pytest --numprocesses auto -m chaos
 
-lint: $(READY)
+lint: $(DOCS_READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sqlfluff lint models
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs
+	$(BIN)/codespell --builtin clear,rare revetl models macros
 
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sqlfluff fix models
+
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: $(DOCS_READY)
+	$(BIN)/mkdocs serve
+
+docs-reference: $(READY)
+	$(BIN)/python docs/generate.py
 
 bench: $(READY)
 	$(BIN)/python benchmarks/load.py
@@ -92,9 +111,11 @@ lock: $(READY)
 		$(BIN)/uv pip compile pyproject.toml --group $$group --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-annotate --no-strip-extras --upgrade --output-file requirements-$$group.lock; \
 	done
+	$(BIN)/uv pip compile --group docs --constraint requirements-dev.lock --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --upgrade --output-file requirements-docs.lock
 
 wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv .venv-warehouses dist target logs dbt_packages .revetl revetl.duckdb revetl.duckdb.wal
+	rm -rf .venv .venv-warehouses dist site target logs dbt_packages .revetl revetl.duckdb revetl.duckdb.wal

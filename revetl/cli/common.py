@@ -52,7 +52,7 @@ _OUTPUT_OPTIONS = (
         help="What is printed to stdout; markdown is for plans.",
     ),
     click.option("-q", "--quiet", is_flag=True, help="No messages and no progress."),
-    click.option("--no-color", is_flag=True, help="No colours; NO_COLOR does the same."),
+    click.option("--no-color", is_flag=True, help="No colors; NO_COLOR does the same."),
 )
 
 

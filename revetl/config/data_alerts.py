@@ -57,17 +57,29 @@ class DataCheck(Checked):
     the last."""
 
     check: CheckKind
+    """What is measured."""
     name: str | None = None
+    """A name for the check, used in notifications."""
     source: str | None = None
+    """Sources of messages to check, each by itself."""
     event: str | None = None
+    """Events to check, each by itself."""
     audience: str | None = None
+    """Audiences to check, each by itself."""
     sync: str | None = None
+    """Syncs to check, each by itself."""
     above: _Threshold | None = None
+    """Alert above this count, share or time."""
     below: _Threshold | None = None
+    """Alert below this count."""
     drop: _Relative | None = None
+    """Alert when it is this share below the mean of the previous builds."""
     rise: _Relative | None = None
+    """Alert when it is this share above the mean of the previous builds."""
     within: Annotated[float, BeforeValidator(seconds), Field(gt=0)] = DAY
+    """The time span that is measured."""
     builds: Annotated[int, Field(ge=1, le=1_000)] = 7
+    """How many previous builds the mean is of."""
 
     @model_validator(mode="after")
     def _says_what_its_kind_has(self) -> DataCheck:

@@ -55,13 +55,21 @@ class FieldRule(Checked):
     """
 
     paths: Annotated[Paths | None, Field(validation_alias=AliasChoices("from"))] = None
+    """A path, or several of which the first with a value is used."""
     each: Paths | None = None
+    """A path to a list: one object of `fields` per item."""
     fields: Annotated[Mapping[str, FieldRule], BeforeValidator(lambda value: rules_of(value))] = {}
+    """With `each`: the fields of an item."""
     product_of: Annotated[Paths | None, Field(validation_alias=AliasChoices("product_of"))] = None
+    """Paths to numbers that are multiplied, where `from` has no value."""
     default: Constant = None
+    """The value where nothing is found."""
     times: float | None = None
+    """Multiplies a number."""
     case: Literal["lower", "upper"] | None = None
+    """Changes the case of a text."""
     type: Literal["string", "number", "integer"] | None = None
+    """Converts the value."""
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> FieldRule:
@@ -150,11 +158,17 @@ class EventRule(Checked):
     """
 
     event: Annotated[str | None, Field(min_length=1)] = None
+    """The event's name at the destination."""
     event_template: Annotated[str | None, Field(min_length=1)] = None
+    """A name with paths in braces, such as `Viewed {name}`."""
     fields: Annotated[Mapping[str, FieldRule], BeforeValidator(rules_of)] = {}
+    """The destination's field to a path or rule."""
     constants: Mapping[str, Constant] = {}
+    """The destination's field to a constant."""
     all_properties: bool | Literal["others"] = False
+    """`true` sends all properties as well; `others` sends those that no field uses."""
     any_spelling: bool = False
+    """Finds properties in any casing: `product_id`, `productId`, `Product ID`."""
 
     @field_validator("event_template")
     @classmethod
@@ -199,7 +213,9 @@ class Casing(Checked):
     """The case of event and field names that no mapping sets."""
 
     events: Case | None = None
+    """Casing of event names."""
     fields: Case | None = None
+    """Casing of field names."""
 
 
 def values_of(

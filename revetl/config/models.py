@@ -26,16 +26,22 @@ class ExcludeConfig(Checked):
     """Members to exclude: those whose `on` column is in `column` of a dbt model or seed."""
 
     model: str
+    """A dbt model, seed, source or audience."""
     column: str | None = None
+    """Its column to match on; the name of `on` without it."""
     on: str | None = None
+    """The audience's column to match on; the key without it."""
 
 
 class FunctionConfig(Checked):
     """A function of the project, `functions/NAME.py`, with its limits: seconds per record, and megabytes."""
 
     name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
+    """The file `functions/NAME.py`, and the function in it."""
     timeout: Annotated[float, Field(gt=0)] = 1.0
+    """Seconds that one record may take."""
     memory: Annotated[int, Field(ge=64)] = 256
+    """Megabytes that the process may use."""
 
 
 class SyncConfig(Checked):
@@ -48,33 +54,64 @@ class SyncConfig(Checked):
     """
 
     to: str
+    """The destination's name in `revetl.yml`."""
     enabled: bool = True
+    """`false` pauses this sync."""
     mode: Mode = "mirror"
+    """Which changes are sent, and as what."""
     fields: Mapping[str, str] | None = None
+    """The destination's field to a column or SQL expression, or a list of columns. Without it, every column
+    except the key and revetl's internal columns."""
     identifiers: Mapping[str, str] = {}
+    """The destination's identifier to a column or SQL expression. Without it, the destination's own
+    defaults."""
     constants: Mapping[str, Constant] = {}
+    """The destination's field to a value that every record gets."""
     nulls: Annotated[Literal["skip", "send", "clear"], Field(validation_alias=AliasChoices("null"))] = "send"
+    """`send` a null, `skip` the field, or `clear` it with the destination's value for "unset"."""
     set_if_empty: tuple[str, ...] = ()
+    """Fields that must not overwrite an existing value, where the destination supports it."""
     archive: Mapping[str, Constant] = {}
+    """Mode `archive`: the fields that a remove sets, with their values."""
     event: str | None = None
+    """Mode `events`: the event name of every row."""
     event_column: str | None = None
+    """Mode `events`: the column with the event name."""
     message_type: str | None = None
+    """`track`, `page` or `screen`, or the column with it."""
     events: Mapping[str, EventRule] = {}
+    """How each event is mapped: its name there, fields and constants."""
     other_events: Literal["send", "skip"] = "send"
+    """Whether events that `events` does not list are sent."""
     standard_events: bool = True
+    """Whether Segment's e-commerce events are mapped to the destination's standard events."""
     casing: Casing = Casing()
+    """Casing of event and field names that no mapping sets."""
     function: FunctionConfig | None = None
+    """A Python function of the project that every record passes through."""
     timestamp: str | None = None
+    """Mode `events`: the column with the time of the event."""
     exclude: tuple[ExcludeConfig, ...] = ()
+    """Exclusion lists: models, seeds, sources or audiences whose members are not sent."""
     holdout: Annotated[float, BeforeValidator(share), Field(gt=0, lt=1)] | None = None
+    """Share of the audience to hold out of this sync, such as `10%`."""
     salt: str | None = None
+    """Salt of the holdout's hash; the audience's name without it."""
     variants: tuple[str, ...] = ()
+    """The variants of `split` to send; all except `control` without it."""
     limit: Annotated[int, Field(ge=0)] | None = None
+    """The most members to have at the destination."""
     order_by: str | None = None
+    """Which members come first under `limit`, such as `score desc`."""
     priority: str | None = None
+    """A list under `priorities:` in `revetl.yml`: a person is only in the first audience of it that has
+    them."""
     max_change: Annotated[float, BeforeValidator(share), Field(gt=0)] = 0.3
+    """Guard: the largest share of the audience that one run may change."""
     max_removes: Annotated[int, Field(ge=0)] | None = None
+    """Guard: the most removes in one run."""
     max_age: Seconds | None = None
+    """Guard: the oldest build that is sent, such as `36 hours`."""
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -135,8 +172,11 @@ class GoalConfig(Checked):
     entered before `since` count as having entered then."""
 
     event: Annotated[str, Field(min_length=1)]
+    """The event to count."""
     within: Seconds | None = None
+    """Time after entering the audience in which it counts."""
     since: date | None = None
+    """Members since before this date count as having entered on it."""
 
 
 Split = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=10)]
@@ -154,15 +194,23 @@ class AudienceConfig(Checked):
     """
 
     key: str
+    """The column that identifies a person: unique, never null."""
     enabled: bool = True
+    """`false` pauses all syncs of the audience."""
     was: str | None = None
+    """The model's name before a rename; carries the syncs' state over."""
     sync: tuple[SyncConfig, ...] = ()
+    """The syncs, one per destination."""
     split: Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=10)] | None = (
         None
     )
+    """Variants of an experiment and their weights; `control` is not sent."""
     salt: str | None = None
+    """Salt of the split's hash; the audience's name without it."""
     goal: GoalConfig | None = None
+    """The event that the experiment should bring about."""
     max_age: Seconds | None = None
+    """`max_age` of the syncs that do not set it."""
 
     @field_validator("goal", mode="before")
     @classmethod
@@ -224,10 +272,15 @@ class AlertConfig(Checked):
     contain secrets and are rendered only when used. `revetl alerts check` evaluates `data`."""
 
     to: Annotated[tuple[str, ...], Field(min_length=1)]
+    """One or more apprise URLs."""
     on: Annotated[tuple[AlertKind, ...], Field(min_length=1)] = ALERT_KINDS
+    """The state changes to notify about."""
     rejection_rate: Annotated[float, BeforeValidator(share), Field(ge=0, lt=1)] = 0.05
+    """`rejection_rate` fires above this share of attempted records."""
     syncs: tuple[str, ...] = ("*",)
+    """Names of syncs, with `*` and `?`; `[]` for none."""
     data: tuple[DataCheck, ...] = ()
+    """Checks of the data, evaluated by `revetl alerts check`."""
 
     @field_validator("to", "on", "syncs", mode="before")
     @classmethod
@@ -251,8 +304,11 @@ class RevetlConfig(Checked):
     that need it. `priorities` are ordered lists of audiences: a person is in the first that contains them."""
 
     destinations: Mapping[str, dict[str, Any]] = {}
+    """Destinations by name; each has a `type`."""
     priorities: Mapping[str, tuple[str, ...]] = {}
+    """Lists of audiences, highest priority first."""
     alerts: tuple[AlertConfig, ...] = ()
+    """Who is notified, and when."""
 
 
 def read_revetl_yml(root: Path) -> RevetlConfig:

@@ -289,13 +289,13 @@ def test_of_several_rows_the_nearest_is_shown(shop: ProjectFolder) -> None:
     ("query", "person", "reason", "said"),
     [
         pytest.param(
-            OF_ANOTHER_GROUP, "u4", "gets lost in it", "having: not analysed", id="groups not of people"
+            OF_ANOTHER_GROUP, "u4", "gets lost in it", "having: not analyzed", id="groups not of people"
         ),
         pytest.param(
-            DISTINCT_ON, "u2", "gets lost in it", "its DISTINCT ON was not analysed", id="distinct on"
+            DISTINCT_ON, "u2", "gets lost in it", "its DISTINCT ON was not analyzed", id="distinct on"
         ),
         pytest.param(
-            UNNESTED, "u1", "x = 2 is false (x = 1)", "its joins were not analysed", id="a lateral join"
+            UNNESTED, "u1", "x = 2 is false (x = 1)", "its joins were not analyzed", id="a lateral join"
         ),
     ],
 )
@@ -319,7 +319,7 @@ def test_who_is_only_in_a_table_that_was_not_followed_is_known(shop: ProjectFold
 def test_sql_that_is_no_sql_is_said(shop: ProjectFolder) -> None:
     shop.audience("chosen", WHERE, {"key": "user_id"}, compiled_code="select from where (")
     (note,) = explain(shop.open().workspace, "u1", "chosen").membership.notes
-    assert note.startswith("Not analysed: Its SQL could not be parsed")
+    assert note.startswith("Not analyzed: Its SQL could not be parsed")
 
 
 def test_sql_that_is_not_compiled_is_said(shop: ProjectFolder) -> None:
@@ -327,7 +327,7 @@ def test_sql_that_is_not_compiled_is_said(shop: ProjectFolder) -> None:
     membership = explain(shop.open().workspace, "u1", "chosen").membership
     assert (membership.member, membership.by_query, membership.steps) == (True, None, ())
     assert membership.notes == (
-        "Not analysed: The SQL of chosen is not in target/: run `dbt compile --select chosen`.",
+        "Not analyzed: The SQL of chosen is not in target/: run `dbt compile --select chosen`.",
     )
 
 

@@ -136,11 +136,17 @@ class Destination(Checked):
     """Whether the path of its address may hold a token."""
 
     type: str
+    """The destination type."""
     base_url: str
+    """The address of its API; a regional one, or a mock server's."""
     targets: tuple[str, ...] = ()
+    """The dbt targets that may use it; all without it."""
     max_in_flight: Annotated[int, Field(ge=1, le=256)] = 8
+    """Concurrent requests."""
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
+    """Rate limit, below the destination's own."""
     timeout: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds for a connection, and for the next bytes of a response."""
     deadline: Annotated[float, Field(gt=0)] | None = None
     """Seconds for a request and its whole answer; four times `timeout` without it."""
     max_pause: Annotated[float, Field(ge=0)] = 300.0
@@ -148,7 +154,9 @@ class Destination(Checked):
     max_response_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
     """The largest answer that is held in memory."""
     retries: Annotated[int, Field(ge=0)] = 5
+    """Retries of a request that may be repeated."""
     phone_region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
+    """Country of phone numbers without a country code, such as `US`."""
     _project: str | None = PrivateAttr(default=None)
     _filled_in: tuple[FilledIn, ...] = PrivateAttr(default=())
     _ways: dict[str, tuple[frozenset[str], ...]] = PrivateAttr(default_factory=dict)

@@ -26,8 +26,8 @@ class Person:
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition of a step, for the person. `holds` is None when it is null, or was not analysed; `note`
-    says which. `true_of` of `rows` rows of the person fulfil it; `holds` and `values` are of the row that
+    """One condition of a step, for the person. `holds` is None when it is null, or was not analyzed; `note`
+    says which. `true_of` of `rows` rows of the person fulfill it; `holds` and `values` are of the row that
     came nearest. `parts` are the conditions a group is made of, joined by `operator`."""
 
     kind: str
@@ -57,7 +57,7 @@ class Step:
 @dataclass(frozen=True)
 class Membership:
     """Whether the person is in the audience as it was built (`member`) and by its SQL now (`by_query`, None
-    where that was not analysed); `reasons` are what keeps them out, the last cause last."""
+    where that was not analyzed); `reasons` are what keeps them out, the last cause last."""
 
     member: bool
     by_query: bool | None

@@ -71,7 +71,7 @@ class _Test:
 
 
 def judge(trace: Trace, rung: Rung, warehouse: Warehouse) -> tuple[list[Condition], list[str]]:
-    """The conditions of a rung for the person, and what could not be analysed."""
+    """The conditions of a rung for the person, and what could not be analyzed."""
     if isinstance(rung.query, exp.SetOperation):
         return _set_operation(trace, rung), []
     if not isinstance(rung.query, exp.Select):
@@ -102,7 +102,7 @@ class _Judge:
             passes = all(each.holds for each in self.conditions)
         distinct = self.select.args.get("distinct")
         if distinct is not None and distinct.args.get("on"):
-            self.notes.append("its DISTINCT ON was not analysed")
+            self.notes.append("its DISTINCT ON was not analyzed")
         return self.conditions, self.notes
 
     def _texts(self, kind: str, clause: exp.Expr) -> list[str]:
@@ -128,8 +128,8 @@ class _Judge:
         if not tests:
             return self.rung.rows != 0 or self._source_rows() != 0
         if self.rung.local is None:
-            self.notes.append("nothing in it names the person, so its conditions were not analysed")
-            self.conditions += [_unjudged(test, "not analysed") for test in tests]
+            self.notes.append("nothing in it names the person, so its conditions were not analyzed")
+            self.conditions += [_unjudged(test, "not analyzed") for test in tests]
             return True
         if self._source_rows() == 0:
             self.conditions += [_unjudged(test, NOT_REACHED) for test in tests]
@@ -235,7 +235,7 @@ class _Judge:
         return query
 
     def _give_up(self, kind: str, clause: exp.Expr) -> None:
-        self.conditions += [Condition(kind, text, note="not analysed") for text in self._texts(kind, clause)]
+        self.conditions += [Condition(kind, text, note="not analyzed") for text in self._texts(kind, clause)]
 
     def _label(self, value: exp.Expr) -> str:
         text = words(value, self.dialect)
@@ -275,7 +275,7 @@ class _Judge:
             try:
                 rows = self._ask(kept, query, over)
             except WarehouseError as error:
-                return [_unjudged(test, f"not analysed: {error}") for test in tests]
+                return [_unjudged(test, f"not analyzed: {error}") for test in tests]
         if len(rows) > MOST_ROWS:
             rows = rows[:MOST_ROWS]
             self.notes.append(f"only the first {MOST_ROWS:,} rows of the person were looked at")
@@ -308,7 +308,7 @@ def _condition(
     holds = _holds(test, nearest)
     note = None
     if test.place is not None and test.place in problems:
-        note = f"not analysed: {problems[test.place]}"
+        note = f"not analyzed: {problems[test.place]}"
     elif holds is None and test.place is not None:
         seen = [nearest[place] for place in test.values.values()]
         note = "null" if None in seen else test.when_null

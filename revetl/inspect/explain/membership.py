@@ -27,13 +27,13 @@ _LONGEST = 80
 def explain_membership(
     workspace: Workspace, audience: AudienceModel, person: Person, warehouse: Warehouse
 ) -> Membership:
-    """The membership of a person, step by step. What cannot be analysed is said in its notes."""
+    """The membership of a person, step by step. What cannot be analyzed is said in its notes."""
     member = _is_member(audience, person, warehouse)
     try:
         sql, notes = compiled_sql(workspace, audience)
         ladder = take_apart(sql, warehouse)
     except NotAnalysed as error:
-        return Membership(member, None, (), (), (f"Not analysed: {error}",))
+        return Membership(member, None, (), (), (f"Not analyzed: {error}",))
     trace = Trace(ladder, audience.key, person)
     trace.count(warehouse)
     return _Explained(trace, warehouse).membership(member, audience, notes)
@@ -90,9 +90,9 @@ class _Explained:
                 continue
             conditions, notes = self.judged.get(rung.name, ([], []))
             if rung.problem is not None:
-                notes = [*notes, f"not analysed: {rung.problem}"]
+                notes = [*notes, f"not analyzed: {rung.problem}"]
             elif rung.handle is None:
-                notes = [*notes, "not analysed: nothing in it names the person"]
+                notes = [*notes, "not analyzed: nothing in it names the person"]
             reads = dict.fromkeys(self._title(self.trace.rungs[name]) for name in rung.reads.values())
             yield Step(
                 name=self._title(rung),
@@ -146,7 +146,7 @@ class _Explained:
             return
         conditions, _ = self.judged[rung.name]
         failed = [each for each in conditions if each.note != "not reached" and each.holds is not True]
-        decisive = [each for each in failed if not (each.note or "").startswith("not analysed")]
+        decisive = [each for each in failed if not (each.note or "").startswith("not analyzed")]
         if any(each.text.startswith("join ") for each in decisive):
             # What reads of a row that no join found is null for that reason alone.
             decisive = [each for each in decisive if each.holds is False]
@@ -155,7 +155,7 @@ class _Explained:
             if each.kind == "join":
                 yield from self._of_joined(rung, each)
         if not decisive:
-            yield f"{title}: the person gets lost in it, at what was not analysed"
+            yield f"{title}: the person gets lost in it, at what was not analyzed"
 
     def _of_joined(self, rung: Rung, condition: Condition) -> Iterator[str]:
         for source in rung.sources:

@@ -54,7 +54,7 @@ def rows_before_where(trace: Trace, rung: Rung) -> Rows:
         return Rows(_as_written(select), where=tests)
     order = _order(rung, tests)
     if order is None:
-        return Rows(_as_written(select), where=tests, notes=["its joins were not analysed"])
+        return Rows(_as_written(select), where=tests, notes=["its joins were not analyzed"])
     first, rest = order[0][0], order[1:]
     query = exp.Select().from_(_plain(first))
     found = Rows(query, where=tests)
