@@ -92,7 +92,7 @@ META_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown identifier": (
         {"key": "user_id", "sync": [{"to": "crm", "identifiers": {"email": "user_id"}}]},
-        f"{PLACE}.sync.0: identifiers.email: 'crm' knows nobody by that. There is: id.",
+        f"{PLACE}.sync.0: identifiers.email: 'crm' does not support this identifier. There is: id.",
     ),
     "no sync": ({"key": "user_id"}, "vips has no syncs. Add `sync: [{to: NAME}]` to its meta.revetl."),
 }
