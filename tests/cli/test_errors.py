@@ -45,7 +45,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "an unknown target": ((*SYNC, "--target", "prd"), "shop.outputs has no target 'prd'. There is: dev."),
     "an unknown profile": (("list", "--profile", "shp"), "there is no profile 'shp'. Did you mean 'shop'?"),
     "no project": (("list", "--project-dir", "models"), "models: there is no dbt_project.yml here."),
-    "a file that is not there": (("load", "events.ndjson"), "events.ndjson: there is no such file."),
+    "a file that is not there": (("load", "events.ndjson"), "events.ndjson: no such file."),
 }
 
 
