@@ -1,7 +1,6 @@
-"""Countries by the codes and names that people write, as ISO 3166-1 has them.
+"""Parse countries from ISO 3166-1 codes and common names.
 
-A name is compared without case, accents and punctuation, and is never guessed: "Niger" is not nearly
-"Nigeria".
+Names are compared without case, accents and punctuation, but never fuzzily: "Niger" isn't "Nigeria".
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import unicodedata
 from functools import cache, lru_cache
 
 RULES_VERSION = 2
-"""Counts up when this module gives another country for the same text."""
+"""Increment when the module returns a different country for the same text."""
 
 _COMMON = {
     "AE": ("UAE", "Emirates"),
@@ -61,13 +60,13 @@ _COMMON = {
     "VG": ("British Virgin Islands",),
     "VI": ("US Virgin Islands", "U.S. Virgin Islands"),
 }
-"""Names and abbreviations in common use that ISO 3166-1 does not have: short forms, former names, parts of
-the United Kingdom, a few names in the country's own language, and the European Union's code of Greece."""
+"""Common names and abbreviations that aren't in ISO 3166-1: short forms, former names, parts of the United
+Kingdom, some names in the country's own language, and the European Union's code for Greece."""
 
 
 @lru_cache(maxsize=1_000)
 def country(value: str, _: str | None) -> str | None:
-    """The two letters (ISO 3166-1) of a country's code or name, in lower case; None for one of no country."""
+    """Return the ISO 3166-1 alpha-2 code of a country, in lower case; None for an unknown text."""
     found = _names().get(_folded(value))
     return found and found.lower()
 
@@ -80,7 +79,7 @@ def country_upper(value: str, region: str | None) -> str | None:
 
 @cache
 def _names() -> dict[str, str]:
-    """Two letters by every folded code and name."""
+    """Folded code or name to alpha-2 code."""
     import pycountry
 
     found: dict[str, str] = {}
@@ -91,7 +90,7 @@ def _names() -> dict[str, str]:
             found.setdefault(_folded(text), each.alpha_2)
             head, comma, tail = text.partition(", ")
             if comma:
-                # "Korea, Republic of" is written the other way round, too.
+                # "Korea, Republic of" is also "Republic of Korea".
                 found.setdefault(_folded(f"{tail} {head}"), each.alpha_2)
     for letters, texts in _COMMON.items():
         found |= {_folded(text): letters for text in texts}
@@ -99,7 +98,7 @@ def _names() -> dict[str, str]:
 
 
 def _folded(text: str) -> str:
-    """A name without case, accents, punctuation and its article; `&` is "and", `St.` is "saint"."""
+    """Normalize a name: without case, accents, punctuation and article; `&` as "and", `St.` as "saint"."""
     plain = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
     plain = plain.casefold().replace("&", " and ").replace("ı", "i")  # noqa: RUF001  of Türkçe
     plain = re.sub(r"[.'’`]", "", plain)  # noqa: RUF001  the apostrophe of a text

@@ -1,7 +1,7 @@
-"""Gender and date of birth as destinations hash them, as SQL over `:value`.
+"""Normalize gender and date of birth for hashing, as SQL over `:value`.
 
-Each gives null for what it cannot read: a month's name hashed as `00`, or a year as `19900`, matches nobody,
-or somebody else. A SHA-256 stays as it is.
+Invalid values become null, because the hash of a wrong value, such as the month `00`, matches nobody or the
+wrong person. A SHA-256 is unchanged.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ _TEXT = "lower(trim(:value))"
 _SHA256 = f"when regexp_like({_TEXT}, '^[0-9a-f]{{64}}$') then {_TEXT}"
 _DAY = f"regexp_like({_TEXT}, '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}')"
 _WHOLE = f"regexp_replace({_TEXT}, '[.]0+$', '', 'g')"
-"""A number without the fraction that a double has."""
+"""A number without the zero fraction of a double."""
 
 _FEMALE = ("f", "female", "w", "woman", "girl", "frau", "weiblich", "femme", "femenino", "mujer", "feminino")
 _MALE = ("m", "male", "man", "boy", "mann", "männlich", "homme", "masculino", "hombre")
@@ -25,7 +25,7 @@ def _listed(values: tuple[str, ...]) -> str:
 
 
 def _months() -> str:
-    """The cases of the months' names, whole and in three letters."""
+    """Return the cases for the names of months, in full and abbreviated."""
     made = []
     for at, name in enumerate(_MONTHS, start=1):
         names = [name, name[:3], f"{name[:3]}.", *(["sept", "sept."] if name == "september" else [])]

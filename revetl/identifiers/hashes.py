@@ -1,4 +1,4 @@
-"""Hashes of addresses for destinations that take another than SHA-256."""
+"""Hash email addresses for destinations that don't use SHA-256."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 def sha512_of_email(value: str, _: str | None) -> str | None:
-    """The SHA-512 of an address, trimmed and in lower case; one that is a SHA-512 already stays as it is.
-    None for anything else, such as a hash of another kind, which must not go out."""
+    """Return the SHA-512 of an email address, trimmed and in lower case. A SHA-512 is unchanged. None for
+    anything else, such as a hash of another kind, which must not be sent."""
     text = value.strip().lower()
     if _SHA512.fullmatch(text):
         return text

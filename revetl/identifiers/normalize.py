@@ -1,7 +1,7 @@
-"""How values that people are known by are made alike, before they are hashed or sent.
+"""Normalize identifiers before they are hashed or sent.
 
-What SQL can do is done in the warehouse, by `sql`. What takes a library (phone numbers) is done to the
-records as they are read from the spool, by `late`, and so is then the hashing.
+Rules run as SQL in the warehouse (`sql`). Those that need a library, such as phone numbers, finish on the
+runner (`late`), when records are read from the spool, and are hashed there.
 """
 
 from __future__ import annotations
@@ -24,14 +24,13 @@ from revetl.identifiers.phones import (
 _HASHED = re.compile("[0-9a-fA-F]{64}")
 
 Late = Callable[[str, str | None], str | None]
-"""A value and the region (ISO 3166-1) of those that name none, to the value made alike; None for what is
-none."""
+"""Normalizes a value, with a default region (ISO 3166-1); None for an invalid value."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """What a normalized value has to look like: regular expressions that it matches, and does not match, and
-    the longest it may be."""
+    """The format of a normalized value: regular expressions that it must and must not match, and a maximum
+    length."""
 
     matches: str
     never: str | None = None
@@ -40,8 +39,11 @@ class Format:
 
 @dataclass(frozen=True)
 class Ends:
-    """How a text ends that becomes a value of a rule with a `late` part: SQL over `:text` for what its ends
-    are taken of, null for a text that has to be normalized to know it, and of a value, its end."""
+    """Compares texts with a normalized value by their ends, for rules with a `late` part.
+
+    `sql`, over `:text`, returns what to take the end of; null for a text that must be normalized first.
+    `end_of` returns the end of a normalized value.
+    """
 
     sql: str
     end_of: Callable[[str], str]
@@ -49,10 +51,12 @@ class Ends:
 
 @dataclass(frozen=True)
 class Rule:
-    """How values are normalized: as SQL over `:value`, which is trimmed, in words, and what follows on the
-    runner, by which `version`: another one may give another value of the same text. `valid` is what comes out
-    of the SQL, else it is not a value, and `kind` what that is called; `literals`: no `NO_VALUES` is one.
-    `ends` tells cheaply which texts cannot become a given value.
+    """A normalization rule.
+
+    `sql` is over `:value`, which is trimmed; `words` describes it. `late` finishes on the runner, and
+    `version` changes when its results may change. `valid` is the required format of the SQL's result, and
+    `kind` the kind of value, for errors. `literals`: `NO_VALUES` are invalid. `ends` excludes cheaply texts
+    that can't have a given normalized value.
     """
 
     sql: str
@@ -81,10 +85,10 @@ NO_VALUES = (
     *('"null"', '"undefined"', "'null'", "'None'", "N/A", "n/a"),
     *("#N/A", "#N/A!", "#NULL!", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!"),
 )
-"""Texts that JavaScript, Python, SQL and spreadsheets write where there is no value, case by case as they
-write them. No identifier without a format of its own may be one of them."""
+"""Texts that JavaScript, Python, SQL and spreadsheets write for missing values, in their exact case. They
+aren't valid identifiers, unless the rule has its own format."""
 
-# ASCII as RFC 5322 has it without quotes; letters of other scripts, and no spaces, of the rest.
+# ASCII characters of RFC 5322 without quotes; beyond ASCII, everything except spaces.
 _OTHER = "\u00a1-\u1fff\u2070-\u2fff\u3003-\ud7ff\uf900-\ufefe\U00010000-\U0010ffff"
 _ATOM = f"[a-z0-9!#$%&'*+/=?^_`{{|}}~{_OTHER}-]+"
 _END, _MIDDLE, _LETTER = f"[a-z0-9{_OTHER}]", f"[a-z0-9{_OTHER}-]*", f"[a-z{_OTHER}]"
@@ -94,16 +98,16 @@ _NOWHERE = "[@.](arpa|invalid|local|localhost|onion)$"
 
 
 EMAIL = Format(_EMAIL, _NOWHERE, length=254)
-"""An address as `email-validator` accepts it without asking DNS, in lower case, but for what is rare enough
-to be left to the destination: labels of more than 63 characters, and encodings of other scripts. Domains
-for tests (example.com, .test, .example) are addresses."""
+"""An address that `email-validator` accepts without DNS, in lower case. Rare errors are left to the
+destination: labels of more than 63 characters, and encodings of other scripts. Test domains (example.com,
+.test, .example) are valid."""
 
 PHONE_ENDS = Ends(
     "case when regexp_like(:text, '^[-0-9 +()/.]*$') and not regexp_like(:text, '[.]0+$') "
     "then regexp_replace(:text, '[^0-9]', '', 'g') end",
     phone_end,
 )
-"""Extensions, letters and digits of other scripts are for the library to read; and the .0 of a float."""
+"""Only the library can read extensions, letters, digits of other scripts and the .0 of a float."""
 
 _PUNCTUATION = "!-/:-@\\[-`{-~"
 _NAME = f"regexp_replace(lower(:value), '[{_PUNCTUATION}]', '', 'g')"
@@ -133,30 +137,28 @@ RULES = {
     "digits": Rule(
         "case when regexp_like(trim(:value), '^[0-9]+([.]0+)?$') "
         "then regexp_replace(trim(:value), '[.]0+$', '', 'g') end",
-        "a whole number; nothing for any other text",
+        "whole numbers only",
     ),
-    "gender": Rule(demographics.GENDER, "f or m, of the usual words; nothing for any other"),
-    "birth_year": Rule(demographics.YEAR, "four digits, of a year or a date"),
-    "birth_month": Rule(demographics.MONTH, "two digits, of a number, a month's name or a date"),
-    "birth_day": Rule(demographics.DAY, "two digits, of a number or a date"),
-    "birth_date": Rule(demographics.BIRTH_DATE, "YYYYMMDD, of a date"),
-    "sha512_email": Rule("trim(:value)", "the SHA-512 of the address, or a SHA-512", sha512_of_email),
+    "gender": Rule(demographics.GENDER, "f or m, from common words only"),
+    "birth_year": Rule(demographics.YEAR, "four digits, from a year or date"),
+    "birth_month": Rule(demographics.MONTH, "two digits, from a number, the name of a month or a date"),
+    "birth_day": Rule(demographics.DAY, "two digits, from a number or date"),
+    "birth_date": Rule(demographics.BIRTH_DATE, "YYYYMMDD, from a date"),
+    "sha512_email": Rule("trim(:value)", "SHA-512 of an email address, or a SHA-512", sha512_of_email),
     "zip": Rule(
         "regexp_replace(regexp_replace(lower(:value), '[- ]', '', 'g'), '^([0-9]{5})[0-9]{4}$', '\\1')",
-        "lower case, without spaces and dashes; the first five digits of a United States one",
+        "lower case, without spaces and dashes; United States ZIP codes to five digits",
     ),
-    "country": Rule(":value", "two letters of ISO 3166-1, lower case", country, _countries, kind="country"),
-    "COUNTRY": Rule(
-        ":value", "two letters of ISO 3166-1, upper case", country_upper, _countries, kind="country"
-    ),
+    "country": Rule(":value", "ISO 3166-1 alpha-2, lower case", country, _countries, kind="country"),
+    "COUNTRY": Rule(":value", "ISO 3166-1 alpha-2, upper case", country_upper, _countries, kind="country"),
 }
-"""What `Identifier.hashed` and `Identifier.normalised` may name. The hash is SHA-256 in lower-case
-hexadecimal; a value that is one already is sent as it is, for a hash of a hash matches nobody."""
+"""The rules for `Identifier.hashed` and `Identifier.normalised`. The hash is SHA-256 in lowercase
+hexadecimal. Values that are already hashed are sent unchanged, because a hash of a hash never matches."""
 
 
 def finish(rule: str, value: str, region: str | None, *, hashed: bool) -> str | None:
-    """What is sent of a value that the warehouse has read by a rule with a `late` part. None when it cannot
-    be made alike."""
+    """Finish a value from the warehouse by a rule with a `late` part, and hash it if `hashed`. None if it
+    can't be normalized."""
     late = RULES[rule].late
     assert late is not None
     if hashed and _HASHED.fullmatch(value):

@@ -1,15 +1,15 @@
-"""Phone numbers as destinations take them: ITU-T E.164.
+"""Normalize phone numbers to ITU-T E.164.
 
-People type numbers in many ways, and the same digits can be a national number of one country and an
-international one of another. The first of these readings that is valid is the number:
+The same digits can be a national number in one country and an international number elsewhere. The first valid
+interpretation wins:
 
-1. with a `+`, or after the region's own international prefix (`00`, `011`): international;
-2. it begins with the region's own calling code, and is valid with a `+` before it: international;
+1. with a `+`, or after the region's international prefix (`00`, `011`): international;
+2. starting with the region's calling code, and valid after a `+`: international;
 3. valid as a national number of the region, with or without its trunk prefix: national;
-4. valid with a `+` before it, or with a `+` for its `00`: international.
+4. valid after a `+`, or with a `+` instead of `00`: international.
 
-A number is valid when it is within a range that is in use, by the metadata of Google's libphonenumber. That
-a number has a possible length says nothing: any nine digits are possible somewhere.
+A number is valid if it is in an assigned range, by the metadata of Google's libphonenumber. A possible length
+isn't enough: any nine digits are possible somewhere.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 RULES_VERSION = 2
-"""Counts up when this module gives another number for the same text."""
+"""Increment when the module returns a different number for the same text."""
 
 LONG_END, SHORT_END = 6, 4
-"""How many digits `phone_end` takes."""
+"""The number of digits that `phone_end` returns."""
 _SHORT = 10
 
 _PLUS = "+＋"  # noqa: RUF001  what Japanese keyboards type
@@ -33,16 +33,16 @@ _MEXICO, _OLD_MOBILE = 52, re.compile("1[0-9]{10}")
 
 
 def phones_version() -> str:
-    """What decides how a text is read: these rules, and the metadata of the library."""
+    """Return the version of these rules and of the library's metadata."""
     return f"{RULES_VERSION}/{version('phonenumbers')}"
 
 
 def e164(value: str, region: str | None) -> str | None:
-    """`+` and digits (ITU-T E.164). None for what is not a valid number, or is a national one without a
+    """Normalize a text to E.164. None if it isn't a valid number, or is a national one and there is no
     region."""
     text = value.strip()
     if _SCIENTIFIC.fullmatch(text):
-        # A spreadsheet's, whose last digits are lost.
+        # Scientific notation of a spreadsheet, which has lost digits.
         return None
     if found := _OF_A_FLOAT.fullmatch(text):
         text = found[1]
@@ -50,21 +50,21 @@ def e164(value: str, region: str | None) -> str | None:
 
 
 def e164_digits(value: str, region: str | None) -> str | None:
-    """The digits of `e164`."""
+    """Return `e164` without its +."""
     found = e164(value, region)
     return found and found[1:]
 
 
 def phone_end(number: str) -> str:
-    """The last digits of an E.164 number, which are the last digits of every text that is read as it: what
-    is put in, left out or replaced on the way (trunk and carrier prefixes, the 15 of Argentina's mobiles) is
-    before them. Six, or four of a short number, whose calling code may be among the last six."""
+    """Return the last digits of an E.164 number, which every text of the number ends with: normalization only
+    changes digits before them (trunk and carrier prefixes, the 15 of Argentina's mobiles). Six digits, or
+    four of a short number, whose last six may include the calling code."""
     digits = number.removeprefix("+")
     return digits[-LONG_END:] if len(digits) >= _SHORT else digits[-SHORT_END:]
 
 
 def _readings(text: str, region: str | None) -> Iterator[str | None]:
-    """The readings of a text in their order; None for one that is not valid."""
+    """Yield the interpretations of a text, in order; None for an invalid one."""
     import phonenumbers
 
     bare = _LABEL.sub("", text)
@@ -83,7 +83,7 @@ def _readings(text: str, region: str | None) -> Iterator[str | None]:
 
 
 def _valid(text: str, region: str | None, code: int | None = None) -> str | None:
-    """The number of a text, where it is valid and of the calling code, if one is named."""
+    """Parse a number. None if it is invalid, or doesn't have the calling code `code`, if given."""
     import phonenumbers
 
     try:
@@ -92,7 +92,7 @@ def _valid(text: str, region: str | None, code: int | None = None) -> str | None
         return None
     national = str(number.national_number)
     if number.country_code == _MEXICO and _OLD_MOBILE.fullmatch(national):
-        # Until 2019 mobiles were called with a 1 after the country code. Metadata before 8.13.38 has both.
+        # Until 2019, mobile numbers had a 1 after the country code. Metadata before 8.13.38 accepts both.
         number.national_number = int(national[1:])
     if code not in (None, number.country_code) or not phonenumbers.is_valid_number(number):
         return None

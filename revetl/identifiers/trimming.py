@@ -1,4 +1,4 @@
-"""The characters around a value that nobody sees: `trimmable_characters` is the same list in SQL."""
+"""Trim invisible characters around a value. The macro `trimmable_characters` has the same list in SQL."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ TRIMMABLE_CHARACTERS = "".join(
     map(
         chr,
         [
-            *range(0x01, 0x21),  # control characters (tab and line ends among them), and the space
-            *range(0x7F, 0xA1),  # more of them, and the no-break space
+            *range(0x01, 0x21),  # control characters, including tabs and line ends, and the space
+            *range(0x7F, 0xA1),  # more control characters, and the no-break space
             0xAD,
             0x1680,
             0x180E,
-            *range(0x2000, 0x2010),  # spaces, and characters of no width
-            *range(0x2028, 0x2030),  # line and paragraph separators, and marks of direction
+            *range(0x2000, 0x2010),  # spaces and zero-width characters
+            *range(0x2028, 0x2030),  # line and paragraph separators, and directional marks
             *range(0x205F, 0x2065),
             0x3000,
             0xFEFF,
@@ -22,5 +22,5 @@ TRIMMABLE_CHARACTERS = "".join(
 
 
 def trimmed(text: str) -> str:
-    """The text without them at its ends."""
+    """Trim a text."""
     return text.strip(TRIMMABLE_CHARACTERS)

@@ -1,1 +1,1 @@
-"""Landing Segment-spec messages in the raw tables."""
+"""Load Segment-spec messages into the raw tables."""

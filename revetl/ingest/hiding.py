@@ -1,4 +1,4 @@
-"""Parsed messages with what is hidden of people hidden, before anything of them is stored."""
+"""Apply PII rules to parsed messages, before anything is stored."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Texts: TypeAlias = "pa.Array[pa.StringScalar]"
 
 
 def hide(connection: duckdb.DuckDBPyConnection, hider: Hider) -> None:
-    """Hide what the rules say in `parsed_messages`. A message without an id is named by what is left of it,
-    and the text of a line that is rejected is not kept, for nothing is known of what is in it."""
+    """Apply PII rules to `parsed_messages`. The generated id of a message without one is computed from the
+    result. The text of rejected lines is dropped, because its content is unknown."""
     values = {"text": "cast(null as varchar)"}
     made: list[str] = []
 
@@ -59,8 +59,7 @@ def hide(connection: duckdb.DuckDBPyConnection, hider: Hider) -> None:
 
 
 def _may_have(hider: Hider, text: str) -> str:
-    """Whether a JSON text may have a name that is hidden: by the name, or where names may be written by their
-    numbers."""
+    """Return SQL for whether a JSON text may contain a name to hide: the name itself, or unicode escapes."""
     if hider.names is None:
         return f"{text} is not null"
     names = "|".join(re.escape(name) for name in hider.names).replace("'", "''")
@@ -68,7 +67,7 @@ def _may_have(hider: Hider, text: str) -> str:
 
 
 def _of_arrays(work: Callable[[str], str | None]) -> Callable[[Texts], Texts]:
-    """A function of texts as one of arrays of them."""
+    """Lift a function of texts to arrays of texts."""
 
     def work_all(texts: Texts) -> Texts:
         found = (None if text is None else work(text) for text in texts.to_pylist())

@@ -1,4 +1,4 @@
-"""Where parsed messages land: in the DuckDB file that parsed them, or in another warehouse, as Arrow."""
+"""Insert parsed messages into the raw tables: in the same DuckDB file, or in another warehouse as Arrow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from revetl.warehouse.templates import (
 )
 
 _STORED_AS = {"json": "json using compression zstd"}
-"""Documents are most of what is landed; compressed they are a tenth, and quicker to write."""
+"""Documents are most of the data. Compression makes them ten times smaller, and faster to write."""
 
 _BATCH_ROWS = 100_000
 _ARRIVED = table("revetl_arrived")
@@ -32,31 +32,31 @@ _FRESH = table("revetl_fresh")
 
 @dataclass(frozen=True)
 class Landed:
-    """What all messages of a file have in common: when they are landed, and where they came from."""
+    """The common attributes of a file's messages: when they are loaded, and their source."""
 
     now: datetime
     source: str | None = None
 
 
 class Landing(Protocol):
-    """Takes the messages of `parsed_messages`, a temporary table of the connection that parses."""
+    """Inserts the messages of `parsed_messages`, a temporary table of the parsing connection."""
 
     def create(self) -> None:
-        """Make the raw schema, and what is missing of its tables and their columns."""
+        """Create the raw schema, and missing tables and columns."""
 
     def transaction(self) -> AbstractContextManager[None]:
-        """All or nothing."""
+        """Open a transaction."""
 
     def land(self, message_type: str, name: str, landed: Landed) -> int:
-        """Insert the messages of a type into the table `name` whose ids are not there yet, the first of each
-        id; gives their number."""
+        """Insert the messages of a type with new ids, the first of each id, into the table `name`. Returns
+        their number."""
 
     def keep_rejected(self, file: str, now: datetime) -> None:
-        """Keep what cannot be landed, unless this very line was kept before."""
+        """Store rejected lines, except those stored before."""
 
 
 class SameFile:
-    """Landing in the DuckDB file that is open."""
+    """Inserts into the open DuckDB file."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, raw_schema: str) -> None:
         self.connection = connection
@@ -75,7 +75,7 @@ class SameFile:
             table = f'"{self.raw_schema}"."{name}"'
             self.connection.execute(f"create table if not exists {table} ({definition})")
             there = {row[0] for row in self.connection.execute(f"describe {table}").fetchall()}
-            # One that was made by an older version has fewer.
+            # Tables created by older versions have fewer columns.
             for each, kind in columns.items():
                 if each not in there:
                     self.connection.execute(f'alter table {table} add column "{each}" {kind}')
@@ -94,7 +94,7 @@ class SameFile:
         columns = rules.landed_columns(name)
         names = ", ".join(f'"{each}"' for each in columns)
         values = ", ".join(f'{value} as "{each}"' for each, value in columns.items())
-        # Only ids and places are sorted out; the documents are touched once, when they are written.
+        # Deduplicate by row id, so that documents are only read once, when they are inserted.
         ((count,),) = self.connection.execute(
             f"""
             insert into "{self.raw_schema}"."{name}" ({names})
@@ -132,15 +132,15 @@ class SameFile:
 
 
 def _for_others(value: str, kind: str) -> str:
-    """A value as other engines take it: documents as text, and no text with the character null, which few
-    engines can hold."""
+    """Convert a value for other engines: documents to text, and the null character, which few engines can
+    store, to U+FFFD."""
     if kind == "json":
         return f"cast({value} as varchar)"
     return f"replace({value}, chr(0), chr(65533))" if kind == "varchar" else value
 
 
 class Elsewhere:
-    """Landing in another warehouse than the one that parses."""
+    """Inserts into another warehouse than the one that parses."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, raw_schema: str) -> None:
         self.connection = connection
@@ -163,7 +163,7 @@ class Elsewhere:
                 ],
             )
             self.warehouse.run(exp.Create(this=definition, kind="TABLE", exists=True))
-        # One that was made by an older version has fewer columns.
+        # Tables created by older versions have fewer columns.
         catalog = self.warehouse.catalog(tables)
         for (name, columns), found in zip(raw_columns().items(), catalog, strict=True):
             there = {each.lower() for each in found or columns}
@@ -226,7 +226,7 @@ class Elsewhere:
         yield from self.connection.sql(sql, params=parameters).to_arrow_reader(_BATCH_ROWS)
 
     def _insert(self, name: str, columns: list[str], batch: pa.RecordBatch, fresh: exp.Query) -> int:
-        """Insert what of a batch the query `fresh` (over what arrived) gives; its number."""
+        """Insert the rows of a batch that the query `fresh` selects. Returns their number."""
         kinds = raw_columns()[name]
         self.warehouse.load(_ARRIVED, pa.Table.from_batches([batch]))
         self.warehouse.temporary(_FRESH, fresh)

@@ -1,4 +1,4 @@
-"""`revetl load`: files of Segment-spec messages into the raw tables."""
+"""`revetl load`: load files of Segment-spec messages into the raw tables."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from revetl.ingest.raw_tables import MESSAGE_TABLES, REJECTED
 from revetl.warehouse import Warehouse
 
 ALL_SOURCES = "all"
-"""What `revetl_mtu_monthly` calls all sources together, and so no source is called."""
+"""The name that `revetl_mtu_monthly` uses for all sources together, which is reserved."""
 
 
 @dataclass(frozen=True)
 class FileLoaded:
-    """What became of one file's messages: landed by table, already there, and rejected by reason."""
+    """The counts of one file's messages: loaded by table, loaded before, and rejected by reason."""
 
     file: str
     landed: dict[str, int]
@@ -42,7 +42,7 @@ class FileLoaded:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What became of all files' messages, and the table that keeps the rejected ones."""
+    """The counts of all files' messages, and the table of rejected lines."""
 
     files: tuple[FileLoaded, ...]
     rejected_in: str = "raw.rejected_messages"
@@ -62,7 +62,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the load is: `step` of `steps`, and the file it is at."""
+    """The progress of a load: `step` of `steps`, and the current file."""
 
     file: str
     step: int
@@ -79,16 +79,16 @@ def load_files(
     hider: Hider | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Loaded:
-    """Land the messages of files in `raw_schema`, making the tables that are missing: in the DuckDB file
-    that is open, or, with `warehouse`, there; then the connection only parses.
+    """Load the messages of files into `raw_schema`, creating missing tables: in the open DuckDB file or, with
+    `warehouse`, there, while the connection only parses.
 
-    Idempotent on the message id: what is there already is left as it is. A message that cannot be landed is
-    kept in `rejected_messages`. A file is landed whole or not at all, where the warehouse has transactions.
-    `source` names where the messages came from. What `hider` hides is hidden before anything is stored.
-    Raises UsageError for a file that is missing or of an unknown format, before anything is landed.
+    Idempotent on the message id: existing messages are unchanged. Invalid messages are stored in
+    `rejected_messages`. Each file is loaded atomically, if the warehouse has transactions. `source` is the
+    source of the messages. `hider` applies PII rules before anything is stored. Raises UsageError for a
+    missing file or unknown format, before anything is loaded.
     """
     if source is not None and source.strip() in ("", ALL_SOURCES):
-        raise UsageError(f"--source {source}: it is no name of a source. Name it otherwise.")
+        raise UsageError(f"--source '{source}': is blank or reserved. Use another name.")
     kinds = [readers.format_of(file) for file in files]
     connection.execute("set timezone = 'UTC'")
     place: Landing = SameFile(connection, raw_schema)
@@ -104,7 +104,7 @@ def load_files(
                 on_progress(Progress(name, first + step, steps))
 
         tell(0)
-        # A statement that fails ends a transaction, and a file may take two ways of reading it.
+        # Parse outside of the transaction: a failed first attempt to read the file would abort it.
         ignored = _parse_file(connection, file, kind, hider)
         with place.transaction():
             done.append(_land_file(connection, place, file, source, ignored, tell))
@@ -114,7 +114,7 @@ def load_files(
 def _parse_file(
     connection: duckdb.DuckDBPyConnection, file: Path, kind: str, hider: Hider | None
 ) -> list[str]:
-    """Leave the file's messages in `parsed_messages`; gives the columns that mean nothing here."""
+    """Parse the file's messages into `parsed_messages`. Returns the unknown columns."""
     ignored: list[str] = []
     try:
         if kind == "ndjson":
@@ -138,7 +138,7 @@ def _land_file(
     ignored: list[str],
     tell: Callable[[int], None],
 ) -> FileLoaded:
-    """Land `parsed_messages`, and keep what is rejected."""
+    """Insert `parsed_messages`, and store rejected lines."""
     landed = {}
     about = Landed(datetime.now(UTC).replace(tzinfo=None), source)
     for step, (message_type, table) in enumerate(MESSAGE_TABLES.items(), start=1):

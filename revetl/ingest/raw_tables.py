@@ -1,4 +1,4 @@
-"""The raw tables and their columns, as `models/staging/_sources.yml` names them."""
+"""The raw tables and their columns, from `models/staging/_sources.yml`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MESSAGE_TABLES = {
     "group": "groups",
     "alias": "aliases",
 }
-"""Segment's message types, and the table each lands in."""
+"""Segment's message types and their tables."""
 
 REJECTED = "rejected_messages"
 
 
 @cache
 def raw_columns() -> dict[str, dict[str, str]]:
-    """Table to column to type, in order."""
+    """Return table to column to type, in order."""
     text = (dbt_project_dir() / "models" / "staging" / "_sources.yml").read_text(encoding="utf-8")
     (raw,) = yaml.safe_load(text)["sources"]
     return {
@@ -35,6 +35,6 @@ def raw_columns() -> dict[str, dict[str, str]]:
 
 
 def check_all_ours(schema: str, found: Mapping[str, Iterable[str]]) -> None:
-    """Raises UsageError where one of the raw tables that are there already, name to columns, is not ours."""
+    """Raise UsageError if an existing table (name to columns) isn't one of revetl's raw tables."""
     for name, there in found.items():
         check_ours(schema, name, raw_columns()[name], there, "raw_schema")

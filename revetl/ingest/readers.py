@@ -1,8 +1,7 @@
-"""Files as parsed messages: `parsed_messages`, a temporary table of one row a line.
+"""Parse files into `parsed_messages`, a temporary table with one row per line.
 
-Its columns are the message's fields (text, but for the objects, which are JSON), `line_number`, the line's
-`text` where a line is worth keeping, `fallback_id` and `reason`. DuckDB reads the files; no row passes
-through Python.
+Its columns are the message's fields (objects as JSON, others as text), `line_number`, the line's `text` if it
+may be stored, `fallback_id` and `reason`. DuckDB reads the files; rows don't pass through Python.
 """
 
 from __future__ import annotations
@@ -23,49 +22,49 @@ FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".csv": "
 _COMPRESSED = {".gz", ".zst"}
 _LONGEST_LINE = 64 * 1024 * 1024
 _LARGEST_WHOLE = 2**53
-"""Whole numbers below it are exact in a double."""
+"""A double represents integers below this exactly."""
 
 _KINDS = {name: "JSON" if name in rules.OBJECT_FIELDS else "VARCHAR" for name in rules.FIELDS}
-# A number keeps its type until it is known to be whole.
+# Numbers stay JSON until they are known to be integers.
 _KINDS_WITH_NUMBERS = {**_KINDS, **dict.fromkeys(rules.ID_FIELDS, "JSON")}
 
-# A message without an id is named by what it says, so that loading it twice lands it once.
+# The id of a message without one is a hash of its content, so that reloading doesn't duplicate it.
 _FALLBACK_ID = "'auto-' || md5(cast(to_json(message) as varchar))"
 
-# Why a line is not among the lines read, of `reject_errors`.
+# The reason for an unreadable line, from `reject_errors`.
 _UNREADABLE = """case error_type
     when 'INVALID ENCODING' then 'the line is not UTF-8'
     when 'LINE SIZE OVER MAXIMUM' then 'the line is longer than 64 MiB'
     else error_message
 end"""
 
-# Four control characters that JSON forbids in a row: a line is one column.
+# Four control characters, which are invalid in JSON, so that each line is one column.
 _DELIMITER = "\x1c\x1d\x1e\x1f"
 
 
 def format_of(file: Path) -> str:
-    """The format by the name's ending. Raises UsageError for a file that is missing or of none."""
+    """Return a file's format, by its extension. Raises UsageError for a missing file or unknown format."""
     if not file.is_file():
-        raise UsageError(f"{file}: there is no such file.")
+        raise UsageError(f"{file}: no such file.")
     endings = [ending.lower() for ending in file.suffixes]
     if endings and endings[-1] in _COMPRESSED:
         endings.pop()
     kind = FORMATS.get(endings[-1] if endings else "")
     if kind is None:
         raise UsageError(
-            f"{file}: the format is not known by this ending. {nearest(file.suffix, FORMATS)} "
+            f"{file}: unknown file extension. {nearest(file.suffix, FORMATS)} "
             "NDJSON and CSV may be compressed (.gz, .zst)."
         )
     return kind
 
 
 def read_ndjson(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Parse a file of one JSON object a line, or, where no line is one, of a JSON array or of indented JSON.
-    Raises UsageError for a file that is none of them.
+    """Parse a file with one JSON object per line; if no line is an object, a JSON array or indented JSON.
+    Raises UsageError for other files.
 
-    DuckDB's JSON reader is the fast way, and good enough for a file in which every line can be landed; only
-    when one cannot (or there are none: that reader passes over a file of one byte) is the file read as lines
-    of text, which knows their numbers and keeps their text.
+    DuckDB's JSON reader is fast and sufficient if every line is a valid message. Otherwise (or if there are
+    none, because that reader ignores a file of one byte) the file is read again as lines of text, with their
+    numbers and content.
     """
     try:
         _read_objects(connection, file, _KINDS)
@@ -82,7 +81,7 @@ def read_ndjson(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
 
 
 def _read_objects(connection: duckdb.DuckDBPyConnection, file: Path, kinds: Mapping[str, str]) -> None:
-    """Parse by DuckDB's JSON reader: a line that is no JSON object is a row of nulls."""
+    """Parse with DuckDB's JSON reader: a line that isn't a JSON object becomes a row of nulls."""
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in kinds.items())
     fields = ", ".join(f'{value} as "{name}"' for name, value in _values(kinds).items())
     connection.execute(
@@ -106,7 +105,7 @@ def _read_objects(connection: duckdb.DuckDBPyConnection, file: Path, kinds: Mapp
 
 
 def _values(kinds: Mapping[str, str]) -> dict[str, str]:
-    """The fields of `message`, ids that are JSON as text."""
+    """Return SQL for the fields of `message`, with JSON ids as text."""
     values = {name: f'message."{name}"' for name in rules.FIELDS}
     for name in rules.ID_FIELDS:
         if kinds[name] == "JSON":
@@ -117,7 +116,7 @@ def _values(kinds: Mapping[str, str]) -> dict[str, str]:
 
 
 def _whole(number: str, text: str) -> str:
-    """A number as the text of an id: 123.0 is 123, and what is not a number is nothing."""
+    """Convert a number to the text of an id: 123.0 to 123, and NaN to null."""
     return f"""case
         when isnan({number}) or isinf({number}) then null
         when abs({number}) < {_LARGEST_WHOLE} and {number} = trunc({number})
@@ -127,7 +126,7 @@ def _whole(number: str, text: str) -> str:
 
 
 def _read_lines(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
-    """Parse line by line, keeping the text of what cannot be landed."""
+    """Parse line by line, keeping the text of invalid lines."""
     connection.execute("drop table if exists reject_errors; drop table if exists reject_scans")
     with repairing(connection):
         connection.execute(
@@ -154,8 +153,8 @@ def _read_lines(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
 
 
 def _read_documents(connection: duckdb.DuckDBPyConnection, file: Path) -> bool:
-    """Where the file is a JSON array or indented JSON, put the elements into `read_lines`, one per row, and
-    say so. Raises UsageError where it begins like one, and no line of it is a message."""
+    """If the file is a JSON array or indented JSON, put the elements into `read_lines`, one per row. Returns
+    whether it is. Raises UsageError if it begins like one but is invalid, and no line is a message."""
     unreadable = connection.execute(
         f"select {_UNREADABLE} || ', number ' || line from reject_errors order by line"
     ).fetchall()
@@ -204,13 +203,13 @@ def _read_documents(connection: duckdb.DuckDBPyConnection, file: Path) -> bool:
 
 def _not_a_document(file: Path, reason: str) -> UsageError:
     return UsageError(
-        f"{file}: no line is a JSON object, and the whole is neither a JSON array nor indented JSON "
-        f"({reason}). Write one message per line, as `jq -c '.[]'` does of an array."
+        f"{file}: no line is a JSON object, and the file is neither a JSON array nor indented JSON "
+        f"({reason}). Write one message per line, for example with `jq -c '.[]'` for an array."
     )
 
 
 def _parse_lines(connection: duckdb.DuckDBPyConnection) -> None:
-    """`parsed_messages` of `read_lines`."""
+    """Create `parsed_messages` from `read_lines`."""
     shape = ", ".join(f'"{name}":"{kind}"' for name, kind in _KINDS_WITH_NUMBERS.items())
     packed = ", ".join(f'"{name}" := {value}' for name, value in _values(_KINDS_WITH_NUMBERS).items())
     fields = ", ".join(f'message."{name}" as "{name}"' for name in rules.FIELDS)
@@ -281,13 +280,13 @@ def _add_unreadable(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def read_csv(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
-    """Parse a CSV file with a header; gives the columns that mean nothing here. Lines are numbered from the
-    first row under the header."""
+    """Parse a CSV file with a header. Returns the unknown columns. Lines are numbered from the first row
+    after the header."""
     options = "header = true, all_varchar = true, null_padding = true"
     try:
         ignored = _read_columns(connection, file, f"read_csv($file, {options})", as_text=True)
     except duckdb.Error:
-        # A single scanner reads line breaks in quotes, and keeps the lines that it cannot read.
+        # A single-threaded scan supports line breaks in quotes, and stores lines that it can't read.
         connection.execute("drop table if exists reject_errors; drop table if exists reject_scans")
         options += ", parallel = false, store_rejects = true, rejects_limit = 0"
         with _reading(file):
@@ -306,7 +305,7 @@ def read_csv(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
 
 
 def read_parquet(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
-    """Parse a Parquet file; gives the columns that mean nothing here."""
+    """Parse a Parquet file. Returns the unknown columns."""
     with _reading(file):
         ignored = _read_columns(connection, file, "read_parquet($file)", as_text=False)
     repair_documents(connection)
@@ -315,7 +314,7 @@ def read_parquet(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]
 
 @contextmanager
 def _reading(file: Path) -> Iterator[None]:
-    """DuckDB's error about a file as a sentence."""
+    """Convert DuckDB's error about a file to a UsageError."""
     try:
         yield
     except duckdb.Error as error:
@@ -332,8 +331,8 @@ def _read_columns(
     found = _fields_of(columns)
     if "type" not in found:
         raise UsageError(
-            f"{file}: there is no column 'type' (track, identify, page, screen, group or alias). "
-            f"It has: {', '.join(columns)}."
+            f"{file}: has no column 'type' (track, identify, page, screen, group or alias). "
+            f"Its columns are {', '.join(columns)}."
         )
     picked = []
     for field in rules.FIELDS:
@@ -350,7 +349,7 @@ def _read_columns(
         if field in found and columns[found[field]] == "VARCHAR"
     ]
     malformed = f"case {' '.join(broken)} end" if broken else "cast(null as varchar)"
-    # One scanner of CSV gives a row of nulls where a buffer of it ends.
+    # DuckDB's CSV scan may return a row of nulls at the end of a buffer.
     there = " or ".join(f"{_quoted(name)} is not null" for name in columns) if as_text else "true"
     connection.execute(
         f"create or replace temporary table read_rows as select * from {source} where {there}", parameters
@@ -373,7 +372,7 @@ def _read_columns(
 
 
 def _fields_of(columns: Mapping[str, str]) -> dict[str, str]:
-    """Message field to column: `messageId`, `message_id` and `MESSAGE_ID` are one name, and so is `id`."""
+    """Return message field to column: `messageId`, `message_id`, `MESSAGE_ID` and `id` are the same field."""
     folded = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in columns}
     folded.setdefault("messageid", folded.get("id", ""))
     folded.setdefault("event", folded.get("eventtext", ""))
@@ -386,18 +385,18 @@ def _quoted(name: str) -> str:
 
 
 def _json(column: str) -> str:
-    """A text as JSON; null where it is none."""
-    mended = f"case when {has_half_pairs(column)} then {REPAIRED}({column}) end"
+    """Return SQL to parse a text as JSON; null if it is invalid."""
+    fixed = f"case when {has_half_pairs(column)} then {REPAIRED}({column}) end"
     return (
         f"case when json_valid({column}) then cast({column} as json) "
-        f"when json_valid({mended}) then cast({mended} as json) end"
+        f"when json_valid({fixed}) then cast({fixed} as json) end"
     )
 
 
 def _value(field: str, column: str, kind: str, *, as_text: bool) -> str:
     if field in rules.ID_FIELDS:
         if as_text:
-            # Nothing says what a value in CSV is; tools that know numbers write whole ones so.
+            # CSV has no types, and many tools write integers with a zero fraction.
             return f"regexp_replace({column}, '^(-?[0-9]+)[.]0+$', '\\1')"
         if kind in ("DOUBLE", "FLOAT") or kind.startswith("DECIMAL"):
             return _whole(f"cast({column} as double)", f"cast({column} as varchar)")
@@ -408,7 +407,7 @@ def _value(field: str, column: str, kind: str, *, as_text: bool) -> str:
             return _json(column)
         return column if kind == "JSON" else f"case when {column} is not null then to_json({column}) end"
     if kind.startswith("TIMESTAMP"):
-        # A time without a zone is UTC, as everywhere in the raw tables.
+        # A timestamp without a zone is in UTC, as in all raw tables.
         moment = f"{column} at time zone 'UTC'" if kind.endswith("ZONE") else column
         return f"strftime(cast({moment} as timestamp), '%Y-%m-%dT%H:%M:%S.%fZ')"
     return f"cast({column} as varchar)"

@@ -1,8 +1,8 @@
-"""JSON as SDKs send it and no engine's reader takes it, repaired so that the rest of the message lands.
+"""Repair invalid JSON that SDKs send, so that the rest of the message can be loaded.
 
-Python's `json` writes NaN and infinities bare, which PostgreSQL, Snowflake and BigQuery refuse: they become
-null. A text that was cut inside a surrogate pair ends in half of one, which is no character: it becomes
-U+FFFD. Only lines and documents that may have one of them pass through Python.
+Python's `json` writes NaN and infinities, which PostgreSQL, Snowflake and BigQuery reject: they become null.
+A text truncated inside a surrogate pair ends in a lone surrogate: it becomes U+FFFD. Only lines and documents
+that may contain one of these pass through Python.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from revetl.ingest import rules
 Texts: TypeAlias = "pa.Array[pa.StringScalar]"
 
 REPAIRED = "revetl_repaired"
-"""The SQL function, while `repairing` is under way."""
+"""The name of the SQL function that is available inside `repairing`."""
 
 _TOKEN = re.compile(
     r'"(?:[^"\\]|\\.)*"|[-+]?(?:nan|inf(?:inity)?)\b|-?\d+(?:\.\d+)?(?:e[-+]?\d+)?', re.IGNORECASE | re.DOTALL
@@ -34,8 +34,8 @@ _ESCAPE = re.compile(
 
 
 def repaired(text: str) -> str:
-    """JSON text with null for numbers that are not finite, or larger than a double, and U+FFFD for halves of
-    surrogate pairs."""
+    """Replace numbers that a double can't represent with null, and lone surrogates with U+FFFD, in a JSON
+    text."""
     return _TOKEN.sub(lambda token: _token(token[0]), text)
 
 
@@ -49,7 +49,7 @@ def _token(token: str) -> str:
 
 @contextmanager
 def repairing(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Have the SQL function REPAIRED in the connection."""
+    """Register the SQL function REPAIRED on the connection."""
 
     def work(texts: Texts) -> Texts:
         return pa.array([None if text is None else repaired(text) for text in texts.to_pylist()], pa.string())
@@ -64,7 +64,7 @@ def repairing(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 
 def has_half_pairs(text: str) -> str:
-    """Whether a text may have an escaped half of a surrogate pair."""
+    """Return SQL for whether a text may contain an escaped surrogate."""
     return f"contains(lower({text}), '\\ud')"
 
 

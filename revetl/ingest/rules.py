@@ -1,7 +1,7 @@
-"""What makes a message one that can be landed, as SQL over the columns of a parsed file.
+"""Validation of messages, as SQL over the columns of a parsed file.
 
-The rules are Segment's spec (common fields, and each call's own); a message that breaks one is kept with
-the first reason that applies.
+The rules are those of Segment's spec (common fields, and fields of each call). An invalid message is stored
+with the first reason that applies.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ ISO_8601 = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s*(Z|z|[+-]\d{2
 
 
 def text(field: str) -> str:
-    """A field as text without spaces around it; blank is missing."""
+    """Return SQL for a field as trimmed text; null if blank."""
     return f"nullif(trim(\"{field}\"), '')"
 
 
 def document(field: str) -> str:
-    """A field as a JSON object; PHP writes one that is empty as `[]`."""
+    """Return SQL for a field as a JSON object. PHP writes an empty object as `[]`."""
     return f"case when json_type(\"{field}\") = 'ARRAY' then cast('{{}}' as json) else \"{field}\" end"
 
 
 def traits() -> str:
-    """The traits of an identify message: RudderStack's SDKs send them in the context alone."""
+    """Return SQL for the traits of an identify message. RudderStack's SDKs send them only in the context."""
     given = document("traits")
     in_context = "json_extract(\"context\", '$.traits')"
     return f"""case
@@ -48,7 +48,7 @@ def traits() -> str:
 
 
 def moment(field: str) -> str:
-    """A time as a timestamp in UTC (the connection's zone has to be UTC); null when it is none."""
+    """Return SQL for a timestamp in UTC; null if invalid. The connection's time zone must be UTC."""
     return (
         f"case when regexp_matches(trim(\"{field}\"), '{ISO_8601}') "
         f"then try_cast(trim(\"{field}\") as timestamptz) at time zone 'UTC' end"
@@ -56,7 +56,7 @@ def moment(field: str) -> str:
 
 
 def reason() -> str:
-    """Why the message of a row cannot be landed; null when it can be."""
+    """Return SQL for the reason why a message is invalid; null if it is valid."""
     names = ", ".join(MESSAGE_TABLES)
     types = ", ".join(f"'{name}'" for name in MESSAGE_TABLES)
     cases = [
@@ -96,11 +96,11 @@ def reason() -> str:
 
 
 def landed_columns(table: str) -> dict[str, str]:
-    """The raw table's columns as SQL over a parsed file and the parameters `$now`, the landing time, and
-    `$source`, the name of where the messages came from."""
+    """Return the raw table's columns as SQL over a parsed file and the parameters `$now`, the loading time,
+    and `$source`, the source of the messages."""
     received = f"coalesce({moment('receivedAt')}, $now)"
     original, sent = moment("originalTimestamp"), moment("sentAt")
-    # Segment: timestamp = receivedAt - (sentAt - originalTimestamp), which corrects the sender's clock.
+    # Segment: timestamp = receivedAt - (sentAt - originalTimestamp) corrects the sender's clock.
     corrected = f"case when {moment('receivedAt')} is not null then {received} - ({sent} - {original}) end"
     columns = {
         "id": f"coalesce({text('messageId')}, fallback_id)",
@@ -130,7 +130,7 @@ def landed_columns(table: str) -> dict[str, str]:
 
 
 def snake_case(field: str) -> str:
-    """An event's name as Segment's warehouses write it: `Order Completed` and `orderCompleted` are
-    `order_completed`."""
+    """Return SQL to convert an event's name as Segment's warehouses do: `Order Completed` and
+    `orderCompleted` to `order_completed`."""
     humps = f"regexp_replace(trim(\"{field}\"), '([a-z0-9])([A-Z])', '\\1_\\2', 'g')"
     return f"nullif(trim(regexp_replace(lower({humps}), '[^a-z0-9]+', '_', 'g'), '_'), '')"

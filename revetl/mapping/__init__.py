@@ -1,1 +1,1 @@
-"""Columns and events mapped to a destination's names."""
+"""Map columns and events to a destination's fields and identifiers."""

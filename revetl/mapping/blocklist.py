@@ -1,4 +1,4 @@
-"""Which values identify nobody, as the runner sees them; the warehouse does the same in SQL (mapping.py)."""
+"""Detect values that aren't identifiers, on the runner. The warehouse does the same in SQL (`fields`)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _NONE = frozenset(NO_VALUES)
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a value is none at all: null, a text of nothing that anybody sees, or what no identifier is (a
-    boolean, an object, an array, not a number)."""
+    """Whether a value is empty: null, an invisible text, or a type that no identifier has (a boolean, an
+    object, an array, NaN)."""
     if isinstance(value, str):
         return not trimmed(value)
     if isinstance(value, float):
@@ -26,7 +26,7 @@ def is_blank(value: Any) -> bool:
 
 
 def none_of(value: Any, identifier: Identifier | None) -> str | None:
-    """Why a value that is not blank identifies nobody, with the value; None when it may."""
+    """Return why a non-blank value isn't a valid identifier, quoting the value; None if it may be one."""
     rule = None
     if identifier is not None:
         rule = RULES.get(identifier.hashed or identifier.normalised or identifier.checked or "")
@@ -42,7 +42,7 @@ def none_of(value: Any, identifier: Identifier | None) -> str | None:
 
 @lru_cache(maxsize=10_000)
 def is_email(text: str) -> bool:
-    """Whether a text is an address that mail could go to, by its form alone."""
+    """Whether a text is a syntactically valid email address."""
     from email_validator import EmailNotValidError, validate_email
 
     try:

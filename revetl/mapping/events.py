@@ -1,7 +1,7 @@
-"""Events that have names of their own: what a sync reads of their rows, and what is sent of each.
+"""Map events of syncs with `event_column`: the columns to read, and the name and fields to send per event.
 
-By default an event's properties are its fields, and the page, screen and e-commerce events of Segment's spec
-become what the destination has for them (`standard_events.yml`); `events:` of a sync says otherwise.
+By default, an event's properties are its fields, and the page, screen and e-commerce events of Segment's spec
+are mapped to the destination's equivalents (`standard_events.yml`). `events:` of a sync overrides that.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from revetl.config.events import (
 from revetl.config.models import SyncConfig
 
 PROPERTIES = "properties"
-"""The column of the properties of a track call."""
+"""The column with the properties of a track call."""
 
 ROW = "$row."
-"""What begins the names of an event's columns among the fields of a spooled record."""
+"""The prefix of an event's columns among the fields of a spooled record."""
 
 Hide = Callable[[str, Any], Any]
 
 
 PAGE, SCREEN = "$page", "$screen"
-"""What rules call page and screen calls, whatever the names of their pages."""
+"""The names of page and screen calls in rules, independent of the page's name."""
 
 CALLS = {"page": PAGE, "screen": SCREEN}
 TRACK = "track"
 MESSAGE_TYPE = "message_type"
-"""The column that says which call each row is, where a model has it."""
+"""The column with the call of each row, if a model has it."""
 
 OF_ALL = "*"
-"""The types of destination that `standard_events.yml` does not list."""
+"""The key of `standard_events.yml` for all types of destination."""
 
 
 @cache
 def standard_events(kind: str) -> Mapping[str, EventRule]:
-    """What a type of destination has for the page, screen and e-commerce events of Segment's spec, by their
-    names; for one that takes them as they are, only names for pages and screens that have none."""
+    """Return a destination type's rules for the page, screen and e-commerce events of Segment's spec, by
+    name. A type that accepts these events unchanged only has rules for unnamed pages and screens."""
     text = files("revetl.mapping").joinpath("standard_events.yml").read_text(encoding="utf-8")
     known: dict[str, dict[str, Any]] = yaml.safe_load(text)
     rules = {**known[OF_ALL], **(known.get(kind) or {})}
@@ -59,9 +59,12 @@ def standard_events(kind: str) -> Mapping[str, EventRule]:
 
 @dataclass(frozen=True)
 class EventMapping:
-    """What a sync makes of its events. `column` has their names, as they were sent or in snake_case; `call`
-    is the call that all of them are, or the column that says it; `spread`: an event's properties are its
-    fields; `hide` is what hides people in a column's value. `own` are the rules that the sync itself has."""
+    """The event mapping of a sync.
+
+    `column` has the names of events, as sent or in snake_case. `call` is the call of all events, or the
+    column that contains it. `spread`: an event's properties are its fields. `hide` applies PII rules to a
+    column's value. `own` lists the rules that the sync itself defines.
+    """
 
     column: str
     rules: Mapping[str, EventRule] = field(default_factory=dict)
@@ -73,7 +76,7 @@ class EventMapping:
 
     @cached_property
     def _named(self) -> dict[str, EventRule]:
-        """The rules of events by their names, and by those that warehouses give them: `order_completed`."""
+        """Event rules by name, and by the name in warehouses: `order_completed`."""
         named = {name: rule for name, rule in self.rules.items() if name not in CALLS.values()}
         return {cased(name, "snake_case"): rule for name, rule in named.items()} | named
 
@@ -83,7 +86,7 @@ class EventMapping:
         return {cased(name, "snake_case"): rule for name, rule in own.items()} | own
 
     def named(self, there: Iterable[str]) -> tuple[str, ...]:
-        """The columns it reads, of those that are `there`: the rules of a sync name no other."""
+        """Return the columns of `there` that the mapping reads. Rules can't read other columns."""
         known = {name.lower() for name in there}
         has_calls = self.call in CALLS or (self.call != TRACK and self.call.lower() in known)
         rules = [rule for name, rule in self.rules.items() if has_calls or name not in CALLS.values()]
@@ -92,9 +95,8 @@ class EventMapping:
         return tuple(sorted(name for name in read_of if name.lower() in known))
 
     def made(self, row: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-        """What an event is called there, None where its row has no name for it; and its fields, of its row
-        and of the `fields` that the sync sends of each. A model without a column of properties has them in
-        those."""
+        """Return the name of an event at the destination (None if its row has no name) and its fields, from
+        its row and the sync's `fields`. A model without a column of properties has them in `fields`."""
         name = row.get(self.column)
         name = name if isinstance(name, str) and name.strip() else None
         seen = {column: self.hide(column, read(value)) for column, value in row.items()}
@@ -116,8 +118,8 @@ class EventMapping:
         return None if name is None else cased(name, self.casing.events)
 
     def _rule_of(self, name: str | None, row: Mapping[str, Any]) -> EventRule | None:
-        """The rule of an event. A page or a screen has one without a name too, and one by its name where the
-        sync itself has that."""
+        """Return the rule of an event. Pages and screens use the rule for their call, unless the sync itself
+        has a rule for their name."""
         call = self.call if self.call in (*CALLS, TRACK) else str(row.get(self.call)).strip().lower()
         rules = self._named_by_own if call in CALLS else self._named
         found = None if name is None else rules.get(name) or rules.get(cased(name, "snake_case"))
@@ -125,7 +127,7 @@ class EventMapping:
 
 
 def event_mapping_of(sync: SyncConfig, kind: str, hide: Hide | None = None) -> EventMapping | None:
-    """What a sync to a type of destination makes of its events; None where they have one name."""
+    """Return the event mapping of a sync to a type of destination; None without `event_column`."""
     if sync.event_column is None:
         return None
     rules = {**(standard_events(kind) if sync.standard_events else {}), **sync.events}

@@ -1,4 +1,4 @@
-"""From an audience's columns to a destination's names: what is sent, as SQL expressions."""
+"""Map an audience's columns to a destination's fields and identifiers, as SQL expressions."""
 
 from __future__ import annotations
 
@@ -28,18 +28,20 @@ from revetl.warehouse.json_paths import with_members
 from revetl.warehouse.templates import column, parse_scalar, statement
 
 ALONG = "$"
-"""What begins the names of all that goes along with the fields of a spooled record."""
+"""The prefix of names that accompany the fields of a spooled record."""
 
 TIMESTAMP = "$timestamp"
-"""What the time of an event is called among the fields of a spooled record."""
+"""The name of an event's time among the fields of a spooled record."""
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """A destination's name, the expression it is taken from, and the type of its value. Of an identifier,
-    `raw` is what it is made of, `made` the value before it is hashed (by the rule `hashed`, where it is), and
-    `kind` what a value that is none should have been. `late`: the runner makes of the expression what is
-    sent, and `version` names what does so. `alone`: somebody is found by it without any other."""
+    """A mapped field or identifier: the destination's name, the expression, and the type of its value.
+
+    Of an identifier, `raw` is the source expression, `made` the normalized value before hashing (by the rule
+    `hashed`, if any), and `kind` the expected kind of value, for errors. `late`: the runner finishes the
+    value, with the library versions in `version`. `alone`: it identifies a person without other identifiers.
+    """
 
     name: str
     expression: exp.Expr
@@ -53,30 +55,30 @@ class Mapped:
     kind: str = "identifier"
 
     def of(self, alias: str) -> exp.Expr:
-        """The expression over the table `alias`."""
+        """Return the expression over the table `alias`."""
         return _over(self.expression, alias)
 
     def steps(self, alias: str) -> tuple[exp.Expr, exp.Expr, exp.Expr]:
-        """The raw value, the normalised one, and what is sent, over the table `alias`."""
+        """Return the raw, normalized and sent values over the table `alias`."""
         assert self.raw is not None
         return _over(self.raw, alias), self.usable(alias), self.of(alias)
 
     def usable(self, alias: str) -> exp.Expr:
-        """The value before it is hashed, null where it identifies nobody, over the table `alias`."""
+        """Return the value before hashing over the table `alias`; null if it isn't a valid identifier."""
         return _over(self.expression if self.made is None else self.made, alias)
 
     def given(self, alias: str) -> exp.Expr:
-        """The text that somebody wrote, null where that is blank, over the table `alias`."""
+        """Return the source text over the table `alias`; null if blank."""
         raw = _over(self.expression if self.raw is None else self.raw, alias)
         return statement("nullif(:text, '')", text=trimmed(raw)) if _may_be_blank(self.type) else raw
 
     @cached_property
     def columns(self) -> frozenset[str]:
-        """The columns it is made of."""
+        """The columns that the expression reads."""
         return frozenset(node.name for node in self.expression.find_all(exp.Column) if _is_own(node))
 
     def over(self, value: exp.Expr) -> exp.Expr:
-        """The expression with a value in the place of its columns."""
+        """Return the expression with its columns replaced by a value."""
         return self.expression.transform(
             lambda node: value if isinstance(node, exp.Column) and _is_own(node) else node
         )
@@ -84,10 +86,13 @@ class Mapped:
 
 @dataclass(frozen=True)
 class FieldMapping:
-    """What a sync sends of a row. `identifiers` and `fields` are in the order of their names, so that
-    writing them in another order is no change. `along` goes with the fields and is no part of the row hash:
-    the time of an event, and the columns that are read to make it. `dropped` are fields that are hidden from
-    the destination; `ways` are the sets of identifiers by each of which it finds somebody."""
+    """The mapping of a sync's rows.
+
+    `identifiers` and `fields` are sorted by name, so that reordering them isn't a change. `along` accompanies
+    the fields without being part of the row hash: the time of an event, and the columns it is built from.
+    `dropped` are fields hidden from the destination; `ways` are the sets of identifiers that suffice for the
+    destination to identify a person.
+    """
 
     key: str
     identifiers: tuple[Mapped, ...]
@@ -98,49 +103,49 @@ class FieldMapping:
 
     @property
     def found_by(self) -> tuple[frozenset[str], ...]:
-        """The sets of mapped identifiers by each of which the destination finds somebody."""
+        """The sufficient sets of identifiers that are mapped, smallest first."""
         names = {item.name for item in self.identifiers}
         found = (each for each in self.ways if each <= names)
         return tuple(sorted(found, key=lambda each: (len(each), sorted(each))))
 
     @property
     def by_key(self) -> bool:
-        """Whether the destination knows people by the audience's key and nothing else."""
+        """Whether the audience's key is the only identifier."""
         return len(self.identifiers) == 1 and column(self.key) in (
             self.identifiers[0].expression,
-            # One that is normalized may be another's too, by another key.
+            # A normalized identifier may have the same value for different keys.
             self.identifiers[0].raw if self.identifiers[0].made is None else None,
         )
 
     @property
     def late(self) -> tuple[Mapped, ...]:
-        """The identifiers of which the runner makes what is sent."""
+        """The identifiers whose values the runner finishes."""
         return tuple(item for item in self.identifiers if item.late)
 
     @property
     def is_late(self) -> bool:
-        """Whether there are any."""
+        """Whether the runner finishes any identifier."""
         return bool(self.late)
 
     @property
     def fingerprint(self) -> str:
-        """Names the mapped names and their types: row hashes cover values as they are typed, so a renamed
-        field must show here, and one whose type changes, of which what is sent may stay the same."""
+        """A digest of the mapped names and types. Row hashes cover typed values only, so renamed fields and
+        changed types must change the fingerprint."""
         kinds = {"identifier": self.identifiers, "field": self.fields}
         names = [f"{kind}:{item.name}:{item.type.lower()}" for kind, items in kinds.items() for item in items]
         return digest(*names)[:8]
 
     @property
     def versions(self) -> str:
-        """What normalizes identifiers on the runner, by version; empty where nothing does."""
+        """The versions of the normalization on the runner; empty if there is none."""
         return " ".join(sorted({item.version for item in self.identifiers if item.version}))
 
     def hashed(self) -> list[Mapped]:
-        """What a row hash covers: the key is left out, for it is what rows are joined on."""
+        """Return what a row hash covers. The key isn't included, because rows are joined on it."""
         return [*(() if self.by_key else self.identifiers), *self.fields]
 
     def typed(self, types: Mapping[str, str]) -> FieldMapping:
-        """The same with the types (by `kind:name`) of what had none."""
+        """Return a copy with the missing types filled in from `types`, by `kind:name`."""
 
         def fill(kind: str, items: tuple[Mapped, ...]) -> tuple[Mapped, ...]:
             return tuple(replace(item, type=item.type or types[f"{kind}:{item.name}"]) for item in items)
@@ -150,7 +155,7 @@ class FieldMapping:
         )
 
     def untyped(self) -> dict[str, exp.Expr]:
-        """`kind:name` to expression of what has no type yet; only the engine knows it."""
+        """Return the expressions whose type only the engine knows, by `kind:name`."""
         kinds = {"identifier": self.identifiers, "field": self.fields}
         return {
             f"{kind}:{item.name}": item.expression
@@ -163,11 +168,11 @@ class FieldMapping:
 def make_mapping(
     key: str, sync: SyncConfig, destination: Destination, columns: Mapping[str, str], place: str
 ) -> FieldMapping:
-    """The mapping of a sync onto a model's `columns` (name to type).
+    """Map a sync to a model's `columns` (name to type).
 
-    Without `fields`, every column but the key and the internal ones is sent under its own name; without
-    `identifiers`, the destination's first identifier is the key. Raises MissingColumn for a column that is
-    not there, UsageError for what else is wrong, both naming `place`, the field, and the nearest name.
+    Without `fields`, every column except the key and internal ones is sent under its own name. Without
+    `identifiers`, the key is the destination's first identifier. Raises MissingColumn for an unknown column
+    and UsageError for other errors, with `place`, the field and the nearest name.
     """
     if key not in columns:
         raise MissingColumn(f"{place}: key: the model has no column '{key}'. {nearest(key, columns)}")
@@ -176,16 +181,16 @@ def make_mapping(
     identifiers = sync.identifiers or default_identifiers(destination, key, columns)
     fields = sync.fields
     if fields is None:
-        # Whom to erase is all that is told of them.
-        told = sync.mode != "delete"
-        fields = default_fields(destination, key, columns, identifiers, sync.mode) if told else {}
+        # An erasure only sends identifiers.
+        sends_fields = sync.mode != "delete"
+        fields = default_fields(destination, key, columns, identifiers, sync.mode) if sends_fields else {}
         if sync.event_column is not None:
-            # The properties are the fields; without a column of them, all columns are but those that tell
-            # whom it is of, what happened, and when.
-            told_else = {sync.event_column, sync.timestamp, *identifiers.values()}
-            told_else.add(sync.message_type or MESSAGE_TYPE)
+            # The properties are the fields. Without a column of properties, the fields are all columns except
+            # the identifiers, and the name, time and call of the event.
+            envelope = {sync.event_column, sync.timestamp, *identifiers.values()}
+            envelope.add(sync.message_type or MESSAGE_TYPE)
             flat = PROPERTIES not in {name.lower() for name in columns}
-            fields = {name: text for name, text in fields.items() if flat and text not in told_else}
+            fields = {name: text for name, text in fields.items() if flat and text not in envelope}
         fields = {cased(name, sync.casing.fields): text for name, text in fields.items()}
     fields = {
         name: text for name, text in fields.items() if sync.fields is not None or name not in sync.constants
@@ -195,8 +200,8 @@ def make_mapping(
         for each in destination.declared:
             if each.required and each.name not in (*named, *identifiers):
                 raise UsageError(
-                    f"{place}: '{sync.to}' creates nobody without '{each.name}'. Map a column or an "
-                    f"expression onto it in `fields` ({each.name}: {each.column}), or use mode 'update'."
+                    f"{place}: '{sync.to}' requires '{each.name}' to create a record. Map a column or an "
+                    f"expression to it in `fields` ({each.name}: {each.column}), or use mode 'update'."
                 )
     for option in ("set_if_empty", "archive"):
         for name in getattr(sync, option):
@@ -206,8 +211,8 @@ def make_mapping(
     for item in known_by:
         if item.type.upper().startswith(_NO_IDS) or item.type.endswith("]"):
             raise UsageError(
-                f"{place}: identifiers.{item.name}: a value of type {item.type} identifies nobody. "
-                "Map a column of ids onto it."
+                f"{place}: identifiers.{item.name}: type {item.type} cannot be an identifier. "
+                "Map a column of ids to it."
             )
     constants = (Mapped(name, exp.convert(value), _type_of(value)) for name, value in sync.constants.items())
     return FieldMapping(
@@ -224,47 +229,51 @@ def make_mapping(
 
 
 def check_found(sync: SyncConfig, destination: Destination, mapping: FieldMapping, place: str) -> None:
-    """Raises UsageError where the destination finds nobody by the mapped identifiers, whatever their values
-    are."""
+    """Raise UsageError if the mapped identifiers never suffice to identify a person at the destination."""
     if mapping.found_by:
         return
     names = ", ".join(item.name for item in mapping.identifiers)
     ways = [" with ".join(sorted(each)) for each in sorted(mapping.ways, key=len)[:4]]
     raise UsageError(
-        f"{place}: identifiers: in mode '{sync.mode}' '{sync.to}' finds nobody by {names} alone. "
-        f"Map {' or '.join(ways)} too."
+        f"{place}: identifiers: in mode '{sync.mode}', '{sync.to}' cannot identify a record by {names} "
+        f"alone. Also map {' or '.join(ways)}."
     )
 
 
 def check_names(sync: SyncConfig, destination: Destination, place: str) -> None:
-    """What of a mapping can be wrong whatever columns the model has. Raises UsageError."""
+    """Check a mapping independently of the model's columns. Raises UsageError."""
     known = [identifier.name for identifier in destination.known_by]
     for name in sync.identifiers:
         if name not in known:
             raise UsageError(
-                f"{place}: identifiers.{name}: '{sync.to}' knows nobody by that. {nearest(name, known)}"
+                f"{place}: identifiers.{name}: '{sync.to}' does not support this identifier. "
+                f"{nearest(name, known)}"
             )
     if sync.set_if_empty and not destination.can_set_if_empty:
-        raise UsageError(f"{place}: set_if_empty: '{sync.to}' cannot tell whether a field is empty.")
+        raise UsageError(
+            f"{place}: set_if_empty: '{sync.to}' cannot detect whether a field is empty. Remove the option."
+        )
     for name in sorted(sync.constants.keys() & (sync.fields or {}).keys()):
-        raise UsageError(f"{place}: constants.{name}: fields maps '{name}' too. Keep one of the two.")
+        raise UsageError(
+            f"{place}: constants.{name}: '{name}' is also mapped in fields. Keep one of the two."
+        )
 
 
 _CREATING = ("mirror", "upsert", "insert", "archive")
-"""The modes that make people who are not there."""
+"""The modes that create records."""
 
 
 _NO_IDS = ("BOOL", "BIT", "STRUCT", "MAP", "ARRAY", "LIST", "ROW(", "RECORD")
-"""What begins the names of types whose values are no ids."""
+"""Prefixes of types that can't be identifiers."""
 
 
 class MissingColumn(UsageError):
-    """The model has no such column: written wrongly, or the model has lost it."""
+    """A mapping references a column that the model doesn't have."""
 
 
 def default_identifiers(destination: Destination, key: str, columns: Iterable[str]) -> dict[str, str]:
-    """Identifiers of a sync that names none: the one whose own column is the key, else the first one, taken
-    from the key; of a destination that matches by all, each whose column the model has, if any."""
+    """Return the identifiers of a sync without `identifiers`: the key as the identifier named like it, else
+    as the first one. For a destination that matches by all identifiers, those whose column the model has."""
     known = destination.known_by
     if destination.matches_by_all:
         there = set(columns)
@@ -278,9 +287,9 @@ def default_identifiers(destination: Destination, key: str, columns: Iterable[st
 def default_fields(
     destination: Destination, key: str, columns: Iterable[str], identifiers: Mapping[str, str], mode: str
 ) -> dict[str, str]:
-    """Fields of a sync that names none: every column but the key and the internal ones, by the name that the
-    destination has for it. One that takes no fields but its own gets those, one that matches by all none of
-    its identifiers."""
+    """Return the fields of a sync without `fields`: every column except the key and internal ones, under the
+    destination's name for it. Destinations with fixed fields get only those; destinations that match by all
+    identifiers don't get identifiers as fields."""
     named = {each.column: each.name for each in destination.declared_in(mode)}
     used = {key, *(identifiers.values() if destination.matches_by_all else ())}
     return {
@@ -291,16 +300,16 @@ def default_fields(
 
 
 def parse_typed(text: str, columns: Mapping[str, str], place: str) -> tuple[exp.Expr, str]:
-    """A column's name or a SQL expression over columns, and its type ('' when only the engine knows).
+    """Parse a column's name or a SQL expression over columns, with its type ('' if only the engine knows).
     Raises UsageError."""
     bound = parse_expression(text, columns, place)
     return bound, columns[bound.name] if isinstance(bound, exp.Column) else ""
 
 
 def parse_expression(text: str, columns: Mapping[str, str], place: str) -> exp.Expr:
-    """A SQL expression over columns, checked: it reads one row and nothing else. `properties.category` is the
-    member of a column's JSON: as it is there when it stands alone, as text inside of an expression. Raises
-    UsageError, and MissingColumn naming `place` and the nearest column."""
+    """Parse a SQL expression over the columns of one row. `properties.category` is a member of a JSON column:
+    JSON by itself, text inside an expression. Raises UsageError, and MissingColumn with `place` and the
+    nearest column."""
     if text in columns:
         return column(text)
     folded = {name.lower(): name for name in columns}
@@ -324,7 +333,7 @@ def _over(expression: exp.Expr, alias: str) -> exp.Expr:
 
 
 def _is_own(node: exp.Expr) -> bool:
-    """Whether a column is the model's; the salt of a hash is another table's."""
+    """Whether a column is the model's. Subqueries read other tables, such as a hash's salt."""
     return node.find_ancestor(exp.Subquery) is None
 
 
@@ -335,7 +344,7 @@ def _mapped(items: Mapping[str, str], columns: Mapping[str, str], place: str) ->
 
 
 def _as_text(item: Mapped) -> Mapped:
-    """An identifier that is a member of a JSON column as the text in it, without JSON's quotes."""
+    """Read an identifier from a member of a JSON column as text, without JSON quotes."""
     if not isinstance(item.expression, exp.JSONExtract):
         return item
     member = item.expression
@@ -343,9 +352,9 @@ def _as_text(item: Mapped) -> Mapped:
 
 
 def trimmed(value: exp.Expr) -> exp.Expr:
-    """A value as text, without spaces, line ends and characters that nobody sees at its ends."""
+    """Cast a value to text and trim whitespace and invisible characters."""
     text = exp.cast(value, "varchar")
-    # A trim of so many characters takes 20 times as long as to see that there is nothing to trim.
+    # Trimming so many characters takes 20 times as long as this check, which most values pass.
     return statement(
         "case when regexp_like(:text, '^ | $|[^ -~]') then :trim else :text end",
         text=text,
@@ -353,12 +362,12 @@ def trimmed(value: exp.Expr) -> exp.Expr:
     )
 
 
-def _normalised(value: exp.Expr, rule: str, *, alone: bool = True, hashed: bool = False) -> exp.Expr:
-    """A value by a rule; null where it identifies nobody."""
+def _normalized(value: exp.Expr, rule: str, *, alone: bool = True, hashed: bool = False) -> exp.Expr:
+    """Normalize a value by a rule; null if it isn't a valid identifier."""
     text = trimmed(value)
     bare = statement(RULES[rule].sql, "duckdb", value=text)
     if (wanted := RULES[rule].valid) is not None:
-        # What has the format is not empty.
+        # A value with the format isn't empty.
         test = _has_format(bare, wanted)
         return exp.Case(
             ifs=[exp.If(this=exp.or_(test, statement(_IS_HASH, made=bare)) if hashed else test, true=bare)]
@@ -370,14 +379,14 @@ def _normalised(value: exp.Expr, rule: str, *, alone: bool = True, hashed: bool 
 
 
 def _hash(made: exp.Expr, value: exp.Expr, rule: str) -> exp.Expr:
-    """The hash of a value that was made by a rule, or the value where it is a hash already."""
+    """Hash a normalized value, unless it is a hash already."""
     if (wanted := RULES[rule].valid) is None:
         return statement(
             f"case when {_IS_HASH} then lower(:made) else :hash end",
             made=made,
             hash=exp.SHA2(this=made.copy(), length=exp.convert(256)),
         )
-    # No hash has a format, so each is tested once: engines make a value as often as it is written.
+    # A hash never has the format, so each is tested once: engines don't reuse repeated expressions.
     bare = statement(RULES[rule].sql, "duckdb", value=trimmed(value))
     return statement(
         f"case when :valid then :hash when {_IS_HASH} then lower(:made) end",
@@ -404,7 +413,7 @@ def _is_no_literal(text: exp.Expr) -> exp.Expr:
 
 
 def _may_be_blank(kind: str) -> bool:
-    """Whether values of a type can be texts without a letter, or not a number; of an unknown type, too."""
+    """Whether values of a type can be blank texts or NaN. True for an unknown type."""
     return not kind or kind.upper().startswith(_TEXTS)
 
 
@@ -415,13 +424,13 @@ _TEXTS = (
 
 
 def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
-    """An identifier's value as the warehouse gives it: normalized, null where it identifies nobody, and
-    hashed where no more is to be done."""
+    """Normalize an identifier in the warehouse, null if it isn't valid, and hash it unless the runner has to
+    finish it."""
     rule = identifier.hashed or identifier.normalised
     if rule is None:
         return _as_it_is(item, identifier)
     is_hashed = identifier.hashed is not None
-    sent = made = _normalised(item.expression, rule, alone=identifier.alone, hashed=is_hashed)
+    sent = made = _normalized(item.expression, rule, alone=identifier.alone, hashed=is_hashed)
     late = RULES[rule].late is not None
     if is_hashed and not late:
         sent = _hash(made, item.expression, rule)
@@ -441,14 +450,14 @@ def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
 
 
 def _in_region(item: Mapped, region: str | None) -> Mapped:
-    """A phone number, whose kind says by which region it is read."""
+    """Add the default region to the kind of a phone number, for errors."""
     if not (item.late and item.kind == "phone number"):
         return item
     return replace(item, kind=f"phone number ({f'phone_region: {region}' if region else 'no phone_region'})")
 
 
 def _as_it_is(item: Mapped, identifier: Identifier) -> Mapped:
-    """An identifier that is sent as it is, but for values that are none."""
+    """Send an identifier unchanged, except for invalid values, which become null."""
     known = replace(item, raw=item.expression, alone=identifier.alone)
     if not _may_be_blank(item.type):
         return known
@@ -466,7 +475,7 @@ def _as_it_is(item: Mapped, identifier: Identifier) -> Mapped:
 def _along(
     sync: SyncConfig, destination: Destination, columns: Mapping[str, str], place: str
 ) -> tuple[Mapped, ...]:
-    """The time of an event, and the columns of its row that its name and its fields are made of."""
+    """Return the time of an event, and the columns that its name and fields are built from."""
     texts = {} if sync.timestamp is None else {TIMESTAMP: (sync.timestamp, f"{place}: timestamp")}
     if (events := event_mapping_of(sync, destination.type)) is not None:
         texts[ROW + events.column] = (events.column, f"{place}: event_column")

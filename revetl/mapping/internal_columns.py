@@ -1,4 +1,4 @@
-"""Columns that revetl's models keep for themselves: no sync sends them unless a mapping names them."""
+"""Internal columns of revetl's models, which syncs don't send unless they are mapped explicitly."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ INTERNAL = frozenset(
         *("dbt_scd_id", "dbt_updated_at", "dbt_valid_from", "dbt_valid_to", "dbt_is_deleted"),
     }
 )
-"""Names that nothing but the identity graph, the bookkeeping of traits and messages, and dbt's snapshots
-has."""
+"""Names used only by the identity graph, the bookkeeping of traits and messages, and dbt's snapshots."""
 
 _BESIDE = {
     "as_of": frozenset({"profile_node"}),
@@ -25,22 +24,22 @@ _BESIDE = {
     "loaded_at": frozenset({"message_id"}),
     "recorded_at": frozenset({"entered_at"}),
 }
-"""Names that a project may have columns of, and the columns beside which they are revetl's bookkeeping."""
+"""Names that a project may use too, and the columns that mark them as revetl's when in the same model."""
 
 _SET_AT = "_set_at"
-"""What `revetl_profiles` has behind the name of a trait for the time at which it was set."""
+"""The suffix, in `revetl_profiles`, of the time at which a trait was set."""
 
 
 def without_internal(columns: Iterable[str]) -> list[str]:
-    """The columns of a model, in order, without the internal ones, in whatever case the warehouse has
-    them: ids of profiles and nodes, bookkeeping, and the time at which a trait was set beside the trait."""
+    """Return a model's columns, in order and case, without internal ones: ids of profiles and nodes,
+    bookkeeping, and the times at which traits were set."""
     there = list(columns)
     names = {name.lower() for name in there}
     return [name for name in there if not is_internal(name.lower(), names)]
 
 
 def is_internal(name: str, there: Collection[str]) -> bool:
-    """Whether a column is internal among those that are `there`, all of them in lower case."""
+    """Whether a column is internal, given all columns of the model, in lower case."""
     if name in INTERNAL or not _BESIDE.get(name, frozenset()).isdisjoint(there):
         return True
     return name.endswith(_SET_AT) and name.removesuffix(_SET_AT) in there

@@ -1,6 +1,6 @@
-"""Personal data among an event's properties, found by the names that people give it.
+"""Detect personal data in an event's properties, by common names.
 
-Ads and analytics tools are sent whole `properties`, and some of those are a person's email or phone number.
+Ad and analytics destinations receive complete `properties`, which may include an email or phone number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ENDINGS = (
     *("birthday", "birthdate", "dateofbirth", "ipaddress", "cardnumber", "socialsecuritynumber"),
     *("passportnumber", "password"),
 )
-"""What names end with: `billing_email`, `userPhone`, `First Name`."""
+"""Suffixes of names: `billing_email`, `userPhone`, `First Name`."""
 _WHOLE = frozenset(
     [
         *("address", "address1", "address2", "creditcard", "dob", "fax", "iban", "mail", "mobile"),
@@ -27,8 +27,8 @@ _ADDRESS = re.compile(r"[^@\s/:?&=]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}")
 
 
 def is_personal(name: str, value: Any) -> bool:
-    """Whether a property is of personal data: by its name, but for truths (`has_email`), or since its value
-    is an email address."""
+    """Whether a property is personal data: by its name, except for booleans (`has_email`), or because its
+    value is an email address."""
     if isinstance(value, bool) or value is None:
         return False
     if isinstance(value, str) and _ADDRESS.fullmatch(value.strip()):
@@ -38,15 +38,15 @@ def is_personal(name: str, value: Any) -> bool:
 
 
 def folded(name: str) -> str:
-    """A name without case and separators."""
+    """Normalize a name to lower case without separators."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def without_personal(
     properties: Mapping[str, Any], allowed: Collection[str], withheld: set[str], path: str = ""
 ) -> dict[str, Any]:
-    """Properties without those of personal data, in objects and lists, too, but for names (`folded`) that
-    are `allowed`. The paths of what is left out are added to `withheld`."""
+    """Return properties without personal data, including in nested objects and lists, except for `allowed`
+    names (`folded`). The paths removed are added to `withheld`."""
     made = {}
     for name, value in properties.items():
         at = f"{path}.{name}" if path else name

@@ -1,1 +1,1 @@
-"""Logs, telemetry, and alerts of runs."""
+"""Logs, telemetry and alerts for runs."""

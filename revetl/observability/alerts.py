@@ -1,4 +1,4 @@
-"""When a sync's state changes, and what is said of it. `revetl.notify` sends it."""
+"""Determine state changes of syncs and their alerts, which `notify` sends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from revetl.observability import notify
 from revetl.observability.notify import Message, Outbox
 
 HISTORY = 50
-"""How many runs back the state of a sync is looked for."""
+"""How many past runs determine the state of a sync."""
 
 _LONGEST_ERROR = 600
 _EMAIL = re.compile(r"[^\s<>()\",;:=]+@[\w-]+(?:\.[\w-]+)+")
@@ -25,7 +25,7 @@ _PATIENCE_SECONDS = 30.0
 
 
 class State(StrEnum):
-    """How a sync is."""
+    """The state of a sync."""
 
     OK = "ok"
     FAILED = "failed"
@@ -34,7 +34,7 @@ class State(StrEnum):
 
 
 class Outcome(Protocol):
-    """What a state is made of: the status of a run, and its counts by operation."""
+    """What determines a state: the status of a run and its counts per operation."""
 
     @property
     def status(self) -> str: ...
@@ -45,7 +45,7 @@ class Outcome(Protocol):
 
 
 class Ended(Outcome, Protocol):
-    """What a message says of a run (`revetl.sync.record.Run`)."""
+    """What a message includes of a run (`revetl.sync.state.run_log.Run`)."""
 
     @property
     def run_id(self) -> str: ...
@@ -79,14 +79,14 @@ class Past:
 
 
 def rejection_rate(run: Outcome) -> float | None:
-    """Rejected of attempted; None when nothing was attempted."""
+    """Return the fraction of attempted records that were rejected; None if nothing was attempted."""
     attempted = sum(run.attempted.values())
     return sum(run.rejected.values()) / attempted if attempted else None
 
 
 def state_of(run: Outcome, limit: float = 0.05) -> State | None:
-    """The state a run shows by itself: rejecting when more than `limit` of what it attempted was rejected.
-    None for a run that shows nothing: it has not ended, a person interrupted it, or another run took over."""
+    """Return the state that a run implies: REJECTING if the fraction of rejected records exceeds `limit`.
+    None for a run that implies none: unfinished, interrupted by a user, or taken over by another run."""
     match run.status:
         case "stopped":
             return State.GUARD
@@ -98,15 +98,15 @@ def state_of(run: Outcome, limit: float = 0.05) -> State | None:
 
 
 def state_after(previous: State | None, run: Outcome, limit: float = 0.05) -> State | None:
-    """The state of a sync after a run: the run's own, or the previous one where it shows nothing. What was
-    rejected waits, so a run with nothing to attempt does not end a state of rejecting."""
+    """Return the state of a sync after a run: the run's state, or the previous one if it implies none.
+    Rejected records stay pending, so a run that attempts nothing doesn't end REJECTING."""
     found = state_of(run, limit)
     idle = found is State.OK and rejection_rate(run) is None
     return previous if found is None or (previous is State.REJECTING and idle) else found
 
 
 def last_state(newest_first: Iterable[Outcome], limit: float = 0.05) -> State | None:
-    """The state of a sync after its past runs; None when there were none."""
+    """Return the state of a sync after its past runs; None without runs."""
     state = None
     for run in reversed(list(newest_first)):
         state = state_after(state, run, limit)
@@ -114,8 +114,7 @@ def last_state(newest_first: Iterable[Outcome], limit: float = 0.05) -> State | 
 
 
 def messages(previous: State | None, current: State | None, run: Ended) -> tuple[Message, ...]:
-    """What to say of a change of state: one message, or none when nothing changed or the first run went
-    well."""
+    """Return the message for a state change; empty if the state is unchanged or the first run succeeded."""
     if current is None or current is previous or (current is State.OK and previous is None):
         return ()
     kind: AlertKind
@@ -127,12 +126,12 @@ def messages(previous: State | None, current: State | None, run: Ended) -> tuple
         case State.REJECTING:
             kind, title = (
                 "rejection_rate",
-                f"{run.sync}: {rejection_rate(run) or 0:.1%} of the records rejected",
+                f"{run.sync}: {rejection_rate(run) or 0:.1%} of records rejected",
             )
         case State.FAILED:
             kind, title = "failed", f"{run.sync} failed"
     lines = [
-        *([f"It was {previous} before."] if previous else []),
+        *([f"Previous state: {previous}."] if previous else []),
         *([_sentence(run)] if run.error and current is not State.OK else []),
         f"Status: {run.status}. {_counts(run)}.",
         f"Run: {run.run_id}, {run.seconds:.1f} s.",
@@ -142,10 +141,10 @@ def messages(previous: State | None, current: State | None, run: Ended) -> tuple
 
 
 def _sentence(run: Ended) -> str:
-    """Why it did not succeed. An alert leaves the company's own systems: the guard of keys quotes rows and
-    is not quoted, and email addresses are masked."""
+    """Return the reason of a failure. Alerts leave the company's systems, so email addresses are masked, and
+    the message of the keys guard, which quotes rows, isn't included."""
     if run.stopped_by == "keys":
-        return "The audience's key is null or repeated."
+        return "The audience's key is null or not unique."
     text = " ".join((run.error or "").split())
     text = _EMAIL.sub("***", text)
     return text if len(text) <= _LONGEST_ERROR else text[:_LONGEST_ERROR] + "…"
@@ -153,29 +152,29 @@ def _sentence(run: Ended) -> str:
 
 def _counts(run: Ended) -> str:
     if not sum(run.planned.values()):
-        return "Nothing was to be sent"
+        return "Nothing to send"
     planned = ", ".join(f"{name} {count:,}" for name, count in run.planned.items() if count)
     delivered, rejected = sum(run.delivered.values()), sum(run.rejected.values())
     unanswered = sum(run.attempted.values()) - delivered - rejected
     sums = f"{delivered:,} delivered, {rejected:,} rejected, {sum(run.aborted.values()):,} not sent"
-    return f"Planned: {planned}; {sums}" + (f", {unanswered:,} without an answer" if unanswered else "")
+    return f"Planned: {planned}; {sums}" + (f", {unanswered:,} without a response" if unanswered else "")
 
 
 def _way_out(state: State, run: Ended) -> list[str]:
     selection = f"audience {run.audience} --to {run.destination}"
     lines = []
     if state is State.GUARD:
-        lines.append(f"See what would change: revetl plan {selection}")
+        lines.append(f"To review the changes: revetl plan {selection}")
     if state is State.FAILED:
-        lines.append(f"When it is mended: revetl sync {selection}")
+        lines.append(f"After fixing the cause: revetl sync {selection}")
     if sum(run.rejected.values()):
-        lines.append(f"See why records were rejected: revetl rejections {selection}")
+        lines.append(f"To see why records were rejected: revetl rejections {selection}")
     return lines
 
 
 @dataclass(frozen=True)
 class _Watch:
-    """One entry of `alerts:` with its addresses open."""
+    """One entry of `alerts:` with the outboxes of its addresses."""
 
     config: AlertConfig
     outboxes: tuple[Outbox, ...]
@@ -185,17 +184,17 @@ class _Watch:
 
 
 class Alerts:
-    """The alerts of a command. `tell` gives a message to a thread and returns at once; `close` waits for what
-    is under way, a few seconds where an address does not answer."""
+    """The alerts of a command. `tell` queues messages for a thread and returns at once; `close` waits for
+    pending messages, for a few seconds if an address doesn't respond."""
 
     def __init__(
         self, configs: Sequence[AlertConfig], syncs: Collection[str], say: Callable[[str], None]
     ) -> None:
-        """Open the addresses of the entries that watch one of `syncs`. An address that renders to nothing is
-        left out. `say` is told, in `close` and for addresses written in a file, what a person should know.
+        """Open the addresses of the entries that watch one of `syncs`, except those that render to nothing.
+        `say` receives warnings: about inline addresses, and in `close`.
 
-        Raises UsageError for an environment variable that is not set, an address that apprise does not
-        understand, and when apprise is not installed.
+        Raises UsageError for a missing environment variable, an address that apprise doesn't support, and if
+        apprise isn't installed.
         """
         self._say = say
         self._secrets: list[str] = []
@@ -207,16 +206,16 @@ class Alerts:
                 self._watches.append(_Watch(config, _opened(config, place, say, self._secrets)))
 
     def secrets(self) -> tuple[str, ...]:
-        """What logs must not show."""
+        """Return the secrets to hide in logs."""
         return tuple(self._secrets)
 
     def watches(self, sync: str) -> bool:
-        """Whether anybody wants to know of a sync; its past need not be read otherwise."""
+        """Whether any entry with an address watches a sync. Otherwise, its past runs aren't needed."""
         return any(watch.outboxes and watch.watches(sync) for watch in self._watches)
 
     def tell(self, past: Sequence[Outcome], run: Ended) -> None:
-        """Say what a run changed. `past` are the sync's runs before it, the newest first, `HISTORY` at
-        most."""
+        """Send messages for the state change of a run. `past` are the sync's earlier runs, newest first, at
+        most `HISTORY`."""
         for watch in self._watches:
             if not watch.watches(run.sync):
                 continue
@@ -228,7 +227,7 @@ class Alerts:
                         outbox.put(message)
 
     def close(self) -> None:
-        """Wait for what is being sent, and say what was not."""
+        """Wait for pending messages, and warn about those that weren't sent."""
         _close([box for watch in self._watches for box in watch.outboxes], self._say)
 
     def __enter__(self) -> Alerts:
@@ -239,10 +238,10 @@ class Alerts:
 
 
 class DataAlerts:
-    """The alerts on data of a command: messages of a check go to every entry that has it."""
+    """The data alerts of a command. Messages of a check go to every entry that contains it."""
 
     def __init__(self, configs: Sequence[AlertConfig], say: Callable[[str], None]) -> None:
-        """Open the addresses of the entries that have checks. Raises as `Alerts` does."""
+        """Open the addresses of the entries with checks. Raises like `Alerts`."""
         self._say = say
         self._secrets: list[str] = []
         self._sent: dict[Outbox, list[tuple[str, str]]] = {}
@@ -253,11 +252,11 @@ class DataAlerts:
         ]
 
     def secrets(self) -> tuple[str, ...]:
-        """What logs must not show."""
+        """Return the secrets to hide in logs."""
         return tuple(self._secrets)
 
     def tell(self, key: str, message: Message) -> None:
-        """Send what the check `key` came to; that it is resolved, only to who wants to know (`on`)."""
+        """Send a message of the check `key`; `recovered` only to entries with that in `on`."""
         for config, outboxes in self._entries:
             if _has(config, key) and (message.kind == "data" or message.kind in config.on):
                 for outbox in outboxes:
@@ -265,12 +264,12 @@ class DataAlerts:
                     self._sent.setdefault(outbox, []).append((key, message.title))
 
     def has_address(self, key: str) -> bool:
-        """Whether an entry with the check `key` has an address here; elsewhere its variable may be set."""
+        """Whether an entry with the check `key` has an address; its variable may not be set here."""
         return any(outboxes and _has(config, key) for config, outboxes in self._entries)
 
     def outcome(self) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
-        """The check and title of each message that somebody has got, and of each that nobody has; once it is
-        closed."""
+        """Return the check and title of each message that reached an address, and of each that reached none.
+        Only valid after `close`."""
         lost: set[tuple[str, str]] = set()
         got: set[tuple[str, str]] = set()
         for outbox, sent in self._sent.items():
@@ -280,7 +279,7 @@ class DataAlerts:
         return got, lost - got
 
     def close(self) -> None:
-        """Wait for what is being sent, and say what was not."""
+        """Wait for pending messages, and warn about those that weren't sent."""
         _close([box for _, outboxes in self._entries for box in outboxes], self._say)
 
     def __enter__(self) -> DataAlerts:
@@ -304,7 +303,7 @@ def _close(outboxes: Iterable[Outbox], say: Callable[[str], None]) -> None:
 def _opened(
     config: AlertConfig, place: str, say: Callable[[str], None], secrets: list[str]
 ) -> tuple[Outbox, ...]:
-    """The outboxes of an entry; `secrets` is added what of its addresses may be secret."""
+    """Open the outboxes of an entry. Possible secrets in its addresses are added to `secrets`."""
     opened = []
     for index, raw in enumerate(config.to):
         at = f"{place}.{index}" if len(config.to) > 1 else place
@@ -315,15 +314,15 @@ def _opened(
         secrets += [address, *notify.secrets_of(address)]
         if "env_var" not in raw:
             say(
-                f"Warning: {at} is written in a file, and whoever has it can write there. "
-                "Write \"{{ env_var('NAME') }}\" and export it."
+                f"Warning: {at} is an inline address, which lets anyone with the file send messages to it. "
+                "Write \"{{ env_var('NAME') }}\" and export the variable."
             )
     return tuple(opened)
 
 
 def check_alerts(configs: Sequence[AlertConfig], syncs: Collection[str]) -> None:
-    """Check `alerts:` against the names of all syncs, sending nothing. Raises UsageError as `Alerts` does,
-    and for a pattern that no sync matches; a variable that is not set here may be set where it runs."""
+    """Check `alerts:` against the names of all syncs, without sending anything. Raises UsageError like
+    `Alerts`, and for a pattern that matches no sync. Missing variables are ignored."""
     for index, config in enumerate(configs):
         for pattern in config.syncs:
             if pattern != "*" and not any(fnmatchcase(sync, pattern) for sync in syncs):
@@ -340,8 +339,8 @@ def check_alerts(configs: Sequence[AlertConfig], syncs: Collection[str]) -> None
 def check_data_alerts(
     configs: Sequence[AlertConfig], audiences: Collection[str], syncs: Collection[str]
 ) -> None:
-    """Raises UsageError for a check of an audience or sync that is not there, and for a name that two
-    different checks have."""
+    """Raise UsageError for a check of an unknown audience or sync, and for a name that two different checks
+    share."""
     named: dict[str, object] = {}
     for index, config in enumerate(configs):
         for place, check in enumerate(config.data):
@@ -353,11 +352,9 @@ def check_data_alerts(
                 if pattern is not None and not any(fnmatchcase(name, pattern) for name in there):
                     raise UsageError(f"{at}.{key}: no {key} matches '{pattern}'. {nearest(pattern, there)}")
             if named.setdefault(check.key, check) != check:
-                raise UsageError(
-                    f"{at}.name: another check is called '{check.key}'. Name one of them otherwise."
-                )
+                raise UsageError(f"{at}.name: another check has the name '{check.key}'. Rename one of them.")
 
 
 def _rendered(raw: str, place: str) -> str:
-    way_out = ", or write env_var('NAME', '') to go without alerts where it is not set"
+    way_out = ", or write env_var('NAME', '') to disable alerts where it is not set"
     return str(render(raw, place, way_out=way_out))

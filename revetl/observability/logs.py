@@ -1,7 +1,7 @@
-"""Structured logs of a run on stderr, by Python's logging, with secrets taken out.
+"""Structured, redacted logs of runs on stderr, with Python's logging.
 
-The engine says `event("planned", sync=…, run_id=…, **fields)`. Without `configure` nothing is written, and
-a program that embeds revetl gets the records at its own handlers, under the logger `revetl`.
+The engine calls `event("planned", sync=…, run_id=…, **fields)`. Without `configure`, nothing is written;
+programs that embed revetl receive the records in their own handlers, from the logger `revetl`.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ _handler: logging.Handler | None = None
 
 
 def event(name: Event, **fields: object) -> None:
-    """Log what happened to a run: `sync`, `run_id`, and the counts that belong to it. How grave a
-    `run_finished` is follows from its `status`."""
+    """Log an event of a run, with `sync`, `run_id` and its counts. The level of `run_finished` depends on its
+    `status`."""
     level = _LEVEL_OF.get(name, logging.INFO)
     if name == "run_finished":
         level = _LEVEL_OF_STATUS.get(fields.get("status"), level)
@@ -75,14 +75,14 @@ def event(name: Event, **fields: object) -> None:
 
 
 def hide(*secrets: str) -> None:
-    """Take these texts out of every record from here on, in every encoding."""
+    """Redact these secrets in all following records, in every encoding."""
     _secrets.update(secret for secret in secrets if len(secret) >= redaction.SHORTEST_SECRET)
 
 
 def configure(format: Format = "text", level: Level | None = None, stream: IO[str] | None = None) -> None:
-    """Write logs to `stream` (stderr) from `level` on. Without a level, JSON is written from `info` on and
-    text not at all: the command prints its own lines. Other libraries' warnings go the same way. May be
-    called again."""
+    """Write logs from `level` on to `stream` (default: stderr), including other libraries' warnings. Without
+    a level, JSON is written from `info` on and text isn't, because the command prints its own lines. Can be
+    called repeatedly."""
     global _handler
     root = logging.getLogger()
     if _handler is not None:
@@ -99,8 +99,8 @@ def configure(format: Format = "text", level: Level | None = None, stream: IO[st
 
 
 class Redaction(logging.Filter):
-    """Takes secrets out of a record before anything formats it: known ones wherever they stand, fields
-    whose name says so, and the user part of a URL."""
+    """Redacts records before they are formatted: known secrets anywhere, fields with sensitive names, and the
+    user part of URLs."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = redact(record.getMessage()), ()
@@ -112,7 +112,7 @@ class Redaction(logging.Filter):
 
 
 def redact(text: str) -> str:
-    """The text without the secrets that `hide` was told of, and without users in URLs."""
+    """Redact the secrets passed to `hide`, and users in URLs."""
     return redaction.without_users(redaction.redact(text, _secrets))
 
 
@@ -129,8 +129,8 @@ def _clean(value: object, name: str = "") -> object:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time`, `level`, `event`, then the fields. What is no event of a run has
-    `event` log, `logger` and `message`."""
+    """Formats one JSON object per line: `time`, `level`, `event` and the fields. Records that aren't events
+    of a run have `event: log`, `logger` and `message`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {"time": _time(record), "level": record.levelname.lower()}
@@ -144,7 +144,8 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """`time LEVEL event key=value …`, one line a record; a value with spaces or controls is quoted."""
+    """Formats one line per record: `time LEVEL event key=value …`. Values with spaces or control characters
+    are quoted."""
 
     def format(self, record: logging.LogRecord) -> str:
         words = [_time(record), record.levelname, _one_line(record.getMessage())]
@@ -169,5 +170,5 @@ def _one_line(text: str) -> str:
 
 
 _logger.addHandler(logging.NullHandler())
-# The records that handlers of an embedding program get are clean too.
+# Redact records for the handlers of embedding programs too.
 _logger.addFilter(Redaction())

@@ -1,4 +1,4 @@
-"""Messages to people, by apprise: Slack, mail, any webhook. A thread an address; nobody waits for long."""
+"""Send messages with apprise: Slack, mail, any webhook. One thread per address; waits are bounded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TYPE_OF = {
 
 @dataclass(frozen=True)
 class Message:
-    """One message: a title, and a body of plain lines."""
+    """A message with a title and a plain-text body."""
 
     kind: AlertKind | Literal["data"]
     title: str
@@ -42,14 +42,15 @@ class Message:
 
 
 def require_apprise(place: str) -> None:
-    """Raises UsageError with the command that installs it when apprise is not there."""
+    """Raise UsageError with the install command if apprise isn't installed."""
     if find_spec("apprise") is None:
-        raise UsageError(f"{place}: alerts need apprise. Run: pip install 'revetl[alerts]'")
+        raise UsageError(f"{place}: alerts require apprise. Run: pip install 'revetl[alerts]'")
 
 
 def open_outbox(address: str, place: str) -> Outbox:
-    """The outbox of an apprise URL; a plain http(s) URL is a JSON webhook, unless apprise knows it for a
-    tool's own (Slack's, say). Raises UsageError when it is neither, or apprise is not installed."""
+    """Open an outbox for an apprise URL. A plain http(s) URL is a JSON webhook, unless apprise recognizes it
+    as a service's (for example Slack's). Raises UsageError for other addresses, and if apprise isn't
+    installed."""
     require_apprise(place)
     import apprise
 
@@ -57,9 +58,9 @@ def open_outbox(address: str, place: str) -> Outbox:
         service = apprise.Apprise.instantiate(address) or _webhook(address)
     if service is None:
         scheme = re.match(r"[A-Za-z0-9+.-]{1,20}://", address)
-        shown = f"this {scheme[0]} address" if scheme else "what is written there"
+        shown = f"this {scheme[0]} address" if scheme else "this address"
         raise UsageError(
-            f"{place}: apprise does not understand {shown}. Write one of its URLs, such as "
+            f"{place}: apprise does not support {shown}. Use one of its URLs, for example "
             "slack://TOKEN_A/TOKEN_B/TOKEN_C, or the https:// URL of a webhook."
         )
     service.socket_connect_timeout = min(service.socket_connect_timeout, _SOCKET_SECONDS)
@@ -68,7 +69,7 @@ def open_outbox(address: str, place: str) -> Outbox:
 
 
 def _webhook(address: str) -> NotifyBase | None:
-    """A plain URL as apprise's JSON webhook, its path and query as they were written."""
+    """Open a plain URL as apprise's JSON webhook, with its path and query unchanged."""
     import apprise
 
     try:
@@ -91,7 +92,7 @@ def _webhook(address: str) -> NotifyBase | None:
 
 
 def secrets_of(address: str) -> tuple[str, ...]:
-    """The parts of an address that may be secret: all but the scheme, and the host of an http(s) URL."""
+    """Return the parts of an address that may be secret: all except the scheme and an http(s) URL's host."""
     scheme, _, rest = address.partition("://")
     host = urlsplit(address).hostname if scheme in {"http", "https"} else None
     parts = {part for word in re.split(r"[/:@?&=#]", rest) for part in (word, unquote(word))}
@@ -99,7 +100,7 @@ def secrets_of(address: str) -> tuple[str, ...]:
 
 
 class Outbox:
-    """Messages for one address, sent in order by a daemon thread, which starts with the first."""
+    """Sends messages to one address, in order, on a daemon thread that starts with the first message."""
 
     def __init__(self, service: NotifyBase, place: str, secrets: tuple[str, ...]) -> None:
         self._service = service
@@ -113,7 +114,7 @@ class Outbox:
         self._problem = ""
 
     def put(self, message: Message) -> None:
-        """Send a message soon."""
+        """Queue a message."""
         with self._lock:
             if not self._waiting:
                 self._moved_at = time.monotonic()
@@ -124,8 +125,8 @@ class Outbox:
             self._thread.start()
 
     def close(self, deadline: float) -> str | None:
-        """Wait until everything is sent, nothing has moved for five seconds, or it is `deadline` (on the
-        monotonic clock). Gives a sentence when a message was not sent."""
+        """Wait until all messages are sent, there is no progress for five seconds, or `deadline` (of the
+        monotonic clock) passes. Returns an error if messages weren't sent."""
         if self._thread is None:
             return None
         self._queue.put(None)
@@ -137,19 +138,19 @@ class Outbox:
         with self._lock:
             if not self._waiting:
                 return None
-            count = f"{self._waiting} alerts were" if self._waiting > 1 else "an alert was"
-            reason = self._problem or "no answer in time"
+            count = f"{self._waiting} alerts were" if self._waiting > 1 else "1 alert was"
+            reason = self._problem or "no response in time"
         return f"{self._place}: {count} not sent to {self._service.service_name}: {reason}."
 
     @property
     def unsent(self) -> int:
-        """How many messages were not sent, the last ones that were put; once it is closed."""
+        """How many messages, the last ones queued, weren't sent. Only valid after `close`."""
         with self._lock:
             return self._waiting
 
     def _work(self) -> None:
         while (message := self._queue.get()) is not None:
-            # After a failure the others would only wait as long again.
+            # After a failure, don't wait for every other message too.
             if self._problem:
                 continue
             problem = self._send(message)
@@ -159,7 +160,7 @@ class Outbox:
                 self._moved_at = time.monotonic()
 
     def _send(self, message: Message) -> str:
-        """Empty when it was sent, or why it was not."""
+        """Send a message. Returns the reason if it wasn't sent, else an empty text."""
         import apprise
 
         try:
@@ -172,7 +173,7 @@ class Outbox:
                 return ""
             reason = _reasons.pop(threading.get_ident(), "it was not accepted")
         except Exception as error:
-            # Whatever a plugin of apprise trips over is no reason for a run to fail.
+            # No failure in an apprise plugin may fail a run.
             reason = f"{type(error).__name__}: {error}"
         for secret in sorted(self._secrets, key=len, reverse=True):
             reason = reason.replace(secret, "***")
@@ -183,7 +184,7 @@ _reasons: dict[int, str] = {}
 
 
 class _Reasons(logging.Handler):
-    """Keeps what apprise warned of last in each thread: `notify` itself says no more than no."""
+    """Keeps apprise's last warning per thread, because `notify` only returns false."""
 
     def emit(self, record: logging.LogRecord) -> None:
         _reasons[record.thread or 0] = record.getMessage()
@@ -195,7 +196,7 @@ _logger.addHandler(_Reasons(logging.WARNING))
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Keeps apprise's logs back: it calls every address an error that is not its own."""
+    """Silence apprise, which logs an error for every address that it doesn't recognize."""
     before, _logger.disabled = _logger.disabled, True
     try:
         yield

@@ -1,7 +1,7 @@
-"""OpenTelemetry spans and metrics of runs: hooks that do nothing unless somebody listens.
+"""OpenTelemetry spans and metrics of runs, which do nothing unless OpenTelemetry is configured.
 
-Somebody does when the extra `revetl[otel]` is installed and OTEL_* variables name an exporter (`configure`),
-or when the program that embeds revetl uses OpenTelemetry itself. Otherwise nothing of it is imported.
+It is if the extra `revetl[otel]` is installed and OTEL_* variables name an exporter (`configure`), or if the
+embedding program uses OpenTelemetry. Otherwise it isn't imported.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _EXPORT_SECONDS = "3"
 
 
 class Span(Protocol):
-    """What a caller may do with a span."""
+    """The interface of a span."""
 
     def set_attribute(self, key: str, value: Value) -> None:
-        """Say more about it."""
+        """Set an attribute."""
 
 
 class Finished(Protocol):
-    """What the metrics take of a run (`revetl.sync.record.Run`)."""
+    """What the metrics use of a run (`revetl.sync.state.run_log.Run`)."""
 
     @property
     def sync(self) -> str: ...
@@ -53,11 +53,11 @@ class _Silent:
 
 
 def configure(say: Callable[[str], None] = lambda _: None) -> bool:
-    """Export as the OTEL_* variables say (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_EXPORTER …), by the SDK's
-    own reading of them; gives whether it does. What is pending is exported when the process ends.
+    """Configure export from the OTEL_* variables (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_EXPORTER …), as
+    the SDK does. Returns whether it did. Pending data is exported when the process ends.
 
-    Does nothing when no variable names an exporter, OTEL_SDK_DISABLED is true, or the extra is not installed.
-    Variables that are wrong are told to `say`, and the run goes on without telemetry.
+    Does nothing if no variable names an exporter, OTEL_SDK_DISABLED is true, or the extra isn't installed.
+    Invalid variables are reported to `say`, and the run continues without telemetry.
     """
     wanted = {signal: name for signal in (SPANS, METRICS) if (name := _exporter(signal))}
     if not (wanted or os.environ.get("OTEL_CONFIG_FILE")):
@@ -65,29 +65,29 @@ def configure(say: Callable[[str], None] = lambda _: None) -> bool:
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     try:
-        # Vendors' distributions subclass it to have the SDK configured from the environment.
+        # Private, but vendors' distributions subclass it to configure the SDK from the environment.
         from opentelemetry.sdk._configuration import _OTelSDKConfigurator
     except ImportError:
         return False
     for signal, name in wanted.items():
         os.environ.setdefault(f"OTEL_{signal.upper()}_EXPORTER", name)
     os.environ.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
-    # A collector that is down holds up the end of the command twice this long, and not for half a minute.
+    # A collector that is down delays the end of the command by twice this, instead of half a minute.
     os.environ.setdefault("OTEL_EXPORTER_OTLP_TIMEOUT", _EXPORT_SECONDS)
     if "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
         os.environ.setdefault("OTEL_SERVICE_NAME", "revetl")
     try:
         _OTelSDKConfigurator().configure()  # type: ignore[no-untyped-call]
     except Exception as error:
-        say(f"OpenTelemetry: {error}. Correct the OTEL_* variables; the run goes on without telemetry.")
+        say(f"OpenTelemetry: {error}. The run continues without telemetry; fix the OTEL_* variables.")
         return False
     return True
 
 
 @contextmanager
 def span(name: str, attributes: Mapping[str, Value] | None = None) -> Iterator[Span]:
-    """A span around a block. One that is left by an exception has the status error and the exception's type;
-    its message stays out, for it may quote a person's data."""
+    """Open a span. An exception sets the status to error, with the exception's type but not its message,
+    which may contain personal data."""
     if not _listening():
         yield _Silent()
         return
@@ -105,8 +105,8 @@ def span(name: str, attributes: Mapping[str, Value] | None = None) -> Iterator[S
 
 
 def records(count: int, *, sync: str, destination: str, operation: str, outcome: str) -> None:
-    """Count records: `operation` add, update or remove; `outcome` delivered, rejected, aborted (not
-    sent) or unknown (sent, and not answered)."""
+    """Count records: `operation` is add, update or remove; `outcome` is delivered, rejected, aborted (not
+    sent) or unknown (sent, without a response)."""
     if count and _listening():
         _instruments()["records"].add(
             count, {"sync": sync, "destination": destination, "operation": operation, "outcome": outcome}
@@ -114,13 +114,13 @@ def records(count: int, *, sync: str, destination: str, operation: str, outcome:
 
 
 def request(destination: str, status: int | str) -> None:
-    """Count a request by the status of its answer, or a word for why there was none."""
+    """Count a request by the status of its response, or the reason why there was none."""
     if _listening():
         _instruments()["requests"].add(1, {"destination": destination, "status": str(status)})
 
 
 def finished(run: Finished) -> None:
-    """Count a run's records by operation and outcome, and how long it took."""
+    """Record a run's duration, and its records by operation and outcome."""
     if not _listening():
         return
     unknown = {
@@ -141,7 +141,7 @@ def finished(run: Finished) -> None:
 
 
 def _exporter(signal: str) -> str | None:
-    """The exporter that the environment names for a signal; an endpoint alone means OTLP."""
+    """Return the exporter of a signal from the environment; an endpoint alone means OTLP."""
     if named := os.environ.get(f"OTEL_{signal.upper()}_EXPORTER", "").strip():
         return None if named.lower() == "none" else named
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
@@ -149,7 +149,7 @@ def _exporter(signal: str) -> str | None:
 
 
 def _listening() -> bool:
-    """Whether this process uses OpenTelemetry: the SDK is there once it was configured, by us or another."""
+    """Whether this process uses OpenTelemetry: the SDK is imported once it is configured."""
     return sys.modules.get("opentelemetry.sdk") is not None
 
 
@@ -159,9 +159,9 @@ def _instruments() -> dict[str, Any]:
 
     meter = metrics.get_meter("revetl")
     return {
-        "records": meter.create_counter("revetl.records", "{record}", "Records by what became of them."),
+        "records": meter.create_counter("revetl.records", "{record}", "Records by outcome."),
         "requests": meter.create_counter("revetl.requests", "{request}", "Requests by status."),
         "duration": meter.create_histogram(
-            "revetl.run.duration", "s", "How long runs took.", explicit_bucket_boundaries_advisory=_SECONDS
+            "revetl.run.duration", "s", "Duration of runs.", explicit_bucket_boundaries_advisory=_SECONDS
         ),
     }

@@ -45,7 +45,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "an unknown target": ((*SYNC, "--target", "prd"), "shop.outputs has no target 'prd'. There is: dev."),
     "an unknown profile": (("list", "--profile", "shp"), "there is no profile 'shp'. Did you mean 'shop'?"),
     "no project": (("list", "--project-dir", "models"), "models: there is no dbt_project.yml here."),
-    "a file that is not there": (("load", "events.ndjson"), "events.ndjson: there is no such file."),
+    "a file that is not there": (("load", "events.ndjson"), "events.ndjson: no such file."),
 }
 
 
@@ -92,7 +92,7 @@ META_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown identifier": (
         {"key": "user_id", "sync": [{"to": "crm", "identifiers": {"email": "user_id"}}]},
-        f"{PLACE}.sync.0: identifiers.email: 'crm' knows nobody by that. There is: id.",
+        f"{PLACE}.sync.0: identifiers.email: 'crm' does not support this identifier. There is: id.",
     ),
     "no sync": ({"key": "user_id"}, "vips has no syncs. Add `sync: [{to: NAME}]` to its meta.revetl."),
 }

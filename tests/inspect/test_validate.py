@@ -227,9 +227,8 @@ def test_a_field_that_nobody_is_made_without(project: ProjectFolder, keys: Any, 
     meta = {**KEY, "sync": [{"to": "sf", "mode": "upsert", **keys}]}
     crm = {"type": "webhook", "url": "https://crm.example"}
     found = errors_of(shop(project, meta, {"destinations": {"sf": salesforce, "crm": crm}}))
-    assert (
-        len([each for each in found if "creates nobody without 'LastName'" in each]) == len(found) == errors
-    )
+    required = [each for each in found if "requires 'LastName' to create a record" in each]
+    assert len(required) == len(found) == errors
 
 
 def test_every_error_at_once(project: ProjectFolder, cli: Cli) -> None:
@@ -261,12 +260,12 @@ def test_every_error_at_once(project: ProjectFolder, cli: Cli) -> None:
         f"{PLACE}: sync.0.feilds: unknown key 'feilds'. Did you mean 'fields'?",
         f"{PLACE}: sync.3: order_by: sorts members for a limit and requires limit:.",
         f"{PLACE}: sync.3: salt: requires holdout:.",
-        f"{PLACE}.sync.0: identifiers.ids: 'crm' knows nobody by that. Did you mean 'id'?",
+        f"{PLACE}.sync.0: identifiers.ids: 'crm' does not support this identifier. Did you mean 'id'?",
         f"{PLACE}.sync.1.to: revetl.yml has no destination 'cmr'. Did you mean 'crm'?",
         "revetl.yml: destinations.tag: reigon: unknown key 'reigon'. Did you mean 'region'?",
         f"{PLACE}.sync.2: fields.a: the model has no column 'scor'. Did you mean 'score'?",
         f"{PLACE}.sync.2: fields.b: 'max(score)' reads several rows. Move it into the model.",
-        f"{PLACE}.sync.2: set_if_empty: 'tag' cannot tell whether a field is empty.",
+        f"{PLACE}.sync.2: set_if_empty: 'tag' cannot detect whether a field is empty. Remove the option.",
         f"{PLACE}.sync.3: fields.d: the model has no column 'nothing'. "
         "There are: email, score, seen_at, user_id.",
         "revetl.yml: destinations.unused: base_url is missing. Add it.",

@@ -76,7 +76,7 @@ def mapped(kind: str, columns: str, **sync: Any) -> list[str]:
 
 @pytest.mark.parametrize("kind", FREE)
 def test_internal_columns_are_sent_by_no_default(kind: str) -> None:
-    # It creates nobody without these.
+    # It requires these to create a record.
     needed = [each.column for each in destination_of(kind).declared if each.required]
     for model, (columns, sent) in SENT_OF.items():
         there = " ".join(dict.fromkeys([*columns.split(), *needed]))

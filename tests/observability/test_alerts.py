@@ -38,7 +38,7 @@ def tell(config: AlertConfig, *story: tuple[list[FakeRun], FakeRun]) -> list[str
     with Alerts([config], [SYNC], said.append) as alerts:
         for past, run in story:
             alerts.tell(past, run)
-    return [line for line in said if "is written in a file" not in line]
+    return [line for line in said if "is an inline address" not in line]
 
 
 def test_the_entry_of_the_docs(tmp_path: Path) -> None:
@@ -101,25 +101,25 @@ def test_a_wrong_entry(entry: dict[str, Any], sentence: str) -> None:
         pytest.param(
             "{{ env_var('NO_SUCH_URL') }}",
             "revetl.yml: alerts.0.to: environment variable NO_SUCH_URL is not set. Export it, or write "
-            "env_var('NAME', '') to go without alerts where it is not set.",
+            "env_var('NAME', '') to disable alerts where it is not set.",
             id="a variable that is not set",
         ),
         pytest.param(
             "slakc://secret1/secret2",
-            "revetl.yml: alerts.0.to: apprise does not understand this slakc:// address. Write one of its "
-            "URLs, such as slack://TOKEN_A/TOKEN_B/TOKEN_C, or the https:// URL of a webhook.",
+            "revetl.yml: alerts.0.to: apprise does not support this slakc:// address. Use one of its "
+            "URLs, for example slack://TOKEN_A/TOKEN_B/TOKEN_C, or the https:// URL of a webhook.",
             id="a tool that apprise does not know, and its secrets unsaid",
         ),
         pytest.param(
             ["json://x", "secret words"],
-            "revetl.yml: alerts.0.to.1: apprise does not understand what is written there. Write one of its "
-            "URLs, such as slack://TOKEN_A/TOKEN_B/TOKEN_C, or the https:// URL of a webhook.",
+            "revetl.yml: alerts.0.to.1: apprise does not support this address. Use one of its "
+            "URLs, for example slack://TOKEN_A/TOKEN_B/TOKEN_C, or the https:// URL of a webhook.",
             id="no address at all",
         ),
         pytest.param(
             "https://hooks.test:seventy/x",
-            "revetl.yml: alerts.0.to: apprise does not understand this https:// address. Write one of its "
-            "URLs, such as slack://TOKEN_A/TOKEN_B/TOKEN_C, or the https:// URL of a webhook.",
+            "revetl.yml: alerts.0.to: apprise does not support this https:// address. Use one of its "
+            "URLs, for example slack://TOKEN_A/TOKEN_B/TOKEN_C, or the https:// URL of a webhook.",
             id="a port that is none",
         ),
     ],
@@ -152,7 +152,9 @@ def test_without_apprise_the_command_is_said() -> None:
         "except Exception as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "revetl.yml: alerts.0.to: alerts need apprise. Run: pip install 'revetl[alerts]'\n"
+    assert (
+        done.stdout == "revetl.yml: alerts.0.to: alerts require apprise. Run: pip install 'revetl[alerts]'\n"
+    )
 
 
 def test_a_plain_url_gets_json_at_its_own_path(receiver: Receiver) -> None:
@@ -163,7 +165,7 @@ def test_a_plain_url_gets_json_at_its_own_path(receiver: Receiver) -> None:
     assert request.path == "/Hooks/a%2Fb?Token=x%20y&Token=z"
     assert request.headers["authorization"] == "Basic YW5uOnBAc3M="
     assert (payload["title"], payload["type"]) == ("revetl: high_churn.crm failed", "failure")
-    assert payload["message"].splitlines()[:2] == ["It was ok before.", "crm refused us: 401."]
+    assert payload["message"].splitlines()[:2] == ["Previous state: ok.", "crm refused us: 401."]
 
 
 def test_slack_gets_its_own_form(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,8 +217,8 @@ def test_an_address_in_a_file_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("ALERT_URL", "json://localhost/secret")
     Alerts([alert(to=["{{ env_var('ALERT_URL') }}", "json://localhost/secret"])], [SYNC], said.append)
     assert said == [
-        "Warning: revetl.yml: alerts.0.to.1 is written in a file, and whoever has it can write there. "
-        "Write \"{{ env_var('NAME') }}\" and export it."
+        "Warning: revetl.yml: alerts.0.to.1 is an inline address, which lets anyone with the file send messages to it. "
+        "Write \"{{ env_var('NAME') }}\" and export the variable."
     ]
 
 

@@ -109,46 +109,46 @@ def test_a_change_is_said_once(past: Sequence[Outcome], run: FakeRun, kind: str 
                 error="api.crm.test refused us: 401 Unauthorized for ann.o'dell+x@mail.shop.test.",
             ),
             "revetl: high_churn.crm failed",
-            "It was ok before.\n"
+            "Previous state: ok.\n"
             "api.crm.test refused us: 401 Unauthorized for ***.\n"
             "Status: refused. Planned: remove 10, add 2,000; 1,005 delivered, 5 rejected, 997 not sent, "
-            "3 without an answer.\n"
+            "3 without a response.\n"
             "Run: 20261124T101500-1a2b3c4d, 2.5 s.\n"
-            "When it is mended: revetl sync audience high_churn --to crm\n"
-            "See why records were rejected: revetl rejections audience high_churn --to crm",
-            id="a failure with its counts, and nobody's address",
+            "After fixing the cause: revetl sync audience high_churn --to crm\n"
+            "To see why records were rejected: revetl rejections audience high_churn --to crm",
+            id="a failure with its counts, and a masked email address",
         ),
         pytest.param(
             None,
             replace(GUARD, stopped_by="keys", error="5 rows have no user_id (Ann, Lee)."),
             "revetl: high_churn.crm was stopped by the guard keys",
-            "The audience's key is null or repeated.\n"
+            "The audience's key is null or not unique.\n"
             "Status: stopped. Planned: add 100; 0 delivered, 0 rejected, 100 not sent.\n"
             "Run: 20261124T101500-1a2b3c4d, 2.5 s.\n"
-            "See what would change: revetl plan audience high_churn --to crm",
-            id="the rows that a guard quotes stay in the house",
+            "To review the changes: revetl plan audience high_churn --to crm",
+            id="rows quoted by a guard are left out",
         ),
         pytest.param(
             State.OK,
             MANY,
-            "revetl: high_churn.crm: 40.0% of the records rejected",
-            "It was ok before.\n"
+            "revetl: high_churn.crm: 40.0% of records rejected",
+            "Previous state: ok.\n"
             "Status: rejected. Planned: add 100; 60 delivered, 40 rejected, 0 not sent.\n"
             "Run: 20261124T101500-1a2b3c4d, 2.5 s.\n"
-            "See why records were rejected: revetl rejections audience high_churn --to crm",
+            "To see why records were rejected: revetl rejections audience high_churn --to crm",
             id="rejections",
         ),
         pytest.param(
             State.REJECTING,
             replace(IDLE, rejected=NONE),
             "revetl: high_churn.crm has recovered",
-            "It was rejecting before.\n"
-            "Status: success. Nothing was to be sent.\n"
+            "Previous state: rejecting.\n"
+            "Status: success. Nothing to send.\n"
             "Run: 20261124T101500-1a2b3c4d, 2.5 s.",
             id="recovery",
         ),
     ],
 )
-def test_what_is_said(previous: State | None, run: FakeRun, title: str, body: str) -> None:
+def test_messages_of_a_state_change(previous: State | None, run: FakeRun, title: str, body: str) -> None:
     (message,) = messages(previous, state_of(run), run)
     assert (message.title, message.body) == (title, body)

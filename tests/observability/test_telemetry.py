@@ -147,10 +147,10 @@ def test_without_the_package_a_run_goes_on() -> None:
     assert (done.stdout, done.stderr) == ("False []\n", "")
 
 
-def test_an_exporter_that_is_not_there_is_said() -> None:
+def test_an_unknown_exporter_is_reported() -> None:
     done = run(OTEL_TRACES_EXPORTER="zipkinn")
     assert done.stdout.startswith("False [\"OpenTelemetry: Requested component 'zipkinn' not found")
-    assert "the run goes on without telemetry" in done.stdout
+    assert "The run continues without telemetry" in done.stdout
 
 
 def test_a_collector_gets_spans_and_metrics_when_the_process_ends() -> None:

@@ -170,14 +170,14 @@ def test_meta_finds_somebody_by_whatever_is_not_too_broad() -> None:
             {"groupId": "account_id"},
             "userId or anonymousId",
         ),
-        ({"type": "segment", "write_key": "KEY", **GROUPS}, "upsert", {"userId": "owner"}, "Map groupId"),
+        ({"type": "segment", "write_key": "KEY", **GROUPS}, "upsert", {"userId": "owner"}, "map groupId"),
         (
             {"type": "google_analytics", "api_secret": "S", "measurement_id": "G-1234567890"},
             "upsert",
             {"user_id": "owner"},
-            "Map client_id",
+            "map client_id",
         ),
-        ({"type": "heap", "app_id": 1, "api_key": "K"}, "upsert", {"user_id": "owner"}, "Map identity"),
+        ({"type": "heap", "app_id": 1, "api_key": "K"}, "upsert", {"user_id": "owner"}, "map identity"),
     ],
     ids=str,
 )
@@ -187,7 +187,7 @@ def test_identifiers_that_find_nobody_are_an_error_before_anything_is_sent(
     project = ProjectFolder(tmp_path / "shop", {"crm": config})
     entry = {"to": "crm", "mode": mode, "identifiers": identifiers, "fields": {"name": "name"}}
     project.audience("them", ACCOUNTS, {"key": "account_id", "sync": [entry]})
-    with pytest.raises(UsageError, match=rf"finds nobody by \w+ alone\. .*{sentence}"):
+    with pytest.raises(UsageError, match=rf"cannot identify a record by \w+ alone\. Also .*{sentence}"):
         project.open().plan("them")
     done = cli(project, "validate")
     assert (done.returncode, sentence in done.stderr + done.stdout) == (2, True)

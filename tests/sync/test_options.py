@@ -97,7 +97,7 @@ def test_a_field_set_only_where_it_is_empty(project: ProjectFolder, sandbox: San
 def test_set_if_empty_where_a_tool_cannot(project: ProjectFolder) -> None:
     project.destinations({"crm": {"type": "braze", "region": "us-01", "api_key": "k"}})
     project.audience("vips", people(("u1", 1)), meta(set_if_empty=["score"]))
-    with pytest.raises(UsageError, match="set_if_empty: 'crm' cannot tell whether a field is empty"):
+    with pytest.raises(UsageError, match="set_if_empty: 'crm' cannot detect whether a field is empty"):
         synced(project)
 
 

@@ -146,7 +146,7 @@ def test_what_nobody_is_created_without_has_to_be_mapped(
     shop.destinations({"ads": crm})
     done = cli(shop, "plan", "audience", "vips")
     assert done.returncode == 2
-    assert "'ads' creates nobody without 'LastName'. Map a column or an expression onto it" in done.stderr
+    assert "'ads' requires 'LastName' to create a record. Map a column or an expression to it" in done.stderr
     fields = {"LastName": "first_name", "Nickname": "churn_risk"}
     shop.declare("vips", {"key": "user_id", "sync": [{"to": "ads", "mode": "upsert", "fields": fields}]})
     done = cli(shop, "sync", "audience", "vips")
