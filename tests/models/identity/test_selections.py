@@ -116,7 +116,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 @pytest.mark.long
 @pytest.mark.parametrize("start", STARTS)
-def test_a_build_of_what_is_behind_a_model_loses_and_doubles_nothing(shop: Shop, start: str) -> None:
+def test_a_build_that_starts_at_a_model_neither_loses_nor_repeats_rows(shop: Shop, start: str) -> None:
     shop.build(select=f"{start}+")
     before = shop.rows()
     shop.change()
@@ -140,7 +140,7 @@ def test_a_build_of_what_is_behind_a_model_loses_and_doubles_nothing(shop: Shop,
         ("int_revetl__event_traits", "int_revetl__order_ranks"),
     ],
 )
-def test_a_build_that_goes_on_where_another_stopped_loses_and_doubles_nothing(
+def test_a_build_that_continues_after_another_neither_loses_nor_repeats_rows(
     shop: Shop, end: str, start: str
 ) -> None:
     shop.change()
