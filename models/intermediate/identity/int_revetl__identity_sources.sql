@@ -63,7 +63,9 @@ without_objects as (
         source,
         message_id,
         {%- for column in columns %}
-        case when not {{ revetl.is_object_or_array(column.name) }} then {{ column.name }} end as {{ column.name }},
+        case
+            when not {{ revetl.is_object_or_array(column.name) }} then {{ column.name }}
+        end as {{ column.name }},
         {%- endfor %}
         timestamp
     from texts
