@@ -34,8 +34,16 @@
         not (pre_hooks or post_hooks) and not config.get('grants')
         and not (config.get('persist_docs') or {}).values() | select | list
         and not config.get('contract').enforced and not config.get('sql_header')
-        and not config.get('partitioned_by') and not config.get('partition_by')
-        and not config.get('sorted_by') and not config.get('sort_by')) }}
+        and not revetl.adapter_configs(['partitioned_by', 'partition_by', 'sorted_by', 'sort_by'])) }}
+{% endmacro %}
+
+{# Those of some configurations of an adapter that are set: name to value. #}
+{% macro adapter_configs(names) %}
+    {% set found = {} %}
+    {% for name in names if config.get(name) %}
+        {% do found.update({name: config.get(name)}) %}
+    {% endfor %}
+    {{ return(found) }}
 {% endmacro %}
 
 {# After the statements of a relation that is not plain: what dbt does of hooks, grants and descriptions. #}
@@ -91,7 +99,7 @@
     {% set made = make_intermediate_relation(table) %}
     {% set statements = [
         'drop table if exists ' ~ made ~ ' cascade',
-        'create ' ~ ('unlogged ' if config.get('unlogged')) ~ 'table ' ~ made ~ ' as (\n' ~ sql ~ '\n)',
+        'create ' ~ ('unlogged ' if revetl.adapter_configs(['unlogged'])) ~ 'table ' ~ made ~ ' as (\n' ~ sql ~ '\n)',
     ] %}
     {% if existing_relation is not none %}
         {% do statements.append('drop ' ~ existing_relation.type | replace('_', ' ') ~ ' if exists ' ~ existing_relation ~ ' cascade') %}

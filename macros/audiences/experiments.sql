@@ -2,9 +2,9 @@
 
 {# The variant of a key, as a column of an audience: by `split` and `salt` of its meta.revetl. #}
 {% macro variant(column) -%}
-    {% set config = model.config.meta.get('revetl', {}) if execute else {} -%}
-    {% set split = config.get('split', {'control': 100}) if execute else {'control': 100} -%}
-    {{ revetl.variant_of(column, split, config.get('salt', model.name)) }}
+    {% set audience = model.config.meta.get('revetl', {}) if execute else {} -%}
+    {% set split = audience.get('split', {'control': 100}) if execute else {'control': 100} -%}
+    {{ revetl.variant_of(column, split, audience.get('salt', model.name)) }}
 {%- endmacro %}
 
 {# The variant of a key: the shares of 10,000 buckets in the order of `split`, control first. #}
@@ -37,17 +37,17 @@
 {% macro experiments() %}
     {% set found = [] %}
     {% for node in (graph.get('nodes', {}).values() if execute else []) if node.resource_type == 'model' and node.config.meta.get('revetl') is mapping %}
-        {% set config = node.config.meta.revetl %}
-        {% set declared = config.get('sync', []) %}
+        {% set audience = node.config.meta.revetl %}
+        {% set declared = audience.get('sync', []) %}
         {% set syncs = [declared] if declared is mapping else declared %}
-        {% set goal = config.get('goal') %}
-        {% set common = {'audience': node.name, 'key': config.key, 'goal': {'event': goal} if goal is string else goal} %}
-        {% if config.get('split') %}
+        {% set goal = audience.get('goal') %}
+        {% set common = {'audience': node.name, 'key': audience.key, 'goal': {'event': goal} if goal is string else goal} %}
+        {% if audience.get('split') %}
             {% set names = [] %}
             {% for sync in syncs %}
                 {% do names.append(node.name ~ '.' ~ sync.to) %}
             {% endfor %}
-            {% do found.append(dict(common, name=node.name, salt=config.get('salt', node.name), split=config.split, syncs=names)) %}
+            {% do found.append(dict(common, name=node.name, salt=audience.get('salt', node.name), split=audience.split, syncs=names)) %}
         {% endif %}
         {% for sync in syncs if sync.get('holdout') is not none %}
             {% set share = revetl.share_of(sync.holdout) %}

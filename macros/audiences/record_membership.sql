@@ -31,7 +31,7 @@
 {% endmacro %}
 
 {# At the end of a run: fails it where a key of an audience that it built is null, repeated, or unknown (an
-   identifier that no profile has). #}
+   identifier that no profile has, in an audience made of this package's models: of other tables, revetl knows nobody). #}
 {% macro check_audience_keys(results) %}
     {% set severity = var('audience_keys', 'error') %}
     {% if severity not in ['error', 'warn', 'off'] %}
@@ -73,26 +73,48 @@
    id that no profile has. #}
 {% macro known_members(audience) %}
     {% set member = 'cast(' ~ revetl.quoted(audience.key) ~ ' as ' ~ revetl.type_of('varchar') ~ ')' %}
-    {% set graph = revetl.relation_there('int_revetl__identity_graph') %}
+    {% set identities = revetl.relation_there('int_revetl__identity_graph') %}
     {% set rows = 'select ' ~ member ~ ' as member from ' ~ audience.relation %}
-    {% if graph is none or audience.key not in ['canonical_id'] + var('identity')['identifiers'] | list %}
+    {% if identities is none or audience.key not in ['canonical_id'] + var('identity')['identifiers'] | list
+        or not revetl.is_made_of_ours(audience.unique_id) %}
         {{ return("select member, 'any' as known from (" ~ rows ~ ') as listed') }}
     {% endif %}
-    {% set known = 'select distinct canonical_id as value from ' ~ graph if audience.key == 'canonical_id'
-        else "select identifier_value as value from " ~ graph ~ " where identifier_type = '" ~ audience.key ~ "'" %}
+    {% set known = 'select distinct canonical_id as value from ' ~ identities if audience.key == 'canonical_id'
+        else "select identifier_value as value from " ~ identities ~ " where identifier_type = '" ~ audience.key ~ "'" %}
     {{ return('select listed.member, known.value as known from (' ~ rows ~ ') as listed left join (' ~ known
         ~ ') as known on listed.member = known.value') }}
 {% endmacro %}
 
-{# The audiences that a run has built: name, key, relation, config (their meta.revetl). #}
+{# Whether a model selects, through however many models, from one of this package's. #}
+{% macro is_made_of_ours(unique_id) %}
+    {% set walk = namespace(level=[unique_id], is_ours=false) %}
+    {% set seen = {} %}
+    {% for _ in graph.nodes %}
+        {% set parents = [] %}
+        {% for name in walk.level %}
+            {% set node = graph.nodes.get(name) %}
+            {% for parent in (node.depends_on.nodes if node else []) if parent not in seen %}
+                {% do seen.update({parent: true}) %}
+                {% do parents.append(parent) %}
+                {% if parent.split('.')[1] == 'revetl' %}
+                    {% set walk.is_ours = true %}
+                {% endif %}
+            {% endfor %}
+        {% endfor %}
+        {% set walk.level = [] if walk.is_ours else parents %}
+    {% endfor %}
+    {{ return(walk.is_ours) }}
+{% endmacro %}
+
+{# The audiences that a run has built: unique_id, name, key, relation, config (their meta.revetl). #}
 {% macro built_audiences(results) %}
     {% set found = [] %}
     {% if execute and flags.WHICH in ['build', 'run'] and not var('identity_preview', false) %}
         {% for result in results if result.node.resource_type == 'model' and result.status == 'success'
             and revetl.is_latest(result.node) %}
-            {% set config = result.node.config.meta.get('revetl') %}
-            {% if config is mapping and config.key is string and result.node.config.materialized != 'ephemeral' %}
-                {% do found.append({'name': result.node.name, 'key': config.key, 'config': config, 'relation': api.Relation.create(
+            {% set declared = result.node.config.meta.get('revetl') %}
+            {% if declared is mapping and declared.key is string and result.node.config.materialized != 'ephemeral' %}
+                {% do found.append({'unique_id': result.node.unique_id, 'name': result.node.name, 'key': declared.key, 'config': declared, 'relation': api.Relation.create(
                     database=result.node.database, schema=result.node.schema, identifier=result.node.alias or result.node.name)}) %}
             {% endif %}
         {% endfor %}

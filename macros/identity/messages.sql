@@ -57,7 +57,9 @@
         source,
         message_id,
         {%- for column in columns %}
-        case when not {{ revetl.is_object_or_array(column.name) }} then {{ column.name }} end as {{ column.name }},
+        case
+            when not {{ revetl.is_object_or_array(column.name) }} then {{ column.name }}
+        end as {{ column.name }},
         {%- endfor %}
         timestamp
     from {{ name }}_as_text

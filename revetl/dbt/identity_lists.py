@@ -13,7 +13,7 @@ COLUMNS = {
 """Variable to the columns of the list that it names."""
 
 _NOT_THERE = re.compile(
-    r"depends on a node named '(?P<name>\w+)'[^\n]*?(?:not found|disabled)|Node '(?P<named>\w+)' not found"
+    r"depends on a node named '(?P<name>\w+)'[^\n]*?(?:not found|disabled)|Ref '(?P<named>\w+)' not found in project"
 )
 
 

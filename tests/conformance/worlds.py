@@ -157,9 +157,13 @@ class World:
         return Workspace(Options(self.folder, self.folder)).warehouse()
 
     def tables(self) -> dict[str, Counter[str]]:
-        """Every model and seed of the project by name: its rows as text, without the columns of HASHES."""
+        """Every model of the project that is built, by name: its rows as text, without the columns of HASHES."""
         manifest = json.loads((self.folder / "target" / "manifest.json").read_text())
-        nodes = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
+        nodes = [
+            node
+            for node in manifest["nodes"].values()
+            if node["resource_type"] == "model" and node["config"]["materialized"] != "ephemeral"
+        ]
         warehouse = self.open()
         try:
             return {node["name"]: self._rows(warehouse, node) for node in nodes}
