@@ -1,1 +1,1 @@
-"""What events and personal data have to look like: tracking plans, transformations, PII rules."""
+"""Governance of events and personal data: tracking plans, transformations, PII rules."""

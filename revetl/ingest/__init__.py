@@ -1,1 +1,1 @@
-"""Landing Segment-spec messages in the raw tables."""
+"""Loads Segment-spec messages into the raw tables."""
