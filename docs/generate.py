@@ -515,6 +515,25 @@ def relation(name: str, described: Mapping[str, Any]) -> list[str]:
     return [f"### {name}\n", f"{one_line(described.get('description'))}\n", *columns]
 
 
+STATE = """\
+The dbt source `revetl_state`. It is in the schema `<target schema>_revetl` (or what the project's
+`generate_schema_name` makes of `revetl`, or the dbt variable `state_schema`) of the target's database; on
+DuckDB that is `main_revetl`. `dbt build` and every sync create the tables that are missing. `state_version` is
+the version of the tables: an older revetl refuses newer tables, and a newer one migrates older ones.
+
+For each operation, planned = attempted + aborted, and attempted = delivered + rejected + unknown (sent, and
+never answered). What each destination was sent this month:
+
+```sql
+select destination, sum(delivered_add) as added, sum(delivered_remove) as removed
+from main_revetl.sync_runs
+where started_at >= date_trunc('month', current_date)
+group by 1
+```
+"""
+"""What the YAML of the state tables does not have."""
+
+
 def tables_page() -> str:
     """docs/reference/tables.md."""
     page = [
@@ -523,7 +542,7 @@ def tables_page() -> str:
         "The models of the dbt package, and the tables that syncs write, with every described column. "
         "[Models](models.md) is the short list with the grain of each.\n",
         "## Sync state\n",
-        "In the schema `<target schema>_revetl`, as the dbt source `revetl_state`.\n",
+        STATE,
     ]
     for name, described in relations("marts/delivery", "sources"):
         page += relation(name, described)

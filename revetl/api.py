@@ -1,4 +1,4 @@
-"""revetl in Python, in the command line's words: `revetl.Project(".").sync("high_churn")`."""
+"""The public Python API: `revetl.Project(".").sync("high_churn")`."""
 
 from __future__ import annotations
 

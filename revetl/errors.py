@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit code each kind ends with.
+"""The exceptions, with the exit code of each.
 
 Every message is one sentence with a place and a way out; the CLI prints it to stderr as it is.
 """

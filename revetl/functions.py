@@ -1,4 +1,4 @@
-"""What a project's functions raise of a record: docs/how-to/functions.md.
+"""The exceptions that a project's functions raise for a record: docs/how-to/functions.md.
 
 from revetl.functions import Drop
 

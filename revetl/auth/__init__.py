@@ -1,4 +1,4 @@
-"""Signing in to destinations, and out again: docs/how-to/signing-in.md."""
+"""Signing in to destinations with OAuth, and out again: docs/how-to/signing-in.md."""
 
 from __future__ import annotations
 

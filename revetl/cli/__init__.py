@@ -1,4 +1,4 @@
-"""The command line: parse, call `revetl.Project`, print. A module a group of commands.
+"""The command line: parse, call `revetl.Project`, print. One module per group of commands.
 
 Exit codes: 0 done; 1 some records were rejected, or a check found something; 2 usage or configuration;
 3 a guard stopped it; 4 a destination refused us; 5 the warehouse failed; 6 another run has the sync; 70 a

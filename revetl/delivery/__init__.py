@@ -1,1 +1,1 @@
-"""Delivery: records become batches, batches become requests, and each answer is journaled."""
+"""Delivery: records become batches, batches become requests, and each response is journaled."""

@@ -1,4 +1,4 @@
-"""The destinations, by the name `type:` has in `revetl.yml`. A connector is imported when it is used."""
+"""The destinations, by their `type:` in `revetl.yml`. A connector is imported when it is used."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Governance of events and personal data: tracking plans, transformations and PII rules."""
+"""Governance of events and personal data: tracking plans, transformations, PII rules."""

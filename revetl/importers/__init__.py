@@ -1,4 +1,4 @@
-"""What was set up in another reverse ETL tool, as models, their YAML and destinations of this project."""
+"""Imports models, syncs and destinations from other reverse ETL tools."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Load Segment-spec messages into the raw tables."""
+"""Loads Segment-spec messages into the raw tables."""

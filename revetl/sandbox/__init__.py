@@ -1,4 +1,4 @@
-"""A local server that plays the destinations' APIs: simulated, in memory, and able to misbehave."""
+"""A local mock server of the destinations' APIs, in memory, with faults on demand."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A run of a sync: lock, recover, plan, guard, spool, deliver, journal, commit, record."""
+"""A sync run: lock, recover, plan, guards, spool, deliver, journal, checkpoint, record."""

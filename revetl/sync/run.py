@@ -1,4 +1,4 @@
-"""One run of a sync, from its lock to its record; docs/explanation/architecture.md tells its life."""
+"""One run of a sync, from its lock to its record; docs/explanation/architecture.md has the steps."""
 
 from __future__ import annotations
 
