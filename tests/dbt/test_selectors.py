@@ -214,7 +214,7 @@ def test_what_changed_since_another_build(
     (root / "models/marts/deep/vips.sql").write_text("select id from {{ ref('people') }} where id > 1")
     dbt.run(dbt.read_project(dbt.Options(root)), dbt.Options(root, root), "parse")
     assert selected(root, "state:modified+", None, state=state) == ["model.shop.vip_list", "model.shop.vips"]
-    with pytest.raises(UsageError, match=r"`dbt ls --select state:modified` failed. Fix what it says:\n"):
+    with pytest.raises(UsageError, match=r"`dbt ls --select state:modified` failed. Fix this error:\n"):
         selected(root, "state:modified", None)
 
 
@@ -228,7 +228,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
         {"select": "vips", "exclude": "tag:vip"},
         "--select vips --exclude tag:vip: no audience matches. Did you mean 'vips'?",
     ),
-    "a path of the machine": ({"select": "path:/etc"}, "path:/etc: a path is written from the folder "),
+    "a path of the machine": ({"select": "path:/etc"}, "path:/etc: is not relative to "),
 }
 
 
@@ -252,5 +252,5 @@ def test_a_word_that_matches_nothing_is_told(asked: dict[str, tuple[Path, list[l
     found = selected(asked["shop"][0], "vips", "laspd", say=said.append)
     assert (found, said) == (
         ["model.shop.vips"],
-        ["Warning: --exclude laspd: nothing in the dbt project matches."],
+        ["Warning: --exclude laspd: matches nothing in the dbt project."],
     )
