@@ -217,7 +217,8 @@ def test_an_address_in_a_file_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("ALERT_URL", "json://localhost/secret")
     Alerts([alert(to=["{{ env_var('ALERT_URL') }}", "json://localhost/secret"])], [SYNC], said.append)
     assert said == [
-        "Warning: revetl.yml: alerts.0.to.1 is an inline address, which lets anyone with the file send messages to it. "
+        "Warning: revetl.yml: alerts.0.to.1 is an inline address, which lets anyone with the file send "
+        "messages to it. "
         "Write \"{{ env_var('NAME') }}\" and export the variable."
     ]
 
