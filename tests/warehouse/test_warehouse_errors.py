@@ -125,6 +125,4 @@ def test_a_driver_that_is_not_installed(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == missing else found(name))
     done = cli(shop, "status")
     assert done.returncode == 2
-    assert (
-        "adbc_driver_postgresql is not installed here. Run `pip install 'revetl[postgres]'`." in done.stderr
-    )
+    assert "adbc_driver_postgresql is not installed. Run `pip install 'revetl[postgres]'`." in done.stderr
