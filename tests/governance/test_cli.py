@@ -44,7 +44,7 @@ def test_compile_and_check_that_it_was(shop: Path, cli: Cli) -> None:
 
 
 def test_validate_says_so_too(shop: Path, cli: Cli) -> None:
-    assert "macros/tracking_plan.sql is not as tracking_plan.yaml is." in cli(shop, "validate").stderr
+    assert "macros/tracking_plan.sql is out of date with tracking_plan.yaml." in cli(shop, "validate").stderr
     cli(shop, "protocols", "compile")
     assert "tracking_plan" not in cli(shop, "validate").stderr
     (shop / "tracking_plan.yaml").write_text("events: [{name: A, kind: b}]")

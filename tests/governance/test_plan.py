@@ -65,7 +65,7 @@ WRONG = {
     "omit for an event": ("unplanned_events: omit", "line 1: unplanned_events: 'omit' is not known"),
     "no name": ("events:\n  - {description: a}", "line 2: events.0.name is missing. Add it."),
     "a name that is no text": ("events: [{name: no}]", "line 1: events.0.name: "),
-    "a blank around a name": ("events: [{name: ' A'}]", 'name " A" is no name of an event'),
+    "a blank around a name": ("events: [{name: ' A'}]", 'name " A" is not a valid event name'),
     "a quote in a name": (
         "identify: {traits: [{name: 'a\"b'}]}",
         'line 1: identify.traits.0: name "a\\"b" is not a valid property name',

@@ -66,7 +66,7 @@ WRONG = {
     "a key": ("{event: A, drops: [a]}", "unknown key 'drops'. Did you mean 'drop'?"),
     "a type": ("{event: A, cast: {a: decimal}}", "'decimal' is not known."),
     "a path": ("{event: A, drop: [a..b]}", "'a..b' is not a valid property path"),
-    "a place": ("{event: A, rename: {a.b: c.d}}", "'a.b' cannot become 'c.d'"),
+    "a place": ("{event: A, rename: {a.b: c.d}}", "'a.b' cannot be renamed to 'c.d'"),
     "twice": ("{event: A, rename: {a: c, b: c}}", "'c' is listed twice; keep one"),
     "inside": ("{event: A, rename: {a: b}, cast: {b.c: number}}", "'b.c' is inside 'b'"),
     "no new name": ("{event: A, rename_event: A}", "rename_event: 'A' is not a new name"),
@@ -89,13 +89,13 @@ def test_a_mistake_is_told_by_its_line(tmp_path: Path, text: str, sentence: str)
     assert sentence in str(error.value)
 
 
-def test_a_type_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
+def test_a_type_that_cannot_be_inferred_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "dbt_project.yml").write_text("{name: shop, profile: shop}")
     (tmp_path / "transformations.yaml").write_text(
         "transformations: [{event: A, derive: {b: 'some_function(a)'}}]"
     )
     (sentence,) = compiled_errors(tmp_path)
-    assert sentence.startswith("transformations.yaml: transformations.0: derive.b: what type")
+    assert sentence.startswith("transformations.yaml: transformations.0: derive.b: cannot infer the type of")
     assert derived_sql("b", Derived(sql="some_function(a)", type="number"), {}).type == "number"
 
 
@@ -123,7 +123,9 @@ def test_what_sql_reads_and_gives(sql: str, kind: str, reads: list[str]) -> None
 def test_what_is_written_is_read_again(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "dbt_project.yml").write_text("{name: shop, profile: shop}")
     (tmp_path / "transformations.yaml").write_text(TEXT)
-    assert "macros/transformations.sql is not as transformations.yaml is." in compiled_errors(tmp_path)[0]
+    assert (
+        "macros/transformations.sql is out of date with transformations.yaml." in compiled_errors(tmp_path)[0]
+    )
     done = cli(tmp_path, "protocols", "compile")
     assert (
         done.stderr == "macros/transformations.sql is written. It is in force from the next dbt build on.\n"
