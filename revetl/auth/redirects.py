@@ -108,11 +108,11 @@ class Loopback:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True  # browsers open connections that they do not use
-    allow_reuse_address = os.name == "posix"  # elsewhere it lets two programs have one port
+    allow_reuse_address = os.name == "posix"  # on Windows, it lets two programs share a port
     loopback: Loopback
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Browsers hang up."""
+        """Ignore errors, because browsers close connections early."""
 
 
 class _Server6(_Server):

@@ -77,7 +77,7 @@ class Manifest:
 
     @property
     def invocation_id(self) -> str | None:
-        """The dbt invocation that wrote it."""
+        """The id of the dbt invocation that wrote the manifest."""
         found = self._document["metadata"].get("invocation_id")
         return None if found is None else str(found)
 
@@ -112,8 +112,8 @@ class Manifest:
         return found
 
     def graph(self) -> dict[str, Mapping[str, Any]]:
-        """Everything dbt can select, as its artifacts have it, by unique id: models, tests, seeds, sources,
-        exposures and the like."""
+        """Return every selectable node by unique id, as in dbt's artifacts: models, tests, seeds, sources,
+        exposures and others."""
         kinds = (
             "nodes",
             "sources",
