@@ -1,4 +1,4 @@
-"""Signing in at a real provider process (django-oauth-toolkit) over real HTTP, by a scripted browser."""
+"""Sign in at a real provider process (django-oauth-toolkit) over real HTTP, with a scripted browser."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ REFUSED: dict[str, tuple[User, dict[str, Any], type[RevetlError], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_who_is_refused_is_told_what_to_do_and_nothing_is_stored(shop: Shop, case: str) -> None:
+def test_a_refused_sign_in_is_an_error_and_stores_nothing(shop: Shop, case: str) -> None:
     user, block, kind, words = REFUSED[case]
     shop.configure(**block)
     with pytest.raises(kind) as refused:
@@ -360,7 +360,7 @@ def test_a_sign_in_that_others_may_read_is_not_used(shop: Shop) -> None:
     assert shop.probe().endswith("answers 200")
 
 
-def test_nobody_signed_in_says_how(shop: Shop) -> None:
+def test_a_missing_sign_in_is_an_error_with_the_command(shop: Shop) -> None:
     with pytest.raises(UsageError, match=r"crm: is not signed in. Run `revetl auth crm`"):
         shop.probe()
     project = shop.folder.open()
@@ -548,7 +548,7 @@ def test_tokens_come_from_where_the_account_is(kind: str, config: dict[str, obje
     assert httpx.URL(SignInConfig(client_id="a").of(rules, config).token_url).host == host
 
 
-def test_what_has_no_sign_in_says_which_have(shop: Shop) -> None:
+def test_a_type_without_sign_in_is_an_error_with_the_types_that_have_one(shop: Shop) -> None:
     shop.folder.destinations({"crm": {"type": "braze", "region": "us-05", "api_key": "K"}})
     with pytest.raises(
         UsageError, match=r"crm: braze has no sign-in. .* Types with a sign-in are google_ads, "

@@ -1,4 +1,4 @@
-"""Which dbt is run: the order in which it is looked for, and what is said of one that cannot be."""
+"""Find dbt: the order of candidates, and errors for unsupported ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("first", range(len(PLACES) + 1))
-def test_the_dbt_that_is_named_comes_first_then_the_active_environments_then_paths_then_its_own(
+def test_the_order_of_candidates_for_dbt(
     first: int, tmp_path: Path, nowhere: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = {}
@@ -94,9 +94,7 @@ def test_revetls_own_environment_is_the_active_one_where_its_folder_is_in_path(
         ("\x1b[1mdbt\x1b[0m 2.0.9", "2.0.9"),
     ],
 )
-def test_every_supported_dbt_is_known_by_what_it_says_of_its_version(
-    says: str, version: str, tmp_path: Path
-) -> None:
+def test_the_version_is_parsed_for_every_supported_dbt(says: str, version: str, tmp_path: Path) -> None:
     assert find_dbt(fake(tmp_path, says)).version == version
 
 
@@ -123,7 +121,7 @@ def test_a_dbt_that_cannot_be_run_is_named_with_where_it_was_found_and_none_othe
     assert told.endswith("Supported: dbt >=1.11,<3.0. Set another with --dbt PATH or REVETL_DBT.")
 
 
-def test_a_program_that_is_not_there_is_an_error_by_the_name_of_the_option(
+def test_a_missing_program_is_an_error_with_the_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = tmp_path / "dbt"
@@ -156,7 +154,7 @@ def test_errors_of_dbt_2_are_read_on_stderr_without_its_stack(tmp_path: Path) ->
     assert (done.returncode, said(done)) == (1, "[error] [JinjaError (dbt1501)]: no luck")
 
 
-def test_debug_says_which_dbt_is_run_and_why(project: ProjectFolder, cli: Cli, tmp_path: Path) -> None:
+def test_debug_shows_the_dbt_and_why_it_was_chosen(project: ProjectFolder, cli: Cli, tmp_path: Path) -> None:
     program = fake(tmp_path / "other", CORE.format(version="1.12.6"))
     project.audience("vips", "select 'u1' as user_id", {"key": "user_id"})
     old = fake(tmp_path / "old", CORE.format(version="1.9.2"))
@@ -204,7 +202,7 @@ def test_arguments_beyond_what_a_process_can_be_given_are_an_error(tmp_path: Pat
 
 
 @pytest.mark.long
-def test_a_query_that_dbt_cannot_run_is_told_in_its_words(tmp_path: Path) -> None:
+def test_a_failed_query_is_an_error_with_the_output_of_dbt(tmp_path: Path) -> None:
     (tmp_path / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
     (tmp_path / "profiles.yml").write_text(
         "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n"

@@ -1,4 +1,4 @@
-"""A selection means here what it means to dbt: the same words asked of both, on two projects."""
+"""Selections match dbt's on two projects."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def selected(root: Path, select: str | None, exclude: str | None, **more: Any) -
 )
 @pytest.mark.slow
 @pytest.mark.long
-def test_means_what_dbt_means_by_it(
+def test_a_selection_matches_what_dbt_selects(
     asked: dict[str, tuple[Path, list[list[str]]]], name: str, index: int
 ) -> None:
     root, answers = asked[name]
@@ -235,7 +235,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize(("given", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_what_selects_nothing_names_the_nearest(
+def test_an_empty_selection_is_an_error_with_the_nearest_name(
     asked: dict[str, tuple[Path, list[list[str]]]], given: dict[str, Any], sentence: str
 ) -> None:
     options = dbt.Options(asked["shop"][0], asked["shop"][0])
@@ -247,7 +247,7 @@ def test_what_selects_nothing_names_the_nearest(
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_word_that_matches_nothing_is_told(asked: dict[str, tuple[Path, list[list[str]]]]) -> None:
+def test_a_word_without_a_match_is_reported(asked: dict[str, tuple[Path, list[list[str]]]]) -> None:
     said: list[str] = []
     found = selected(asked["shop"][0], "vips", "laspd", say=said.append)
     assert (found, said) == (

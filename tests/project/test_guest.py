@@ -1,4 +1,4 @@
-"""`revetl init --here`: into a dbt project, and out of it again."""
+"""`revetl init --here`: add revetl to a dbt project, and undo it."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("files", "arguments", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_what_is_refused_changes_nothing(
+def test_an_error_changes_nothing(
     tmp_path: Path, cli: Cli, files: dict[str, str], arguments: tuple[str, ...], sentence: str
 ) -> None:
     make_untidy(tmp_path, **files)
