@@ -1,6 +1,6 @@
-"""The exceptions, with the exit code of each.
+"""Errors and their exit codes.
 
-Every message is one sentence with a place and a way out; the CLI prints it to stderr as it is.
+Every message says what is wrong, where, and what to do. The CLI prints it to stderr unchanged.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Iterable
 
 
 class RevetlError(Exception):
-    """A failure with a sentence for the user. `exit_code` is the process's."""
+    """The base class of errors with a message for the user. `exit_code` is the exit code of the process."""
 
     exit_code = 2
 
 
 class UsageError(RevetlError):
-    """The command line or the configuration asks for what is not there."""
+    """The command line or the configuration is invalid."""
 
     exit_code = 2
 
 
 class GuardStopped(RevetlError):
-    """A guard judged the change implausible; nothing was sent."""
+    """A guard stopped an implausible change; nothing was sent."""
 
     exit_code = 3
 
@@ -32,41 +32,41 @@ class GuardStopped(RevetlError):
 
 
 class DestinationRefused(RevetlError):
-    """The destination could not be reached, or refused the credentials or the configuration."""
+    """The destination is unreachable, or rejected the credentials or the configuration."""
 
     exit_code = 4
 
 
 class WarehouseError(RevetlError):
-    """The warehouse could not be opened, or a statement failed."""
+    """The warehouse can't be opened, or a statement failed."""
 
     exit_code = 5
 
 
 class AccessDenied(WarehouseError):
-    """The warehouse was opened, and the target's user may not do what was asked."""
+    """The warehouse's user lacks a permission."""
 
 
 class DiskError(RevetlError):
-    """A file of this machine could not be written or read: the disk is full, or fails."""
+    """A local file can't be written or read: the disk is full or failing."""
 
     exit_code = 5
 
 
 class Unexpected(RevetlError):
-    """A fault of revetl itself. The message ends with a traceback, without secrets."""
+    """A bug in revetl. The message ends with a redacted traceback."""
 
     exit_code = 70
 
 
 class Locked(RevetlError):
-    """Another run of the same sync is under way."""
+    """Another run of the same sync is in progress."""
 
     exit_code = 6
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """The end of an 'unknown name' sentence: the nearest valid name, or the list of them."""
+    """Suggest a valid name in an error about an unknown one: the nearest name, or the list of names."""
     names = sorted(valid)
     if close := difflib.get_close_matches(name, names, n=1, cutoff=0.5):
         return f"Did you mean '{close[0]}'?"

@@ -1,4 +1,4 @@
-"""The exceptions that a project's functions raise for a record: docs/how-to/functions.md.
+"""Exceptions that a project's functions raise for a record: docs/how-to/functions.md.
 
 from revetl.functions import Drop
 
@@ -12,12 +12,12 @@ from __future__ import annotations
 
 
 class Drop(Exception):
-    """The record is not sent; it counts as delivered."""
+    """Don't send the record, and count it as delivered."""
 
 
 class Reject(Exception):
-    """The record is not sent, and kept among the rejections with this reason."""
+    """Don't send the record, and store it as a rejection with this reason."""
 
 
 class Retry(Exception):
-    """The record is left to the next run."""
+    """Leave the record to the next run."""

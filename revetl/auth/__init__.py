@@ -1,4 +1,4 @@
-"""Signing in to destinations with OAuth, and out again: docs/how-to/signing-in.md."""
+"""Sign in to destinations and sign out: docs/how-to/signing-in.md."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class SignInOptions:
-    """How a user signs in. `paste` asks for the address that the browser ended on, in the place of catching
-    the redirect; without `store`, tokens are in the keyring where this system has one."""
+    """The options of a sign-in. `paste` prompts for the final address of the browser, instead of catching the
+    redirect. Without `store`, tokens are stored in the keyring, if the system has one."""
 
     browser: bool = True
     paste: Callable[[], str] | None = None
@@ -56,7 +56,7 @@ State = Literal["signed in", "not signed in", "signed in to another app", "not i
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of a sign-in, without its tokens. `renews`: it does not end by itself."""
+    """The status of a sign-in, without its tokens. `renews`: it doesn't expire."""
 
     destination: str
     type: str
@@ -72,7 +72,7 @@ class Status:
 
 @dataclass(frozen=True)
 class _App:
-    """The app that a destination is signed in to by."""
+    """The OAuth app of a destination."""
 
     name: str
     type: str
@@ -81,13 +81,13 @@ class _App:
 
 
 def sign_in(workspace: Workspace, name: str, options: SignInOptions, say: Say) -> SignIn:
-    """Have the user sign in to a destination, and store what they were given. Raises UsageError for a
-    configuration that does not allow it, and DestinationRefused when the provider or the user refuses."""
+    """Let the user sign in to a destination, and store the tokens. Raises UsageError for a configuration
+    without a valid app, and DestinationRefused if the provider or the user refuses."""
     app = _app(workspace, name)
     provider, config = app.provider, app.config
     if provider.has_secret and config.secret is None:
         raise UsageError(
-            f"{_place(name)}.sign_in.client_secret is missing: {provider.name} needs it. Add it."
+            f"{_place(name)}.sign_in.client_secret is missing: {provider.name} requires it. Add it."
         )
     if config.secret is not None:
         logs.hide(config.secret)
@@ -111,28 +111,28 @@ def sign_in(workspace: Workspace, name: str, options: SignInOptions, say: Say) -
         sign_ins.write(made)
     if provider.expires and granted.tokens.refresh_token is None:
         say(
-            f"Warning: {provider.name} gave no refresh token. The sign-in ends with its access token"
+            f"Warning: {provider.name} returned no refresh token. The sign-in expires with its access token"
             f"{_until(granted.tokens.expires_at)}."
         )
     return made
 
 
 def sign_out(workspace: Workspace, name: str, say: Say, *, revoke: bool = True) -> bool:
-    """Forget the sign-in of a destination, and revoke it where the provider has that; whether there was one.
-    It is forgotten, with a warning, where it could not be revoked."""
+    """Remove the sign-in of a destination, and revoke it if the provider supports that. Returns whether there
+    was one. If revoking fails, it is removed with a warning."""
     sign_ins = workspace.sign_ins
     with _held(sign_ins, name):
         if revoke:
             try:
                 _revoke(workspace, name, say)
             except RevetlError as error:
-                say(f"Warning: it was not revoked: {error} Remove the app's access at the provider.")
+                say(f"Warning: the sign-in was not revoked: {error} Remove the app's access at the provider.")
         return sign_ins.remove(name)
 
 
 def statuses(workspace: Workspace, name: str | None = None) -> list[Status]:
-    """Of every destination that asks for a sign-in, or has one: what is stored. Raises UsageError for a
-    `name` of neither."""
+    """Return the status of every destination with `sign_in:` or a stored sign-in. Raises UsageError for a
+    `name` with neither."""
     sign_ins = workspace.sign_ins
     asking = [each for each, config in workspace.config.destinations.items() if config.get("sign_in")]
     names = list(dict.fromkeys([*asking, *sign_ins.names()]))
@@ -173,7 +173,7 @@ def _status(workspace: Workspace, name: str) -> Status:
 
 
 def _app(workspace: Workspace, name: str, *, placeholders: bool = False) -> _App:
-    """The app in a destination's configuration. Raises UsageError naming revetl.yml and the key."""
+    """Return the app in a destination's configuration. Raises UsageError with the key in revetl.yml."""
     there = workspace.config.destinations
     if name not in there:
         raise UsageError(f"revetl.yml has no destination '{name}'. {nearest(name, there)}")
@@ -183,8 +183,8 @@ def _app(workspace: Workspace, name: str, *, placeholders: bool = False) -> _App
     if provider_of(kind) is None:
         kinds = sorted({each.partition(".")[0] for each in PROVIDERS})
         raise UsageError(
-            f"{place}: {kind} has no sign-in; its credentials are written in revetl.yml, as "
-            f"`revetl destinations show {kind}` says. There is one for: {', '.join(kinds)}."
+            f"{place}: {kind} has no sign-in. Reference its credentials in revetl.yml; see "
+            f"`revetl destinations show {kind}`. Types with a sign-in are {', '.join(kinds)}."
         )
     if not isinstance(written.get("sign_in"), Mapping):
         provider = provider_of(kind)
@@ -194,7 +194,7 @@ def _app(workspace: Workspace, name: str, *, placeholders: bool = False) -> _App
             f"{f' ({provider.register})' if provider.register else ''}, and add "
             "sign_in: {client_id: …, client_secret: …}."
         )
-    # Only what an address of the provider may be made of: other secrets need not be set to sign in.
+    # Render only the keys that the provider's URLs may use: signing in doesn't require other secrets.
     relevant = {key: written[key] for key in _RELEVANT if key in written}
     rendered: dict[str, Any] = render(relevant, place, placeholders=placeholders)
     config = check(SignInConfig, rendered["sign_in"], f"{place}.sign_in")
@@ -212,13 +212,13 @@ def _granted(app: _App, options: SignInOptions, say: Say) -> Granted:
     if options.paste is not None or redirect_uri is None or not is_caught(redirect_uri):
         if options.paste is None:
             raise UsageError(
-                f"{app.provider.name} takes no redirect to this machine"
+                f"{app.provider.name} does not redirect to this machine"
                 f"{'' if redirect_uri is None else f' ({redirect_uri})'}. Use --paste."
             )
         paste = options.paste
         return _run(app, redirect_uri, lambda visit: _by_paste(visit, app, redirect_uri, options, say, paste))
     with Loopback(redirect_uri) as loopback:
-        strayed = "Warning: a redirect that does not belong to this sign-in was ignored."
+        strayed = "Warning: ignored a redirect that does not belong to this sign-in."
         loopback.on_stray = lambda: say(strayed)
         return _run(
             app, loopback.redirect_uri, lambda visit: _by_loopback(visit, app, loopback, options, say)
@@ -226,7 +226,7 @@ def _granted(app: _App, options: SignInOptions, say: Say) -> Granted:
 
 
 def _redirect_uri(app: _App, options: SignInOptions) -> str | None:
-    """Where the browser is to end. None where a provider shows a code in its place."""
+    """Return the redirect URI; None if the provider shows a code instead."""
     config, provider = app.config, app.provider
     if config.redirect_uri is not None:
         return config.redirect_uri
@@ -234,9 +234,9 @@ def _redirect_uri(app: _App, options: SignInOptions) -> str | None:
         return None
     if provider.redirect == "https":
         raise UsageError(
-            f"{_place(app.name)}.sign_in.redirect_uri is missing. {provider.name} redirects to https only. "
-            "Set it to an address that the app is registered with, such as https://localhost/callback; "
-            "nothing has to be there."
+            f"{_place(app.name)}.sign_in.redirect_uri is missing. {provider.name} only redirects to https. "
+            "Set it to an address registered for the app, for example https://localhost/callback; it does "
+            "not have to exist."
         )
     port = options.port or config.port or (0 if provider.any_port else PORT)
     return f"http://{provider.redirect}:{port}{PATH}"
@@ -247,7 +247,7 @@ def _by_loopback(
 ) -> Mapping[str, str]:
     loopback.expect(visit)
     opened = options.browser and open_browser(visit.url)
-    how = "The browser opens; if it does not, open" if opened else "Open"
+    how = "Opening the browser. If it does not open, visit" if opened else "Visit"
     say(f"{how} this address to sign in to {app.provider.name}:\n\n  {visit.url}\n")
     say(f"Waiting for the redirect to {loopback.redirect_uri} …")
     return loopback.wait(options.timeout)
@@ -264,14 +264,15 @@ def _by_paste(
     if options.browser:
         open_browser(visit.url)
     say(
-        f"Open this address in a browser on any machine to sign in to {app.provider.name}:\n\n  {visit.url}\n"
+        f"Visit this address in a browser on any machine to sign in to {app.provider.name}:\n\n"
+        f"  {visit.url}\n"
     )
     if redirect_uri is None:
-        say("Then paste the code that it shows here.")
+        say("Then paste the code from the page here.")
     else:
         say(
-            f"It ends on an address that begins with {redirect_uri}, which may show an error. Copy all of "
-            "that address from the browser, and paste it here."
+            f"The browser ends at an address that begins with {redirect_uri}, which may show an error. Copy "
+            "the complete address from the browser and paste it here."
         )
     return pasted(paste(), visit)
 
@@ -289,15 +290,15 @@ def _run(app: _App, redirect_uri: str | None, visited: Callable[[Visit], Mapping
 
 
 def _sent(provider: Provider, request: httpx.Request) -> httpx.Response:
-    """The response to a request. Raises DestinationRefused where there is none."""
+    """Send a request. Raises DestinationRefused if there is no response."""
     try:
         with httpx.Client(timeout=_REQUEST_SECONDS) as client:
             return client.send(request)
     except httpx.HTTPError as error:
         why = str(error) or type(error).__name__
         raise DestinationRefused(
-            f"{provider.name} could not be reached at {request.url.host}: {why}. Check the network and sign "
-            "in again."
+            f"Could not reach {provider.name} at {request.url.host}: {why}. Check the network and sign in "
+            "again."
         ) from None
 
 
@@ -308,25 +309,27 @@ def _revoke(workspace: Workspace, name: str, say: Say) -> None:
     logs.hide(*found.secrets)
     app = _app(workspace, name)
     if app.config.client_id != found.client_id:
-        raise UsageError(f"{name} was signed in to with the client_id {found.client_id}.")
+        raise UsageError(f"the stored sign-in of {name} is for the client_id {found.client_id}.")
     request = revocation(app.provider, app.config, found.tokens)
     if request is None:
-        say(f"{app.provider.name} has no call to revoke it: remove the app's access there.")
+        say(f"{app.provider.name} has no API to revoke a sign-in. Remove the app's access there.")
         return
     response = _sent(app.provider, request)
     if not response.is_success:
-        raise DestinationRefused(f"{app.provider.name} answered {response.status_code}.")
+        raise DestinationRefused(f"{app.provider.name} returned {response.status_code}.")
 
 
 @contextmanager
 def _held(sign_ins: SignIns, name: str) -> Iterator[None]:
-    """Hold the lock of a sign-in. Raises Locked when another process keeps it."""
+    """Hold the lock of a sign-in. Raises Locked if another process keeps it."""
     locked = sign_ins.lock(name)
     try:
         until = time.monotonic() + _LOCK_SECONDS
         while not locked.take():
             if time.monotonic() > until:
-                raise Locked(f"Another process has been renewing the sign-in of {name} for a minute.")
+                raise Locked(
+                    f"Another process has been renewing the sign-in of {name} for a minute. Try again later."
+                )
             time.sleep(0.05)
         yield
         locked.give_back()

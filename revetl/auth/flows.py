@@ -1,7 +1,7 @@
 """The authorization code grant (RFC 6749, section 4.1; PKCE: RFC 7636) and OAuth 1.0a (RFC 5849) as flows.
 
-A flow yields what is to be done, a request or a visit of the user's browser, is sent what came of it, and
-returns the tokens. It opens no socket.
+A flow yields requests and visits of the user's browser, receives their results, and returns the tokens. It
+opens no socket.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ _OUT_OF_BAND = "oob"
 
 @dataclass(frozen=True)
 class Visit:
-    """An address for the browser, and what tells the redirect that answers it from any other: one of the
-    parameters `matched_by` has the value `match`. `code_alone`: where there is no redirect, the user is shown
-    a code, which does without `match`."""
+    """An address for the browser. Its redirect has the value `match` in one of the parameters `matched_by`.
+    Without a redirect, the user sees a code, which becomes the parameter `code_alone`, without `match`."""
 
     url: str
     matched_by: tuple[str, ...]
@@ -37,7 +36,7 @@ class Visit:
     code_alone: str | None = None
 
     def is_answered_by(self, parameters: Mapping[str, str]) -> bool:
-        """Whether a redirect is the answer to this visit."""
+        """Whether a redirect belongs to this visit."""
         return any(
             hmac.compare_digest(parameters.get(name, "").encode(), self.match.encode())
             for name in self.matched_by
@@ -46,7 +45,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Granted:
-    """What a user has granted: tokens, scopes, and the keys of the configuration that the provider named."""
+    """The result of a flow: tokens, scopes, and configuration keys that the provider returned."""
 
     tokens: Tokens
     scopes: tuple[str, ...]
@@ -55,12 +54,12 @@ class Granted:
 
 Step = httpx.Request | Visit
 Flow = Generator[Step, Any, Granted]
-"""Is sent an `httpx.Response` for a request, and the parameters of the redirect for a visit."""
+"""Receives an `httpx.Response` for a request, and the parameters of the redirect for a visit."""
 
 
 def flow_of(provider: Provider, sign_in: SignInConfig, redirect_uri: str | None) -> Flow:
-    """The flow of a provider; without `redirect_uri`, of one that shows a code where the redirect would be.
-    Raises DestinationRefused when the provider, or the user, refuses."""
+    """Return the flow of a provider; without `redirect_uri`, the one in which the provider shows a code. The
+    flow raises DestinationRefused if the provider or the user refuses."""
     if provider.is_oauth1:
         return _oauth1(provider, sign_in, redirect_uri or _OUT_OF_BAND)
     assert redirect_uri is not None
@@ -91,10 +90,10 @@ def _authorization_code(provider: Provider, sign_in: SignInConfig, redirect_uri:
     )
     if (own := provider.named("client_id")) != "client_id":
         url = str(httpx.URL(url).copy_remove_param("client_id").copy_set_param(own, sign_in.client_id))
-    said = yield Visit(url, ("state",), state)
-    if "error" in said:
-        raise DestinationRefused(f"{provider.name} refused: {_error_in(said)}.")
-    code = said.get(provider.named("code")) or said.get("code")
+    redirect = yield Visit(url, ("state",), state)
+    if "error" in redirect:
+        raise DestinationRefused(f"{provider.name} refused: {_error_in(redirect)}.")
+    code = redirect.get(provider.named("code")) or redirect.get("code")
     if not code:
         raise DestinationRefused(f"{provider.name} redirected without a code. Sign in again.")
     parameters = {
@@ -128,10 +127,10 @@ def _oauth1(provider: Provider, sign_in: SignInConfig, callback: str) -> Flow:
     )
     url = httpx.URL(provider.authorize_url).copy_merge_params({"oauth_token": client.token})
     alone = "oauth_verifier" if callback == _OUT_OF_BAND else None
-    said = yield Visit(str(url), ("oauth_token", "denied"), client.token, code_alone=alone)
-    if "denied" in said or not said.get("oauth_verifier"):
+    redirect = yield Visit(str(url), ("oauth_token", "denied"), client.token, code_alone=alone)
+    if "denied" in redirect or not redirect.get("oauth_verifier"):
         raise DestinationRefused(f"{provider.name} refused: the user denied access.")
-    client.verifier = said["oauth_verifier"]
+    client.verifier = redirect["oauth_verifier"]
     response = yield _signed(client, provider.token_url)
     given = _form(provider, response)
     tokens = Tokens(given["oauth_token"], secret=given["oauth_token_secret"])
@@ -139,7 +138,7 @@ def _oauth1(provider: Provider, sign_in: SignInConfig, callback: str) -> Flow:
 
 
 def revocation(provider: Provider, sign_in: SignInConfig, tokens: Tokens) -> httpx.Request | None:
-    """The request that ends a sign-in at the provider (RFC 7009); None where there is none."""
+    """Return the request to revoke a sign-in at the provider (RFC 7009); None if not supported."""
     if provider.revoke_url is None:
         return None
     token = tokens.refresh_token or tokens.access_token
@@ -155,7 +154,7 @@ def revocation(provider: Provider, sign_in: SignInConfig, tokens: Tokens) -> htt
 def _as_client(
     provider: Provider, sign_in: SignInConfig, url: str, parameters: Mapping[str, str]
 ) -> httpx.Request:
-    """A request of the app, with its id and secret (RFC 6749, section 2.3.1)."""
+    """Return a request authenticated with the app's id and secret (RFC 6749, section 2.3.1)."""
     headers = {"Accept": "application/json"}
     if provider.client_auth == "basic":
         headers["Authorization"] = basic(sign_in.client_id, sign_in.secret or "")
@@ -184,20 +183,21 @@ def _object(provider: Provider, response: httpx.Response) -> Mapping[str, Any]:
 
 
 def _answer(provider: Provider, response: httpx.Response) -> Mapping[str, Any]:
-    """The object that has the token. Raises DestinationRefused, in the provider's words, without one."""
+    """Return the object with the token. Raises DestinationRefused with the provider's message if there is
+    none."""
     answer: Any = _object(provider, response)
     if provider.envelope is not None:
         message = answer.get("message")
         answer = answer.get(provider.envelope)
         if not isinstance(answer, dict) or not answer.get("access_token"):
-            raise DestinationRefused(f"{provider.name} gave no token: {message}. {_CHECK}")
+            raise DestinationRefused(f"{provider.name} returned no token: {message}. {_CHECK}")
     if not isinstance(answer.get("access_token") or answer.get("token"), str):
         raise _no_token(provider, response)
     return {"access_token": answer.get("token"), **answer}
 
 
 def _form(provider: Provider, response: httpx.Response) -> Mapping[str, str]:
-    """The parameters of an answer of OAuth 1.0a."""
+    """Parse the parameters of an OAuth 1.0a response."""
     found = dict(parse_qsl(response.text))
     if not response.is_success or not {"oauth_token", "oauth_token_secret"} <= found.keys():
         raise _no_token(provider, response)
@@ -205,28 +205,30 @@ def _form(provider: Provider, response: httpx.Response) -> Mapping[str, str]:
 
 
 def _settings(provider: Provider, about: Mapping[str, Any]) -> dict[str, str]:
-    """The keys of the configuration that the provider has named. Raises DestinationRefused for one that it
-    has not, or that is no part of an address."""
+    """Return the configuration keys in the provider's response. Raises DestinationRefused for one that is
+    missing or not valid in a URL."""
     found = {}
     for said, name in provider.settings.items():
         value = str(about.get(said) or "")
         is_address = urlsplit(value).scheme in ("http", "https") and bool(urlsplit(value).netloc)
         if not is_address and not value.replace("-", "").isalnum():
-            raise DestinationRefused(f"{provider.name} did not say the account's {said}. Sign in again.")
+            raise DestinationRefused(
+                f"{provider.name} did not return a valid {said} of the account. Sign in again."
+            )
         found[name] = value.rstrip("/")
     return found
 
 
-_CHECK = "Check client_id, client_secret and redirect_uri of sign_in: against the app."
+_CHECK = "Compare client_id, client_secret and redirect_uri of sign_in: with the app."
 
 
 def _no_token(provider: Provider, response: httpx.Response) -> DestinationRefused:
-    said = _words(response) or why(response.content)
-    return DestinationRefused(f"{provider.name} gave no token: {response.status_code} {said}. {_CHECK}")
+    reason = _words(response) or why(response.content)
+    return DestinationRefused(f"{provider.name} returned no token: {response.status_code} {reason}. {_CHECK}")
 
 
 def _words(response: httpx.Response) -> str:
-    """What X says of an error, in JSON or as a form, and nothing else of the answer."""
+    """Return X's error message, from JSON or a form, without the rest of the response."""
     try:
         errors = orjson.loads(response.content)["errors"]
         return ", ".join(f"{each['message']} ({each['code']})" for each in errors)

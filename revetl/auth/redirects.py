@@ -1,4 +1,4 @@
-"""Where the browser ends: a server on a loopback address (RFC 8252, section 7.3), or a pasted address."""
+"""Receive redirects: with a server on a loopback address (RFC 8252, section 7.3), or pasted by the user."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _PAGE = (
 
 
 def is_caught(redirect_uri: str) -> bool:
-    """Whether a redirect to this address can be caught on this machine."""
+    """Whether a local server can receive redirects to this address."""
     url = urlsplit(redirect_uri)
     return url.scheme == "http" and url.hostname in LOOPBACK
 
 
 class Loopback:
-    """A server for one redirect, on a loopback address only; a context manager. Raises UsageError for a port
-    that another program has."""
+    """A context manager with a server for one redirect, on a loopback address. Raises UsageError if the port
+    is in use."""
 
     def __init__(self, redirect_uri: str) -> None:
         url = urlsplit(redirect_uri)
@@ -43,7 +43,7 @@ class Loopback:
         self._visit: Visit | None = None
         self.on_stray: Callable[[], None] = lambda: None
         host = url.hostname or ""
-        # A browser may take localhost for either.
+        # Browsers may resolve localhost to either.
         hosts = {"localhost": ["127.0.0.1", "::1"]}.get(host, [host])
         first = _server(hosts[0], url.port or 0, self)
         self._servers = [first]
@@ -52,7 +52,7 @@ class Loopback:
             try:
                 self._servers.append(_server(other, int(port), self))
             except UsageError:
-                # No IPv6 here, or somebody else has that port of it: then they would get the redirect.
+                # Either there is no IPv6, or another program uses the port and would receive the redirect.
                 if _answers(other, int(port)):
                     self.close()
                     raise
@@ -77,42 +77,42 @@ class Loopback:
             server.server_close()
 
     def expect(self, visit: Visit) -> None:
-        """Take the redirect of this visit, and no other."""
+        """Accept only the redirect of this visit."""
         self._visit = visit
 
     def wait(self, seconds: float) -> Mapping[str, str]:
-        """The parameters of the redirect. Raises DestinationRefused when there was none in time."""
+        """Wait for the redirect and return its parameters. Raises DestinationRefused after `seconds`."""
         try:
             return self._redirects.get(timeout=seconds)
         except queue.Empty:
             raise DestinationRefused(
-                f"There was no redirect to {self.redirect_uri} within {seconds:,.0f} seconds. Sign in again; "
-                "--timeout gives more time, and --paste is for a browser on another machine."
+                f"There was no redirect to {self.redirect_uri} within {seconds:,.0f} seconds. Sign in again, "
+                "with --timeout for more time, or --paste if the browser is on another machine."
             ) from None
 
     def answer(self, address: str) -> tuple[int, str]:
-        """The status and the sentence for a request of an address."""
+        """Return the status and text of the response to a request."""
         url = urlsplit(address)
         parameters = dict(parse_qsl(url.query))
         if url.path != self._path:
-            return 404, "There is nothing here."
+            return 404, "Not found."
         if self._visit is None or not self._visit.is_answered_by(parameters):
-            # Any page can send a browser here: it ends nothing.
+            # Any page can send a browser here, so keep waiting.
             self.on_stray()
-            return 400, "This is not the sign-in that revetl waits for. Go back to the terminal."
+            return 400, "This is not the expected sign-in. Return to the terminal."
         self._redirects.put(parameters)
         if "error" in parameters or "denied" in parameters:
-            return 200, "revetl was not given access. You can close this window."
-        return 200, "revetl has received the redirect. Close this window and go back to the terminal."
+            return 200, "Access was denied. You can close this window."
+        return 200, "revetl has received the redirect. Close this window and return to the terminal."
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True  # browsers open connections that they do not use
-    allow_reuse_address = os.name == "posix"  # elsewhere it lets two programs have one port
+    allow_reuse_address = os.name == "posix"  # on Windows, it lets two programs share a port
     loopback: Loopback
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Browsers hang up."""
+        """Ignore errors, because browsers close connections early."""
 
 
 class _Server6(_Server):
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: the address has the code in it."""
+        """Log nothing: the address contains the code."""
 
 
 def _server(host: str, port: int, loopback: Loopback) -> _Server:
@@ -144,8 +144,8 @@ def _server(host: str, port: int, loopback: Loopback) -> _Server:
         made = (_Server6 if ":" in host else _Server)((host, port), _Handler)
     except OSError as error:
         raise UsageError(
-            f"The redirect cannot be caught on port {port} ({error.strerror or error}): another program may "
-            "have it. End that, or set sign_in.port to another, which the app has to be registered with."
+            f"Cannot listen for the redirect on port {port} ({error.strerror or error}). Stop the program "
+            "that uses the port, or set sign_in.port to another port that is registered for the app."
         ) from None
     made.loopback = loopback
     return made
@@ -160,26 +160,26 @@ def _answers(host: str, port: int) -> bool:
 
 
 def pasted(text: str, visit: Visit) -> Mapping[str, str]:
-    """The parameters of a redirect in an address that a user has pasted. Raises UsageError for one of another
-    sign-in, and for what is no address."""
+    """Parse the parameters of a redirect in a pasted address. Raises UsageError for text that isn't one, and
+    for the address of another sign-in."""
     text = text.strip().strip("'\"")
     parameters = dict(parse_qsl(urlsplit(text).query))
     if visit.code_alone is not None and text and not parameters:
         return {visit.code_alone: text}
     if not parameters:
         raise UsageError(
-            "That is not the address that the browser ended on. Sign in again, and copy all of it."
+            "That is not the final address of the browser. Sign in again, and copy the complete address."
         )
     if not visit.is_answered_by(parameters):
         raise UsageError(
-            f"That address is not of this sign-in: its {visit.matched_by[0]} is another. Sign in again, and "
-            "copy the address that the browser ends on."
+            f"That address belongs to another sign-in: its {visit.matched_by[0]} differs. Sign in again, and "
+            "copy the final address of the browser."
         )
     return parameters
 
 
 def open_browser(url: str) -> bool:
-    """Open an address in the user's browser. Whether there is one: on a machine without a screen, none."""
+    """Open an address in the user's browser. Returns False if there is none, as on a headless machine."""
     on_a_screen = sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     )
@@ -189,6 +189,6 @@ def open_browser(url: str) -> bool:
         webbrowser.get()
     except webbrowser.Error:
         return False
-    # Some browsers are programs that run until they are closed.
+    # Some browsers block until they are closed.
     threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
     return True

@@ -1,4 +1,4 @@
-"""dbt from outside: its files as data, its selectors and lineage, and the one way to run it."""
+"""dbt as an external program: its files as data, its selectors and lineage, and running it."""
 
 from revetl.dbt.manifest import Manifest, Model
 from revetl.dbt.parsing import read_manifest

@@ -1,4 +1,4 @@
-"""Two resources of one relation, one of them revetl's: dbt's refusal as a sentence with a way out."""
+"""Explain dbt's error about two resources with the same relation, if one of them is revetl's."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _RESOURCE = re.compile(
 
 
 def clash(project: DbtProject, text: str) -> str | None:
-    """The error where dbt refuses two resources that are one relation, and one of them is the package's;
-    None for any other error. dbt 1 names their files, dbt 2 does not."""
-    found = list(_RESOURCE.finditer(text[told.start() :])) if (told := _CLASH.search(text)) else []
+    """Return an error for dbt's output about two resources with the same relation, one of them the package's;
+    None for other errors. dbt 1 names their files, dbt 2 doesn't."""
+    found = list(_RESOURCE.finditer(text[error.start() :])) if (error := _CLASH.search(text)) else []
     ours = next((each for each in found if each["package"] == PACKAGE), None)
     yours = next((each for each in found if each["package"] != PACKAGE), None)
     if ours is None or yours is None:
@@ -30,14 +30,14 @@ def clash(project: DbtProject, text: str) -> str | None:
     lines.append(f"{'  ' * (len(lines))}+schema: {PACKAGE}_models")
     lines += ["flags:", "  require_ref_searches_node_package_before_root: true"]
     return (
-        f"{file} and revetl's {kind} {name} ({own}) are the same relation in the warehouse. Rename yours, "
+        f"{file} and revetl's {kind} {name} ({own}) have the same relation in the warehouse. Rename yours, "
         "or move revetl's to another schema in dbt_project.yml:\n" + "\n".join(f"  {line}" for line in lines)
     )
 
 
 def _file_of(project: DbtProject, found: re.Match[str]) -> str:
-    """The file of a resource, from the project's folder: as dbt tells it, else where one of its name is; the
-    resource's id where there is none."""
+    """Return the relative path of a resource: from dbt's output, else found by its name; its id if there is
+    no such file."""
     package = found["package"]
     inside = "" if package == project.name else f"dbt_packages/{package}/"
     if found["file"]:

@@ -1,7 +1,7 @@
-"""The columns a dbt model will have, as its compiled SQL tells, without a warehouse.
+"""Infer the columns of dbt models from their compiled SQL, without a warehouse.
 
-Known only where the SQL says so for certain: what cannot be followed (a source's `*`, a table function, an
-expression without a name, SQL that is older than the project) is unknown, and unknown is no error.
+Columns are only known if the SQL determines them. A source's `*`, a table function, an expression without a
+name or outdated SQL makes them unknown, which isn't an error.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from revetl import dbt
 
 Node = Mapping[str, Any]
 
-# Materializations whose relation has the columns of the model's query. An incremental model keeps the
-# columns it was first made with, unless it is told otherwise.
+# Materializations whose relation has the columns of the model's query. By default, an incremental model keeps
+# its first columns.
 _PLAIN = {"table", "view", "materialized_view", "ephemeral", "revetl_table", "revetl_view"}
 
 
 class CompiledColumns:
-    """Columns by unique id, followed from model to model; each is looked at once."""
+    """Infers columns by unique id, recursively and at most once per node."""
 
     def __init__(self, manifest: dbt.Manifest, project: dbt.DbtProject) -> None:
         self._manifest = manifest
@@ -41,9 +41,9 @@ class CompiledColumns:
                 self._relations.setdefault(place, []).append(unique_id)
 
     def of(self, unique_id: str) -> tuple[str, ...] | None:
-        """The columns of a model or seed; None when they are not known."""
+        """Return the columns of a model or seed; None if unknown."""
         if unique_id not in self._found:
-            # A cycle, which dbt does not have, ends here.
+            # Ends recursion in a cycle, which dbt doesn't allow.
             self._found[unique_id] = None
             node = self._graph[unique_id]
             self._found[unique_id] = (
@@ -52,7 +52,7 @@ class CompiledColumns:
         return self._found[unique_id]
 
     def of_table(self, table: exp.Table) -> tuple[str, ...] | None:
-        """The columns of the relation of a model or seed; None when they are not known."""
+        """Return the columns of a model's or seed's relation; None if unknown."""
         ids = self._relations.get((table.db.lower(), table.name.lower()), [])
         return self.of(ids[0]) if len(ids) == 1 else None
 
@@ -82,7 +82,7 @@ class CompiledColumns:
         return None if found is None else tuple(found)
 
     def _compiled(self, node: Node) -> str | None:
-        """The model's SQL as dbt compiled it last, unless something was changed since."""
+        """Return the model's compiled SQL, unless the project changed since."""
         if node.get("compiled_code") and self._is_current(self._manifest.path):
             return str(node["compiled_code"])
         package = node.get("package_name", self._project.name)
@@ -98,10 +98,10 @@ class CompiledColumns:
         return path.stat().st_mtime >= self._changed
 
     def _outputs(self, scope: Scope) -> list[str] | None:
-        """The names a query gives, in order."""
+        """Return the names of a query's columns, in order."""
         query = scope.expression
         if isinstance(query, exp.SetOperation):
-            # Of a union by name the columns are of either side.
+            # A union by name has the columns of both sides.
             first = scope.set_operation_scopes[:1]
             return self._outputs(first[0]) if first and not query.args.get("by_name") else None
         if not isinstance(query, exp.Select):
@@ -120,7 +120,7 @@ class CompiledColumns:
         return names
 
     def _starred(self, scope: Scope, star: exp.Star, of: str | None) -> list[str] | None:
-        """What `*` or `of.*` stands for."""
+        """Expand `*` or `of.*`."""
         sources = scope.selected_sources
         if scope.expression.args.get("laterals") or (of is not None and of not in sources):
             return None

@@ -13,7 +13,8 @@ COLUMNS = {
 """Variable to the columns of the list that it names."""
 
 _NOT_THERE = re.compile(
-    r"depends on a node named '(?P<name>\w+)'[^\n]*?(?:not found|disabled)|Ref '(?P<named>\w+)' not found in project"
+    r"depends on a node named '(?P<name>\w+)'[^\n]*?(?:not found|disabled)"
+    r"|Ref '(?P<named>\w+)' not found in project"
 )
 
 

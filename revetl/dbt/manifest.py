@@ -1,4 +1,4 @@
-"""dbt's `target/manifest.json` as data."""
+"""Read dbt's `target/manifest.json`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 from revetl.dbt.project_files import DbtProject
 
 _SCHEMA_OF = {"revetl_raw": "raw", "revetl_state": "state"}
-"""The package's sources, and which of its two schemas each is in."""
+"""The package's sources, and the kind of schema of each."""
 
 DELIVERY_TESTS = frozenset(
     {
@@ -22,12 +22,12 @@ DELIVERY_TESTS = frozenset(
         "no_suppressed_delivered",
     }
 )
-"""The package's generic tests of what was delivered."""
+"""The package's generic tests on deliveries."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model of the manifest that has `config.meta.revetl`."""
+    """A model with `config.meta.revetl`."""
 
     name: str
     unique_id: str
@@ -39,12 +39,12 @@ class Model:
     place: str
     meta: Any
     parents: tuple[str, ...] = ()
-    """The names of the models and sources that it selects from."""
+    """The names of the models and sources it selects from."""
     materialized: str = "table"
 
 
 class Manifest:
-    """`target/manifest.json`, and `target/run_results.json` beside it."""
+    """`target/manifest.json`, with `target/run_results.json`."""
 
     def __init__(self, project: DbtProject) -> None:
         self._project = project
@@ -52,20 +52,20 @@ class Manifest:
         self._document = orjson.loads(self.path.read_bytes())
         schemas = self.schemas
         for source in self._document.get("sources", {}).values():
-            # Of its YAML, dbt can only tell what its own schema macro would make.
+            # In source YAML, dbt can only use its default schema macro.
             kind = _SCHEMA_OF.get(source.get("source_name"), "")
             if source.get("package_name") == "revetl" and kind in schemas:
                 source["schema"] = schemas[kind]
 
     @property
     def schemas(self) -> Mapping[str, str]:
-        """The schemas of raw events (`raw`) and of the state (`state`), as the package has resolved them;
-        none where the package, or its model of them, is not in the project."""
+        """The schemas of raw events (`raw`) and of the state (`state`), resolved by the package; empty if the
+        project doesn't have the package or its model of them."""
         return dict(self._published.get("schemas") or {})
 
     @property
     def made_for(self) -> tuple[str, str] | None:
-        """The target it was made for and its default schema, where the package is in the project."""
+        """The manifest's target and default schema; None without the package."""
         target = self._published.get("target")
         return (str(target["name"]), str(target["schema"])) if target else None
 
@@ -77,18 +77,18 @@ class Manifest:
 
     @property
     def invocation_id(self) -> str | None:
-        """The dbt invocation that wrote it."""
+        """The id of the dbt invocation that wrote the manifest."""
         found = self._document["metadata"].get("invocation_id")
         return None if found is None else str(found)
 
     @property
     def adapter_type(self) -> str:
-        """The dbt adapter the manifest was made for, such as `duckdb`."""
+        """The manifest's dbt adapter, for example `duckdb`."""
         return str(self._document["metadata"].get("adapter_type"))
 
     def models(self) -> list[Model]:
-        """Every enabled model with `config.meta.revetl`, by name; of a model with versions the latest,
-        whose name has no version in it, so that its syncs go on when another becomes the latest."""
+        """Return every enabled model with `config.meta.revetl`, sorted by name. Of a versioned model, it is
+        the latest version, under the name without a version, so that syncs continue with new versions."""
         found = [
             _model(node, self._project.name)
             for node in self._document["nodes"].values()
@@ -99,8 +99,8 @@ class Manifest:
         return sorted(found, key=lambda model: model.name)
 
     def relations(self, *, models_only: bool = False) -> dict[str, tuple[str, str, str | None]]:
-        """Name to (alias, schema, database) of every model, seed, snapshot and source (with `models_only`, of
-        models and seeds); the project's own come before a package's of the same name."""
+        """Return name to (alias, schema, database) of every model, seed, snapshot and source; with
+        `models_only`, only of models and seeds. The project's own override a package's of the same name."""
         kinds = {"model", "seed"} if models_only else {"model", "seed", "snapshot", "source"}
         found: dict[str, tuple[str, str, str | None]] = {}
         nodes = [*self._document["nodes"].values(), *self._document.get("sources", {}).values()]
@@ -112,8 +112,8 @@ class Manifest:
         return found
 
     def graph(self) -> dict[str, Mapping[str, Any]]:
-        """Everything dbt can select, as its artifacts have it, by unique id: models, tests, seeds, sources,
-        exposures and the like."""
+        """Return every selectable node by unique id, as in dbt's artifacts: models, tests, seeds, sources,
+        exposures and others."""
         kinds = (
             "nodes",
             "sources",
@@ -127,20 +127,19 @@ class Manifest:
         return {name: node for kind in kinds for name, node in self._document.get(kind, {}).items()}
 
     def failures(self, model: Model) -> list[str]:
-        """What failed in the last dbt run that had it: data tests of `model` and of the models it is made
-        of, and those models themselves where they errored or were skipped."""
+        """Return what failed in the last dbt run: tests of `model` and its ancestors, and these models
+        themselves if they failed or were skipped."""
         path = self.path.with_name("run_results.json")
         if not path.exists():
             return []
         results = {row["unique_id"]: row["status"] for row in orjson.loads(path.read_bytes())["results"]}
-        made_of = self._ancestry(model.unique_id)
-        bad = {name for name, status in results.items() if status in {"fail", "error", "skipped"}}
-        found = {name for name in bad if name in made_of or self._tests(name, made_of)}
+        ancestry = self._ancestry(model.unique_id)
+        failed = {name for name, status in results.items() if status in {"fail", "error", "skipped"}}
+        found = {name for name in failed if name in ancestry or self._tests(name, ancestry)}
         return sorted(name.split(".")[2] for name in found)
 
     def built_at(self, model: Model) -> datetime | None:
-        """When the last dbt run that is known here has built a model, in UTC; None where that did not
-        build it."""
+        """Return when the last dbt run in target/ built a model, in UTC; None if it didn't."""
         path = self.path.with_name("run_results.json")
         if not path.exists():
             return None
@@ -159,7 +158,7 @@ class Manifest:
         return max(naive, default=None)
 
     def _ancestry(self, unique_id: str) -> set[str]:
-        """A node and everything it is made of."""
+        """Return a node and its ancestors."""
         found: set[str] = set()
         waiting = [unique_id]
         while waiting:
@@ -170,13 +169,13 @@ class Manifest:
         return found
 
     def _tests(self, unique_id: str, nodes: set[str]) -> bool:
-        """Whether a test is of one of these nodes: of the one it hangs on, or, for a singular test, of all
-        that it reads."""
+        """Whether a test applies to these nodes: by the node it is attached to or, for a singular test, by
+        all nodes that it reads."""
         node = self._document["nodes"].get(unique_id, {})
         if node.get("resource_type") not in {"test", "unit_test"}:
             return False
         if (node.get("test_metadata") or {}).get("name") in DELIVERY_TESTS:
-            return False  # it tells of the last sync, which the next one mends
+            return False  # it tests the last sync, which the next one may fix
         if attached := node.get("attached_node"):
             return attached in nodes
         read = set(node["depends_on"]["nodes"])
@@ -184,13 +183,13 @@ class Manifest:
 
 
 def _name_in(unique_id: str) -> str:
-    """The name in a unique id: `model.shop.vips.v2` is of vips, `source.shop.raw.tracks` of tracks."""
+    """Return the name in a unique id: vips of `model.shop.vips.v2`, tracks of `source.shop.raw.tracks`."""
     kind, _, *names = unique_id.split(".")
     return names[-1 if kind == "source" else 0]
 
 
 def _is_latest(node: Mapping[str, Any]) -> bool:
-    """Whether a node is no version of a model, or the latest one, as the model's `latest_version` has it."""
+    """Whether a node isn't versioned, or is the latest version by the model's `latest_version`."""
     version = node.get("version")
     return version is None or str(version) == str(node.get("latest_version", version))
 

@@ -1,4 +1,4 @@
-"""The manifest of a target, made by `dbt parse` where it is missing or older than the project's files."""
+"""Read the manifest of a target, after `dbt parse` if it is missing or out of date."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Say = Callable[[str], None]
 def read_manifest(
     project: DbtProject, target: Target, database: str | None, options: Options, say: Say
 ) -> Manifest:
-    """The manifest of `target`; made anew by `dbt parse` when it is missing, older than the project's
-    files, or made for another warehouse (`database` is the one the target opens, where that is known)."""
+    """Return the manifest of `target`. `dbt parse` runs first if it is missing, older than the project's
+    files, or for another warehouse. `database` is the target's database, if known."""
     reason = _stale(project)
     if reason is None:
         manifest = Manifest(project)
@@ -33,7 +33,7 @@ def read_manifest(
         other = manifest.made_for not in (None, (target.name, target.schema))
         if manifest.adapter_type == target.type and not elsewhere and not other:
             return manifest
-        reason = f"was made for another target than '{target.name}'"
+        reason = f"is for another target than '{target.name}'"
     _parse(project, options, reason, say)
     manifest = Manifest(project)
     _note_of_vars(project).write_bytes(
@@ -43,9 +43,12 @@ def read_manifest(
 
 
 def _other_vars(project: DbtProject, manifest: Manifest) -> str | None:
-    """Why the manifest was not made with the variables that are given now. What made it says so: dbt's own
-    run results, or our note of what we had it parse; of a manifest of unknown origin none are assumed. The
-    run results of dbt 2 do not name the variables, so a manifest that its build made never counts."""
+    """Return why the manifest's variables may differ from the current ones; None if they are equal.
+
+    They are recorded in dbt's run results, or in our note on a manifest that we had parsed; a manifest of
+    unknown origin is assumed to have none. The run results of dbt 2 don't include them, so a manifest from
+    its builds is never reused.
+    """
     made_with: object = {}
     for path in (_note_of_vars(project), project.target_path / "run_results.json"):
         try:
@@ -62,8 +65,8 @@ def _other_vars(project: DbtProject, manifest: Manifest) -> str | None:
             continue
     given = orjson.loads(orjson.dumps(dict(project.given_vars), default=str))
     if made_with is None:
-        return "does not say which --vars it was made with"
-    return None if made_with == given else "was made with other --vars"
+        return "does not record its --vars"
+    return None if made_with == given else "has other --vars"
 
 
 def _note_of_vars(project: DbtProject) -> Path:
@@ -97,4 +100,4 @@ def _parse(project: DbtProject, options: Options, reason: str, say: Say) -> None
         if sentence := clash(project, text) or missing_list(project, text):
             raise UsageError(sentence)
         tail = "\n".join(text.splitlines()[-12:])
-        raise UsageError(f"target/manifest.json {reason}, and `{command}` failed. Fix what it says:\n{tail}")
+        raise UsageError(f"target/manifest.json {reason}, and `{command}` failed. Fix this error:\n{tail}")

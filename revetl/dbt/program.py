@@ -1,12 +1,12 @@
-"""Which dbt is run, and running it: always as a program in a process, never by import.
+"""Find dbt and run it, always as a process and never by import.
 
-A project may be on another dbt than the one that is installed with revetl: 1.11, 1.12 or 2. The first of
-these is run, and it has to be a version that revetl supports:
+A project may use another dbt than the one installed with revetl: 1.11, 1.12 or 2. The first of these is run,
+and must be a supported version:
 
 1. `--dbt PATH`, else `REVETL_DBT`
-2. the dbt of the active environment (`VIRTUAL_ENV`, `CONDA_PREFIX`, or revetl's own where it is in PATH)
+2. the dbt of the active environment (`VIRTUAL_ENV`, `CONDA_PREFIX`, or revetl's own if it is in PATH)
 3. the first dbt in PATH
-4. the dbt that is installed with revetl
+4. the dbt installed with revetl
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SUPPORTED = ">=1.11,<3.0"
 _SUPPORTED = ((1, 11), (3, 0))
 _VERSION_SECONDS = 120.0
 _KILLED = 128
-"""Shells add a signal's number to it."""
+"""The exit code of a process killed by a signal is this plus the signal's number."""
 _INSTALLED = re.compile(r"^\s*- installed:\s*(\d+\.\d+\S*)", re.MULTILINE)
 _INSTALLED_OLD = re.compile(r"^installed version:\s*(\d+\.\d+\S*)", re.MULTILINE)
 _NAMED = re.compile(r"^\s*dbt(?:-core|-fusion)?\s+v?(\d+\.\d+\S*)", re.MULTILINE)
@@ -40,8 +40,7 @@ _NO_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True)
 class DbtProgram:
-    """A dbt that can be run: the words that run it, its version as it writes it (`1.11.16`, `2.0.0-alpha.4`),
-    and why it is the one."""
+    """A dbt program: its command, its version (`1.11.16`, `2.0.0-alpha.4`), and why it was chosen."""
 
     command: tuple[str, ...]
     version: str
@@ -49,13 +48,13 @@ class DbtProgram:
 
     @property
     def shown(self) -> str:
-        """The command as users would type it."""
+        """The command as text."""
         return " ".join(self.command)
 
 
 def find_dbt(given: Path | None = None) -> DbtProgram:
-    """The dbt to run; `given` is the one of --dbt. Raises UsageError where there is none, or the first that
-    is found is not a dbt that revetl supports: another one further down the list is never run instead."""
+    """Find the dbt to run; `given` is the value of --dbt. Raises UsageError if there is none, or if the first
+    one isn't supported: later candidates aren't used instead."""
     environment = tuple(
         os.environ.get(name) or "" for name in ("REVETL_DBT", "VIRTUAL_ENV", "CONDA_PREFIX", "PATH")
     )
@@ -70,8 +69,8 @@ def _find(given: Path | None, named: str, virtual_env: str, conda: str, path: st
         _check(program)
         return program
     raise UsageError(
-        "dbt was not found: not in the active environment, not in PATH, and not beside revetl. Install it "
-        f"(dbt {SUPPORTED}), or name one with --dbt PATH or REVETL_DBT."
+        "dbt was not found in the active environment, in PATH or next to revetl. Install it "
+        f"(dbt {SUPPORTED}), or set --dbt PATH or REVETL_DBT."
     )
 
 
@@ -82,32 +81,32 @@ def _candidates(
         if value:
             found = shutil.which(os.path.expanduser(value), path=path)  # noqa: PTH111
             if found is None:
-                raise UsageError(f"{name} '{value}': there is no program there. Name the dbt to run.")
-            yield (found,), f"{name} names it"
+                raise UsageError(f"{name} '{value}': no such program. Set it to the path of dbt.")
+            yield (found,), f"set by {name}"
             return
     own = Path(sys.executable).parent
     for folder, name in ((virtual_env, "VIRTUAL_ENV"), (conda, "CONDA_PREFIX")):
         programs = Path(folder, "Scripts" if os.name == "nt" else "bin")
         found = shutil.which("dbt", path=str(programs)) if folder else None
         if found:
-            yield (found,), f"it is in the active environment ({name})"
+            yield (found,), f"in the active environment ({name})"
     beside = shutil.which("dbt", path=str(own))
     if beside and sys.prefix != sys.base_prefix and str(own) in path.split(os.pathsep):
-        yield (beside,), "it is in the active environment, which is revetl's"
+        yield (beside,), "in the active environment, which is revetl's"
     if found := shutil.which("dbt", path=path):
-        yield (found,), "it is the first in PATH"
+        yield (found,), "the first in PATH"
     if beside:
-        yield (beside,), "it is installed with revetl, and no other was found"
+        yield (beside,), "installed with revetl; no other was found"
     elif importlib.util.find_spec("dbt") and importlib.util.find_spec("dbt.cli"):
         yield (
             (sys.executable, "-m", "dbt.cli.main"),
-            "it is installed with revetl, and no other was found",
+            "installed with revetl; no other was found",
         )
 
 
 def _installed_version(program: Path) -> str | None:
-    """The version by the files of the environment that the program is in: asking the program takes seconds.
-    None where the program is not the one that was installed there as part of dbt-core."""
+    """Read the version from the program's environment, because running it takes seconds. None if the program
+    isn't the one installed there by dbt-core."""
     real = program.resolve()
     prefix = real.parent.parent
     for pattern in ("lib/python*/site-packages", "Lib/site-packages"):
@@ -136,14 +135,14 @@ def _said_version(command: tuple[str, ...], reason: str) -> str:
         )
         text = _NO_COLOR.sub("", done.stdout + "\n" + done.stderr)
     except (OSError, subprocess.TimeoutExpired) as error:
-        text = f"it cannot be run: {error}"
+        text = f"cannot run: {error}"
     for pattern in (_INSTALLED, _INSTALLED_OLD, _NAMED):
         if found := pattern.search(text):
             return found[1]
     first = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
     raise UsageError(
-        f"{shown} ({reason}) is not a dbt that revetl can run: its --version says '{first[:200]}'. "
-        f"Supported: dbt {SUPPORTED}. Name another with --dbt PATH or REVETL_DBT."
+        f"{shown} ({reason}) is not a supported dbt: --version printed '{first[:200]}'. "
+        f"Supported: dbt {SUPPORTED}. Set another with --dbt PATH or REVETL_DBT."
     )
 
 
@@ -154,12 +153,12 @@ def _check(program: DbtProgram) -> None:
         how = "old" if numbers < oldest else "new"
         raise UsageError(
             f"{program.shown} ({program.reason}) is dbt {program.version}, which is too {how}. "
-            f"Supported: dbt {SUPPORTED}. Name another with --dbt PATH or REVETL_DBT."
+            f"Supported: dbt {SUPPORTED}. Set another with --dbt PATH or REVETL_DBT."
         )
 
 
 def _environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    # Of the options for this, each version of dbt has others; all of them read the environment.
+    # The options for this differ between versions of dbt; the variables don't.
     plain = {"NO_COLOR": "1", "DBT_USE_COLORS": "false", "PYTHONWARNINGS": "ignore"}
     return {**os.environ, **plain, **(extra or {})}
 
@@ -171,7 +170,7 @@ def run_dbt(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run it in `folder`, with variables beside those of this process, and take what it prints."""
+    """Run dbt in `folder` with additional environment variables, and capture its output."""
     return subprocess.run(  # noqa: S603
         [*program.command, *words],
         cwd=folder,
@@ -183,8 +182,8 @@ def run_dbt(
 
 
 def hand_over(program: DbtProgram, words: Sequence[str]) -> int:
-    """Run it in this folder with our input, output and environment; gives its exit code. SIGTERM is passed
-    on, and an interrupt from the keyboard reaches it by itself; either way its own end is waited for."""
+    """Run dbt in the current folder with this process's input, output and environment. Returns its exit code.
+    SIGTERM is forwarded, and a keyboard interrupt reaches dbt directly; dbt is waited for in both cases."""
     with subprocess.Popen([*program.command, *words]) as process:  # noqa: S603
         before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -197,6 +196,7 @@ def hand_over(program: DbtProgram, words: Sequence[str]) -> int:
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:
-    """What it said, on stdout (dbt 1) and stderr (the errors of dbt 2), without colors and stack frames."""
+    """Return dbt's output, from stdout (dbt 1) and stderr (errors of dbt 2), without colors and stack
+    frames."""
     lines = _NO_COLOR.sub("", f"{done.stdout}\n{done.stderr}").splitlines()
     return "\n".join(line for line in lines if line.strip() and not _BACKTRACE.match(line))

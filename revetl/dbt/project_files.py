@@ -1,4 +1,4 @@
-"""dbt's own files of a project: `dbt_project.yml` and `profiles.yml`, and dbt's own options."""
+"""Read a project's `dbt_project.yml` and `profiles.yml`, and dbt's command-line options."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from revetl.config.jinja import render
 from revetl.errors import UsageError, nearest
 
 PACKAGE = "revetl"
-"""The name of revetl's own dbt package."""
+"""The name of revetl's dbt package."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """dbt's own command-line options, which revetl takes with dbt's names and meanings."""
+    """dbt's command-line options, which revetl accepts with the same names and meanings."""
 
     project_dir: Path | None = None
     profiles_dir: Path | None = None
@@ -28,10 +28,10 @@ class Options:
     target: str | None = None
     vars: str | None = None
     dbt: Path | None = None
-    """The dbt to run. It is ours: dbt has no such option."""
+    """The dbt to run. This option is revetl's, not dbt's."""
 
     def as_arguments(self) -> list[str]:
-        """The options as dbt's command line takes them."""
+        """Return the options as arguments of dbt."""
         given = {
             "--project-dir": self.project_dir,
             "--profiles-dir": self.profiles_dir,
@@ -44,8 +44,8 @@ class Options:
 
 @dataclass(frozen=True)
 class Target:
-    """One output of a profile, rendered: where the warehouse is. `place` is where users have written it, when
-    that is not a profile."""
+    """A rendered output of a profile: the connection to the warehouse. `place` is where it is configured, if
+    that isn't a profile."""
 
     name: str
     type: str
@@ -54,18 +54,18 @@ class Target:
 
     @property
     def called(self) -> str:
-        """What users call it."""
+        """Its name in errors."""
         return self.place or f"profiles.yml: target '{self.name}'"
 
     @property
     def schema(self) -> str:
-        """Its default schema, as dbt has it."""
+        """Its default schema, as in dbt."""
         return str(self.config.get("schema") or self.config.get("dataset") or "main")
 
 
 @dataclass(frozen=True)
 class DbtProject:
-    """`dbt_project.yml`: what the runner needs of it."""
+    """The parts of `dbt_project.yml` that revetl uses."""
 
     root: Path
     name: str
@@ -77,30 +77,31 @@ class DbtProject:
     seed_paths: tuple[str, ...] = ("seeds",)
 
     def variable(self, name: str, default: str = "") -> str:
-        """A variable of the revetl package, as dbt finds it for the package's sources: given with --vars,
-        else as the project sets it, under `revetl` or for all; `default` where it is null. Raises
-        UsageError for one with Jinja in it, which dbt renders in models and not in the schema of a source."""
+        """Return a variable of the revetl package, with dbt's precedence for the package's sources: --vars,
+        the project's `vars: revetl:`, the project's `vars:`; `default` if null. Raises UsageError for a value
+        with Jinja, which dbt renders in models but not in a source's schema."""
         own = self.vars.get("revetl")
         set_here = (own if isinstance(own, Mapping) else {}).get(name, self.vars.get(name, default))
         found = self.given_vars.get(name, set_here)
         value = default if found is None else str(found)
         if "{{" in value or "{%" in value:
             raise UsageError(
-                f"{name}: '{value}' has Jinja in it, which dbt does not render in the schema of a source. "
-                f"Write the name, and give other targets theirs with --vars '{name}: NAME'."
+                f"{name}: '{value}' contains Jinja, which dbt does not render in the schema of a source. "
+                f"Write a plain name, and override it per target with --vars '{name}: NAME'."
             )
         return value
 
 
 def read_project(options: Options) -> DbtProject:
-    """The dbt project in `--project-dir`, or in this folder or the nearest one above it, as dbt finds it."""
+    """Read the dbt project in `--project-dir`, else in the current folder or its nearest parent, as dbt
+    does."""
     start = (options.project_dir or Path.cwd()).resolve()
     candidates = [start] if options.project_dir else [start, *start.parents]
     root = next((folder for folder in candidates if (folder / "dbt_project.yml").is_file()), None)
     if root is None:
         raise UsageError(
             f"{start}: there is no dbt_project.yml here. "
-            "Run `revetl init NAME` to make a project, or name one with --project-dir."
+            "Run `revetl init NAME` to create a project, or choose one with --project-dir."
         )
     document = read_yaml(root / "dbt_project.yml", unique=False)
     if not isinstance(document, Mapping) or "name" not in document:
@@ -120,21 +121,21 @@ def read_project(options: Options) -> DbtProject:
 
 
 def read_vars(text: str | None) -> Mapping[str, Any]:
-    """What --vars gives: a YAML mapping. Raises UsageError for anything else."""
+    """Parse --vars, a YAML mapping. Raises UsageError for anything else."""
     try:
         given = yaml.safe_load(text or "") or {}
     except yaml.YAMLError:
         given = None
     if not isinstance(given, Mapping):
         raise UsageError(
-            f"--vars '{text}': is not a YAML mapping. Write such as --vars 'state_schema: NAME'."
+            f"--vars '{text}': is not a YAML mapping. Use a form like --vars 'state_schema: NAME'."
         )
     return {str(name): value for name, value in given.items()}
 
 
 def read_profile(project: DbtProject, options: Options) -> tuple[Path, Mapping[str, Any]]:
-    """profiles.yml, and the project's profile as it is written there: nothing is rendered. Raises UsageError
-    when there is none."""
+    """Return the path of profiles.yml, and the project's profile without rendering it. Raises UsageError if
+    there is none."""
     path = _profiles_yml(project, options)
     profiles = read_yaml(path, unique=False) or {}
     if project.profile not in profiles:
@@ -146,7 +147,7 @@ def read_profile(project: DbtProject, options: Options) -> tuple[Path, Mapping[s
 
 
 def read_target(project: DbtProject, options: Options) -> Target:
-    """The output that dbt would use: the one named by --target, else the profile's own."""
+    """Return the output that dbt uses: --target, else the profile's default."""
     path, profile = read_profile(project, options)
     outputs = profile.get("outputs") or {}
     name = str(
@@ -161,7 +162,7 @@ def read_target(project: DbtProject, options: Options) -> Target:
 
 
 def _profiles_yml(project: DbtProject, options: Options) -> Path:
-    """profiles.yml: in --profiles-dir, DBT_PROFILES_DIR, the project, this folder, ~/.dbt."""
+    """Find profiles.yml: in --profiles-dir, DBT_PROFILES_DIR, the project, the current folder, ~/.dbt."""
     named = options.profiles_dir or os.environ.get("DBT_PROFILES_DIR")
     folders = [Path(named)] if named else [project.root, Path.cwd(), Path.home() / ".dbt"]
     for folder in folders:
@@ -169,5 +170,5 @@ def _profiles_yml(project: DbtProject, options: Options) -> Path:
             return folder / "profiles.yml"
     where = " or ".join(str(folder) for folder in folders)
     raise UsageError(
-        f"profiles.yml was not found in {where}. Write one there, or name its folder with --profiles-dir."
+        f"profiles.yml was not found in {where}. Create one there, or set its folder with --profiles-dir."
     )

@@ -1,4 +1,4 @@
-"""Queries that the package's macros make, run by dbt, as it runs a model."""
+"""Run queries from the package's macros with `dbt run-operation`."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from revetl.errors import UsageError, WarehouseError
 _TAIL = 12
 _MARK = "revetl-rows:"
 _PART = 30_000
-"""Characters of the arguments in one environment variable. Systems limit one (Linux to 131,072 bytes, Windows
-to 32,767 characters), and a word of the command line likewise."""
+"""Characters of the arguments per environment variable. Linux limits a variable to 131,072 bytes, Windows to
+32,767 characters; the limits on command-line arguments are similar."""
 _MOST_PARTS = 40
 
 
 def ask(
     project: DbtProject, options: Options, macro: str, arguments: Mapping[str, Any]
 ) -> list[dict[str, str | None]]:
-    """The rows of the query that a macro of the package makes of arguments (what JSON can say): a mapping a
-    row, of column to text. It is for small results. The project's own artifacts are left as they are.
+    """Run the query of a package macro with JSON-serializable arguments. Returns the rows, each a mapping of
+    column to text. For small results only. The project's artifacts aren't modified.
 
-    Raises UsageError where there is no dbt to run or the arguments are more than a process can be given,
-    WarehouseError with what dbt says where the query fails.
+    Raises UsageError if dbt isn't found or the arguments are too large, WarehouseError with dbt's output if
+    the query fails.
     """
     text = json.dumps(arguments)
     parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
     if len(parts) > _MOST_PARTS:
         raise UsageError(
-            f"{macro}: its arguments are {len(text):,} characters of JSON, and dbt can be given "
-            f"{_PART * _MOST_PARTS:,}. Ask for less."
+            f"{macro}: its arguments have {len(text):,} characters of JSON; the limit is "
+            f"{_PART * _MOST_PARTS:,}. Reduce the input."
         )
     given = {f"REVETL_ARGUMENTS_{number}": part for number, part in enumerate(parts)}
     with tempfile.TemporaryDirectory(prefix="revetl-query-") as folder:

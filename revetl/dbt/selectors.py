@@ -1,9 +1,8 @@
-"""Which audiences a `--select` and an `--exclude` mean, in dbt's own selection syntax.
+"""Select audiences with `--select` and `--exclude`, in dbt's selection syntax.
 
-What the manifest tells is answered from it at once: names with wildcards, `fqn:`, `tag:`, `path:`, `file:`,
-`package:`, the graph operators `+` and `@`, unions and intersections. A selection that has any other method
-in it (`state:modified`, `config.materialized:table`, `source:raw` …) is answered by dbt as a whole, in a
-process of its own.
+The manifest suffices for names with wildcards, `fqn:`, `tag:`, `path:`, `file:`, `package:`, the graph
+operators `+` and `@`, unions and intersections. Selections with any other method (`state:modified`,
+`config.materialized:table`, `source:raw` …) are resolved by dbt, in a separate process.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from revetl.errors import UsageError, nearest
 Say = Callable[[str], None]
 Node = Mapping[str, Any]
 
-# dbt's own pattern of one criterion (dbt.graph.selector_spec), so that both read the same.
+# dbt's pattern of a criterion (dbt.graph.selector_spec), for the same parsing.
 _CRITERION = re.compile(
     r"(?P<at>@)?"
     r"(?P<parents>(?P<parents_depth>\d*)\+)?"
@@ -38,7 +37,7 @@ _EVERYTHING = "fqn:*"
 
 @dataclass(frozen=True)
 class _Criterion:
-    """One word of a selection, such as `2+tag:nightly`. A depth of None is as far as the graph goes."""
+    """One criterion of a selection, for example `2+tag:nightly`. A depth of None is unlimited."""
 
     method: str
     value: str
@@ -59,11 +58,11 @@ def select_models(
     state: Path | None = None,
     say: Say = lambda _: None,
 ) -> set[str]:
-    """The unique ids of the audiences that `select` means, without those `exclude` does; all of them when
-    `select` is None. `state` is the folder of the artifacts that `state:` and `result:` compare with.
+    """Return the unique ids of the audiences selected by `select`, or of all if None, except those selected
+    by `exclude`. `state` is the folder of artifacts for `state:` and `result:`.
 
-    `say` is told of a word that nothing matches, as dbt warns of it. Raises UsageError when no audience is
-    left, with the nearest name or tag, and for what dbt does not understand.
+    Words without a match are reported to `say`, as dbt warns about them. Raises UsageError if no audience
+    remains, with the nearest name or tag, and for selections that dbt rejects.
     """
     graph = manifest.graph()
     if _by_manifest(select) and _by_manifest(exclude):
@@ -75,16 +74,16 @@ def select_models(
     audiences = {model.unique_id: model for model in manifest.models()}
     selected = found & audiences.keys()
     if not selected and (select, exclude) != (None, None):
-        given = {"--select": select, "--exclude": exclude}
-        asked = " ".join(f"{name} {text}" for name, text in given.items() if text is not None)
+        options_given = {"--select": select, "--exclude": exclude}
+        selection = " ".join(f"{name} {text}" for name, text in options_given.items() if text is not None)
         known = {model.name for model in audiences.values()}
         tags = {f"tag:{tag}" for model in audiences.values() for tag in model.tags}
-        raise UsageError(f"{asked}: no audience matches. {nearest(select or '', known | tags)}")
+        raise UsageError(f"{selection}: no audience matches. {nearest(select or '', known | tags)}")
     return selected
 
 
 def _by_manifest(selection: str | None) -> bool:
-    """Whether the manifest can answer the whole of a selection."""
+    """Whether the manifest suffices to resolve a selection."""
     return all(
         criterion is not None and criterion.method in _Reader.METHODS
         for word in (selection or "").split()
@@ -93,7 +92,7 @@ def _by_manifest(selection: str | None) -> bool:
 
 
 def _criterion(text: str) -> _Criterion | None:
-    """A word as a criterion; None for one that dbt shall refuse in its own words."""
+    """Parse a word as a criterion; None for an invalid one, which dbt rejects."""
     found = _CRITERION.fullmatch(text)
     if found is None or (found["at"] and found["children"]):
         return None
@@ -116,7 +115,7 @@ def _default_method(value: str) -> str:
 
 
 class _Reader:
-    """Answers selections from the manifest's graph, in the semantics of dbt.graph.selector_methods."""
+    """Resolves selections in the manifest's graph, with the semantics of dbt.graph.selector_methods."""
 
     METHODS = ("fqn", "tag", "path", "file", "package")
 
@@ -131,13 +130,13 @@ class _Reader:
                 self._children[parent].add(name)
 
     def union(self, selection: str, option: str) -> set[str]:
-        """What any of the words means; commas within a word are intersections."""
+        """Return the union of the words' matches; commas within a word are intersections."""
         found: set[str] = set()
         for word in selection.split():
             parts = [self._meant(criterion) for text in word.split(",") if (criterion := _criterion(text))]
             met = set.intersection(*parts)
             if not met:
-                self._say(f"Warning: {option} {word}: nothing in the dbt project matches.")
+                self._say(f"Warning: {option} {word}: matches nothing in the dbt project.")
             found |= met
         return found
 
@@ -172,7 +171,7 @@ class _Reader:
     def _fqn(self, node: Node, value: str) -> bool:
         if node["resource_type"] == "source":
             return False
-        # A manifest without fqn is of a hand; its nodes are known by their names.
+        # A handwritten manifest has no fqn; its nodes match by name.
         fqn = node.get("fqn") or [self._project.name, node["name"]]
         versioned = node.get("version") is not None
         return _is_named(fqn, value, versioned) or _is_named(fqn[1:], value, versioned)
@@ -185,9 +184,9 @@ class _Reader:
         root = self._project.root
         try:
             paths = {path.relative_to(root) for path in root.glob(pattern)}
-        # pathlib's, for an absolute pattern and for an empty one.
+        # pathlib raises these for absolute and empty patterns.
         except (NotImplementedError, ValueError):
-            raise UsageError(f"path:{pattern}: a path is written from the folder {root}.") from None
+            raise UsageError(f"path:{pattern}: is not relative to {root}. Use a relative path.") from None
         return {name for name, node in self._graph.items() if paths & set(_files_of(node))}
 
 
@@ -206,7 +205,7 @@ def _file(node: Node, value: str) -> bool:
 
 
 def _files_of(node: Node) -> Iterator[Path]:
-    """The file of a node and its folders, and the YAML file that describes it."""
+    """Yield the file of a node, its folders, and the YAML file that describes it."""
     path = Path(node["original_file_path"])
     yield from (path, *path.parents)
     if described := node.get("patch_path"):
@@ -214,7 +213,7 @@ def _files_of(node: Node) -> Iterator[Path]:
 
 
 def _is_named(fqn: list[str], value: str, versioned: bool) -> bool:
-    """dbt's `is_selected_node`: the leaf's name, the first parts of the dotted name, or a wildcard."""
+    """dbt's `is_selected_node`: match by the leaf's name, a prefix of the dotted name, or a wildcard."""
     if not fqn:
         return False
     leaf = fqn[-2] if versioned and len(fqn) > 1 else fqn[-1]
@@ -239,11 +238,11 @@ def _ask_dbt(
     words = ["ls", "--quiet", "--log-format", "text", "--resource-type", "model"]
     words += ["--output", "json", "--output-keys", "unique_id"]
     given = {"--select": select, "--exclude": exclude, "--state": state and state.resolve()}
-    asked = [word for name, value in given.items() if value is not None for word in (name, str(value))]
-    shown = " ".join(["dbt", "ls", *asked])
-    done = dbt.run(project, options, *words, *asked)
+    selection = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    shown = " ".join(["dbt", "ls", *selection])
+    done = dbt.run(project, options, *words, *selection)
     if done.returncode:
         tail = "\n".join(said(done).splitlines()[-6:])
-        raise UsageError(f"`{shown}` failed. Fix what it says:\n{tail}")
+        raise UsageError(f"`{shown}` failed. Fix this error:\n{tail}")
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     return {orjson.loads(line)["unique_id"] for line in lines}

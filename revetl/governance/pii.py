@@ -43,7 +43,7 @@ class Hider:
 
     @property
     def hashes(self) -> bool:
-        """Whether any rule needs the salt."""
+        """Whether any rule hashes, which requires the salt."""
         return any(rule.action == "hash" for rule in self.rules)
 
     def rule_of(self, *names: str) -> PiiRule | None:

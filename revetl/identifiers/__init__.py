@@ -1,1 +1,1 @@
-"""Values that identify people, normalized and hashed as destinations require."""
+"""Normalize and hash identifiers as destinations require."""

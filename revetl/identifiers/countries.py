@@ -72,7 +72,7 @@ def country(value: str, _: str | None) -> str | None:
 
 
 def country_upper(value: str, region: str | None) -> str | None:
-    """`country` in upper case."""
+    """Return `country` in upper case."""
     found = country(value, region)
     return found and found.upper()
 

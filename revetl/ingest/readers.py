@@ -238,7 +238,7 @@ def _parse_lines(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _parse(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
-    """`parsed_messages` of rows; the text of a line that can be landed is not kept twice."""
+    """Create `parsed_messages` from rows, keeping the text only of invalid lines."""
     fields = ", ".join(f'"{name}"' for name in rules.FIELDS)
     connection.execute(
         f"""
@@ -256,8 +256,8 @@ def _parse(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
 
 
 def _add_unreadable(connection: duckdb.DuckDBPyConnection) -> None:
-    """Lines that are not UTF-8, or too long, are not among the lines read: put them with the rejected ones,
-    and number the others as if they had been read."""
+    """Add lines that are not UTF-8 or too long, which were skipped, to the rejected ones, and renumber the
+    others accordingly."""
     connection.execute(
         f"""
         create or replace temporary table unreadable_lines as

@@ -1,1 +1,1 @@
-"""This machine: files, locks between processes, and secrets kept out of text."""
+"""Local machine: files, locks between processes, and redaction."""

@@ -1,6 +1,6 @@
-"""Locks, and one small record, that processes of one machine share.
+"""Locks and a small record that processes on one machine share.
 
-A lock is free again when its process is gone, however it went.
+A lock is released when its process ends, even if it is killed.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ _CLOCK_SLACK_SECONDS = 1.0
 
 
 class Lock(Protocol):
-    """A lock on a file that is opened at the first try and kept open. `can_share`: whether `shared` works."""
+    """A lock on a file, which is opened on first use and kept open. `can_share`: `shared` is supported."""
 
     can_share: bool
 
     def take(self, *, shared: bool = False) -> bool:
-        """Whether the lock is ours now; never waits. `shared`: held by any number at once, all shared."""
+        """Try to acquire the lock without waiting. Returns whether it was acquired. Shared locks can be held
+        by several processes."""
 
     def give_back(self) -> None:
-        """Let others have it; nothing happens when it is not held."""
+        """Release the lock, if held."""
 
     def close(self) -> None:
-        """Give it back and close the file."""
+        """Release the lock and close the file."""
 
 
 class FileLock:
-    """A `Lock` by flock: about a microsecond to take and give back."""
+    """A `Lock` with flock. Acquiring and releasing take about a microsecond."""
 
     can_share = True
 
@@ -53,10 +54,10 @@ class FileLock:
 
     def take(self, *, shared: bool = False) -> bool:
         if self._descriptor is None:
-            # The folder may have been cleared away with other temporary files.
+            # The folder may have been removed with other temporary files.
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-            os.utime(self._descriptor)  # who clears old temporary files is to see that it is used
+            os.utime(self._descriptor)  # marks it as in use for cleaners of temporary files
         try:
             fcntl.flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -74,8 +75,7 @@ class FileLock:
 
 
 class PortableLock:
-    """A `Lock` by the library filelock, where there is no flock; it knows no shared lock, so `shared` is
-    never ours."""
+    """A `Lock` with the library filelock, for systems without flock. Doesn't support shared locks."""
 
     can_share = False
 
@@ -102,14 +102,14 @@ class PortableLock:
 
 
 def lock(path: Path) -> Lock:
-    """A lock on a file, of the kind this system has."""
+    """Return a lock on a file, of the kind that the system supports."""
     return PortableLock(path) if fcntl is None else FileLock(path)
 
 
 class Known(NamedTuple):
-    """What the sharers of a budget know. Moments are seconds since 1970: `due`, when the next request is to
-    leave by the rate; `resume_at`, before which none may; `cut_at`, when `window`, the most requests at
-    once, was last halved."""
+    """The shared state of a rate limit. Times are Unix seconds: `due`, when the rate permits the next
+    request; `resume_at`, before which no request may be sent; `cut_at`, when `window`, the maximum of
+    concurrent requests, was last halved."""
 
     due: float = 0.0
     resume_at: float = 0.0
@@ -118,39 +118,39 @@ class Known(NamedTuple):
 
 
 class Board:
-    """The file that holds what is known. It may be lost or damaged at any time: then nothing is known, and
-    the destination's next answers tell again. Raises OSError when the folder cannot hold it."""
+    """The file with the shared state. If it is lost or damaged, the state is reset, and the destination's
+    next responses restore it. Raises OSError if the folder can't be written to."""
 
     def __init__(self, folder: Path) -> None:
         descriptor = os.open(folder / "known", os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
         self._file = os.fdopen(descriptor, "r+b", buffering=0)
         self._lock = lock(folder / "lock")
-        with self.alone() as known:  # takes its place on the disk, and shows that locks work here
+        with self.alone() as known:  # allocates the file, and fails early if locks don't work here
             self.write(known)
 
     def read(self) -> Known:
-        """What is known."""
-        for _ in range(3):  # a write by another process may be half done
+        """Return the shared state."""
+        for _ in range(3):  # another process may be writing
             self._file.seek(0)
             block = self._file.read(_SIZE)
             if len(block) == _SIZE and zlib.crc32(block[:-4]).to_bytes(4, "little") == block[-4:]:
                 magic, written_at, *values = _BLOCK.unpack_from(block)
-                # Written later than now: the clock was set back, and its moments mean nothing.
+                # A write in the future: the clock was set back, so the times are invalid.
                 if magic != _MAGIC or written_at > time.time() + _CLOCK_SLACK_SECONDS:
                     break
                 return Known(*values)
         return Known()
 
     def write(self, known: Known) -> None:
-        """Replace what is known. Only inside `alone`, with what was read there."""
+        """Replace the shared state. Only valid inside `alone`, based on its value."""
         block = _BLOCK.pack(_MAGIC, time.time(), *known)
         self._file.seek(0)
         self._file.write(block + zlib.crc32(block).to_bytes(4, "little"))
 
     @contextmanager
     def alone(self) -> Iterator[Known]:
-        """What is known, while nobody else writes. The lock is held for microseconds; a process that was
-        stopped while holding it is not waited for: a lost write lets one request go early at worst."""
+        """Yield the shared state with the lock held, for microseconds. A process suspended with the lock
+        isn't waited for: a lost update only lets one request be sent early."""
         until = time.monotonic() + _PATIENCE_SECONDS
         while not (taken := self._lock.take()) and time.monotonic() < until:
             time.sleep(0.0005)

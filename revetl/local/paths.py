@@ -1,4 +1,4 @@
-"""Where revetl's own files are: beside the package in an installed wheel, at the root of a source tree."""
+"""Paths of revetl's own files: inside the package in a wheel, or at the root of a source tree."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def dbt_project_dir() -> Path:
-    """The folder of the dbt project that revetl brings."""
+    """Return the folder of revetl's dbt project."""
     packaged = _PACKAGE / "_dbt"
     return packaged if packaged.is_dir() else _PACKAGE.parent
 
 
 def examples_dir() -> Path:
-    """The folder of the example events."""
+    """Return the folder of the example events."""
     packaged = _PACKAGE / "_examples"
     return packaged if packaged.is_dir() else _PACKAGE.parent / "examples"

@@ -1,4 +1,4 @@
-"""Files that only their owner may read, replaced in one step."""
+"""Files readable only by their owner, replaced atomically."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file atomically, readable by its owner only from its first byte on. Raises OSError; the file
-    is then as it was. The caller holds the lock of the file: what a killed writer left behind is removed."""
+    """Replace a file atomically; it is never readable by others. The caller must hold the file's lock,
+    because leftovers of killed writers are removed. Raises OSError, leaving the file unchanged."""
     for left in path.parent.glob(f".{path.name}.*.new"):
         with suppress(OSError):
             left.unlink()
-    # Containers that share a folder may have the same process ids.
+    # Not the process id: containers that share a folder may have the same ones.
     new = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -31,7 +31,7 @@ def write_private(path: Path, text: str) -> None:
             new.unlink()
         raise
     if os.name == "posix":
-        # The new name has to reach the disk too: the provider has already dropped the former token.
+        # The rename must reach the disk too: the provider has already revoked the former token.
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -40,13 +40,13 @@ def write_private(path: Path, text: str) -> None:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create a folder that only its owner may enter; one that is there already is restricted to that."""
+    """Create a folder that only its owner can access, or restrict an existing one."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.name == "posix" and folder.stat().st_mode & _OTHERS:
         folder.chmod(0o700)
 
 
 def readable_by_others(path: Path) -> str | None:
-    """The mode of a file that others may read or write, as `chmod` spells it; None where nobody else may."""
+    """Return the mode, in `chmod` notation, of a file that others can access; None if they can't."""
     mode = path.stat().st_mode
     return f"{stat.S_IMODE(mode):04o}" if os.name == "posix" and mode & _OTHERS else None

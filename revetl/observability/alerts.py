@@ -71,7 +71,7 @@ class Ended(Outcome, Protocol):
 
 @dataclass(frozen=True)
 class Past:
-    """An `Outcome` read back from `sync_runs`."""
+    """An `Outcome` from `sync_runs`."""
 
     status: str
     attempted: Mapping[str, int]

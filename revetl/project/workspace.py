@@ -442,6 +442,6 @@ def check_materialized(model: dbt.Model) -> None:
 def not_built(audience: AudienceModel) -> WarehouseError:
     """Return the error for an audience that dbt hasn't built."""
     return WarehouseError(
-        f"{audience.name} is not in the warehouse: there is no {audience.relation.sql()}. "
+        f"{audience.name} is not in the warehouse: {audience.relation.sql()} does not exist. "
         f"Run `dbt build --select +{audience.name}`."
     )

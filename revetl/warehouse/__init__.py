@@ -1,4 +1,4 @@
-"""The warehouse: one small module per engine, behind the protocol in `base`."""
+"""Warehouses: one module per engine, behind the protocol in `base`."""
 
 from revetl.warehouse.base import Opening, Warehouse, check_target, database_of, location_of, open_warehouse
 

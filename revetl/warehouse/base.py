@@ -1,7 +1,7 @@
-"""What the runner needs of a warehouse, and how it opens the one a dbt target names.
+"""The interface of a warehouse, and opening the warehouse of a dbt target.
 
-Statements are sqlglot expressions, written once and rendered for the engine here; only what no dialect
-knows how to render (the row hash, JSON building) is a method of the engine.
+Statements are sqlglot expressions, written once and rendered per engine. Only expressions that sqlglot can't
+transpile (the row hash, JSON) are methods of the engine.
 """
 
 from __future__ import annotations
@@ -25,104 +25,107 @@ NONFINITE = "$nonfinite"
 
 
 class Warehouse(Protocol):
-    """One open connection. Every method raises WarehouseError with the engine's own sentence."""
+    """An open connection. Every method raises WarehouseError with the engine's error message."""
 
     dialect: str
-    """The sqlglot dialect statements are rendered in."""
+    """The sqlglot dialect to render statements in."""
 
     hash_by: str
-    """Names what made a row hash: an engine's hash may change between its versions."""
+    """The version of the row hash, which may differ between versions of an engine."""
 
     comment: str | None
-    """A text of `revetl.comments.query_comment` that every statement carries."""
+    """A text of `query_comment`, added to every statement."""
 
     database: str
-    """The database (catalog) that is open."""
+    """The open database (catalog)."""
 
     has_transactions: bool
-    """Whether `transaction` makes several statements one."""
+    """Whether `transaction` is atomic for several statements."""
 
     def run(self, sql: exp.Expr) -> None:
-        """Run a statement that gives nothing back."""
+        """Run a statement without a result."""
 
     def rows(self, sql: exp.Expr) -> list[tuple[Any, ...]]:
-        """The rows of a small result."""
+        """Return the rows of a small result."""
 
     def stream(self, sql: exp.Expr, batch_rows: int) -> Iterable[pa.RecordBatch]:
-        """The rows of a large result, `batch_rows` at a time; never held whole."""
+        """Stream the rows of a large result, `batch_rows` at a time."""
 
     def type_of(self, name: str) -> exp.DataType:
-        """The engine's type for one of the portable names: varchar, bigint, timestamp, json and the like."""
+        """Return the engine's type for a portable name such as varchar, bigint, timestamp or json."""
 
     def document(self, text: exp.Expr) -> exp.Expr:
-        """JSON text as a value of the type that `json` is."""
+        """Convert JSON text to the engine's type for `json`."""
 
     def create_schema(self, name: str) -> None:
-        """Make a schema of the open database, where there is none of that name."""
+        """Create a schema in the open database, unless it exists."""
 
     def temporary(self, made: exp.Table, query: exp.Query) -> None:
-        """Make the temporary table `made` of a query, replacing one of that name. It is gone at `close`."""
+        """Create or replace the temporary table `made` from a query. It is dropped at `close`."""
 
     def load(self, made: exp.Table, data: pa.Table) -> None:
-        """Make the temporary table `made` of `data`, replacing one of that name."""
+        """Create or replace the temporary table `made` from `data`."""
 
     def make_room(self, size: int) -> None:
         """Statements over texts of so many bytes follow: an engine that was opened `light` takes the memory
         that they need."""
 
     def transaction(self) -> AbstractContextManager[None]:
-        """All or nothing, where the engine has transactions; elsewhere each statement is. What is run in one
-        can be run again after it was cut short."""
+        """Open a transaction; without support for transactions, statements are atomic individually. Code in a
+        transaction must be repeatable after an interruption."""
 
     def lock(self, name: exp.Table) -> None:
-        """Keep others from writing to a table until the transaction ends, where one statement alone would
-        not."""
+        """Lock a table against writes until the transaction ends, if a statement's own lock isn't enough."""
 
     def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
-        """Of each relation, what `columns` gives, or None where there is none; in one statement."""
+        """Return the `columns` of each relation, or None if it doesn't exist, in one statement."""
 
     def columns(self, relation: exp.Table | exp.Query) -> dict[str, str]:
-        """Column name to type name of a relation or query; raises WarehouseError when there is none."""
+        """Return column name to type name of a relation or query. Raises WarehouseError if it doesn't
+        exist."""
 
     def exists(self, relation: exp.Table) -> bool:
-        """Whether there is such a table or view."""
+        """Whether a table or view exists."""
 
     def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
-        """A signed 64-bit hash of values (each with its type name) in order, never null; nulls count."""
+        """Return a signed 64-bit hash of ordered values, each with its type name. It is never null, and
+        distinguishes nulls."""
 
     def bucket(self, text: exp.Expr, buckets: int) -> exp.Expr:
-        """A number of 0 to `buckets` - 1 that the text falls into: its md5's first 32 bits, as every engine
-        makes them, modulo `buckets`."""
+        """Return the bucket of a text, from 0 to `buckets` - 1: the first 32 bits of its md5, which are the
+        same on every engine, modulo `buckets`."""
 
     def json_object(self, items: Mapping[str, tuple[exp.Expr, str]], whole: Collection[str] = ()) -> exp.Expr:
-        """The text of a JSON object of name to (value, type name): numbers and booleans as such, times as
-        ISO 8601 in UTC, at any depth. Numbers that readers of JSON would round are text; what JSON has no
-        word for (NaN, infinity) is `{NONFINITE: text}`. Of the floats and decimals that `whole` names, those
-        that are integers are written as such."""
+        """Return the text of a JSON object, from name to (value, type name).
+
+        At any depth, numbers and booleans stay such, and times are ISO 8601 in UTC. Numbers that a JSON
+        reader would round become text. NaN and infinity become `{NONFINITE: text}`. Floats and decimals in
+        `whole` are written as integers if they are integral.
+        """
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
-        """The member `name` of JSON text, as text."""
+        """Return the member `name` of JSON text, as text."""
 
     def json_differs(self, before: exp.Expr, after: exp.Expr, names: Sequence[str]) -> exp.Expr:
-        """Whether any of the members `names` has another value in one JSON text than in another."""
+        """Return whether any of the members `names` differs between two JSON texts."""
 
     def count_differences(self, both: exp.Query, names: Sequence[str]) -> exp.Query | None:
-        """In how many rows of `both` (JSON texts `known_fields` and `fields_now`) each of the members `names`
-        differs: a query of one JSON text, name to count. None where the engine has no better way than to
-        count the tests of `json_differs`, one a member."""
+        """Return a query that counts, for each of the members `names`, the rows of `both` in which the JSON
+        texts `known_fields` and `fields_now` differ. Its result is one JSON text, name to count. None if
+        counting with `json_differs` per member is as good."""
 
     def attach(self, target: Target, root: Path) -> str:
-        """The database of another target of the same engine, readable from here. Raises UsageError when it
-        cannot be, WarehouseError when it is not there."""
+        """Attach the database of another target of the same engine for reading, and return its name. Raises
+        UsageError if that isn't possible, WarehouseError if it doesn't exist."""
 
     def close(self) -> None:
-        """Give the warehouse back; a DuckDB file is free for others from here on."""
+        """Close the connection, and release a DuckDB file."""
 
 
 @dataclass(frozen=True)
 class Driver:
-    """How an engine is opened: its module here (which has `open_engine`), the package that its connection is
-    made by, and the extra of revetl that brings it."""
+    """How to open an engine: its module (with `open_engine`), the package of its connection, and the extra of
+    revetl that installs it."""
 
     module: str
     package: str
@@ -133,7 +136,7 @@ DRIVERS = {
     "duckdb": Driver("revetl.warehouse.duckdb", "duckdb"),
     "postgres": Driver("revetl.warehouse.postgres", "adbc_driver_postgresql", "postgres"),
     "spark": Driver("revetl.warehouse.spark", "pyspark", "spark"),
-    # dbt's adapter opens these: it brings the driver, and can sign in by all that a profile may say.
+    # Opened with dbt's adapter, which installs the driver and supports every authentication of a profile.
     "snowflake": Driver("revetl.warehouse.snowflake", "dbt.adapters.snowflake", "snowflake"),
     "bigquery": Driver("revetl.warehouse.bigquery", "dbt.adapters.bigquery", "bigquery"),
     "redshift": Driver("revetl.warehouse.redshift", "dbt.adapters.redshift", "redshift"),
@@ -141,13 +144,13 @@ DRIVERS = {
     "fabric": Driver("revetl.warehouse.fabric", "dbt.adapters.fabric", "fabric"),
     "synapse": Driver("revetl.warehouse.fabric", "dbt.adapters.synapse", "fabric"),
 }
-"""By dbt's name of the adapter."""
+"""By the name of the dbt adapter."""
 
 
 @dataclass(frozen=True)
 class Opening:
-    """How a warehouse is to be opened: `state_schema` is where scratch tables go on an engine without
-    temporary ones; the rest is said at `open_warehouse`."""
+    """Options for opening a warehouse; see `open_warehouse`. `state_schema` is the schema of scratch tables
+    on an engine without temporary tables."""
 
     root: Path
     state_schema: str = "revetl"
@@ -158,38 +161,39 @@ class Opening:
 
 
 def open_warehouse(target: Target, opening: Opening) -> Warehouse:
-    """The warehouse of a dbt target. A DuckDB path is taken from `root`, as dbt takes it. `light` is for
-    small statements beside a delivery: an embedded engine then takes little memory. `read_only` says that
-    nothing but temporary tables will be written.
+    """Open the warehouse of a dbt target.
 
-    Waits up to `lock_timeout` seconds for a DuckDB file that another process holds, telling `say` once.
-    Raises UsageError for an engine that is not supported or whose driver is not installed, WarehouseError
-    when it cannot be opened.
+    A DuckDB path is relative to `root`, as in dbt. `light` limits the memory of an embedded engine, for small
+    statements during a delivery. With `read_only`, only temporary tables are written. Waits up to
+    `lock_timeout` seconds for a DuckDB file that another process has open, with one message to `say`. Raises
+    UsageError for an unsupported engine or a missing driver, WarehouseError if it can't be opened.
     """
     check_target(target)
     driver = DRIVERS[target.type]
     if importlib.util.find_spec(driver.package) is None:
         raise UsageError(
-            f"{target.called} is of type '{target.type}', and {driver.package} is not "
-            f"installed here. Run `pip install 'revetl[{driver.extra}]'`."
+            f"{target.called} has type '{target.type}', but {driver.package} is not installed. "
+            f"Run `pip install 'revetl[{driver.extra}]'`."
         )
     opened: Warehouse = importlib.import_module(driver.module).open_engine(target, opening)
     return opened
 
 
 def check_target(target: Target) -> None:
-    """Raises UsageError for a target that cannot be opened, whatever is there."""
+    """Raise UsageError for a target that revetl can't open, by its configuration alone."""
     if target.type not in DRIVERS:
         raise UsageError(
-            f"{target.called} is of type '{target.type}', which revetl cannot open. "
+            f"{target.called} has type '{target.type}', which revetl does not support. "
             f"{nearest(target.type, DRIVERS)}"
         )
     if target.type == "duckdb" and str(target.config.get("path") or ":memory:") == ":memory:":
-        raise UsageError(f"{target.called} has path ':memory:', which no other process can see. Name a file.")
+        raise UsageError(
+            f"{target.called} has path ':memory:', which other processes cannot open. Set it to a file."
+        )
 
 
 def database_of(target: Target) -> str | None:
-    """The database a target opens, where its configuration tells; dbt writes it into the manifest."""
+    """Return the database of a target, as in the manifest; None if its configuration doesn't name it."""
     if target.type == "duckdb":
         return str(target.config.get("database") or Path(str(target.config.get("path", ""))).stem)
     named = target.config.get("database") or target.config.get("dbname")
@@ -205,8 +209,8 @@ _NAMES = {
 
 
 def location_of(target: Target, root: Path) -> dict[str, str]:
-    """Where a target's warehouse is, by what its configuration says and whoever signs in: `type`, and of
-    `host`, `port`, `account`, `database` what there is; of a DuckDB file, the `file`."""
+    """Return the location of a target's warehouse, independent of its user: `type`, and those of `host`,
+    `port`, `account` and `database` that are set; for a DuckDB file, `file`."""
     found = {"type": target.type}
     if target.type == "duckdb":
         path = str(target.config.get("path") or "").partition("?")[0]

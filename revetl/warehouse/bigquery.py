@@ -1,7 +1,7 @@
-"""BigQuery: Arrow out, Parquet in.
+"""BigQuery: reads Arrow, loads Parquet.
 
-It has no transactions without a session, and no temporary tables: scratch tables lie in the state's dataset
-and expire after a day, where nobody has dropped them before. Its timestamps are moments, which are UTC here.
+It has no transactions or temporary tables without a session. Scratch tables are in the state's dataset and
+expire after a day, unless they are dropped before. Its timestamps are points in time; they are read as UTC.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from revetl.warehouse.templates import statement, table
 
 _EXPIRES = "expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)"
 _NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
-"""What the API calls types otherwise than SQL does."""
+"""The API's names of types that differ from SQL's."""
 
 _MISSING = 404
 _NUMERIC_DIGITS = 29
-"""Before the point; a wider decimal is another type."""
+"""The digits before the point of NUMERIC; wider decimals are BIGNUMERIC."""
 
 _LONGEST_LABEL = 63
 
 
 def open_engine(target: Target, opening: Opening) -> BigQuery:
-    """The project of a dbt-bigquery target; see `open_warehouse`."""
+    """Open the project of a dbt-bigquery target; see `open_warehouse`."""
     from google.cloud import bigquery
 
     with signing_in(target, "BigQuery"):
@@ -48,7 +48,7 @@ def open_engine(target: Target, opening: Opening) -> BigQuery:
 
 
 class BigQuery(Spelled):
-    """`revetl.warehouse.Warehouse` on a client of BigQuery's; `api` is its module."""
+    """`revetl.warehouse.Warehouse` with a BigQuery client; `api` is its module."""
 
     dialect = "bigquery"
     title = "BigQuery"
@@ -68,7 +68,7 @@ class BigQuery(Spelled):
             return self.connection.query(sql, job_config=self._configured(**options)).result()
 
     def _configured(self, **options: Any) -> Any:
-        """What of the profile is said with each statement, and by which sync and run it is, as labels."""
+        """Return the job configuration: options of the profile, and labels with the sync and run."""
         config = self._target.config
         for name in ("maximum_bytes_billed", "priority"):
             if config.get(name) is not None:
@@ -159,7 +159,7 @@ class BigQuery(Spelled):
         return f"{relation.catalog or self.database}.{relation.db or self.schema}.{relation.name}"
 
     def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
-        # By the API, which costs nothing: what a query of the catalog reads is billed.
+        # The API is free, while queries of the catalog are billed.
         return [self._columns_of(relation) for relation in relations]
 
     def _columns_of(self, relation: exp.Table) -> dict[str, str] | None:
@@ -167,7 +167,7 @@ class BigQuery(Spelled):
         return None if found is None else {field.name: _kind(field) for field in found.schema}
 
     def _there(self, get: Callable[[str], Any], place: str) -> Any:
-        """What the API has at a place; None where there is nothing."""
+        """Get an object from the API; None if it doesn't exist."""
         with self.told():
             try:
                 return get(place)
@@ -186,7 +186,7 @@ class BigQuery(Spelled):
             return {field.name: _kind(field) for field in job.schema}
 
     def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
-        # A row's JSON quotes its texts, and tells null from an empty one.
+        # JSON quotes texts, and distinguishes null from an empty text.
         row = call("struct", *(value for value, _ in values))
         return call("farm_fingerprint", call("to_json_string", row))
 
@@ -210,10 +210,10 @@ class BigQuery(Spelled):
         return exp.DataType.build("bignumeric", dialect="bigquery")
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
-        # One function gives single values, and another the rest.
+        # json_value returns scalars, json_query objects and arrays.
         path = f'$."{name}"'
         if '"' in name or "\\" in name:
-            # No path can hold it.
+            # A path can't contain such a name.
             member = exp.Bracket(this=_parsed(document), expressions=[exp.convert(name)])
             rest = call("nullif", call("to_json_string", member.copy()), "null")
             return exp.func("coalesce", call("json_value", member), rest)
@@ -239,13 +239,13 @@ def _adapt(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.SHA2):
         return call("to_hex", call("sha256", node.this))
     if isinstance(node, exp.RegexpReplace):
-        # It replaces every match anyway.
+        # BigQuery always replaces every match.
         node.set("modifiers", None)
     return node
 
 
 def _parsed(text: exp.Expr) -> exp.Expr:
-    """JSON text as a document. Where numbers are not to be rounded, those no float can hold are errors."""
+    """Parse JSON text, rounding numbers that a float can't represent, which are errors otherwise."""
     rounded = exp.Kwarg(this=exp.var("wide_number_mode"), expression=exp.convert("round"))
     return call("parse_json", text, rounded)
 
@@ -273,7 +273,7 @@ def _without_zone(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _with_zone(data: pa.Table) -> pa.Table:
-    """What is loaded as timestamps; nothing but nulls has no type there."""
+    """Convert timestamps and columns of only nulls to types that BigQuery can load."""
     kinds = {field.name: field.type for field in data.schema}
     for name, kind in kinds.items():
         if pa.types.is_timestamp(kind):

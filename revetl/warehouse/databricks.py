@@ -1,4 +1,4 @@
-"""Databricks, by its SQL connector: what Spark has, on Delta tables in Unity Catalog."""
+"""Databricks, with its SQL connector: like Spark, on Delta tables in Unity Catalog."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from revetl.warehouse.spark import NO_SCHEMA, Spark, first_sentence
 from revetl.warehouse.templates import statement, table
 
 _NO_CATALOG = "hive_metastore"
-"""The catalog of old, which describes itself by Spark's own statements."""
+"""The legacy catalog, which has no information schema, only Spark's statements."""
 
 _COLUMNS = """
 select c.table_catalog, c.table_schema, c.table_name, c.column_name, c.full_data_type
@@ -28,7 +28,7 @@ from :columns as c where :named order by c.ordinal_position
 
 
 def open_engine(target: Target, opening: Opening) -> Databricks:
-    """The catalog of a dbt-databricks target; see `open_warehouse`."""
+    """Open the catalog of a dbt-databricks target; see `open_warehouse`."""
     from databricks import sql
     from dbt.adapters.databricks.handle import SqlUtils
 
@@ -44,7 +44,7 @@ def open_engine(target: Target, opening: Opening) -> Databricks:
 
 
 class _Result:
-    """A statement's rows, as a session of Spark's gives them."""
+    """A statement's rows, with the interface of a Spark session's result."""
 
     def __init__(self, rows: list[tuple[Any, ...]]) -> None:
         self._rows = rows
@@ -54,7 +54,7 @@ class _Result:
 
 
 class Databricks(Spark):
-    """`revetl.warehouse.Warehouse` on a connection of Databricks'."""
+    """`revetl.warehouse.Warehouse` with a Databricks connection."""
 
     dialect = "databricks"
     title = "Databricks"
@@ -63,7 +63,7 @@ class Databricks(Spark):
     def __init__(self, connection: Any, target: Target, opening: Opening, catalog: str) -> None:
         super().__init__(connection, target, opening)
         self.database = catalog
-        # Of Delta, which all tables are.
+        # All tables are Delta tables.
         self._rows_change = True
 
     def prepare(self) -> None:
@@ -82,7 +82,7 @@ class Databricks(Spark):
         return without(self._secrets, first_sentence(error))
 
     def run(self, sql: exp.Expr) -> None:
-        # It takes no query within a query of a DELETE or UPDATE.
+        # Databricks doesn't support nested subqueries in DELETE and UPDATE.
         super().run(as_merge(sql))
 
     def rows(self, sql: exp.Expr) -> list[tuple[Any, ...]]:
@@ -118,7 +118,7 @@ class Databricks(Spark):
         catalog = node.args.get("catalog") if isinstance(node, exp.Table) else None
         made = super()._adapt(node)
         if catalog is not None:
-            # Spark has one.
+            # Unlike Spark, Databricks has several catalogs.
             made.set("catalog", catalog)
         return made
 

@@ -1,4 +1,4 @@
-"""Connections as dbt opens them, so that whatever dbt can sign in by, the runner can."""
+"""Open connections with dbt's adapters, to support the same authentication methods."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from revetl.warehouse.engine import secrets_of, without
 
 
 def opened_by_dbt(target: Target, title: str) -> Any:
-    """The driver's connection that dbt's adapter opens for a target. Raises WarehouseError."""
+    """Open a driver connection for a target with dbt's adapter. Raises WarehouseError."""
     from dbt.adapters.contracts.connection import Connection
     from dbt.adapters.factory import FACTORY
 
     with signing_in(target, title):
-        asked: Any = Connection
-        connection = asked(type=target.type, name="revetl", credentials=dbt_credentials(target))
+        untyped: Any = Connection
+        connection = untyped(type=target.type, name="revetl", credentials=dbt_credentials(target))
         return FACTORY.get_adapter_class_by_name(target.type).ConnectionManager.open(connection).handle
 
 
 def dbt_credentials(target: Target) -> Any:
-    """A target as dbt's adapter understands it."""
+    """Convert a target to the credentials of dbt's adapter."""
     from dbt.adapters.factory import FACTORY
 
     kind = FACTORY.load_plugin(target.type)
@@ -33,10 +33,10 @@ def dbt_credentials(target: Target) -> Any:
 
 @contextmanager
 def signing_in(target: Target, title: str) -> Iterator[None]:
-    """What goes wrong on the way to a connection as WarehouseError."""
+    """Convert errors while connecting to WarehouseError."""
     try:
         yield
     except Exception as error:
         text = str(getattr(error, "msg", None) or error).strip() or repr(error)
         why = without(secrets_of(target), " ".join(text.split()))
-        raise WarehouseError(f"{title} cannot be opened: {why}") from None
+        raise WarehouseError(f"Could not connect to {title}: {why}") from None

@@ -1,4 +1,4 @@
-"""DuckDB: the embedded default. One process at a time may have a file open for writing."""
+"""DuckDB, the embedded default. Only one process at a time can open a file for writing."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from revetl.warehouse.templates import statement, table
 _LOCK_POLL_SECONDS = 0.1
 _LIGHT_BYTES = 160_000_000
 _COPIES = 4
-"""As many of a text does a MERGE hold at once."""
-# What a 64-bit float holds of a decimal, and so what readers of JSON do.
+"""The number of copies of a text that a MERGE keeps in memory."""
+# The decimal digits that a 64-bit float, and therefore a JSON reader, preserves.
 _EXACT_DIGITS = 15
 _NESTED = re.compile(r"\[\d*\]|^(STRUCT|MAP|UNION)\(")
 _WORDED = re.compile(r"TIMESTAMP|\bDATE\b|\b(FLOAT|REAL|DOUBLE)\b")
-"""Types that JSON has other words for than DuckDB, at any depth."""
+"""Types that DuckDB formats differently than needed in JSON, at any depth."""
 _SCALED = re.compile(r"DECIMAL\(\d+,\s*[1-9]\d*\)")
 _WIDE = re.compile(r"DECIMAL\(\d+,\s*\d+\)|\bU?HUGEINT\b|\bBIGNUM\b")
 
 
 def open_engine(target: Target, opening: Opening) -> DuckDB:
-    """The file of a dbt-duckdb target with its `settings` and `attach`; see `open_warehouse`."""
+    """Open the file of a dbt-duckdb target with its `settings` and `attach`; see `open_warehouse`."""
     path = _path_of(target, opening.root)
     read_only = opening.read_only
     if read_only and not Path(path).exists():
-        raise WarehouseError(f"{path}: there is no such database yet. Run `dbt build` first.")
+        raise WarehouseError(f"{path}: the database does not exist yet. Run `dbt build` first.")
     settings = {str(key): value for key, value in (target.config.get("settings") or {}).items()}
     connection = _connect(path, read_only, settings, opening.lock_timeout, opening.say)
     connection.execute("set enable_progress_bar = false")
@@ -68,22 +68,22 @@ def _connect(
             return duckdb.connect(path, read_only=read_only, config=settings)
         except duckdb.IOException as error:
             if "lock" not in str(error).lower():
-                raise WarehouseError(f"{path}: DuckDB cannot open it: {first_line(error)}") from None
+                raise WarehouseError(f"{path}: DuckDB cannot open the file: {first_line(error)}") from None
             if time.monotonic() >= deadline:
                 raise WarehouseError(
-                    f"{path}: another process has had the database open for {lock_timeout:g} s. "
-                    "Try again when it is done (a `dbt build`?), or wait longer with --lock-timeout."
+                    f"{path}: another process, such as a `dbt build`, has had the database open for "
+                    f"{lock_timeout:g} s. Try again later, or wait longer with --lock-timeout."
                 ) from None
             if not waiting:
                 say(f"{path} is open in another process; waiting up to {lock_timeout:g} s for it")
                 waiting = True
             time.sleep(_LOCK_POLL_SECONDS)
         except duckdb.Error as error:
-            raise WarehouseError(f"{path}: DuckDB cannot open it: {first_line(error)}") from None
+            raise WarehouseError(f"{path}: DuckDB cannot open the file: {first_line(error)}") from None
 
 
 def first_line(error: Exception) -> str:
-    """The sentence of an engine's error, without the statement it quotes."""
+    """Return the message of an engine's error, without the statement it quotes."""
     return str(error).strip().splitlines()[0]
 
 
@@ -96,14 +96,14 @@ def _errors() -> Iterator[None]:
     except duckdb.Error as error:
         raise WarehouseError(f"DuckDB: {first_line(error)}") from error
     except RuntimeError as error:
-        # DuckDB puts this in the place of what a signal's handler raised while a query ran.
+        # DuckDB replaces an exception of a signal handler during a query with this.
         if str(error) == "Query interrupted":
             raise KeyboardInterrupt from None
         raise
 
 
 class DuckDB:
-    """`revetl.warehouse.Warehouse` on a DuckDB connection."""
+    """`revetl.warehouse.Warehouse` with a DuckDB connection."""
 
     dialect = "duckdb"
     hash_by = f"duckdb {duckdb.__version__}"
@@ -141,7 +141,7 @@ class DuckDB:
         return exp.cast(text, "json")
 
     def create_schema(self, name: str) -> None:
-        # A schema may be named as the database is, and then only its full name is its own.
+        # Qualify the schema, which may have the same name as the database.
         self.run(statement("create schema if not exists :schema", schema=table(name, self.database)))
 
     def temporary(self, made: exp.Table, query: exp.Query) -> None:
@@ -177,7 +177,7 @@ class DuckDB:
             self.connection.commit()
 
     def lock(self, name: exp.Table) -> None:
-        """Nothing: no other process has the file open."""
+        """Do nothing: no other process has the file open."""
 
     def columns(self, relation: exp.Table | exp.Query) -> dict[str, str]:
         with _errors():
@@ -198,7 +198,7 @@ class DuckDB:
         return found_in(rows, relations, self.database, "main")
 
     def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
-        # hash() gives 64 unsigned bits; the state's column is a bigint as every engine has it.
+        # hash() returns 64 unsigned bits; the state's column is a signed bigint on every engine.
         hashed = exp.func("hash", *(value for value, _ in values))
         return exp.cast(exp.BitwiseRightShift(this=hashed, expression=exp.convert(1)), "bigint")
 
@@ -225,7 +225,7 @@ class DuckDB:
         return exp.NullSafeNEQ(this=_texts(before, names), expression=_texts(after, names))
 
     def count_differences(self, both: exp.Query, names: Sequence[str]) -> exp.Query | None:
-        # Each json_extract_string of a query keeps the documents that it has parsed, so there are two.
+        # Each json_extract_string of a query keeps its parsed documents in memory, so use only two.
         made = statement(
             """
             select cast(json_group_object(list_extract(:names, t.place), t.changed) as varchar)
@@ -252,12 +252,15 @@ class DuckDB:
 
     def attach(self, target: Target, root: Path) -> str:
         if target.type != "duckdb":
-            raise UsageError(f"profiles.yml: target '{target.name}' is of type '{target.type}', not duckdb.")
+            raise UsageError(
+                f"profiles.yml: target '{target.name}' has type '{target.type}', not duckdb. "
+                "Choose a target of the same type."
+            )
         path = _path_of(target, root)
         if Path(path).resolve() == self._path:
             return self.database
         if not Path(path).exists():
-            raise WarehouseError(f"{path}: there is no such database yet. Run `dbt build` first.")
+            raise WarehouseError(f"{path}: the database does not exist yet. Run `dbt build` first.")
         attached = exp.to_identifier(f"revetl_{target.name}", quoted=True)
         literal = exp.convert(path).sql(self.dialect)
         with _errors():
@@ -274,19 +277,19 @@ class DuckDB:
 
     def close(self) -> None:
         if self._light:
-            # Another connection of this process may go on with the same database.
+            # Another connection of this process may still use the same database.
             self.connection.execute("reset global memory_limit")
         self.connection.close()
 
 
 def _texts(document: exp.Expr, names: Sequence[str]) -> exp.Expr:
-    """The members of JSON text, as a list of texts: it is parsed once for all of them."""
+    """Extract members of JSON text as a list of texts, parsing it only once."""
     pointers = exp.Array(expressions=[exp.convert(_pointer(name)) for name in names])
     return _call("json_extract_string", document, pointers)
 
 
 def _pointer(name: str) -> str:
-    """A JSON pointer (RFC 6901): a path's quotes cannot hold every name."""
+    """Return a JSON pointer (RFC 6901), because a JSON path can't quote every name."""
     return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
@@ -294,7 +297,7 @@ def _json_value(value: exp.Expr, kind: str) -> exp.Expr:
     if _NESTED.search(kind):
         if _WORDED.search(kind):
             return _nested(value, _type(kind))
-        # What readers of JSON would round is text here, too.
+        # Nested numbers that JSON readers would round also become text.
         worded = _WIDE.sub(lambda found: "VARCHAR" if _digits(found[0]) > _EXACT_DIGITS else found[0], kind)
         return value if worded == kind else exp.cast(value, _type(worded))
     kind = kind.upper()
@@ -306,28 +309,28 @@ def _json_value(value: exp.Expr, kind: str) -> exp.Expr:
     if kind == "DATE":
         return _finite(value, value.copy())
     if kind in {"FLOAT", "REAL"}:
-        # By its shortest text: 0.1 of 32 bits is another number of 64.
+        # Through its shortest text: 0.1 in 32 bits is a different number in 64.
         return _finite(value, exp.cast(exp.cast(value.copy(), "varchar"), "double"))
     if kind == "DOUBLE":
         return _finite(value, value.copy())
     if kind in {"HUGEINT", "UHUGEINT", "BIGNUM"}:
         return _number_or_text(value, "bigint", kind)
     if _digits(kind) > _EXACT_DIGITS:
-        # The sum of a column has this type, however few digits the sums have.
+        # Sums have this type, even with few digits.
         return _number_or_text(value, "double", kind)
     return value
 
 
 def _finite(value: exp.Expr, made: exp.Expr) -> exp.Expr:
-    """What is made of a finite value, as JSON; of NaN and infinity, which JSON has no word for, a mark."""
+    """Return `made` as JSON for a finite value; a marker for NaN and infinity, which JSON can't represent."""
     finite = exp.or_(exp.Is(this=value.copy(), expression=exp.null()), _call("isfinite", value.copy()))
     marked = _call("json_object", exp.convert(NONFINITE), exp.cast(value.copy(), "varchar"))
     return exp.Case(ifs=[exp.If(this=finite, true=_call("to_json", made))], default=marked)
 
 
 def _nested(value: exp.Expr, kind: exp.DataType, depth: int = 0) -> exp.Expr:
-    """A list, struct, map or union with what is in it as it would be outside of it; the value itself where
-    that is the same."""
+    """Convert the elements of a list, struct, map or union like top-level values. Returns the value itself if
+    nothing changes."""
     parts = kind.expressions
     if kind.is_type("array", "list") and parts:
         return _each(value, parts[0], depth)
@@ -335,7 +338,7 @@ def _nested(value: exp.Expr, kind: exp.DataType, depth: int = 0) -> exp.Expr:
         keys, values = (_call(f"map_{which}", value.copy()) for which in ("keys", "values"))
         made = [_each(listed, part, depth) for listed, part in zip((keys, values), parts, strict=True)]
         if made[0] != keys:
-            # A key is a text, and not the JSON of one.
+            # A key is text, not JSON.
             text = _call("json_extract_string", exp.column("key_"), exp.convert("$"))
             key = exp.Lambda(this=text, expressions=[exp.to_identifier("key_")], colon=True)
             made[0] = _call("list_transform", made[0], key)
@@ -376,14 +379,14 @@ def _object(members: Mapping[str, exp.Expr]) -> exp.Expr:
 
 
 def _number_or_text(value: exp.Expr, number: str, kind: str) -> exp.Expr:
-    """A number where its narrower type holds it exactly, else its text."""
+    """Convert to a narrower number if that is exact, else to text."""
     narrow = exp.TryCast(this=value.copy(), to=_type(number))
     back = exp.cast(narrow.copy(), "varchar") if kind == "BIGNUM" else _try_cast(narrow.copy(), kind)
     same = exp.cast(value.copy(), "varchar") if kind == "BIGNUM" else value.copy()
     exact = exp.EQ(this=back, expression=same)
     text: exp.Expr = exp.cast(value.copy(), "varchar")
     if _SCALED.match(kind):
-        # Those that only the scale brings are no digits of the number.
+        # Remove trailing zeros due to the scale.
         text = _call("rtrim", _call("rtrim", text, exp.convert("0")), exp.convert("."))
     return exp.Case(ifs=[exp.If(this=exact, true=_call("to_json", narrow))], default=_call("to_json", text))
 
@@ -398,7 +401,7 @@ def _parsed_type(kind: str) -> exp.DataType:
 
 
 def _type(kind: str) -> exp.DataType:
-    """A type by DuckDB's name of it. Parsing one takes as long as all else of a column."""
+    """Return a type by DuckDB's name. Cached, because parsing one is as slow as the rest of a column."""
     return _parsed_type(kind).copy()
 
 
@@ -407,6 +410,6 @@ def _call(name: str, *arguments: exp.Expr) -> exp.Expr:
 
 
 def _digits(kind: str) -> int:
-    """The digits of a decimal or very large type."""
+    """Return the precision of a decimal or very large integer type; 0 for others."""
     found = re.match(r"DECIMAL\((\d+)", kind)
     return int(found[1]) if found else 39 * kind.endswith(("HUGEINT", "BIGNUM", "INT128"))

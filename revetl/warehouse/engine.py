@@ -1,4 +1,4 @@
-"""What engines have in common that are asked over a DB-API connection (PEP 249)."""
+"""The base class of engines with a DB-API connection (PEP 249)."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _DENIED = re.compile(
     r"|insufficient (privilege|permission)",
     re.IGNORECASE,
 )
-"""How PostgreSQL, Redshift, Snowflake, BigQuery, Databricks and SQL Server say that a right is missing."""
+"""Errors for a missing permission in PostgreSQL, Redshift, Snowflake, BigQuery, Databricks and T-SQL."""
 _SECRET = re.compile(r"pass|pwd|token|secret|key", re.IGNORECASE)
 _MOMENT = datetime(2000, 1, 1)
 _LOADED_ROWS = 1_000
 _LOADED_CHARACTERS = 2_000_000
-"""What one INSERT carries: T-SQL takes no more rows, and no engine likes longer statements."""
+"""The limits of one INSERT: T-SQL's maximum of rows, and a length that every engine accepts."""
 
 
 class Engine:
-    """`revetl.warehouse.Warehouse` over a DB-API connection that commits each statement unless a transaction
-    was begun. A subclass says what is different on its engine."""
+    """`revetl.warehouse.Warehouse` over a DB-API connection in autocommit mode. Subclasses override what
+    differs on their engine."""
 
     dialect: ClassVar[str]
     title: ClassVar[str]
-    """What people call the engine."""
+    """The display name of the engine."""
 
     errors: ClassVar[tuple[type[Exception], ...]] = (Exception,)
-    """What the driver raises."""
+    """The driver's exceptions."""
 
     has_transactions: bool = True
     hash_by: str
@@ -78,7 +78,7 @@ class Engine:
         cursor.close()
 
     def execute(self, sql: str) -> Any:
-        """Run a statement of the engine's own words; gives the cursor."""
+        """Run a rendered statement. Returns the cursor."""
         with self.told():
             cursor = self.connection.cursor()
             try:
@@ -89,35 +89,34 @@ class Engine:
         return cursor
 
     def rendered(self, sql: exp.Expr) -> str:
-        """A statement in the engine's words."""
+        """Render a statement for the engine."""
         return self.commented(self.adapted(sql).sql(self.dialect))
 
     def commented(self, text: str) -> str:
-        """A rendered statement with the run's comment."""
+        """Add the run's comment to a rendered statement."""
         engine = self.dialect.partition(",")[0]
         return text if self.comment is None else commented(text, self.comment, engine)
 
     def adapted(self, sql: exp.Expr) -> exp.Expr:
-        """A statement with what sqlglot does not know about the engine put right."""
+        """Adapt a statement to the engine where sqlglot doesn't."""
         return sql
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """The engine's errors as WarehouseError, in its own words and without secrets."""
+        """Convert the engine's errors to WarehouseError, with its message redacted."""
         try:
             yield
         except self.errors as error:
             sentence = self.sentence(error)
             if _DENIED.search(sentence):
                 raise AccessDenied(
-                    f"{self.title}: {sentence.rstrip('.')}. The target's user lacks this right; `revetl "
-                    "roles --print` prints "
-                    "the grants that each role needs."
+                    f"{self.title}: {sentence.rstrip('.')}. The target's user lacks a permission. Run "
+                    "`revetl roles --print` for the grants that each role needs."
                 ) from error
             raise WarehouseError(f"{self.title}: {sentence}") from error
 
     def sentence(self, error: Exception) -> str:
-        """What the engine says was wrong, without the statement it quotes."""
+        """Return the engine's error message, without the statement that it quotes."""
         return without(
             self._secrets, str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         )
@@ -129,7 +128,7 @@ class Engine:
         return exp.cast(text, self.type_of("json"))
 
     def create_schema(self, name: str) -> None:
-        # Asked for first: who may not make schemas is refused even where there is one.
+        # Check first: without the permission to create schemas, `if not exists` fails even if it exists.
         schemata = table("schemata", "information_schema")
         there = statement(
             "select 1 from :schemata as s where s.schema_name = :name", schemata=schemata, name=name
@@ -145,7 +144,7 @@ class Engine:
         self._made.add(made.name)
 
     def load(self, made: exp.Table, data: pa.Table) -> None:
-        """By INSERTs of many rows each, for engines that take data in no other way from here."""
+        """Load with multi-row INSERTs, for engines without a better way."""
         self.define(made, {field.name: self.type_of(portable(field.type)) for field in data.schema})
         into = exp.Schema(
             this=made.copy(), expressions=[exp.to_identifier(name, quoted=True) for name in data.column_names]
@@ -157,14 +156,14 @@ class Engine:
                 self.execute(self.commented(opening + ", ".join(rows))).close()
 
     def define(self, made: exp.Table, columns: Mapping[str, exp.DataType]) -> None:
-        """Make the temporary table `made` of columns, replacing one of that name."""
+        """Create or replace the temporary table `made` with columns."""
         if made.name in self._made:
             self.run(statement("drop table if exists :made", made=made))
         self.run(exp.Create(this=defined(made, columns), kind="TABLE", properties=TEMPORARY.copy()))
         self._made.add(made.name)
 
     def literal(self, value: object) -> str:
-        """A value in the engine's words."""
+        """Render a value as a literal of the engine."""
         if isinstance(value, str):
             return self._words.literal_sql(exp.Literal.string(value))
         if isinstance(value, datetime):
@@ -195,11 +194,11 @@ class Engine:
         self.execute("commit").close()
 
     def lock(self, name: exp.Table) -> None:
-        """Nothing: one statement alone keeps others from writing."""
+        """Do nothing: statements lock sufficiently."""
 
     def made_in(self, schema: str, make: Callable[[], object], missing: str) -> None:
-        """Make a scratch table in a schema; where the engine's answer is that it is `missing`, as before the
-        first run, that is made first."""
+        """Create a scratch table in a schema. If the engine's error contains `missing`, as before the first
+        run, the schema is created first."""
         try:
             make()
         except WarehouseError as error:
@@ -215,7 +214,7 @@ class Engine:
         if isinstance(relation, exp.Table):
             (found,) = self.catalog([relation])
             if found is None:
-                raise WarehouseError(f"{self.title}: there is no {relation.sql()}.")
+                raise WarehouseError(f"{self.title}: {relation.sql()} does not exist. Run `dbt build`.")
             return found
         return self.types_of(relation)
 
@@ -223,7 +222,7 @@ class Engine:
         raise NotImplementedError  # each engine's own
 
     def types_of(self, query: exp.Query) -> dict[str, str]:
-        """Column name to type name of a query, which is not run."""
+        """Return column name to type name of a query, without running it."""
         raise NotImplementedError  # each engine's own
 
     def json_object(self, items: Mapping[str, tuple[exp.Expr, str]], whole: Collection[str] = ()) -> exp.Expr:
@@ -254,11 +253,11 @@ class Engine:
         return None
 
     def json_value(self, value: exp.Expr, kind: str) -> exp.Expr:
-        """A value as JSON text, as `json_object` has it; never null."""
+        """Convert a value to JSON text, as in `json_object`; never null."""
         raise NotImplementedError  # each engine's own
 
     def joined(self, texts: Sequence[exp.Expr]) -> exp.Expr:
-        """Texts that are never null, one after the other."""
+        """Concatenate texts that are never null."""
         made = texts[0]
         for text in texts[1:]:
             made = exp.DPipe(this=made, expression=text, safe=True)
@@ -267,11 +266,12 @@ class Engine:
     def attach(self, target: Target, root: Path) -> str:
         if target.type != self._target.type:
             raise UsageError(
-                f"profiles.yml: target '{target.name}' is of type '{target.type}', not {self._target.type}."
+                f"profiles.yml: target '{target.name}' has type '{target.type}', not {self._target.type}. "
+                "Choose a target of the same type."
             )
         raise UsageError(
-            f"profiles.yml: target '{target.name}' is another database than target '{self._target.name}', "
-            f"and {self.title} reads one at a time. Compare within one database."
+            f"profiles.yml: targets '{target.name}' and '{self._target.name}' have different databases, and "
+            f"revetl can read only one at a time on {self.title}. Choose a target with the same database."
         )
 
     def close(self) -> None:
@@ -282,7 +282,7 @@ _MOST_EXACT = 2**53
 
 
 def is_whole(value: exp.Expr) -> exp.Expr:
-    """Whether a float or decimal is an integer that is exact in either."""
+    """Return whether a float or decimal is an integer that both types represent exactly."""
     return statement(
         ":value = floor(:value) and :value between :least and :most",
         value=value,
@@ -292,34 +292,34 @@ def is_whole(value: exp.Expr) -> exp.Expr:
 
 
 def json_word(text: str) -> str:
-    """A text as JSON writes it."""
+    """Encode a text as JSON."""
     import orjson
 
     return orjson.dumps(text).decode()
 
 
 SCRATCH = "revetl_"
-"""Unqualified tables of such names are the runner's temporary ones."""
+"""The prefix of temporary tables, which are unqualified."""
 
 
 def is_scratch(node: exp.Expr) -> bool:
-    """Whether a node names one of the runner's temporary tables; a schema's name is a table within one."""
+    """Whether a node is a temporary table, and not the name of a schema, which is a table inside a table."""
     if not isinstance(node, exp.Table) or node.args.get("db") or isinstance(node.parent, exp.Table):
         return False
     return node.name.startswith(SCRATCH)
 
 
 def schema_named(sql: exp.Expr) -> exp.Table | None:
-    """The schema that a statement makes or drops, as a table whose own schema is its database."""
+    """Return the schema that a statement creates or drops, as a table whose schema is the database."""
     if not isinstance(sql, exp.Create | exp.Drop) or sql.args.get("kind") != "SCHEMA":
         return None
     return next((each for each in sql.find_all(exp.Table) if isinstance(each.parent, exp.Table)), None)
 
 
 def replaced(sql: exp.Expr, by: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
-    """A copy of a statement with what `by` gives for each of its nodes, those inside of another first."""
+    """Return a copy of a statement with each node replaced by the result of `by`, children first."""
     root = sql.copy()
-    # Breadth first the other way round: what is inside comes before what it is in.
+    # In reverse breadth-first order, children come before their parents.
     for node in reversed(list(root.bfs())):
         parent, key, place = node.parent, node.arg_key, node.index
         made = by(node)
@@ -333,7 +333,7 @@ def replaced(sql: exp.Expr, by: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
 
 
 def call(name: str, *arguments: exp.Expr | str | int) -> exp.Expr:
-    """A function of the engine that sqlglot need not know."""
+    """Call a function of the engine by name."""
     return exp.Anonymous(
         this=name,
         expressions=[each if isinstance(each, exp.Expr) else exp.convert(each) for each in arguments],
@@ -341,8 +341,7 @@ def call(name: str, *arguments: exp.Expr | str | int) -> exp.Expr:
 
 
 def place_of(relation: exp.Table, database: str, schema: str) -> tuple[str, str, str]:
-    """Database, schema and name of a relation, by default those given, as catalogs without regard to case are
-    searched by."""
+    """Return database, schema and name of a relation in lower case, with defaults for database and schema."""
     named = relation.catalog or database, relation.db or schema, relation.name
     return named[0].lower(), named[1].lower(), named[2].lower()
 
@@ -350,8 +349,8 @@ def place_of(relation: exp.Table, database: str, schema: str) -> tuple[str, str,
 def by_database(
     relations: Iterable[exp.Table], database: str, schema: str, spelled: Callable[[str], str] = str
 ) -> dict[str, exp.Expr]:
-    """Database to which rows of its `information_schema.columns` (as `c`) are about the relations. There,
-    their names are as `spelled` gives them."""
+    """Return, per database, the condition on its `information_schema.columns` (as `c`) that selects the
+    relations. `spelled` converts names to the catalog's spelling."""
     found: dict[str, list[exp.Expr]] = {}
     for relation in relations:
         names = {"table_schema": relation.db or schema, "table_name": relation.name}
@@ -363,7 +362,7 @@ def by_database(
 def found_in(
     rows: Iterable[tuple[str, str, str, str, str]], relations: Sequence[exp.Table], database: str, schema: str
 ) -> list[dict[str, str] | None]:
-    """Of each relation its columns, from a catalog's rows: database, schema, name, column, type."""
+    """Return the columns of each relation from catalog rows: database, schema, name, column, type."""
     found: dict[tuple[str, str, str], dict[str, str]] = {}
     for catalog, schema, name, column, kind in rows:
         found.setdefault((catalog.lower(), schema.lower(), name.lower()), {})[column] = kind
@@ -371,7 +370,7 @@ def found_in(
 
 
 def secrets_of(target: Target) -> list[str]:
-    """The values of a target that no error may show."""
+    """Return the secret values of a target, to redact in errors."""
     return _secret_values(target.config)
 
 
@@ -386,14 +385,14 @@ def _secret_values(config: Mapping[str, Any]) -> list[str]:
 
 
 def without(secrets: Sequence[str], text: str) -> str:
-    """A text with secrets replaced."""
+    """Redact secrets in a text."""
     for secret in secrets:
         text = text.replace(secret, "***")
     return text
 
 
 def defined(made: exp.Table, columns: Mapping[str, exp.DataType]) -> exp.Schema:
-    """A table with its columns, as CREATE TABLE has it."""
+    """Return a table with its columns, for CREATE TABLE."""
     return exp.Schema(
         this=made.copy(),
         expressions=[
@@ -404,7 +403,7 @@ def defined(made: exp.Table, columns: Mapping[str, exp.DataType]) -> exp.Schema:
 
 
 def portable(kind: pa.DataType) -> str:
-    """The portable name of Arrow's type: of those that are loaded."""
+    """Return the portable name of an Arrow type that `load` supports."""
     if pa.types.is_timestamp(kind):
         return "timestamp"
     if pa.types.is_integer(kind):
@@ -417,7 +416,7 @@ def portable(kind: pa.DataType) -> str:
 
 
 def _cut(rows: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Rows, as many at a time as make a statement of bearable length."""
+    """Split rows into chunks of limited total length."""
     first = length = 0
     for place, row in enumerate(rows):
         if length + len(row) > _LOADED_CHARACTERS and place > first:

@@ -1,4 +1,4 @@
-"""Fabric's warehouse and Synapse's dedicated pool: T-SQL, by the driver that dbt's adapter of each has."""
+"""Fabric's warehouse and Synapse's dedicated pool: T-SQL, with the driver of the dbt adapter."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TYPES: dict[object, str] = {int: "bigint", bool: "bit", float: "float", datetim
 
 
 def open_engine(target: Target, opening: Opening) -> Fabric:
-    """The database of a dbt-fabric or dbt-synapse target; see `open_warehouse`."""
+    """Open the database of a dbt-fabric or dbt-synapse target; see `open_warehouse`."""
     kind = Synapse if target.type == "synapse" else Fabric
     connection = opened_by_dbt(target, kind.title)
     connection.autocommit = True
@@ -38,21 +38,21 @@ def open_engine(target: Target, opening: Opening) -> Fabric:
 
 
 class Fabric(Spelled):
-    """`revetl.warehouse.Warehouse` on a connection to Fabric."""
+    """`revetl.warehouse.Warehouse` with a Fabric connection."""
 
     dialect = "fabric"
     title = "Fabric"
     hash_by = "fabric"
-    nonfinite = {}  # noqa: RUF012  it has none
+    nonfinite = {}  # noqa: RUF012  T-SQL has no non-finite floats
     storage: ClassVar[str] = "DISTRIBUTION = ROUND_ROBIN"
-    """How temporary tables lie: as other tables do, so that they can be joined."""
+    """The storage of temporary tables: distributed, so that they can be joined with other tables."""
 
     def __init__(self, connection: Any, target: Target, database: str) -> None:
         super().__init__(connection, target, database)
         self.schema = str(target.config.get("schema", "dbo"))
 
     def rendered(self, sql: exp.Expr) -> str:
-        # A MERGE has to end so.
+        # T-SQL requires a semicolon after MERGE.
         return super().rendered(sql) + (";" if isinstance(sql, exp.Merge) else "")
 
     def run(self, sql: exp.Expr) -> None:
@@ -63,7 +63,7 @@ class Fabric(Spelled):
             super().run(sql)
 
     def _drop_schema(self, named: exp.Table) -> None:
-        """Drop a schema with what is in it, for which T-SQL has no word."""
+        """Drop a schema and its contents, because T-SQL has no CASCADE."""
         tables = table("tables", "information_schema", named.db or self.database)
         for kind, name in self.rows(_upper(statement(_TABLES, tables=tables, schema=named.name))):
             word = "view" if kind == "VIEW" else "table"
@@ -111,7 +111,7 @@ class Fabric(Spelled):
         return _adapt(node)
 
     def create_schema(self, name: str) -> None:
-        # The statement itself looks first.
+        # sqlglot renders this with a check of the catalog.
         self.run(statement("create schema if not exists :schema", schema=table(name)))
 
     def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
@@ -133,7 +133,7 @@ class Fabric(Spelled):
         return found
 
     def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
-        # Of each value's own hash, which is no text for null: so no two rows have one text.
+        # Hash the values' hashes, with a text for null, so that different rows have different texts.
         parts = [
             exp.func("coalesce", _hexadecimal("MD5", self._text(value, kind)), exp.convert("-"))
             for value, kind in values
@@ -149,7 +149,7 @@ class Fabric(Spelled):
         return exp.paren(exp.Mod(this=_converted("bigint", first), expression=exp.convert(buckets)))
 
     def joined(self, texts: Sequence[exp.Expr]) -> exp.Expr:
-        # Where none of them may be long, they would be cut off at 8,000 bytes, without a word.
+        # Without a long text among them, concatenation silently truncates at 8,000 bytes.
         return exp.cast(super().joined([exp.cast(texts[0], "text"), *texts[1:]]), "text")
 
     def moment(self, value: exp.Expr, kind: str) -> exp.Expr:
@@ -159,11 +159,11 @@ class Fabric(Spelled):
         return self.joined([call("replace", text, " ", "T"), exp.convert("Z")])
 
     def json_float(self, value: exp.Expr) -> exp.Expr:
-        # With all its digits.
+        # Style 3 preserves all digits.
         return _converted("varchar(40)", exp.cast(value, "double"), 3)
 
     def trimmed(self, text: exp.Expr) -> exp.Expr:
-        # Synapse's rtrim takes spaces alone.
+        # Synapse's rtrim only removes spaces.
         made = text.copy()
         for character in ("0", "."):
             made = call("replace", call("rtrim", call("replace", made, character, " ")), " ", character)
@@ -173,7 +173,7 @@ class Fabric(Spelled):
         return self.quoted(call("string_escape", exp.cast(value, "text"), "json"))
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
-        # One function gives single values, and another the rest.
+        # json_value returns scalars, json_query objects and arrays.
         word = name.replace("\\", "\\\\").replace('"', '\\"')
         path = f'$."{word}"'
         return exp.func(
@@ -182,13 +182,13 @@ class Fabric(Spelled):
 
 
 class Synapse(Fabric):
-    """The same on a connection to Synapse. There, making a table is no part of a transaction, and a MERGE
-    wants a table that is distributed by hash: it is a scratch table, a DELETE and an INSERT."""
+    """`revetl.warehouse.Warehouse` with a Synapse connection. Synapse can't create a table in a transaction,
+    and requires a hash-distributed table for MERGE, which becomes a scratch table, a DELETE and an INSERT."""
 
     title = "Synapse"
     hash_by = "synapse"
     has_transactions = False
-    # Columns of texts of any length are not for tables by column.
+    # Columnstore tables don't support text columns of unlimited length.
     storage = "DISTRIBUTION = ROUND_ROBIN, HEAP"
 
     def run(self, sql: exp.Expr) -> None:
@@ -214,20 +214,20 @@ def _adapt(node: exp.Expr) -> exp.Expr:
     if is_scratch(node):
         node.set("this", exp.to_identifier(f"#{node.name}", quoted=True))
     elif isinstance(node, exp.Identifier):
-        # Some are reserved words.
+        # Quote all names, because some are reserved words.
         node.set("quoted", True)
     elif isinstance(node, exp.DataType) and node.this == exp.DataType.Type.VARCHAR and not node.expressions:
-        # Without a length, it has 30 bytes.
+        # Without a length, varchar has 30 bytes.
         return exp.DataType.build("varchar(8000)")
     elif isinstance(node, exp.Literal) and node.is_string and not node.name.isascii():
         return exp.National(this=node.name)
     elif isinstance(node, exp.SHA2):
         return call("lower", _hexadecimal("SHA2_256", node.this, 64))
     elif isinstance(node, exp.RegexpReplace):
-        # It replaces every match; what it has in this place is where to begin.
+        # T-SQL replaces every match, and this argument would be the start position.
         node.set("modifiers", None)
     elif isinstance(node, exp.Group) and isinstance(node.parent, exp.Select):
-        # A place is not what it groups by.
+        # T-SQL can't group by position.
         selects = node.parent.selects
         by = node.expressions
         node.set(
@@ -237,7 +237,7 @@ def _adapt(node: exp.Expr) -> exp.Expr:
 
 
 def _upper(sql: exp.Expr) -> exp.Expr:
-    """A query of the catalog, whose own names are in upper case; where case counts, they have to be."""
+    """Convert names in a catalog query to upper case, which case-sensitive databases require."""
 
     def spelled(node: exp.Expr) -> exp.Expr:
         is_own = node.arg_key in ("this", "db") and isinstance(node.parent, exp.Column | exp.Table)

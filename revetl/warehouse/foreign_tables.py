@@ -1,4 +1,4 @@
-"""Tables under our names that another tool made: revetl changes none of them."""
+"""Detect tables of other tools with the names of revetl's tables, which revetl never changes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from revetl.errors import UsageError
 def check_ours(
     schema: str, name: str, columns: Mapping[str, str], there: Iterable[str], variable: str
 ) -> None:
-    """Raises UsageError for a table that revetl did not make, by the names of the columns that are `there`.
-    `columns` are ours, name to type: every version of a table of ours has had the first two, and the
-    documents (JSON), which no other loader's has under these names. `variable` is the dbt variable of the
-    schema."""
+    """Raise UsageError for a table that revetl didn't create, by the names of its columns (`there`).
+
+    `columns` are revetl's, name to type. Every version of revetl's tables has the first two columns and the
+    JSON columns, which no other loader has under these names. `variable` is the dbt variable of the schema.
+    """
     found = {column.lower() for column in there}
     marks = [column for place, (column, kind) in enumerate(columns.items()) if place < 2 or kind == "json"]
     lacking = [column for column in marks if column not in found]
     if lacking:
         raise UsageError(
-            f"{schema}.{name} is not a table of revetl: it has no column {', '.join(lacking)}. revetl "
-            "changes no tables of others and adds none beside them. Give it a schema of its own "
-            f"(dbt_project.yml: vars.revetl.{variable}: NAME); docs/how-to/adopting.md says how to use "
-            "events that another tool loads."
+            f"{schema}.{name} is not a revetl table: it has no column {', '.join(lacking)}. revetl does not "
+            "change tables of other tools or add tables to their schemas. Set a separate schema "
+            f"(dbt_project.yml: vars.revetl.{variable}: NAME); docs/how-to/adopting.md explains how to "
+            "use events that another tool loads."
         )

@@ -1,4 +1,4 @@
-"""JSON that is put together of texts, for engines whose own functions do not write it as it is wanted."""
+"""Build JSON by concatenation, for engines whose JSON functions don't format values as needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlglot import exp
 from revetl.warehouse.base import NONFINITE
 from revetl.warehouse.engine import Engine, call
 
-# What a 64-bit float holds of a decimal, and so what readers of JSON do.
+# The decimal digits that a 64-bit float, and therefore a JSON reader, preserves.
 _EXACT_DIGITS = 15
 _LARGEST = 2**63 - 1
 _MOST_DIGITS = 38
@@ -30,8 +30,8 @@ _TYPE = re.compile(r"(\w+)[^(]*(?:\((\d+)(?:,\s*(\d+))?\))?")
 
 @dataclass(frozen=True)
 class Kind:
-    """What a type is by its name: `whole`, `decimal`, `float`, `boolean`, `moment` or `other`; of a decimal,
-    its digits and how many of them are behind the point."""
+    """The kind of a type: `whole`, `decimal`, `float`, `boolean`, `moment` or `other`; for decimals, with
+    precision (`digits`) and scale."""
 
     family: str
     digits: int = _MOST_DIGITS
@@ -39,7 +39,7 @@ class Kind:
 
 
 def kind_of(name: str) -> Kind:
-    """A type's kind, whichever engine's name it is. A decimal of digits that nobody said has any."""
+    """Return the kind of a type, by any engine's name. A decimal without a precision has the maximum."""
     found = _TYPE.fullmatch(name.strip().lower())
     family = _FAMILY_OF.get(found[1], "other") if found else "other"
     if found is None or family != "decimal":
@@ -50,10 +50,10 @@ def kind_of(name: str) -> Kind:
 
 
 class Spelled(Engine):
-    """An engine that says of each kind of value how JSON writes it."""
+    """An engine that formats each kind of value as JSON."""
 
     nonfinite: ClassVar[Mapping[str, str]] = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
-    """The engine's words for floats that JSON has none for, and ours."""
+    """The engine's text of non-finite floats, to revetl's."""
 
     def json_value(self, value: exp.Expr, kind: str) -> exp.Expr:
         found = kind_of(kind)
@@ -73,32 +73,32 @@ class Spelled(Engine):
         return exp.func("coalesce", made, exp.convert("null"))
 
     def quoted(self, text: exp.Expr) -> exp.Expr:
-        """A text without anything that has to be escaped, in JSON's quotes."""
+        """Quote a text that needs no escaping."""
         return self.joined([exp.convert('"'), text, exp.convert('"')])
 
     def moment(self, value: exp.Expr, kind: str) -> exp.Expr:
-        """A timestamp as ISO 8601 in UTC."""
+        """Format a timestamp as ISO 8601 in UTC."""
         raise NotImplementedError  # each engine's own
 
     def json_float(self, value: exp.Expr) -> exp.Expr:
-        """A finite float as JSON writes it."""
+        """Format a finite float as JSON."""
         return text_of(value)
 
     def json_other(self, value: exp.Expr, kind: str) -> exp.Expr:
-        """A text, a date, a document, or what else there is, as JSON."""
+        """Format a text, date, document or any other value as JSON."""
         raise NotImplementedError  # each engine's own
 
     def trimmed(self, text: exp.Expr) -> exp.Expr:
-        """A decimal's text without the zeros that only its scale brings, and without a bare point. Where the
-        scale is not known, a text may have no point; its zeros stay."""
+        """Remove trailing zeros and a trailing point from a decimal's text. A text without a point, possible
+        if the scale is unknown, keeps its zeros."""
         return if_pointed(text, call("rtrim", call("rtrim", text.copy(), "0"), "."))
 
     def exact(self, scale: int) -> exp.DataType:
-        """The widest decimal type with so many digits behind the point."""
+        """Return the widest decimal type with a scale."""
         return exp.DataType.build(f"decimal({_MOST_DIGITS}, {scale})")
 
     def _decimal(self, value: exp.Expr, kind: Kind) -> exp.Expr:
-        """A number where readers of JSON hold it exactly, else its text, whatever the type's scale."""
+        """Format a decimal as a number if JSON readers preserve it, else as text; independent of scale."""
         text = self.trimmed(text_of(value)) if kind.scale else text_of(value)
         if kind.digits <= _EXACT_DIGITS:
             return text
@@ -121,11 +121,11 @@ class Spelled(Engine):
 
 
 def if_pointed(text: exp.Expr, trimmed: exp.Expr) -> exp.Expr:
-    """The text trimmed, where it has a point; else as it is."""
+    """Return `trimmed` if the text contains a point, else the text."""
     has_point = exp.Like(this=text.copy(), expression=exp.convert("%.%"))
     return exp.Case(ifs=[exp.If(this=has_point, true=trimmed)], default=text.copy())
 
 
 def text_of(value: exp.Expr) -> exp.Expr:
-    """A value as text."""
+    """Cast a value to text."""
     return exp.cast(value.copy(), "varchar")

@@ -1,4 +1,4 @@
-"""Members of JSON columns in SQL expressions: `properties.category` of a column `properties`."""
+"""Resolve members of JSON columns in SQL expressions: `properties.category` for a column `properties`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from sqlglot import exp
 
 
 def with_members(parsed: exp.Expr, columns: Mapping[str, str]) -> exp.Expr:
-    """An expression with each dotted name that begins with a column (lower case to its name) as the member of
-    the JSON in it: as it is there when it is all of the expression, else as text."""
+    """Replace each dotted name that begins with a column (`columns`: lower case to name) by the member of its
+    JSON: as JSON if it is the whole expression, else as text."""
 
     def member(node: exp.Expr) -> exp.Expr:
         names = _names(node)
@@ -25,7 +25,7 @@ def with_members(parsed: exp.Expr, columns: Mapping[str, str]) -> exp.Expr:
 
 
 def _names(node: exp.Expr) -> list[str]:
-    """The names of a dotted name, in order; none of another expression."""
+    """Return the parts of a dotted name; empty for other expressions."""
     if isinstance(node, exp.Column):
         return [part.name for part in node.parts]
     if isinstance(node, exp.Dot) and (inner := _names(node.this)):

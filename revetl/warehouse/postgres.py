@@ -1,4 +1,4 @@
-"""PostgreSQL, 15 or later (for MERGE), by ADBC: Arrow both ways."""
+"""PostgreSQL 15 or later (for MERGE), with ADBC: reads and loads Arrow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from revetl.errors import WarehouseError
 from revetl.warehouse.base import NONFINITE, Opening
 from revetl.warehouse.engine import Engine, call, found_in, secrets_of, without
 
-# What a 64-bit float holds of a decimal, and so what readers of JSON do.
+# The decimal digits that a 64-bit float, and therefore a JSON reader, preserves.
 _EXACT_DIGITS = 15
 _NUMERIC = re.compile(r"(?:numeric|decimal)(?:\((\d+)(?:,\s*-?\d+)?\))?$", re.IGNORECASE)
 _PASSED_ON = (
@@ -29,7 +29,7 @@ _PASSED_ON = (
     "keepalives_idle",
     "application_name",
 )
-"""What of a dbt target libpq takes under the same name."""
+"""Options of a dbt target that are passed to libpq under the same name."""
 
 _OLDEST = 15
 _SCHEMA = "public"
@@ -44,7 +44,7 @@ order by n.nspname, c.relname, a.attnum
 
 
 def open_engine(target: Target, opening: Opening) -> Postgres:
-    """The database of a dbt-postgres target; see `open_warehouse`."""
+    """Open the database of a dbt-postgres target; see `open_warehouse`."""
     config = target.config
     user, host, port = config.get("user"), config.get("host", "localhost"), config.get("port", 5432)
     named = {
@@ -61,14 +61,14 @@ def open_engine(target: Target, opening: Opening) -> Postgres:
         connection = adbc.connect(words, autocommit=True)
     except adbc.Error as error:
         why = without(secrets_of(target), _sentence(str(error)))
-        raise WarehouseError(f"PostgreSQL at {host}:{port} cannot be opened as {user}: {why}") from None
+        raise WarehouseError(f"Could not connect to PostgreSQL at {host}:{port} as {user}: {why}") from None
     warehouse = Postgres(connection, target, database_name(target))
     warehouse.prepare()
     return warehouse
 
 
 def database_name(target: Target) -> str:
-    """The database of a target: dbt takes it by either name."""
+    """Return the database of a target, which dbt accepts under two names."""
     return str(target.config.get("dbname", target.config.get("database")))
 
 
@@ -78,7 +78,7 @@ def _quoted(value: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """The server's sentence of an error, or libpq's, without the statement that it quotes."""
+    """Return the server's or libpq's error message, without the statement that it quotes."""
     found = re.search(r"(?:ERROR|FATAL|PANIC):\s*(.+)", text)
     if found is not None:
         return found[1].strip()
@@ -88,26 +88,25 @@ def _sentence(text: str) -> str:
 
 
 class Postgres(Engine):
-    """`revetl.warehouse.Warehouse` on an ADBC connection to PostgreSQL."""
+    """`revetl.warehouse.Warehouse` with an ADBC connection to PostgreSQL."""
 
     dialect = "postgres"
     title = "PostgreSQL"
     errors: ClassVar[tuple[type[Exception], ...]] = (adbc.Error, pa.ArrowException)
 
     def prepare(self) -> None:
-        """Set up the session. Raises WarehouseError for a server that is too old."""
+        """Set up the session. Raises WarehouseError for an unsupported version."""
         for role in filter(None, [self._target.config.get("role")]):
             self.execute(f"set role {exp.to_identifier(role, quoted=True).sql(self.dialect)}").close()
-        # A temporary table is this session's own, and small ones are not worth their statistics.
         self.execute("set timezone = 'UTC'").close()
         cursor = self.execute("select current_setting('server_version_num')::int / 10000")
         ((major,),) = cursor.fetchall()
         cursor.close()
         if major < _OLDEST:
             raise WarehouseError(
-                f"PostgreSQL {major} has no MERGE, which syncs are booked by. Use {_OLDEST} or later."
+                f"PostgreSQL {major} has no MERGE, which revetl requires. Use PostgreSQL {_OLDEST} or later."
             )
-        # An engine's hashes may change with its major version.
+        # Hashes may change between major versions.
         self.hash_by = f"postgres {major}"
 
     def sentence(self, error: Exception) -> str:
@@ -151,7 +150,7 @@ class Postgres(Engine):
         return exp.DataType.build({"json": "jsonb"}.get(name, name))
 
     def document(self, text: exp.Expr) -> exp.Expr:
-        # No text of PostgreSQL can hold the character null: the replacement character stands for it.
+        # PostgreSQL's text can't contain the null character: use the replacement character.
         return super().document(call("replace", text, "\\u0000", "\\ufffd"))
 
     def adapted(self, sql: exp.Expr) -> exp.Expr:
@@ -180,7 +179,7 @@ class Postgres(Engine):
         return {field.name: _type_name(field.type) for field in schema}
 
     def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
-        # Documents have no hash of their own, and a literal no type.
+        # json has no hash function, and an untyped literal needs a type.
         hashable = [
             exp.cast(value, "text") if "json" in kind.lower() or _is_untyped(value) else value
             for value, kind in values
@@ -225,9 +224,9 @@ class Postgres(Engine):
 
 
 def _adapt(node: exp.Expr) -> exp.Expr:
-    """SHA-256 is of bytes, and members are of documents."""
+    """Adapt SHA-256, which requires bytes, and JSON extraction, which requires json."""
     if isinstance(node, exp.JSONExtract | exp.JSONExtractScalar):
-        # One that is text, or JSONB, is cast to what the functions are for.
+        # Cast text and jsonb to json, which sqlglot's functions require.
         node.set("this", exp.cast(node.this, "json"))
     if isinstance(node, exp.SHA2):
         hashed = call("sha256", call("convert_to", node.this, "UTF8"))
@@ -236,7 +235,7 @@ def _adapt(node: exp.Expr) -> exp.Expr:
 
 
 def _is_untyped(value: exp.Expr) -> bool:
-    """Whether the engine does not say what type a value is of."""
+    """Whether a value is a literal without a type."""
     return isinstance(value, exp.Null) or (isinstance(value, exp.Literal) and value.is_string)
 
 
@@ -245,7 +244,7 @@ def _json(value: exp.Expr) -> exp.Expr:
 
 
 def _json_number(value: exp.Expr, digits: int | None) -> exp.Expr:
-    """A number where a float holds it exactly, else its text."""
+    """Format a number as JSON if a float represents it exactly, else as text."""
     number = _json(call("trim_scale", value.copy()))
     if digits is not None and digits <= _EXACT_DIGITS:
         return number
@@ -257,11 +256,11 @@ def _json_number(value: exp.Expr, digits: int | None) -> exp.Expr:
 
 _NUMBERS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 _MOMENTS = {"infinity": "infinity", "-infinity": "-infinity"}
-"""What JSON has no word for: PostgreSQL's words, and ours."""
+"""PostgreSQL's texts of values that JSON can't represent, to revetl's."""
 
 
 def _marked(value: exp.Expr, words: Mapping[str, str], made: exp.Expr) -> exp.Expr:
-    """What is made of a value, but for one of the words, which has a mark."""
+    """Return `made`, or a marker if the value's text is one of the words."""
     ifs = [exp.If(this=exp.convert(said), true=exp.convert(_mark(word))) for said, word in words.items()]
     return exp.Case(this=exp.cast(value.copy(), "text"), ifs=ifs, default=made)
 
@@ -271,11 +270,12 @@ def _mark(word: str) -> str:
 
 
 def _json_list(value: exp.Expr, kind: str) -> exp.Expr:
-    """An array with its items as they would be alone. Of one of moments or numbers, every text is an item."""
+    """Format an array with its items like single values. In arrays of times or numbers, every text is an
+    item."""
     made = _json(value)
     is_moment, is_date = "timestamp" in kind, kind.startswith("date") or "date32" in kind
     if is_moment:
-        # As to_json writes them: fractions as they are, and of what has a zone the session's, which is UTC.
+        # to_json omits zero fractions, and uses the session's time zone, UTC, if the type has one.
         made = call("replace", made, '+00:00"', '"')
         for pattern, by in (
             (r'(:\d\d)"', r'\1.0"'),
@@ -295,14 +295,14 @@ def _json_list(value: exp.Expr, kind: str) -> exp.Expr:
 
 
 def _number(value: object) -> object:
-    """A numeric, which ADBC gives as text."""
+    """Convert a numeric, which ADBC returns as text."""
     if not isinstance(value, str):
         return value
     return Decimal(value) if "." in value or not value.lstrip("-").isdigit() else int(value)
 
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A batch without extension types: a numeric is a decimal of the digits there are, a document is text."""
+    """Convert extension types in a batch: numeric to decimal with the required precision, JSON to text."""
     if not any(isinstance(field.type, pa.BaseExtensionType) for field in batch.schema):
         return batch
     columns: list[Any] = []
@@ -317,7 +317,7 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _type_name(kind: pa.DataType) -> str:
-    """PostgreSQL's name of a type, from what ADBC makes of it."""
+    """Return PostgreSQL's name of an ADBC type."""
     if isinstance(kind, pa.OpaqueType):
         return str(kind.type_name)
     if pa.types.is_timestamp(kind):

@@ -1,4 +1,4 @@
-"""The comment each statement of a run carries, so that a warehouse's query history says what sent it."""
+"""The comment on each statement of a run, which identifies the run in the warehouse's query history."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import re
 
 _LONGEST_NAME = 120
 _AT_THE_END = frozenset({"snowflake"})
-"""Snowflake takes comments off the beginning of a statement before it keeps its text."""
+"""Snowflake removes leading comments from its query history."""
 
 
 def query_comment(sync: str, run_id: str) -> str:
-    """`revetl sync=… run=…` on one line. Letters, digits, `_`, `.` and `-` are kept of the names and anything
-    else becomes `_`, so that nothing in them ends the comment or passes for a parameter of a driver."""
+    """Return `revetl sync=… run=…` on one line. Characters of names other than letters, digits, `_`, `.` and
+    `-` become `_`, so that they can't end the comment or look like a driver's parameter."""
     return f"revetl sync={_plain(sync)} run={_plain(run_id)}"
 
 
 def commented(sql: str, comment: str, dialect: str) -> str:
-    """Rendered SQL with a text of `query_comment`: before it, or after it where the engine drops comments
-    from the beginning.
+    """Add a text of `query_comment` to rendered SQL: before it, or after it if the engine drops leading
+    comments.
 
-    It is put around the text, not into the expression: sqlglot renders `add_comments` after the CTEs of a
-    query, between the branches of a union and behind a MERGE.
+    The comment is added to the text, because sqlglot renders `add_comments` after the CTEs of a query,
+    between the branches of a union, and after a MERGE.
     """
     return f"{sql} /* {comment} */" if dialect in _AT_THE_END else f"/* {comment} */ {sql}"
 

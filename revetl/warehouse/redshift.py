@@ -1,6 +1,6 @@
-"""Redshift, by Amazon's connector, as dbt opens it: the ADBC driver of PostgreSQL knows Redshift no longer.
+"""Redshift, with Amazon's connector, opened by dbt: PostgreSQL's ADBC driver no longer supports Redshift.
 
-Its MERGE has no conditions and deletes nothing, so a MERGE is a scratch table, a DELETE and an INSERT there.
+Redshift's MERGE has no conditions or deletes, so a MERGE becomes a scratch table, a DELETE and an INSERT.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _TYPES = {
     1082: "date", 1114: "timestamp without time zone", 1184: "timestamp with time zone", 1700: "decimal",
     4000: "super",
 }  # fmt: skip
-"""By the number that a result's columns have."""
+"""Type names by the type code of a result's columns."""
 
 
 def open_engine(target: Target, opening: Opening) -> Redshift:
-    """The database of a dbt-redshift target; see `open_warehouse`."""
+    """Open the database of a dbt-redshift target; see `open_warehouse`."""
     database = str(target.config.get("dbname", target.config.get("database")))
     connection = opened_by_dbt(target, "Redshift")
     connection.autocommit = True
@@ -47,7 +47,7 @@ def open_engine(target: Target, opening: Opening) -> Redshift:
 
 
 class Redshift(Spelled):
-    """`revetl.warehouse.Warehouse` on a connection of Redshift's."""
+    """`revetl.warehouse.Warehouse` with a Redshift connection."""
 
     dialect = "redshift"
     title = "Redshift"
@@ -59,7 +59,7 @@ class Redshift(Spelled):
         self._columns: dict[exp.Table, list[str]] = {}
 
     def sentence(self, error: Exception) -> str:
-        # The server's answer is a dictionary of its parts.
+        # The server's error is a dictionary.
         parts = error.args[0] if error.args else ""
         text = str(parts.get("M", parts) if isinstance(parts, dict) else error)
         return without(self._secrets, " ".join(text.split()))
@@ -82,7 +82,7 @@ class Redshift(Spelled):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One within another is a part of it."""
+        """Open a transaction; a nested one joins the outer."""
         if self._in_transaction:
             yield
             return
@@ -107,7 +107,7 @@ class Redshift(Spelled):
         return replaced(sql, _adapt)
 
     def create_schema(self, name: str) -> None:
-        # The standard's catalog lists only those of one's own.
+        # information_schema only lists the user's own schemas.
         there = statement("select 1 from pg_catalog.pg_namespace as n where n.nspname = :name", name=name)
         if not self.rows(there):
             self.run(statement("create schema if not exists :schema", schema=table(name)))
@@ -133,7 +133,8 @@ class Redshift(Spelled):
         return found
 
     def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
-        # Of each value's own hash, which has no comma and is no text for null: so no two rows have one text.
+        # Hash the values' hashes, with separators and a text for null, so that different rows have different
+        # texts.
         parts: list[exp.Expr] = []
         for value, kind in values:
             hashed = text_of(call("farmfingerprint64", _text(value, kind)))
@@ -157,13 +158,13 @@ class Redshift(Spelled):
         return call("json_serialize", value)
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
-        # What is absent, or null, it may give as an empty text.
+        # Redshift may return an empty text for missing members and nulls.
         return call("nullif", call("json_extract_path_text", document, name, exp.true()), "")
 
 
 def _text(value: exp.Expr, kind: str) -> exp.Expr:
     if kind.lower() in ("boolean", "bool"):
-        # It has no text there.
+        # Redshift can't cast booleans to text.
         words = [(value, "1"), (exp.not_(exp.paren(value.copy())), "0")]
         return exp.Case(ifs=[exp.If(this=test, true=exp.convert(word)) for test, word in words])
     return call("json_serialize", value) if kind.lower() == "super" else text_of(value)
@@ -175,14 +176,14 @@ def _kind(name: str) -> str:
 
 def _adapt(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.DataType) and node.this == exp.DataType.Type.VARCHAR and not node.expressions:
-        # Without a length, it has 256 bytes.
+        # Without a length, varchar has 256 bytes.
         return exp.DataType.build("text")
     if isinstance(node, exp.NullSafeEQ | exp.NullSafeNEQ):
         return told_apart(node)
     if isinstance(node, exp.RegexpReplace):
-        # It replaces every match; what it has in this place is where to begin.
+        # Redshift replaces every match, and this argument would be the start position.
         node.set("modifiers", None)
     if (schema := schema_named(node)) is not None:
-        # Of the database that is open, which is not named with it.
+        # A schema can't be qualified with its database.
         schema.set("db", None)
     return node

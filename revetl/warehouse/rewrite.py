@@ -1,8 +1,8 @@
-"""UPDATE, DELETE and MERGE as other statements, where an engine does not take them as they are.
+"""Rewrite UPDATE, DELETE and MERGE for engines that don't support them fully.
 
-Where rows cannot be changed: the query of what the table holds after (Parquet tables of Spark; tables of
-Delta, Iceberg or Hudi are sent the statement itself). Where a MERGE knows no conditions: the rows that it
-leaves, a DELETE and an INSERT. Where a DELETE or UPDATE takes no query within a query: a MERGE.
+For tables whose rows can't be changed (Spark's Parquet tables, but not Delta, Iceberg or Hudi): a query of
+the resulting rows. For a MERGE without support for conditions: a query, a DELETE and an INSERT. For a DELETE
+or UPDATE without support for nested queries: a MERGE.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _VALUE = "revetl_value"
 
 
 def rewritten(change: exp.Expr, columns: list[str]) -> tuple[exp.Table, exp.Query] | None:
-    """The table of an UPDATE, DELETE or MERGE, and the query of its rows after it in the order of `columns`;
-    None for any other statement."""
+    """Return the table of an UPDATE, DELETE or MERGE, and a query of its resulting rows in the order of
+    `columns`; None for other statements."""
     if isinstance(change, exp.Delete):
         return change.this, _kept(change.this, change.args.get("where"))
     if isinstance(change, exp.Update):
@@ -37,7 +37,7 @@ def _plain(relation: exp.Expr) -> exp.Table:
 
 
 def _holds(condition: exp.Expr) -> exp.Expr:
-    """A condition that is not null."""
+    """Return a condition that is false instead of null."""
     return exp.func("coalesce", exp.paren(condition.copy()), exp.false())
 
 
@@ -70,8 +70,8 @@ def _updated(change: exp.Update, columns: list[str]) -> exp.Query:
 
 @dataclass
 class _Clauses:
-    """A MERGE taken apart: tests of a matched row, which are never null, with what then happens to it, and
-    what is inserted."""
+    """The clauses of a MERGE: non-null conditions on matched rows with their updates or deletes, and
+    inserts."""
 
     updates: list[tuple[exp.Expr, dict[str, exp.Expr]]] = field(default_factory=list)
     deletes: list[exp.Expr] = field(default_factory=list)
@@ -79,7 +79,7 @@ class _Clauses:
 
     @classmethod
     def of(cls, change: exp.Merge, is_matched: exp.Expr) -> _Clauses:
-        """Those of a MERGE, where `is_matched` is whether a row of the table has one of the source."""
+        """Return the clauses of a MERGE; `is_matched` is whether a row of the table matches the source."""
         found = cls()
         for clause in change.args["whens"].expressions:
             if not clause.args.get("matched"):
@@ -89,7 +89,7 @@ class _Clauses:
             test = is_matched.copy() if condition is None else exp.and_(is_matched.copy(), _holds(condition))
             then = clause.args["then"]
             if isinstance(then, exp.Update):
-                # The first clause that applies is the one that does.
+                # Only the first applicable clause is executed.
                 earlier = [exp.not_(exp.paren(each.copy())) for each in found.deletes]
                 found.updates.append((exp.and_(test, *earlier), _assignments(then.expressions)))
             else:
@@ -111,9 +111,9 @@ def _merged(change: exp.Merge, columns: list[str]) -> exp.Query:
 def in_parts(
     change: exp.Merge, columns: list[str], made: exp.Table
 ) -> tuple[exp.Query, exp.Delete, exp.Insert]:
-    """A MERGE as the query of the rows that it updates or inserts, in the order of `columns`; and once these
-    are kept in the table `made`, the DELETE of the rows that they take the place of, and of those that are to
-    go, and the INSERT of them. The last two are to be one transaction."""
+    """Split a MERGE into a query of updated and inserted rows, in the order of `columns`; a DELETE of
+    replaced and deleted rows; and an INSERT from the table `made`, which must contain the query's result. Run
+    the last two in one transaction."""
     target, source, on = change.this, change.args["using"], change.args["on"]
     assert isinstance(target, exp.Table)
     assert isinstance(source, exp.Subquery)
@@ -125,13 +125,13 @@ def in_parts(
     name = _plain(target)
 
     def under_its_name(node: exp.Expr) -> exp.Expr:
-        # Not every DELETE takes an alias.
+        # Not every engine supports an alias in DELETE.
         if isinstance(node, exp.Column) and node.table == target.alias_or_name:
             return exp.column(node.name, table=name.name, quoted=True)
         return node
 
-    touched = _Clauses.of(change, exp.true())
-    tests = [*(test for test, _ in touched.updates), *touched.deletes]
+    affected = _Clauses.of(change, exp.true())
+    tests = [*(test for test, _ in affected.updates), *affected.deletes]
     there = exp.select("1").from_(source.copy()).where(on.copy()).where(exp.or_(*tests))
     gone = exp.Delete(this=name, where=exp.Where(this=exp.Exists(this=there.transform(under_its_name))))
     names = [exp.to_identifier(each, quoted=True) for each in columns]
@@ -141,8 +141,8 @@ def in_parts(
 
 
 def as_merge(change: exp.Expr) -> exp.Expr:
-    """A DELETE or UPDATE with a query that has another one in it as a MERGE of the values that the outer one
-    gives; any other statement as it is."""
+    """Rewrite a DELETE or UPDATE with a nested query in its condition as a MERGE with the query's values.
+    Other statements are unchanged."""
     where = change.args.get("where") if isinstance(change, exp.Delete | exp.Update) else None
     tests = list(where.this.flatten()) if where is not None and isinstance(where.this, exp.And) else []
     nested = [each for each in tests if isinstance(each, exp.In) and _is_nested(each.args.get("query"))]
@@ -190,7 +190,7 @@ def _is_matched(source: exp.Subquery) -> exp.Expr:
 def _joined(
     target: exp.Table, source: exp.Subquery, on: exp.Expr, columns: list[str], clauses: _Clauses, side: str
 ) -> exp.Select:
-    """The table's rows, with what they hold after, joined to the source."""
+    """Join the table's rows, with their resulting values, to the source."""
     marked = exp.Subquery(
         this=exp.select("*", exp.alias_(exp.convert(1), _MATCHED)).from_(_source_of(source)),
         alias=source.args["alias"],
@@ -231,7 +231,7 @@ def _value_after(name: str, alias: str, updates: list[tuple[exp.Expr, dict[str, 
 def _inserted(
     clause: exp.When, target: exp.Table, source: exp.Subquery, on: exp.Expr, columns: list[str]
 ) -> exp.Select:
-    """What of the source has no match, in the columns of the target."""
+    """Select the source's rows without a match, in the columns of the target."""
     then = clause.args["then"]
     names = [each.name.lower() for each in then.this.expressions]
     values = dict(zip(names, then.expression.expressions, strict=True))
@@ -249,8 +249,7 @@ def _assignments(expressions: list[exp.Expr]) -> dict[str, exp.Expr]:
 
 
 def told_apart(node: exp.NullSafeEQ | exp.NullSafeNEQ) -> exp.Expr:
-    """Whether two values are the same, or not, where null is like null; never null itself. For engines that
-    have no IS DISTINCT FROM."""
+    """Compare two values with nulls equal; the result is never null. For engines without IS DISTINCT FROM."""
     left, right = node.this, node.expression
     nulls = [exp.Is(this=each.copy(), expression=exp.null()) for each in (left, right)]
     same = exp.or_(exp.EQ(this=left.copy(), expression=right.copy()), exp.paren(exp.and_(*nulls)))

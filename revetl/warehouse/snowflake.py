@@ -1,6 +1,6 @@
-"""Snowflake, by its own connector: Arrow out, Parquet in.
+"""Snowflake, with its connector: reads Arrow, loads Parquet.
 
-Names that are plain and lower case here are upper case there, as dbt's are; and back.
+Plain lowercase names are converted to upper case in Snowflake, as dbt's are, and back.
 """
 
 from __future__ import annotations
@@ -35,51 +35,51 @@ _TYPES = [
     "object", "array", "binary", "time", "boolean", "geography", "geometry", "vector", "map", "file",
     "interval_year_month", "interval_day_time",
 ]  # fmt: skip
-"""By the number that a result's columns have."""
+"""Type names by the type code of a result's columns."""
 
 _NAMES = {"text": "varchar", "fixed": "number", "real": "float"}
-"""What the connector, and the catalog, call types otherwise than SQL does."""
+"""The connector's and catalog's names of types that differ from SQL's."""
 
 
 def open_engine(target: Target, opening: Opening) -> Snowflake:
-    """The database of a dbt-snowflake target; see `open_warehouse`."""
+    """Open the database of a dbt-snowflake target; see `open_warehouse`."""
     warehouse = Snowflake(opened_by_dbt(target, "Snowflake"), target, "")
     warehouse.prepare()
     if warehouse.schema is None and not opening.read_only:
-        # Temporary tables lie in the session's schema, which dbt may not have made yet.
+        # Temporary tables are in the session's schema, which dbt may not have created yet.
         warehouse.create_schema(str(target.config["schema"]))
         warehouse.prepare()
     return warehouse
 
 
 def upper(name: str) -> str:
-    """A name as Snowflake has it."""
+    """Convert a name to Snowflake's case."""
     return name.upper() if _LOWER.fullmatch(name) else name
 
 
 def lower(name: str) -> str:
-    """A name of Snowflake's as it is here."""
+    """Convert a name from Snowflake's case."""
     return name.lower() if _UPPER.fullmatch(name) else name
 
 
 class Snowflake(Spelled):
-    """`revetl.warehouse.Warehouse` on a connection of Snowflake's."""
+    """`revetl.warehouse.Warehouse` with a Snowflake connection."""
 
-    # What is not quoted is lower case, as it is here.
+    # Parse unquoted names as lower case.
     dialect = "snowflake, normalization_strategy=lowercase"
     title = "Snowflake"
     schema: str | None = None
     nonfinite = {"NaN": "nan", "inf": "inf", "-inf": "-inf"}  # noqa: RUF012  as in Spelled
 
     def prepare(self) -> None:
-        """Ask what is open."""
+        """Read the session's database, schema and version."""
         cursor = self.execute("select current_database(), current_schema(), current_version()")
         with self.told():
             ((database, schema, version),) = cursor.fetchall()
             cursor.close()
         self.database = lower(str(database or self._target.config.get("database")))
         self.schema = None if schema is None else lower(str(schema))
-        # Nothing says that its hashes are the same for ever.
+        # Snowflake doesn't guarantee stable hashes.
         self.hash_by = f"snowflake {str(version).split('.')[0]}"
 
     def sentence(self, error: Exception) -> str:
@@ -132,7 +132,7 @@ class Snowflake(Spelled):
     def create_schema(self, name: str) -> None:
         super().create_schema(upper(name))
         if self.schema is not None:
-            # The new one is the session's now.
+            # Creating a schema makes it the session's current one; switch back.
             self.execute(f"use schema {self.adapted(table(self.schema)).sql(self.dialect)}").close()
 
     def catalog(self, relations: Sequence[exp.Table]) -> list[dict[str, str] | None]:
@@ -175,14 +175,14 @@ class Snowflake(Spelled):
         return call("to_json", call("to_variant", value))
 
     def json_text(self, document: exp.Expr, name: str) -> exp.Expr:
-        # Its cast of JSON's null is null.
+        # Casting a JSON null returns null.
         member = exp.Bracket(this=call("parse_json", document), expressions=[exp.convert(name)])
         return exp.cast(member, "varchar")
 
 
 def _adapt(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.Identifier) and not isinstance(node.parent, exp.PropertyEQ):
-        # What is not quoted is upper case there already; in quotes, it may be a reserved word.
+        # Quote all names, in Snowflake's case, because some are reserved words.
         name = upper(node.name) if node.args.get("quoted") else node.name.upper()
         return exp.to_identifier(name, quoted=True)
     if isinstance(node, exp.DataType) and node.this == exp.DataType.Type.TIMESTAMP:
@@ -190,7 +190,7 @@ def _adapt(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.TimeStrToTime):
         return exp.cast(node.this, "timestampntz")
     if isinstance(node, exp.RegexpReplace):
-        # It replaces every match; what it has in this place is where to begin.
+        # Snowflake replaces every match, and this argument would be the start position.
         node.set("modifiers", None)
     return node
 
@@ -199,13 +199,13 @@ def _kind(name: str, digits: int | None, scale: int | None) -> str:
     kind = _NAMES.get(name.lower(), name.lower())
     if kind != "number" or not digits:
         return kind
-    # Whole numbers are such, too; they are no decimals to who compares as these are compared.
+    # Integers are numbers with scale 0; keep them distinct from decimals, which are compared differently.
     return f"decimal({digits},{scale})" if scale else f"number({digits},0)"
 
 
 def _plain(found: pa.Table) -> pa.Table:
-    """A part of a result with names as they are here, and with types that are the same in each part: a whole
-    number comes only as wide as the part's largest needs."""
+    """Normalize the names and types of a part of a result. Snowflake sizes integers by the largest value of
+    the part."""
     columns: list[Any] = []
     for column in found.columns:
         made: Any = column

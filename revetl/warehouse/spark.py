@@ -1,7 +1,7 @@
-"""Spark, 3.5 or later: by a session (a Connect client where SPARK_REMOTE names a server), or by Thrift.
+"""Spark 3.5 or later, with a session: a Connect client if SPARK_REMOTE is set.
 
-It has no transactions: each statement is one. Tables of Delta, Iceberg or Hudi take UPDATE, DELETE and MERGE;
-of Parquet tables such a statement makes a new table, which takes the place of the old one.
+Spark has no transactions; statements are atomic individually. Delta, Iceberg and Hudi tables support UPDATE,
+DELETE and MERGE. For Parquet tables, such a statement creates a new table, which replaces the old one.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from revetl.warehouse.templates import statement, table
 Result = TypeVar("Result")
 _EXACT_DIGITS = 15
 _SCRATCH = "revetl_"
-"""Unqualified tables of such names are the runner's temporary ones."""
+"""The prefix of temporary tables, which are unqualified."""
 
 _OF_SESSION = re.compile(rf"{_SCRATCH}\w+__(\d{{8}})[0-9a-f]{{8}}")
 _OLDEST_SCRATCH = timedelta(days=2)
 NO_SCHEMA = "schema_not_found"
-"""In what Spark says where there is none."""
+"""Part of Spark's error for a missing schema."""
 
 _REPLACED = "FILE_NOT_EXIST"
-"""In what Spark says where the files of a table are not those that it has listed."""
+"""Part of Spark's error if a table's files were replaced since Spark listed them."""
 
 _RELATION = re.compile(r"Relation (?:\w+\.)?(\w+)\.(\w+)\[")
-"""A table, in what Spark tells of a plan."""
+"""A table in Spark's explained plan."""
 
 _REFRESHES = 3
 _ROW_FORMATS = frozenset({"delta", "iceberg", "hudi"})
@@ -47,30 +47,30 @@ _NEXT = "__revetl_next"
 _COLUMN = re.compile(r"^ \|-- (.+?): (.+?) \(nullable", re.MULTILINE)
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _SCALED = "^(-?[0-9]+([.][0-9]*[1-9])?)[.]?0*(E.*)?$"
-"""A decimal's text; what is outside of the groups is there for the scale alone. Spark writes small numbers
-with an exponent, unless it is in ANSI mode."""
+"""A decimal's text; the parts outside of groups are due to the scale. Outside of ANSI mode, Spark formats
+small numbers with an exponent."""
 
 
 def open_engine(target: Target, opening: Opening) -> Spark:
-    """The catalog of a dbt-spark target; see `open_warehouse`."""
+    """Open the catalog of a dbt-spark target; see `open_warehouse`."""
     method = target.config.get("method")
     if method != "session":
         raise UsageError(
-            f"profiles.yml: target '{target.name}' has method '{method}'; revetl opens Spark by method "
-            "'session', with SPARK_REMOTE where there is a server."
+            f"profiles.yml: target '{target.name}' has method '{method}', which revetl does not support. Use "
+            "method 'session', and set SPARK_REMOTE for a server."
         )
     try:
         session = _new_session(target.config.get("server_side_parameters") or {})
     except Exception as error:
-        raise WarehouseError(f"Spark cannot be opened: {first_sentence(error)}") from None
+        raise WarehouseError(f"Could not connect to Spark: {first_sentence(error)}") from None
     warehouse = Spark(session, target, opening)
     warehouse.prepare()
     return warehouse
 
 
 def _new_session(parameters: Mapping[str, str]) -> Any:
-    """A session that has seen no table yet: one keeps which files those have that it has seen, and would go
-    on reading them, or none, when dbt has put others in their place."""
+    """Create a session without cached tables: a session caches the files of tables, and would read outdated
+    or missing files after dbt replaces them."""
     from pyspark.sql import SparkSession
 
     builder: Any = SparkSession.builder
@@ -82,7 +82,7 @@ def _new_session(parameters: Mapping[str, str]) -> Any:
 
 
 def first_sentence(error: Exception) -> str:
-    """The sentence of Spark's error, without its class, its statement and its plan."""
+    """Return the message of Spark's error, without its class, statement and plan."""
     text = str(error).strip() or repr(error)
     line = text.splitlines()[0]
     return re.sub(r"^\([\w.]+\)\s*", "", line).removesuffix(" SQLSTATE:").strip()
@@ -92,7 +92,7 @@ _ISO = "yyyy-MM-dd'T'HH:mm:ss.SSSSSS'Z'"
 
 
 class Spark(Engine):
-    """`revetl.warehouse.Warehouse` on a Spark session."""
+    """`revetl.warehouse.Warehouse` with a Spark session."""
 
     dialect = "spark"
     title = "Spark"
@@ -104,14 +104,14 @@ class Spark(Engine):
         self.schema = str(target.config.get("schema", "default"))
         self._state_schema = opening.state_schema
         self._light = opening.light
-        # With the day, by which others know what a killed session has left.
+        # Includes the date, so that other sessions can find leftovers of killed ones.
         self._session_id = f"{datetime.now(UTC):%Y%m%d}{uuid.uuid4().hex[:8]}"
         self._columns: dict[str, list[str]] = {}
 
     def prepare(self) -> None:
-        """Set up the session, and mend what one that was killed has left."""
+        """Set up the session, and repair leftovers of killed sessions."""
         self._sql("set time zone 'UTC'")
-        # Timestamps here have no zone.
+        # revetl's timestamps have no zone.
         self._sql("set spark.sql.timestampType = TIMESTAMP_NTZ")
         ((version,),) = self._sql("select version()").collect()
         major = version.split(" ")[0]
@@ -119,11 +119,11 @@ class Spark(Engine):
         source = self._sql("set spark.sql.sources.default").collect()[0][1]
         self._rows_change = str(source).lower() in _ROW_FORMATS
         if not self._light:
-            self._mend()
+            self._repair()
             self.drop_forgotten()
 
-    def _mend(self) -> None:
-        """Finish a replacement that was cut short."""
+    def _repair(self) -> None:
+        """Finish interrupted replacements of tables."""
         pattern = exp.convert(f"*{_NEXT}").sql(self.dialect)
         with suppress(WarehouseError):
             left = self._sql(f"show tables in `{self._state_schema}` like {pattern}").collect()
@@ -136,7 +136,7 @@ class Spark(Engine):
                     self._sql(f"alter table {passing.sql(self.dialect)} rename to {name.sql(self.dialect)}")
 
     def drop_forgotten(self) -> None:
-        """Drop the scratch tables of sessions that ended days ago without dropping them."""
+        """Drop scratch tables that sessions left days ago."""
         before = f"{datetime.now(UTC) - _OLDEST_SCRATCH:%Y%m%d}"
         pattern = exp.convert(f"{_SCRATCH}*__2*").sql(self.dialect)
         with suppress(WarehouseError):
@@ -170,8 +170,8 @@ class Spark(Engine):
         return self._columns[name]
 
     def _replace(self, relation: exp.Table, query: exp.Query) -> None:
-        """Put the rows of a query, which may read it, in the place of a table's. Cut short before the drop,
-        the old table is there; after it, the new one, which `_mend` finds."""
+        """Replace a table by the rows of a query, which may read it. If interrupted before the drop, the old
+        table remains; after it, `_repair` finds the new one."""
         name = self.adapted(relation)
         assert isinstance(name, exp.Table)
         passing = table(f"{name.name}{_NEXT}", name.db)
@@ -195,8 +195,8 @@ class Spark(Engine):
         return self._refreshed(sql, read)
 
     def _refreshed(self, sql: exp.Expr, work: Callable[[], Result]) -> Result:
-        """What a statement gives; done again where another process has meanwhile put new files in the place
-        of those that this session knows."""
+        """Run `work`, and retry after a refresh if another process replaced files of the tables that the
+        statement reads."""
         for _ in range(_REFRESHES):
             try:
                 return work()
@@ -209,8 +209,8 @@ class Spark(Engine):
         return work()
 
     def _tables_of(self, sql: exp.Expr) -> set[str]:
-        """The tables that a statement's query reads, those below its views too, as Spark's own plan names
-        them: refreshing a view leaves them as they were."""
+        """Return the tables that a statement's query reads, by Spark's plan, including tables of views, which
+        refreshing a view doesn't refresh."""
         query = sql.expression if isinstance(sql, exp.Create) else sql
         plan = "\n".join(row[0] for row in self._sql(f"explain extended {self.rendered(query)}").collect())
         return {f"`{schema}`.`{name}`" for schema, name in _RELATION.findall(plan)}
@@ -221,7 +221,7 @@ class Spark(Engine):
         frame = self._sql(self.rendered(sql))
         with self.told():
             schema = to_arrow_schema(frame.schema)
-            # One partition at a time, where an Arrow table would be all of it.
+            # Fetches one partition at a time, while an Arrow table would be the complete result.
             rows = iter(frame.toLocalIterator())
         while True:
             with self.told():
@@ -304,7 +304,7 @@ class Spark(Engine):
             return {field.name: field.dataType.simpleString() for field in frame.schema.fields}
 
     def row_hash(self, values: Sequence[tuple[exp.Expr, str]]) -> exp.Expr:
-        # It passes over a null, so that a value is hashed with whether it is one.
+        # xxhash64 skips nulls, so hash each value with whether it is null.
         given: list[exp.Expr] = []
         for value, kind in values:
             if kind.lower().startswith(("map", "variant")):
@@ -336,12 +336,13 @@ class Spark(Engine):
                 self.run(statement("drop table if exists :made", made=table(name)))
         self._made.clear()
         if os.environ.get("SPARK_REMOTE"):
-            # Elsewhere it would be the end of all sessions of the process.
+            # A local session can't be stopped without stopping all sessions of the process.
             self.connection.stop()
 
 
 def _json(value: exp.Expr, *, nested: bool = False) -> exp.Expr:
-    """A value as JSON text: what is between the brackets of an array of it; `nested` times as ISO 8601."""
+    """Format a value as JSON text, by removing the brackets of an array of it. `nested`: format times in it
+    as ISO 8601."""
     listed = call("to_json", call("array", value), *([_options()] if nested else []))
     return call("substr", listed, 2, exp.Sub(this=call("length", listed.copy()), expression=exp.convert(2)))
 
@@ -351,7 +352,7 @@ def _options() -> exp.Expr:
 
 
 def _json_decimal(value: exp.Expr, digits: int, scale: int) -> exp.Expr:
-    """A number where readers of JSON hold it exactly, else its text; the same whatever the type's scale."""
+    """Format a decimal as a number if JSON readers preserve it, else as text, independent of the scale."""
     text: exp.Expr = exp.cast(value.copy(), "text")
     if scale:
         is_zero = exp.EQ(this=value.copy(), expression=exp.convert(0))
@@ -376,7 +377,7 @@ def _json_float(value: exp.Expr) -> exp.Expr:
 
 
 def _typed(data: pa.Table) -> pa.Table:
-    """What Spark takes: it knows no column of nothing but nulls."""
+    """Convert columns of only nulls, which Spark doesn't support, to text."""
     fields = [
         pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field for field in data.schema
     ]

@@ -1,5 +1,5 @@
-"""SQL written once: a template is parsed to a sqlglot expression and its `:names` are filled with
-expressions or values, so that quoting and dialect are sqlglot's business and never ours."""
+"""SQL templates. A template is parsed to a sqlglot expression, and its `:names` are filled with expressions
+or values, so that sqlglot does all quoting and transpiling."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ def _parsed(template: str, dialect: str | None) -> exp.Expr:
 
 
 def statement(template: str, dialect: str | None = None, /, **parts: Any) -> exp.Expr:
-    """The template, written in sqlglot's own dialect unless another is named, as an expression. A part that
-    is an expression takes the place of `:name` as it is (a table too: `from :model`); any other Python value
-    becomes a literal."""
+    """Parse a template, by default in sqlglot's dialect, and fill in its `:names`. Expressions are inserted
+    unchanged, including tables (`from :model`); other Python values become literals."""
 
     def fill(node: exp.Expr) -> exp.Expr:
         name = None
@@ -40,31 +39,31 @@ def statement(template: str, dialect: str | None = None, /, **parts: Any) -> exp
 
 
 def query(template: str, /, **parts: Any) -> exp.Query:
-    """`statement` of a query: a select, or a union of some."""
+    """Return `statement` as a query: a select or a union."""
     made = statement(template, **parts)
     assert isinstance(made, exp.Query)
     return made
 
 
 def select(template: str, /, **parts: Any) -> exp.Select:
-    """`statement` of a select."""
+    """Return `statement` as a select."""
     made = statement(template, **parts)
     assert isinstance(made, exp.Select)
     return made
 
 
 def table(name: str, schema: str | None = None, database: str | None = None) -> exp.Table:
-    """A table by its parts, always quoted."""
+    """Return a quoted table."""
     return exp.table_(name, db=schema, catalog=database, quoted=True)
 
 
 def column(name: str, of: str | None = None) -> exp.Column:
-    """A column, always quoted."""
+    """Return a quoted column."""
     return exp.column(name, table=of, quoted=True)
 
 
 def parse_scalar(text: str, place: str) -> exp.Expr:
-    """A SQL expression that reads one row and nothing else, whatever its columns. Raises UsageError."""
+    """Parse a SQL expression over the columns of one row. Raises UsageError."""
     try:
         (parsed,) = sqlglot.parse(text, dialect="duckdb")
         assert parsed is not None

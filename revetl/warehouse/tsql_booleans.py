@@ -1,4 +1,4 @@
-"""Conditions and values where one is not the other: in T-SQL a condition is no bit, nor a bit a condition."""
+"""Convert between conditions and bits, which T-SQL doesn't do implicitly."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _CONDITIONS = (exp.Predicate, exp.And, exp.Or, exp.Not, exp.RegexpLike, exp.Bool
 
 
 def conditioned(sql: exp.Expr) -> exp.Expr:
-    """A copy of a statement with each condition that stands in a value's place as a bit, and each value that
-    stands in a condition's place as a comparison."""
+    """Return a copy of a statement with conditions used as values converted to bits, and values used as
+    conditions converted to comparisons."""
     return replaced(replaced(sql, _as_bit), _as_condition)
 
 
 def _as_bit(node: exp.Expr) -> exp.Expr:
     if isinstance(node, exp.Coalesce) and (otherwise := _or_else(node)) is not None:
-        # One that knows no null: `else` is for both.
+        # Never null: `else` covers the other value and null.
         test = node.this if not otherwise else exp.not_(exp.paren(node.this))
         return _bit({test: 0 if otherwise else 1}, int(otherwise))
     if not isinstance(node, _CONDITIONS) or _is_wanted(node) or _is_part(node):
@@ -34,7 +34,7 @@ def _as_condition(node: exp.Expr) -> exp.Expr:
 
 
 def _or_else(node: exp.Expr) -> bool | None:
-    """What `coalesce(condition, true)` and its like have for null; None of any other."""
+    """Return the default of `coalesce(condition, true)` or `false`; None for other expressions."""
     if not isinstance(node, exp.Coalesce) or len(node.expressions) != 1:
         return None
     (fallback,) = node.expressions
@@ -44,7 +44,7 @@ def _or_else(node: exp.Expr) -> bool | None:
 
 
 def _is_part(node: exp.Expr) -> bool:
-    """Whether a condition is none by itself: an assignment of an UPDATE, or half of what `_or_else` takes."""
+    """Whether a condition is part of another construct: an assignment of an UPDATE, or inside `_or_else`."""
     parent = node.parent
     return isinstance(parent, exp.Update) or (parent is not None and _or_else(parent) is not None)
 
@@ -56,12 +56,12 @@ def _bit(whens: dict[exp.Expr, int], otherwise: int | None = None) -> exp.Expr:
 
 
 def _is_wanted(node: exp.Expr) -> bool:
-    """Whether a condition has to stand where a node does."""
+    """Whether a node is where T-SQL requires a condition."""
     place, parent = node, node.parent
     while isinstance(parent, exp.Paren):
         place, parent = parent, parent.parent
     if isinstance(parent, exp.If) and place.arg_key == "this":
-        # Of `case value when ...`, it is one of the values.
+        # In `case value when ...`, it is a value.
         return not (isinstance(parent.parent, exp.Case) and parent.parent.this)
     if isinstance(parent, exp.Join | exp.Merge):
         return place.arg_key == "on"

@@ -52,7 +52,7 @@ def test_a_user_signs_in_to_x(way: str, tmp_path: Path, monkeypatch: pytest.Monk
         project = folder.open()
         if way == "wrong secret":
             with pytest.raises(
-                DestinationRefused, match=r"X gave no token: 401 .*Check client_id"
+                DestinationRefused, match=r"X returned no token: 401 .*Compare client_id"
             ) as refused:
                 project.sign_in("crm", options, say=visit)
             assert "another" not in str(refused.value)

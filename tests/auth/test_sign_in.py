@@ -1,4 +1,4 @@
-"""Signing in at a real provider process (django-oauth-toolkit) over real HTTP, by a scripted browser."""
+"""Sign in at a real provider process (django-oauth-toolkit) over real HTTP, with a scripted browser."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ REFUSED: dict[str, tuple[User, dict[str, Any], type[RevetlError], str]] = {
         User(),
         {"client_secret": "another-secret"},
         DestinationRefused,
-        "Google gave no token: 401 invalid_client. Check client_id, client_secret and redirect_uri of",
+        "Google returned no token: 401 invalid_client. Compare client_id, client_secret and redirect_uri of",
     ),
     "a scope that there is not": (
         User(),
@@ -255,7 +255,7 @@ REFUSED: dict[str, tuple[User, dict[str, Any], type[RevetlError], str]] = {
         User(),
         {"client_secret": None},
         UsageError,
-        "revetl.yml: destinations.crm.sign_in.client_secret is missing: Google needs it.",
+        "revetl.yml: destinations.crm.sign_in.client_secret is missing: Google requires it.",
     ),
     "no https": (
         User(),
@@ -267,13 +267,13 @@ REFUSED: dict[str, tuple[User, dict[str, Any], type[RevetlError], str]] = {
         User(),
         {"redirect_uri": HTTPS, "port": None},
         UsageError,
-        f"Google takes no redirect to this machine ({HTTPS}). Use --paste.",
+        f"Google does not redirect to this machine ({HTTPS}). Use --paste.",
     ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_who_is_refused_is_told_what_to_do_and_nothing_is_stored(shop: Shop, case: str) -> None:
+def test_a_refused_sign_in_is_an_error_and_stores_nothing(shop: Shop, case: str) -> None:
     user, block, kind, words = REFUSED[case]
     shop.configure(**block)
     with pytest.raises(kind) as refused:
@@ -286,7 +286,7 @@ def test_who_is_refused_is_told_what_to_do_and_nothing_is_stored(shop: Shop, cas
 def test_a_redirect_of_another_page_is_ignored(shop: Shop) -> None:
     user = User("stray")
     shop.sign_in(user)
-    assert "Warning: a redirect that does not belong to this sign-in was ignored." in user.said
+    assert "Warning: ignored a redirect that does not belong to this sign-in." in user.said
 
 
 def test_a_port_that_another_program_has_is_named(shop: Shop) -> None:
@@ -295,7 +295,9 @@ def test_a_port_that_another_program_has_is_named(shop: Shop) -> None:
         other.listen()
         port = other.getsockname()[1]
         shop.configure(port=port)
-        with pytest.raises(UsageError, match=f"cannot be caught on port {port} .* set sign_in.port"):
+        with pytest.raises(
+            UsageError, match=f"Cannot listen for the redirect on port {port} .* set sign_in.port"
+        ):
             shop.sign_in()
 
 
@@ -308,8 +310,8 @@ def test_a_redirect_that_does_not_come_is_not_waited_for_forever(shop: Shop) -> 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (f"{HTTPS}?code=c&state=of-another-sign-in", "is not of this sign-in: its state is another"),
-        ("no address", "That is not the address that the browser ended on"),
+        (f"{HTTPS}?code=c&state=of-another-sign-in", "belongs to another sign-in: its state differs"),
+        ("no address", "That is not the final address of the browser"),
     ],
 )
 def test_a_pasted_address_is_checked(shop: Shop, text: str, words: str) -> None:
@@ -358,7 +360,7 @@ def test_a_sign_in_that_others_may_read_is_not_used(shop: Shop) -> None:
     assert shop.probe().endswith("answers 200")
 
 
-def test_nobody_signed_in_says_how(shop: Shop) -> None:
+def test_a_missing_sign_in_is_an_error_with_the_command(shop: Shop) -> None:
     with pytest.raises(UsageError, match=r"crm: is not signed in. Run `revetl auth crm`"):
         shop.probe()
     project = shop.folder.open()
@@ -546,9 +548,11 @@ def test_tokens_come_from_where_the_account_is(kind: str, config: dict[str, obje
     assert httpx.URL(SignInConfig(client_id="a").of(rules, config).token_url).host == host
 
 
-def test_what_has_no_sign_in_says_which_have(shop: Shop) -> None:
+def test_a_type_without_sign_in_is_an_error_with_the_types_that_have_one(shop: Shop) -> None:
     shop.folder.destinations({"crm": {"type": "braze", "region": "us-05", "api_key": "K"}})
-    with pytest.raises(UsageError, match=r"crm: braze has no sign-in; .* There is one for: google_ads, "):
+    with pytest.raises(
+        UsageError, match=r"crm: braze has no sign-in. .* Types with a sign-in are google_ads, "
+    ):
         shop.sign_in()
 
 

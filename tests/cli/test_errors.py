@@ -229,7 +229,7 @@ def test_a_database_that_stays_open_elsewhere(shop: ProjectFolder, cli: Cli) -> 
     with held_elsewhere(shop):
         done = cli(shop, *SYNC, "--lock-timeout", "0.5")
     assert done.returncode == 5
-    assert "another process has had the database open for 0.5 s" in done.stderr
+    assert "another process, such as a `dbt build`, has had the database open for 0.5 s" in done.stderr
 
 
 def test_json_output_and_exit_codes(shop: ProjectFolder, sandbox: SandboxClient, cli: Cli) -> None:

@@ -1,4 +1,4 @@
-"""Secrets from a file and from the system's keyring; environment variables are everywhere else."""
+"""Secrets from files and from the system's keyring."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ring() -> Iterator[InMemory]:
     keyring.set_keyring(before)
 
 
-def test_a_secret_of_a_file_and_one_of_the_keyring(tmp_path: Path, ring: InMemory) -> None:
+def test_secrets_from_a_file_and_from_the_keyring(tmp_path: Path, ring: InMemory) -> None:
     (tmp_path / "key").write_text("from the file\n")
     keyring.set_password("braze", "api_key", "from the ring")
     written: dict[str, Any] = {
@@ -64,11 +64,11 @@ def test_a_secret_of_a_file_and_one_of_the_keyring(tmp_path: Path, ring: InMemor
         ),
     ],
 )
-def test_what_is_missing_is_named(text: str, says: str, ring: InMemory) -> None:
+def test_a_missing_secret_is_an_error_with_its_name(text: str, says: str, ring: InMemory) -> None:
     with pytest.raises(UsageError) as error:
         render({"key": text}, "here")
     assert says in str(error.value)
 
 
-def test_a_plan_goes_without(ring: InMemory) -> None:
+def test_a_plan_needs_no_secrets(ring: InMemory) -> None:
     assert render("{{ file('/no/such') }} {{ keyring('a', 'b') }}", "key", placeholders=True) == "<such> <b>"

@@ -1,4 +1,4 @@
-"""revetl.yml as YAML: keys that are there twice, and aliases that make a small file a large document."""
+"""YAML errors in revetl.yml: duplicate keys, and aliases that expand to a large document."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_yaml_that_does_not_say_what_it_seems_to_is_an_error_at_once(
     assert time.monotonic() - started < 5
 
 
-def test_aliases_and_merges_as_people_use_them_are_read(tmp_path: Path) -> None:
+def test_common_aliases_and_merges_are_read(tmp_path: Path) -> None:
     project = ProjectFolder(tmp_path / "shop")
     (project.root / "revetl.yml").write_text(
         "destinations:\n"
@@ -72,7 +72,7 @@ def test_aliases_and_merges_as_people_use_them_are_read(tmp_path: Path) -> None:
     assert found == {"type": "webhook", "url": "https://b.example", "timeout": 4}
 
 
-def test_dbts_own_files_are_read_as_dbt_reads_them(tmp_path: Path) -> None:
+def test_dbt_files_are_read_as_dbt_reads_them(tmp_path: Path) -> None:
     project = ProjectFolder(tmp_path / "shop")
     with (project.root / "dbt_project.yml").open("a") as file:
         file.write("name: shop2\n")

@@ -157,7 +157,7 @@ class World:
         return Workspace(Options(self.folder, self.folder)).warehouse()
 
     def tables(self) -> dict[str, Counter[str]]:
-        """Every model of the project that is built, by name: its rows as text, without the columns of HASHES."""
+        """Each model of the project, by name: its rows as text, without the columns of HASHES."""
         manifest = json.loads((self.folder / "target" / "manifest.json").read_text())
         nodes = [
             node

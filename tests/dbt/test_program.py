@@ -1,4 +1,4 @@
-"""Which dbt is run: the order in which it is looked for, and what is said of one that cannot be."""
+"""Find dbt: the order of candidates, and errors for unsupported ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("first", range(len(PLACES) + 1))
-def test_the_dbt_that_is_named_comes_first_then_the_active_environments_then_paths_then_its_own(
+def test_the_order_of_candidates_for_dbt(
     first: int, tmp_path: Path, nowhere: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = {}
@@ -59,15 +59,15 @@ def test_the_dbt_that_is_named_comes_first_then_the_active_environments_then_pat
         assert Path(found.command[0]) == Path(sys.executable).with_name("dbt")
         assert (found.version[:5], found.reason) == (
             "1.11.",
-            "it is installed with revetl, and no other was found",
+            "installed with revetl; no other was found",
         )
         return
     reasons = [
-        "--dbt names it",
-        "REVETL_DBT names it",
-        "it is in the active environment (VIRTUAL_ENV)",
-        "it is in the active environment (CONDA_PREFIX)",
-        "it is the first in PATH",
+        "set by --dbt",
+        "set by REVETL_DBT",
+        "in the active environment (VIRTUAL_ENV)",
+        "in the active environment (CONDA_PREFIX)",
+        "the first in PATH",
     ]
     assert (Path(found.shown).resolve(), found.version, found.reason) == (
         made[PLACES[first]].resolve(),
@@ -81,7 +81,7 @@ def test_revetls_own_environment_is_the_active_one_where_its_folder_is_in_path(
 ) -> None:
     fake(tmp_path, CORE.format(version="1.12.6"))
     monkeypatch.setenv("PATH", f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin")
-    assert find_dbt().reason == "it is in the active environment, which is revetl's"
+    assert find_dbt().reason == "in the active environment, which is revetl's"
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,7 @@ def test_revetls_own_environment_is_the_active_one_where_its_folder_is_in_path(
         ("\x1b[1mdbt\x1b[0m 2.0.9", "2.0.9"),
     ],
 )
-def test_every_supported_dbt_is_known_by_what_it_says_of_its_version(
-    says: str, version: str, tmp_path: Path
-) -> None:
+def test_the_version_is_parsed_for_every_supported_dbt(says: str, version: str, tmp_path: Path) -> None:
     assert find_dbt(fake(tmp_path, says)).version == version
 
 
@@ -106,8 +104,8 @@ def test_every_supported_dbt_is_known_by_what_it_says_of_its_version(
         (CORE.format(version="1.10.19"), 0, "is dbt 1.10.19, which is too old. Supported: dbt >=1.11,<3.0."),
         ("installed version: 0.21.1\n   latest version: 1.12.6", 0, "is dbt 0.21.1, which is too old."),
         ("dbt-core 3.0.0", 0, "is dbt 3.0.0, which is too new. Supported: dbt >=1.11,<3.0."),
-        ("dbt Cloud CLI - 0.40.7 (abc)", 0, "its --version says 'dbt Cloud CLI - 0.40.7 (abc)'."),
-        ("pyenv: dbt: command not found", 127, "its --version says 'pyenv: dbt: command not found'."),
+        ("dbt Cloud CLI - 0.40.7 (abc)", 0, "--version printed 'dbt Cloud CLI - 0.40.7 (abc)'."),
+        ("pyenv: dbt: command not found", 127, "--version printed 'pyenv: dbt: command not found'."),
     ],
 )
 def test_a_dbt_that_cannot_be_run_is_named_with_where_it_was_found_and_none_other_is_taken(
@@ -118,19 +116,19 @@ def test_a_dbt_that_cannot_be_run_is_named_with_where_it_was_found_and_none_othe
     with pytest.raises(UsageError) as caught:
         find_dbt()
     told = str(caught.value)
-    assert told.startswith(f"{program} (it is the first in PATH) is ")
+    assert told.startswith(f"{program} (the first in PATH) is ")
     assert why in told
-    assert told.endswith("Supported: dbt >=1.11,<3.0. Name another with --dbt PATH or REVETL_DBT.")
+    assert told.endswith("Supported: dbt >=1.11,<3.0. Set another with --dbt PATH or REVETL_DBT.")
 
 
-def test_a_program_that_is_not_there_is_an_error_by_the_name_of_the_option(
+def test_a_missing_program_is_an_error_with_the_option(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     missing = tmp_path / "dbt"
-    with pytest.raises(UsageError, match=f"^--dbt '{missing}': there is no program there"):
+    with pytest.raises(UsageError, match=f"^--dbt '{missing}': no such program"):
         find_dbt(missing)
     monkeypatch.setenv("REVETL_DBT", str(missing))
-    with pytest.raises(UsageError, match=f"^REVETL_DBT '{missing}': there is no program there"):
+    with pytest.raises(UsageError, match=f"^REVETL_DBT '{missing}': no such program"):
         find_dbt()
 
 
@@ -156,7 +154,7 @@ def test_errors_of_dbt_2_are_read_on_stderr_without_its_stack(tmp_path: Path) ->
     assert (done.returncode, said(done)) == (1, "[error] [JinjaError (dbt1501)]: no luck")
 
 
-def test_debug_says_which_dbt_is_run_and_why(project: ProjectFolder, cli: Cli, tmp_path: Path) -> None:
+def test_debug_shows_the_dbt_and_why_it_was_chosen(project: ProjectFolder, cli: Cli, tmp_path: Path) -> None:
     program = fake(tmp_path / "other", CORE.format(version="1.12.6"))
     project.audience("vips", "select 'u1' as user_id", {"key": "user_id"})
     old = fake(tmp_path / "old", CORE.format(version="1.9.2"))
@@ -170,7 +168,7 @@ def test_debug_says_which_dbt_is_run_and_why(project: ProjectFolder, cli: Cli, t
             "check": "dbt",
             "ok": False,
             "detail": f"{old} (--dbt names it) is dbt 1.9.2, which is too old. "
-            "Supported: dbt >=1.11,<3.0. Name another with --dbt PATH or REVETL_DBT.",
+            "Supported: dbt >=1.11,<3.0. Set another with --dbt PATH or REVETL_DBT.",
         },
     ]
 
@@ -199,12 +197,12 @@ def test_the_arguments_of_a_macro_reach_dbt_whole_however_long(size: int, tmp_pa
 def test_arguments_beyond_what_a_process_can_be_given_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "dbt_project.yml").write_text("name: shop\n")
     options = dbt.Options(project_dir=tmp_path)
-    with pytest.raises(UsageError, match="its arguments are 1,300,01"):
+    with pytest.raises(UsageError, match="its arguments have 1,300,01"):
         ask(dbt.read_project(options), options, "seen", {"value": "a" * 1_300_000})
 
 
 @pytest.mark.long
-def test_a_query_that_dbt_cannot_run_is_told_in_its_words(tmp_path: Path) -> None:
+def test_a_failed_query_is_an_error_with_the_output_of_dbt(tmp_path: Path) -> None:
     (tmp_path / "dbt_project.yml").write_text("name: shop\nprofile: shop\n")
     (tmp_path / "profiles.yml").write_text(
         "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n"
@@ -231,10 +229,10 @@ def results(version: str, variables: dict[str, object] | None) -> dict[str, obje
     [
         (results("1.11.16", {}), None, None),
         (results("1.12.6", {"a": 1}), "a: 1", None),
-        (results("1.12.6", {"a": 1}), None, "was made with other --vars"),
+        (results("1.12.6", {"a": 1}), None, "has other --vars"),
         (results("1.11.16", None), None, None),
-        (results("2.0.0-alpha.4", None), None, "does not say which --vars it was made with"),
-        (results("2.0.0-alpha.4", None), "a: 1", "does not say which --vars it was made with"),
+        (results("2.0.0-alpha.4", None), None, "does not record its --vars"),
+        (results("2.0.0-alpha.4", None), "a: 1", "does not record its --vars"),
     ],
 )
 def test_a_manifest_is_used_where_its_variables_are_known_whatever_dbt_made_it(

@@ -211,7 +211,7 @@ class TestRefusals:
         project = project_of(tmp_path, to, connection={"type": "postgre"})
         project.audience("vips", people(0, 2, "7"), meta())
         (run,) = project.open().sync("vips")
-        assert "revetl.yml: connection of a destination is of type 'postgre'" in str(run.error)
+        assert "revetl.yml: connection of a destination has type 'postgre'" in str(run.error)
         assert "'postgres'" in str(run.error)
 
     def test_who_may_not_is_refused_and_no_password_is_shown(self, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One message against the plan: every rule, and what is said of it."""
+"""Check a message against the plan: every rule and its violation."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ unplanned_properties: omit
 """
 
 
-def test_what_is_not_planned_is_found_wherever_properties_are_planned() -> None:
+def test_unplanned_properties_are_found_at_every_level() -> None:
     properties = {"a": {"b": 1, "x.y": 2}, "c": [{"z": [1]}, 5], "d": {"e": 1}}
     expected = [
         ('a["x.y"]', "unplanned_property", "no such property", "2"),
@@ -146,7 +146,7 @@ def test_what_is_not_planned_is_found_wherever_properties_are_planned() -> None:
     assert found(plan_of(UNPLANNED.replace("omit", "allow")), order(properties)) == []
 
 
-def test_what_is_allowed_is_not_checked_and_what_is_blocked_says_so() -> None:
+def test_allowed_violations_are_ignored_and_blocked_ones_have_the_action() -> None:
     plan = plan_of(
         """
         events:
@@ -197,7 +197,7 @@ def test_messages_of_other_types() -> None:
         ("{}", [(None, "type", "object", '"{}"')]),
     ],
 )
-def test_a_document_that_is_no_object(document: Any, expected: Found) -> None:
+def test_a_document_that_is_not_an_object(document: Any, expected: Found) -> None:
     plan = plan_of("events: [{name: Order Completed, properties: [{name: a, type: string}]}]")
     assert found(plan, order(document)) == expected
     assert found(plan, {"type": "track", "event": "Order Completed"}) == []
@@ -210,7 +210,7 @@ def test_a_document_that_is_no_object(document: Any, expected: Found) -> None:
         ({"type": "Track"}, "type 'Track' is not known. Did you mean 'track'?"),
     ],
 )
-def test_what_is_no_message(message: dict[str, Any], sentence: str) -> None:
+def test_an_invalid_message_is_an_error(message: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError, match="type") as error:
         Checker(plan_of(PLAN)).check(message)
     assert sentence in str(error.value)

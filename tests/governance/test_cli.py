@@ -1,4 +1,4 @@
-"""`revetl protocols` as people call it."""
+"""`revetl protocols` on the command line."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def test_compile_and_check_that_it_was(shop: Path, cli: Cli) -> None:
     assert json.loads(told.stdout) == [{"file": "macros/tracking_plan.sql", "same": False}]
 
 
-def test_validate_says_so_too(shop: Path, cli: Cli) -> None:
-    assert "macros/tracking_plan.sql is not as tracking_plan.yaml is." in cli(shop, "validate").stderr
+def test_validate_reports_an_outdated_macro(shop: Path, cli: Cli) -> None:
+    assert "macros/tracking_plan.sql is out of date with tracking_plan.yaml." in cli(shop, "validate").stderr
     cli(shop, "protocols", "compile")
     assert "tracking_plan" not in cli(shop, "validate").stderr
     (shop / "tracking_plan.yaml").write_text("events: [{name: A, kind: b}]")
     assert "Error: tracking_plan.yaml, line 1: events.0" in cli(shop, "validate").stderr
 
 
-def test_the_package_s_own_macro_of_no_transformations_is_no_error(tmp_path: Path, cli: Cli) -> None:
+def test_the_package_macro_without_transformations_is_valid(tmp_path: Path, cli: Cli) -> None:
     root = Path(__file__).parents[2]
     for name in ("dbt_project.yml", "macros/transformations.sql"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -71,7 +71,7 @@ def test_one_message_in_a_file(shop: Path, cli: Cli) -> None:
     assert done.stderr == "2 violations in 1 of 1 message.\n"
 
 
-def test_a_line_each_and_blank_ones_between(shop: Path, cli: Cli) -> None:
+def test_one_message_per_line_with_blank_lines(shop: Path, cli: Cli) -> None:
     lines = [json.dumps(order(VALID)), "", json.dumps(order(WRONG)), json.dumps({"type": "page"})]
     for name, text in {"a.ndjson": "\n".join(lines), "b.ndjson": "\n" + "\n".join(lines) + "\n\n"}.items():
         (shop / name).write_text(text)
@@ -104,14 +104,14 @@ def test_from_stdin(shop: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
         ('{"type": "pages"}', "a.ndjson, line 1: type 'pages' is not known. Did you mean 'page'?"),
     ],
 )
-def test_what_is_no_message(shop: Path, cli: Cli, text: str, sentence: str) -> None:
+def test_an_invalid_message_is_an_error(shop: Path, cli: Cli, text: str, sentence: str) -> None:
     (shop / "a.ndjson").write_text(text)
     done = cli(shop, "protocols", "check", "a.ndjson")
     assert done.returncode == 2
     assert done.stderr.startswith(f"Error: {sentence}")
 
 
-def test_a_file_that_is_not_there(shop: Path, cli: Cli) -> None:
+def test_a_missing_file_is_an_error(shop: Path, cli: Cli) -> None:
     done = cli(shop, "protocols", "check", "none.ndjson")
     assert (done.returncode, done.stderr) == (
         2,

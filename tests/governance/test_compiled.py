@@ -1,4 +1,4 @@
-"""The plan as a dbt macro: what is written is read again as it was, and nothing else is overwritten."""
+"""The plan compiled to a dbt macro: it round-trips, and other files aren't overwritten."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def returned(text: str) -> Any:
 
 @settings(max_examples=50)
 @given(plan=plans())
-def test_what_is_written_is_read_again(plan: TrackingPlan) -> None:
+def test_a_compiled_plan_round_trips(plan: TrackingPlan) -> None:
     assert returned(macro_text(plan)) == compile_plan(plan)
 
 
-def test_words_that_jinja_has_its_own_meaning_for() -> None:
+def test_words_with_a_meaning_in_jinja() -> None:
     names = ["{{ a }}", "{% b %}", "{# c", "d #}", "it's", "back\\slash"[:4] + "😀", "é", "-%}"]
     plan = TrackingPlan.model_validate({"events": [{"name": name} for name in names]})
     text = macro_text(plan)
@@ -52,7 +52,7 @@ def test_words_that_jinja_has_its_own_meaning_for() -> None:
     assert text.count("{#") == text.count("#}") == 1 and text.count("{%") == 2
 
 
-def test_values_of_the_same_types_share_their_places() -> None:
+def test_values_of_the_same_types_share_indexes() -> None:
     plan = plan_of(
         """
         events:
@@ -66,7 +66,7 @@ def test_values_of_the_same_types_share_their_places() -> None:
     assert None in second
 
 
-def test_the_hash_is_the_plans() -> None:
+def test_the_hash_depends_on_the_plan() -> None:
     changed = PLAN.replace("maximum: 100000", "maximum: 99999")
     assert compile_plan(plan_of(PLAN))["hash"] != compile_plan(plan_of(changed))["hash"]
     assert compile_plan(plan_of(PLAN))["hash"] == compile_plan(plan_of(PLAN + "\n# a comment"))["hash"]
@@ -89,7 +89,7 @@ def project(folder: Path, text: str = PLAN, more: str = "") -> CompiledPlan:
     return CompiledPlan(folder)
 
 
-def test_a_file_is_written_where_it_has_to_change(tmp_path: Path) -> None:
+def test_a_file_is_written_only_if_it_changes(tmp_path: Path) -> None:
     compiled = project(tmp_path)
     assert not compiled.is_current
     assert compiled.write() and compiled.is_current
@@ -101,12 +101,12 @@ def test_a_file_is_written_where_it_has_to_change(tmp_path: Path) -> None:
     assert changed.write() and changed.is_current
 
 
-def test_the_project_says_where_its_macros_are(tmp_path: Path) -> None:
+def test_the_macro_path_of_the_project_is_used(tmp_path: Path) -> None:
     assert project(tmp_path, more="macro-paths: [sql/macros]\n").write()
     assert (tmp_path / "sql" / "macros" / "tracking_plan.sql").is_file()
 
 
-def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_foreign_file_is_not_overwritten(tmp_path: Path) -> None:
     compiled = project(tmp_path)
     compiled.path.parent.mkdir()
     compiled.path.write_text("{% macro mine() %}{% endmacro %}")

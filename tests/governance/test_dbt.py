@@ -1,4 +1,4 @@
-"""A project's own plan is the one that dbt builds by, and finds in real events what Python finds."""
+"""dbt builds with the project's own plan, and finds the same violations in events as Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans to other tools and back: what they can say is the same, and what they cannot is told by name."""
+"""Export and import of plans: supported parts round-trip, and others are reported as losses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def bring(folder: Path, *texts: str) -> tuple[TrackingPlan, list[str]]:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_there_and_back(tmp_path: Path, kind: str) -> None:
+def test_round_trip(tmp_path: Path, kind: str) -> None:
     text, losses = export_plan(plan_of(WHOLE), kind)
     assert losses == []
     assert bring(tmp_path, text) == (plan_of(WHOLE), [])
@@ -59,7 +59,7 @@ def test_pages_are_not_in_segments_older_form(tmp_path: Path) -> None:
         assert (bring(tmp_path, text), losses) == ((plan, []), [])
 
 
-def test_what_is_done_about_violations_is_lost_by_name() -> None:
+def test_policies_are_reported_as_losses() -> None:
     plan = plan_of(
         """
         events: [{name: A, on_violation: block}, {name: B, unplanned_properties: omit}]
@@ -74,7 +74,7 @@ def test_what_is_done_about_violations_is_lost_by_name() -> None:
 
 @settings(max_examples=30)
 @given(plan=plans())
-def test_a_schema_is_one(plan: TrackingPlan) -> None:
+def test_an_exported_schema_is_valid(plan: TrackingPlan) -> None:
     Draft7Validator.check_schema(plan_schema(plan))
 
 
@@ -329,12 +329,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), WRONG.values(), ids=WRONG.keys())
-def test_what_cannot_be_brought(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_unsupported_file_is_an_error(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(UsageError) as error:
         bring(tmp_path, text)
     assert sentence in str(error.value)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         import_plan([tmp_path / "none.json"])

@@ -78,7 +78,7 @@ transformations:
 """
 
 
-def test_the_command_tells_exactly_four(tmp_path: Path, cli: Cli) -> None:
+def test_the_command_reports_exactly_four_violations(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "dbt_project.yml").write_text("{name: shop, profile: shop}")
     (tmp_path / "tracking_plan.yaml").write_text(PLAN)
     (tmp_path / "right.json").write_text(json.dumps(RIGHT))
@@ -142,7 +142,7 @@ def shop(tmp_path: Path, cli: Cli, sandbox: SandboxClient) -> Shop:
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_mended_plan_lets_in_what_it_blocked_as_far_as_the_destination(
+def test_a_fixed_plan_readmits_blocked_messages_up_to_the_destination(
     shop: Shop, sandbox: SandboxClient
 ) -> None:
     shop.revetl("load", "orders.ndjson")

@@ -77,19 +77,19 @@ TEXTS = [
 
 
 @pytest.mark.parametrize(("pattern", "expected"), READ.items(), ids=READ)
-def test_a_pattern_is_written_in_what_all_share(pattern: str, expected: str) -> None:
+def test_a_pattern_is_rewritten_in_the_common_subset(pattern: str, expected: str) -> None:
     assert portable(pattern) == expected
     assert portable(expected) == expected
 
 
 @pytest.mark.parametrize(("pattern", "reason"), REFUSED.items(), ids=REFUSED)
-def test_what_not_all_know_is_refused(pattern: str, reason: str) -> None:
+def test_unsupported_syntax_is_an_error(pattern: str, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)):
         portable(pattern)
 
 
 @pytest.mark.parametrize("pattern", READ)
-def test_python_and_re2_find_the_same(pattern: str) -> None:
+def test_python_and_re2_match_the_same_texts(pattern: str) -> None:
     wanted = in_python(pattern)
     with duckdb.connect() as connection:
         rows = connection.execute(
@@ -99,7 +99,7 @@ def test_python_and_re2_find_the_same(pattern: str) -> None:
     assert rows == [(text, bool(wanted.search(text))) for text in TEXTS]
 
 
-def test_what_is_kept_means_to_python_what_it_meant() -> None:
+def test_a_rewritten_pattern_keeps_its_meaning_in_python() -> None:
     for pattern in READ:
         with warnings.catch_warnings():
             # Python may one day read [[ otherwise.

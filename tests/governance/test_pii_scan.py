@@ -1,4 +1,4 @@
-"""`revetl pii scan`: what is found, and that no value is printed whole."""
+"""`revetl pii scan`: findings, without complete values."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ VALUES: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
 
 
 @pytest.mark.parametrize(("path", "value", "expected"), VALUES.values(), ids=VALUES.keys())
-def test_what_a_value_is(path: str, value: str, expected: list[tuple[str, str]]) -> None:
+def test_kinds_of_values(path: str, value: str, expected: list[tuple[str, str]]) -> None:
     row: dict[str, str | None] = {
         "message_type": "track",
         "document_name": "properties",
@@ -60,7 +60,7 @@ def test_what_a_value_is(path: str, value: str, expected: list[tuple[str, str]])
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_scan_of_what_has_landed(tmp_path: Path, cli: Cli) -> None:
+def test_a_scan_of_loaded_messages(tmp_path: Path, cli: Cli) -> None:
     shop = tmp_path / "shop"
     make_project(shop)
     run_dbt(shop / "shop.duckdb", "deps", project=shop)

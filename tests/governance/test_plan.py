@@ -1,4 +1,4 @@
-"""`tracking_plan.yaml` is read as it is written, and a mistake in it is told by file, line and key."""
+"""Read `tracking_plan.yaml`: errors name the file, the line and the key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_plan_as_it_is_documented(tmp_path: Path) -> None:
     assert identify.properties[0].type == ("string", "null")
 
 
-def test_what_an_event_does_not_say_the_plan_says(tmp_path: Path) -> None:
+def test_the_plan_has_the_defaults_of_events(tmp_path: Path) -> None:
     plan = read(
         tmp_path,
         "events: [{name: A}, {name: B, unplanned_properties: block}]\nunplanned_properties: omit\n",
@@ -65,7 +65,7 @@ WRONG = {
     "omit for an event": ("unplanned_events: omit", "line 1: unplanned_events: 'omit' is not known"),
     "no name": ("events:\n  - {description: a}", "line 2: events.0.name is missing. Add it."),
     "a name that is no text": ("events: [{name: no}]", "line 1: events.0.name: "),
-    "a blank around a name": ("events: [{name: ' A'}]", 'name " A" is no name of an event'),
+    "a blank around a name": ("events: [{name: ' A'}]", 'name " A" is not a valid event name'),
     "a quote in a name": (
         "identify: {traits: [{name: 'a\"b'}]}",
         'line 1: identify.traits.0: name "a\\"b" is not a valid property name',
@@ -102,7 +102,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), WRONG.values(), ids=WRONG.keys())
-def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_error_has_its_line_and_key(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(UsageError) as error:
         read(tmp_path, text)
     assert str(error.value).startswith("tracking_plan.yaml, line ")
@@ -110,6 +110,6 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, sentence: s
     assert "\n" not in str(error.value)
 
 
-def test_there_has_to_be_a_plan(tmp_path: Path) -> None:
+def test_a_missing_plan_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         read_plan(tmp_path / "tracking_plan.yaml")

@@ -108,7 +108,7 @@ def test_unplanned_events_and_properties_of_a_source() -> None:
 
 @settings(max_examples=100)
 @given(world=worlds())
-def test_a_message_is_blocked_or_kept_without_what_is_omitted(
+def test_a_message_is_blocked_or_loses_omitted_properties(
     world: tuple[TrackingPlan, list[Message]],
 ) -> None:
     plan, some = world
@@ -227,7 +227,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), WRONG.values(), ids=WRONG.keys())
-def test_a_wrong_policy_is_told_by_its_place(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_invalid_policy_has_its_line_and_key(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "tracking_plan.yaml"
     path.write_text(text)
     with pytest.raises(UsageError) as error:
@@ -235,7 +235,7 @@ def test_a_wrong_policy_is_told_by_its_place(tmp_path: Path, text: str, sentence
     assert str(error.value) == sentence
 
 
-def test_a_template_that_comes_to_no_action() -> None:
+def test_a_template_that_resolves_to_no_action_is_an_error() -> None:
     plan = plan_of('sources: {web: {on_violation: "{{ target.name }}"}}')
     with pytest.raises(UsageError) as error:
         plan.resolved(for_target(target("prod")))
@@ -262,7 +262,7 @@ def test_a_simulation_overrides_every_declaration() -> None:
     )
 
 
-def test_check_asks_the_source_and_the_target(tmp_path: Path, cli: Cli) -> None:
+def test_check_uses_the_source_and_the_target(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "dbt_project.yml").write_text("{name: shop, profile: shop}")
     (tmp_path / "message.json").write_text(json.dumps(message(a="x", b=1)))
     (tmp_path / "tracking_plan.yaml").write_text(TEMPLATES)

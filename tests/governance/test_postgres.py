@@ -1,4 +1,4 @@
-"""PostgreSQL says the same as the JSON Schema, and reads patterns as they are meant."""
+"""PostgreSQL agrees with JSON Schema, and matches patterns as intended."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_sql_and_schema_agree(
 
 @settings(max_examples=60)
 @given(world=worlds())
-def test_what_a_plan_omits_is_taken_away_and_nothing_else(
+def test_only_omitted_properties_are_removed(
     postgres: Renderer, cursor: Any, world: tuple[TrackingPlan, list[Message]]
 ) -> None:
     plan, some = world
@@ -65,7 +65,7 @@ def test_what_a_plan_omits_is_taken_away_and_nothing_else(
 
 
 @pytest.mark.parametrize("pattern", READ)
-def test_a_pattern_is_read_as_python_reads_it(cursor: Any, pattern: str) -> None:
+def test_a_pattern_matches_as_in_python(cursor: Any, pattern: str) -> None:
     wanted = in_python(pattern)
     found = {}
     for text in TEXTS:

@@ -1,4 +1,4 @@
-"""The SQL and the JSON Schema say the same of any message, for any plan."""
+"""SQL and JSON Schema agree on any message and any plan."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_sql_and_schema_agree(
 
 @settings(max_examples=100)
 @given(world=worlds())
-def test_what_a_plan_omits_is_taken_away_and_nothing_else(
+def test_only_omitted_properties_are_removed(
     renderer: Renderer, connection: duckdb.DuckDBPyConnection, world: World
 ) -> None:
     plan, some = world
@@ -91,7 +91,7 @@ def test_patterns_and_enums_of_any_text(renderer: Renderer, connection: duckdb.D
     assert asked(connection, query, some) == violations_in(Checker(plan), some)
 
 
-def test_any_number_is_judged_and_none_stops_the_build(
+def test_every_number_is_checked_and_none_fails_the_build(
     renderer: Renderer, connection: duckdb.DuckDBPyConnection
 ) -> None:
     plan = plan_of(

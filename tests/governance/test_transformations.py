@@ -1,4 +1,4 @@
-"""Transformations: read, compiled, done to a message in Python, and done alike in the warehouse."""
+"""Transformations: read, compiled, and applied the same in Python and in the warehouse."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def file_of(*entries: dict[str, Any]) -> TransformationsFile:
     return TransformationsFile.model_validate({"transformations": entries})
 
 
-def test_a_message_is_put_right() -> None:
+def test_a_message_is_transformed() -> None:
     file = TransformationsFile.model_validate(yaml.safe_load(TEXT))
     properties = {"totl": "20.5", "shipping": {"zip": "1AB", "floor": "3.0"}, "debug": 1, "is_gift": "True"}
     made = transform(file.transformations, order(properties))
@@ -66,7 +66,7 @@ WRONG = {
     "a key": ("{event: A, drops: [a]}", "unknown key 'drops'. Did you mean 'drop'?"),
     "a type": ("{event: A, cast: {a: decimal}}", "'decimal' is not known."),
     "a path": ("{event: A, drop: [a..b]}", "'a..b' is not a valid property path"),
-    "a place": ("{event: A, rename: {a.b: c.d}}", "'a.b' cannot become 'c.d'"),
+    "a place": ("{event: A, rename: {a.b: c.d}}", "'a.b' cannot be renamed to 'c.d'"),
     "twice": ("{event: A, rename: {a: c, b: c}}", "'c' is listed twice; keep one"),
     "inside": ("{event: A, rename: {a: b}, cast: {b.c: number}}", "'b.c' is inside 'b'"),
     "no new name": ("{event: A, rename_event: A}", "rename_event: 'A' is not a new name"),
@@ -79,7 +79,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), WRONG.values(), ids=WRONG.keys())
-def test_a_mistake_is_told_by_its_line(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_error_has_its_line(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "transformations.yaml").write_text(
         f"transformations:\n  - {{event: B, drop: [a]}}\n  - {text}\n"
     )
@@ -89,13 +89,13 @@ def test_a_mistake_is_told_by_its_line(tmp_path: Path, text: str, sentence: str)
     assert sentence in str(error.value)
 
 
-def test_a_type_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
+def test_a_type_that_cannot_be_inferred_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "dbt_project.yml").write_text("{name: shop, profile: shop}")
     (tmp_path / "transformations.yaml").write_text(
         "transformations: [{event: A, derive: {b: 'some_function(a)'}}]"
     )
     (sentence,) = compiled_errors(tmp_path)
-    assert sentence.startswith("transformations.yaml: transformations.0: derive.b: what type")
+    assert sentence.startswith("transformations.yaml: transformations.0: derive.b: cannot infer the type of")
     assert derived_sql("b", Derived(sql="some_function(a)", type="number"), {}).type == "number"
 
 
@@ -115,15 +115,17 @@ READS: dict[str, tuple[str, str, list[str]]] = {
 
 
 @pytest.mark.parametrize(("sql", "kind", "reads"), READS.values(), ids=READS.keys())
-def test_what_sql_reads_and_gives(sql: str, kind: str, reads: list[str]) -> None:
+def test_reads_and_type_of_derived_sql(sql: str, kind: str, reads: list[str]) -> None:
     made = derived_sql("x", Derived(sql=sql), {})
     assert (made.type, [each.type for each in made.reads]) == (kind, reads)
 
 
-def test_what_is_written_is_read_again(tmp_path: Path, cli: Cli) -> None:
+def test_compiled_transformations_round_trip(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "dbt_project.yml").write_text("{name: shop, profile: shop}")
     (tmp_path / "transformations.yaml").write_text(TEXT)
-    assert "macros/transformations.sql is not as transformations.yaml is." in compiled_errors(tmp_path)[0]
+    assert (
+        "macros/transformations.sql is out of date with transformations.yaml." in compiled_errors(tmp_path)[0]
+    )
     done = cli(tmp_path, "protocols", "compile")
     assert (
         done.stderr == "macros/transformations.sql is written. It is in force from the next dbt build on.\n"
@@ -143,7 +145,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, cli: Cli) -> None:
     )
 
 
-def test_check_transforms_first_and_says_so(tmp_path: Path, cli: Cli) -> None:
+def test_check_transforms_first_and_reports_it(tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "dbt_project.yml").write_text("{name: shop, profile: shop}")
     (tmp_path / "transformations.yaml").write_text(TEXT)
     (tmp_path / "tracking_plan.yaml").write_text(
@@ -228,7 +230,7 @@ def land(some: list[Any]) -> duckdb.DuckDBPyConnection:
 @pytest.mark.slow
 @settings(max_examples=80)
 @given(entry=entries(), some=st.lists(documents, min_size=1, max_size=8))
-def test_sql_does_as_python_does(renderer: Renderer, entry: dict[str, Any], some: list[Any]) -> None:
+def test_sql_and_python_agree(renderer: Renderer, entry: dict[str, Any], some: list[Any]) -> None:
     file = file_of(entry)
     found = land(some).execute(transformed_documents(renderer, file)).fetchall()
     assert read(found) == wanted(file, some)
@@ -248,14 +250,14 @@ DERIVED: dict[str, tuple[str, dict[str, Any], Any]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sql", "properties", "expected"), DERIVED.values(), ids=DERIVED.keys())
-def test_what_is_derived(renderer: Renderer, sql: str, properties: dict[str, Any], expected: Any) -> None:
+def test_derived_properties(renderer: Renderer, sql: str, properties: dict[str, Any], expected: Any) -> None:
     file = file_of({"event": "Order Completed", "derive": {"x": sql}})
     found = read(land([properties]).execute(transformed_documents(renderer, file)).fetchall())["m0"]
     assert found == {**properties, "x": expected} if expected is not ... else "x" not in found
 
 
 @pytest.mark.slow
-def test_the_first_that_is_of_a_message(renderer: Renderer) -> None:
+def test_the_first_applicable_transformation_wins(renderer: Renderer) -> None:
     file = file_of(
         {"event": "Order Completed", "source": "site", "rename_event": "From the site"},
         {"events": ["Order Completed", "Other"], "rename_event": "Order Placed"},
@@ -284,7 +286,7 @@ def land_in(cursor: Any, some: list[Any]) -> None:
 @pytest.mark.slow
 @settings(max_examples=40)
 @given(entry=entries(), some=st.lists(documents, min_size=1, max_size=8))
-def test_postgres_does_as_python_does(
+def test_postgres_and_python_agree(
     postgres: Renderer, cursor: Any, entry: dict[str, Any], some: list[Any]
 ) -> None:
     file = file_of(entry)
@@ -294,7 +296,7 @@ def test_postgres_does_as_python_does(
 
 
 @pytest.mark.slow
-def test_what_postgres_derives(postgres: Renderer, cursor: Any) -> None:
+def test_derived_properties_in_postgres(postgres: Renderer, cursor: Any) -> None:
     for sql, properties, expected in DERIVED.values():
         land_in(cursor, [properties])
         cursor.execute(

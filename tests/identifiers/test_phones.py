@@ -1,4 +1,4 @@
-"""Phone numbers and countries in every way people write them, and what follows from another version."""
+"""Phone numbers and countries in common spellings, and changes of the metadata's version."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_plus_or_the_international_prefix_of_the_region_leaves_no_doubt(here: 
         ("1 55 1234 5678", "MX", "+525512345678"),
     ],
 )
-def test_numbers_that_were_another_persons_or_nobodys(text: str, region: str | None, wanted: str) -> None:
+def test_numbers_that_were_misread_before(text: str, region: str | None, wanted: str) -> None:
     assert (e164(text, region), e164_digits(text, region)) == (wanted, wanted[1:])
 
 
@@ -158,7 +158,7 @@ def test_ambiguous_digits_are_read_in_the_documented_order(
         *("4.42079E+11", "1,23E+10", "p1@442079460958.com", "1" * 19, "+1 111 111 1111", "a" * 400),
     ],
 )
-def test_what_is_not_a_valid_number_is_none(text: str, region: str | None) -> None:
+def test_an_invalid_number_is_none(text: str, region: str | None) -> None:
     assert e164(text, region) is None
 
 
@@ -167,7 +167,7 @@ def test_what_is_not_a_valid_number_is_none(text: str, region: str | None) -> No
     region=st.sampled_from([None, *ABROAD]),
     other=st.sampled_from([None, *ABROAD]),
 )
-def test_what_was_read_is_valid_and_is_read_as_itself_everywhere(
+def test_normalization_is_idempotent_in_every_region(
     text: str, region: str | None, other: str | None
 ) -> None:
     found = e164(text, region)

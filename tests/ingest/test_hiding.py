@@ -1,4 +1,4 @@
-"""What is hidden of people at load is hidden before anything is stored."""
+"""PII rules at load are applied before anything is stored."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ CASES: dict[str, tuple[list[PiiRule], Any, Any]] = {
 
 
 @pytest.mark.parametrize(("rules", "document", "expected"), CASES.values(), ids=CASES.keys())
-def test_what_is_hidden_of_a_document(rules: list[PiiRule], document: Any, expected: Any) -> None:
+def test_values_hidden_in_a_document(rules: list[PiiRule], document: Any, expected: Any) -> None:
     hider = Hider(tuple(rules), SALT)
     assert json.loads(hider.document("properties", json.dumps(document))) == expected
 
 
 @given(st.text(max_size=30))
-def test_a_mask_tells_little(text: str) -> None:
+def test_masks(text: str) -> None:
     made = masked(text)
     name, _, _ = text.rpartition("@")
     assert len(name) < 2 or name not in made
@@ -95,7 +95,7 @@ def stored(connection: duckdb.DuckDBPyConnection) -> str:
     return "\n".join(str(connection.execute(f"select * from raw.{name}").fetchall()) for (name,) in tables)
 
 
-def test_nothing_of_it_is_stored(tmp_path: Path) -> None:
+def test_hidden_values_are_not_stored(tmp_path: Path) -> None:
     message = {**TRACK, "userId": SECRET, "anonymousId": "a1"}
     lines = [
         json.dumps({**message, "messageId": "m1", "properties": {"who": {"email": SECRET}, "n": 1.5}}),
@@ -178,7 +178,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), WRONG.values(), ids=WRONG.keys())
-def test_a_mistake_is_told_by_its_line(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_error_has_its_line(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "transformations.yaml").write_text(text)
     with pytest.raises(UsageError) as error:
         read_transformations(tmp_path)
@@ -192,7 +192,7 @@ RULES = {
 }
 
 
-def test_a_salt_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_salt_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "transformations.yaml").write_text(yaml.safe_dump(RULES))
     monkeypatch.delenv("REVETL_PII_SALT", raising=False)
     with pytest.raises(UsageError) as error:

@@ -1,4 +1,4 @@
-"""Landing: every line of every file is landed, was there already, or is kept with a reason."""
+"""Loading: every line of every file is loaded, was loaded before, or is stored with a reason."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def track(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in {**message, **fields}.items() if value is not ...}
 
 
-def test_all_six_types_land_in_their_tables(landing: Landing) -> None:
+def test_all_six_types_are_loaded_into_their_tables(landing: Landing) -> None:
     common = {
         "userId": "u1",
         "anonymousId": "a1",
@@ -226,7 +226,7 @@ def test_event_names_in_snake_case(landing: Landing, name: str, expected: str) -
     ],
     ids=["a BOM", "CRLF", "blank lines", "three megabytes", "a number for an id", "awkward characters"],
 )
-def test_what_is_unusual_and_right_is_landed(landing: Landing, content: bytes) -> None:
+def test_unusual_valid_messages_are_loaded(landing: Landing, content: bytes) -> None:
     loaded = landing.load(landing.file("events.ndjson", content))
     assert (loaded.landed, loaded.rejected) == (1, 0)
 
@@ -329,7 +329,7 @@ WHOLE_DOCUMENTS = {
 
 
 @pytest.mark.parametrize("write", WHOLE_DOCUMENTS.values(), ids=WHOLE_DOCUMENTS.keys())
-def test_a_json_array_and_indented_json_are_landed(landing: Landing, write: Any) -> None:
+def test_a_json_array_and_indented_json_are_loaded(landing: Landing, write: Any) -> None:
     messages = [
         track(properties={"cut": "\ud83d"}),
         track(messageId="m2", userId=None),
@@ -344,7 +344,7 @@ def test_a_json_array_and_indented_json_are_landed(landing: Landing, write: Any)
 
 
 @pytest.mark.parametrize("content", ['[\n  {"type": "track"\n', '{\n  "type": "track"\n  "userId": "u1"\n}'])
-def test_json_that_is_broken_as_a_whole_is_one_sentence(landing: Landing, content: str) -> None:
+def test_an_invalid_json_document_is_one_error(landing: Landing, content: str) -> None:
     with pytest.raises(
         UsageError, match="no line is a JSON object, and the file is neither a JSON array nor"
     ):
@@ -452,7 +452,7 @@ def test_parquet(landing: Landing) -> None:
         ("events.parquet", r"events\.parquet: cannot be read"),
     ],
 )
-def test_a_file_that_cannot_be_read(landing: Landing, name: str, message: str) -> None:
+def test_an_unreadable_file_is_an_error(landing: Landing, name: str, message: str) -> None:
     if name != "missing.ndjson":
         landing.file(name, "a,b\n1,2\n")
     with pytest.raises(UsageError, match=message):
@@ -528,6 +528,6 @@ def test_the_source_is_named_by_whoever_loads(landing: Landing) -> None:
 
 
 @pytest.mark.parametrize("name", ["all", " ", ""])
-def test_a_source_has_a_name_of_its_own(landing: Landing, name: str) -> None:
+def test_a_blank_or_reserved_source_is_an_error(landing: Landing, name: str) -> None:
     with pytest.raises(UsageError, match="is blank or reserved"):
         load_files(landing.connection, [landing.file("a.ndjson", "")], source=name)

@@ -67,7 +67,7 @@ def test_an_analyst_can_read_and_not_sync(tmp_path: Path, sandbox: SandboxClient
     done = cli(project, "sync", "--all")
     assert (done.returncode, done.stderr.count("\n")) == (5, 1)
     assert (
-        "permission denied for table sync_locks. The target's user lacks this right; `revetl roles"
+        "permission denied for table sync_locks. The target's user lacks a permission. Run `revetl roles"
         in done.stderr
     )
 

@@ -1,4 +1,4 @@
-"""Events that have names of their own: paths, rules, standard events, casing, and what is left out."""
+"""Event mappings: paths, rules, standard events, casing, and skipped events."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_field_of_an_event(rule: Any, value: Any) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_rule_is_refused(rule: dict[str, Any], sentence: str) -> None:
+def test_an_invalid_rule_is_an_error(rule: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         FieldRule.model_validate(rule)
 
@@ -288,7 +288,7 @@ def test_each_event_by_its_rule(project: ProjectFolder, sandbox: SandboxClient) 
     assert sum(synced(project, "seen").planned.values()) == 0
 
 
-def test_events_that_no_rule_names_are_left_out_where_it_says_so(
+def test_other_events_are_skipped_with_other_events_skip(
     project: ProjectFolder, sandbox: SandboxClient
 ) -> None:
     events = rows(("m1", "product_viewed", VIEW), ("m2", "Signed Up", {}), ("m3", None, {}))
@@ -316,7 +316,7 @@ def test_fields_go_with_every_event(project: ProjectFolder, sandbox: SandboxClie
     assert tracked(sandbox) == [("Product Viewed", {"who": "u1", "upper_name": "TEA", "price": 7.5})]
 
 
-def test_a_path_is_a_field_of_people_too(project: ProjectFolder, sandbox: SandboxClient) -> None:
+def test_fields_of_members_can_be_paths(project: ProjectFolder, sandbox: SandboxClient) -> None:
     query = (
         """select 'u1' as user_id, '{"plan": {"name": "pro", "seats": 5}, "tags": ["a"]}'::json as traits"""
     )
@@ -359,7 +359,9 @@ def test_people_are_hidden_in_properties(project: ProjectFolder, sandbox: Sandbo
     ],
     ids=str,
 )
-def test_what_is_wrong_is_told(project: ProjectFolder, options: dict[str, Any], sentence: str) -> None:
+def test_an_invalid_event_mapping_is_an_error(
+    project: ProjectFolder, options: dict[str, Any], sentence: str
+) -> None:
     project.audience("seen", rows(("m1", "A", {})), meta(**options))
     with pytest.raises(UsageError) as error:
         synced(project, "seen")

@@ -1,4 +1,4 @@
-"""Columns that revetl keeps for itself: sent by a mapping that names them, and by no other."""
+"""Internal columns are only sent if they are mapped explicitly."""
 
 from __future__ import annotations
 

@@ -122,9 +122,9 @@ def test_tables_of_others_are_neither_changed_nor_added_to(tmp_path: Path, engin
     columns = "select column_name from information_schema.columns where table_schema = 'javascript'"
     before = guest.backend.sql(columns)
     said = " ".join(guest.dbt(*BUILT, exit_code=2).split())
-    assert "javascript.tracks is not a table of revetl: it has no column properties, context." in said
+    assert "javascript.tracks is not a revetl table: it has no column properties, context." in said
     assert "vars.revetl.raw_schema: NAME" in said
-    with pytest.raises(UsageError, match="tracks is not a table of revetl"):
+    with pytest.raises(UsageError, match="tracks is not a revetl table"):
         land(guest, "prod")
     assert guest.tables()["javascript"] == {"tracks"}
     assert guest.backend.sql(columns) == before

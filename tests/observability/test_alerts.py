@@ -1,4 +1,4 @@
-"""`alerts:` in revetl.yml, and messages that go out over real HTTP."""
+"""`alerts:` in revetl.yml, and messages sent over real HTTP."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_defaults() -> None:
         ),
     ],
 )
-def test_a_wrong_entry(entry: dict[str, Any], sentence: str) -> None:
+def test_an_invalid_entry_is_an_error(entry: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UsageError) as error:
         check(RevetlConfig, {"alerts": [entry]}, "revetl.yml")
     assert str(error.value) == sentence
@@ -124,13 +124,13 @@ def test_a_wrong_entry(entry: dict[str, Any], sentence: str) -> None:
         ),
     ],
 )
-def test_a_wrong_address(to: object, sentence: str) -> None:
+def test_an_invalid_address_is_an_error(to: object, sentence: str) -> None:
     with pytest.raises(UsageError) as error:
         Alerts([alert(to=to)], [SYNC], lambda _: None)
     assert str(error.value) == sentence
 
 
-def test_check_names_a_pattern_that_matches_nothing_and_minds_no_unset_variable() -> None:
+def test_check_reports_a_pattern_without_a_match_and_ignores_missing_variables() -> None:
     check_alerts([alert(to="{{ env_var('NO_SUCH_URL') }}", syncs="high_*")], [SYNC])
     with pytest.raises(UsageError) as error:
         check_alerts([alert(to="json://x", syncs="high_chrun.*")], [SYNC])
@@ -139,7 +139,7 @@ def test_check_names_a_pattern_that_matches_nothing_and_minds_no_unset_variable(
     )
 
 
-def test_without_apprise_the_command_is_said() -> None:
+def test_without_apprise_the_error_has_the_install_command() -> None:
     code = (
         "import sys, importlib.util as util; find = util.find_spec\n"
         "import revetl.notify as notify\n"
@@ -190,7 +190,9 @@ def test_slack_gets_its_own_form(receiver: Receiver, monkeypatch: pytest.MonkeyP
         pytest.param({"syncs": ["low_*"]}, [], id="a pattern that does not"),
     ],
 )
-def test_who_is_told_what(receiver: Receiver, entry: dict[str, Any], titles: list[str]) -> None:
+def test_entries_receive_their_kinds_of_messages(
+    receiver: Receiver, entry: dict[str, Any], titles: list[str]
+) -> None:
     story = (([OK], REFUSED), ([REFUSED, OK], REFUSED), ([REFUSED], OK), ([OK], GUARD))
     tell(alert(to=receiver.url, **entry), *story)
     sent = [json.loads(request.body)["title"] for request in receiver.requests]
@@ -212,17 +214,18 @@ def test_an_empty_address_is_no_alert(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not alerts.watches(SYNC)
 
 
-def test_an_address_in_a_file_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_inline_address_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setenv("ALERT_URL", "json://localhost/secret")
     Alerts([alert(to=["{{ env_var('ALERT_URL') }}", "json://localhost/secret"])], [SYNC], said.append)
     assert said == [
-        "Warning: revetl.yml: alerts.0.to.1 is an inline address, which lets anyone with the file send messages to it. "
+        "Warning: revetl.yml: alerts.0.to.1 is an inline address, which lets anyone with the file send "
+        "messages to it. "
         "Write \"{{ env_var('NAME') }}\" and export the variable."
     ]
 
 
-def test_a_refused_alert_is_said_without_its_secrets(receiver: Receiver) -> None:
+def test_a_rejected_alert_is_reported_without_secrets(receiver: Receiver) -> None:
     receiver.status = 404
     said = tell(alert(to=f"{receiver.url}/hook/s3cr3t-t0ken"), ([OK], REFUSED), ([REFUSED], OK))
     assert said == [
@@ -241,7 +244,7 @@ def test_an_address_that_does_not_answer_costs_a_few_seconds(receiver: Receiver)
     assert told < 1 < time.monotonic() - started < 6
 
 
-def test_its_secrets_are_known_to_logs() -> None:
+def test_secrets_of_addresses_are_redacted_in_logs() -> None:
     with Alerts(
         [alert(to="https://ann:pass%20word@hooks.test/T0K3N1?key=abcdefg")], [SYNC], lambda _: None
     ) as it:

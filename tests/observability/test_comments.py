@@ -1,4 +1,4 @@
-"""The comment that each statement of a run carries."""
+"""The comment on each statement of a run."""
 
 from __future__ import annotations
 

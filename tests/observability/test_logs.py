@@ -1,4 +1,4 @@
-"""Structured logs: what is written, when, and what never is."""
+"""Structured logs: which records are written, and redaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What real runs tell: alerts, logs without secrets, the commit and the dbt invocation."""
+"""Alerts, redacted logs, the commit and the dbt invocation of real runs."""
 
 from __future__ import annotations
 

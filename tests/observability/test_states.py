@@ -1,4 +1,4 @@
-"""The state of a sync, and what is said when it changes."""
+"""The state of a sync, and messages for state changes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_state_of_a_sync(newest_first: Sequence[Outcome], state: State | None) -
         pytest.param([INTERRUPTED, REFUSED], OK, "recovered", id="recovery is seen across an interruption"),
     ],
 )
-def test_a_change_is_said_once(past: Sequence[Outcome], run: FakeRun, kind: str | None) -> None:
+def test_a_state_change_has_one_message(past: Sequence[Outcome], run: FakeRun, kind: str | None) -> None:
     previous = last_state(past)
     said = messages(previous, state_after(previous, run), run)
     assert [message.kind for message in said] == ([kind] if kind else [])

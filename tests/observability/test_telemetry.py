@@ -69,7 +69,7 @@ def test_spans_nest_and_carry_what_is_known(spans: InMemorySpanExporter) -> None
     assert dict(sync.attributes or {}) == {"revetl.sync": "a.crm", "revetl.status": "success"}
 
 
-def test_a_failed_span_has_the_kind_of_error_and_not_its_words(spans: InMemorySpanExporter) -> None:
+def test_a_failed_span_has_the_type_of_error_and_not_its_message(spans: InMemorySpanExporter) -> None:
     with pytest.raises(ValueError, match="ann@shop"), telemetry.span("revetl.deliver"):
         raise ValueError("ann@shop.test")
     (span,) = spans.get_finished_spans()
@@ -141,7 +141,7 @@ def test_nothing_is_imported_unless_an_exporter_is_named(environment: dict[str, 
     assert (done.stdout, done.stderr) == (printed, "")
 
 
-def test_without_the_package_a_run_goes_on() -> None:
+def test_a_run_works_without_the_package() -> None:
     absent = "import sys; sys.modules['opentelemetry'] = None; sys.modules['opentelemetry.sdk'] = None\n"
     done = run(absent + RUN.replace(", 'opentelemetry.sdk' in sys.modules", ""), OTEL_TRACES_EXPORTER="otlp")
     assert (done.stdout, done.stderr) == ("False []\n", "")

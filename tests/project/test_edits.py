@@ -1,4 +1,4 @@
-"""Entries put into YAML as text: what is there stays as it is, to the byte."""
+"""Insert entries into YAML as text, without changing anything else."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ENTRIES = {
 
 
 @pytest.mark.parametrize(("before", "after"), ENTRIES.values(), ids=ENTRIES)
-def test_entries_go_behind_those_that_are_there(before: str, after: str) -> None:
+def test_entries_are_inserted_after_existing_ones(before: str, after: str) -> None:
     assert with_entries(before, ("vars", "revetl"), VARS, "dbt_project.yml") == after
 
 
@@ -85,7 +85,7 @@ ITEMS = {
 
 
 @pytest.mark.parametrize(("before", "after"), ITEMS.values(), ids=ITEMS)
-def test_an_item_goes_behind_those_that_are_there(before: str, after: str) -> None:
+def test_an_item_is_appended_to_existing_ones(before: str, after: str) -> None:
     assert with_item(before, "packages", ITEM, "packages.yml") == after
 
 
@@ -103,7 +103,7 @@ REMOVALS = {
 
 
 @pytest.mark.parametrize(("before", "after"), REMOVALS.values(), ids=REMOVALS)
-def test_an_entry_is_taken_out(before: str, after: str) -> None:
+def test_an_entry_is_removed(before: str, after: str) -> None:
     assert without(before, ("seeds", "revetl", "cut_edges"), "dbt_project.yml") == after
 
 
@@ -122,7 +122,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), WRONG.values(), ids=WRONG)
-def test_what_cannot_be_inserted_is_said_with_what_to_write(text: str, sentence: str) -> None:
+def test_an_impossible_edit_is_an_error_with_the_lines_to_add(text: str, sentence: str) -> None:
     with pytest.raises(UsageError) as refused:
         with_entries(text, ("vars", "revetl"), VARS, "dbt_project.yml")
     assert str(refused.value).startswith(sentence)
@@ -137,9 +137,7 @@ VALUES = st.recursive(
 
 
 @given(document=st.dictionaries(NAMES, VALUES, max_size=4), flow=st.sampled_from([None, True, False]))
-def test_whatever_the_file_is_only_the_entries_are_more(
-    document: dict[str, object], flow: bool | None
-) -> None:
+def test_an_edit_only_adds_the_entries(document: dict[str, object], flow: bool | None) -> None:
     text = yaml.safe_dump(document, sort_keys=False, default_flow_style=flow)
     try:
         made = with_entries(text, ("vars", "revetl"), VARS, "x.yml")

@@ -1,4 +1,4 @@
-"""`revetl exposures`: a file that dbt reads, written only where it may be."""
+"""`revetl exposures`: a file that dbt reads, without overwriting other files."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_written_exposures_are_in_dbts_lineage(shop: Path, cli: Cli) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_check_tells_what_differs(shop: Path, cli: Cli) -> None:
+def test_check_reports_differences(shop: Path, cli: Cli) -> None:
     path = shop / "models/revetl_exposures.yml"
     cli(shop, "exposures", REVETL_OWNER="Data <data@shop.example>")
     same = cli(shop, "exposures", "--check", *OWNER)
@@ -152,7 +152,9 @@ REFUSALS = {
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize(("arguments", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_what_is_not_written(shop: Path, cli: Cli, arguments: tuple[str, ...], sentence: str) -> None:
+def test_errors_before_anything_is_written(
+    shop: Path, cli: Cli, arguments: tuple[str, ...], sentence: str
+) -> None:
     before = {path: path.read_bytes() for path in (shop / "models").iterdir()}
     done = cli(shop, "exposures", *arguments)
     assert (done.returncode, done.stdout) == (2, "")

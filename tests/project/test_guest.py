@@ -1,4 +1,4 @@
-"""`revetl init --here`: into a dbt project, and out of it again."""
+"""`revetl init --here`: add revetl to a dbt project, and undo it."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("files", "arguments", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_what_is_refused_changes_nothing(
+def test_an_error_changes_nothing(
     tmp_path: Path, cli: Cli, files: dict[str, str], arguments: tuple[str, ...], sentence: str
 ) -> None:
     make_untidy(tmp_path, **files)
@@ -223,7 +223,7 @@ def test_the_files_of_a_clash_are_named_as_each_dbt_words_it(tmp_path: Path, sai
     sentence = clash(read_project(Options(project_dir=project)), said)
     assert str(sentence).startswith(
         "models/revetl_profiles.sql and revetl's model revetl_profiles "
-        "(dbt_packages/revetl/models/marts/profiles/revetl_profiles.sql) are the same relation "
+        "(dbt_packages/revetl/models/marts/profiles/revetl_profiles.sql) have the same relation "
     )
     assert "\n      marts:\n        +schema: revetl_models\n" in str(sentence)
 
@@ -239,7 +239,7 @@ def test_a_model_with_the_name_of_a_public_one_is_named_with_both_files_and_a_wa
     assert done.returncode == 2
     assert (
         "models/revetl_profiles.sql and revetl's model revetl_profiles "
-        "(dbt_packages/revetl/models/marts/profiles/revetl_profiles.sql) are the same relation in the "
+        "(dbt_packages/revetl/models/marts/profiles/revetl_profiles.sql) have the same relation in the "
         "warehouse. Rename yours, or move revetl's to another schema in dbt_project.yml:\n"
     ) in done.stderr
     advice = yaml.safe_load(done.stderr.split("in dbt_project.yml:\n")[1])

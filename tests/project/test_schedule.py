@@ -110,5 +110,5 @@ def test_options_and_the_exit_code_of_dbt_are_passed_on(project: Path, in_a_proc
     nowhere = str(project / "nowhere")
     done = in_a_process(project, "build", "--dbt", nowhere, "-s", "orders")
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"--dbt '{nowhere}': there is no program there." in done.stderr
+    assert f"--dbt '{nowhere}': no such program." in done.stderr
     assert os.environ.get("REVETL_DBT") is None

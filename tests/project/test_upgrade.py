@@ -135,7 +135,7 @@ def test_edits_of_the_copy_are_not_overwritten(tmp_path: Path, cli: Cli) -> None
     assert cli(project, "init", "--upgrade").returncode == 0
 
 
-def test_edits_of_a_copy_without_a_record_are_found_by_its_version(tmp_path: Path, cli: Cli) -> None:
+def test_edits_of_a_copy_without_a_record_are_told_by_its_version(tmp_path: Path, cli: Cli) -> None:
     project = make_former(tmp_path / "my_cdp")
     with (project / "vendor/revetl/models/profiles/user_profiles.sql").open("a") as file:
         file.write("-- ours\n")

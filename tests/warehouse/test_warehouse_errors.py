@@ -1,4 +1,4 @@
-"""A warehouse that refuses: one sentence in its own words, exit 5, and nothing changed."""
+"""Errors of the warehouse: one line with the engine's message, exit code 5, and no changes."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_table_that_is_dropped_in_mid_run(shop: ProjectFolder, sandbox: Sandbo
     assert len(sandbox.requests("crm")) == 1
 
 
-def test_what_the_engine_does_not_know(shop: ProjectFolder, cli: Cli) -> None:
+def test_an_unknown_function_is_an_error_of_the_engine(shop: ProjectFolder, cli: Cli) -> None:
     meta = {"key": "user_id", "sync": [{"to": "crm", "fields": {"x": "jaro_similarity(user_id, 'u')"}}]}
     shop.audience("vips", "select 'u1' as user_id", meta)
     done = cli(shop, "sync", "--all")
@@ -125,6 +125,4 @@ def test_a_driver_that_is_not_installed(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == missing else found(name))
     done = cli(shop, "status")
     assert done.returncode == 2
-    assert (
-        "adbc_driver_postgresql is not installed here. Run `pip install 'revetl[postgres]'`." in done.stderr
-    )
+    assert "adbc_driver_postgresql is not installed. Run `pip install 'revetl[postgres]'`." in done.stderr

@@ -87,7 +87,7 @@ class _Reader:
         least, most = int(found[1] or 0), int(found[3] or found[1] or 0)
         if self._take("+"):
             raise ValueError(f"{found[0]}+ is a possessive repeat, which only Java and Python support")
-        self._take("?")  # A lazy repeat matches the same texts.
+        self._take("?")  # Drop laziness, which doesn't change whether a text matches.
         if _REPEAT.match(self.rest):
             raise ValueError(f"{found[0]}{self.rest[0]} repeats a repeat; group the first")
         if least > most:

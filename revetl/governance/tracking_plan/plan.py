@@ -116,7 +116,7 @@ class Value(Checked):
 
 
 class Property(Value):
-    """A property of an event, or a trait, by its name."""
+    """A named property or trait."""
 
     name: StrictStr
     required: StrictBool = False
@@ -164,13 +164,13 @@ class Event(_Planned):
 
 
 class Views(_Planned):
-    """The page or screen messages."""
+    """Page or screen messages."""
 
     properties: tuple[Property, ...] = ()
 
 
 class Traits(_Planned):
-    """The identify or group messages."""
+    """Identify or group messages."""
 
     traits: tuple[Property, ...] = ()
 

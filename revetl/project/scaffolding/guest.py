@@ -53,7 +53,7 @@ class PackageSource:
     subdirectory: str | None = None
 
     def entry(self, root: Path) -> str:
-        """The item of packages.yml, as YAML."""
+        """Return the item of packages.yml, as YAML."""
         if self.kind == "git":
             lines = [f"git: {json.dumps(self.value)}", f"revision: {json.dumps(self.revision)}"]
             lines += [f"subdirectory: {json.dumps(self.subdirectory)}"] if self.subdirectory else []
