@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -215,8 +217,17 @@ class Journal:
     def _covered(self, query: str) -> dict[str, list[tuple[int, int]]]:
         covered: dict[str, list[tuple[int, int]]] = {}
         for operation, first, last in self._rows(query):
-            covered.setdefault(operation, []).append((first, last))
+            parts = covered.setdefault(operation, [])
+            if parts and first <= parts[-1][1]:
+                # As many as there were requests would be looked through for each of them.
+                parts[-1] = (parts[-1][0], max(parts[-1][1], last))
+            else:
+                parts.append((first, last))
         return covered
+
+    def has_rejections(self) -> bool:
+        """Whether any record was rejected."""
+        return bool(self._rows("select 1 from rejected limit 1"))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Records by outcome and operation: {'delivered': {'add': 3}, 'rejected': {}, 'unknown': {}}."""
@@ -250,9 +261,10 @@ def _minus(whole: tuple[int, int], parts: list[tuple[int, int]]) -> list[tuple[i
     """The pieces of `whole` that no part covers; parts are in order and do not overlap."""
     pieces = []
     start, end = whole
-    for first, last in parts:
-        if last <= start or first >= end:
-            continue
+    for place in range(bisect_right(parts, start, key=itemgetter(1)), len(parts)):
+        first, last = parts[place]
+        if first >= end:
+            break
         if first > start:
             pieces.append((start, first))
         start = max(start, last)

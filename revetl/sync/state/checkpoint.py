@@ -274,7 +274,7 @@ class Folder:
         warehouse.make_room(self.spool.size(cuts))
         # Making a table ends a transaction on some engines.
         folding = self._load(warehouse, cuts, outcome)
-        refused = any(self.journal.counts()["rejected"].values())
+        refused = self.journal.has_rejections()
         needed = {
             KEEP_ASIDE: not self.by_key and cuts[0].operation == "add",
             MERGE_STATE: True,
