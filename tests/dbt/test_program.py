@@ -163,11 +163,11 @@ def test_debug_shows_the_dbt_and_why_it_was_chosen(project: ProjectFolder, cli: 
         done = cli(project, "debug", "-o", "json", "--dbt", str(given))
         shown.append(next(each for each in json.loads(done.stdout)["checks"] if each["check"] == "dbt"))
     assert shown == [
-        {"check": "dbt", "ok": True, "detail": f"1.12.6, {program}: --dbt names it"},
+        {"check": "dbt", "ok": True, "detail": f"1.12.6, {program}: set by --dbt"},
         {
             "check": "dbt",
             "ok": False,
-            "detail": f"{old} (--dbt names it) is dbt 1.9.2, which is too old. "
+            "detail": f"{old} (set by --dbt) is dbt 1.9.2, which is too old. "
             "Supported: dbt >=1.11,<3.0. Set another with --dbt PATH or REVETL_DBT.",
         },
     ]

@@ -142,11 +142,11 @@ def test_check_reports_a_pattern_without_a_match_and_ignores_missing_variables()
 def test_without_apprise_the_error_has_the_install_command() -> None:
     code = (
         "import sys, importlib.util as util; find = util.find_spec\n"
-        "import revetl.notify as notify\n"
+        "import revetl.observability.notify as notify\n"
         "assert 'apprise' not in sys.modules and 'opentelemetry' not in sys.modules\n"
         "notify.find_spec = lambda name: None if name == 'apprise' else find(name)\n"
-        "from revetl.alerts import Alerts\n"
-        "from revetl.config import AlertConfig\n"
+        "from revetl.observability.alerts import Alerts\n"
+        "from revetl.config.models import AlertConfig\n"
         "Alerts([AlertConfig(to='json://x', syncs=('other.*',))], ['a.b'], print)\n"
         "try: Alerts([AlertConfig(to='json://x')], ['a.b'], print)\n"
         "except Exception as error: print(error)\n"

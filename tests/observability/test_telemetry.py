@@ -24,7 +24,7 @@ from tests.observability.support import FakeRun, receiving
 
 RUN = """
 import sys
-from revetl import telemetry
+from revetl.observability import telemetry
 from tests.observability.support import OK
 said = []
 print(telemetry.configure(said.append), said, 'opentelemetry.sdk' in sys.modules)
