@@ -1,4 +1,4 @@
-"""A local server that plays the destinations' APIs: simulated, in memory, and able to misbehave."""
+"""A local server that mocks the destinations' APIs: simulated, in memory, with configurable failures."""
 
 from revetl.sandbox.app import create_app
 from revetl.sandbox.server import running_sandbox, serve
