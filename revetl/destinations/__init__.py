@@ -1,4 +1,4 @@
-"""The destinations, by their `type:` in `revetl.yml`. A connector is imported when it is used."""
+"""Destinations by their `type:` in `revetl.yml`. A connector is imported on first use."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ TYPES = {
     "twitter_ads": "twitter_ads.destination.TwitterAds",
     "webhook": "webhook.destination.Webhook",
 }
-"""`type:` to the class, below this package."""
+"""Maps `type:` to the path of its class within this package."""
 
 
 def destination_class(kind: object, place: str) -> type[Destination]:
-    """The class of a destination type. Raises UsageError with the nearest type there is."""
+    """Return the class of a destination type. Raises UsageError suggesting the nearest known type."""
     if not isinstance(kind, str) or kind not in TYPES:
-        sentence = "type is missing" if kind is None else f"type: there is no destination type '{kind}'"
+        sentence = "type is missing" if kind is None else f"type: unknown destination type '{kind}'"
         raise UsageError(f"{place}.{sentence}. {nearest(str(kind), TYPES)}")
     module, _, name = TYPES[kind].rpartition(".")
     found: type[Destination] = getattr(import_module(f"revetl.destinations.{module}"), name)
@@ -58,7 +58,7 @@ def destination_class(kind: object, place: str) -> type[Destination]:
 
 
 def make_destination(config: dict[str, Any], place: str) -> Destination:
-    """A destination of its rendered configuration. Raises UsageError naming `place` and the key."""
+    """Create a destination from its rendered configuration. Raises UsageError naming `place` and the key."""
     from revetl.destinations.base.hygiene import check_sendable
 
     made = check(destination_class(config.get("type"), place), config, place)

@@ -1,4 +1,4 @@
-"""Imports models, syncs and destinations from other reverse ETL tools."""
+"""Imports the setup of another reverse ETL tool as models, YAML and destinations of this project."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from revetl.project.workspace import Workspace
 __all__ = ["READERS", "Imported", "Note", "import_export"]
 
 READERS: Mapping[str, Reader] = {"hightouch": read_hightouch, "census": read_census}
-"""The tools whose exports can be read."""
+"""The tools whose exports can be imported."""
 
 
 def import_export(workspace: Workspace, tool: str, folder: Path, *, writes: bool) -> Imported:
-    """What the export of a tool in `folder` comes to in this project: the files, the entries of revetl.yml,
-    and what could not be carried over. With `writes`, the files are written.
+    """Convert a tool's export in `folder` to this project: files, entries of revetl.yml, and notes about what
+    couldn't be converted. With `writes`, the files are written.
 
-    Raises UsageError for a folder that has no export of the tool in it, and for a file or a model that is
-    there already; nothing is written then.
+    Raises UsageError, writing nothing, if the folder contains no export of the tool, or a file or model
+    already exists.
     """
     made = made_of(workspace, READERS[tool](folder))
     if writes:

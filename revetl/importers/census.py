@@ -1,5 +1,5 @@
-"""Census has no export of files: answers of its Management API, saved as syncs.json and destinations.json,
-with models.json or datasets.json where syncs name a model without its query."""
+"""Reads Census. Census has no file export, so responses of its Management API are saved as syncs.json and
+destinations.json, with models.json or datasets.json if syncs refer to a model without its query."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _SYNC_KEYS = frozenset(_SYNC_WORDS.split())
 
 
 def read_census(folder: Path) -> Found:
-    """Saved answers of Census. Raises UsageError for a folder that has none."""
+    """Read saved responses of Census. Raises UsageError if the folder has none."""
     found = Found("census")
     syncs = list(documents(folder, "syncs"))
     if not syncs:
         raise UsageError(
-            f"{folder}: no syncs.json in there. Save the answer of GET /api/v1/syncs: "
+            f"{folder}: syncs.json not found. Save the response of GET /api/v1/syncs: "
             "docs/how-to/migrating.md"
         )
     kinds = {
@@ -50,7 +50,7 @@ def read_census(folder: Path) -> Found:
         file = f"{document.file} ({label})"
         with found.reading(file):
             if document.data.get("paused"):
-                found.note(file, "paused", "the sync is paused there, and is left out")
+                found.note(file, "paused", "the sync is paused there, so it is skipped")
                 continue
             model = _model(document, file, queries, found)
             if model is None:
@@ -106,17 +106,17 @@ def _sync(document: Document, file: str, kinds: Mapping[str, tuple[str, Any]], f
         sync.mode, sync.event = "events", None
     for odd in sorted(set(data) - _SYNC_KEYS):
         if data[odd] not in (None, [], {}, False):
-            found.note(file, odd, "is not carried over")
+            found.note(file, odd, "is not converted")
     _schedule(data, sync, found)
     return sync
 
 
 def _mapped(mapping: Mapping[str, Any], sync: FoundSync, key: str, found: Found) -> bool | None:
-    """Take one mapping over; gives whether it leaves nulls out, where it is one of a field."""
+    """Convert a mapping; returns whether it skips nulls, if it maps a field."""
     to, source = str(mapping.get("to")), mapping.get("from") or {}
     kind, data = source.get("type"), source.get("data")
     if mapping.get("lookup_object"):
-        found.note(sync.source, f"{key} ({to})", "looks a record up; join its id in the model's SQL")
+        found.note(sync.source, f"{key} ({to})", "looks up a record; join its id in the model's SQL")
     elif kind == "column" and isinstance(data, str):
         if mapping.get("is_primary_identifier"):
             sync.identifiers[to] = column(data)
@@ -128,15 +128,15 @@ def _mapped(mapping: Mapping[str, Any], sync: FoundSync, key: str, found: Found)
     elif kind == "constant_value":
         sync.constants[to] = data.get("value") if isinstance(data, Mapping) else data
     elif kind == "liquid_template":
-        why = "is a Liquid template; write it as a SQL expression in fields:"
+        why = "is a Liquid template; rewrite it as a SQL expression in fields:"
         found.note(sync.source, f"{key} ({to})", why)
     else:
-        found.note(sync.source, f"{key} ({to})", f"a mapping from '{kind}' is not carried over")
+        found.note(sync.source, f"{key} ({to})", f"a mapping from '{kind}' is not converted")
     return None
 
 
 def _schedule(data: Mapping[str, Any], sync: FoundSync, found: Found) -> None:
-    """The tag of a schedule; dbt's own scheduler is to heed it."""
+    """Convert a schedule to a tag; the scheduler of dbt has to apply it."""
     triggers = (data.get("mode") or {}).get("triggers") or data.get("triggers") or {}
     given = triggers.get("schedule") or {}
     often = given.get("frequency") or data.get("schedule_frequency") or "never"
@@ -144,10 +144,8 @@ def _schedule(data: Mapping[str, Any], sync: FoundSync, found: Found) -> None:
         sync.tags.append(often)
     elif often not in ("never", "manual"):
         said = given.get("cron_expression") or data.get("cron_expression") or often
-        found.note(sync.source, "schedule", f"{said}: run `revetl sync` by it; the tag 'scheduled' marks it")
+        found.note(sync.source, "schedule", f"{said}: schedule `revetl sync` accordingly; tagged 'scheduled'")
         sync.tags.append("scheduled")
     for other in sorted(set(triggers) - {"schedule"}):
         if triggers[other]:
-            found.note(
-                sync.source, f"triggers.{other}", "is not carried over; run `revetl sync` after the job"
-            )
+            found.note(sync.source, f"triggers.{other}", "is not converted; run `revetl sync` after the job")

@@ -1,4 +1,4 @@
-"""What an export says, in words of its own: models, and the syncs from each."""
+"""The content of an export in a common form: models, and the syncs of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from revetl.errors import UsageError
 
 @dataclass(frozen=True)
 class Note:
-    """What could not be carried over: the file (of the export), the key in it, and why."""
+    """Something that couldn't be converted: the export's file, the key in it, and why."""
 
     file: str
     key: str
@@ -29,8 +29,8 @@ class Note:
 
 @dataclass
 class FoundSync:
-    """One sync: to the destination `to`, of the kind that the tool calls `kind`. `fields`, `identifiers` and
-    `constants` have the destination's names; `source` is the file that says it."""
+    """A sync to destination `to`, whose type in the tool is `kind`. `fields`, `identifiers` and `constants`
+    use the destination's names; `source` is the export's file."""
 
     source: str
     to: str
@@ -50,7 +50,7 @@ class FoundSync:
 
 @dataclass
 class FoundModel:
-    """One model: its SQL, or the dbt model that it is (`ref`), or a table; and the syncs from it."""
+    """A model: its SQL, a dbt model (`ref`), or a table; and its syncs."""
 
     source: str
     name: str
@@ -64,7 +64,7 @@ class FoundModel:
 
 @dataclass
 class Found:
-    """What an export has, and what of it could not be read."""
+    """The content of an export, and notes about what couldn't be read."""
 
     tool: str
     models: list[FoundModel] = field(default_factory=list)
@@ -75,43 +75,44 @@ class Found:
 
     @contextmanager
     def reading(self, file: str) -> Iterator[None]:
-        """While a document is read: one that is of another form than its tool's is noted, and left out."""
+        """Parse a document: if its format isn't the tool's, it is noted and skipped."""
         try:
             yield
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            self.note(file, "all of it", f"is not of the form {self.tool} writes ({error}); it is left out")
+            self.note(file, "all of it", f"is not in {self.tool}'s format ({error}); it is skipped")
 
 
 Reader = Callable[[Path], Found]
 
 
 def leave_nulls_out(sync: FoundSync, skipping: Iterable[bool | None], key: str, found: Found) -> None:
-    """Have a sync leave nulls out where all of its fields do; note it where only some do."""
+    """Make a sync skip nulls if all of its fields do; add a note if only some do."""
     said = [skips for skips in skipping if skips is not None]
     sync.skips_nulls = bool(said) and all(said)
     if any(said) and not sync.skips_nulls:
-        found.note(sync.source, key, "some leave nulls out, some do not; null: is for all of a sync")
+        found.note(sync.source, key, "only some skip nulls, but null: applies to the whole sync")
 
 
 @dataclass(frozen=True)
 class Document:
-    """One resource of an export, and the file that has it."""
+    """One resource of an export, and its file."""
 
     file: str
     data: Mapping[str, Any]
 
     @property
     def slug(self) -> str:
-        """What other files call it: what it says, or its file's name where it has one for itself."""
+        """Return its name in other files: its slug, or its file's name if the file contains only this
+        resource."""
         own = Path(self.file)
         said = self.data.get("slug") or (own.stem if own.parent.name else self.data.get("name"))
         return str(said or own.stem)
 
 
 def documents(folder: Path, *names: str) -> Iterator[Document]:
-    """The resources in `folder/NAME.yaml` (or .yml, .json), and in all such files below `folder/NAME/`: one a
-    file, a list of them, an API's answer with a list under `data`, or under the name itself, or resources by
-    their slug. Raises UsageError for a file that is neither YAML nor JSON."""
+    """Yield the resources in `folder/NAME.yaml` (or .yml, .json), and in all such files below `folder/NAME/`:
+    one per file, a list of them, an API response with a list under `data` or under the name itself, or
+    resources by slug. Raises UsageError for a file that is neither YAML nor JSON."""
     for name in names:
         files = [folder / f"{name}{end}" for end in (".yaml", ".yml", ".json")]
         files += sorted(
@@ -122,17 +123,17 @@ def documents(folder: Path, *names: str) -> Iterator[Document]:
                 shown = str(file.relative_to(folder))
                 for each in _resources(_read(file), name):
                     if not isinstance(each, Mapping):
-                        raise UsageError(f"{file}: has '{each}' where a {name.rstrip('s')} is to be.")
+                        raise UsageError(f"{file}: contains '{each}' instead of a {name.rstrip('s')}.")
                     yield Document(shown, each)
 
 
 def _resources(read: Any, name: str) -> list[Any]:
-    # A manifest lists sources, too.
+    # A manifest also lists sources.
     for key in ("data", "destinations" if name.startswith("manifest") else name):
         if isinstance(read, Mapping) and isinstance(read.get(key), list | dict):
             read = read[key]
     if isinstance(read, Mapping) and read and all(isinstance(each, Mapping) for each in read.values()):
-        # Where every key is a resource's own: one that is a resource itself has texts among its values.
+        # All keys are resources: a single resource would also have texts among its values.
         read = [{"slug": slug, **each} for slug, each in read.items()]
     if read is None:
         return []
@@ -145,20 +146,20 @@ def _read(file: Path) -> Any:
         return orjson.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
     except (orjson.JSONDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"{file}: cannot be read as {file.suffix[1:]} ({reason}).") from None
+        raise UsageError(f"{file}: invalid {file.suffix[1:]} ({reason}).") from None
 
 
 def named(text: str) -> str:
-    """A name as dbt and revetl.yml take it: lower-case letters, digits and underscores."""
+    """Return a valid name for dbt and revetl.yml: lowercase letters, digits and underscores."""
     words = re.sub(r"[^a-z0-9]+", "_", str(text).lower()).strip("_") or "unnamed"
     return f"_{words}" if words[0].isdigit() else words
 
 
 def column(name: str) -> str:
-    """A column as an expression: quoted where it is not a plain name."""
+    """Return a column as an expression, quoted unless it is a plain name."""
     return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
 
 
 def is_template(value: object) -> bool:
-    """Whether a text has Liquid or Jinja in it."""
+    """Whether a text contains Liquid or Jinja."""
     return isinstance(value, str) and bool(re.search(r"\{\{|\{%|\{#", value))

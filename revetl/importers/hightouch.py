@@ -1,5 +1,5 @@
-"""Hightouch's Git Sync: `models/`, `syncs/`, and the manifests that list sources and destinations; or the
-same as the API gives it, saved as models.json, syncs.json and destinations.json."""
+"""Reads Hightouch's Git Sync: `models/`, `syncs/`, and the manifests that list sources and destinations; or
+the same data from the API, saved as models.json, syncs.json and destinations.json."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CONFIG_KEYS = frozenset(_CONFIG_WORDS.split())
 
 
 def read_hightouch(folder: Path) -> Found:
-    """An export of Hightouch. Raises UsageError for a folder that has none."""
+    """Read an export of Hightouch. Raises UsageError if the folder has none."""
     found = Found("hightouch")
     models: dict[str, FoundModel] = {}
     for document in documents(folder, "models"):
@@ -51,14 +51,14 @@ def read_hightouch(folder: Path) -> Found:
     syncs = list(documents(folder, "syncs"))
     if not found.models and not syncs:
         raise UsageError(
-            f"{folder}: no models/*.yaml and no syncs/*.yaml in there. Name the folder Git Sync writes to."
+            f"{folder}: neither models/*.yaml nor syncs/*.yaml found. Use the folder that Git Sync writes to."
         )
     kinds = _kinds(folder)
     for document in syncs:
         named_model = str(document.data.get("model", document.data.get("modelId")))
         of = models.get(named_model)
         if of is None:
-            found.note(document.file, "model", f"there is no model '{named_model}' in models/")
+            found.note(document.file, "model", f"model '{named_model}' not found in models/")
             continue
         with found.reading(document.file):
             if (sync := _sync(document, kinds, found)) is not None:
@@ -67,7 +67,7 @@ def read_hightouch(folder: Path) -> Found:
 
 
 def _kinds(folder: Path) -> dict[str, tuple[str, str]]:
-    """Slug and type of the destinations, by their slug and by their id."""
+    """Return slug and type of the destinations, by slug and by id."""
     kinds: dict[str, tuple[str, str]] = {}
     manifests = sorted({file.stem for file in folder.glob("manifest*")})
     for document in documents(folder, "destinations", *manifests):
@@ -81,7 +81,7 @@ def _kinds(folder: Path) -> dict[str, tuple[str, str]]:
 def _model(document: Document, found: Found) -> FoundModel | None:
     data = document.data
     if data.get("isSchema"):
-        found.note(document.file, "isSchema", "a model of Customer Studio's schema; nobody is synced from it")
+        found.note(document.file, "isSchema", "is a model of Customer Studio's schema, which is never synced")
         return None
     query, raw = _mapping(data, "query"), _mapping(data, "raw")
     sql = data.get("rawSql") or data.get("sql") or raw.get("sql") or query.get("sql") or query.get("rawSql")
@@ -98,7 +98,7 @@ def _model(document: Document, found: Found) -> FoundModel | None:
         description=str(data.get("description") or data.get("name") or ""),
     )
     for odd in sorted(set(data) - _MODEL_KEYS):
-        found.note(document.file, odd, "is not carried over")
+        found.note(document.file, odd, "is not converted")
     if model.sql is None and model.ref is None and model.table is None:
         found.note(document.file, "rawSql", "the model has no SQL, dbt model or table; write its SQL by hand")
         return None
@@ -106,13 +106,13 @@ def _model(document: Document, found: Found) -> FoundModel | None:
 
 
 def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The mapping under a key; empty where there is something else."""
+    """Return the mapping under a key; empty for any other value."""
     value = data.get(key)
     return value if isinstance(value, Mapping) else {}
 
 
 def _dbt_name(dbt: Any) -> str | None:
-    """The model's name, of what is known of it: `model.shop.customers` is `customers`."""
+    """Extract the model's name: `model.shop.customers` is `customers`."""
     if isinstance(dbt, Mapping):
         dbt = dbt.get("name") or dbt.get("dbtUniqueId") or dbt.get("uniqueId")
     return None if dbt is None else str(dbt).rpartition(".")[2]
@@ -121,7 +121,7 @@ def _dbt_name(dbt: Any) -> str | None:
 def _sync(document: Document, kinds: Mapping[str, tuple[str, str]], found: Found) -> FoundSync | None:
     data, file = document.data, document.file
     if data.get("disabled") or data.get("paused"):
-        found.note(file, "disabled", "the sync is switched off there, and is left out")
+        found.note(file, "disabled", "the sync is disabled there, so it is skipped")
         return None
     config = data.get("config") or data.get("configuration") or {}
     to = str(data.get("destination", data.get("destinationId")))
@@ -143,7 +143,7 @@ def _sync(document: Document, kinds: Mapping[str, tuple[str, str]], found: Found
     if isinstance(outside, Mapping) and isinstance(outside.get("from"), str) and outside.get("to"):
         sync.identifiers[str(outside["to"])] = column(outside["from"])
     elif outside:
-        found.note(file, "config.externalIdMapping", "is not from one column; write identifiers: by hand")
+        found.note(file, "config.externalIdMapping", "uses more than one column; write identifiers: by hand")
     leave_nulls_out(sync, skipping, "config.mappings", found)
     if is_events:
         event = config.get("eventName")
@@ -154,15 +154,15 @@ def _sync(document: Document, kinds: Mapping[str, tuple[str, str]], found: Found
         sync.timestamp = None if at_ is None else column(str(at_))
     for odd in sorted(set(config) - _CONFIG_KEYS):
         if config[odd] not in (None, [], {}, False):
-            found.note(file, f"config.{odd}", "is not carried over")
+            found.note(file, f"config.{odd}", "is not converted")
     for odd in sorted(set(data) - _SYNC_KEYS):
-        found.note(file, odd, "is not carried over")
+        found.note(file, odd, "is not converted")
     _schedule(data, sync, found)
     return sync
 
 
 def _mapped(mapping: Mapping[str, Any], sync: FoundSync, key: str, found: Found) -> bool | None:
-    """Take one mapping over; gives whether it leaves nulls out, where it is one of a field."""
+    """Convert a mapping; returns whether it skips nulls, if it maps a field."""
     to, kind = str(mapping.get("to")), mapping.get("type", "standard")
     source = mapping.get("from")
     if kind == "standard" and isinstance(source, str) and "lookup" not in mapping:
@@ -173,18 +173,16 @@ def _mapped(mapping: Mapping[str, Any], sync: FoundSync, key: str, found: Found)
         sync.constants[to] = value
         return None
     whys = {
-        "template": "is a Liquid template; write it as a SQL expression in fields:",
-        "variable": "is a variable of Hightouch, which there is none of here",
-        "reference": "looks a record up; join its id in the model's SQL",
+        "template": "is a Liquid template; rewrite it as a SQL expression in fields:",
+        "variable": "is a Hightouch variable, which has no equivalent here",
+        "reference": "looks up a record; join its id in the model's SQL",
     }
-    found.note(
-        sync.source, f"{key} ({to})", whys.get(kind, f"a mapping of type '{kind}' is not carried over")
-    )
+    found.note(sync.source, f"{key} ({to})", whys.get(kind, f"a mapping of type '{kind}' is not converted"))
     return None
 
 
 def _schedule(data: Mapping[str, Any], sync: FoundSync, found: Found) -> None:
-    """The tag of a schedule; dbt's own scheduler is to heed it."""
+    """Convert a schedule to a tag; the scheduler of dbt has to apply it."""
     given = data.get("schedule")
     if not isinstance(given, Mapping) or data.get("schedulePaused") or given.get("type") in (None, "manual"):
         return
@@ -197,7 +195,5 @@ def _schedule(data: Mapping[str, Any], sync: FoundSync, found: Found) -> None:
         sync.tags.append(words[unit] if count == 1 and unit in words else f"every_{count}_{unit}s")
         return
     said = inner.get("expression") or inner.get("expressions") or given.get("type")
-    found.note(
-        sync.source, "schedule", f"{said}: run `revetl sync` by it; the tag 'scheduled' marks the audience"
-    )
+    found.note(sync.source, "schedule", f"{said}: schedule `revetl sync` accordingly; tagged 'scheduled'")
     sync.tags.append("scheduled")

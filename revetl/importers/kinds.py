@@ -1,4 +1,4 @@
-"""What other tools call destinations and modes, and what they are called here."""
+"""Maps other tools' names of destinations and modes to revetl's."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ TYPES = {
     "xads": "twitter_ads",
     "webhook": "webhook",
 }
-"""Their types, of letters and digits only, to ours."""
+"""Other tools' destination types, letters and digits only, to revetl's."""
 
 MODES = {
     "upsert": "upsert",
@@ -72,15 +72,15 @@ MODES = {
     "events": "events",
     "delete": "delete",
 }
-"""Their modes, of letters only, to ours."""
+"""Other tools' modes, letters only, to revetl's."""
 
 EXACT = frozenset(
     {"upsert", "update", "insert", "mirror", "delete", "events", "segment", "audience", "create"}
 )
-"""Their modes that mean just what ours do."""
+"""Other tools' modes with exactly the same meaning."""
 
 OBJECTS = {"hubspot": "object_type", "salesforce": "object"}
-"""The key of ours that names the kind of thing that is synced, where a destination has one."""
+"""The configuration key for the synced object, if a destination has one."""
 
 LOOKUPS = {
     "close": "lookup_field",
@@ -90,7 +90,7 @@ LOOKUPS = {
     "pipedrive": "lookup_field",
     "salesforce": "external_id_field",
 }
-"""The key of ours that names the field by which records are found, where it is for users to say."""
+"""The configuration key for the lookup field, if it is configurable."""
 
 ALSO = {
     "google_ads": ("developer_token", "client_id", "client_secret", "refresh_token"),
@@ -101,17 +101,17 @@ ALSO = {
     "salesforce": ("access_token",),
     "snap_ads": ("access_token",),
 }
-"""Keys of ours that are needed besides the required ones: one way to sign in of several."""
+"""Keys needed besides the required ones: one of several ways to authenticate."""
 
 
 def letters(text: str) -> str:
-    """Only the letters and digits, lower-case."""
+    """Return only the letters and digits, in lowercase."""
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
 def type_of(kind: str | None, name: str) -> tuple[str | None, bool]:
-    """Our type for theirs, or where they say none, for the name of the destination; and whether it was
-    guessed from that."""
+    """Return revetl's type for another tool's type, or a guess from the destination's name if there is none;
+    and whether it was guessed."""
     if kind is not None:
         return TYPES.get(letters(kind)), False
     plain = letters(name)

@@ -1,4 +1,4 @@
-"""The files of an import: a model and its YAML for each that was found, and entries for revetl.yml."""
+"""The files of an import: a model and its YAML for each model found, and entries for revetl.yml."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ FOLDER = "models/audiences"
 
 @dataclass
 class Imported:
-    """The files of an import with their text, by path; the destinations for revetl.yml; and what could not be
-    carried over."""
+    """The files of an import with their text, by path; the destinations for revetl.yml; and notes about what
+    couldn't be converted."""
 
     files: dict[Path, str] = field(default_factory=dict)
     destinations: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -33,31 +33,31 @@ class Imported:
 
     @property
     def has_revetl_yml(self) -> bool:
-        """Whether revetl.yml is among the files, as the project has none yet."""
+        """Whether revetl.yml is among the files, because the project has none yet."""
         return any(file.name == "revetl.yml" for file in self.files)
 
     @property
     def revetl_yml(self) -> str:
-        """The entries for revetl.yml."""
+        """Return the entries for revetl.yml."""
         return _dump({"destinations": self.destinations}) if self.destinations else ""
 
 
 def made_of(workspace: Workspace, found: Found) -> Imported:
-    """What is made of all that was found. Raises UsageError for a file or a model that is there already."""
+    """Convert everything found. Raises UsageError if a file or model already exists."""
     root = workspace.dbt.root
     made = Imported()
     destinations = Destinations(taken=dict(workspace.config.destinations))
     for model in found.models:
         name = model.name
         if model.ref == name or (model.table is not None and _models_called(workspace, name)):
-            # It is what a model of the project makes, most likely; the audience is one on top of it.
+            # It is most likely the output of a project model; the audience is a model on top of it.
             name = f"{name}_audience"
         if model.key is None:
-            found.note(model.source, "primaryKey", "the model has no key, and no audience is made of it")
+            found.note(model.source, "primaryKey", "the model has no key, so it does not become an audience")
             continue
         files = [root / FOLDER / f"{name}.{end}" for end in ("sql", "yml")]
         if files[0] in made.files:
-            raise UsageError(f"{model.source}: two models are called '{name}'. Rename one in the export.")
+            raise UsageError(f"{model.source}: two models are named '{name}'. Rename one in the export.")
         _check_free(workspace, files)
         made.files[files[0]] = _sql(model, found)
         made.files[files[1]] = _yaml(model, name, destinations, found)
@@ -69,7 +69,7 @@ def made_of(workspace: Workspace, found: Found) -> Imported:
 
 
 def write(made: Imported) -> None:
-    """Write the files. A revetl.yml that is there stays as it is: users put the destinations into it."""
+    """Write the files. An existing revetl.yml stays unchanged: users add the destinations themselves."""
     for file, text in made.files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -78,13 +78,13 @@ def write(made: Imported) -> None:
 def _check_free(workspace: Workspace, files: list[Path]) -> None:
     for file in files:
         if file.exists():
-            raise UsageError(f"{file} is there already. Move it away, or rename the model in the export.")
+            raise UsageError(f"{file} already exists. Move it, or rename the model in the export.")
     for other in _models_called(workspace, files[0].stem):
-        raise UsageError(f"{other} is a model of the name '{files[0].stem}'. Rename the model in the export.")
+        raise UsageError(f"{other} already has the name '{files[0].stem}'. Rename the model in the export.")
 
 
 def _models_called(workspace: Workspace, name: str) -> list[Path]:
-    """The files of models of a name, of the project's and of revetl's own."""
+    """Return the files of models with that name, in the project and in revetl's package."""
     folders = [workspace.dbt.root / path for path in workspace.dbt.model_paths]
     folders.append(dbt_project_dir() / "models")
     return [file for folder in folders for file in folder.rglob(f"{name}.sql")]
@@ -92,12 +92,12 @@ def _models_called(workspace: Workspace, name: str) -> list[Path]:
 
 def _sql(model: FoundModel, found: Found) -> str:
     if model.ref is not None:
-        return f"select * from {{{{ ref('{model.ref}') }}}}\n"  # noqa: S608  it is a file, and theirs
+        return f"select * from {{{{ ref('{model.ref}') }}}}\n"  # noqa: S608  a generated file
     if model.sql is None:
         return f"select * from {model.table}\n"  # noqa: S608
     sql = model.sql.strip().rstrip(";").rstrip()
     if is_template(sql):
-        found.note(model.source, "rawSql", "has a template in it, which is kept as a text; mend it by hand")
+        found.note(model.source, "rawSql", "contains a template, which is kept as text; fix it by hand")
         sql = f"{{% raw %}}{sql}{{% endraw %}}"
     return f"{sql}\n"
 
@@ -107,7 +107,7 @@ def _yaml(model: FoundModel, name: str, destinations: Destinations, found: Found
     for sync in model.syncs:
         entry = as_sync(sync, destinations, found)
         if entry is not None and entry["to"] in [each["to"] for each in syncs]:
-            why = f"a second sync of the model to '{entry['to']}'; name that destination twice in revetl.yml"
+            why = f"a second sync of the model to '{entry['to']}'; add that destination twice to revetl.yml"
             found.note(sync.source, "destination", why)
         elif entry is not None:
             syncs.append(entry)
@@ -117,7 +117,7 @@ def _yaml(model: FoundModel, name: str, destinations: Destinations, found: Found
     if syncs:
         config["meta"] = {"revetl": {"key": model.key, "sync": syncs}}
     else:
-        why = "none from it is carried over, so it is a model and no audience until it has meta.revetl"
+        why = "none of its syncs were converted, so it is a plain model until it has meta.revetl"
         found.note(model.source, "syncs", why)
     about = {
         "name": name,

@@ -1,4 +1,4 @@
-"""What an audience would be by its SQL as it is on disk, before it is built."""
+"""Previews an audience from its current SQL on disk, before it is built."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SAMPLE = 5
 _PREVIEW = "revetl_audience_preview"
 _IDENTIFIERS = "revetl_profile_identifiers"
 _ERROR_OF_2 = re.compile(r"^\[error\] \[[^\]]*\]: (?:Failed to render SQL invalid operation: )?(.+)$", re.M)
-"""How dbt 2 writes one."""
+"""The error format of dbt 2."""
 _ERROR = re.compile(
     r"(?:Compilation|Database|Runtime|Parsing|Validation|Dependency|Internal) Error(?: in (.+))?$"
 )
@@ -39,7 +39,7 @@ _ERROR = re.compile(
 
 @dataclass(frozen=True)
 class Coverage:
-    """A type of identifier: how many members have one, and their share of those who have a profile."""
+    """An identifier type: how many members have one, and their share of the members with a profile."""
 
     identifier_type: str
     members: int
@@ -48,9 +48,9 @@ class Coverage:
 
 @dataclass(frozen=True)
 class AudiencePreview:
-    """What a build would give. `members_built`, `would_enter` and `would_leave` are None where there is
-    nothing built to compare with; `coverage` is None where members have no canonical_id, or
-    revetl_profile_identifiers is not built."""
+    """The result of a build. `members_built`, `would_enter` and `would_leave` are None if there is no
+    previous build to compare with; `coverage` is None if members have no canonical_id, or
+    revetl_profile_identifiers isn't built."""
 
     audience: str
     key: str
@@ -66,16 +66,16 @@ class AudiencePreview:
 
 
 def preview_audience(workspace: Workspace, name: str, *, sample: int = SAMPLE) -> AudiencePreview:
-    """Compile the model `name` as it is on disk, and run what it comes to; nothing is built or changed.
-    `sample` says how many rows to give. Raises UsageError for an audience that is not there or what dbt
-    cannot compile, WarehouseError for SQL that the warehouse does not take."""
+    """Compile the model `name` from disk and run it; nothing is built or changed. `sample` is the number of
+    rows to return. Raises UsageError for an unknown audience or a dbt compilation error, WarehouseError if
+    the warehouse rejects the SQL."""
     with tempfile.TemporaryDirectory(prefix="revetl-preview-") as folder:
         manifest = _compiled(workspace, name, Path(folder))
     then = Workspace(workspace.options, say=workspace.say, config=workspace.config, manifest=manifest)
     audience = then.audience(name)
     node = manifest.graph()[audience.model.unique_id]
     if node.get("language", "sql") != "sql" or not node.get("compiled_code"):
-        raise UsageError(f"{audience.model.place}: {name} is not written in SQL, and has no preview.")
+        raise UsageError(f"{audience.model.place}: {name} is not a SQL model, so it cannot be previewed.")
     relations = manifest.relations()
     identifiers = table(*relations[_IDENTIFIERS]) if _IDENTIFIERS in relations else None
     warehouse = workspace.warehouse(read_only=True)
@@ -88,7 +88,7 @@ def preview_audience(workspace: Workspace, name: str, *, sample: int = SAMPLE) -
 
 
 def _compiled(workspace: Workspace, name: str, folder: Path) -> dbt.Manifest:
-    """The manifest of a `dbt compile` into a folder of its own: target/ tells of the last build."""
+    """Run `dbt compile` into a temporary folder and return its manifest: target/ describes the last build."""
     kept = workspace.dbt.target_path / "partial_parse.msgpack"
     if kept.is_file():
         shutil.copy(kept, folder / kept.name)
@@ -100,15 +100,13 @@ def _compiled(workspace: Workspace, name: str, folder: Path) -> dbt.Manifest:
 
 
 def _sentence(said: str) -> str:
-    """The error in what dbt says, without the line of SQL that it quotes."""
+    """Extract the error from dbt's output, without the SQL line it quotes."""
     if of_2 := _ERROR_OF_2.search(said):
         return f"{of_2[1].rstrip('.')}."
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     starts = [place for place, line in enumerate(lines) if _ERROR.match(line)]
     if not starts:
-        found = next(
-            (line for line in lines if "Error: " in line), lines[-1] if lines else "it does not say why"
-        )
+        found = next((line for line in lines if "Error: " in line), lines[-1] if lines else "no reason given")
         return f"{found.rstrip('.')}."
     error = lines[starts[-1] :]
     where = _ERROR.match(error[0])
@@ -122,9 +120,9 @@ def _query(sql: str, name: str, warehouse: Warehouse) -> exp.Query:
     try:
         parsed = sqlglot.parse_one(sql, dialect=warehouse.dialect)
     except SqlglotError as error:
-        raise UsageError(f"{name}: its SQL cannot be read: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"{name}: its SQL cannot be parsed: {str(error).splitlines()[0]}") from None
     if not isinstance(parsed, exp.Query):
-        raise UsageError(f"{name}: its SQL is no SELECT.")
+        raise UsageError(f"{name}: its SQL is not a SELECT.")
     return parsed
 
 
@@ -138,8 +136,8 @@ def _previewed(
     columns = list(warehouse.columns(query("select * from :made as p", made=made)))
     if audience.key.lower() not in {name.lower() for name in columns}:
         raise UsageError(
-            f"{audience.model.place}: {audience.name} gives no column '{audience.key}', which "
-            "meta.revetl.key names. Select it, or name another."
+            f"{audience.model.place}: {audience.name} does not return column '{audience.key}', set by "
+            "meta.revetl.key. Select it, or change the key."
         )
     asked = [audience.relation, *([identifiers] if identifiers is not None else [])]
     known = warehouse.catalog(asked)
@@ -172,7 +170,7 @@ def _counts(audience: AudienceModel, made: exp.Table, warehouse: Warehouse, is_b
     )
     parts: dict[str, Any] = {"made": made, "key": column(audience.key, "p")}
     if is_built:
-        # A join of what is there once, so that a key that repeats counts once.
+        # Join distinct keys, so that a repeated key counts once.
         (row,) = warehouse.rows(
             statement(
                 f"with given as ({own}), "  # noqa: S608 - of constants

@@ -1,6 +1,6 @@
-"""The least that each role has to be granted, as statements of the project's engine: `revetl roles --print`.
+"""The least privileges of each role, as statements for the project's engine: `revetl roles --print`.
 
-Nothing is granted here: who may grant reads the statements, and runs them.
+Nothing is granted here: an administrator reviews and runs the statements.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from revetl.project.workspace import Workspace
 
 @dataclass(frozen=True)
 class Places:
-    """Names of the project's schemas, quoted as its engine has them."""
+    """Names of the project's schemas, quoted for its engine."""
 
     database: str
     raw: str
@@ -26,7 +26,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Role:
-    """A role, what it is for, and the statements that grant it what it needs."""
+    """A role, its purpose, and the statements that grant its privileges."""
 
     name: str
     purpose: str
@@ -35,18 +35,18 @@ class Role:
 
 ROLES = {
     "revetl_loader": "`revetl load`: writes the raw tables",
-    "revetl_transformer": "`dbt build`: reads the raw tables, makes the models",
-    "revetl_runner": "`revetl sync`, `plan`, `reconcile` and `why`: reads the models, keeps the state",
-    "revetl_analyst": "reads the models, and what was delivered",
+    "revetl_transformer": "`dbt build`: reads the raw tables, creates the models",
+    "revetl_runner": "`revetl sync`, `plan`, `reconcile` and `why`: reads the models, writes the state",
+    "revetl_analyst": "reads the models, and the delivery state",
 }
 
 _READ, _WRITE, _MAKE = "read", "write", "make"
-"""What a role may do in a schema: read its tables; write them too; make tables in it too."""
+"""A role's privileges in a schema: read its tables; also write them; also create tables."""
 
 
 def roles(workspace: Workspace) -> list[Role]:
-    """The roles of a project, with the statements of its target's engine; without any on an engine that has
-    no roles."""
+    """Return the roles of a project, with statements for its target's engine; without statements if the
+    engine has no roles."""
     engine = {"synapse": "fabric"}.get(workspace.target.type, workspace.target.type)
     granted = _ENGINES.get(engine)
     if granted is None:
@@ -55,7 +55,7 @@ def roles(workspace: Workspace) -> list[Role]:
     first = [f"create schema if not exists {name}" for name in (places.raw, *places.models, places.state)]
     first += [f"create role {name}" for name in ROLES if engine in _WITH_ROLES]
     return [
-        Role("first", "what the others name", tuple(first)),
+        Role("first", "creates what the others need", tuple(first)),
         *(
             Role(name, purpose, tuple(granted(name, places, _needs(name, places))))
             for name, purpose in ROLES.items()
@@ -85,11 +85,11 @@ def _places(workspace: Workspace) -> Places:
 
 
 def _needs(role: str, places: Places) -> dict[str, str]:
-    """Schema to what a role may do in it."""
+    """Return a role's privileges by schema."""
     raw, models, state = places.raw, places.models, places.state
     needs = {
         "revetl_loader": {raw: _MAKE},
-        # dbt makes what is missing of the raw and the state tables, and notes its builds among the latter.
+        # dbt creates missing raw and state tables, and records its builds in the latter.
         "revetl_transformer": {raw: _MAKE, **dict.fromkeys(models, _MAKE), state: _MAKE},
         "revetl_runner": {**dict.fromkeys(models, _READ), state: _MAKE},
         "revetl_analyst": {**dict.fromkeys(models, _READ), state: _READ},
@@ -135,7 +135,7 @@ def _snowflake(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[
 
 
 def _bigquery(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[str]:
-    # BigQuery has no roles of one's own in SQL: the statements name an account.
+    # BigQuery has no custom roles in SQL: the statements name an account.
     account = f'"serviceAccount:{role}@PROJECT.iam.gserviceaccount.com"'
     yield f"grant `roles/bigquery.jobUser` on project {places.database} to {account}"
     for schema, most in needs.items():
@@ -144,7 +144,7 @@ def _bigquery(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[s
 
 
 def _databricks(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[str]:
-    # Groups are made in the account's console, not by a statement.
+    # Groups are created in the account console, not by a statement.
     yield f"grant use catalog on catalog {places.database} to {role}"
     for schema, most in needs.items():
         place = f"schema {places.database}.{schema}"
@@ -168,7 +168,7 @@ _ENGINES: dict[str, Callable[[str, Places, Mapping[str, str]], Iterator[str]]] =
     "databricks": _databricks,
     "fabric": _fabric,
 }
-"""The engines that grant; DuckDB and Spark leave it to who may read their files."""
+"""The engines that support grants; in DuckDB and Spark, file permissions control access."""
 
 _WITH_ROLES = frozenset({"postgres", "redshift", "snowflake", "fabric"})
-"""Those on which a statement makes a role."""
+"""Engines where a statement creates roles."""

@@ -1,4 +1,4 @@
-"""How many of an audience's people its destinations have found."""
+"""How many people of an audience its destinations have matched."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from revetl.warehouse.templates import statement
 
 @dataclass(frozen=True)
 class MatchRate:
-    """One sync: the people whom the destination was sent (`held`), how many it has found of them, at least
-    and at most, and the fewest with whom it uses an audience. None where nobody says."""
+    """The match rate of one sync: the people sent to the destination (`held`), the lower and upper bound of
+    those matched, and the minimum audience size for use. None if unknown."""
 
     sync: str
     held: int
@@ -28,26 +28,26 @@ class MatchRate:
 
     @property
     def share(self) -> float | None:
-        """The share that was found at least."""
+        """Return the matched share, at least."""
         return self.at_least / self.held if self.at_least is not None and self.held else None
 
     @property
     def is_usable(self) -> bool | None:
-        """Whether enough were found for it to be used; None where nobody says."""
+        """Whether enough people were matched for the audience to be usable; None if unknown."""
         most = self.at_most if self.at_most is not None else self.at_least
         return None if most is None or self.smallest is None else most >= self.smallest
 
 
 def match_rates(workspace: Workspace, name: str) -> tuple[MatchRate, ...]:
-    """The match rate of an audience in each destination that tells it. Raises UsageError when none does, and
-    DestinationRefused when one cannot be asked."""
+    """Return the match rates of an audience in each destination that reports them. Raises UsageError if none
+    does, and DestinationRefused if a destination can't be queried."""
     asked = []
     for sync in workspace.audience(name).syncs:
         destination = workspace.destination(sync)
         if isinstance(destination, AdAudience) and destination.tells_matched():
             asked.append((sync.name, destination))
     if not asked:
-        raise UsageError(f"{name}: none of its syncs is to a destination that tells whom it has found.")
+        raise UsageError(f"{name}: none of its syncs' destinations report match rates.")
     warehouse = workspace.warehouse(read_only=True)
     try:
         tables = state_tables(workspace, warehouse.database)

@@ -1,4 +1,4 @@
-"""Audiences as they were built, beside each other: who is in both, and who in one only."""
+"""Compares audiences as they were built: who is in both, and who is in only one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHARE_DIGITS = 4
 
 @dataclass(frozen=True)
 class Size:
-    """An audience, and how many people are in it."""
+    """An audience and its number of members."""
 
     audience: str
     members: int
@@ -26,8 +26,8 @@ class Size:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two audiences. People are matched by the column `matched_on`; the shares are those of each audience
-    that are in the other too, None of an empty one."""
+    """Two audiences. People are matched by column `matched_on`; the shares are the part of each audience that
+    is also in the other, None for an empty audience."""
 
     first: str
     second: str
@@ -42,20 +42,20 @@ class Pair:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Audiences with their sizes, and each pair of them."""
+    """Audiences with their sizes, and every pair of them."""
 
     audiences: tuple[Size, ...]
     pairs: tuple[Pair, ...]
 
 
 def overlap(workspace: Workspace, names: Sequence[str]) -> Overlap:
-    """Compare audiences as they were last built. Two are matched on canonical_id where both have it, else on
-    their key. Raises UsageError for fewer than two, one named twice, or keys of different names;
-    WarehouseError for one that is not built."""
+    """Compare audiences as they were last built. Two are matched on canonical_id if both have it, else on
+    their key. Raises UsageError for fewer than two audiences, duplicates, or different key columns;
+    WarehouseError for an audience that isn't built."""
     if len(names) < 2:
-        raise UsageError("An overlap is that of two audiences or more. Name another one.")
+        raise UsageError("An overlap needs at least two audiences. Add another name.")
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"{twice} is named twice. Name each audience once.")
+        raise UsageError(f"{twice} is listed twice. Name each audience once.")
     audiences = [workspace.audience(name) for name in names]
     warehouse = workspace.warehouse(read_only=True)
     try:
@@ -97,7 +97,7 @@ def _matched_on(audiences: Sequence[AudienceModel], columns: Sequence[set[str]],
     if first.key != second.key:
         raise UsageError(
             f"{first.name} and {second.name} cannot be compared: their keys are {first.key} and "
-            f"{second.key}, and not both have {PERSON}. Have both select {PERSON}."
+            f"{second.key}, and not both have {PERSON}. Make both select {PERSON}."
         )
     return first.key
 
@@ -105,7 +105,7 @@ def _matched_on(audiences: Sequence[AudienceModel], columns: Sequence[set[str]],
 def _counting(
     audiences: Sequence[AudienceModel], needed: Sequence[tuple[int, str]], text: exp.DataType
 ) -> exp.Expr:
-    """How many are in each audience, and in each two of them, by each column: one statement."""
+    """Count the members of each audience and of each pair, by each column, in one statement."""
     parts = [
         query(
             "select distinct cast(:place as int) as audience, cast(:by as varchar(100)) as matched_on, "

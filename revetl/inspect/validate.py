@@ -1,7 +1,7 @@
-"""Everything that is wrong with a project's configuration, found at once and without the warehouse.
+"""Finds all errors in a project's configuration at once, without the warehouse.
 
-The checks are those of a run, asked of each piece by itself, so that one mistake does not hide the next; the
-sentences are the run's. At the end the whole of what passed is put to the run's checks once more.
+The checks are those of a run, applied to each piece separately, so that one error doesn't hide the next; the
+messages are the run's. Finally, everything that passed goes through the run's checks once more.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Say = Callable[[str], None]
 
-# What cannot be said with others that are wrong, and is looked at when they are right.
+# Keys that depend on each other, so they are only checked once the other keys are valid.
 _TIED = ("mode", "archive", "event", "timestamp", "order_by", "salt")
 
 _STAND_IN = "https://missing.invalid"
 
 
 def validate(options: dbt.Options, *, secrets: bool = True, say: Say = lambda _: None) -> list[str]:
-    """Every error that a run would find in revetl.yml, in the audiences' meta and in their syncs, one
-    sentence each, in the order of the audiences; none when no sync is refused for its configuration.
+    """Return every error that a run would find in revetl.yml, in the audiences' meta and in their syncs, one
+    sentence each, in the order of the audiences; empty if every sync's configuration is valid.
 
-    Without `secrets`, environment variables need not be set. Columns are checked where the compiled SQL of
-    a model tells them. `dbt parse` is run when the manifest is old, and told to `say`. The warehouse
-    is read for one thing, the types of identifiers in `suppressions`, where it can be opened at once.
+    Without `secrets`, environment variables may be unset. Columns are checked if a model's compiled SQL
+    determines them. `dbt parse` is run if the manifest is outdated, which is reported through `say`. The
+    warehouse is only read for the identifier types in `suppressions`, and only if it can be opened at once.
     """
     errors = _Errors()
     said: set[str] = set()
@@ -83,7 +83,7 @@ def validate(options: dbt.Options, *, secrets: bool = True, say: Say = lambda _:
 
 
 class _Errors:
-    """Sentences in the order they are found, each once."""
+    """Messages in the order they are found, without duplicates."""
 
     def __init__(self) -> None:
         self._sentences: dict[str, None] = {}
@@ -96,7 +96,7 @@ class _Errors:
         self._sentences.setdefault(sentence)
 
     def of(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """What the work gives; None when it raised UsageError, whose sentence is kept."""
+        """Return the result of `work`; None if it raised UsageError, whose message is stored."""
         try:
             return work(*args, **kwargs)
         except UsageError as error:
@@ -132,7 +132,7 @@ def _readable_config(document: Any, wrong: set[tuple[int | str, ...]]) -> Revetl
 
 @dataclass(frozen=True)
 class _Entry:
-    """A sync as far as it can be read; a part of it is when something in it is wrong."""
+    """A sync as far as it can be parsed; parts with errors are left out."""
 
     sync: Sync
     has_key: bool = True
@@ -148,7 +148,7 @@ class _Checker:
         self.names: list[str] = []
 
     def check_audience(self, model: dbt.Model) -> None:
-        """An audience's meta and its syncs."""
+        """Check an audience's meta and its syncs."""
         place = f"{model.place}: {model.name}: meta.revetl"
         found = problems(AudienceConfig, model.meta, place)
         for _, sentence in found:
@@ -168,7 +168,7 @@ class _Checker:
                 self._check_members(entry.sync)
 
     def check_unused_destinations(self) -> None:
-        """Destinations that no sync goes to: what is written of them, whatever is set."""
+        """Check destinations that no sync uses: only what is written, regardless of set variables."""
         for name, config in self._workspace.config.destinations.items():
             if name not in self._used:
                 place = f"revetl.yml: destinations.{name}"
@@ -177,7 +177,7 @@ class _Checker:
                     self._make(without_was(config), found, place, "", secrets=False)
 
     def check_targets(self) -> None:
-        """The targets that destinations are bound to: outputs of the profile."""
+        """Check the targets that destinations are bound to: they must be outputs of the profile."""
         workspace = self._workspace
         _, profile = dbt.read_profile(workspace.dbt, workspace.options)
         outputs = profile.get("outputs") or {}
@@ -191,12 +191,12 @@ class _Checker:
                     )
 
     def _check_destination(self, sync: Sync) -> Destination | None:
-        """The destination of a sync, as well as it can be made with placeholders for what is not set."""
+        """Return the destination of a sync, using placeholders for unset variables as far as possible."""
         workspace, errors = self._workspace, self._errors
         self._used.add(sync.config.to)
         found = errors.of(workspace.destination_class, sync)
         if found is None:
-            # Where only the mode is wrong, the rest is there to be checked.
+            # If only the mode is wrong, the rest can still be checked.
             sync = replace(sync, config=sync.config.model_copy(update={"mode": "upsert"}))
             try:
                 found = workspace.destination_class(sync)
@@ -211,8 +211,8 @@ class _Checker:
     def _make(
         self, config: Mapping[str, Any], kind: type[Destination], place: str, way_out: str, *, secrets: bool
     ) -> tuple[Destination | None, bool]:
-        """A destination and whether its configuration is right, each key of it looked at. In a wrong one
-        something stands in for what is missing, where that can be."""
+        """Return a destination and whether its configuration is valid, checking each key. In an invalid one,
+        placeholders replace missing values where possible."""
         rendered: dict[str, Any] = {}
         wrong: set[int | str] = set()
         for key, value in config.items():
@@ -226,10 +226,10 @@ class _Checker:
                     rendered[key] = render(value, at, placeholders=True)
         found = problems(kind, rendered, place)
         for location, sentence in found:
-            # What is wrong with all of it may be so for a key that is wrong.
+            # An error of the whole configuration may be caused by a key with an error.
             if not wrong.intersection(location[:1]) and (location or not wrong):
                 self._errors.add(sentence)
-        # First what is wrong is left out, then something stands in for what has to be there.
+        # First drop invalid values, then fill in placeholders for required ones.
         for _ in range(2):
             for location, _ in problems(kind, rendered, place):
                 name = str(location[0]) if location else ""
@@ -245,7 +245,7 @@ class _Checker:
         return made, True
 
     def _check_mapping(self, sync: Sync, destination: Destination) -> None:
-        """Each mapped name by itself, and then all of them; and the function, if there is one."""
+        """Check each mapped name separately, and then all of them; and the function, if there is one."""
         if sync.config.function is not None:
             self._errors.of(Function(self._workspace.root, sync.config.function).check_file)
         key, columns = sync.audience.key, self._columns_of(sync)
@@ -257,7 +257,8 @@ class _Checker:
             columns = {**columns, key: columns.get(key, "")}
 
     def _columns_of(self, sync: Sync) -> dict[str, str]:
-        """The model's columns without their types; where they are not known, those that the sync names."""
+        """Return the model's columns without types; if they are unknown, the columns that the sync
+        mentions."""
         known = self._columns.of(sync.audience.model.unique_id)
         if known is not None:
             return dict.fromkeys(known, "")
@@ -273,14 +274,14 @@ class _Checker:
         named = dict.fromkeys((name for rule in config.events.values() for name in rule.columns()), "")
         named[sync.audience.key] = ""
         if config.fields is None:
-            # Every column is sent; whether these are among them, nobody knows.
+            # Every column is sent; whether these exist is unknown.
             named |= dict.fromkeys((*config.set_if_empty, *config.archive), "")
         for text in texts:
             named |= dict.fromkeys(_columns_in(text or ""), "")
         return named
 
     def _check_members(self, sync: Sync) -> None:
-        """Whom the sync leaves out: exclude, priority, and the order of a limit."""
+        """Check what the sync excludes: exclude, priority, and the order of a limit."""
         workspace, errors = self._workspace, self._errors
         known = self._columns.of(sync.audience.model.unique_id)
         for index, each in enumerate(sync.config.exclude):
@@ -301,7 +302,7 @@ class _Checker:
 
 
 def _readable_entries(model: dbt.Model, place: str, wrong: set[tuple[int | str, ...]]) -> Iterator[_Entry]:
-    """The syncs of a meta with errors, without what is wrong in each."""
+    """Yield the syncs of a meta with errors, without their invalid parts."""
     meta = model.meta if isinstance(model.meta, Mapping) else {}
     entries = meta.get("sync")
     if isinstance(entries, Mapping):
@@ -312,7 +313,7 @@ def _readable_entries(model: dbt.Model, place: str, wrong: set[tuple[int | str, 
         if isinstance(entry, Mapping):
             left_out = {at[0] for at in inside if at} | (set(_TIED) if inside else set())
             if inside - {()}:
-                # They name fields, and fields may be what is wrong.
+                # They refer to fields, and fields may be the invalid part.
                 left_out.add("set_if_empty")
             kept = {name: value for name, value in entry.items() if name not in left_out}
             try:
@@ -325,8 +326,8 @@ def _readable_entries(model: dbt.Model, place: str, wrong: set[tuple[int | str, 
 
 
 def _pieces(key: str, config: SyncConfig, required: Iterable[str]) -> Iterator[SyncConfig]:
-    """The mapping of a sync cut up: the key alone, each name alone, and the whole. The fields that the
-    destination makes nobody without are in every piece, where the whole may have them."""
+    """Split a sync's mapping into pieces: the key alone, each name alone, and the whole. Fields that the
+    destination requires to create people are in every piece, if the whole has them."""
     nothing: dict[str, Any] = {"identifiers": {}, "constants": {}, "timestamp": None}
     nothing |= {"set_if_empty": (), "archive": {}}
     fields = config.fields or {}
@@ -335,7 +336,7 @@ def _pieces(key: str, config: SyncConfig, required: Iterable[str]) -> Iterator[S
 
     def only(**parts: Any) -> SyncConfig:
         own = parts.get("fields", {})
-        # A name that has its constant, and no field, keeps to that.
+        # A name with a constant and no field keeps its constant.
         kept = {
             name: text
             for name, text in needed.items()
@@ -364,12 +365,13 @@ def _pieces(key: str, config: SyncConfig, required: Iterable[str]) -> Iterator[S
 
 
 def without_was(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A destination's configuration without its former name, which is the state's business."""
+    """Return a destination's configuration without its former name, which only concerns the state."""
     return {name: value for name, value in config.items() if name != "was"}
 
 
 def _columns_in(text: str) -> set[str]:
-    """The columns an expression reads. What reads like a name, and is no SQL, may be one."""
+    """Return the columns an expression reads. Text that isn't valid SQL but looks like a name counts as
+    one."""
     try:
         return {column.name for column in parse_scalar(text, "").find_all(exp.Column)} if text else set()
     except UsageError:

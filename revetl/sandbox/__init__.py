@@ -1,4 +1,4 @@
-"""A local mock server of the destinations' APIs, in memory, with faults on demand."""
+"""A local server that mocks the destinations' APIs: simulated, in memory, with configurable failures."""
 
 from __future__ import annotations
 

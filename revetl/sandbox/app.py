@@ -1,4 +1,4 @@
-"""The sandbox's routes: `/<destination>…` plays an API, `/_/…` shows and steers."""
+"""The sandbox's routes: `/<destination>…` mocks an API, `/_/…` inspects and controls the sandbox."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class Dropped(Response):
-    """Promises a body and sends none, so that the server has to close the connection."""
+    """Promises a body but sends none, so that the server has to close the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         head = [(b"content-length", b"1000")]
@@ -49,9 +49,9 @@ def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = 
 
 
 class Sandbox:
-    """The state of one sandbox, and the handlers of its routes. `secrets` are webhook secrets by
-    destination; a webhook without one takes any signature. `project` is the id of the only project that may
-    sync to it; without it, all may."""
+    """The state of a sandbox, and the handlers of its routes. `secrets` are webhook secrets by destination; a
+    webhook without one accepts any signature. `project` is the id of the only project that may sync to it;
+    without it, every project may."""
 
     def __init__(self, rules: list[Rule], secrets: Mapping[str, str], project: str | None) -> None:
         self._project = project
@@ -60,10 +60,10 @@ class Sandbox:
         self._secrets = secrets
 
     async def play(self, request: Request) -> Response:
-        """Answer a request to a destination's API, by its rules and the misbehaviour in force."""
+        """Respond to a request to a destination's API, applying its rules and the active failure rules."""
         theirs = request.headers.get(PROJECT_HEADER)
         if self._project is not None and theirs not in (None, self._project):
-            said = f"This sandbox belongs to the project {self._project}."
+            said = f"This sandbox belongs to project {self._project}."
             return _json({"error": said}, MISDIRECTED, {SANDBOX_HEADER: self._project})
         name = request.path_params["destination"]
         raw = await request.body()
@@ -72,7 +72,7 @@ class Sandbox:
         sent = Sent(request.method, path, query, request.headers, raw)
         api = api_of(name, sent, self._secrets.get(name))
         if api is None:
-            return _json({"error": f"nothing is played at {path}"}, 404)
+            return _json({"error": f"no mock API at {path}"}, 404)
         held = self.store.of(name)
         held.api = api.name
         read = api.read(sent, held)
@@ -97,7 +97,7 @@ class Sandbox:
         return _json(answer.body, answer.status, answer.headers)
 
     def _misbehave(self, rules: list[Rule], call: Call) -> Answer | None:
-        """The answer of a rule that keeps the call from being applied."""
+        """Return the response of a rule that prevents the call from being applied."""
         for rule in rules:
             if rule.kind == "drop" and rule.when == "before":
                 return Answer(0, None)
@@ -128,7 +128,7 @@ class Sandbox:
         )
 
     async def about(self, _: Request) -> Response:
-        text = "A sandbox: it plays destinations' APIs, and nothing leaves it."
+        text = "A sandbox: it mocks destinations' APIs, and sends nothing elsewhere."
         about = {"revetl": text, "simulated": True, "destinations": self.store.names()}
         return _json({**about, "project": self._project})
 
@@ -141,7 +141,7 @@ class Sandbox:
             held.log.clear()
         asked = request.query_params.get("since", "0")
         if not asked.isascii() or not asked.isdigit() or len(asked) > _LONGEST_NUMBER:
-            return _json({"error": f"since: '{asked}' is not the number of a request"}, 400)
+            return _json({"error": f"since: '{asked}' is not a request number"}, 400)
         since = int(asked)
         return _json([entry for entry in held.log if entry["seq"] > since])
 
@@ -162,17 +162,19 @@ class Sandbox:
 
 
 def read_rules(text: str | bytes) -> list[Rule]:
-    """The rules in a JSON object or list. Raises UsageError naming the key that is wrong."""
+    """Parse the rules in a JSON object or list. Raises UsageError naming the invalid key."""
     try:
         found: Any = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise UsageError(f"misbehave: not JSON ({error}). Write an object or a list of them.") from None
+        raise UsageError(
+            f"misbehave: invalid JSON ({error}). Write an object or a list of objects."
+        ) from None
     return [check(Rule, rule, "misbehave") for rule in (found if isinstance(found, list) else [found])]
 
 
 class Control:
-    """Lets only programs and pages of this machine at the control routes: not a page of the web that a
-    browser here shows, by whatever name it calls this address (DNS rebinding)."""
+    """Restricts the control routes to programs and pages of this machine: web pages in a local browser are
+    denied, whatever host name they use for this address (DNS rebinding)."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
         self._app = app
@@ -182,11 +184,11 @@ class Control:
         headers = Headers(scope=scope)
         host, origin = f"http://{headers.get('host', '')}", headers.get("origin")
         refused = None
-        # Nobody but this machine has an address in numbers for a name.
+        # A host name that is a numeric address cannot be the result of DNS rebinding.
         if not (self._is_ours(host) or _is_address(host)):
-            refused = f"Host '{headers.get('host', '')}' is not a name of this sandbox; see --allow-host"
+            refused = f"Host '{headers.get('host', '')}' is not a host name of this sandbox; see --allow-host"
         elif origin is not None and origin != host and not self._is_ours(origin):
-            refused = f"Origin '{origin}' may not steer this sandbox; see --allow-host"
+            refused = f"Origin '{origin}' may not control this sandbox; see --allow-host"
         app = self._app if refused is None else _json({"error": refused}, 403)
         await app(scope, receive, send)
 
@@ -216,8 +218,8 @@ def create_app(
     project: str | None = None,
     hosts: Iterable[str] = (),
 ) -> Starlette:
-    """The sandbox as an ASGI application; see docs/how-to/sandbox.md for its routes. `project` is the only
-    one that may sync to it, and `hosts` are what it is called besides the names of this machine."""
+    """Create the sandbox as an ASGI application; docs/how-to/sandbox.md has its routes. `project` is the
+    only project that may sync to it, and `hosts` are its host names besides those of this machine."""
     sandbox = Sandbox(rules or [], secrets or {}, project)
     control = [
         Route("/health", sandbox.about),

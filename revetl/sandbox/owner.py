@@ -1,7 +1,7 @@
-"""Which project a sandbox belongs to, so that no other project's syncs are sent to it by mistake.
+"""The project that a sandbox belongs to, so that other projects' syncs aren't sent to it by mistake.
 
-Requests to this machine say which project they are of; a sandbox of another one answers 421 (Misdirected
-Request) and says whose it is. Servers that are no sandbox ignore the header.
+Requests to this machine name their project; a sandbox of another project responds with 421 (Misdirected
+Request) and its own project. Servers other than sandboxes ignore the header.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MISDIRECTED = 421
 
 
 def project_id(root: Path, name: str) -> str:
-    """What tells a project's folder from any other: its name, and an id kept in `.revetl/project`; where that
-    cannot be kept, one made of the folder's path."""
+    """Return the unique id of a project's folder: its name, and an id stored in `.revetl/project`; if that
+    can't be stored, a hash of the folder's path."""
     file = root / ".revetl" / "project"
     try:
         file.parent.mkdir(exist_ok=True)
@@ -34,26 +34,26 @@ def project_id(root: Path, name: str) -> str:
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is this machine, or one that has a name only here, such as another container."""
+    """Whether a host is this machine, or has a name without a domain, such as another container."""
     with suppress(ValueError):
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     return "." not in host or host.endswith(".localhost")
 
 
 def signed_by_project(request: httpx.Request, project: str | None) -> None:
-    """Have a request say which project it is of, where a sandbox may be what it goes to."""
+    """Add the project to a request, if it may go to a sandbox."""
     if project is not None and is_local(request.url.host):
         request.headers[PROJECT_HEADER] = project
 
 
 def refusal_of(response: httpx.Response) -> str | None:
-    """Why a sandbox does not take a request, in a sentence; None for any other answer."""
+    """Explain why a sandbox refuses a request; None for any other response."""
     owner = response.headers.get(SANDBOX_HEADER)
     if response.status_code != MISDIRECTED or owner is None:
         return None
     url = response.request.url
     return (
         f"The sandbox at {url.host}:{url.port} belongs to another project, {owner.rpartition('-')[0]}. "
-        "Nothing was sent. Stop it and run `revetl sandbox` in this project, or start one with another "
-        "--port and have base_url name that."
+        "Nothing was sent. Stop it and run `revetl sandbox` in this project, or start one on another "
+        "--port and point base_url to it."
     )

@@ -1,4 +1,4 @@
-"""How the sandbox misbehaves, as rules that come as JSON."""
+"""Failure rules of the sandbox, given as JSON."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from revetl.config.base import Checked
 
 
 class Rule(Checked):
-    """One kind of misbehaviour, for one destination or `*`, for so many `times` (without it, for ever), with
-    some `probability`.
+    """A failure to simulate, for one destination or `*`, up to `times` times (unlimited by default), with a
+    `probability`.
 
-    `status`: answer `status` (with `retry_after`) and apply nothing. `slow`: wait `seconds` first. `drop`:
-    close the connection without an answer, `before` or `after` the request was applied. `reject`: refuse
-    the records whose id matches `pattern` for `reason`; with a `status`, refuse any request that has one.
-    `page`: answer 200 with an HTML page, as a proxy that wants a sign-in does, and apply nothing.
+    `status`: respond with `status` (and `retry_after`) and apply nothing. `slow`: wait `seconds` first.
+    `drop`: close the connection without a response, `before` or `after` applying the request. `reject`:
+    reject records whose id matches `pattern` with `reason`; with a `status`, fail any request that contains
+    one. `page`: respond with 200 and an HTML page, like a proxy that requires a sign-in, and apply nothing.
     """
 
     destination: str = "*"
@@ -42,19 +42,19 @@ class Rule(Checked):
             said = error.args[0]
             words = said.decode(errors="replace") if isinstance(said, bytes) else said
             raise ValueError(
-                f"'{value}' is not a regular expression of RE2, which has no backreferences and no "
-                f"lookaround: {words}"
+                f"'{value}' is not a valid RE2 regular expression (backreferences and lookaround are not "
+                f"supported): {words}"
             ) from None
         return value
 
     def matches(self, record_id: str) -> bool:
-        """Whether a record's id is one that the rule is about."""
+        """Whether a record's id matches the rule."""
         return _compiled(self.pattern).search(record_id) is not None
 
 
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re2._Regexp:
-    """RE2 takes time in proportion to the text, and bounded memory, whatever the pattern."""
+    """Compile a pattern. RE2 runs in linear time and bounded memory for any pattern."""
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 1 << 20
@@ -62,26 +62,26 @@ def _compiled(pattern: str) -> re2._Regexp:
 
 
 class Rules:
-    """The rules in force, and how often each may still apply."""
+    """The active rules, and how often each may still apply."""
 
     def __init__(self, rules: list[Rule]) -> None:
         self._left: list[tuple[Rule, list[int | None]]] = []
         self.add(rules)
 
     def add(self, rules: list[Rule]) -> None:
-        """Put rules in force."""
+        """Activate rules."""
         self._left += [(rule, [rule.times]) for rule in rules]
 
     def clear(self) -> None:
-        """Behave."""
+        """Deactivate all rules."""
         self._left.clear()
 
     def all(self) -> list[Rule]:
-        """The rules in force."""
+        """Return the active rules."""
         return [rule for rule, _ in self._left]
 
     def take(self, destination: str, ids: list[str]) -> list[Rule]:
-        """The rules that apply to this request, which counts against their `times`."""
+        """Return the rules that apply to this request, decrementing their `times`."""
         taken = []
         for rule, left in self._left:
             if rule.destination not in ("*", destination) or left[0] == 0:

@@ -1,4 +1,4 @@
-"""Serving the sandbox: for a person in the foreground, for tests and the demo in a thread."""
+"""Serves the sandbox: in the foreground for users, in a thread for tests and the demo."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from revetl.sandbox.rules import Rule
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket on the port; 0 takes a free one. Raises UsageError when the port is taken."""
+    """Open a socket on the port; 0 picks a free one. Raises UsageError if the port is in use."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise UsageError(f"--port {port}: {error.strerror} on {host}. Name another port, or 0.") from None
+        raise UsageError(f"--port {port}: {error.strerror} on {host}. Use another port, or 0.") from None
     return listener
 
 
@@ -43,7 +43,7 @@ def serve(
     project: str | None = None,
     hosts: Iterable[str] = (),
 ) -> None:
-    """Serve until interrupted; `project` and `hosts` as `create_app` has them."""
+    """Serve until interrupted; `project` and `hosts` as in `create_app`."""
     _server(rules, None, project, hosts).run(sockets=[listener])
 
 
@@ -54,7 +54,7 @@ def running_sandbox(
     port: int = 0,
     project: str | None = None,
 ) -> Iterator[str]:
-    """A sandbox in a thread, and its base URL."""
+    """Run a sandbox in a thread and yield its base URL."""
     listener = listen("127.0.0.1", port)
     server = _server(rules, secrets, project)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -1,4 +1,4 @@
-"""Every destination that the sandbox plays, configured so that it is played."""
+"""Configurations of every mocked destination, pointing at the sandbox."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import yaml
 
 @dataclass(frozen=True)
 class Setup:
-    """A destination, named by its type, or by that, a dot, and a way to configure it: what its address ends
-    with, the keys of its configuration besides (`ADDRESS` in them stands for its address), and the keys of a
-    sync to it, over the columns user_id, email, phone, first_name, last_name, city, country, postal_code,
-    company and score."""
+    """A destination, named by its type, or by its type, a dot, and a variant: the suffix of its URL, its
+    other configuration keys (`ADDRESS` in them stands for its URL), and the keys of a sync to it, over the
+    columns user_id, email, phone, first_name, last_name, city, country, postal_code, company and score."""
 
     name: str
     path: str = ""
@@ -22,7 +21,7 @@ class Setup:
     sync: dict[str, Any] = field(default_factory=dict)
 
     def destination(self, sandbox_url: str) -> dict[str, Any]:
-        """Its entry under `destinations:` of revetl.yml."""
+        """Return its entry under `destinations:` of revetl.yml."""
         address = f"{sandbox_url}/{self.name}{self.path}"
         given = {
             key: value.replace("ADDRESS", address) if isinstance(value, str) else value
@@ -32,17 +31,17 @@ class Setup:
 
     @property
     def type(self) -> str:
-        """Its type."""
+        """Return its type."""
         return self.name.partition(".")[0]
 
 
 def setups() -> dict[str, Setup]:
-    """The setups, by name."""
+    """Return the setups, by name."""
     written = yaml.safe_load(Path(__file__).with_name("setups.yml").read_text(encoding="utf-8"))
     return {name: Setup(name, **given) for name, given in written.items()}
 
 
 def revetl_yml(sandbox_url: str) -> str:
-    """A revetl.yml whose destinations are all that are played."""
+    """Return a revetl.yml with all mocked destinations."""
     destinations = {name: setup.destination(sandbox_url) for name, setup in setups().items()}
     return yaml.safe_dump({"destinations": destinations}, sort_keys=False)

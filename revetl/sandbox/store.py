@@ -1,4 +1,4 @@
-"""What a played destination holds, in memory."""
+"""The in-memory state of mocked destinations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any
 
 @dataclass
 class Held:
-    """One destination: people by id with what is held of each, audiences by name, and the request log. Of
-    tools that have ids for their lists, the names and descriptions by id; of those that have jobs, the jobs;
-    of those that know who has unsubscribed from a list, those people by list."""
+    """The state of one destination: people by id with their data, audiences by name, and the request log.
+    Depending on the tool also lists (names and descriptions by id), jobs, and unsubscribed people by list."""
 
     name: str
     api: str = ""
@@ -29,7 +28,7 @@ class Held:
     def put(
         self, audience: str | None, person: str, fields: dict[str, Any], set_if_empty: Collection[str] = ()
     ) -> None:
-        """Hold a person's fields, but those of `set_if_empty` that have a value, and have them in an
+        """Store a person's fields, except `set_if_empty` fields that have a value, and add them to an
         audience."""
         held = self.profiles.setdefault(person, {})
         kept = [name for name in set_if_empty if held.get(name) not in (None, "")]
@@ -38,7 +37,7 @@ class Held:
             self.audiences[audience][person] = None
 
     def track(self, message_id: str | None, person: str, event: str, properties: dict[str, Any]) -> None:
-        """Hold an event; one whose message is known is dropped."""
+        """Store an event; events with a known message id are dropped."""
         known = message_id is not None and any(each["message_id"] == message_id for each in self.events)
         if not known:
             self.events.append(
@@ -46,31 +45,31 @@ class Held:
             )
 
     def new_list(self, name: str) -> str:
-        """The id of a new list of that name."""
+        """Create a list with that name and return its id."""
         made = str(1_001 + len(self.lists))
         self.lists[made] = name
         self.audiences[name] = {}
         return made
 
     def new_job(self, **about: Any) -> str:
-        """The id of a new job."""
+        """Create a job and return its id."""
         made = f"job-{len(self.jobs) + 1}"
         self.jobs[made] = about
         return made
 
     def take_out(self, audience: str, person: str) -> None:
-        """Have a person in an audience no longer."""
+        """Remove a person from an audience."""
         self.audiences[audience].pop(person, None)
 
     def erase(self, person: str) -> None:
-        """Hold nothing of a person."""
+        """Delete all data of a person."""
         self.profiles.pop(person, None)
         for people in self.audiences.values():
             people.pop(person, None)
 
     def merge(self, person: str, fields: dict[str, Any]) -> None:
-        """Hold a person's attributes: null unsets one, true and false are membership of an audience of the
-        attribute's name."""
+        """Store a person's attributes: null unsets an attribute; true and false set membership in the
+        audience with the attribute's name."""
         held = self.profiles.setdefault(person, {})
         for name, value in fields.items():
             if value is None:
@@ -83,7 +82,7 @@ class Held:
                 self.audiences.get(name, {}).pop(person, None)
 
     def as_json(self) -> dict[str, Any]:
-        """What `GET /_/members/<name>` shows."""
+        """Return the response of `GET /_/members/<name>`."""
         return {
             "destination": self.name,
             "api": self.api,
@@ -101,19 +100,19 @@ class Held:
 
 
 class Store:
-    """Every destination that has been spoken to."""
+    """The state of every destination that received a request."""
 
     def __init__(self) -> None:
         self._held: dict[str, Held] = {}
 
     def of(self, name: str) -> Held:
-        """A destination's hold, empty when it is new."""
+        """Return a destination's state, empty if it is new."""
         return self._held.setdefault(name, Held(name))
 
     def names(self) -> list[str]:
-        """The destinations, by name."""
+        """Return the names of the destinations."""
         return sorted(self._held)
 
     def reset(self) -> None:
-        """Hold nothing of anybody."""
+        """Delete all state."""
         self._held.clear()

@@ -261,7 +261,7 @@ REFUSED: dict[str, tuple[User, dict[str, Any], type[RevetlError], str]] = {
         User(),
         {"token_url": "http://login.example.com/token"},
         UsageError,
-        "revetl.yml: destinations.crm.sign_in: token_url: has to begin with https://",
+        "revetl.yml: destinations.crm.sign_in: token_url: must start with https://",
     ),
     "https redirects to nobody": (
         User(),
@@ -354,7 +354,7 @@ def test_a_sign_in_that_others_may_read_is_not_used(shop: Shop) -> None:
     shop.sign_in()
     path = shop.workspace.sign_ins.path("crm")
     path.chmod(0o644)
-    with pytest.raises(UsageError, match=r"others may read it \(mode 0644\).* Run `chmod 600 "):
+    with pytest.raises(UsageError, match=r"and is readable by others \(mode 0644\).* Run `chmod 600 "):
         shop.probe()
     path.chmod(0o600)
     assert shop.probe().endswith("answers 200")

@@ -112,7 +112,7 @@ def test_in_a_models_meta(
 DESTINATION_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown type": (
         {"type": "webhok", "url": "http://x"},
-        "revetl.yml: destinations.crm.type: there is no destination type 'webhok'. Did you mean 'webhook'?",
+        "revetl.yml: destinations.crm.type: unknown destination type 'webhok'. Did you mean 'webhook'?",
     ),
     "no type": ({"url": "http://x"}, "revetl.yml: destinations.crm.type is missing."),
     "an unknown key": (

@@ -338,6 +338,6 @@ def test_a_password_is_no_part_of_an_address(tmp_path: Path) -> None:
     project = project_of(tmp_path, path="sftp://user:letmein@host/x")
     project.audience("vips", people(0, 2, "7"), meta())
     with pytest.raises(
-        UsageError, match=r"lake: path: a password is in the address. Put it into storage_options"
+        UsageError, match=r"lake: path: the URL contains a password. Move it to storage_options"
     ):
         project.open().sync("vips")

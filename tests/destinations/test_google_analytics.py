@@ -35,7 +35,7 @@ def own(url: str, **more: Any) -> dict[str, Any]:
 
 def test_validation_is_asked(sandbox: SandboxClient) -> None:
     said = probed(make_destination(own(sandbox.url), "ga"))
-    assert "answers 200. Google validated an event; it checks neither api_secret" in said
+    assert "answers 200. Google validated an event, but it doesn't check api_secret" in said
     with pytest.raises(DestinationRefused, match=r"\[no name\] is no name") as refused:
         probed(make_destination(own(sandbox.url, event_name="no name"), "ga"))
     assert SECRET not in str(refused.value)
@@ -55,19 +55,19 @@ def test_there_is_one_stream(both: dict[str, str]) -> None:
         ("measurement_id", "<GA4_ID>", None),
         ("firebase_app_id", "1:1234567890:android:321abc456def7890", None),
         ("firebase_app_id", "1:1234567890:ios:321abc456def7890", None),
-        ("measurement_id", "UA-12345-1", "Universal Analytics, which has ended.*such as G-ABC1234567"),
-        ("measurement_id", "ua-12345-1", "Universal Analytics, which has ended"),
+        ("measurement_id", "UA-12345-1", "Universal Analytics, which was shut down.*such as G-ABC1234567"),
+        ("measurement_id", "ua-12345-1", "Universal Analytics, which was shut down"),
         (
             "firebase_app_id",
             "UA-12345-1",
-            "Universal Analytics, which has ended.*such as 1:1234567890:android",
+            "Universal Analytics, which was shut down.*such as 1:1234567890:android",
         ),
-        ("measurement_id", "GTM-ABC", "a container of Google Tag Manager.*such as G-ABC1234567"),
-        ("measurement_id", "AW-123", "an id of Google Ads"),
+        ("measurement_id", "GTM-ABC", "a Google Tag Manager container.*such as G-ABC1234567"),
+        ("measurement_id", "AW-123", "a Google Ads id"),
         ("measurement_id", "123456789", "'123456789' is not a measurement id.*for an app stream"),
         ("measurement_id", "g-abc", "'g-abc' is not a measurement id"),
         ("measurement_id", "1:12:ios:ab", "not a measurement id.*write firebase_app_id"),
-        ("firebase_app_id", "G-ABC1234567", "a measurement id.*for a web stream, write measurement_id"),
+        ("firebase_app_id", "G-ABC1234567", "a measurement id.*for a web stream, set measurement_id"),
         ("firebase_app_id", "com.example.app", "not a Firebase app id"),
     ],
 )
@@ -90,7 +90,7 @@ def test_validate_refuses_an_id_of_universal_analytics(
     project.audience("vips", "select 'u1' as user_id, 7 as score", {"key": "user_id", "sync": [sync]})
     done = cli(project, "validate")
     assert done.returncode == 2
-    assert "measurement_id: 'UA-12345-1' is a tracking id of Universal Analytics, which has ended" in (
+    assert "measurement_id: 'UA-12345-1' is a tracking id of Universal Analytics, which was shut down" in (
         done.stdout + done.stderr
     )
     project.destinations({"ga": {**about, "measurement_id": "{{ env_var('GA4_ID') }}"}})

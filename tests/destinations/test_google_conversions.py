@@ -156,16 +156,16 @@ def test_a_run_of_which_google_recorded_a_part_fails_with_the_reasons_and_sends_
         (plan,) = json.loads(cli(project, "plan", "audience", "sales", "-o", "json").stdout)
         server.shutdown()
     assert done.returncode != 0
-    assert "Google did not record 1 of the events that it took: INVALID_GCLID (1)" in done.stderr
+    assert "Google did not record 1 of the accepted events: INVALID_GCLID (1)" in done.stderr
     assert plan["changes"] == 0
 
 
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"conversion_actions": {}}, "Give conversion_action_id, or conversion_actions"),
+        ({"conversion_actions": {}}, "Set conversion_action_id, or conversion_actions"),
         ({"conversion_actions": {"A": "customers/1/conversionActions/2"}}, "conversion_actions"),
-        ({"conversion_actions": {f"E{at}": at for at in range(11)}}, "11 conversion actions are more than"),
+        ({"conversion_actions": {f"E{at}": at for at in range(11)}}, "11 conversion actions exceed Google's"),
         ({"event_source": "TV"}, "event_source"),
         ({"ad_user_data": "YES"}, "ad_user_data"),
         ({"customer_id": "shop"}, "customer_id"),

@@ -68,8 +68,9 @@ def test_a_header_of_ones_own_is_checked_too() -> None:
     with pytest.raises(UsageError) as error:
         make_destination(config, PLACE)
     assert str(error.value) == (
-        f"{PLACE}.extra_headers.X-Api-Key: contains the character U+00F6, which no HTTP header can carry. "
-        "Copy the credential again: it may have been cut, joined with another line, or changed by an editor."
+        f"{PLACE}.extra_headers.X-Api-Key: contains the character U+00F6, which HTTP headers do not allow. "
+        "Copy the credential again: it may have been truncated, joined with another line, or changed by "
+        "an editor."
     )
 
 
@@ -81,7 +82,7 @@ def test_a_user_and_a_password_in_an_address_are_refused_and_not_shown(name: str
     }
     with pytest.raises(UsageError) as error:
         make_destination(config, PLACE)
-    assert "a user or a password is in the address" in str(error.value)
+    assert "the URL contains a user or password" in str(error.value)
     assert "s3cret" not in str(error.value)
 
 

@@ -164,7 +164,7 @@ def test_a_refresh_token_that_ended(issuer: Issuer) -> None:
     issuer.refresh_token = "another"
     (error,) = asyncio.run(_send(Tool(base_url=issuer.url), 1))
     assert isinstance(error, Refused)
-    assert "gave no access token: 400 invalid_grant, expired. Check" in str(error)
+    assert "issued no access token: 400 invalid_grant, expired. Check" in str(error)
     assert "refresh-0" not in str(error)
 
 

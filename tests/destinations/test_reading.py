@@ -71,7 +71,7 @@ def test_what_is_no_page_is_refused(body: str) -> None:
     flow = make_destination(READ, "case").read("vips")
     request = next(flow)
     assert isinstance(request, httpx.Request)
-    with pytest.raises(Refused, match="Have it answer so, or leave read_url out"):
+    with pytest.raises(Refused, match="Fix its response, or remove read_url"):
         flow.send(httpx.Response(200, content=body, request=request))
 
 

@@ -117,7 +117,7 @@ RESULTS: dict[str, tuple[int, int, str, str, list[Outcome] | None]] = {
     ),
     "a failure without a reason": (
         *(2, 1, "003A,true,u1\n", ",,u2\n"),
-        [FINE[0], Outcome(None, "UNKNOWN_EXCEPTION", Rejection("no reason is given"))],
+        [FINE[0], Outcome(None, "UNKNOWN_EXCEPTION", Rejection("no reason given"))],
     ),
 }
 
@@ -218,7 +218,7 @@ def test_properties_that_are_no_fields_of_a_task_are_read_in_its_description(
 
 
 def test_a_mapped_field_that_a_task_does_not_have_is_refused_before_the_first_record() -> None:
-    with pytest.raises(Refused, match=r"Task has no field 'Priorty' to write\. Did you mean 'Priority'\?"):
+    with pytest.raises(Refused, match=r"Task has no writable field 'Priorty'\. Did you mean 'Priority'\?"):
         task_of("events", {"Priorty": "High"}, spreads=False)
 
 

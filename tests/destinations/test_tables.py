@@ -194,7 +194,7 @@ class TestRefusals:
                 "no field 'score'.*'scor'",
             ),
             ("create table people (user_id varchar, score boolean, company varchar)", "takes a boolean"),
-            ("create table other (user_id varchar)", "there is no table people.*create: true"),
+            ("create table other (user_id varchar)", "table people does not exist.*create: true"),
         ],
     )
     def test_a_table_that_does_not_fit(self, tmp_path: Path, made: str, said: str) -> None:

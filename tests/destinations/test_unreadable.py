@@ -122,7 +122,7 @@ def _unreadable(answer: httpx.Response) -> dict[str, tuple[bytes, str, str | Non
         "a text": (b"Please sign in", "text/plain", TEXT),
     }
     if answer.content[:1] in (b"{", b"[") and len(answer.content) > 2:
-        found["JSON that was cut off"] = (
+        found["truncated JSON"] = (
             answer.content[: len(answer.content) // 2],
             "application/json",
             None,

@@ -156,8 +156,8 @@ def test_who_signed_the_host_has_to_be_trusted(guarded: Seen, authority: Authori
     [
         ({"certificate": "nowhere.pem"}, "client_certificate.certificate: nowhere.pem cannot be read"),
         ({"key": "nowhere.key"}, "client_certificate.key: nowhere.key cannot be read"),
-        ({"password": "wrong"}, "a key that is encrypted needs its password"),
-        ({}, "a key that is encrypted needs its password"),
+        ({"password": "wrong"}, "an encrypted key also needs its password"),
+        ({}, "an encrypted key also needs its password"),
     ],
 )
 def test_files_that_cannot_be_used(change: dict[str, str], sentence: str, authority: Authority) -> None:
@@ -170,7 +170,7 @@ def test_files_that_cannot_be_used(change: dict[str, str], sentence: str, author
 
 def test_a_bundle_without_certificates(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("nothing")
-    with pytest.raises(UsageError, match="has no certificate in PEM"):
+    with pytest.raises(UsageError, match="contains no PEM certificate"):
         send(url="https://localhost:1", ca_bundle=tmp_path / "ca.pem")
 
 

@@ -144,18 +144,18 @@ def test_values_keep_their_types_alone_and_are_texts_among_others() -> None:
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
-        ({"body": {"a": "${fielts.x}"}}, "body: '${fielts.x}' names nothing here. Did you mean 'fields'?"),
-        ({"body": {"a": "${identifiers.email}"}}, "body: '${identifiers.email}' names no identifier"),
+        ({"body": {"a": "${fielts.x}"}}, "body: unknown placeholder '${fielts.x}'. Did you mean 'fields'?"),
+        ({"body": {"a": "${identifiers.email}"}}, "body: unknown identifier in '${identifiers.email}'"),
         ({"body": {"a": "${audience.name}"}}, "Write '${audience}'"),
         ({"body": {"${id}": 1}}, "the key '${id}' holds a placeholder"),
         ({"body": {"a": "${records}", "b": "${id}"}}, "body: '${id}' names nothing here"),
         ({"body": {"a": "${id}"}, "batch": True}, "body: has no '${records}'"),
         ({"body": {"a": "${records}"}, "batch": False}, "'${records}' is for batches"),
-        ({"body": {"a": "${id}"}, "record": {}}, "record: is what '${records}' in body is made of"),
-        ({"body": {1: "${id}"}}, "body: is no JSON"),
+        ({"body": {"a": "${id}"}, "record": {}}, "record: defines the items of '${records}' in body"),
+        ({"body": {1: "${id}"}}, "body: is not valid JSON"),
         (
             {"urls": {"remove": "https://${id}.example.com/"}},
-            "urls.remove: a URL begins with https:// and its host",
+            "urls.remove: a URL must start with https:// and a host",
         ),
         (
             {"urls": {"remove": "https://a.example.com/${records}"}, "body": ["${records}"]},
@@ -181,11 +181,11 @@ def test_what_is_wrong_is_said_before_anything_is_sent(config: dict[str, Any], s
         (
             {"body": "${fields.emial}"},
             {},
-            "body: '${fields.emial}': this sync sends no field 'emial'. Did you mean 'email'?",
+            "body: '${fields.emial}': this sync does not send a field 'emial'. Did you mean 'email'?",
         ),
         ({"body": ["${records}"], "record": "${fields.scor}"}, {}, "record: '${fields.scor}'"),
         ({"url": URL + "/${fields.x}", "batch": False}, {}, "url: '${fields.x}'"),
-        ({"body": "${fields.email}"}, {"set_if_empty": ("email",)}, "set_if_empty: body does not tell it"),
+        ({"body": "${fields.email}"}, {"set_if_empty": ("email",)}, "set_if_empty: body does not include it"),
     ],
 )
 def test_a_field_that_is_not_sent_is_refused(

@@ -238,7 +238,7 @@ def test_a_rejection_for_a_phone_number_names_the_value(ads: ProjectFolder, sand
     assert (run.delivered["add"], run.rejected["add"]) == (1, 1)
     (rejection,) = ads.open().rejections()
     assert rejection["reason"] == (
-        "it has no identifier the destination knows people by: COUNTRY finds nobody without EXTERN_ID or "
+        "it has no identifier that the destination supports: COUNTRY also needs EXTERN_ID or "
         "EMAIL or PHONE: PHONE '12345' is not a valid phone number (phone_region: IN)"
     )
 

@@ -97,7 +97,7 @@ def test_hightouch_syncs_are_ours(shop: Path) -> None:
         ("models/templated.yaml", "rawSql", "by hand"),
         ("syncs/vip-to-braze.yaml", "config.mappings[2] (last_sync)", "variable"),
         ("syncs/vip-to-braze.yaml", "config.customMappings[2] (greeting)", "Liquid"),
-        ("syncs/vip-to-braze.yaml", "config.aliasMappings", "not carried over"),
+        ("syncs/vip-to-braze.yaml", "config.aliasMappings", "not converted"),
         ("syncs/customers-to-crm.yaml", "schedule", "*/30 8-18 * * *"),
         ("syncs/customers-to-crm.yaml", "mode", "'mirror'"),
         ("syncs/customers-to-crm.yaml", "destination", "taken for a hubspot"),
@@ -129,7 +129,7 @@ def test_census_syncs_are_ours(shop: Path) -> None:
     # Iterable has no mode `update`, and all columns are sent.
     assert people == {"to": "iterable", "mode": "upsert", "identifiers": {"email": "email"}}
     told = "\n".join(map(str, made.notes))
-    parts = ("Liquid", "looks a record up", "no mode 'update'", "'gong'", "paused", "'segment'", "dbt_cloud")
+    parts = ("Liquid", "looks up a record", "no mode 'update'", "'gong'", "paused", "'segment'", "dbt_cloud")
     for part in parts:
         assert part in told
 
@@ -198,11 +198,11 @@ def test_nothing_is_written_over(shop: Path) -> None:
     taken = shop / MODELS / "high_value_customers.yml"
     taken.parent.mkdir()
     taken.write_text("version: 2\n")
-    with pytest.raises(UsageError, match=r"high_value_customers\.yml is there already"):
+    with pytest.raises(UsageError, match=r"high_value_customers\.yml already exists"):
         _imported(shop, "hightouch", writes=True)
     assert [file.name for file in taken.parent.iterdir()] == ["high_value_customers.yml"]
     taken.rename(shop / "models" / "high_value_customers.sql")
-    with pytest.raises(UsageError, match="is a model of the name 'high_value_customers'"):
+    with pytest.raises(UsageError, match="already has the name 'high_value_customers'"):
         _imported(shop, "hightouch", writes=True)
 
 
@@ -237,7 +237,7 @@ def test_a_file_that_cannot_be_read_is_named(shop: Path, tmp_path: Path) -> None
     broken = tmp_path / "broken"
     shutil.copytree(EXPORTS / "hightouch", broken)
     (broken / "syncs" / "bad.yaml").write_text("a: [1")
-    with pytest.raises(UsageError, match=r"bad\.yaml: cannot be read as yaml"):
+    with pytest.raises(UsageError, match=r"bad\.yaml: invalid yaml"):
         import_export(Workspace(_options(shop)), "hightouch", broken, writes=False)
 
 

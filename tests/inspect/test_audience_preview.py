@@ -91,7 +91,7 @@ def test_what_is_not_built(world: World, cli: Cli) -> None:
             "dbt cannot compile wrong: model wrong (models/wrong.sql), line 1: unexpected '}'",
         ),
         ("select {{ revetl.nope() }}", "user_id", "nope"),
-        ("select 1 as one", "user_id", "wrong gives no column 'user_id'"),
+        ("select 1 as one", "user_id", "wrong does not return column 'user_id'"),
     ],
 )
 def test_refused(world: World, sql: str, key: str, words: str) -> None:

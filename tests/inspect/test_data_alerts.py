@@ -163,16 +163,16 @@ def test_each_kind_of_check_alerts_on_the_subject_that_breaks_it(world: World) -
         ("violations, event Viewed, above 5", "Viewed from app"): ("ok", "0"),
         ("volume, drop 40% against 3 builds", "web"): (
             "alerting",
-            "48% less (0.087 against 0.17, the mean of 3 builds before). "
-            "Messages an hour, from build to build.",
+            "48% less (0.087 compared with 0.17, the mean of the previous 3 builds). "
+            "Messages per hour, from build to build.",
         ),
-        ("volume, drop 40% against 3 builds", "app"): ("ok", "2. Messages an hour, from build to build."),
+        ("volume, drop 40% against 3 builds", "app"): ("ok", "2. Messages per hour, from build to build."),
         ("volume, source pos, below 1", "pos"): ("alerting", "0, below 1"),
         ("new_events", "web"): ("ok", "0"),
         ("new_events", "app"): ("alerting", "1: Purchased"),
         ("audience_size, audience vips, drop 30% against 3 builds", "vips"): (
             "alerting",
-            "50% less (5 against 10, the mean of 3 builds before)",
+            "50% less (5 compared with 10, the mean of the previous 3 builds)",
         ),
         ("churn, above 20%", "vips"): ("alerting", "60.0% (6 of 10), above 20%. Left in the last build."),
         ("unmatched, source *, above 60%", "web"): ("alerting", "100.0%, above 60%"),

@@ -181,7 +181,7 @@ select user_id from people where country = 'NL' and cast(email as integer) > 3
         pytest.param(
             EXCEPT,
             "u4",
-            ("final select: the person is in 'final select: after except', which is taken out (1 row)",),
+            ("final select: the person is in 'final select: after except', which is subtracted (1 row)",),
             id="except takes out",
         ),
         pytest.param(
@@ -203,15 +203,15 @@ select user_id from people where country = 'NL' and cast(email as integer) > 3
         pytest.param(
             LIMIT,
             "u2",
-            ("final select: ORDER BY risk DESC LIMIT 2 is false (place in that order = 3)",),
+            ("final select: ORDER BY risk DESC LIMIT 2 is false (position in that order = 3)",),
             id="a limit",
         ),
         pytest.param(
             NOT_IN,
             "u1",
             (
-                "final select: user_id NOT IN (SELECT user_id FROM blocked) is null, for the list has a null "
-                "in it, and nothing is ever 'not in' such a list (user_id = 'u1')",
+                "final select: user_id NOT IN (SELECT user_id FROM blocked) is null: the list "
+                "contains a null, so 'not in' is never true (user_id = 'u1')",
             ),
             id="not in a list with a null",
         ),
@@ -289,10 +289,10 @@ def test_of_several_rows_the_nearest_is_shown(shop: ProjectFolder) -> None:
     ("query", "person", "reason", "said"),
     [
         pytest.param(
-            OF_ANOTHER_GROUP, "u4", "gets lost in it", "having: not analyzed", id="groups not of people"
+            OF_ANOTHER_GROUP, "u4", "is lost in a part", "having: not analyzed", id="groups not of people"
         ),
         pytest.param(
-            DISTINCT_ON, "u2", "gets lost in it", "its DISTINCT ON was not analyzed", id="distinct on"
+            DISTINCT_ON, "u2", "is lost in a part", "its DISTINCT ON was not analyzed", id="distinct on"
         ),
         pytest.param(
             UNNESTED, "u1", "x = 2 is false (x = 1)", "its joins were not analyzed", id="a lateral join"
@@ -327,7 +327,7 @@ def test_sql_that_is_not_compiled_is_said(shop: ProjectFolder) -> None:
     membership = explain(shop.open().workspace, "u1", "chosen").membership
     assert (membership.member, membership.by_query, membership.steps) == (True, None, ())
     assert membership.notes == (
-        "Not analyzed: The SQL of chosen is not in target/: run `dbt compile --select chosen`.",
+        "Not analyzed: The compiled SQL of chosen is not in target/: run `dbt compile --select chosen`.",
     )
 
 
@@ -379,10 +379,10 @@ def test_someone_without_the_key_is_followed_by_their_profile(known: ProjectFold
 @pytest.mark.parametrize(
     ("person", "sentence"),
     [
-        ("both@x.com", "'both@x.com' is known of 2 people: old1, p9 (has no user_id). Name one by user_id."),
-        ("nobody", "Nobody is known by 'nobody'"),
-        ("x' or '1'='1", "Nobody is known by 'x' or '1'='1'"),
-        ("'; drop table people; --", "Nobody is known by ''; drop table people; --'"),
+        ("both@x.com", "'both@x.com' matches 2 people: old1, p9 (has no user_id). Choose one by user_id."),
+        ("nobody", "No person found for 'nobody'"),
+        ("x' or '1'='1", "No person found for 'x' or '1'='1'"),
+        ("'; drop table people; --", "No person found for ''; drop table people; --'"),
     ],
 )
 def test_who_is_not_one_person_is_said(known: ProjectFolder, person: str, sentence: str) -> None:

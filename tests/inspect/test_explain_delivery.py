@@ -195,7 +195,7 @@ def test_the_command_prints_a_tree_and_json(shop: ProjectFolder, cli: Cli) -> No
     ("arguments", "sentence"),
     [
         (("u1", "choosen"), "Did you mean 'chosen'?"),
-        (("nobody", "chosen"), "Nobody is known by 'nobody'"),
+        (("nobody", "chosen"), "No person found for 'nobody'"),
         (("u1", "chosen", "--to", "crn"), "Did you mean 'crm'?"),
     ],
 )

@@ -199,7 +199,7 @@ def test_emails_and_phones_that_are_none_are_counted_and_not_hashed(shop: Projec
     assert shop.sql("select invalid_identifiers from revetl.revetl.sync_runs") == [
         ('{"EMAIL": 3, "PHONE": 1}',)
     ]
-    nobody = "it has no identifier the destination knows people by"
+    nobody = "it has no identifier that the destination supports"
     reasons = "select key, reason from revetl.revetl.sync_rejections order by key"
     assert shop.sql(reasons) == [
         (

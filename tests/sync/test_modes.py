@@ -111,7 +111,7 @@ def test_update_creates_nobody(project: ProjectFolder, sandbox: SandboxClient) -
     assert (run.status, run.delivered["update"], run.rejected["update"]) == ("rejected", 1, 1)
     assert profiles(sandbox) == {"u1": {"score": 1}}
     ((reason,),) = project.sql("select reason from revetl.revetl.sync_rejections")
-    assert reason == "there is no such person"
+    assert reason == "no such person"
 
 
 def test_archive_sets_a_field_and_coming_back_sets_it_again(

@@ -160,7 +160,7 @@ def test_nobody_tells_whom_a_webhook_has_found(shop: ProjectFolder, cli: Cli) ->
     shop.destinations({"ads": {"type": "webhook", "url": "http://127.0.0.1:9"}})
     done = cli(shop, "audience", "matched", "vips")
     assert done.returncode == 2
-    assert "vips: none of its syncs is to a destination that tells whom it has found." in done.stderr
+    assert "vips: none of its syncs' destinations report match rates." in done.stderr
 
 
 class Jobs(Destination):
@@ -198,7 +198,7 @@ def test_a_job_is_waited_for_until_it_ends_or_nobody_knows(polls: int, ends: boo
             assert asyncio.run(run(server.url)).rejected == {1: "bad"}
             assert len(server.seen) == polls + 1
         else:
-            with pytest.raises(GaveUp, match="its job did not end within 0 seconds") as error:
+            with pytest.raises(GaveUp, match="its job did not finish within 0 seconds") as error:
                 asyncio.run(run(server.url))
             assert error.value.surely_unsent is False
 
@@ -210,5 +210,6 @@ def test_an_answer_of_another_form_is_one_sentence(
     done = cli(shop, "sync", "audience", "vips")
     assert done.returncode == 4
     assert (
-        "its answer is JSON of another form, not what its API answers (is the address right?)" in done.stderr
+        "its answer is JSON of an unexpected shape, not what its API answers (is the address right?)"
+        in done.stderr
     )

@@ -221,8 +221,8 @@ def test_a_read_that_fails_leaves_all_as_it_was(
     ("body", "error"),
     [
         ("<html>", "its answer is an HTML page"),
-        ('{"people": []}', "read_url answered what is not"),
-        ('{"members": [{"id": null}]}', "read_url answered what is not"),
+        ('{"people": []}', "read_url must respond with"),
+        ('{"members": [{"id": null}]}', "read_url must respond with"),
         ('{"members": [], "next": "again"}', "is its own next"),
     ],
     ids=["no JSON", "another form", "nobody's id", "a page that has no end"],

@@ -174,7 +174,7 @@ def test_a_record_without_identifier_is_rejected(project: ProjectFolder, sandbox
     run = synced(project)
     assert (run.status, run.exit_code, run.delivered["add"], run.rejected["add"]) == ("rejected", 1, 1, 1)
     (row,) = project.open().rejections("vips")
-    assert (row["key"], row["reason"]) == ("p1", "it has no identifier the destination knows people by")
+    assert (row["key"], row["reason"]) == ("p1", "it has no identifier that the destination supports")
 
 
 def test_the_webhook_contract_to_the_letter(project: ProjectFolder) -> None:

@@ -1,5 +1,5 @@
-"""Amplitude's behavioural cohorts, which take people by user id, and its deletions: another host than that
-of its events."""
+"""Amplitude's behavioral cohorts, which add people by user id, and its deletions. Their host differs from
+that of events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from revetl.destinations.base.records import Records, Result
 
 
 class AmplitudeCohorts(HasAudiences):
-    """Cohorts of a project. One is made of at least one user who is there, and who is taken out again."""
+    """Cohorts of a project. A cohort is created with at least one existing user, who is then removed."""
 
     api_key: SecretStr
     secret_key: SecretStr | None = None
@@ -29,7 +29,7 @@ class AmplitudeCohorts(HasAudiences):
     def ask(
         self, method: str, path: str, *, json: Any = None, asked: Mapping[str, str] | None = None
     ) -> httpx.Request:
-        """A call of the application's API."""
+        """Build a request to the app's API."""
         said = {"Content-Type": "application/json"} if json is not None else {}
         secret = self.secret_key.get_secret_value() if self.secret_key else ""
         known = basic(self.api_key.get_secret_value(), secret)
@@ -55,39 +55,39 @@ class AmplitudeCohorts(HasAudiences):
     def create_audience(self, audience: str) -> Asking[str]:
         if self.app_id is None or self.owner is None:
             raise Refused(
-                f"amplitude: there is no cohort '{audience}', and making one takes app_id (the project's) "
-                "and owner (the login of whom it belongs to). Set them, or audience_id."
+                f"amplitude: cohort '{audience}' does not exist, and creating it requires app_id (the "
+                "project's) and owner (the login of the cohort's owner). Set them, or audience_id."
             )
         seed = self.seed_user_id or (yield from self.somebody())
         about = {"name": audience, "app_id": self.app_id, "owner": self.owner, "published": True}
         about |= {"id_type": "BY_USER_ID", "ids": [seed]}
         answer = yield self.ask("POST", "/api/3/cohorts/upload", json=about)
-        # The reference has the one name, and what answers the other.
+        # The documentation has one spelling, the actual response the other.
         made = answer.json()
         cohort = str(made.get("cohort_id") or made["cohortId"])
         yield self.membership(cohort, "REMOVE", [seed])
         return cohort
 
     def somebody(self) -> Asking[str]:
-        """The id of any user who is there."""
+        """Find the id of any existing user."""
         for start in "123456789":
             answer = yield self.ask("GET", "/api/2/usersearch", asked={"user": start})
             for match in answer.json().get("matches", []):
                 if match.get("user_id"):
                     return str(match["user_id"])
         raise Refused(
-            "amplitude: a cohort is made of at least one user, and none was found. Set seed_user_id to the "
-            "id of one (who is taken out again), or audience_id to that of a cohort that is there."
+            "amplitude: a new cohort needs at least one user, and no user was found. Set seed_user_id to the "
+            "id of a user (who is removed again), or audience_id to the id of an existing cohort."
         )
 
     def membership(self, cohort: str, operation: str, people: list[str]) -> httpx.Request:
-        """Add people to a cohort, or remove them."""
+        """Build the request that adds people to a cohort, or removes them."""
         change = {"ids": people, "id_type": "BY_NAME", "operation": operation}
         about = {"cohort_id": cohort, "memberships": [change], "skip_invalid_ids": True}
         return self.ask("POST", "/api/3/cohorts/membership", json=about)
 
     def erase(self, records: Records) -> Flow:
-        """Have people deleted, by a job of Amplitude's; who is not there is done."""
+        """Request the deletion of people, as a job in Amplitude; unknown people count as deleted."""
         people = [str(record.identifiers["user_id"]) for record in records]
         about = {"user_ids": people, "ignore_invalid_id": "true", "requester": self.owner or "revetl"}
         yield self.ask("POST", "/api/2/deletions/users", json=about)

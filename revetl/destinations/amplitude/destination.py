@@ -58,7 +58,7 @@ UNDERSTOOD = (
 
 
 class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
-    """User properties and events by user or device id; a mirrored audience is a cohort of its name."""
+    """User properties and events by user or device id; a mirrored audience is a cohort with its name."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000, bytes=1_000_000)
@@ -89,7 +89,7 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
         return Batch(records=2_000, bytes=20_000_000) if self.use_batch else self.batch
 
     def limits_of(self, mode: str) -> Batch:
-        if mode == "mirror":  # a cohort takes 100,000 ids; properties go in batches before them
+        if mode == "mirror":  # a cohort request holds 100,000 ids; properties are sent in batches before
             return Batch(records=min(100_000, 100 * self.limits.records))
         return Batch(records=min(100, self.limits.records)) if mode == "delete" else self.limits
 
@@ -104,11 +104,11 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
             answer = yield self.membership(records.audience_id, "ADD", [*people.values()])
             skipped = answer.json()["memberships_result"][0]["skipped_ids"]
             unknown = [at for at, person in people.items() if person in skipped]
-            rejected |= dict.fromkeys(unknown, nobody("Amplitude knows no such user"))
+            rejected |= dict.fromkeys(unknown, nobody("Amplitude has no such user"))
         return Result(rejected)
 
     def remove(self, records: Records) -> Flow:
-        # Whom it skips is not there.
+        # Skipped ids aren't in the cohort.
         yield self.membership(records.audience_id, "REMOVE", [known(record)["user_id"] for record in records])
         return Result()
 
@@ -116,7 +116,7 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
         return self.erase(records)
 
     def identify(self, records: Records) -> Asking[Rejected]:
-        """Set user properties, in batches; gives whom it refuses."""
+        """Set user properties in batches; returns the rejected records."""
         rejected: Rejected = {}
         for first in range(0, len(records), self.limits.records):
             last = min(first + self.limits.records, len(records))
@@ -124,7 +124,7 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
         return rejected
 
     def halved(self, records: Records, places: Sequence[int]) -> Asking[Rejected]:
-        """Identify a part of a batch. A bad record fails its request, which does not say which it is."""
+        """Identify part of a batch, by bisection: a bad record fails its request without being named."""
         users = [
             {**known(record), "user_properties": properties(records, record)}
             for record in (records.records[at] for at in places)
@@ -141,7 +141,7 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
         return {**first, **(yield from self.halved(records, places[middle:]))}
 
     def track(self, records: Records) -> Flow:
-        """Send events. A bad one fails its request, and only the first of them is named: those that are left
+        """Send events. A bad event fails its request, and only the first one is named: the remaining events
         are sent again without it."""
         about = {"options": {"min_id_length": self.min_id_length}} if self.min_id_length else {}
         path = "/batch" if self.use_batch else "/2/httpapi"
@@ -158,12 +158,12 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
         return Result(rejected)
 
     def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
-        # So do cohorts and deletions.
+        # Cohorts and deletions need a user id.
         return (frozenset({"user_id"}),) if mode in ("mirror", "delete") else super().found_by(mode)
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         if all(is_nobody(each) for each in record.identifiers.values()) and record.identifiers:
-            return "its id is a word that Amplitude takes for nobody"
+            return "its id is a placeholder that Amplitude ignores"
         return None
 
     @property
@@ -185,5 +185,5 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
         return super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:
-        # Some user's or device's events are too many a second; it has no header for how long.
+        # A user or device exceeded the events per second; there is no header with the wait.
         return 30.0 if response.status_code == 429 and "eps_threshold" in object_of(response) else None

@@ -1,4 +1,4 @@
-"""Amplitude's events and users as it takes them, and what it says of those it refuses."""
+"""Amplitude's format of events and users, and the errors of rejected events."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _OWN = {
     "$revenue": "revenue",
     "$revenueType": "revenueType",
 }
-"""Fields of the event itself, which its properties may have too."""
+"""Top-level event fields that event properties may also contain."""
 
 _QUOTA = {"user_id": "exceeded_daily_quota_users", "device_id": "exceeded_daily_quota_devices"}
 
 
 def known(record: Record) -> dict[str, str]:
-    """The identifiers, which are texts there."""
+    """Return the identifiers as text, as the API requires."""
     return {name: str(value) for name, value in record.identifiers.items()}
 
 
 def properties(records: Records, record: Record) -> dict[str, Any]:
-    """User properties: by operation, where there is another than to set them."""
+    """Return user properties: grouped by operation, unless all are plain sets."""
     changed = changes(records, record, {})
     if not changed.once and not changed.unset:
         return changed.set
@@ -45,7 +45,7 @@ def properties(records: Records, record: Record) -> dict[str, Any]:
 
 
 def event(records: Records, record: Record) -> dict[str, Any]:
-    """An event with the fields as its properties; without a time it is that of its arrival."""
+    """Return an event with the fields as its properties; without a timestamp, the time of arrival applies."""
     moment, given = record.timestamp, given_fields(record)
     return {
         **known(record),
@@ -58,12 +58,12 @@ def event(records: Records, record: Record) -> dict[str, Any]:
 
 
 def names_events(said: Mapping[str, Any]) -> bool:
-    """Whether an answer says which events it refuses for good."""
+    """Whether a response names permanently rejected events."""
     return any(said.get(name) for name in (*_BY_FIELD, "silenced_events", *_QUOTA.values()))
 
 
 def refused_events(answer: httpx.Response, events: Sequence[Mapping[str, Any]]) -> dict[int, str | Rejection]:
-    """The events, by index, that an answer refuses for good. None of the others was taken either."""
+    """Return permanently rejected events, by index. None of the other events was accepted either."""
     said = object_of(answer)
     refused: dict[int, str | Rejection] = {
         at: Rejection(f"{said.get('error', 'refused')} ({field})", field)
@@ -71,9 +71,9 @@ def refused_events(answer: httpx.Response, events: Sequence[Mapping[str, Any]]) 
         for field, places in (said.get(name) or {}).items()
         for at in places
     }
-    refused |= dict.fromkeys(said.get("silenced_events") or [], "Amplitude has silenced its device")
+    refused |= dict.fromkeys(said.get("silenced_events") or [], "its device is silenced in Amplitude")
     for name, quota in _QUOTA.items():
         over = said.get(quota) or {}
         places = [at for at, each in enumerate(events) if each.get(name) in over]
-        refused |= dict.fromkeys(places, f"its {name} has had all the events that Amplitude takes in a day")
+        refused |= dict.fromkeys(places, f"its {name} has reached Amplitude's daily event limit")
     return refused

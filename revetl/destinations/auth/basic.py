@@ -6,5 +6,5 @@ from base64 import b64encode
 
 
 def basic(username: str, password: str = "") -> str:
-    """The value of `Authorization`."""
+    """Return the value of the `Authorization` header."""
     return "Basic " + b64encode(f"{username}:{password}".encode()).decode()

@@ -1,4 +1,4 @@
-"""Client certificates and certificates of one's own to trust: what a destination's TLS is made of."""
+"""TLS settings of a destination: client certificates and additional trusted certificates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from revetl.errors import UsageError
 
 
 class ClientCertificate(Checked):
-    """A certificate that says who calls, with its chain, and its key, both in PEM."""
+    """A client certificate with its chain and its key, both in PEM."""
 
     certificate: Path
     key: Path | None = None
@@ -21,8 +21,8 @@ class ClientCertificate(Checked):
 
 
 def context_of(client: ClientCertificate | None, ca_bundle: Path | None) -> ssl.SSLContext | None:
-    """TLS with a client certificate, and with the certificates of a bundle trusted besides the usual; None
-    where there is neither. Raises UsageError naming the key and the file that cannot be used."""
+    """Create a TLS context with a client certificate and the additional certificates of a CA bundle; None if
+    neither is set. Raises UsageError naming the key and the unusable file."""
     if client is None and ca_bundle is None:
         return None
     context = httpx.create_ssl_context()
@@ -31,18 +31,18 @@ def context_of(client: ClientCertificate | None, ca_bundle: Path | None) -> ssl.
         try:
             context.load_verify_locations(bundle)
         except ssl.SSLError as error:
-            raise UsageError(f"ca_bundle: {bundle} has no certificate in PEM ({_said(error)}).") from None
+            raise UsageError(f"ca_bundle: {bundle} contains no PEM certificate ({_reason(error)}).") from None
     if client is not None:
         certificate = _readable("client_certificate.certificate", client.certificate)
         key = certificate if client.key is None else _readable("client_certificate.key", client.key)
         password = "" if client.password is None else client.password.get_secret_value()
         try:
-            # Without any password the library would ask for one at the terminal.
+            # Without a password, the library would prompt for one at the terminal.
             context.load_cert_chain(certificate, key, password)
         except (ssl.SSLError, ValueError) as error:
             raise UsageError(
-                f"client_certificate: {certificate} and {key} cannot be used ({_said(error)}). They are to "
-                "be a certificate and its own key, in PEM; a key that is encrypted needs its password."
+                f"client_certificate: {certificate} and {key} cannot be used ({_reason(error)}). They must "
+                "be a matching certificate and key in PEM; an encrypted key also needs its password."
             ) from None
     return context
 
@@ -52,9 +52,9 @@ def _readable(key: str, path: Path) -> Path:
     try:
         found.read_bytes()
     except OSError as error:
-        raise UsageError(f"{key}: {found} cannot be read ({error.strerror}). Name the file.") from None
+        raise UsageError(f"{key}: cannot read {found} ({error.strerror}). Check the path.") from None
     return found
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", None) or error).replace("_", " ").lower()

@@ -1,4 +1,4 @@
-"""Access tokens that expire: fetched when they are needed, and renewed once when they are refused."""
+"""Access tokens that expire: fetched on demand, and refreshed once after a rejected request."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from revetl.local.interprocess import Lock, lock
 from revetl.local.private_files import write_private
 
 TokenRequest = Callable[[str | None], httpx.Request]
-"""The refresh token there is, to the request that gives an access token for it (RFC 6749, sections 4.4, 6;
+"""Builds the request for an access token from the current refresh token (RFC 6749, sections 4.4 and 6;
 RFC 7523)."""
-_CHECK = "Check the client's id and secret, and the refresh token."
+_CHECK = "Check the client ID and secret, and the refresh token."
 _LOCK_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 
 
 class TokenStore(Protocol):
-    """Where tokens are kept between runs, for every process that uses them."""
+    """Persists tokens between runs, shared by all processes that use them."""
 
     def lock(self) -> Lock | None:
-        """The lock to hold while a token is renewed; None where none can be had."""
+        """Return the lock to hold while a token is refreshed; None if locking isn't possible."""
 
     def read(self) -> tuple[str | None, str | None]:
-        """The access token, where there is one that has not expired, and the refresh token."""
+        """Return the access token, if there is an unexpired one, and the refresh token."""
 
     def write(self, answer: Mapping[str, Any]) -> None:
-        """Keep what the provider answered (RFC 6749, section 5.1), with the lock held."""
+        """Store the provider's token response (RFC 6749, section 5.1). The caller holds the lock."""
 
 
 class OAuth(httpx.Auth):
-    """Bearer tokens by `request`, or as `store` has them. A token that was refused is renewed once; the
-    second refusal stands. Without a `request` it cannot be renewed.
+    """Bearer tokens fetched by `request` or read from `store`. A rejected token is refreshed once; a second
+    rejection is final. Without `request`, tokens cannot be refreshed.
 
-    A refresh token that is rotated is in the store before it is used; without a store, it is forgotten with
-    the process. Of processes that share a store one renews at a time, and the others take its token. Raises
-    Refused with `way_out` when no token is given, and never shows one. `header` is the header of the token,
-    and what precedes it there. `secrets` are tokens that are known already.
+    A rotated refresh token is stored before it is used; without a store, it is lost when the process ends.
+    When processes share a store, one refreshes at a time and the others use its token. Raises Refused with
+    `way_out` if no token is issued; errors never contain a token. `header` is the name of the header and the
+    prefix of the token in it. `secrets` are tokens that are already known.
     """
 
     requires_response_body = True
@@ -73,11 +73,11 @@ class OAuth(httpx.Auth):
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Every token it has ever had, to be kept out of whatever is shown."""
+        """Return every token used so far, for redaction."""
         return frozenset(self._secrets)
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        raise NotImplementedError  # delivery is asynchronous, and so is the lock
+        raise NotImplementedError  # delivery and the lock are asynchronous
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         if self._token is None:
@@ -91,7 +91,7 @@ class OAuth(httpx.Auth):
         await response.aread()
         if not self._is_expired(response):
             return
-        # Of those that were in flight together, the first renews the token for all.
+        # The first of several concurrent requests refreshes the token for all of them.
         async with self._alone(used) as asked:
             if asked is not None:
                 renewed = yield asked
@@ -105,8 +105,8 @@ class OAuth(httpx.Auth):
 
     @asynccontextmanager
     async def _alone(self, used: str | None) -> AsyncIterator[httpx.Request | None]:
-        """The request for a token in place of the `used` one, with nobody else asking for one meanwhile; None
-        where somebody has got one already."""
+        """Yield the request that replaces the `used` token, while holding the lock; None if the token has
+        already been replaced."""
         async with self._lock:
             if self._token != used:
                 yield None
@@ -125,22 +125,22 @@ class OAuth(httpx.Auth):
                 self._secrets.add(access_token)
                 return None
         if self._request is None:
-            raise Refused(f"The access token was refused, and it cannot be renewed. {self._way_out}")
+            raise Refused(f"The access token was rejected and cannot be refreshed. {self._way_out}")
         return self._request(self._refresh_token)
 
     def _take(self, response: httpx.Response, content: bytes) -> None:
         if response.status_code == 429 or response.status_code >= 500:
-            # What was to be sent with the token has surely not been.
+            # The request that needed the token was certainly not sent.
             raise httpx.ConnectError(f"no access token: {response.status_code} {response.reason_phrase}")
         try:
             given: Any = orjson.loads(content)
             token = str(given["access_token"])
         except (orjson.JSONDecodeError, KeyError, TypeError):
             if self._store is not None and self._store.read()[1] not in (None, self._refresh_token):
-                # Another machine, whose locks are not seen here, was first.
-                raise httpx.ConnectError("no access token: another process renewed it meanwhile") from None
+                # Another machine, whose locks aren't visible here, refreshed it first.
+                raise httpx.ConnectError("no access token: another process has just refreshed it") from None
             raise Refused(
-                f"{response.request.url.host} gave no access token: {response.status_code} {why(content)}. "
+                f"{response.request.url.host} issued no access token: {response.status_code} {why(content)}. "
                 f"{self._way_out}"
             ) from None
         self._secrets.add(token)
@@ -154,18 +154,18 @@ class OAuth(httpx.Auth):
 
 
 def why(content: bytes) -> str:
-    """The standard's two keys of an error, and nothing else of the answer: it may quote what it was sent."""
+    """Return the standard's two error keys and nothing else: the rest may echo the request."""
     try:
         given: Any = orjson.loads(content)
         return ", ".join(str(given[key]) for key in ("error", "error_description") if given.get(key))
     except (orjson.JSONDecodeError, AttributeError):
-        return "without JSON"
+        return "response is not JSON"
 
 
 @asynccontextmanager
 async def _held(locked: Lock | None) -> AsyncIterator[None]:
-    """Hold a lock that other processes may hold, without stopping the others of this one. Raises
-    httpx.ConnectError, which is tried again, when it is not to be had."""
+    """Hold an interprocess lock without blocking the event loop. Raises httpx.ConnectError, which is
+    retried, if the lock isn't available in time."""
     if locked is None:
         yield
         return
@@ -173,7 +173,7 @@ async def _held(locked: Lock | None) -> AsyncIterator[None]:
         until = time.monotonic() + _LOCK_SECONDS
         while not locked.take():
             if time.monotonic() > until:
-                raise httpx.ConnectError("no access token: another process has been renewing it for a minute")
+                raise httpx.ConnectError("no access token: another process has held the lock for a minute")
             await asyncio.sleep(_POLL_SECONDS)
         try:
             yield
@@ -184,7 +184,7 @@ async def _held(locked: Lock | None) -> AsyncIterator[None]:
 
 
 class RefreshTokenFile:
-    """A `TokenStore` of the refresh token alone, as text in a file that the configuration names."""
+    """A `TokenStore` that keeps only the refresh token, as text in the file named by the configuration."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -195,7 +195,7 @@ class RefreshTokenFile:
             if beside.take():
                 beside.give_back()
         except OSError:
-            # A folder that takes no lock takes no rotated token either.
+            # A folder where no lock can be created can't store a rotated token either.
             beside.close()
             return None
         return beside

@@ -1,4 +1,4 @@
-"""Requests signed by OAuth 1.0a, with tokens that do not end."""
+"""Requests signed with OAuth 1.0a, using tokens that don't expire."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from authlib.oauth1 import ClientAuth
 
 
 class OAuth1(httpx.Auth):
-    """Signs each attempt of a request anew, by HMAC-SHA1, in its `Authorization` (RFC 5849). The query is
-    signed, and the body is not: it is no form."""
+    """Signs every attempt of a request with HMAC-SHA1 in its `Authorization` header (RFC 5849). The signature
+    covers the query, but not the body, since the body isn't form-encoded."""
 
     def __init__(
         self, consumer_key: str, consumer_secret: str, access_token: str, access_token_secret: str
@@ -24,11 +24,11 @@ class OAuth1(httpx.Auth):
 
     @property
     def secrets(self) -> frozenset[str]:
-        """Its tokens, to be kept out of whatever is shown."""
+        """Return its tokens, for redaction."""
         return frozenset({self._client.token, self._client.token_secret} - {None, ""})
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        # authlib's own class for httpx is deprecated, and drops a body that is JSON.
+        # authlib's own class for httpx is deprecated, and drops JSON bodies.
         _, signed, _ = self._client.sign(request.method, str(request.url), {}, b"")
         request.headers["Authorization"] = signed["Authorization"]
         yield request

@@ -1,4 +1,4 @@
-"""Requests for access tokens, by the grants that there are: RFC 6749, sections 4.4 and 6, and RFC 7523."""
+"""Requests for access tokens, by grant type: RFC 6749, sections 4.4 and 6, and RFC 7523."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def client_credentials(
     more: Mapping[str, str] | None = None,
     by_header: bool = False,
 ) -> TokenRequest:
-    """Tokens of the client itself. `more` is asked with them, such as a scope; `by_header` tells who the
-    client is in a header (RFC 6749, section 2.3.1)."""
+    """Return requests for tokens of the client itself. `more` holds additional parameters, such as a scope;
+    `by_header` authenticates the client in a header (RFC 6749, section 2.3.1)."""
     form = {"grant_type": "client_credentials", **(more or {})}
     return lambda _: _asking(url, form, client_id, client_secret, by_header)
 
@@ -36,7 +36,8 @@ def refreshing(
     more: Mapping[str, str] | None = None,
     by_header: bool = False,
 ) -> TokenRequest:
-    """Tokens of who gave the refresh token; a public client has no secret. `more`, `by_header`: as above."""
+    """Return requests that exchange a refresh token; a public client has no secret. `more`, `by_header`: as
+    above."""
     form = {"grant_type": "refresh_token", **(more or {})}
     return lambda token: _asking(
         url, {**form, "refresh_token": token or ""}, client_id, client_secret, by_header
@@ -46,7 +47,7 @@ def refreshing(
 def _asking(
     url: str, form: Mapping[str, str], client_id: str, client_secret: str | None, by_header: bool
 ) -> httpx.Request:
-    """The request of a grant, with who asks for it."""
+    """Build the request of a grant, with the client's credentials."""
     if by_header:
         told = {"Authorization": basic(quote_plus(client_id), quote_plus(client_secret or ""))}
         return httpx.Request("POST", url, data=form, headers=told)
@@ -55,8 +56,8 @@ def _asking(
 
 
 def jwt_bearer(url: str, *, issuer: str, subject: str, audience: str, key: str) -> TokenRequest:
-    """Tokens of `subject`, for what is signed (RS256) by a key in PEM. The request raises Refused for a key
-    that is none."""
+    """Return requests for tokens of `subject`, with an assertion signed (RS256) by a PEM key. The request
+    raises Refused if the key is invalid."""
 
     def request(_: str | None) -> httpx.Request:
         from joserfc import jwt
@@ -71,11 +72,11 @@ def jwt_bearer(url: str, *, issuer: str, subject: str, audience: str, key: str) 
             "jti": uuid.uuid4().hex,
         }
         try:
-            # Environment variables often hold it in one line.
+            # Environment variables often hold the key on one line.
             signing = RSAKey.import_key(key.replace("\\n", "\n"))
             assertion = jwt.encode({"alg": "RS256", "typ": "JWT"}, claims, signing)
         except (ValueError, TypeError, JoseError):
-            raise Refused("private_key is no RSA key in PEM. Set it to the whole file's text.") from None
+            raise Refused("private_key is not an RSA key in PEM. Set it to the file's full text.") from None
         grant = "urn:ietf:params:oauth:grant-type:jwt-bearer"
         return httpx.Request("POST", url, data={"grant_type": grant, "assertion": assertion})
 

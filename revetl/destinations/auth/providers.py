@@ -1,4 +1,4 @@
-"""The OAuth providers of destinations: docs/how-to/signing-in.md has the same as a table."""
+"""The OAuth providers of destinations. docs/how-to/signing-in.md has the same data as a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 PORT = 8910
-"""Where the redirect is caught for providers that compare the whole redirect URI."""
+"""The port of the loopback redirect for providers that compare the whole redirect URI."""
 _HUBSPOT = (
     "oauth",
     "crm.objects.contacts.read",
@@ -16,24 +16,23 @@ _HUBSPOT = (
     "crm.lists.read",
     "crm.lists.write",
 )
-"""What contacts and lists need; companies and events have scopes of their own."""
+"""The scopes for contacts and lists; companies and events need additional scopes."""
 
 Redirect = Literal["127.0.0.1", "localhost", "https"]
 
 
 @dataclass(frozen=True)
 class Provider:
-    """How a user signs in. Addresses may contain keys of the destination's configuration, as `{login_url}`,
-    with `defaults` for those that are not set.
+    """How a user signs in. URLs may contain keys of the destination's configuration, such as `{login_url}`;
+    `defaults` has the values of keys that are not set.
 
-    `redirect` is the host that the redirect URI has to name; with `https` there is no loopback redirect, and
-    the user pastes the address. `any_port`: the port of a loopback redirect is not compared (RFC 8252,
+    `redirect` is the host of the redirect URI; with `https` there is no loopback redirect, and the user
+    pastes the URL. `any_port`: the provider doesn't compare the port of a loopback redirect (RFC 8252,
     section 7.3). `has_secret`: the app is a confidential client, whose secret is required. `expires`: access
-    tokens expire, and there are refresh tokens. `names` are the provider's own names for the parameters of
-    RFC 6749. `body` and `envelope` are the form of the token request, and the key that the answer is in.
-    `settings` are keys of the answer (or of what `about_url` answers) that are keys of the configuration.
-    `header` is the header of the token in calls, and what precedes it there. `register` is where an app is
-    registered.
+    tokens expire and are refreshed. `names` maps parameters of RFC 6749 to the provider's names. `body` and
+    `envelope` are the format of the token request and the key that wraps the response. `settings` maps keys
+    of the response (or of the response of `about_url`) to keys of the configuration. `header` is the name of
+    the header and the prefix of the token in it. `register` says where to register an app.
     """
 
     name: str
@@ -62,15 +61,15 @@ class Provider:
 
     @property
     def is_oauth1(self) -> bool:
-        """Whether it speaks OAuth 1.0a (RFC 5849)."""
+        """Whether it uses OAuth 1.0a (RFC 5849)."""
         return self.request_token_url is not None
 
     def named(self, parameter: str) -> str:
-        """The provider's own name of a parameter."""
+        """Return the provider's name of a parameter."""
         return self.names.get(parameter, parameter)
 
     def address(self, template: str, configuration: Mapping[str, object]) -> str:
-        """An address with the keys of a configuration in it."""
+        """Fill the keys of a configuration into a URL."""
         values = {**self.defaults, **{name: str(value).rstrip("/") for name, value in configuration.items()}}
         return template.format_map(values)
 
@@ -86,7 +85,7 @@ def _google(scope: str) -> Provider:
         any_port=True,
         pkce=True,
         scopes=(f"https://www.googleapis.com/auth/{scope}",),
-        # Without them there is no refresh token, or only the first time.
+        # Without these there is no refresh token, or only on the first sign-in.
         extra={"access_type": "offline", "prompt": "consent"},
         sources=("https://developers.google.com/identity/protocols/oauth2/native-app",),
     )
@@ -228,11 +227,11 @@ PROVIDERS: Mapping[str, Provider] = {
         ),
     ),
 }
-"""By the type of destination, and where that matters by a dot and its `api` or `region`."""
+"""By destination type, followed by a dot and its `api` or `region` where the provider differs."""
 
 
 def provider_of(kind: str, configuration: Mapping[str, object] | None = None) -> Provider | None:
-    """The provider of a type of destination; None where there is no sign-in."""
+    """Return the provider of a destination type; None if it doesn't support sign-in."""
     given = configuration or {}
     variant = given.get("api") or given.get("region")
     return PROVIDERS.get(f"{kind}.{variant}") or PROVIDERS.get(kind)

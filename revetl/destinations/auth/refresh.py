@@ -1,4 +1,4 @@
-"""What destinations share that take an access token that ends, or the refresh token that gives new ones."""
+"""Base class of destinations that use an expiring access token, or a refresh token to get new ones."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from revetl.destinations.auth.sign_in import SignsIn
 
 
 class RefreshesToken(SignsIn):
-    """A destination of bearer tokens: `refresh_token` with the client's id and secret, by which there is
-    always one (RFC 6749, section 6), or an `access_token` of one's own, which is sent until it ends, or a
-    sign-in."""
+    """A destination that uses bearer tokens: `refresh_token` with the client ID and secret, which always
+    yields a token (RFC 6749, section 6), an `access_token`, which is used until it expires, or a sign-in."""
 
     access_token: SecretStr | None = None
     refresh_token: SecretStr | None = None
@@ -30,9 +29,7 @@ class RefreshesToken(SignsIn):
         if self.sign_in is not None:
             return self
         if self.access_token is None and None in (self.refresh_token, self.client_id, self.client_secret):
-            raise ValueError(
-                "Give refresh_token, client_id and client_secret, or an access_token, or sign_in."
-            )
+            raise ValueError("Set refresh_token, client_id and client_secret; or access_token; or sign_in.")
         return self
 
     def headers(self) -> dict[str, str]:

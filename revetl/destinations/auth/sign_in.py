@@ -1,4 +1,4 @@
-"""What destinations share that a user can sign in to by `revetl auth`: docs/how-to/signing-in.md."""
+"""Base class of destinations that a user can sign in to with `revetl auth`: docs/how-to/signing-in.md."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from revetl.errors import UsageError
 from revetl.local.interprocess import Lock
 
 ADDRESSES = ("base_url", "instance_url", "company_domain")
-"""Keys of a configuration that say where an account is."""
+"""Configuration keys that hold the address of an account."""
 NOT_SIGNED_IN = "https://not-signed-in.invalid"
 _EARLY_SECONDS = 30.0
 Url = Annotated[str, Field(pattern="^https?://")]
 
 
 class SignInConfig(Checked):
-    """The app by which users sign in, as it is registered with the provider. The addresses and scopes are the
-    provider's, unless they are set."""
+    """The OAuth app that users sign in with, as registered with the provider. URLs and scopes default to the
+    provider's."""
 
     client_id: Annotated[str, Field(min_length=1)]
     client_secret: SecretStr | None = None
@@ -48,24 +48,24 @@ class SignInConfig(Checked):
     @field_validator("authorize_url", "token_url", "revoke_url", "request_token_url", "about_url")
     @classmethod
     def _is_private(cls, value: str | None) -> str | None:
-        """Tokens travel in the open over http, except on this machine."""
+        """Require https, except on this machine: tokens would travel unencrypted."""
         if value is not None and value.startswith("http:") and urlsplit(value).hostname not in LOOPBACK:
-            raise ValueError("has to begin with https://, for secrets are sent there")
+            raise ValueError("must start with https://, since secrets are sent there")
         return value
 
     @model_validator(mode="after")
     def _one_redirect(self) -> SignInConfig:
         if self.redirect_uri is not None and self.port is not None:
-            raise ValueError("redirect_uri: has a port already, and port: is another. Keep one of them.")
+            raise ValueError("redirect_uri: already contains a port; remove port:, or remove redirect_uri:.")
         return self
 
     @property
     def secret(self) -> str | None:
-        """The app's secret."""
+        """Return the app's secret."""
         return None if self.client_secret is None else self.client_secret.get_secret_value()
 
     def of(self, provider: Provider, configuration: Mapping[str, object]) -> Provider:
-        """The provider, with its addresses filled in, and what is set here in their place."""
+        """Return the provider with its URLs filled in, overridden by the settings here."""
         own = {
             name: value
             for name in (
@@ -79,7 +79,7 @@ class SignInConfig(Checked):
             if (value := getattr(self, name)) is not None
         }
         if "login_url" not in configuration:
-            # A Salesforce org of its own domain signs in there.
+            # A Salesforce org with its own domain signs in there.
             own_domain = configuration.get("instance_url") or configuration.get("base_url")
             configuration = {**configuration, **({"login_url": own_domain} if own_domain else {})}
         addresses = {
@@ -91,8 +91,8 @@ class SignInConfig(Checked):
 
 
 def tokens_of(answer: Mapping[str, Any], before: Tokens | None = None) -> Tokens:
-    """The tokens in an answer (RFC 6749, section 5.1). A refresh token that is not in it is the one `before`.
-    Raises KeyError for an answer without an access token."""
+    """Return the tokens in a response (RFC 6749, section 5.1). Keeps the refresh token of `before` if the
+    response has none. Raises KeyError if the response has no access token."""
     try:
         lasts = float(answer["expires_in"])
     except (KeyError, TypeError, ValueError):
@@ -107,7 +107,7 @@ def tokens_of(answer: Mapping[str, Any], before: Tokens | None = None) -> Tokens
 
 @dataclass(frozen=True)
 class StoredSignIn:
-    """A sign-in in its place, as a `TokenStore`."""
+    """A stored sign-in, as a `TokenStore`."""
 
     sign_ins: SignIns
     provider: Provider
@@ -118,7 +118,7 @@ class StoredSignIn:
 
     def read(self) -> tuple[str | None, str | None]:
         tokens = self._now().tokens
-        # One that cannot be renewed is tried, whatever the clock says.
+        # A token that can't be refreshed is used even if it seems expired.
         is_over = (
             tokens.refresh_token is not None
             and tokens.expires_at is not None
@@ -134,27 +134,27 @@ class StoredSignIn:
             raise Refused(str(error)) from None
 
     def _now(self) -> SignIn:
-        """As it is stored by now. Raises Refused where it cannot be read."""
+        """Read the current stored sign-in. Raises Refused if it cannot be read."""
         try:
             return self.sign_ins.read(self.sign_in.destination) or self.sign_in
         except UsageError as error:
             raise Refused(str(error)) from None
 
     def settings_beside(self, configuration: Mapping[str, object]) -> Mapping[str, str]:
-        """What the provider said of the account, where the configuration does not say it."""
+        """Return account settings reported by the provider, unless the configuration sets the address."""
         if any(configuration.get(name) for name in (*ADDRESSES, "server")):
             return {}
         return self.sign_in.settings
 
     @property
     def way_out(self) -> str:
-        """What to do when it ends."""
+        """Return the instruction for when the sign-in expires."""
         return f"Run `revetl auth {self.sign_in.destination}` to sign in again."
 
 
 class SignsIn(Destination):
-    """A destination that a user can sign in to. With `sign_in`, its credentials are those that `revetl auth`
-    has stored, and it has no others."""
+    """A destination that a user can sign in to. With `sign_in`, its only credentials are those stored by
+    `revetl auth`."""
 
     other_credentials: ClassVar[tuple[str, ...]] = (
         "access_token",
@@ -169,10 +169,10 @@ class SignsIn(Destination):
         "consumer_secret",
         "access_token_secret",
     )
-    """The keys, where a type has them, that are credentials without a sign-in."""
+    """Credential keys, where a type has them, that are used without a sign-in."""
 
     needed_credentials: ClassVar[tuple[str, ...]] = ()
-    """Those of them that are needed without a sign-in, where all of them are."""
+    """The credential keys that are required without a sign-in."""
 
     sign_in: SignInConfig | None = None
     _stored: StoredSignIn | None = PrivateAttr(default=None)
@@ -180,7 +180,7 @@ class SignsIn(Destination):
     @model_validator(mode="before")
     @classmethod
     def _address_of_nobody(cls, data: Any) -> Any:
-        """Where only the provider knows the account's address, a plan before the sign-in has another."""
+        """Set a placeholder address for plans before the sign-in, if only the provider knows the address."""
         if not isinstance(data, Mapping) or not data.get("sign_in"):
             return data
         provider = provider_of(str(data.get("type")), data)
@@ -194,25 +194,25 @@ class SignsIn(Destination):
         if self.sign_in is None:
             missing = [name for name in self.needed_credentials if getattr(self, name) is None]
             if missing:
-                raise ValueError(f"{', '.join(missing)}: missing. Add it, or sign_in: and run `revetl auth`")
+                raise ValueError(f"{', '.join(missing)}: missing. Add, or use sign_in: and run `revetl auth`")
         else:
             there = [name for name in self.other_credentials if getattr(self, name, None) is not None]
             if there:
                 raise ValueError(
-                    f"sign_in: and {', '.join(there)}: are two sets of credentials; keep one. The id and "
-                    "the secret of the app are written in sign_in:"
+                    f"sign_in: and {', '.join(there)}: are two sets of credentials; keep one. The ID and "
+                    "secret of the app belong in sign_in:"
                 )
         return self
 
     def signed_in(self, stored: StoredSignIn) -> SignsIn:
-        """The same, with a stored sign-in."""
+        """Return a copy that uses a stored sign-in."""
         made = self.model_copy()
         made._stored = stored
         return made
 
     @property
     def stored(self) -> StoredSignIn | None:
-        """The stored sign-in; None where there is none, as in a plan before it."""
+        """Return the stored sign-in; None if there isn't one, as in a plan before the sign-in."""
         return self._stored
 
     def auth(self) -> httpx.Auth | None:
@@ -234,7 +234,7 @@ class SignsIn(Destination):
         )
 
     def signing(self) -> httpx.Auth | None:
-        """The same for a provider of OAuth 1.0a, whose tokens sign requests."""
+        """Return the authentication for an OAuth 1.0a provider, whose tokens sign requests."""
         if self._stored is None or self.sign_in is None:
             return None
         tokens = self._stored.sign_in.tokens
@@ -243,5 +243,5 @@ class SignsIn(Destination):
         )
 
     def refuses_token(self, response: httpx.Response) -> bool:
-        """Whether an answer says that the access token has ended."""
+        """Whether a response means that the access token has expired."""
         return response.status_code == 401

@@ -1,7 +1,7 @@
-"""Sign-ins that `revetl auth` has stored: docs/how-to/signing-in.md.
+"""Sign-ins stored by `revetl auth`: docs/how-to/signing-in.md.
 
-Each is a file with mode 0600 in a folder with mode 0700. Its tokens are in the file, or in the system's
-keyring where that was chosen; the file then holds the rest, so that they can be listed without the keyring.
+Each is a file with mode 0600 in a folder with mode 0700. Tokens are in the file, or in the system keyring if
+chosen; the file then holds everything else, so that sign-ins can be listed without the keyring.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from revetl.local.interprocess import Lock, lock
 from revetl.local.private_files import make_private_folder, readable_by_others, write_private
 
 FOLDER = "REVETL_SIGN_INS"
-"""The environment variable that names the folder of sign-ins."""
+"""The environment variable for the folder of sign-ins."""
 _SERVICE = "revetl"
 _VERSION = 1
 _SUFFIX = ".json"
@@ -31,8 +31,8 @@ Place = Literal["file", "keyring"]
 
 @dataclass(frozen=True)
 class Tokens:
-    """The secret part of a sign-in. `secret` is that of a token of OAuth 1.0a. `expires_at` is in seconds
-    since 1970, as the provider named it."""
+    """The secret part of a sign-in. `secret` belongs to OAuth 1.0a tokens. `expires_at` is the provider's
+    expiry, in seconds since 1970."""
 
     access_token: str
     refresh_token: str | None = None
@@ -42,8 +42,8 @@ class Tokens:
 
 @dataclass(frozen=True)
 class SignIn:
-    """Who signed in to what. `settings` are the keys of the destination's configuration that the provider
-    named, such as the address of the account."""
+    """A stored sign-in to a destination. `settings` are keys of the destination's configuration that the
+    provider returned, such as the address of the account."""
 
     project: str
     destination: str
@@ -58,13 +58,13 @@ class SignIn:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Its tokens."""
+        """Return its tokens."""
         held = (self.tokens.access_token, self.tokens.refresh_token, self.tokens.secret)
         return tuple(each for each in held if each)
 
 
 def folder_of_sign_ins() -> Path:
-    """The folder of this user's sign-ins."""
+    """Return the folder of this user's sign-ins."""
     if named := os.environ.get(FOLDER):
         return Path(named).expanduser()
     base = os.environ.get("XDG_CONFIG_HOME")
@@ -72,44 +72,47 @@ def folder_of_sign_ins() -> Path:
 
 
 class SignIns:
-    """The sign-ins of a dbt project, by the name of the destination. Checkouts of one project share them."""
+    """The sign-ins of a dbt project, by destination name. All checkouts of a project share them."""
 
     def __init__(self, project: str, folder: Path | None = None) -> None:
         self.project = project
         self.folder = folder or folder_of_sign_ins()
 
     def path(self, destination: str) -> Path:
-        """The file of a sign-in."""
+        """Return the path of a sign-in."""
         return self.folder / f"{_safe(self.project)}.{_safe(destination)}{_SUFFIX}"
 
     def lock(self, destination: str) -> Lock:
-        """The lock to hold while a sign-in is replaced. Raises DiskError where the folder cannot be made."""
+        """Return the lock to hold while replacing a sign-in. Raises DiskError if the folder can't be
+        created."""
         self._make_folder()
         return lock(self.path(destination).with_suffix(".lock"))
 
     def names(self) -> Iterator[str]:
-        """The destinations that there are sign-ins of."""
+        """Yield the names of destinations with a sign-in."""
         prefix = f"{_safe(self.project)}."
         for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
             if path.name.startswith(prefix):
                 yield unquote(path.name.removeprefix(prefix).removesuffix(_SUFFIX))
 
     def read(self, destination: str, *, tokens: bool = True) -> SignIn | None:
-        """The sign-in of a destination, or None; without `tokens`, the keyring is not asked for them. Raises
-        UsageError for a file that others may read, that cannot be read, or whose tokens are not in the
+        """Return the sign-in of a destination, or None; without `tokens`, the keyring is not read. Raises
+        UsageError if the file is readable by others, cannot be read, or its tokens are missing from the
         keyring."""
         path = self.path(destination)
         again = f"Run `revetl auth {destination}` to sign in again."
         try:
             if (mode := readable_by_others(path)) is not None:
                 raise UsageError(
-                    f"{path}: others may read it (mode {mode}), and it holds tokens. Run `chmod 600 {path}`; "
-                    f"if anyone else has access to this machine, `revetl auth {destination} --remove` and "
+                    f"{path}: contains tokens and is readable by others (mode {mode}). Run `chmod 600 "
+                    f"{path}`; "
+                    f"if anyone else has access to this machine, run `revetl auth {destination} --remove` "
+                    "and "
                     "sign in again."
                 )
             held: Any = orjson.loads(path.read_bytes())
             if held["version"] != _VERSION:
-                raise UsageError(f"{path}: was written by another version of revetl. {again}")
+                raise UsageError(f"{path}: was written by a different version of revetl. {again}")
             about = {name: held[name] for name in _ABOUT}
             kept = held["tokens"] if tokens else {"access_token": ""}
             if tokens and held["kept_in"] == "keyring":
@@ -122,11 +125,11 @@ class SignIns:
         except OSError as error:
             raise UsageError(f"{path}: cannot be read ({error.strerror or error}). {again}") from None
         except (orjson.JSONDecodeError, KeyError, TypeError):
-            raise UsageError(f"{path}: is not a sign-in that can be read. {again}") from None
+            raise UsageError(f"{path}: is not a valid sign-in file. {again}") from None
 
     def write(self, sign_in: SignIn) -> None:
-        """Store a sign-in, with its lock held. Raises DiskError when it could not be, and UsageError for a
-        keyring that does not take it."""
+        """Store a sign-in; the caller holds its lock. Raises DiskError if writing fails, and UsageError if
+        the keyring rejects it."""
         self._make_folder()
         path = self.path(sign_in.destination)
         held = {**asdict(sign_in), "version": _VERSION}
@@ -138,13 +141,13 @@ class SignIns:
             write_private(path, orjson.dumps(held, option=orjson.OPT_INDENT_2).decode() + "\n")
         except OSError as error:
             raise DiskError(
-                f"{path} could not be written ({error.strerror or error}), and the new tokens of "
-                f"{sign_in.destination} are lost with it. Make room or correct its permissions, and run "
+                f"cannot write {path} ({error.strerror or error}), so the new tokens of "
+                f"{sign_in.destination} are lost. Free disk space or fix the permissions, then run "
                 f"`revetl auth {sign_in.destination}`."
             ) from None
 
     def remove(self, destination: str) -> bool:
-        """Forget a sign-in, with its lock held. Whether there was one."""
+        """Delete a sign-in; the caller holds its lock. Returns whether it existed."""
         path = self.path(destination)
         in_keyring = False
         with suppress(OSError, orjson.JSONDecodeError, AttributeError):
@@ -156,7 +159,9 @@ class SignIns:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise DiskError(f"{path} could not be removed ({error.strerror or error}). Remove it.") from None
+            raise DiskError(
+                f"cannot remove {path} ({error.strerror or error}). Delete it yourself."
+            ) from None
         return True
 
     def _entry(self, destination: str) -> str:
@@ -176,12 +181,12 @@ _ABOUT = ("project", "destination", "type", "client_id", "token_url", "signed_in
 
 
 def _safe(name: str) -> str:
-    """A name as a part of a file's; the dot divides the two parts."""
+    """Encode a name as part of a file name; the dot separates the two parts."""
     return quote(name, safe=" ").replace(".", "%2E")
 
 
 def has_keyring() -> bool:
-    """Whether the library is installed, and has a keyring to use on this system."""
+    """Whether the keyring library is installed and this system has a usable keyring."""
     try:
         import keyring
         from keyring.backends import fail, null
@@ -191,19 +196,20 @@ def has_keyring() -> bool:
 
 
 def _from_keyring(entry: str, again: str) -> str:
-    """Raises UsageError where the keyring does not give it."""
+    """Read tokens from the keyring. Raises UsageError if it has none or cannot be read."""
     try:
         import keyring
     except ImportError:
         raise UsageError(
-            "The sign-in is in the keyring, which needs a library. Run `pip install 'revetl[keyring]'`."
+            "The sign-in is in the keyring, which needs the keyring library. Run `pip install "
+            "'revetl[keyring]'`."
         ) from None
     try:
         found = keyring.get_password(_SERVICE, entry)
     except keyring.errors.KeyringError as error:
         raise UsageError(f"The keyring cannot be read ({error}). Unlock it. {again}") from None
     if found is None:
-        raise UsageError(f"The keyring has no '{entry}' of '{_SERVICE}'. {again}")
+        raise UsageError(f"The keyring has no entry '{entry}' for '{_SERVICE}'. {again}")
     return found
 
 
@@ -212,16 +218,19 @@ def _to_keyring(entry: str, text: str) -> None:
         import keyring
     except ImportError:
         raise UsageError(
-            "--store keyring needs a library. Run `pip install 'revetl[keyring]'`, or use --store file."
+            "--store keyring needs the keyring library. Run `pip install 'revetl[keyring]'`, or use --store "
+            "file."
         ) from None
     try:
         keyring.set_password(_SERVICE, entry, text)
     except keyring.errors.KeyringError as error:
-        raise UsageError(f"The keyring does not take it ({error}). Unlock it, or use --store file.") from None
+        raise UsageError(
+            f"The keyring rejected the tokens ({error}). Unlock it, or use --store file."
+        ) from None
     except Exception as error:
-        # Windows refuses what is longer than 2,560 bytes, by an error of its own API.
+        # Windows rejects entries longer than 2,560 bytes with an error of its own API.
         kind = type(error).__name__
-        raise UsageError(f"The keyring does not take it ({kind}). Use --store file.") from None
+        raise UsageError(f"The keyring rejected the tokens ({kind}). Use --store file.") from None
 
 
 def _out_of_keyring(entry: str) -> None:

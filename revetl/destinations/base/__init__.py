@@ -1,1 +1,1 @@
-"""What every connector is made of: its spec, its flow of requests, records, and dispositions."""
+"""The building blocks of connectors: spec, flow of requests, records, and dispositions."""

@@ -1,5 +1,5 @@
-"""The address of a destination as it may be kept and shown: its host, and of its path and query what is
-written in revetl.yml or is the connector's own."""
+"""Destination addresses that are safe to store and show: the host, and the parts of the path and query that
+are literal in revetl.yml or defined by the connector."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def secret_parts(filled_in: Iterable[FilledIn]) -> Iterator[str]:
-    """What is secret of the values that come from elsewhere than revetl.yml: those that say so, and of an
-    address its user, path and query, which hold the token of many a webhook."""
+    """Yield the secret parts of values from outside revetl.yml: secrets themselves, and the user, path and
+    query of URLs, which contain the token of many webhooks."""
     for each in filled_in:
         if each.is_secret and "://" not in each.value:
             yield each.value
@@ -30,8 +30,8 @@ def secret_parts(filled_in: Iterable[FilledIn]) -> Iterator[str]:
 
 
 def carried_parts(filled_in: Iterable[FilledIn], address: str, headers: Iterable[str]) -> Iterator[str]:
-    """The values that come from elsewhere than revetl.yml and go into a header, or into the path or query of
-    an address: there they are credentials, whatever their variable is called."""
+    """Yield values from outside revetl.yml that end up in a header, path or query. They are treated as
+    credentials, regardless of the name of their variable."""
     url = _split(address)
     places = (unquote(url.path), url.path, unquote_plus(url.query), url.query, *headers)
     for each in filled_in:
@@ -40,8 +40,7 @@ def carried_parts(filled_in: Iterable[FilledIn], address: str, headers: Iterable
 
 
 def shown_address(url: httpx.URL, filled_in: Iterable[FilledIn]) -> str:
-    """An address as a plan shows it: parts of its path and query that come from elsewhere than revetl.yml
-    are masked."""
+    """Return a URL as shown in a plan: path and query parts from outside revetl.yml are masked."""
     filled_in = tuple(filled_in)
     if url.scheme == "file" or not filled_in:
         return without_users(str(url))
@@ -81,8 +80,8 @@ def _split(address: str) -> SplitResult:
 
 
 def address_of(url: str, *, hides_path: bool = False) -> dict[str, str]:
-    """`host` and `path` of a URL, without user, password and query. A server on this machine gets another
-    port each time it starts, so its port says nothing. With `hides_path`, a hash stands for the path."""
+    """Return `host` and `path` of a URL, without user, password and query. The port of a server on this
+    machine is dropped, since it changes with every start. With `hides_path`, the path is hashed."""
     parts = urlsplit(url)
     name = (parts.hostname or "").lower()
     try:

@@ -1,9 +1,9 @@
-"""What a connector understands as success: the shapes of answers, by call.
+"""The success responses of a connector: expected response shapes, by call.
 
-A shape is data: `EMPTY` (no body), `ACKNOWLEDGED` (text such as `OK`), `FILE` (a text that is not a page), or
+A shape is data: `EMPTY` (no body), `ACKNOWLEDGED` (a text like `OK`), `FILE` (text that isn't a web page), or
 a JSON value: a type, an exact value, `[shape]` for a list, `{"key": shape, "key?": shape}` for an object, and
-a tuple of shapes for any one of them. An object that says that it failed (`error`, `success: false`) in a way
-the shape does not name is never understood, and neither is an HTML page: that is a proxy's or a sign-in page.
+a tuple for alternatives. An object that reports a failure (`error`, `success: false`) under a key that the
+shape doesn't name never counts as success. Neither does an HTML page, which comes from a proxy or a sign-in.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import httpx
 import orjson
 
 UNLIKE = (orjson.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError, AttributeError, ValueError)
-"""What a connector raises that reads an answer of another form than its tool's."""
+"""Exceptions raised when a connector parses a response of an unexpected format."""
 
 Shape = Any
 
@@ -41,28 +41,27 @@ EMPTY, ACKNOWLEDGED, FILE = Body
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """The answers to a call that are success. `call` is its method and path, `POST /users/*`, in which `*`
-    stands for anything. `again`: whether the same call can be repeated without effect, by its nature or by an
-    id in it."""
+    """The success responses to a call. `call` is a method and path such as `POST /users/*`, where `*` matches
+    anything. `again`: whether the call is safe to repeat, by its nature or through an id in it."""
 
     call: str
     shape: Shape
     again: bool = True
 
     def is_of(self, request: httpx.Request) -> bool:
-        """Whether a request is such a call."""
+        """Whether a request matches this call."""
         method, _, path = self.call.partition(" ")
         return method in ("*", request.method) and fnmatchcase(request.url.path, "*" + path)
 
 
 def entry_of(request: httpx.Request, understood: Iterable[Understood]) -> Understood | None:
-    """The first entry that a request is a call of."""
+    """Return the first entry that matches a request."""
     return next((each for each in understood if each.is_of(request)), None)
 
 
 def is_page(response: httpx.Response) -> bool:
-    """Whether a body is a page for people, or XML. The header alone says nothing: PHP, Flask and others
-    label as HTML whatever is not labeled, and Amplitude its `success`."""
+    """Whether a body is a web page or XML. The header alone isn't enough: PHP, Flask and others label
+    untyped responses as HTML, and so does Amplitude its `success`."""
     kind = response.headers.get("content-type", "").lower()
     start = response.content[:2_000].lstrip(b"\xef\xbb\xbf \r\n\t")
     if start.startswith(b"<"):
@@ -71,7 +70,7 @@ def is_page(response: httpx.Response) -> bool:
 
 
 def misread(response: httpx.Response, shape: Shape) -> str | None:
-    """What a body is instead of a shape, in words; None where it is of it."""
+    """Describe what a body is instead of the expected shape; None if it matches."""
     alternatives = shape if isinstance(shape, tuple) else (shape,)
     content = response.content.strip()
     if not content:
@@ -85,12 +84,12 @@ def misread(response: httpx.Response, shape: Shape) -> str | None:
     try:
         value: Any = orjson.loads(content)
     except (orjson.JSONDecodeError, UnicodeDecodeError):
-        return "what is not JSON"
+        return "a body that is not JSON"
     if isinstance(value, dict):
         is_understood = any(_is(value, each) and not _denied(value, each) for each in alternatives)
     else:
         is_understood = _is(value, alternatives)
-    return None if is_understood else "JSON of another form"
+    return None if is_understood else "JSON of an unexpected shape"
 
 
 def _word(content: bytes) -> str:
@@ -126,7 +125,7 @@ def _is_object(value: Mapping[str, Any], shape: Mapping[str, Shape]) -> bool:
 
 
 def _denied(value: Mapping[str, Any], shape: Shape) -> bool:
-    """Whether an object says, by a key that its shape does not name, that what was asked did not happen."""
+    """Whether an object reports a failure under a key that its shape doesn't name."""
     names = {name.removesuffix("?") for name in shape} if isinstance(shape, Mapping) else set()
     value = {name: each for name, each in value.items() if name not in names}
     if any(value.get(name) for name in ("error", "errors", "err", "fault", "exception", "errorCode")):
@@ -137,7 +136,7 @@ def _denied(value: Mapping[str, Any], shape: Shape) -> bool:
 
 
 def described(shape: Shape) -> str:
-    """A shape in words, as the sheets of the destinations have it."""
+    """Describe a shape in words, for the reference pages of destinations."""
     if isinstance(shape, tuple):
         return ", or ".join(described(each) for each in shape)
     if isinstance(shape, Body):
@@ -165,7 +164,7 @@ def _of(shape: Shape) -> str:
 
 
 def table_of(understood: Iterable[Understood]) -> str:
-    """The table of a destination's sheet."""
+    """Render the table of calls for a destination's reference page."""
     rows = [
         f"| `{each.call}` | {described(each.shape)} | {'yes' if each.again else 'no'} |"
         for each in understood

@@ -1,4 +1,4 @@
-"""What destinations share that keep an audience as a thing of its own: a list, a segment, a campaign."""
+"""Base classes of destinations that store audiences as separate objects: lists, segments, campaigns."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from revetl.destinations.base.marks import with_mark
 
 @dataclass(frozen=True)
 class Matched:
-    """How many people a destination has found of an audience: at least, and at most. None where it does not
-    say, as of audiences that are too small or too new."""
+    """How many people of an audience a destination has matched: lower and upper bound. None if it doesn't
+    report a number, as for audiences that are too small or too new."""
 
     at_least: int | None = None
     at_most: int | None = None
 
 
 class HasAudiences(Destination):
-    """A destination whose audiences have ids. Each is taken from `audiences` (by the audience's name), else
-    `audience_id`, else it is the one that has the audience's name there, and is made where there is none."""
+    """A destination whose audiences have ids. The id comes from `audiences` (by audience name), else
+    `audience_id`, else from the existing audience of that name; if there is none, it is created."""
 
     audiences: Mapping[str, str] = {}
     audience_id: str | None = None
 
     def find_audience(self, audience: str) -> Asking[str | None]:
-        """The id of the audience of that name; None where there is none."""
-        raise NotImplementedError  # every connector has it
+        """Return the id of the audience with that name; None if it doesn't exist."""
+        raise NotImplementedError  # implemented by every connector
 
     def create_audience(self, audience: str) -> Asking[str]:
-        """Make an audience of that name, and give its id."""
-        raise NotImplementedError  # every connector has it
+        """Create an audience with that name and return its id."""
+        raise NotImplementedError  # implemented by every connector
 
     def uses_audience(self, mode: str) -> bool:
         return mode == "mirror" or self.matches_by_all
@@ -60,16 +60,16 @@ class HasAudiences(Destination):
 
 
 class HasDescriptions(HasAudiences):
-    """One whose audiences have a description, which can be read and changed: it keeps the mark of the last
-    run. What somebody wrote there is left alone, unless a mark is in it."""
+    """A destination whose audiences have an editable description, which stores the marker of the last run. A
+    description written by a user is left unchanged unless it contains a marker."""
 
     def description(self, audience_id: str) -> Asking[str]:
-        """The description of an audience; empty where it has none."""
-        raise NotImplementedError  # every connector has it
+        """Return the description of an audience; empty if it has none."""
+        raise NotImplementedError  # implemented by every connector
 
     def describe(self, audience_id: str, text: str) -> Asking[None]:
-        """Give an audience a description."""
-        raise NotImplementedError  # every connector has it
+        """Set the description of an audience."""
+        raise NotImplementedError  # implemented by every connector
 
     def marked(self, mode: str, whole: Records) -> Asking[str | None]:
         if not self.uses_audience(mode):
@@ -88,13 +88,12 @@ class HasDescriptions(HasAudiences):
 
 
 class AdAudience(HasAudiences):
-    """People for advertisements: it holds nothing of them but that they are in the audience, and looks for
-    them by all it is given."""
+    """An advertising audience: it stores only membership, and matches people by all identifiers sent."""
 
     matches_by_all: ClassVar[bool] = True
     takes_other_fields: ClassVar[bool] = False
     smallest: ClassVar[int | None] = None
-    """The fewest matched people with whom it uses an audience."""
+    """The minimum number of matched people for the audience to be usable."""
 
     @property
     def upsert_joins(self) -> bool:
@@ -102,18 +101,18 @@ class AdAudience(HasAudiences):
 
     @classmethod
     def tells_matched(cls) -> bool:
-        """Whether it can be asked how many people it has found."""
+        """Whether it can report how many people it has matched."""
         return cls.matched is not AdAudience.matched
 
     def matched(self, audience_id: str) -> Asking[Matched]:
-        """How many people it has found of those who were sent."""
-        raise NotImplementedError  # where it is not overridden, `tells_matched` is false
+        """Return how many of the people sent it has matched."""
+        raise NotImplementedError  # `tells_matched` is false unless overridden
 
     def upsert(self, records: Records) -> Flow:
         return self.add(records)
 
     def add(self, records: Records) -> Flow:
-        raise NotImplementedError  # every connector has it
+        raise NotImplementedError  # implemented by every connector
 
     def update(self, records: Records) -> Flow:
         return self.add(records)

@@ -1,4 +1,4 @@
-"""Whether somebody wants to be written to: a sync may tell that they do not, and never that they do."""
+"""Marketing consent: a sync may unsubscribe people, but never subscribe them."""
 
 from __future__ import annotations
 
@@ -7,5 +7,6 @@ from typing import Any
 
 
 def towards_less(fields: Mapping[str, Any], less: Mapping[str, Collection[Any]]) -> dict[str, Any]:
-    """The fields without what would subscribe somebody: of those in `less`, only the values that it has."""
+    """Return the fields without values that would subscribe somebody: fields in `less` keep only the values
+    listed there."""
     return {name: value for name, value in fields.items() if name not in less or value in less[name]}

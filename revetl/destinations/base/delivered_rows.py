@@ -1,4 +1,4 @@
-"""Records as rows that say of themselves what they are: an operation, a change, a run, an event."""
+"""Records as self-describing rows, with their operation, change, run and event."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from revetl.destinations.base.portable_types import MOMENT, TEXT
 from revetl.destinations.base.records import Records
 
 EXTRAS = {"operation": "_operation", "change_id": "_change_id", "run_id": "_sync_run_id", "at": "_at"}
-"""What may be told of every row, and the column it is in."""
+"""Optional metadata of a row, with the column that holds it."""
 
 
 def row_types(records: Records, operation: str, include: Iterable[str]) -> dict[str, str]:
-    """The columns of a batch's rows, with their portable types: of the fields those of the run, where
-    `records.fields` has them (name to type), else those that there are."""
+    """Return the columns of a batch's rows, with their portable types. Field types come from
+    `records.fields` (name to type) if set, else from the fields present."""
     wanted = set(include)
-    told = {column: MOMENT if name == "at" else TEXT for name, column in EXTRAS.items() if name in wanted}
+    extras = {column: MOMENT if name == "at" else TEXT for name, column in EXTRAS.items() if name in wanted}
     event = {"_event": TEXT, "_timestamp": MOMENT} if operation == "event" else {}
     fields = records.fields or dict.fromkeys((name for each in records for name in each.fields), TEXT)
     known = dict.fromkeys((name for each in records for name in each.identifiers), TEXT)
-    return {**told, **event, **known, **{name: kind for name, kind in fields.items() if name not in known}}
+    return {**extras, **event, **known, **{name: kind for name, kind in fields.items() if name not in known}}
 
 
 def rows_of(records: Records, operation: str) -> list[dict[str, Any]]:
-    """A row of each record."""
+    """Return one row per record."""
     return [
         {
             "_operation": operation,

@@ -1,4 +1,4 @@
-"""What a response's status means for the batch that got it."""
+"""Dispositions: what a response's status means for its batch."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """What a status means for the batch that got it."""
+    """What a status means for its batch."""
 
     PASS = "the connector reads the response"  # noqa: S105
-    RETRY = "send the same again, later"
-    LIMITED = "too much for now, and no fault: send the same again, later"
-    SPLIT = "too large: send each half"
-    BISECT = "a record in it is bad: halve down to the one, and reject it"
+    RETRY = "retry the same batch later"
+    LIMITED = "rate limited, not an error: retry the same batch later"
+    SPLIT = "too large: send each half separately"
+    BISECT = "contains a bad record: bisect to find and reject it"
     FATAL = "nothing will be accepted: stop the run"
 
 
 def verdict(status: int, own: Mapping[int, Verdict]) -> Verdict:
-    """The one table of statuses; a connector's own entries go before it."""
+    """Return the disposition of a status; a connector's own entries take precedence."""
     if status in own:
         return own[status]
     if status < 300:

@@ -1,4 +1,4 @@
-"""Fields of a destination against what is mapped onto them, before the first record is sent."""
+"""Checks mapped fields against the fields of a destination before the first record is sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from revetl.errors import nearest
 
 NUMBER, BOOLEAN, MOMENT, TEXT = "number", "boolean", "date or time", "text"
 DATE, US_DATE, TIME = "date", "date (mm/dd/yyyy)", "time"
-"""What a date or a moment may have to be. A column of either will do: values.py converts values."""
+"""Date and time types. Any date or timestamp column fits: values.py converts the values."""
 
 _KINDS = {
     NUMBER: ("int", "decimal", "numeric", "double", "float", "real", "bigint", "number", "hugeint"),
@@ -21,25 +21,25 @@ _KINDS = {
 def check_fields(
     destination: str, fields: Mapping[str, str], there: Mapping[str, str | None]
 ) -> dict[str, str | None]:
-    """The kinds of mapped fields (name to the engine's type), compared with those that are there (name to
-    NUMBER, BOOLEAN, MOMENT and the like, TEXT, or None for one that takes anything; a field that cannot be
-    written is left out of it). Raises Refused for a field that is not there, and for a type that it does not
-    take: text takes all, and a value whose type the engine does not tell goes through."""
+    """Return the types of mapped fields (name to the engine's type), checked against the existing fields
+    (name to NUMBER, BOOLEAN, MOMENT and the like, TEXT, or None if it accepts anything; read-only fields are
+    left out). Raises Refused for an unknown field or an incompatible type: text accepts everything, and
+    values of unknown engine types pass."""
     for name, given in fields.items():
         if name not in there:
-            raise Refused(f"{destination} has no field '{name}' to write. {nearest(name, there)}")
+            raise Refused(f"{destination} has no writable field '{name}'. {nearest(name, there)}")
         wanted, kind = there[name], kind_of(given)
         broad = MOMENT if wanted in (DATE, US_DATE, TIME) else wanted
         if broad not in (None, TEXT, kind) and kind is not None:
             raise Refused(
-                f"{destination}: field '{name}' takes a {wanted}, and is given {given}. "
+                f"{destination}: field '{name}' requires a {wanted}, but the column is {given}. "
                 f"Map a column of that type, or cast it in `fields`."
             )
     return {name: there[name] for name in fields}
 
 
 def kind_of(engine_type: str) -> str | None:
-    """The kind of an engine's type; None where it is of no such."""
+    """Return the field type for an engine type; None if there is no match."""
     lower = engine_type.lower()
     for kind, words in _KINDS.items():
         if any(word in lower for word in words):

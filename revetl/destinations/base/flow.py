@@ -1,4 +1,4 @@
-"""What a connector's generators yield, and the waiting that an asynchronous job takes."""
+"""What a connector's generators yield, and polling of asynchronous jobs."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Yielded in the place of a request: send me nothing for so many seconds. What is sent back is of no
-    account. A flow's first step is always a request."""
+    """Yielded in place of a request: pause for that many seconds. The value sent back is ignored. The first
+    step of a flow is always a request."""
 
     seconds: float
 
 
 Step = httpx.Request | Wait
 Asking = Generator[Step, httpx.Response, T]
-"""A conversation that finds something out: requests and waits out, responses in."""
+"""A generator that queries the destination: yields requests and waits, receives responses."""
 
 Flow = Asking[Result]
 
 
 class Refused(Exception):
-    """Raised in a flow when a response, whatever its status, means that nothing will be accepted. `partly`:
-    some of the batch may have been accepted before, and what became of it is unknown."""
+    """Raised in a flow when a response, regardless of its status, means that nothing will be accepted.
+    `partly`: some of the batch may already have been accepted, so its outcome is unknown."""
 
     def __init__(self, message: str, *, partly: bool = False) -> None:
         super().__init__(message)
@@ -39,8 +39,8 @@ class Refused(Exception):
 
 
 class AudienceMissing(Exception):
-    """Raised in `prepare` when the audience is not there, and nobody is held in it whatever the state says.
-    With `everything`, nothing else that the sync has delivered is there either."""
+    """Raised in `prepare` when the audience doesn't exist, so it has no members regardless of the state. With
+    `everything`, nothing else that the sync delivered exists either."""
 
     def __init__(self, audience: str, *, everything: bool = False) -> None:
         super().__init__(audience)
@@ -49,16 +49,16 @@ class AudienceMissing(Exception):
 
 
 class Unfinished(Exception):
-    """Raised in a flow when a job was taken, and did not say in time what became of it: the outcome of its
-    records is unknown, and they are sent again with the next run."""
+    """Raised in a flow when a job was accepted but didn't report its outcome in time: its records' outcome is
+    unknown, and they are sent again in the next run."""
 
 
 class NotUnderstood(Exception):
-    """Raised in a flow for an answer that is not one of its tool's: what became of its records is unknown."""
+    """Raised in a flow for an unexpected response: the outcome of its records is unknown."""
 
 
 def object_of(response: httpx.Response, *keys: str) -> dict[str, Any]:
-    """The JSON object at `keys` of a response; empty where there is none, as in a proxy's error page."""
+    """Return the JSON object at `keys` of a response; empty if absent, as in a proxy's error page."""
     try:
         found = orjson.loads(response.content)
         for key in keys:
@@ -76,14 +76,14 @@ def poll(
     longest: float = 60.0,
     limit: float = 3_600.0,
 ) -> Asking[httpx.Response]:
-    """Ask for a job's state until it is done, after waits (seconds) that double from `first` to `longest`.
-    Gives the response that said so. Raises Unfinished when they are more than `limit` in all."""
+    """Poll a job until it is done, with waits that double from `first` to `longest` seconds. Returns the
+    final response. Raises Unfinished once the waits would exceed `limit` seconds in total."""
     waited, wait = 0.0, first
     while True:
         response = yield ask()
         if is_done(response):
             return response
         if waited + wait > limit:
-            raise Unfinished(f"its job did not end within {waited:,.0f} seconds")
+            raise Unfinished(f"its job did not finish within {waited:,.0f} seconds")
         yield Wait(wait)
         waited, wait = waited + wait, min(2 * wait, longest)

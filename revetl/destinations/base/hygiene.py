@@ -1,4 +1,5 @@
-"""Configuration that no request can carry: credentials in an address, and secrets that no header can hold."""
+"""Rejects configuration that can't be sent: credentials in URLs, and secrets with invalid header
+characters."""
 
 from __future__ import annotations
 
@@ -12,13 +13,13 @@ from revetl.errors import UsageError
 
 
 def check_sendable(destination: Destination, place: str) -> None:
-    """Raises UsageError, naming the key and never its value, for a web address with a user or a password in
-    it, and for a header that HTTP cannot carry."""
+    """Raises UsageError, naming the key but never its value, if a URL contains a user or password, or if a
+    header contains characters that HTTP doesn't allow."""
     for key, value in _texts(destination, ""):
         if value.startswith(("http://", "https://")) and _has_user(value):
             raise UsageError(
-                f"{place}.{key}: a user or a password is in the address, which logs and errors would show. "
-                "Leave it out and use the destination's keys for credentials, or its headers where it has "
+                f"{place}.{key}: the URL contains a user or password, which would appear in logs and errors. "
+                "Remove it and use the destination's credential keys, or its headers if it has "
                 "them (Authorization: Basic …)."
             )
     _check_headers(destination, place)
@@ -31,10 +32,10 @@ def _check_headers(destination: Destination, place: str) -> None:
             continue
         key = next((key for key, text in _secrets(destination, "") if wrong in text and text in value), None)
         key = key or next((key for key, text in _texts(destination, "") if wrong in text), f"header {name}")
-        what = f"U+{ord(wrong):04X}, which no HTTP header can carry"
+        what = f"U+{ord(wrong):04X}, which HTTP headers do not allow"
         raise UsageError(
-            f"{place}.{key}: contains the character {what}. Copy the credential again: it may have been cut, "
-            "joined with another line, or changed by an editor."
+            f"{place}.{key}: contains the character {what}. Copy the credential again: it may have been "
+            "truncated, joined with another line, or changed by an editor."
         )
 
 
@@ -46,7 +47,7 @@ def _has_user(address: str) -> bool:
 
 
 def _texts(value: object, key: str) -> Iterator[tuple[str, str]]:
-    """The texts of a configuration by their dotted keys, secrets too."""
+    """Yield the texts of a configuration, including secrets, with their dotted keys."""
     if isinstance(value, SecretStr):
         yield key, value.get_secret_value()
     elif isinstance(value, str):
@@ -63,7 +64,7 @@ def _texts(value: object, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _secrets(value: object, key: str) -> Iterator[tuple[str, str]]:
-    """As `_texts`, of what is declared a secret."""
+    """Yield only the texts declared as secrets, like `_texts`."""
     if isinstance(value, SecretStr):
         yield key, value.get_secret_value()
     elif isinstance(value, BaseModel):

@@ -1,4 +1,4 @@
-"""What a destination gives of the people that it holds."""
+"""Members of an audience, as read from a destination."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from revetl.destinations.base.flow import Asking
 
 
 class Member(NamedTuple):
-    """One person whom a destination holds: what it knows them by, in the names of its identifiers, and their
-    fields; None where it does not give fields back."""
+    """One member in a destination: identifiers by the destination's names, and fields; None if it doesn't
+    return fields."""
 
     identifiers: Mapping[str, Any]
     fields: Mapping[str, Any] | None = None
@@ -19,8 +19,7 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of an audience as a destination holds it. `next` is what the part after it is asked for with;
-    None after the last."""
+    """A page of an audience's members. `next` is the cursor of the following page; None after the last."""
 
     members: tuple[Member, ...]
     next: str | None = None

@@ -1,4 +1,4 @@
-"""What destinations share that take one person a request: who it is is looked for, then made or changed."""
+"""Base class of destinations that take one person per request: searched first, then created or updated."""
 
 from __future__ import annotations
 
@@ -21,65 +21,66 @@ from revetl.destinations.base.field_check import check_fields
 from revetl.destinations.base.records import nobody
 
 Person = Mapping[str, Any]
-"""What is held of somebody, by the destination's names, with their `id`."""
+"""A person's data in the destination, by its field names, with their `id`."""
 
 
 class Field(NamedTuple):
-    """A field of one's own: what the destination calls it, and which kind of value it takes (metadata.py)."""
+    """A custom field: its name in the destination, and its value type (metadata.py)."""
 
     name: str
     kind: str | None
 
 
 class PersonByPerson(HasAudiences):
-    """A destination whose people are looked for, and which lists somebody's audiences in a field of theirs,
-    `audience_field`. Who is found twice is changed once, and taken out of an audience wherever they are."""
+    """A destination that searches for people and lists each person's audiences in one of their fields,
+    `audience_field`. If a search finds several people, the first is updated, and all are removed from an
+    audience."""
 
     batch: ClassVar[Batch] = Batch(records=1)
     can_set_if_empty: ClassVar[bool] = True
 
     joins_alone: ClassVar[bool] = False
-    """Whether somebody joins and leaves an audience without their others being named."""
+    """Whether joining and leaving an audience doesn't need the person's other audiences."""
 
     audience_field: str
 
     def search(self, record: Record) -> Asking[list[Person]]:
-        """Who is there by a record's identifiers; as much of them as the search gives."""
-        raise NotImplementedError  # every connector has it
+        """Search for people by a record's identifiers; returns the data that the search provides."""
+        raise NotImplementedError  # implemented by every connector
 
     def whole(self, person: Person) -> Asking[Person]:
-        """All that is held of somebody who was found."""
+        """Return all data of a person found by the search."""
         return person
         yield
 
     def created(self, record: Record, fields: Mapping[str, Any]) -> httpx.Request:
-        """The request that makes a person."""
-        raise NotImplementedError  # every connector has it
+        """Return the request that creates a person."""
+        raise NotImplementedError  # implemented by every connector
 
     def changed(self, person: Person, fields: Mapping[str, Any]) -> httpx.Request:
-        """The request that changes a person, and what is not among `fields` stays."""
-        raise NotImplementedError  # every connector has it
+        """Return the request that updates a person; fields not in `fields` stay unchanged."""
+        raise NotImplementedError  # implemented by every connector
 
     def happened(self, person: Person, records: Records, record: Record) -> httpx.Request:
-        """The request that tells an event of a person."""
-        raise NotImplementedError  # every connector has it
+        """Return the request that sends an event of a person."""
+        raise NotImplementedError  # implemented by every connector
 
     def fields_there(self) -> Asking[dict[str, Field]]:
-        """The fields of one's own, by every name that a sync may call them."""
-        raise NotImplementedError  # every connector has it
+        """Return the custom fields, by every name that a sync may use."""
+        raise NotImplementedError  # implemented by every connector
 
     def listed(self, records: Records) -> Any:
-        """What stands for the audience in `audience_field`."""
+        """Return the audience's value in `audience_field`."""
         return records.audience_id
 
     def joining(self, person: Person, records: Records) -> dict[str, Any]:
-        """The fields to change for somebody to be in the audience."""
+        """Return the fields to update so that a person joins the audience."""
         lists = person.get(self.audience_field) or []
         name = self.listed(records)
         return {} if name in lists else {self.audience_field: [*lists, name]}
 
     def leaving(self, person: Person, records: Records) -> dict[str, Any]:
-        """The fields to change for somebody to be in the audience no more."""
+        """Return the fields to update so that a person leaves the audience."""
         lists = person.get(self.audience_field) or []
         name = str(self.listed(records)).lower()
         others = [each for each in lists if str(each).lower() != name]
@@ -100,7 +101,7 @@ class PersonByPerson(HasAudiences):
     def save(
         self, records: Records, *, creates: bool = True, changes: bool = True, joins: bool = False
     ) -> Flow:
-        """Look for a record's person; make them, or change them."""
+        """Search for a record's person, then create or update them."""
         (record,) = records.records
         found = yield from self.search(record)
         if not found:

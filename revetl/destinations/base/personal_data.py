@@ -1,4 +1,4 @@
-"""Destinations that are not sent personal data unless it is allowed by name: ads and analytics."""
+"""Destinations that receive personal data only if explicitly allowed: ads and analytics."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ EVENTS = ("events", "audience_events")
 
 
 class WithholdsPersonalData(Destination):
-    """Properties whose names are of personal data are left out of events, unless `allow_personal_data` names
-    them. `named_is_allowed`: what a sync's own `fields` name is allowed, too."""
+    """Event properties whose names suggest personal data are dropped unless listed in `allow_personal_data`.
+    `named_is_allowed`: fields listed in a sync's `fields` are allowed, too."""
 
     named_is_allowed: ClassVar[bool] = True
     withholds_always: ClassVar[bool] = False
-    """Whether so are fields of people; tools for one's product hold people's emails as a matter of course."""
+    """Whether this also applies to fields of people; product tools normally store people's emails."""
 
     allow_personal_data: tuple[str, ...] = ()
 
     def withholds(self, mode: str) -> bool:
-        """Whether fields are looked through in a sync mode."""
+        """Whether fields are filtered in a sync mode."""
         return self.withholds_always or mode in EVENTS

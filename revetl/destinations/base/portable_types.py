@@ -1,4 +1,4 @@
-"""The few types that destinations of tables and files keep apart, from what engines call theirs."""
+"""The portable column types of table and file destinations, mapped from engine types."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDE = {
     "ubigint": "decimal(20,0)",
     "uint64": "decimal(20,0)",
 }
-"""Whole numbers that a bigint does not hold; DuckDB's sum of whole numbers is the first."""
+"""Integers too large for a bigint, such as DuckDB's sum of integers."""
 _DECIMAL = re.compile(r"^(?:decimal|numeric|number|dec)\((\d+)(?:,\s*(\d+))?\)")
 _WORDS = (
     (BOOLEAN, r"^bool|^bit$"),
@@ -27,8 +27,8 @@ _WORDS = (
 
 
 def portable_type(engine_type: str) -> str:
-    """One of the names above, or decimal(digits, scale), for an engine's type; text for one that is none of
-    them, which holds whatever comes. A number of no stated digits is a double."""
+    """Return the portable type, one of the names above or decimal(digits, scale), of an engine type; text if
+    there is no match, since text holds any value. A number without stated digits is a double."""
     lower = engine_type.strip().lower()
     if _NESTED.search(lower):
         return DOCUMENT

@@ -1,4 +1,4 @@
-"""What analytics tools share: properties that are set, set once and unset, and ids that are nobody's."""
+"""Shared by analytics destinations: properties to set, set once and unset, and placeholder ids."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from revetl.destinations.base.records import Record, Records
 
 UNSET = object()
-"""In the place of a value, for `null: clear`."""
+"""The value of a field to unset, for `null: clear`."""
 
 _NOBODY = frozenset(
     {"", "0", "-1", "[]", "{}", "anon", "anonymous", "false", "lmy47d", "n/a", "na", "nil", "<nil>", "none"}
@@ -17,7 +17,7 @@ _NOBODY = frozenset(
 
 
 class Changes(NamedTuple):
-    """Properties to set, those to set where there is no value, and the names of those to unset."""
+    """Properties to set, to set only if empty, and the names of properties to unset."""
 
     set: dict[str, Any]
     once: dict[str, Any]
@@ -25,7 +25,7 @@ class Changes(NamedTuple):
 
 
 def changes(records: Records, record: Record, more: Mapping[str, Any]) -> Changes:
-    """What a record's fields change, with `more` to be set."""
+    """Return the property changes of a record, with `more` to be set."""
     given, kept = given_fields(record), records.set_if_empty
     return Changes(
         {**{name: value for name, value in given.items() if name not in kept}, **more},
@@ -35,10 +35,10 @@ def changes(records: Records, record: Record, more: Mapping[str, Any]) -> Change
 
 
 def given_fields(record: Record) -> dict[str, Any]:
-    """The fields that have a value: an event unsets nothing."""
+    """Return the fields that have a value: events don't unset properties."""
     return {name: value for name, value in record.fields.items() if value is not UNSET}
 
 
 def is_nobody(identifier: object) -> bool:
-    """Whether an id is a word for none, such as 'null' or 'anonymous', which tools refuse or drop."""
+    """Whether an id is a placeholder such as 'null' or 'anonymous', which tools reject or drop."""
     return str(identifier).strip().lower() in _NOBODY

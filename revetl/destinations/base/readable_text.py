@@ -1,4 +1,4 @@
-"""Values of any form as a text that people read, such as the notes of a task in a CRM."""
+"""Formats nested values as readable text, such as the notes of a task in a CRM."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _INDENT = "  "
 
 
 def readable(values: Mapping[str, Any]) -> str:
-    """Names and values, one per line, in order. An object is indented below its name, an item of a list
-    begins with a dash, and what is null or empty is left out."""
+    """Return names and values, one per line, in order. Objects are indented below their name, list items
+    start with a dash, and nulls and empty values are omitted."""
     return "\n".join(_lines(values, ""))
 
 
 def readable_value(value: Any) -> str:
-    """One value: a scalar as it is, the members of an object, or the items of a list."""
+    """Return one value: a scalar as it is, the members of an object, or the items of a list."""
     if isinstance(value, Mapping):
         return readable(value)
     if isinstance(value, list):
@@ -31,7 +31,7 @@ def _lines(values: Mapping[str, Any], indent: str) -> Iterator[str]:
 
 
 def _named(head: str, value: Any, indent: str) -> Iterator[str]:
-    """The lines of a value that stands behind `head`."""
+    """Yield the lines of a value that follows `head`."""
     if value is None or value in ("", [], {}):
         return
     if isinstance(value, Mapping):
@@ -48,7 +48,7 @@ def _named(head: str, value: Any, indent: str) -> Iterator[str]:
 
 
 def _item(value: Any, indent: str) -> Iterator[str]:
-    """An item of a list: its first line begins with a dash."""
+    """Yield the lines of a list item: the first starts with a dash."""
     if isinstance(value, Mapping):
         lines = list(_lines(value, indent + _INDENT))
     elif isinstance(value, list):
@@ -61,7 +61,7 @@ def _item(value: Any, indent: str) -> Iterator[str]:
 
 
 def _text(value: Any, indent: str) -> str:
-    """A scalar; the further lines of a text are indented."""
+    """Format a scalar; continuation lines of a text are indented."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"\n{indent}{_INDENT}".join(str(value).splitlines())

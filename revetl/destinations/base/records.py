@@ -1,4 +1,4 @@
-"""What goes into a destination and comes out of it, as values: records and results."""
+"""Input and output of a destination as values: records and results."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Literal, NamedTuple
 
 
 class Record(NamedTuple):
-    """One person of a batch: the audience's key, what the destination knows them by, and the mapped fields.
-    `origin` is the run in which the change was first attempted; `timestamp` is when an event happened, ISO
-    8601 in UTC; `problem` is why the record cannot be put into any request; `event` is what it is tracked as,
-    where each record of its sync has a name of its own for it. `instead` are the records that a function made
-    of it, which are sent in its place, each but the first with a number of its own (`part`); `later` is why
-    it is left to the next run; `invalid` says which of its identifiers are none."""
+    """One person in a batch: the audience's key, the destination's identifiers, and the mapped fields.
+    `origin` is the run that first attempted the change; `timestamp` is the time of an event, ISO 8601 in UTC;
+    `problem` is why the record can't be part of any request; `event` is the event name, if it differs between
+    the records of the sync. `instead` are the records that a function returned for it, which are sent in its
+    place, numbered by `part` after the first; `later` is why it is deferred to the next run; `invalid` lists
+    its invalid identifiers."""
 
     key: str
     identifiers: Mapping[str, Any]
@@ -32,14 +32,13 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """A batch in order, and what it is part of. `operation` is add, update or remove; `event` is what the
-    records are tracked as, in mode `events`, and `happens_again` whether it may happen twice of a key;
-    `set_if_empty` names fields that must not overwrite a value; `at` is when the run began, in ISO 8601.
-    `audience_id` is what the destination calls the audience, and `fields` what it calls the mapped fields,
-    where it has names of its own for them; `kinds` are the kinds of values that they take (metadata.py), by
-    the names of the sync. `spreads`: the sync names no fields, so that they are whatever the model or the
-    properties of an event have. Where `creates` is false, an audience that is not there is not created but
-    said to be missing (AudienceMissing): the state holds members of it."""
+    """A batch in order, with its context. `operation` is add, update or remove; `event` is the event name in
+    mode `events`, and `happens_again` is whether it may occur twice per key; `set_if_empty` lists fields that
+    must not overwrite a value; `at` is the start of the run, in ISO 8601. `audience_id` is the audience's id
+    in the destination, and `fields` maps fields to the destination's names if they differ; `kinds` are their
+    value types (metadata.py), by the sync's names. `spreads`: the sync lists no fields, so they are those of
+    the model or of the event's properties. If `creates` is false, a missing audience is not created but
+    reported (AudienceMissing): the state has members of it."""
 
     sync: str
     audience: str
@@ -66,20 +65,20 @@ class Records:
         return replace(self, records=self.records[cut])
 
     def change_id(self, record: Record) -> str:
-        """Names a change and not its attempt: it is the same whenever the change is sent again. An event
-        that happens once has an id that is made of its key alone."""
+        """Return the id of a change, independent of the attempt: it stays the same across retries. The id of
+        a one-time event is derived from its key only."""
         event, part = self.event_of(record), [str(record.part)] if record.part else []
         if event and not self.happens_again:
             return digest(self.sync, event, record.key, *part)
         return digest(self.sync, self.operation, record.key, record.origin, *part)
 
     def event_of(self, record: Record) -> str:
-        """What a record is tracked as; empty where it is not."""
+        """Return the event name of a record; empty if it isn't an event."""
         return record.event or self.event or ""
 
     def fields_over(self, record: Record, held: Mapping[str, Any]) -> dict[str, Any]:
-        """A record's fields by the destination's names, but for those of `set_if_empty` that have a value
-        among what is `held` of the person there, by the destination's names."""
+        """Return a record's fields by the destination's names, without `set_if_empty` fields that already
+        have a value in `held`, the person's data in the destination."""
         named = {name: self.fields.get(name, name) for name in record.fields}
         return {
             named[name]: value
@@ -89,13 +88,13 @@ class Records:
 
     @property
     def batch_id(self) -> str:
-        """Names the batch by its changes: the same batch sent again has the id it had."""
+        """Return the id of the batch, derived from its changes: a retried batch keeps its id."""
         named = "\0".join(f"{record.key}\0{record.origin}" for record in self.records)
         return digest(self.sync, self.operation, named)
 
 
-def nobody(reason: str = "nobody there is known by that") -> Rejection:
-    """Why a record was not taken: whom it is of is not there."""
+def nobody(reason: str = "no person with these identifiers exists in the destination") -> Rejection:
+    """Return the rejection of a record whose person doesn't exist in the destination."""
     return Rejection(reason, about="person")
 
 
@@ -104,26 +103,26 @@ _FOR_NOW = re.compile(
     r"|internal.?(server.?)?error|time.?out|timed.out|deadlock|lock.row|concurrent.(modification|update)",
     re.IGNORECASE,
 )
-"""Words for what is over soon, where a tool has no code for it."""
+"""Phrases of temporary errors, for APIs without error codes."""
 
 
 def refusal(reason: str, field: str | None = None) -> Rejection:
-    """Why a tool that has no codes refused a record: for good, or for now, as its words say."""
+    """Classify an error message of an API without error codes as permanent or temporary."""
     return for_now(reason, field) if _FOR_NOW.search(reason) else Rejection(reason, field)
 
 
 def is_for_now(why: str | Rejection) -> bool:
-    """Whether a record was refused only for now."""
+    """Whether a record was rejected only temporarily."""
     return isinstance(why, Rejection) and why.about == "moment"
 
 
 def for_now(reason: str, field: str | None = None) -> Rejection:
-    """Why a record is to be sent again: the destination could not take it at that moment."""
+    """Return a temporary rejection: the record is to be sent again."""
     return Rejection(reason, field, about="moment")
 
 
 def digest(*parts: str) -> str:
-    """32 hex digits of the parts in order."""
+    """Return a hash of the parts in order, as 32 hex digits."""
     hashed = blake2b(digest_size=16)
     for part in parts:
         hashed.update(part.encode())
@@ -133,9 +132,9 @@ def digest(*parts: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a record was refused, and the field it was refused for where the destination says. `about`: it is
-    for the record, or because nobody there is known by its identifiers (`person`), or only for now
-    (`moment`): such a one is left to the next run when trying again did not help."""
+    """Why a record was rejected, and the field that caused it if the destination names one. `about`: the
+    cause is the record itself, an unknown person (`person`), or temporary (`moment`); if retries don't help,
+    temporary rejections are deferred to the next run."""
 
     reason: str
     field: str | None = None
@@ -144,8 +143,8 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a batch: by index of the record, why it was rejected, or why it is to be sent again.
-    Every other record was accepted."""
+    """The outcome of a batch: by index of the record, why it was rejected or has to be retried. All other
+    records were accepted."""
 
     rejected: Mapping[int, str | Rejection] = field(default_factory=dict)
     retry: Mapping[int, str | Rejection] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a response says of when to send more: `Retry-After`, and the headers of a quota that is used up."""
+"""When to send more, according to a response: `Retry-After`, and headers of an exhausted rate limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _EPOCH_MILLISECONDS = 100_000_000_000
 
 
 def retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds that a `Retry-After` header asks for, as seconds or as a date (RFC 9110, section 10.2.3)."""
+    """Return the seconds in a `Retry-After` header, given as seconds or as a date (RFC 9110, section
+    10.2.3)."""
     value = headers.get("retry-after")
     if value is None:
         return None
@@ -30,12 +31,13 @@ def retry_after(headers: httpx.Headers) -> float | None:
 
 
 def quota_wait(headers: httpx.Headers) -> float | None:
-    """Seconds until the quota is renewed, when a response says that nothing of it is left; otherwise None.
+    """Return the seconds until the rate limit resets, if a response says that it is exhausted; otherwise
+    None.
 
-    Read are `X-RateLimit-Remaining` and `-Reset` (also spelt `X-Rate-Limit-` and, as in early drafts of the
-    IETF, `RateLimit-`), and the IETF's `RateLimit` field, old (`limit=10, remaining=0, reset=5`) and new
-    (`"default";r=0;t=5`). A reset is seconds from now, or seconds or milliseconds since 1970, told apart by
-    size. The server's own `Date` is what a moment is compared with.
+    Supports `X-RateLimit-Remaining` and `-Reset` (also spelled `X-Rate-Limit-` and, as in early IETF drafts,
+    `RateLimit-`), and the IETF's `RateLimit` field, old (`limit=10, remaining=0, reset=5`) and new
+    (`"default";r=0;t=5`). A reset is seconds from now, or seconds or milliseconds since 1970, distinguished
+    by size. Absolute times are compared with the server's `Date`.
     """
     told: dict[str, dict[str, str]] = {}
     for raw_name, raw_value in headers.raw:
@@ -52,7 +54,7 @@ def _waits(fields: dict[str, str], headers: httpx.Headers) -> list[float]:
         if float(fields["remaining"]) <= 0:
             waits.append(_seconds(float(fields["reset"]), headers))
     both = fields.get("both", "")
-    # The new form is a list, an item a policy; the old one is a single policy with commas in it.
+    # The new format lists one policy per item; the old one is a single policy with commas in it.
     policies = both.split(",") if ";" in both else [both]
     empty = (_UNTIL.search(policy) for policy in policies if _NO_MORE.search(policy))
     return waits + [_seconds(float(until[1]), headers) for until in empty if until]

@@ -1,4 +1,4 @@
-"""What of a configuration is secret, so that it is shown nowhere."""
+"""Finds the secrets in a configuration, for redaction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["SENSITIVE", "names_of_secrets", "secrets_in"]
 
 
 def names_of_secrets(model: type[BaseModel]) -> list[str]:
-    """The keys of a configuration that are secrets; those of a part of it after its name and a dot."""
+    """Return the configuration keys that are secrets, as dotted paths."""
     found = []
     for name, field in model.model_fields.items():
         for kind in (field.annotation, *get_args(field.annotation)):
@@ -25,7 +25,7 @@ def names_of_secrets(model: type[BaseModel]) -> list[str]:
 
 
 def secrets_in(value: object) -> Iterator[str]:
-    """What is declared a secret, and what has the name of one where users name things."""
+    """Yield values declared as secrets, and values whose user-chosen names suggest a secret."""
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
     elif isinstance(value, BaseModel):

@@ -1,6 +1,6 @@
-"""Fields as a tool takes them: what it would drop or refuse is changed, field by field, and said.
+"""Adjusts fields to what an API accepts: unsupported values are changed field by field, and reported.
 
-The properties of events are whatever somebody sent: one that a tool has no form for must not cost the event.
+Event properties are arbitrary user input: one unsupported property must not cost the whole event.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ RENAMED, FLATTENED, AS_TEXT, CUT, LEFT_OUT = "renamed", "flattened", "sent as JS
 
 @dataclass(frozen=True)
 class Shape:
-    """What a tool takes of fields. `name` is what a name has to match, or None; characters that it does not
-    allow become `_`. `objects` and `lists` (of scalars) say whether values may be such; lists of objects are
-    taken nowhere. `longest` is the length of the text of a field; `most` and `most_bytes` are of all fields.
-    `reserved` are names that the tool keeps for itself, `own` fields that are not touched."""
+    """The fields that an API accepts. `name` is the pattern of valid names, or None; invalid characters
+    become `_`. `objects` and `lists` (of scalars) say whether such values are accepted; lists of objects
+    never are. `longest` is the maximum text length of a field; `most` and `most_bytes` limit all fields
+    together. `reserved` matches names reserved by the API; `own` lists fields that are left unchanged."""
 
     name: re.Pattern[str] | None = None
     objects: bool = False
@@ -32,7 +32,7 @@ class Shape:
     own: Container[str] = frozenset()
 
     def fitted(self, fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-        """The fields in this shape, and by name what was done to those that were not."""
+        """Return the adjusted fields, and by name how they were changed."""
         if all(self._fits(name, value) for name, value in fields.items()) and not self._is_full(fields):
             return dict(fields), {}
         made: dict[str, Any] = {}
@@ -83,7 +83,7 @@ class Shape:
             yield from self._flat(f"{name}_{inner}", each)
 
     def _worded(self, name: str, value: Any) -> tuple[Any, str | None]:
-        """A value in a form that is taken, and what was done for that."""
+        """Return a value in an accepted form, and how it was changed."""
         done = None
         if isinstance(value, Mapping) and self.objects:
             inner = {self._named(each) or each: self._worded(each, item)[0] for each, item in value.items()}
@@ -100,5 +100,5 @@ class Shape:
 
 
 def as_text(value: Any) -> str:
-    """A value as text: what is no text, as JSON."""
+    """Return a text as it is, and any other value as JSON."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()

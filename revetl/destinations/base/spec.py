@@ -1,4 +1,4 @@
-"""What a destination says of itself as data: its limits, what it knows people by, and the fields it has."""
+"""The spec of a destination as data: limits, identifiers, and fields."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The most a request takes: records, bytes of body, bytes of one record's part of it."""
+    """The maximum size of a request: records, bytes of body, bytes per record in it."""
 
     records: int
     bytes: int | None = None
@@ -17,7 +17,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """The most a destination takes: `requests` in any `per_seconds`."""
+    """The rate limit of a destination: `requests` in any `per_seconds`."""
 
     requests: float
     per_seconds: float = 1.0
@@ -25,10 +25,10 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Identifier:
-    """A name the destination knows people by, and the column it is taken from unless a sync says else.
-    `hashed` names the rule (`revetl.normalising.RULES`) by which values are normalised and then hashed,
-    `normalised` the one by which they are only normalised, `checked` the one whose format they must have
-    while they are sent as they are. `alone` is whether somebody can be found by it without any other."""
+    """An identifier of the destination, and its default column. `hashed` names the rule
+    (`revetl.normalising.RULES`) that normalizes values before hashing, `normalised` the one that only
+    normalizes them, `checked` the one that validates values that are sent unchanged. `alone` is whether it is
+    sufficient to find a person."""
 
     name: str
     column: str
@@ -40,9 +40,8 @@ class Identifier:
 
 @dataclass(frozen=True, slots=True)
 class IdentifierChoice:
-    """An identifier that a type of destination may have, and the configuration with which it has it (`when`,
-    by key). Where `named_by` names a key of the configuration, the identifier has the name that is given
-    there."""
+    """An identifier that a destination type supports, and the configuration (`when`, by key) that enables it.
+    If `named_by` is a configuration key, the value of that key is the identifier's name."""
 
     identifier: Identifier
     when: Mapping[str, str] = field(default_factory=dict)
@@ -50,27 +49,27 @@ class IdentifierChoice:
 
 
 def lacking(ways: Iterable[frozenset[str]], given: Set[str]) -> str:
-    """Why nobody is found by the identifiers that are given, where any of `ways` would do, whole."""
-    nobody = "it has no identifier the destination knows people by"
+    """Explain why the given identifiers find nobody, when a complete set of `ways` is needed."""
+    nobody = "it has no identifier that the destination supports"
     if not given:
         return nobody
     halves = [each for each in ways if each & given]
     needed = [" and ".join(sorted(each - given)) for each in halves or ways]
     names = ", ".join(sorted(given))
-    return f"{nobody}: {names} finds nobody without {' or '.join(needed[:3])}"
+    return f"{nobody}: {names} also needs {' or '.join(needed[:3])}"
 
 
 def looked_up_by(field: str, usual: tuple[Identifier, ...]) -> tuple[Identifier, ...]:
-    """What people are known by where a configuration names the field that they are looked up by: the usual
-    identifiers, if it is among them, else the field, with the values of `user_id`."""
+    """Return the identifiers for a configured lookup field: the usual identifier if it is one of them, else
+    the field itself, with the values of `user_id`."""
     return tuple(each for each in usual if each.name == field) or (Identifier(field, column="user_id"),)
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A field that the destination is known to have, and the column it is taken from unless a sync says else.
-    `type` is the kind of its values (metadata.py, values.py): what does not fit is converted, or refused by
-    the field's name. `required`: it creates nobody without."""
+    """A field known to exist in the destination, and its default column. `type` is its value type
+    (metadata.py, values.py): other values are converted, or rejected with the field's name. `required`:
+    nobody can be created without it."""
 
     name: str
     column: str

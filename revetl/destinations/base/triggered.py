@@ -1,5 +1,5 @@
-"""What destinations share that are other tools' syncs: theirs is triggered once the audience is built, and
-waited for."""
+"""Base class of destinations that run another tool's sync: triggered after the audience is built, and
+awaited."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _ROUNDS = 20
 
 @dataclass(frozen=True)
 class Run:
-    """How a run of theirs stands: the word that their API has for it, whether it is over, why it failed if it
-    did, how many rows were not taken, and whether it did nothing because another one was under way."""
+    """The state of a run in the other tool: its status there, whether it has ended, why it failed if it did,
+    how many rows were rejected, and whether it was skipped because another run was in progress."""
 
     status: str
     is_over: bool = True
@@ -41,10 +41,10 @@ class Run:
 
 
 class Triggered(Destination):
-    """A sync of another tool, which reads the audience's table itself: nobody is sent to it. When anything
-    has changed in the audience, its sync (`syncs`, by the audience's name, else `sync_id`) is triggered and
-    waited for, at most `max_wait` seconds; then all changes count as delivered, for only it knows what became
-    of each row. Where rows were rejected and `on_row_errors` is `fail`, none do."""
+    """A sync of another tool, which reads the audience's table itself: no people are sent. When the audience
+    has changed, its sync (`syncs`, by audience name, else `sync_id`) is triggered and awaited for up to
+    `max_wait` seconds; then all changes count as delivered, since only the other tool knows the outcome per
+    row. If rows were rejected and `on_row_errors` is `fail`, none count as delivered."""
 
     batch: ClassVar[Batch] = Batch(records=100_000)
     takes_one: ClassVar[bool] = False
@@ -61,7 +61,7 @@ class Triggered(Destination):
     @model_validator(mode="after")
     def _has_sync(self) -> Triggered:
         if self.sync_id is None and not self.syncs:
-            raise ValueError("Give sync_id, or syncs: {AUDIENCE: ID}: the sync to trigger.")
+            raise ValueError("Set sync_id, or syncs: {AUDIENCE: ID}: the sync to trigger.")
         return self
 
     def headers(self) -> dict[str, str]:
@@ -69,7 +69,7 @@ class Triggered(Destination):
 
     @classmethod
     def modes(cls) -> tuple[str, ...]:
-        # What becomes of whom who left is for the sync there to say.
+        # How removed members are handled is up to the other tool's sync.
         return ("mirror", "upsert")
 
     def audience_of(self, audience: str) -> str | None:
@@ -84,55 +84,56 @@ class Triggered(Destination):
         yield
 
     def known_as(self, sync: str) -> Asking[str]:
-        """The id by which the API has a sync, where people may give another name for it."""
+        """Return the API's id of a sync, where users may configure another name for it."""
         return sync
         yield
 
     def start(self, sync: str, attempt: str) -> httpx.Request:
-        """The request that triggers a run. `attempt` names it: the same when it has to be sent again."""
-        raise NotImplementedError  # every connector has it
+        """Return the request that triggers a run. `attempt` identifies it across retries."""
+        raise NotImplementedError  # implemented by every connector
 
     def started(self, response: httpx.Response) -> str:
-        """The id of the run that was triggered."""
-        raise NotImplementedError  # every connector has it
+        """Return the id of the triggered run."""
+        raise NotImplementedError  # implemented by every connector
 
     def ask(self, sync: str, run: str) -> httpx.Request:
-        """The request for a run's state."""
-        raise NotImplementedError  # every connector has it
+        """Return the request for a run's state."""
+        raise NotImplementedError  # implemented by every connector
 
     def read_run(self, response: httpx.Response) -> Run:
-        """The state of the run that was asked for."""
-        raise NotImplementedError  # every connector has it
+        """Return the run's state from a response."""
+        raise NotImplementedError  # implemented by every connector
 
     def ask_latest(self, sync: str) -> httpx.Request:
-        """The request for the latest runs of a sync."""
-        raise NotImplementedError  # every connector has it
+        """Return the request for the latest runs of a sync."""
+        raise NotImplementedError  # implemented by every connector
 
     def is_free(self, response: httpx.Response) -> bool:
-        """Whether none of the latest runs is under way."""
-        raise NotImplementedError  # every connector has it
+        """Whether none of the latest runs is in progress."""
+        raise NotImplementedError  # implemented by every connector
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         named = self.audience_of(whole.audience)
         if named is None:
-            raise Refused(f"{self.type}: syncs: names none for '{whole.audience}'. Add it, or set sync_id.")
+            raise Refused(f"{self.type}: syncs: has no entry for '{whole.audience}'. Add it, or set sync_id.")
         sync = yield from self.known_as(named)
         for attempt in range(_ROUNDS):
             response = yield self.start(sync, f"{whole.run_id}-{attempt}")
             if response.status_code == 404:
-                raise Refused(f"{self.type} has no sync '{named}' that this api_key may see. Set sync_id.")
+                raise Refused(f"{self.type}: sync '{named}' not found with this api_key. Check sync_id.")
             if response.status_code != 409:
                 id_ = self.started(response)
                 run = yield from self.waited_for(sync, id_)
                 if not run.was_skipped:
                     self._judge_run(named, id_, run)
                     return whole
-            # A run that was under way has read the audience before it was built: ours comes after it.
+            # A run already in progress read the audience before it was built, so wait for it and trigger
+            # ours.
             yield from poll(lambda: self.ask_latest(sync), self.is_free, limit=self.max_wait)
-        raise Unfinished(f"its sync '{named}' was busy whenever it was triggered")
+        raise Unfinished(f"its sync '{named}' was busy on every attempt to trigger it")
 
     def waited_for(self, sync: str, id_: str) -> Asking[Run]:
-        """A run when it is over. Raises Unfinished when that takes longer than `max_wait`."""
+        """Wait until a run has ended. Raises Unfinished after `max_wait` seconds."""
         response = yield from poll(
             lambda: self.ask(sync, id_), lambda answer: self.read_run(answer).is_over, limit=self.max_wait
         )
@@ -141,9 +142,11 @@ class Triggered(Destination):
     def _judge_run(self, sync: str, id_: str, run: Run) -> None:
         what = f"{self.type}: run {id_} of sync '{sync}'"
         if run.failure is not None:
-            raise Refused(f"{what} ended as '{run.status}': {run.failure}. Mend it there, and sync again.")
+            raise Refused(
+                f"{what} ended as '{run.status}': {run.failure}. Fix it there, then run the sync again."
+            )
         if run.rejected and self.on_row_errors == "fail":
             raise Refused(
-                f"{what} ended as '{run.status}', with {run.rejected:,} rows rejected, and on_row_errors is "
-                "'fail'. See which in the run's history."
+                f"{what} ended as '{run.status}' with {run.rejected:,} rows rejected, and on_row_errors is "
+                "'fail'. The run's history there lists them."
             )

@@ -1,6 +1,6 @@
-"""Values as a typed field takes them: converted, or refused by the field's name, and never sent as they are.
+"""Converts values for typed fields, or rejects them with the field's name; never sends them unconverted.
 
-The kinds are those of `metadata`, and a few that are narrower. A field without a kind takes anything.
+The types are those of `field_check`, and a few narrower ones. An untyped field accepts anything.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _GENDERS = {
 
 
 class Unfit(ValueError):
-    """A value is not of the kind."""
+    """A value cannot be converted to the type."""
 
 
 def moment_in(value: Any) -> datetime:
-    """A moment of ISO 8601, or a day as its midnight, in UTC. Raises Unfit."""
+    """Parse an ISO 8601 timestamp, or a date as midnight, in UTC. Raises Unfit."""
     if isinstance(value, str):
         try:
             given = datetime.fromisoformat(value.strip())
@@ -54,7 +54,7 @@ def moment_in(value: Any) -> datetime:
 
 
 def _date(value: Any) -> str:
-    """A day; of a moment, the day that it is in UTC."""
+    """Convert to a date; a timestamp becomes its date in UTC."""
     return moment_in(value).strftime("%Y-%m-%d")
 
 
@@ -65,7 +65,7 @@ def _us_date(value: Any) -> str:
 
 
 def _moment(value: Any) -> Any:
-    """A moment; of a day, its midnight in UTC. A number, of seconds or whatever the tool counts, stays."""
+    """Convert to a timestamp; a date becomes midnight UTC. Numbers, in seconds or any other unit, stay."""
     if (isinstance(value, int | float) and not isinstance(value, bool)) or _COUNTED.fullmatch(str(value)):
         return value
     at = moment_in(value)
@@ -73,13 +73,13 @@ def _moment(value: Any) -> Any:
 
 
 def _written(value: str, at: datetime) -> str:
-    """A moment as it was written, where that has a zone."""
+    """Return a timestamp unchanged if it has a time zone, else in UTC."""
     named = value.strip().endswith("Z") or datetime.fromisoformat(value.strip()).tzinfo is not None
     return value.strip() if named else at.isoformat().replace("+00:00", "Z")
 
 
 def _number(value: Any) -> Any:
-    """A number; a text that is one stays a text, for no float may hold it."""
+    """Convert to a number; numeric text stays text, since a float may lose precision."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int | float):
@@ -101,7 +101,7 @@ def _boolean(value: Any) -> bool:
 
 
 def _birthday(value: Any) -> str:
-    """A month and a day, MM/DD."""
+    """Convert to a month and day, MM/DD."""
     if isinstance(value, str) and (found := _MONTH_AND_DAY.fullmatch(value.strip())):
         return f"{int(found[1]):02}/{int(found[2]):02}"
     return moment_in(value).strftime("%m/%d")
@@ -132,12 +132,12 @@ _CONVERTERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     GENDER: ("a gender", _gender),
     COUNTRY: ("a country", _country),
 }
-"""By kind, what a field of it takes in words, and what makes a value so."""
+"""By type: what its fields accept, in words, and the converter."""
 
 
 def converted(record: Record, kinds: Mapping[str, str | None], cleared: Any = None) -> Record | Rejection:
-    """A record with its fields as the fields of these kinds take them; why it cannot be sent where one does
-    not fit. Empty values, and what clears a field, stay."""
+    """Return a record with its values converted to the fields' types, or its rejection if a value can't be
+    converted. Empty values and the unset marker stay."""
     made: dict[str, Any] = {}
     for name, value in record.fields.items():
         kind = kinds.get(name)
@@ -148,7 +148,7 @@ def converted(record: Record, kinds: Mapping[str, str | None], cleared: Any = No
             fitting = converter(value)
         except Unfit:
             shown = str(value)[:60]
-            return Rejection(f"field '{name}' takes {words}, and '{shown}' is not", field=name)
+            return Rejection(f"field '{name}' requires {words}, but got '{shown}'", field=name)
         if fitting != value or type(fitting) is not type(value):
             made[name] = fitting
     return record._replace(fields={**record.fields, **made}) if made else record

@@ -1,4 +1,4 @@
-"""A workspace of Braze: how it is reached, who is known there, and what its audiences are."""
+"""A Braze workspace: endpoint, identifiers, and audiences."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from revetl.destinations.base.destination import (
 from revetl.destinations.braze.users import KINDS, known_as
 
 NOT_CHARGED = {"_update_existing_only", "app_id", *(kind.name for kind in KINDS)}
-"""What of an attributes object is no attribute."""
+"""Keys of an attributes object that aren't attributes, so they cost no data points."""
 
 _NOBODY: dict[str, Any] = {"attributes": []}
 
 
 class BrazeWorkspace(HasAudiences):
-    """What is configured of a workspace, and the calls that are about no person."""
+    """Configuration of a workspace, and calls that don't concern a person."""
 
     charged_in: ClassVar[str | None] = "data points"
 
@@ -40,7 +40,7 @@ class BrazeWorkspace(HasAudiences):
     @model_validator(mode="before")
     @classmethod
     def _endpoint(cls, data: Any) -> Any:
-        """`endpoint` as Braze's dashboard names it, or the cluster, such as `us-05`, as `region`."""
+        """Accept `endpoint` as shown in Braze's dashboard, or the cluster, such as `us-05`, as `region`."""
         given = dict(data)
         endpoint = given.pop("endpoint", None)
         if "base_url" not in given:
@@ -52,22 +52,22 @@ class BrazeWorkspace(HasAudiences):
 
     @property
     def in_groups(self) -> bool:
-        """Whether an audience is a subscription group."""
+        """Whether audiences are subscription groups."""
         return self.audiences_as == "subscription_group"
 
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
 
     def called(self, records: Records) -> str:
-        """The attribute that an audience is."""
+        """Return the attribute that represents an audience."""
         return self.audience_of(records.audience) or records.audience
 
     def known(self, records: Records) -> list[dict[str, Any]]:
-        """What each object names its user by."""
+        """Return the user identifiers of each object."""
         return [known_as(record, self.alias_label) for record in records]
 
     def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
-        """An alias has a label, of the configuration or its own; subscription groups know no alias."""
+        """Aliases need a label, configured or mapped; subscription groups don't support aliases."""
         if self.in_groups:
             return tuple(frozenset({kind.name}) for kind in KINDS if kind.in_groups)
         alias = frozenset({"alias_name"})
@@ -77,25 +77,25 @@ class BrazeWorkspace(HasAudiences):
     def find_audience(self, audience: str) -> Asking[str | None]:
         if self.in_groups:
             raise Refused(
-                f"Braze's API makes no subscription groups: make one in its dashboard, and set its id as "
-                f"audiences: {{{audience}: ID}}."
+                "Braze's API cannot create subscription groups. Create one in the dashboard, and set its id "
+                f"as audiences: {{{audience}: ID}}."
             )
-        # An attribute is there as soon as somebody has it.
+        # A custom attribute exists as soon as somebody has it.
         return audience
         yield
 
     def charge(self, request: httpx.Request) -> int:
-        """A data point for every attribute, event and purchase; who it is of is none."""
+        """Count a data point for every attribute, event and purchase; identifiers are free."""
         told = orjson.loads(request.content)
         attributes = sum(len(each.keys() - NOT_CHARGED) for each in told.get("attributes", ()))
         return attributes + len(told.get("events", ())) + len(told.get("purchases", ()))
 
     def probe(self) -> httpx.Request:
-        """About nobody: a key that is taken gets as far as being told so."""
+        """Send an empty request: with a valid key, the response is an error about the missing objects."""
         return self.post("/users/track", json=_NOBODY)
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """A bad request that says which objects are bad, or that there are none, is read."""
+        """Pass on a 400 response that names the bad objects, or reports that there are none."""
         if response.status_code == 400:
             errors = object_of(response).get("errors") or []
             named = [error for error in errors if isinstance(error, dict) and "index" in error]
@@ -105,8 +105,8 @@ class BrazeWorkspace(HasAudiences):
 
 
 def host_of(region: str) -> str:
-    """The REST host of a Braze cluster: `us-05` is rest.iad-05.braze.com, `eu-01` rest.fra-01.braze.eu, and
-    `us-10` rest.us-10.braze.com, as are those of other countries."""
+    """Return the REST host of a Braze cluster: `us-05` is rest.iad-05.braze.com, `eu-01`
+    rest.fra-01.braze.eu, and `us-10` and other countries rest.us-10.braze.com."""
     area, _, number = region.lower().partition("-")
     host = {"us": "iad-{}.braze.com", "eu": "fra-{}.braze.eu"}
     if area == "us" and number >= "10":

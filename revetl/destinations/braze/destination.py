@@ -52,8 +52,8 @@ UNDERSTOOD = (
 
 
 class Braze(BrazeWorkspace):
-    """Attributes of Braze users by external id; a mirrored audience is a boolean custom attribute of its
-    name, or a subscription group, which nobody is put into who has left it."""
+    """Attributes of Braze users by external id. A mirrored audience is a boolean custom attribute with its
+    name, or a subscription group; people who left the group are never added again."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=MOST_OBJECTS)
@@ -76,7 +76,7 @@ class Braze(BrazeWorkspace):
     type: Literal["braze"]
 
     def is_repeatable(self, request: httpx.Request) -> bool:
-        # Attributes can be set twice; an event or a purchase has no id, and would be there twice.
+        # Attributes can be set twice; events and purchases have no id, so they would be duplicated.
         told = orjson.loads(request.content) if request.url.path.endswith("/users/track") else {}
         return told.keys().isdisjoint(("events", "purchases"))
 
@@ -106,7 +106,8 @@ class Braze(BrazeWorkspace):
         return Result()
 
     def track(self, records: Records) -> Flow:
-        """An event of each person, with the fields as its properties; of a purchase, an object a product."""
+        """Send an event per person, with the fields as its properties; purchases have one object per
+        product."""
         told = []
         for place, (known, record) in enumerate(zip(self.known(records), records, strict=True)):
             about = {**known, "time": record.timestamp or records.at}
@@ -117,17 +118,17 @@ class Braze(BrazeWorkspace):
         return self.send(told)
 
     def attributes(self, records: Records, more: Mapping[str, bool], *, with_fields: bool = True) -> Flow:
-        """One attributes object a person, with `more` in each."""
+        """Send one attributes object per person, each including `more`."""
         told = []
         for place, (known, record) in enumerate(zip(self.known(records), records, strict=True)):
             fields = towards_less(record.fields, LESS) if with_fields else {}
-            # Of an alias alone Braze makes nobody, unless it is told to.
+            # Braze doesn't create users from an alias alone, unless this is set.
             made = {"_update_existing_only": False} if with_fields and [*known] == ["user_alias"] else {}
             told.append(Told(place, "attributes", {**known, **fields, **made, **more}))
         return self.send(told)
 
     def send(self, told: Sequence[Told]) -> Flow:
-        """Send objects, as many a request as one takes."""
+        """Send objects, in requests of the maximum size."""
         rejected: dict[int, str | Rejection] = {}
         retry: dict[int, str | Rejection] = {}
         for start in range(0, len(told), MOST_OBJECTS):
@@ -137,7 +138,7 @@ class Braze(BrazeWorkspace):
         return Result(rejected, {place: why for place, why in retry.items() if place not in rejected})
 
     def subscribe(self, records: Records) -> Flow:
-        """The attributes, and then into the group, but for those who have left it."""
+        """Send attributes, then add people to the group, except those who left it."""
         result = yield from self.attributes(records, {})
         rejected, retry = dict(result.rejected), dict(result.retry)
         known = self.known(records)
@@ -152,21 +153,21 @@ class Braze(BrazeWorkspace):
                 if state == "unknown":
                     new.append(name)
                 elif state == "unsubscribed":
-                    rejected[place] = nobody("they have left the subscription group, and are not put back")
+                    rejected[place] = nobody("they left the subscription group, so they are not added again")
                 elif state != "subscribed":
-                    retry[place] = for_now("Braze does not tell whether they have left the group")
+                    retry[place] = for_now("Braze does not report whether they left the group")
             if new:
                 yield self.grouped(records, "subscribed", users.kind, new)
         return Result(rejected, retry)
 
     def unsubscribe(self, records: Records) -> Flow:
-        """Out of the group; the attributes stay as they are."""
+        """Remove people from the group; attributes stay unchanged."""
         for users in by_kind(dict(enumerate(self.known(records))), in_groups=True):
             yield self.grouped(records, "unsubscribed", users.kind, users.names)
         return Result()
 
     def grouped(self, records: Records, state: str, kind: Kind, names: Sequence[Any]) -> httpx.Request:
-        """Users into the audience's subscription group, or out of it."""
+        """Build the request that adds users to the audience's subscription group, or removes them."""
         group = {
             "subscription_group_id": records.audience_id,
             "subscription_state": state,

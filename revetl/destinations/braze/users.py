@@ -1,4 +1,4 @@
-"""Whom Braze's requests are about, in the words of each of its calls, and whom an answer refuses."""
+"""User identifiers in Braze's calls, and rejections in its responses."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from revetl.destinations.base.records import refusal
 _PURCHASE = ("product_id", "currency", "price", "quantity")
 _QUOTED = re.compile("'([^']+)'")
 _AT_ONCE = 50
-"""The most users that erasure and subscription groups take in a request."""
+"""The maximum number of users per request for deletions and subscription groups."""
 
 
 MOST_OBJECTS = 75
-"""The most objects of a request to /users/track, of all kinds together."""
+"""The maximum number of objects per request to /users/track, across all kinds."""
 
 
 class Told(NamedTuple):
-    """An object of a request, of a kind (attributes, events, purchases), and the place of its record."""
+    """An object of a request, its kind (attributes, events, purchases), and the position of its record."""
 
     place: int
     kind: str
@@ -30,8 +30,8 @@ class Told(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """Something that users are known by, and what erasure calls a list of it. `in_groups`: so are they known
-    in subscription groups."""
+    """An identifier of users, and the name of its list in deletion requests. `in_groups`: whether
+    subscription groups support it."""
 
     name: str
     erased: str
@@ -45,11 +45,11 @@ KINDS = (
     Kind("email", "email_addresses"),
     Kind("phone", "phone_numbers"),
 )
-"""In the order in which Braze heeds them."""
+"""In Braze's order of precedence."""
 
 
 class Users(NamedTuple):
-    """Users of one request, known by one kind of thing: their places in the batch, and their names."""
+    """The users of one request, by one identifier: their positions in the batch, and their values."""
 
     kind: Kind
     places: tuple[int, ...]
@@ -57,7 +57,7 @@ class Users(NamedTuple):
 
 
 def known_as(record: Record, alias_label: str | None) -> dict[str, Any]:
-    """What an object names its user by."""
+    """Return the user identifiers of an object."""
     known = dict(record.identifiers)
     label = known.pop("alias_label", alias_label)
     if (name := known.pop("alias_name", None)) is not None and label is not None:
@@ -66,8 +66,8 @@ def known_as(record: Record, alias_label: str | None) -> dict[str, Any]:
 
 
 def by_kind(known: Mapping[int, Mapping[str, Any]], *, in_groups: bool = False) -> Iterator[Users]:
-    """Users, by their places, in requests of one kind each; for subscription groups, of the kinds that those
-    have."""
+    """Group users, by position, into requests with one identifier each; for subscription groups, only
+    identifiers they support."""
     left = dict(known)
     for kind in KINDS if not in_groups else [kind for kind in KINDS if kind.in_groups]:
         places = [place for place, names in left.items() if kind.name in names]
@@ -79,8 +79,8 @@ def by_kind(known: Mapping[int, Mapping[str, Any]], *, in_groups: bool = False) 
 def happenings(
     event: str, fields: Mapping[str, Any], purchase_events: Sequence[str]
 ) -> list[tuple[str, dict[str, Any]]]:
-    """What is told of an event, each with its kind: itself, or the purchases that it is. What is none of a
-    purchase's own fields is a property of it."""
+    """Return the objects for an event, each with its kind: the event itself, or its purchases. Fields that
+    aren't purchase fields become properties."""
     bought = fields.get("purchases") if isinstance(fields.get("purchases"), list) else None
     if bought is None and event not in purchase_events:
         return [("events", {"name": event, "properties": fields})]
@@ -93,7 +93,7 @@ def happenings(
 
 
 def arrays(told: Sequence[Told]) -> dict[str, list[Mapping[str, Any]]]:
-    """The arrays of a request, each of the objects of a kind."""
+    """Return the arrays of a request, one per kind of object."""
     made: dict[str, list[Mapping[str, Any]]] = {}
     for each in told:
         made.setdefault(each.kind, []).append(each.object)
@@ -101,8 +101,8 @@ def arrays(told: Sequence[Told]) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def refused(response: httpx.Response, told: Sequence[Told]) -> Result:
-    """Whom an answer refuses. An error has the index of its object in its array, and may name a field; when
-    nothing was taken, those without an error are sent again."""
+    """Return the rejections in a response. An error has the index of its object in its array, and may name a
+    field; if nothing was accepted, objects without an error are retried."""
     answer = response.json()
     of_kind: dict[str, list[Told]] = {}
     for each in told:

@@ -1,4 +1,4 @@
-"""Syncs of Census (Fivetran Activations), triggered and waited for: docs/destinations/census.md."""
+"""Syncs of Census (Fivetran Activations), triggered and awaited: docs/destinations/census.md."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Census(Triggered):
         if status == "skipped":
             return Run(status, was_skipped=True)
         if run.get("canceled"):
-            return Run("canceled", failure="it was cancelled there")
+            return Run("canceled", failure="it was canceled there")
         if status != "completed":
             return Run(status, failure=_reason(run))
         invalid = run.get("source_record_invalids", run.get("records_invalid"))
@@ -64,4 +64,4 @@ class Census(Triggered):
 
 def _reason(run: dict[str, Any]) -> str:
     said = run.get("error_message") or run.get("error_detail") or run.get("error_code")
-    return str(said or "it says no reason").rstrip(".")
+    return str(said or "no reason given").rstrip(".")

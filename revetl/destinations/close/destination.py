@@ -1,4 +1,4 @@
-"""Close's contacts, with the leads that they belong to: docs/destinations/close.md."""
+"""Close's contacts and their leads: docs/destinations/close.md."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ UNDERSTOOD = (
 
 
 class Close(PersonByPerson):
-    """Contacts of Close by email, or a field of one's own; an audience is a choice of a contact field that
-    takes several. Somebody new gets a lead of their own."""
+    """Contacts of Close by email or a custom field. An audience is a choice of a multiple-choice contact
+    field. A new contact gets its own lead."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     statuses: ClassVar[Mapping[int, Verdict]] = {404: Verdict.BISECT}
@@ -113,14 +113,15 @@ class Close(PersonByPerson):
         contact = self.body({**fields, **known})
         if lead := fields.get(LEAD_NAME):
             return self.post("/lead/", json={"name": lead, "contacts": [contact]})
-        # Without a lead, one is made that is called as the contact.
+        # Without a lead, Close creates one named after the contact.
         return self.post("/contact/", json=contact)
 
     def changed(self, person: Person, fields: Mapping[str, Any]) -> httpx.Request:
         return self.request("PUT", f"/contact/{person['id']}/", json=self.body(fields))
 
     def body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Fields as a contact has them: its emails and phones are lists, its lead's name is none of them."""
+        """Convert fields to a contact's format: emails and phones are lists; the lead's name isn't
+        included."""
         body = {name: value for name, value in fields.items() if name not in {LEAD_NAME, *LISTS}}
         for name in LISTS.keys() & fields.keys():
             value = fields[name]
@@ -134,7 +135,7 @@ class Close(PersonByPerson):
         return {f"{self.audience_field}.remove": self.listed(records)}
 
     def happened(self, person: Person, records: Records, record: Record) -> httpx.Request:
-        """A custom activity where the event has a type of one, else a note."""
+        """Return a custom activity if the event has an activity type, else a note."""
         event, moment = records.event_of(record), record.timestamp or records.at
         about = {"lead_id": person["lead_id"]}
         if event in self.activity_types:
@@ -154,12 +155,12 @@ class Close(PersonByPerson):
         }
 
     def choices(self) -> Asking[list[str]]:
-        """The choices of the field that lists audiences."""
+        """Return the choices of the field that lists audiences."""
         answer = yield self.probe()
         for each in answer.json()["fields"]:
             if f"custom.{each['id']}" == self.audience_field and each.get("accepts_multiple_values"):
                 return list(each.get("choices") or [])
-        raise Refused("Set audience_field to the id (cf_…) of a contact field of Close with several choices.")
+        raise Refused("Set audience_field to the id (cf_…) of a multiple-choice contact field in Close.")
 
     def find_audience(self, audience: str) -> Asking[str | None]:
         choices = yield from self.choices()

@@ -46,7 +46,7 @@ UNDERSTOOD = (
 
 
 class Copper(PersonByPerson):
-    """People of Copper by email, or a custom field; an audience is a tag of its name."""
+    """People of Copper by email or a custom field; an audience is a tag with its name."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     rate: ClassVar[Rate | None] = Rate(requests=180, per_seconds=60)
@@ -81,7 +81,7 @@ class Copper(PersonByPerson):
     def upsert(self, records: Records) -> Flow:
         (record,) = records.records
         if records.set_if_empty or not record.fields.get("name"):
-            # Whether they are there is to be known: only then a new one can be called by their email.
+            # Search first: only new people may be named after their email.
             result = yield from self.save(records)
             return result
         yield self.created(record, records.fields_over(record, {}))
@@ -110,7 +110,7 @@ class Copper(PersonByPerson):
         return self.request("PUT", f"/people/{person['id']}", json=body(fields))
 
     def happened(self, person: Person, records: Records, record: Record) -> httpx.Request:
-        """An activity of a user's type, a note unless another is set, with the properties as its text."""
+        """Return an activity of a user type, a note by default, with the properties as its text."""
         moment = datetime.fromisoformat(str(record.timestamp or records.at))
         told = [f"{name}: {value}" for name, value in record.fields.items() if value is not None]
         about = {
@@ -131,7 +131,7 @@ class Copper(PersonByPerson):
         }
 
     def find_audience(self, audience: str) -> Asking[str | None]:
-        # A tag is there as soon as somebody has it.
+        # A tag exists as soon as somebody has it.
         return audience
         yield
 
@@ -143,7 +143,7 @@ class Copper(PersonByPerson):
         return self.request("GET", "/account")
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """404 is of somebody who is not there: none to be found, or none any more."""
+        """A 404 means that the person doesn't exist: not found, or deleted meanwhile."""
         if response.status_code == 404:
             return Verdict.PASS if response.request.url.path.endswith(FIND) else Verdict.BISECT
         return super().judge(response)

@@ -1,4 +1,4 @@
-"""A person as Copper writes one, and by the names of fields: docs/destinations/copper.md."""
+"""Conversion between Copper's format of a person and flat field names: docs/destinations/copper.md."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLAIN = ("name", "title", "details", "assignee_id", "contact_type_id", "company_
 
 
 def flat(person: Mapping[str, Any]) -> Person:
-    """A person by the names of fields: contacts, the address, and custom fields by their ids."""
+    """Return a person with flat field names: contact details, the address, and custom fields by id."""
     own = {
         str(each["custom_field_definition_id"]): each["value"] for each in person.get("custom_fields") or ()
     }
@@ -38,7 +38,7 @@ def flat(person: Mapping[str, Any]) -> Person:
 
 
 def body(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields as a person has them; those without a name of Copper's are custom ones."""
+    """Convert fields to a person's format; fields unknown to Copper are custom fields."""
     made: dict[str, Any] = {name: value for name, value in fields.items() if name in (*PLAIN, "tags")}
     for name, (there, key) in LISTS.items():
         if name in fields:
@@ -47,7 +47,7 @@ def body(fields: Mapping[str, Any]) -> dict[str, Any]:
     if address := {name: fields[name] for name in ADDRESS if name in fields}:
         made["address"] = address
     known = {*PLAIN, *LISTS, *ADDRESS, "tags"}
-    # A plan asks for no ids, and shows the names that they stand for.
+    # Plans don't look up ids, and show the field names instead.
     own = [
         {"custom_field_definition_id": int(name) if name.isdecimal() else name, "value": value}
         for name, value in fields.items()

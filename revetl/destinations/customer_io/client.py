@@ -1,4 +1,4 @@
-"""How Customer.io is spoken to: docs/destinations/customer_io.md."""
+"""Customer.io's APIs and authentication: docs/destinations/customer_io.md."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOSTS = {
 
 
 class CustomerIoApi(HasAudiences):
-    """A workspace of Customer.io: the Track API for people, and the App API for segments."""
+    """A Customer.io workspace: the Track API for people, and the App API for segments."""
 
     site_id: str
     api_key: SecretStr
@@ -38,7 +38,7 @@ class CustomerIoApi(HasAudiences):
     @model_validator(mode="before")
     @classmethod
     def _addresses(cls, data: Any) -> Any:
-        """The hosts of the region, unless addresses are given."""
+        """Default to the hosts of the region."""
         given = dict(data)
         given["region"] = str(given.get("region", "us")).lower()
         track, app = HOSTS.get(given["region"], HOSTS["us"])
@@ -48,11 +48,11 @@ class CustomerIoApi(HasAudiences):
         return {"Authorization": basic(self.site_id, self.api_key.get_secret_value())}
 
     def app(self, method: str, path: str, json: Any = None) -> httpx.Request:
-        """A call of the App API, which has a key and a host of its own."""
+        """Build a request to the App API, which has its own key and host."""
         if self.app_api_key is None:
             raise Refused(
-                "Customer.io finds and makes segments with an app_api_key. "
-                "Set it, or the segment's id in audiences."
+                "Customer.io needs app_api_key to find and create segments. "
+                "Set it, or set the segment's id in audiences."
             )
         headers = {"Authorization": f"Bearer {self.app_api_key.get_secret_value()}"}
         said = {} if json is None else {"Content-Type": "application/json"}
@@ -62,7 +62,7 @@ class CustomerIoApi(HasAudiences):
         )
 
     def send(self, told: list[tuple[int, dict[str, Any]]]) -> Asking[dict[int, Rejection]]:
-        """Send objects, each with the place of its record. An error carries the index of its object."""
+        """Send objects, each with the position of its record. An error has the index of its object."""
         answer = yield self.post("/api/v2/batch", json={"batch": [each for _, each in told]})
         return {
             told[error["batch_index"]][0]: refusal(
@@ -73,7 +73,7 @@ class CustomerIoApi(HasAudiences):
         }
 
     def segment(self, verb: str, records: Records, kind: str, ids: list[str]) -> httpx.Request:
-        """Put people of one kind of id into the segment, or take them out."""
+        """Build the request that adds people with one type of id to the segment, or removes them."""
         path = f"/api/v1/segments/{records.audience_id}/{verb}?id_type={kind}"
         return self.post(path, json={"ids": ids})
 
@@ -83,8 +83,8 @@ class CustomerIoApi(HasAudiences):
             if each["name"] == audience:
                 if each.get("type") == "dynamic":
                     raise Refused(
-                        f"Customer.io: the segment '{audience}' is a data-driven one. "
-                        "Give the audience another name, or the id of a manual segment in audiences."
+                        f"Customer.io: segment '{audience}' is data-driven, so it cannot be edited. "
+                        "Rename the audience, or set the id of a manual segment in audiences."
                     )
                 return str(each["id"])
         return None

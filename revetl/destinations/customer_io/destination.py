@@ -42,8 +42,8 @@ UNDERSTOOD = (
 
 
 class CustomerIo(CustomerIoApi):
-    """People of Customer.io by id, email or its own id; an audience is a manual segment of its name. Nobody
-    is subscribed who unsubscribed."""
+    """People of Customer.io by id, email or cio_id; an audience is a manual segment with its name.
+    Unsubscribed people are never subscribed again."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000, bytes=500_000)
@@ -62,7 +62,7 @@ class CustomerIo(CustomerIoApi):
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         size = len(orjson.dumps(record.fields))
-        large = f"its attributes have {size} bytes, and {OBJECT_BYTES} are the most there"
+        large = f"its attributes have {size} bytes, more than the maximum of {OBJECT_BYTES}"
         return large if size > OBJECT_BYTES else None
 
     def upsert(self, records: Records) -> Flow:
@@ -101,7 +101,7 @@ class CustomerIo(CustomerIoApi):
         return Result((yield from self.send(told)))
 
     def identify(self, records: Records) -> Asking[dict[int, Rejection]]:
-        """Make or change people. Who they were known as before, if it is mapped, is merged into them."""
+        """Create or update people. A previous identifier, if mapped, is merged into the person."""
         told = []
         for at, record in enumerate(records):
             kind, name = known_by(record)
@@ -113,13 +113,13 @@ class CustomerIo(CustomerIoApi):
 
 
 def person(record: Record, action: str) -> dict[str, Any]:
-    """An object of a batch about one person."""
+    """Return a batch object about one person."""
     kind, name = known_by(record)
     return {"type": "person", "action": action, "identifiers": {kind: name}}
 
 
 def by_kind(records: tuple[Record, ...] | list[Record]) -> Mapping[str, list[str]]:
-    """What people are known by, by the kind of it: a segment's call takes one kind."""
+    """Group people's identifiers by type: a segment request accepts only one type."""
     found: dict[str, list[str]] = {}
     for record in records:
         kind, name = known_by(record)

@@ -1,4 +1,4 @@
-"""What Customer.io is told of a person, and what it is not: docs/destinations/customer_io.md."""
+"""The data sent to Customer.io about a person, and what is left out: docs/destinations/customer_io.md."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 from revetl.destinations.base.records import Record
 
 KINDS = ("cio_id", "id", "email")
-"""What a person is known by; the first that a record has is what they are looked for by."""
+"""Identifiers by precedence; the first one that a record has is used."""
 PREFERENCES = "cio_subscription_preferences"
 NOT_ATTRIBUTES = frozenset({"merge_from"})
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def known_by(record: Record) -> tuple[str, str]:
-    """The kind of the identifier that somebody is looked for by, and its value."""
+    """Return the type and value of the identifier to use."""
     kind = next(kind for kind in KINDS if kind in record.identifiers)
     return kind, str(record.identifiers[kind])
 
 
 def merged_from(kind: str, name: str, before: Any) -> dict[str, str]:
-    """What somebody was known by before, who is known as `name` now: an address where it is one and ids are
-    not addresses, else of the same kind."""
+    """Return the previous identifier of a person now known as `name`: an email if it looks like one and ids
+    aren't emails, else the same type."""
     is_address = "@" in str(before) and not (kind == "id" and "@" in name)
     return {"email" if is_address else "id" if kind == "email" else kind: str(before)}
 
 
 def attributes_of(record: Record) -> dict[str, Any]:
-    """The attributes of a person: their other identifiers, and the fields, but for whatever would subscribe
-    them."""
+    """Return the attributes of a person: other identifiers and the fields, without anything that would
+    subscribe them."""
     kind, _ = known_by(record)
     others = {name: value for name, value in record.identifiers.items() if name not in (kind, "cio_id")}
     fields = {name: value for name, value in record.fields.items() if name not in NOT_ATTRIBUTES}
@@ -46,7 +46,8 @@ def attributes_of(record: Record) -> dict[str, Any]:
 
 
 def _less(preference: Any) -> Any:
-    """What of a preference is towards less: false, and objects of it. None where nothing is."""
+    """Keep only the unsubscribing parts of a preference: false, and objects of false. None if there are
+    none."""
     if isinstance(preference, Mapping):
         left = {name: _less(value) for name, value in preference.items()}
         return {name: value for name, value in left.items() if value is not None} or None
@@ -54,7 +55,7 @@ def _less(preference: Any) -> Any:
 
 
 def seconds(moment: Any) -> Any:
-    """A moment of ISO 8601 as seconds since 1970, which is how Customer.io has them; else what it is."""
+    """Convert an ISO 8601 timestamp to seconds since 1970, Customer.io's format; other values stay."""
     if not isinstance(moment, str):
         return moment
     try:
@@ -65,8 +66,8 @@ def seconds(moment: Any) -> Any:
 
 
 def event_id(change_id: str, moment: str | None) -> str:
-    """A ULID of a change, by which doubles of an event are dropped: 48 bits of its moment, where it has one,
-    and bits of the change's own id."""
+    """Return a ULID for a change, which deduplicates events: 48 bits of its timestamp, if it has one, and
+    bits of the change id."""
     bits = int(change_id[:32], 16)
     if isinstance(at := seconds(moment), int):
         bits = (at * 1_000 << 80) | (bits & ((1 << 80) - 1))

@@ -33,7 +33,7 @@ UNDERSTOOD = (
 
 
 class FacebookAds(FacebookGraph, HasDescriptions, AdAudience):
-    """People of a Custom Audience of an ad account, by as many keys as there are of each, hashed."""
+    """Members of an ad account's Custom Audience, matched by all available hashed keys."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=10_000)
@@ -70,13 +70,13 @@ class FacebookAds(FacebookGraph, HasDescriptions, AdAudience):
         return self.users("DELETE", records)
 
     def users(self, method: str, records: Records) -> Flow:
-        """Add or remove a batch: one row a person, an empty text where a key is not known."""
+        """Add or remove a batch: one row per person, with empty text for missing keys."""
         used = frozenset[str]().union(*(record.identifiers for record in records))
         keys = [each.name for each in self.identifiers if each.name in used]
         data: list[list[Any]] = [[record.identifiers.get(key, "") for key in keys] for record in records]
         payload: dict[str, Any] = {"schema": keys, "data": data}
         if self.limited_data_use:
-            # Country and state 0: Meta finds out whether a person's state is one where it applies.
+            # Country and state 0: Meta determines whether the person's state applies.
             payload = {"schema": [*keys, *LIMITED_DATA_USE], "data": [[*row, ["LDU"], 0, 0] for row in data]}
         scopes = (("APPUID", "app_ids", self.app_ids), ("PAGEUID", "page_ids", self.page_ids))
         payload |= {name: ids for key, name, ids in scopes if key in used}
@@ -110,7 +110,7 @@ class FacebookAds(FacebookGraph, HasDescriptions, AdAudience):
     def matched(self, audience_id: str) -> Asking[Matched]:
         names = [f"approximate_count_{bound}_bound" for bound in ("lower", "upper")]
         answer = yield self.call("GET", audience_id, asked={"fields": ",".join(names)})
-        # -1 is an audience that is not ready, or that this account may not count.
+        # -1 means that the audience isn't ready, or that this account may not see its size.
         low, high = (count if (count := answer.json().get(name, -1)) >= 0 else None for name in names)
         return Matched(low, high)
 
@@ -119,8 +119,8 @@ class FacebookAds(FacebookGraph, HasDescriptions, AdAudience):
 
 
 def _read(answer: dict[str, Any], records: Records) -> Result:
-    """The rows that Meta calls invalid: all of them, or those of whom a key that nobody shares is among its
-    samples. It tells of no others which they are."""
+    """Return the rows that Meta calls invalid: all of them, or those with a unique key among its samples.
+    Meta doesn't identify other invalid rows."""
     invalid = int(answer.get("num_invalid_entries") or 0)
     samples = set(re.findall(r"[^\s\[\]{},:'\"\\]+", str(answer.get("invalid_entry_samples") or "")))
     bad = [
@@ -128,4 +128,4 @@ def _read(answer: dict[str, Any], records: Records) -> Result:
         for at, record in enumerate(records)
         if invalid == len(records) or samples.intersection(str(record.identifiers.get(key)) for key in OWN)
     ]
-    return Result(rejected=dict.fromkeys(bad if invalid else [], "an entry of it is invalid"))
+    return Result(rejected=dict.fromkeys(bad if invalid else [], "Meta reports an invalid value in it"))

@@ -37,14 +37,14 @@ OF_THE_EVENT = frozenset(
     | {"app_data", "original_event_data", "attribution_data", "advanced_measurement_table"}
     | {f"data_processing_options{part}" for part in ("", "_country", "_state")}
 )
-"""Fields that stand beside `custom_data` in an event."""
+"""Top-level fields of an event, next to `custom_data`."""
 TOO_BROAD = (
     {"ct", "country", "st", "zp", "ge", "client_user_agent"},
     {"db", "client_user_agent"},
     {"fn", "ge"},
     {"ln", "ge"},
 )
-"""What Meta refuses to find somebody by, where there is no more."""
+"""Combinations of identifiers that Meta rejects as too broad."""
 LONGEST_AGO, LONGEST_AGO_IN_STORE = timedelta(days=7), timedelta(days=62)
 
 UNDERSTOOD = (
@@ -54,7 +54,7 @@ UNDERSTOOD = (
 
 
 class FacebookConversions(FacebookGraph, WithholdsPersonalData):
-    """Events of a pixel or dataset, of people by as many keys as there are of each, hashed."""
+    """Events of a pixel or dataset, with all available hashed keys of each person."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000)
@@ -94,17 +94,17 @@ class FacebookConversions(FacebookGraph, WithholdsPersonalData):
     test_event_code: str | None = None
 
     def track(self, records: Records) -> Flow:
-        """Send events. A bad one fails its request, which is halved."""
+        """Send events. A bad event fails its request, which is bisected."""
         body: dict[str, Any] = {"data": [self.event(records, record) for record in records]}
         if self.test_event_code:
             body["test_event_code"] = self.test_event_code
         answer = yield self.call("POST", f"{self.pixel_id}/events", json=body)
         if (received := answer.json()["events_received"]) < len(records):
-            raise NotUnderstood(f"it received {received} of {len(records)} events")
+            raise NotUnderstood(f"the response reports {received} of {len(records)} events as received")
         return Result()
 
     def event(self, records: Records, record: Record) -> dict[str, Any]:
-        """An event: its fields are custom data, but for those that are of the event itself."""
+        """Return an event: fields are custom data, except the event's own fields."""
         fields = {name: value for name, value in record.fields.items() if value is not None}
         custom = {name: value for name, value in fields.items() if name not in OF_THE_EVENT}
         made: dict[str, Any] = {
@@ -114,14 +114,14 @@ class FacebookConversions(FacebookGraph, WithholdsPersonalData):
             "action_source": self.action_source,
         }
         if self.limited_data_use:
-            # Country and state 0: Meta finds out whether a person's state is one where it applies.
+            # Country and state 0: Meta determines whether the person's state applies.
             made["data_processing_options"] = ["LDU"]
             made |= dict.fromkeys(("data_processing_options_country", "data_processing_options_state"), 0)
         made |= {name: value for name, value in fields.items() if name in OF_THE_EVENT}
         return {**made, "user_data": record.identifiers, **({"custom_data": custom} if custom else {})}
 
     def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
-        """By whatever is not too broad: one identifier, else two."""
+        """Accept any single identifier or pair that isn't too broad."""
         names = [each.name for each in self.known_by]
         sets = [frozenset(each) for number in (1, 2) for each in combinations(names, number)]
         enough = [each for each in sets if not any(each <= broad for broad in TOO_BROAD)]

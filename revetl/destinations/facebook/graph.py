@@ -1,4 +1,4 @@
-"""What is the same in all of Meta's Graph API: its token, its calls, and what its errors mean."""
+"""Shared by all Graph API destinations of Meta: token, calls, and errors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from revetl.destinations.base.destination import Destination, Verdict, object_of
 
 LIMITED = frozenset({4, 17, 32, 341, 613, *range(80_000, 80_015)})
 AGAIN = frozenset({1, 2, 368, 5000})
-"""Errors of Meta's own, and a block that is over after a while."""
+"""Meta's internal errors, and temporary blocks."""
 REFUSED = frozenset({3, 10, 102, 190, 2650, 2655, *range(200, 300)})
 SUBCODES = frozenset({33, 2650, 2655, 1487301, 1487366, 1713092, 1870034})
-"""What is wrong with the account or the audience: an object that is not there, or not ours; an audience that
-was deleted, expired or is not shared; no permission to write; terms that were not accepted."""
+"""Errors of the account or audience: it doesn't exist or isn't accessible; an audience that was deleted,
+expired or isn't shared; missing write permission; terms that weren't accepted."""
 
 
 class FacebookGraph(Destination):
-    """A destination that is a part of the Graph API."""
+    """A destination on the Graph API."""
 
     access_token: SecretStr
     app_secret: SecretStr | None = None
@@ -36,7 +36,7 @@ class FacebookGraph(Destination):
     def call(
         self, method: str, path: str, *, json: Any = None, asked: Mapping[str, str] | None = None
     ) -> httpx.Request:
-        """A call of the Graph API, with the app's proof where the app's secret is known."""
+        """Build a Graph API request, with appsecret_proof if the app secret is set."""
         query = dict(asked or {})
         if self.app_secret is not None:
             key, token = self.app_secret.get_secret_value(), self.access_token.get_secret_value()
@@ -44,7 +44,7 @@ class FacebookGraph(Destination):
         return self.request(method, f"/{self.version}/{path}", json=json, params=query)
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """Meta says 400 of nearly everything; the code tells what it is."""
+        """Meta returns 400 for nearly every error; the code identifies it."""
         error = object_of(response, "error")
         code = error.get("code")
         if code in LIMITED:
@@ -56,7 +56,7 @@ class FacebookGraph(Destination):
         return super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:
-        # By account, a list of limits; each says the minutes until there is access again.
+        # A list of limits per account, each with the minutes until access is restored.
         usage = orjson.loads(response.headers.get("x-business-use-case-usage", "{}"))
         limits = [limit for account in usage.values() for limit in account]
         minutes = max((limit.get("estimated_time_to_regain_access", 0) for limit in limits), default=0)

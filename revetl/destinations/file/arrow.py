@@ -1,4 +1,4 @@
-"""Records' values as columns of Arrow, each of the type that its column has."""
+"""Converts records to Arrow columns with the columns' types."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _DECIMAL = re.compile(r"decimal\((\d+),(\d+)\)")
 
 
 def arrow_table(rows: Sequence[Row], types: Mapping[str, str]) -> tuple[pa.Table, dict[int, str]]:
-    """The rows as a table of the columns in `types` (name to portable type), and by index why a row is not in
-    it: a value that is none of its column's type, or would be another number there."""
+    """Return the rows as a table of the columns in `types` (name to portable type), and by index why a row
+    was rejected: a value that doesn't fit its column's type, or would change there."""
     refused: dict[int, str] = {}
     columns = []
     for name, kind in types.items():
@@ -44,18 +44,18 @@ def _column(values: Sequence[Any], kind: str) -> pa.Array[Any]:
 
 
 def _refused(values: Sequence[Any], name: str, kind: str) -> dict[int, str]:
-    """By index, why a value cannot be in a column of a type."""
+    """Return by index why values don't fit a column type."""
     found = {}
     for at, value in enumerate(values):
         try:
             _column([value], kind)
         except _UNFIT:
-            found[at] = f"field '{name}' is a {kind}, and its value {str(value)[:80]!r} is none"
+            found[at] = f"field '{name}' is a {kind}, but its value is {str(value)[:80]!r}"
     return found
 
 
 def as_text(value: Any) -> str:
-    """A value as a column of text has it: what is no text, as JSON."""
+    """Return a text as it is, and any other value as JSON, for a text column."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
@@ -73,7 +73,7 @@ def _arrow_type(kind: str) -> pa.DataType:
 
 
 def _reader(kind: str) -> Callable[[Any], Any]:
-    """What reads a value of JSON as one of a type."""
+    """Return the function that converts a JSON value to a type."""
     if kind.startswith("decimal"):
         return lambda value: Decimal(str(value))
     known: dict[str, Callable[[Any], Any]] = {

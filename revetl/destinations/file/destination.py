@@ -1,4 +1,4 @@
-"""Files on a disk or in an object store, as Parquet, CSV or NDJSON: docs/destinations/file.md."""
+"""Files on disk or in an object store, as Parquet, CSV or NDJSON: docs/destinations/file.md."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from revetl.destinations.file.encoding import (
 Extra = Literal["operation", "change_id", "run_id", "at"]
 MANIFEST = "_manifest.json"
 LAST_RUN = "_last_run.json"
-"""Beside the folders of the runs; the mark of the last one."""
+"""The file with the marker of the last run, next to the folders of the runs."""
 
 
 def _address(path: Any) -> Any:
-    """A path as an address; a relative one until it is placed: `file:exports`."""
+    """Convert a path to a URL; a relative path stays relative until placed: `file:exports`."""
     if not isinstance(path, str) or "://" in path or path.startswith("file:"):
         if urlsplit(str(path)).password:
-            raise ValueError("a password is in the address. Put it into storage_options: {password: …}")
+            raise ValueError("the URL contains a password. Move it to storage_options: {password: …}")
         return path
     local = Path(path).expanduser()
     return local.as_uri() if local.is_absolute() else f"file:{quote(local.as_posix())}"
@@ -58,7 +58,7 @@ UNDERSTOOD = (
 
 
 class File(Destination):
-    """Rows of who joined, changed and left, or of all who are in, in files; a folder a run."""
+    """Rows of added, updated and removed members, or of all members, in files; one folder per run."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=100_000)
@@ -88,14 +88,14 @@ class File(Destination):
     def _is_a_format(self) -> Self:
         if self.compression not in (None, *CODECS[self.format]):
             raise ValueError(
-                f"compression: {self.format} is written with {', '.join(CODECS[self.format])}, "
+                f"compression: {self.format} supports {', '.join(CODECS[self.format])}, "
                 f"not {self.compression}"
             )
         return self
 
     @property
     def form(self) -> Form:
-        """How its files are written."""
+        """Return the encoding of its files."""
         return Form(self.format, self.compression, self.delimiter, self.escape_formulas)
 
     @property
@@ -123,7 +123,7 @@ class File(Destination):
 
     def remove(self, records: Records) -> Flow:
         if self.contents == "full":
-            # Who left is not in the run's folder, and that is all that there is to say.
+            # Removed members are simply absent from the run's folder.
             return Result()
         return (yield from self.write(records, "remove"))
 
@@ -140,7 +140,7 @@ class File(Destination):
         return self.write(records, "delete")
 
     def write(self, records: Records, operation: str) -> Flow:
-        """One file of a batch; the same batch sent again is written in its place."""
+        """Write one file per batch; a retried batch overwrites its file."""
         operation = "member" if self.contents == "full" else operation
         written = encoded(self.form, rows_of(records, operation), row_types(records, operation, self.include))
         if written.rows:
@@ -149,7 +149,7 @@ class File(Destination):
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         if self.contents == "full" and mode != "mirror":
-            raise Refused("contents: full is a whole audience, which is mode mirror. Set one of the two.")
+            raise Refused("contents: full requires mode mirror. Change one of the two.")
         return replace(whole, fields={name: portable_type(given) for name, given in fields.items()})
         yield
 
@@ -171,17 +171,17 @@ class File(Destination):
         yield httpx.Request("PUT", self.last_run(whole), content=orjson.dumps({"mark": text}))
 
     def last_run(self, records: Records) -> str:
-        """The address of the file with the mark of the sync's last run."""
+        """Return the URL of the file with the marker of the sync's last run."""
         return f"{self.base_url.rstrip('/')}/{quote(records.sync)}/{LAST_RUN}"
 
     def probe(self) -> httpx.Request:
         return httpx.Request("HEAD", self.base_url)
 
     def folder(self, records: Records) -> str:
-        """The address of a run's folder."""
+        """Return the URL of a run's folder."""
         run = f"{quote(records.sync)}/run_id={quote(records.run_id)}"
         return f"{self.base_url.rstrip('/')}/{run}"
 
     def put(self, records: Records, name: str, content: bytes) -> httpx.Request:
-        """The request that writes a file of a run."""
+        """Return the request that writes a file of a run."""
         return httpx.Request("PUT", f"{self.folder(records)}/{name}", content=content)

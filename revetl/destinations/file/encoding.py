@@ -1,4 +1,4 @@
-"""Rows as the bytes of a file: Parquet, CSV, or lines of JSON."""
+"""Encodes rows as the bytes of a file: Parquet, CSV, or NDJSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CODECS: dict[str, tuple[Codec, ...]] = {
     "csv": ("none", "gzip", "zstd"),
     "ndjson": ("none", "gzip", "zstd"),
 }
-"""By format, what it can be compressed by; the first one unless the configuration says else."""
+"""Supported compression by format; the first one is the default."""
 
 _SUFFIXES = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 _AS_WRITTEN = (portable_types.DATE, portable_types.MOMENT)
@@ -29,8 +29,8 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Form(NamedTuple):
-    """How a file is written: its format, how it is compressed, and of CSV what stands between two values and
-    whether a text that a spreadsheet would take for a formula has an apostrophe before it."""
+    """The encoding of a file: format, compression, and for CSV the delimiter and whether texts that a
+    spreadsheet would interpret as a formula are prefixed with an apostrophe."""
 
     format: str = "parquet"
     compression: Codec | None = None
@@ -39,18 +39,18 @@ class Form(NamedTuple):
 
     @property
     def codec(self) -> Codec:
-        """How it is compressed."""
+        """Return the compression."""
         return self.compression or CODECS[self.format][0]
 
     @property
     def suffix(self) -> str:
-        """What the name of a file ends with; a Parquet file is compressed within."""
+        """Return the suffix of a file name; Parquet is compressed internally."""
         return f".{self.format}" + ("" if self.format == "parquet" else _SUFFIXES[self.codec])
 
 
 @dataclass(frozen=True)
 class Written:
-    """A file's bytes, how many rows it has, and by index why a row is not in it."""
+    """A file's bytes, its number of rows, and by index why rows were rejected."""
 
     content: bytes
     rows: int
@@ -58,12 +58,12 @@ class Written:
 
 
 def encoded(form: Form, rows: Sequence[Row], types: Mapping[str, str]) -> Written:
-    """The rows with the columns in `types` (name to portable type)."""
+    """Encode rows with the columns in `types` (name to portable type)."""
     if form.format == "ndjson":
         lines = [orjson.dumps({name: row[name] for name in types if name in row}) for row in rows]
         return Written(_compressed(b"".join(line + b"\n" for line in lines), form), len(rows))
     if form.format == "csv":
-        # Times stay in the words that they came in.
+        # Keep timestamps in their original notation.
         types = {name: portable_types.TEXT if kind in _AS_WRITTEN else kind for name, kind in types.items()}
         if form.escape_formulas:
             rows = [{name: _escaped(value) for name, value in row.items()} for row in rows]

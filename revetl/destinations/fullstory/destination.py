@@ -27,7 +27,7 @@ from revetl.destinations.fullstory.jobs import ImportJobs
 PROPERTY = re.compile("[A-Za-z][A-Za-z0-9_]{0,511}")
 LONGEST_UID = 256
 SHAPE = Shape(name=PROPERTY, objects=True, lists=True)
-"""It takes objects, and lists, but not of objects."""
+"""Fullstory accepts objects and lists, but not lists of objects."""
 
 UNDERSTOOD = (
     Understood("POST /v2/*/batch", {"job": {"id": str}}),
@@ -44,8 +44,8 @@ UNDERSTOOD = (
 
 
 class FullStory(ImportJobs, WithholdsPersonalData):
-    """Properties and events of Fullstory's users by uid, in import jobs; a mirrored audience is a boolean
-    property of its name, of which Fullstory's own segments can be made."""
+    """Properties and events of Fullstory's users by uid, through import jobs. A mirrored audience is a
+    boolean property with its name, usable in Fullstory's segments."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=50_000)
@@ -73,7 +73,7 @@ class FullStory(ImportJobs, WithholdsPersonalData):
         return self.users(records, {records.audience: False}, with_fields=False)
 
     def users(self, records: Records, more: Mapping[str, bool], *, with_fields: bool = True) -> Flow:
-        """Import users with their fields, and `more` as properties of each."""
+        """Import users with their fields, adding `more` to each user's properties."""
         users = []
         for record in records:
             fields = {**(record.fields if with_fields else {}), **more}
@@ -118,30 +118,30 @@ class FullStory(ImportJobs, WithholdsPersonalData):
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         if len(str(record.identifiers.get("uid", ""))) > LONGEST_UID:
-            return f"its uid has more than {LONGEST_UID} characters"
+            return f"its uid is longer than {LONGEST_UID} characters"
         return None
 
     def probe(self) -> httpx.Request:
         return self.request("GET", "/me")
 
     def judge(self, response: httpx.Response) -> Verdict:
-        # Who is not there need not be deleted.
+        # Deleting an unknown user counts as success.
         if response.request.method == "DELETE" and response.status_code == 404:
             return Verdict.PASS
         return super().judge(response)
 
 
 def known(record: Record) -> dict[str, str]:
-    """The uid, else Fullstory's own id: it takes one of the two."""
+    """Return the uid, else Fullstory's own id: the API accepts only one of them."""
     name = "uid" if "uid" in record.identifiers else "id"
     return {name: str(record.identifiers[name])}
 
 
 def _check_names(names: Iterable[str]) -> None:
-    """Raises Refused for the name of a property that Fullstory would drop."""
+    """Raises Refused for a property name that Fullstory would drop."""
     for name in names:
         if PROPERTY.fullmatch(name) is None:
             raise Refused(
-                f"Fullstory drops the property '{name}'. Give it a name of letters, digits and underscores, "
-                "that begins with a letter."
+                f"Fullstory would drop the property '{name}'. Rename it to letters, digits and underscores, "
+                "starting with a letter."
             )

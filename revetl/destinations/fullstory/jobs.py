@@ -24,7 +24,7 @@ from revetl.destinations.base.records import (
 
 
 class ImportJobs(Destination):
-    """A destination that takes items in jobs, and tells afterwards which of them it could not import."""
+    """A destination that imports items in jobs, and reports failed items afterwards."""
 
     api_key: SecretStr
     base_url: Annotated[str, Field(pattern="^https?://")] = "https://api.fullstory.com"
@@ -36,8 +36,8 @@ class ImportJobs(Destination):
     def imported(
         self, kind: str, one: str, records: Records, items: Sequence[Mapping[str, Any]], by: Sequence[str]
     ) -> Flow:
-        """Run an import job to its end. What it could not import is told with the whole item, whose record is
-        found by the keys in `by`."""
+        """Run an import job until it ends. Errors contain the whole item; its record is found by the keys in
+        `by`."""
         key = {"Idempotency-Key": records.batch_id}
         answer = yield self.post(f"/v2/{kind}/batch", json={"requests": items}, headers=key)
         job = f"/v2/{kind}/batch/{quote(answer.json()['job']['id'], safe='')}"
@@ -52,18 +52,19 @@ class ImportJobs(Destination):
         for at, item in enumerate(items):
             places.setdefault(_named(item, by), []).append(at)
         errors = yield from self.errors(job)
-        rejected, unnamed = dict[int, str | Rejection](), "" if errors else "it does not say what"
+        rejected, unnamed = dict[int, str | Rejection](), "" if errors else "without details"
         for error in errors:
             why = f"{error.get('code', 'failed')}: {error.get('message', '')}"
             found = places.get(_named(error.get(one) or {}, by), [])
             rejected |= dict.fromkeys(found, refusal(why))
             unnamed = unnamed or ("" if found else why)
-        # Whose error is not found may be any of the others; users are set again, and so are events.
+        # An error without a matching item may belong to any other item; re-importing users and events is
+        # safe.
         others = [at for at in range(len(items)) if unnamed and at not in rejected]
         return Result(rejected, dict.fromkeys(others, f"its job failed in part: {unnamed}"))
 
     def errors(self, job: str) -> Asking[list[dict[str, Any]]]:
-        """What a job could not import, page by page."""
+        """Read the errors of a job, page by page."""
         found, asked = list[dict[str, Any]](), dict[str, str]()
         while True:
             answer = yield self.request("GET", f"{job}/errors", params=asked)
@@ -75,5 +76,5 @@ class ImportJobs(Destination):
 
 
 def _named(item: Mapping[str, Any], by: Sequence[str]) -> bytes:
-    """What an item is found by."""
+    """Return the key that identifies an item."""
     return orjson.dumps([item.get(name) or None for name in by], option=orjson.OPT_SORT_KEYS)

@@ -1,4 +1,4 @@
-"""Google Ads' Customer Match: docs/destinations/google_ads.md."""
+"""Google Ads Customer Match: docs/destinations/google_ads.md."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ UNDERSTOOD = (
 
 
 class GoogleAds(RefreshesToken, HasDescriptions, AdAudience):
-    """People of a Customer Match list of Google Ads: by hashed email, phone and address, or by ids of your
-    own, or by mobile advertising ids."""
+    """Members of a Google Ads Customer Match list: by hashed email, phone and address, by your own ids, or by
+    mobile advertising ids."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=50_000)
@@ -78,7 +78,7 @@ class GoogleAds(RefreshesToken, HasDescriptions, AdAudience):
     @model_validator(mode="before")
     @classmethod
     def _endpoint(cls, data: Any) -> Any:
-        """Each of the two APIs has its host."""
+        """Default to the host of the selected API."""
         is_other = data.get("api") == "data_manager"
         return {"base_url": data_manager.BASE_URL, **data} if is_other else data
 
@@ -86,18 +86,18 @@ class GoogleAds(RefreshesToken, HasDescriptions, AdAudience):
     def _has_developer_token(self) -> GoogleAds:
         if self.api == "google_ads" and self.developer_token is None:
             raise ValueError(
-                "developer_token is missing. Add it, or set api: data_manager, which needs none."
+                "developer_token is missing. Add it, or set api: data_manager, which doesn't need one."
             )
         return self
 
     def delivers_to(self, audience: str, mode: str, base_url: str | None = None) -> dict[str, str]:
-        """Both APIs keep the same lists of the same account."""
+        """Both APIs manage the same lists of the same account."""
         found = super().delivers_to(audience, mode, base_url)
         return {**found, "host": "the usual one"} if self.base_url == data_manager.BASE_URL else found
 
     @property
     def through(self) -> Api:
-        """The API that is used."""
+        """Return the API in use."""
         return data_manager if self.api == "data_manager" else offline_jobs
 
     @classmethod
@@ -114,7 +114,7 @@ class GoogleAds(RefreshesToken, HasDescriptions, AdAudience):
 
     @property
     def consent(self) -> dict[str, str]:
-        """What people agreed to, where the configuration says so."""
+        """Return the consent set in the configuration."""
         said = {"adUserData": self.ad_user_data, "adPersonalization": self.ad_personalization}
         return {name: value for name, value in said.items() if value is not None}
 
@@ -161,12 +161,12 @@ class GoogleAds(RefreshesToken, HasDescriptions, AdAudience):
         return self.through.probe(self)
 
     def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
-        """A whole address identifies as an email does."""
+        """A complete address is as sufficient as an email."""
         address = (frozenset(ADDRESS),) if self.upload_key_type == "CONTACT_INFO" else ()
         return (*super().found_by(mode), *address)
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """An error that Google explains is read, for the sentence that it is refused with."""
+        """Pass on errors that Google explains, to quote the explanation."""
         error = object_of(response, "error")
         codes = {code for code, _ in errors_in(error)}
         if is_over_soon(error, codes):

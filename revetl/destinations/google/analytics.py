@@ -30,25 +30,25 @@ from revetl.destinations.google import analytics_rules as rules
 REGIONS = {"us": "https://www.google-analytics.com", "eu": "https://region1.google-analytics.com"}
 LONGEST_AGO = timedelta(hours=72)
 STREAMS = {"measurement_id": "client_id", "firebase_app_id": "app_instance_id"}
-"""What names a stream, and what it knows an instance of it by."""
+"""The id of a data stream, and the identifier of its instances."""
 
 UNDERSTOOD = (
     Understood("POST /debug/mp/collect", {"validationMessages": list}),
-    # It has no id of events, and drops no double.
+    # Events have no id, so duplicates aren't dropped.
     Understood("POST /mp/collect", EMPTY, again=False),
 )
 
 
 class GoogleAnalytics(WithholdsPersonalData):
-    """User properties and events of the browsers or app instances of a GA4 data stream; a mirrored audience
-    is a boolean user property of its name."""
+    """User properties and events of the browsers or app instances of a GA4 data stream. A mirrored audience
+    is a boolean user property with its name."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=25, bytes=130_000)
     matches_by_all: ClassVar[bool] = True
     named_is_allowed: ClassVar[bool] = False
     withholds_always: ClassVar[bool] = True
-    # Nothing but what is wrong with the HTTP itself is answered so, and events that went out stay there.
+    # These only report errors of the HTTP request itself, and events already sent stay sent.
     statuses: ClassVar[Mapping[int, Verdict]] = dict.fromkeys((400, 413, 422), Verdict.PASS)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("client_id", column="client_id"),
@@ -72,7 +72,7 @@ class GoogleAnalytics(WithholdsPersonalData):
     def _stream(cls, data: Any) -> Any:
         if len([name for name in STREAMS if data.get(name)]) != 1:
             raise ValueError(
-                "write measurement_id (of a web stream) or firebase_app_id (of an app stream), one of the two"
+                "set measurement_id (for a web stream) or firebase_app_id (for an app stream), but not both"
             )
         return {"base_url": REGIONS.get(data.get("region", "us"), REGIONS["us"]), **data}
 
@@ -86,7 +86,7 @@ class GoogleAnalytics(WithholdsPersonalData):
 
     @property
     def stream(self) -> str:
-        """Which of STREAMS the configuration names."""
+        """Return the key of STREAMS that is configured."""
         return "measurement_id" if self.measurement_id else "firebase_app_id"
 
     @classmethod
@@ -114,7 +114,7 @@ class GoogleAnalytics(WithholdsPersonalData):
         return self.properties(records, {records.audience: False}, with_fields=False)
 
     def properties(self, records: Records, more: dict[str, bool], *, with_fields: bool = True) -> Flow:
-        """One request a person: user properties travel with an event."""
+        """Send one request per person: user properties need an event."""
         rejected = {}
         for at, record in enumerate(records):
             given = {**(record.fields if with_fields else {}), **more}
@@ -125,7 +125,7 @@ class GoogleAnalytics(WithholdsPersonalData):
         return Result(rejected=rejected)
 
     def track(self, records: Records) -> Flow:
-        """One request for all events of a person that follow each other."""
+        """Send one request for consecutive events of the same person."""
         rejected = {}
         for _, same in groupby(enumerate(records), key=lambda each: each[1].identifiers):
             group = list(same)
@@ -136,7 +136,7 @@ class GoogleAnalytics(WithholdsPersonalData):
 
     @staticmethod
     def event(records: Records, record: Record) -> dict[str, Any]:
-        """An event with the fields as its parameters, which are never null."""
+        """Return an event with the fields as its parameters, without nulls."""
         name, params = rules.worded(records.event_of(record), record.fields)
         event: dict[str, Any] = {"name": name, "params": params}
         if record.timestamp is not None:
@@ -144,7 +144,7 @@ class GoogleAnalytics(WithholdsPersonalData):
         return event
 
     def collect(self, record: Record, more: Mapping[str, Any], *, path: str = "/mp/collect") -> httpx.Request:
-        """A request about one person. The colons of an app's id are not to be encoded."""
+        """Build a request about one person. The colons of an app id must not be encoded."""
         known = {name: str(value) for name, value in record.identifiers.items()}
         consent = {"consent": self.consent} if self.consent else {}
         stream = f"{self.stream}={quote(getattr(self, self.stream), safe=':')}"
@@ -169,7 +169,7 @@ class GoogleAnalytics(WithholdsPersonalData):
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         if old := too_old(record.timestamp, whole.at, LONGEST_AGO, "GA4"):
             return old
-        # Who leaves is sent without fields.
+        # Removed members are sent without fields.
         fields = {} if mode == "mirror" and whole.operation == "remove" else record.fields
         wrong = rules.refused_value(rules.kind_of(mode), fields, 5 if self.analytics_360 else 1)
         return rules.refused_event(record) or wrong
@@ -184,18 +184,18 @@ class GoogleAnalytics(WithholdsPersonalData):
     def unprobed(self) -> str | None:
         # https://developers.google.com/analytics/devguides/collection/protocol/ga4/validating-events
         return (
-            f"Google validated an event; it checks neither api_secret nor whether {self.stream} exists, so "
-            "look for one in Realtime"
+            f"Google validated an event, but it doesn't check api_secret or whether {self.stream} exists; "
+            "look for an event in Realtime"
         )
 
     def judge(self, response: httpx.Response) -> Verdict:
-        # Only what validates says anything of what it was sent.
+        # Only the validation endpoint reports errors.
         if object_of(response).get("validationMessages"):
             return Verdict.FATAL
         return super().judge(response)
 
 
 def _refused(answer: httpx.Response, *places: int) -> dict[int, str]:
-    """The records of a request that was not taken."""
+    """Return the records of a rejected request."""
     said = f"{answer.status_code} {answer.text}".strip()
     return {} if answer.is_success else dict.fromkeys(places, said)

@@ -1,4 +1,4 @@
-"""What GA4 drops without a word: names and values that are too long, reserved, or of a wrong kind."""
+"""Rules of GA4, which silently drops names and values that are too long, reserved, or of the wrong type."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from revetl.destinations.base.shapes import LEFT_OUT, Shape
 
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _PLACEHOLDER = re.compile("<.*>")
-"""What stands for a variable that is not set, where nothing is sent."""
+"""A placeholder for an unset variable, when nothing is sent."""
 _PREFIXES = ("_", "firebase_", "ga_", "google_", "gtag.")
 
 
 _STREAMS = {
     "measurement_id": (
         re.compile("G-[A-Z0-9]+"),
-        "a measurement id such as G-ABC1234567, which Google Analytics shows for a web stream under Admin > "
-        "Data streams; for an app stream, write firebase_app_id",
+        "a measurement id such as G-ABC1234567, found in Google Analytics under Admin > "
+        "Data streams; for an app stream, set firebase_app_id",
     ),
     "firebase_app_id": (
         re.compile("[0-9]+:[0-9]+:(android|ios|web):[0-9a-fA-F]+"),
-        "a Firebase app id such as 1:1234567890:android:321abc456def7890, which the Firebase console shows "
-        "under Project settings > Your apps; for a web stream, write measurement_id",
+        "a Firebase app id such as 1:1234567890:android:321abc456def7890, found in the Firebase console "
+        "under Project settings > Your apps; for a web stream, set measurement_id",
     ),
 }
-"""What the ids of streams look like, and where they are found."""
+"""The format of stream ids, and where to find them."""
 _OTHERS = {
-    "UA-": "a tracking id of Universal Analytics, which has ended: Google has processed no data for it since "
-    "July 2024. Make a Google Analytics 4 property",
-    "GTM-": "a container of Google Tag Manager",
+    "UA-": "a tracking id of Universal Analytics, which was shut down: Google stopped processing its data in "
+    "July 2024. Create a Google Analytics 4 property",
+    "GTM-": "a Google Tag Manager container",
     "GT-": "a Google tag",
-    "AW-": "an id of Google Ads",
-    "DC-": "an id of Campaign Manager",
+    "AW-": "a Google Ads id",
+    "DC-": "a Campaign Manager id",
     "G-": "a measurement id",
 }
 
 
 def refused_stream(key: str, value: str) -> str | None:
-    """Why a value does not name a stream under the configuration's key; None where it may. Google answers
-    with success to whatever stream there is not."""
+    """Explain why a value isn't a stream id for the configuration key; None if it may be. Google responds
+    with success to nonexistent streams."""
     pattern, wanted = _STREAMS[key]
     if pattern.fullmatch(value) or _PLACEHOLDER.fullmatch(value):
         return None
     other = next((what for begin, what in _OTHERS.items() if value.strip().upper().startswith(begin)), None)
     if other is None or (key == "measurement_id" and value.strip().upper().startswith("G-")):
         return f"'{value}' is not {wanted}"
-    return f"'{value}' is {other}. Write {wanted}"
+    return f"'{value}' is {other}. Set {wanted}"
 
 
 class Rule(NamedTuple):
-    """How long a name and a text may be, how many there may be, and which names are Google's own."""
+    """Maximum lengths of a name and a text, the maximum count, and names reserved by Google."""
 
     name: int
     value: int = 0
@@ -127,13 +127,13 @@ _LEGACY = {"category": "event_category", "label": "event_label"}
 
 
 def event_name(name: object) -> str:
-    """An event's name as GA4 takes it: it has no spaces."""
+    """Return a valid GA4 event name, without spaces."""
     return re.sub("[ \t]+", "_", str(name).strip())
 
 
 def worded(event: str, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """An event's name and parameters, which are never null. The category, action and label of Universal
-    Analytics are worded as its migration to GA4 has them: the action is the event's name."""
+    """Return an event's name and parameters, without nulls. Category, action and label of Universal Analytics
+    are converted as in Google's migration guide: the action becomes the event name."""
     params = {name: value for name, value in fields.items() if value is not None}
     if {"category", "action"} <= params.keys():
         event = str(params.pop("action"))
@@ -142,19 +142,19 @@ def worded(event: str, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def kind_of(mode: str) -> str:
-    """What the fields of a sync mode are there."""
+    """Return the type that fields have in a sync mode."""
     return "parameter" if mode in ("events", "audience_events") else "user property"
 
 
 def check_names(names: Mapping[str, Sequence[str]]) -> None:
-    """Raise Refused for a name that is none of its kind (RULES)."""
+    """Raises Refused for a name that is invalid for its type (RULES)."""
     for kind, given in names.items():
         if wrong := _refused_name(kind, given):
-            raise Refused(f"google_analytics: {wrong}. Give it another name.")
+            raise Refused(f"google_analytics: {wrong}. Rename it.")
 
 
 def refused_event(record: Record) -> str | None:
-    """What is wrong with the names of a record that is tracked by a name of its own; None when nothing is."""
+    """Explain what is wrong with the names of a record with its own event name; None if they are valid."""
     if record.event is None:
         return None
     name, params = worded(record.event, record.fields)
@@ -164,20 +164,22 @@ def refused_event(record: Record) -> str | None:
 def _refused_name(kind: str, names: Sequence[str]) -> str | None:
     rule = RULES[kind]
     if len(names) > rule.most:
-        return f"{len(names)} of the kind {kind} are too many ({rule.most} are the most there)"
+        return f"{len(names)} fields of type {kind} exceed the maximum of {rule.most}"
     for name in names:
         if not _NAME.fullmatch(name):
-            return f"{kind} '{name}' is to begin with a letter, and to be of letters, digits and _"
+            return (
+                f"{kind} '{name}' must start with a letter and contain only letters, digits and underscores"
+            )
         if len(name) > rule.name:
-            return f"{kind} '{name}' has {len(name)} characters, and {rule.name} are the most there"
+            return f"{kind} '{name}' has {len(name)} characters, more than the maximum of {rule.name}"
         if name in rule.reserved or name.startswith(_PREFIXES):
-            return f"{kind} '{name}' is a name that Google keeps to itself"
+            return f"{kind} '{name}' is reserved by Google"
     return None
 
 
 @cache
 def parameters_of(times: int) -> Shape:
-    """What the parameters of an event are, their texts so many `times` as long."""
+    """Return the shape of event parameters, with maximum text lengths multiplied by `times`."""
     rule = RULES["parameter"]
     return Shape(
         name=re.compile(f"[A-Za-z][A-Za-z0-9_]{{0,{rule.name - 1}}}"),
@@ -189,7 +191,8 @@ def parameters_of(times: int) -> Shape:
 
 
 def fitted(fields: Mapping[str, Any], times: int) -> tuple[dict[str, Any], dict[str, str]]:
-    """An event's parameters as GA4 takes them, and what was done: an item without id and name is left out."""
+    """Return an event's parameters adjusted to GA4, and the changes: items without id and name are
+    dropped."""
     made, how = parameters_of(times).fitted(fields)
     items = made.get("items")
     if not isinstance(items, list):
@@ -206,12 +209,12 @@ def fitted(fields: Mapping[str, Any], times: int) -> tuple[dict[str, Any], dict[
 
 
 def refused_value(kind: str, values: Mapping[str, Any], times: int) -> str | None:
-    """What is wrong with the values of a kind (RULES), of which texts may be so many `times` longer; None
-    when nothing is."""
+    """Explain what is wrong with the values of a type (RULES), with maximum text lengths multiplied by
+    `times`; None if they are valid."""
     for name, value in values.items():
         if isinstance(value, list | dict) and name not in _LISTS:
-            return f"{kind} '{name}' is a list or an object, which it does not take"
+            return f"{kind} '{name}' is a list or an object, which GA4 does not accept"
         most = _LONGER.get(name, RULES[kind].value * times) if kind == "parameter" else RULES[kind].value
         if isinstance(value, str) and len(value) > most:
-            return f"{kind} '{name}' has {len(value)} characters, and {most} are the most there"
+            return f"{kind} '{name}' has {len(value)} characters, more than the maximum of {most}"
     return None

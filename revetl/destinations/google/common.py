@@ -1,4 +1,4 @@
-"""What Google's APIs for ads share: the identifiers of people, and how requests are refused."""
+"""Shared by Google's ads APIs: identifiers of people, and errors."""
 
 from __future__ import annotations
 
@@ -43,84 +43,84 @@ IDENTIFIERS = {
     "CRM_ID": (Identifier("thirdPartyUserId", column="user_id", normalised="text"),),
     "MOBILE_ADVERTISING_ID": (Identifier("mobileId", column="mobile_ad_id", normalised="text"),),
 }
-"""By the upload key type of a list: no list takes two."""
+"""By upload key type: a list supports only one."""
 SINGLE = ("hashedEmail", "hashedPhoneNumber", "thirdPartyUserId", "mobileId")
 AGAIN = frozenset({"CONCURRENT_MODIFICATION", "TRANSIENT_ERROR", "INTERNAL_ERROR", "DEADLINE_EXCEEDED"})
-"""Codes of what is over soon, in an error and in a partial failure."""
+"""Error codes of temporary errors, also in partial failures."""
 AGAIN_STATUSES = frozenset({"ABORTED", "UNAVAILABLE", "DEADLINE_EXCEEDED", "INTERNAL"})
-"""The same of an error's status."""
+"""Statuses of temporary errors."""
 STARTED = "JOB_ALREADY_STARTED"
 WAYS_OUT = {
-    "CONVERSION_ACTION_TOO_RECENTLY_CREATED": "Google takes its first events six hours after it was created.",
-    "CUSTOMER_NOT_ALLOWLISTED_FOR_THIS_FEATURE": "Set api: data_manager; since April 2026 Google takes "
-    "no new developer token for this one.",
+    "CONVERSION_ACTION_TOO_RECENTLY_CREATED": "Google accepts events six hours after its creation.",
+    "CUSTOMER_NOT_ALLOWLISTED_FOR_THIS_FEATURE": "Set api: data_manager; since April 2026, Google accepts "
+    "no new developer tokens for this API.",
     "CUSTOMER_NOT_ACCEPTED_CUSTOMER_DATA_TERMS": "Accept Google's customer data terms in the account, and "
-    "set ad_user_data and ad_personalization to GRANTED or leave them out.",
-    "DESTINATION_ACCOUNT_DATA_POLICY_PROHIBITS_ENHANCED_CONVERSIONS": "Google's policies rule out user data "
-    "for this account: send click identifiers only (gclid, gbraid, wbraid).",
+    "set ad_user_data and ad_personalization to GRANTED or remove them.",
+    "DESTINATION_ACCOUNT_DATA_POLICY_PROHIBITS_ENHANCED_CONVERSIONS": "Google's policies prohibit user data "
+    "for this account: send only click identifiers (gclid, gbraid, wbraid).",
     "DESTINATION_ACCOUNT_ENHANCED_CONVERSIONS_TERMS_NOT_SIGNED": "Accept Google's customer data terms in the "
     "account (Goals, Settings), or send click identifiers only.",
     "DESTINATION_ACCOUNT_NOT_ENABLED_ENHANCED_CONVERSIONS_FOR_LEADS": "Turn on enhanced conversions for "
     "leads in the account (Goals, Settings), or send click identifiers only.",
     "DESTINATION_ACCOUNT_TYPE_MISMATCH": "Set customer_id to the Google Ads account.",
-    "INCOMPATIBLE_UPLOAD_KEY_TYPE": "Set upload_key_type to that of the list.",
+    "INCOMPATIBLE_UPLOAD_KEY_TYPE": "Set upload_key_type to the list's.",
     "INVALID_CONVERSION_ACTION_ID": "Set conversion_action_id or conversion_actions to the numeric id of a "
-    "conversion action of this account (ctId in its address in Google Ads).",
-    "INVALID_CONVERSION_ACTION_TYPE": "Use a conversion action of the type UPLOAD_CLICKS (imported from "
-    "clicks), or of a website's tag for events that the tag sends too.",
+    "conversion action of this account (ctId in its URL in Google Ads).",
+    "INVALID_CONVERSION_ACTION_TYPE": "Use a conversion action of type UPLOAD_CLICKS (import from clicks), "
+    "or a website action if its tag sends the same events.",
     "INVALID_DESTINATION": "Set customer_id to the account that owns the conversion action.",
     "INVALID_USER_LIST_ID": "Set audiences or audience_id to the id of a list of this account.",
     "INVALID_USER_LIST_TYPE": "Set audiences or audience_id to the id of a Customer Match list.",
-    "NOT_ON_ALLOWLIST_FOR_USER_ID": "Ask Google for it, or set upload_key_type: CONTACT_INFO.",
+    "NOT_ON_ALLOWLIST_FOR_USER_ID": "Request access from Google, or set upload_key_type: CONTACT_INFO.",
     "TERMS_AND_CONDITIONS_NOT_SIGNED": "Accept the Customer Match terms in the account.",
-    "USER_PERMISSION_DENIED": "Set login_customer_id to the manager account by which you have access.",
+    "USER_PERMISSION_DENIED": "Set login_customer_id to the manager account that grants you access.",
 }
-"""What no record of a batch is to blame for, and what to do about it."""
+"""Errors not caused by a record of the batch, and how to fix them."""
 DATA_MANAGER = "https://datamanager.googleapis.com"
 DATA_MANAGER_REQUESTS = 300
-"""A minute, for a Google Cloud project."""
+"""Requests per minute, per Google Cloud project."""
 
 
 class Api(Protocol):
-    """One of the two: how a list is found and made, and its people changed."""
+    """One of the two APIs: finds and creates lists, and changes their members."""
 
     def add(self, ads: GoogleAds, records: Records) -> Flow:
-        """Put a batch into the list."""
+        """Add a batch to the list."""
 
     def remove(self, ads: GoogleAds, records: Records) -> Flow:
-        """Take a batch out of the list."""
+        """Remove a batch from the list."""
 
     def find_audience(self, ads: GoogleAds, audience: str) -> Asking[str | None]:
-        """The id of the list of that name; None where there is none."""
+        """Return the id of the list with that name; None if it doesn't exist."""
 
     def create_audience(self, ads: GoogleAds, audience: str) -> Asking[str]:
-        """Make a list of that name, and give its id."""
+        """Create a list with that name and return its id."""
 
     def description(self, ads: GoogleAds, audience_id: str) -> Asking[str]:
-        """The description of a list."""
+        """Return the description of a list."""
 
     def describe(self, ads: GoogleAds, audience_id: str, text: str) -> Asking[None]:
-        """Give a list a description."""
+        """Set the description of a list."""
 
     def matched(self, ads: GoogleAds, audience_id: str) -> Asking[Matched]:
-        """How many people of the list Google has found, for its display network."""
+        """Return how many members of the list Google has matched, for its display network."""
 
     def probe(self, ads: GoogleAds) -> httpx.Request:
-        """A harmless request that needs the credentials."""
+        """Return a harmless request that needs the credentials."""
 
 
 def search(ads: GoogleAds, query: str) -> httpx.Request:
-    """A query of the account, in the Google Ads Query Language."""
+    """Build a query of the account in Google Ads Query Language."""
     return call(ads, "googleAds:search", {"query": " ".join(query.split())})
 
 
 def call(ads: GoogleAds, path: str, json: Any) -> httpx.Request:
-    """A call of the account."""
+    """Build a request to the account."""
     return ads.post(f"/{ads.version}/customers/{ads.customer_id}/{path}", json=json)
 
 
 def errors_in(status: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The errors in a google.rpc.Status, each with its code: those of Google Ads, or the violations of the
+    """Yield the errors in a google.rpc.Status with their codes: errors of Google Ads, or violations of the
     Data Manager API."""
     for detail in status.get("details", []):
         for error in detail.get("errors", []):
@@ -130,26 +130,26 @@ def errors_in(status: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
 
 
 def said(code: str, error: Mapping[str, Any]) -> str:
-    """An error in words."""
-    return f"{code}: {error.get('message') or error.get('description') or 'no more is said'}"
+    """Format an error."""
+    return f"{code}: {error.get('message') or error.get('description') or 'no details given'}"
 
 
 def rejection(code: str, error: Mapping[str, Any], field: str) -> Rejection:
-    """An error of a record: for good, or for now."""
+    """Return the rejection of a record, permanent or temporary."""
     words = said(code, error)
     return for_now(words, field) if code in AGAIN | AGAIN_STATUSES else Rejection(words, field)
 
 
 def refusal(status: Mapping[str, Any]) -> Refused:
-    """Why nothing is accepted, in a sentence that says what to do where that is known."""
+    """Return the exception for an error that affects everything, with the fix if known."""
     found = dict(errors_in(status)) or {str(status.get("status", status.get("code"))): status}
     ways_out = [WAYS_OUT[code] for code in found if code in WAYS_OUT]
     what = "; ".join(said(code, error) for code, error in found.items())
-    return Refused(f"Google refused: {what} {' '.join(ways_out)}".strip())
+    return Refused(f"Google returned an error: {what} {' '.join(ways_out)}".strip())
 
 
 def answer_of(response: httpx.Response) -> dict[str, Any]:
-    """An answer's object. Raises Refused where it is an error; that a job was started already is none."""
+    """Return a response's object. Raises Refused if it is an error, except if the job had already started."""
     error = object_of(response, "error")
     if error and STARTED not in {code for code, _ in errors_in(error)}:
         raise refusal(error)
@@ -158,7 +158,7 @@ def answer_of(response: httpx.Response) -> dict[str, Any]:
 
 
 def retry_delay(response: httpx.Response) -> float | None:
-    """Seconds to wait before the next request, where the error names them."""
+    """Return the seconds to wait before the next request, if the error includes them."""
     details = object_of(response, "error").get("details", [])
     errors = [error for detail in details for error in detail.get("errors", [])]
     quotas = [error.get("details", {}).get("quotaErrorDetails", {}) for error in errors]
@@ -167,17 +167,17 @@ def retry_delay(response: httpx.Response) -> float | None:
 
 
 def is_over_soon(error: Mapping[str, Any], codes: set[str]) -> bool:
-    """Whether the same request can succeed later."""
+    """Whether the same request may succeed later."""
     return bool(codes & AGAIN) or (error.get("status") in AGAIN_STATUSES and codes.isdisjoint(WAYS_OUT))
 
 
 def without_invalid(
     count: int, place: re.Pattern[str], ask: Callable[[list[int]], httpx.Request]
 ) -> Asking[tuple[dict[int, Rejection], httpx.Response | None]]:
-    """Send `count` records to the Data Manager API, which takes a request whole or not at all and names what
-    is invalid in it (`place` finds the record in the name of a field): the others are sent again without.
-    Gives the rejections by index, and the answer that accepted the rest. Raises Refused for an error that is
-    not of any record."""
+    """Send `count` records to the Data Manager API, which accepts a request completely or not at all and
+    names invalid fields (`place` extracts the record's index from a field name): valid records are sent again
+    without the others. Returns the rejections by index, and the response that accepted the rest. Raises
+    Refused for an error that no record caused."""
     rejected: dict[int, Rejection] = {}
     while left := [at for at in range(count) if at not in rejected]:
         answer = yield ask(left)

@@ -1,7 +1,7 @@
-"""Conversions as the Data Manager API's events: docs/destinations/google_conversions.md.
+"""Conversions in the event format of the Data Manager API: docs/destinations/google_conversions.md.
 
-An event's fields are spelled as in Google's reference (`conversionValue`), or as in its protocol buffers
-(`conversion_value`). Common names of properties stand in for some of them (ALIASES).
+Event fields may be spelled as in Google's reference (`conversionValue`) or in its protocol buffers
+(`conversion_value`). Some also have common property names (ALIASES).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from revetl.destinations.base.shapes import LEFT_OUT
 from revetl.destinations.base.timestamps import moment_of
 
 CLICKS = ("gclid", "gbraid", "wbraid")
-"""Of these Google takes one for each event: the first that there is."""
+"""Google accepts one of these per event: the first one present is sent."""
 ADDRESS = ("givenName", "familyName", "regionCode", "postalCode")
 SOURCES = ("WEB", "APP", "IN_STORE", "PHONE", "MESSAGE", "OTHER")
 CONSENTS = ("adUserData", "adPersonalization")
@@ -28,7 +28,7 @@ ALIASES = {
     "couponCodes": ("coupon",),
     "transactionDiscount": ("discount",),
 }
-"""Properties that an event without a rule may have, by what they are sent as."""
+"""Alternative property names, by field."""
 CART = ("items", "couponCodes", "transactionDiscount", "merchantId", "merchantFeedLabel")
 CART_FIELDS = (*CART, "merchantFeedLanguageCode")
 ITEM = ("merchantProductId", "itemId", "quantity", "unitPrice", "conversionValue")
@@ -37,11 +37,11 @@ NUMBERS = ("conversionValue", "conversionCount", "transactionDiscount")
 MOMENTS = ("lastUpdatedTimestamp",)
 OBJECTS = ("eventDeviceInfo", "eventLocation")
 ADJUSTMENT = "adjustment"
-"""Is not sent: it says what the event is to change of one that was sent before."""
+"""Not sent: tells how the event adjusts an earlier conversion."""
 RETRACTION = (
     "Google's Data Manager API cannot retract a conversion. Retract it in Google Ads or with the Google Ads "
-    "API (uploadConversionAdjustments), or restate its value (adjustment: restatement), with which it still "
-    "counts"
+    "API (uploadConversionAdjustments), or restate its value (adjustment: restatement), although it then "
+    "still counts"
 )
 FIELDS = frozenset(
     [
@@ -55,7 +55,7 @@ _CURRENCY = re.compile("[A-Z]{3}")
 
 
 def known(fields: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The fields that have a value, by Google's names, and the names of those that Google has none for."""
+    """Return the fields with a value, by Google's names, and the names unknown to Google."""
     given = {name: value for name, value in fields.items() if value is not None}
     found = {spelled: value for name, value in given.items() if (spelled := _spelled(name)) in FIELDS}
     others = [name for name in given if _spelled(name) not in FIELDS]
@@ -72,11 +72,11 @@ def _spelled(name: str) -> str:
 
 
 def fitted(record: Record, custom_variables: Collection[str]) -> tuple[Record, dict[str, str]]:
-    """A record with the fields that can be sent, and what was done to the others."""
+    """Return a record with the sendable fields, and how the others were changed."""
     found, others = known(record.fields)
     left = {name for name in others if name not in custom_variables or _is_nested(record.fields[name])}
     if "items" in found and _has_braid(record):
-        # Google ignores the cart of such a click, and warns.
+        # Google ignores the cart for these clicks, with a warning.
         left |= {name for name in record.fields if _spelled(name) in CART_FIELDS}
     if is_nobody(found.get("transactionId", "a value")):
         left |= {name for name in record.fields if name in ("transactionId", "transaction_id", "order_id")}
@@ -93,7 +93,7 @@ def _has_braid(record: Record) -> bool:
 
 
 def refused(record: Record, consent: Mapping[str, str]) -> str | None:
-    """Why Google would refuse a record's event, and the whole request with it; None where it would not."""
+    """Explain why Google would reject a record's event, and with it the whole request; None if valid."""
     found, _ = known(record.fields)
     return next(_problems(record, found, consent), None)
 
@@ -105,18 +105,18 @@ def _problems(record: Record, found: Mapping[str, Any], consent: Mapping[str, st
             yield f"{name} '{found[name]}' is not a number"
     currency = found.get("currency")
     if currency is not None and not _CURRENCY.fullmatch(str(currency).strip().upper()):
-        yield f"currency '{currency}' is not three letters of ISO 4217"
+        yield f"currency '{currency}' is not a three-letter ISO 4217 code"
     for name, words in {**USER, "eventSource": SOURCES}.items():
         if name in found and str(found[name]).upper() not in words:
-            yield f"{name} '{found[name]}' is none of {', '.join(words)}"
+            yield f"{name} '{found[name]}' must be one of {', '.join(words)}"
     for name in MOMENTS:
         if name in found and rfc3339(found[name]) is None:
-            yield f"{name} '{found[name]}' is not a time of ISO 8601"
+            yield f"{name} '{found[name]}' is not an ISO 8601 timestamp"
     for name in CONSENTS:
         if name in found and consent_of(found[name]) is None:
-            yield f"{name} '{found[name]}' is neither GRANTED nor DENIED"
+            yield f"{name} '{found[name]}' must be GRANTED or DENIED"
     if consents(found, consent).get("adUserData") == _DENIED:
-        yield "adUserData is DENIED for it: Google records no such conversion, so nothing is sent of it"
+        yield "adUserData is DENIED, so Google would not record the conversion and it is not sent"
 
 
 def _adjustment_problems(record: Record, found: Mapping[str, Any]) -> Iterator[str]:
@@ -126,13 +126,13 @@ def _adjustment_problems(record: Record, found: Mapping[str, Any]) -> Iterator[s
     if str(kind).lower() == "retraction":
         yield RETRACTION
     elif str(kind).lower() not in ("restatement", "enhancement"):
-        yield f"adjustment '{kind}' is none of restatement, enhancement"
+        yield f"adjustment '{kind}' must be restatement or enhancement"
     if is_nobody(found.get("transactionId", "")):
-        yield f"an adjustment ({kind}) needs the transactionId of the conversion it is of"
+        yield f"an adjustment ({kind}) needs the transactionId of its conversion"
     if str(kind).lower() == "restatement" and "conversionValue" not in found:
         yield "an adjustment (restatement) needs the new conversionValue"
     if str(kind).lower() == "enhancement" and not user_identifiers(record):
-        yield "an adjustment (enhancement) needs an email address, a phone number or a whole address"
+        yield "an adjustment (enhancement) needs an email address, a phone number or a complete address"
 
 
 def event_of(
@@ -145,8 +145,8 @@ def event_of(
     cart: Mapping[str, str],
     custom_variables: Collection[str],
 ) -> dict[str, Any]:
-    """An event. `event_id` is its transaction id where it has none, `at` when it happened where it does not
-    say; `consent` and `cart` are what the configuration says of all."""
+    """Return an event. `event_id` is its transaction id and `at` its timestamp if it has none; `consent` and
+    `cart` are the configured defaults."""
     found, _ = known(record.fields)
     order = found.get("transactionId")
     made: dict[str, Any] = {
@@ -180,7 +180,7 @@ def event_of(
 
 
 def user_identifiers(record: Record) -> list[dict[str, Any]]:
-    """One identifier an object; an address is one, and counts when it is whole."""
+    """Return one object per identifier; an address is a single identifier, included only if complete."""
     there = record.identifiers
     found: list[dict[str, Any]] = [
         {name: there[name]} for name in ("emailAddress", "phoneNumber") if name in there
@@ -191,7 +191,7 @@ def user_identifiers(record: Record) -> list[dict[str, Any]]:
 
 
 def ad_identifiers(record: Record) -> dict[str, str]:
-    """The click that the event is of, and the attributes of its session."""
+    """Return the event's click id, and the attributes of its session."""
     there = record.identifiers
     click = next((name for name in CLICKS if name in there), None)
     names = [*([] if click is None else [click]), "sessionAttributes"]
@@ -199,19 +199,19 @@ def ad_identifiers(record: Record) -> dict[str, str]:
 
 
 def consents(found: Mapping[str, Any], usual: Mapping[str, str]) -> dict[str, str]:
-    """What somebody agreed to: what the event says, else what the configuration says of all."""
+    """Return the event's consent, else the configured default."""
     given = {name: consent_of(found[name]) for name in CONSENTS if name in found}
     agreed = {name: f"CONSENT_{value}" for name, value in usual.items()}
     return {**agreed, **{name: value for name, value in given.items() if value is not None}}
 
 
 def consent_of(value: Any) -> str | None:
-    """A consent by Google's name; None for what is none."""
+    """Return Google's name of a consent value; None if invalid."""
     return _CONSENT.get(str(value).strip().lower().removeprefix("consent_"))
 
 
 def cart_of(found: Mapping[str, Any], usual: Mapping[str, str]) -> dict[str, Any]:
-    """What was bought; empty without items, which Google measures by."""
+    """Return the cart; empty without items, which Google requires."""
     items = found.get("items")
     listed = [each for each in items if isinstance(each, Mapping)] if isinstance(items, list) else []
     made = [
@@ -242,13 +242,13 @@ def _item_value(name: str, value: Any) -> Any:
 
 
 def number(value: Any) -> float | int | None:
-    """A finite number, also of a text; None for what is none."""
+    """Parse a finite number, also from text; None if invalid."""
     made = None if isinstance(value, bool) else finite(value)
     return None if made is None else plain(made)
 
 
 def rfc3339(moment: Any) -> str | None:
-    """A moment of ISO 8601 in UTC, as Google writes it; None for what is none."""
+    """Convert an ISO 8601 timestamp to Google's format in UTC; None if invalid."""
     try:
         return moment_of(str(moment)).astimezone(UTC).isoformat().replace("+00:00", "Z")
     except ValueError:

@@ -1,4 +1,4 @@
-"""What became of a request to the Data Manager API, which says how many events failed and not which:
+"""The outcome of a Data Manager API request, which reports how many events failed but not which ones:
 docs/destinations/google_conversions.md."""
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ PROCESSING = ("PROCESSING", "REQUEST_STATUS_UNKNOWN")
 ENDED = ("SUCCESS", "PARTIAL_SUCCESS", "FAILED")
 PREFIXES = ("PROCESSING_ERROR_REASON_", "PROCESSING_ERROR_")
 FOR_NOW = frozenset({"INTERNAL_ERROR", "TOO_RECENT_CLICK"})
-"""Reasons that are over soon."""
+"""Reasons that are temporary."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether all events of a request failed, and how many for which reason."""
+    """Whether all events of a request failed, and the counts by reason."""
 
     failed: bool
     counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rejection(self) -> Rejection:
-        """Why each was not recorded, where all failed."""
-        reasons = ", ".join(self.counts) or "no reason is given"
+        """Return the rejection of each event when all failed."""
+        reasons = ", ".join(self.counts) or "no reason given"
         words = f"Google could not record it: {reasons}"
         if self.counts and self.counts.keys() <= FOR_NOW:
             return for_now(words)
@@ -42,21 +42,21 @@ def is_processed(response: httpx.Response) -> bool:
 
 
 def outcomes_of(response: httpx.Response, count: int) -> list[Outcome]:
-    """The outcomes of a request that was processed, for each of its `count` destinations in order. Raises
-    NotUnderstood for an answer of another number, or a status that is not known."""
+    """Return the outcomes of a processed request, for each of its `count` destinations in order. Raises
+    NotUnderstood if their number differs, or a status is unknown."""
     statuses = _statuses(response)
     if len(statuses) != count:
-        raise NotUnderstood(f"it has the status of {len(statuses)} destinations of {count}")
+        raise NotUnderstood(f"the response has the status of {len(statuses)} destinations instead of {count}")
     return [_outcome(each) for each in statuses]
 
 
 def _outcome(status: Mapping[str, Any]) -> Outcome:
     if status["requestStatus"] not in ENDED:
-        raise NotUnderstood(f"the request has the status {status['requestStatus']}")
+        raise NotUnderstood(f"the request has the unknown status {status['requestStatus']}")
     counts: dict[str, int] = {}
     for error in status.get("errorInfo", {}).get("errorCounts", []):
         reason = _short(str(error.get("reason", "UNSPECIFIED")))
-        # 64-bit numbers are texts in its JSON.
+        # JSON represents 64-bit integers as text.
         counts[reason] = counts.get(reason, 0) + int(error.get("recordCount", 1))
     if status["requestStatus"] == "PARTIAL_SUCCESS" and not counts:
         counts["UNSPECIFIED"] = 1

@@ -1,4 +1,4 @@
-"""Google Ads' conversions by the Data Manager API: docs/destinations/google_conversions.md."""
+"""Google Ads conversions through the Data Manager API: docs/destinations/google_conversions.md."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ from revetl.destinations.google.data_manager import account
 ActionId = Annotated[str, Field(pattern="^[0-9]+$", coerce_numbers_to_str=True)]
 Source = Literal["WEB", "APP", "IN_STORE", "PHONE", "MESSAGE", "OTHER"]
 MOST_ACTIONS = 10
-"""Destinations that a request takes: a batch goes to all of them in one."""
+"""Maximum destinations per request: a batch goes to all of them at once."""
 ENTERED, EXITED = "Audience Entered", "Audience Exited"
 PROBE = "revetl debug"
 FIRST_WAIT, LONGEST_WAIT = 60.0, 1_800.0
-"""Seconds between the questions what became of a request, which Google knows after half an hour or more."""
+"""Seconds between status requests; Google needs half an hour or more to process a request."""
 _PLACE = re.compile(r"\bevents\[([0-9]+)\]")
 _VALIDATED = {"requestId?": str, "fieldWarnings?": [dict]}
 
@@ -118,31 +118,31 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
     def _has_an_action(self) -> GoogleConversions:
         if self.conversion_action_id is None and not self.conversion_actions:
             raise ValueError(
-                "Give conversion_action_id, or conversion_actions with one for each event: "
+                "Set conversion_action_id, or conversion_actions with one action per event: "
                 "{Order Completed: 123456789}."
             )
         if len(self.actions) > MOST_ACTIONS:
             raise ValueError(
-                f"{len(self.actions)} conversion actions are more than the {MOST_ACTIONS} that Google takes "
-                "in a request. Configure another destination for the others."
+                f"{len(self.actions)} conversion actions exceed Google's maximum of {MOST_ACTIONS} per "
+                "request. Configure another destination for the others."
             )
         return self
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """The ids of the conversion actions, each once."""
+        """Return the distinct ids of the conversion actions."""
         named = [*self.conversion_actions.values(), self.conversion_action_id]
         return tuple(dict.fromkeys(each for each in named if each is not None))
 
     @property
     def consent(self) -> dict[str, str]:
-        """What people agreed to, where the configuration says so."""
+        """Return the consent set in the configuration."""
         said = {"adUserData": self.ad_user_data, "adPersonalization": self.ad_personalization}
         return {name: value for name, value in said.items() if value is not None}
 
     @property
     def cart(self) -> dict[str, str]:
-        """The Merchant Center feed that items are of, where the configuration says so."""
+        """Return the Merchant Center feed of items, if configured."""
         said = {
             "merchantId": self.merchant_id,
             "merchantFeedLabel": self.merchant_feed_label,
@@ -151,14 +151,14 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
         return {name: value for name, value in said.items() if value is not None}
 
     def action_of(self, event: str) -> str | None:
-        """The conversion action of an event; None where it has none. Leaving an audience is a conversion only
-        where it is configured to be."""
+        """Return the conversion action of an event; None if it has none. Leaving an audience is a conversion
+        only if configured."""
         usual = None if event == EXITED else self.conversion_action_id
         return self.conversion_actions.get(cased(event, "snake_case"), usual)
 
     def track(self, records: Records) -> Flow:
-        """Send events; a request is taken whole or not at all. Nothing is sent of people who left an audience
-        where that is not a conversion."""
+        """Send events; a request is accepted completely or not at all. For people who left an audience,
+        nothing is sent unless that is a conversion."""
         sent = [at for at, each in enumerate(records) if self.action_of(records.event_of(each)) is not None]
         made = [self.event(records, records.records[at]) for at in sent]
         found, answer = yield from without_invalid(
@@ -177,7 +177,7 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
         return Result(rejected=rejected)
 
     def event(self, records: Records, record: Record) -> dict[str, Any]:
-        """An event, with the conversion action that it is for where there are several."""
+        """Return an event, including its conversion action if there are several."""
         made = events.event_of(
             record,
             event_id=records.change_id(record),
@@ -192,7 +192,7 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
         return made
 
     def ingest(self, made: list[dict[str, Any]], *, validate_only: bool = False) -> httpx.Request:
-        """The request for some events."""
+        """Build the request for some events."""
         wanted = {name for each in made for name in each.get("destinationReferences", [])}
         body: dict[str, Any] = {
             "destinations": [self.target(each) for each in self.actions if not wanted or each in wanted],
@@ -205,7 +205,7 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
         return self.post("/v1/events:ingest", json=body)
 
     def target(self, action: str) -> dict[str, Any]:
-        """A conversion action as a Destination."""
+        """Return a conversion action as a Destination."""
         made: dict[str, Any] = {
             "operatingAccount": account(self.customer_id),
             "productDestinationId": action,
@@ -217,8 +217,9 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
     def processed(
         self, records: Records, request_id: str, actions: Mapping[int, str]
     ) -> Asking[dict[int, Rejection]]:
-        """Wait until a request was processed. Gives the events (by index, with their conversion actions) of
-        actions for which all failed; where only some did, Google says how many, which `finish` passes on."""
+        """Wait until a request is processed. Returns the rejections of events (by index, with their
+        conversion actions) of actions where all failed; partial failures are only counted, and reported by
+        `finish`."""
         last = yield from poll(
             lambda: self.request("GET", "/v1/requestStatus:retrieve", params={"requestId": request_id}),
             is_processed,
@@ -226,7 +227,7 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
             longest=LONGEST_WAIT,
             limit=self.status_timeout,
         )
-        # They are in the order of the destinations of the request.
+        # Outcomes are in the order of the request's destinations.
         targets = [each for each in self.actions if each in actions.values()]
         outcomes = dict(zip(targets, outcomes_of(last, len(targets)), strict=True))
         for outcome in outcomes.values():
@@ -239,8 +240,8 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
         if failed:
             reasons = ", ".join(f"{reason} ({count:,})" for reason, count in failed.most_common())
             raise Refused(
-                f"Google did not record {failed.total():,} of the events that it took: {reasons}. It does "
-                "not say which ones, so none is sent again."
+                f"Google did not record {failed.total():,} of the accepted events: {reasons}. It does "
+                "not report which ones, so none are sent again."
             )
         return
         yield
@@ -249,7 +250,7 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
         return events.fitted(record, self.custom_variables)
 
     def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
-        """A whole address identifies as an email does."""
+        """A complete address is as sufficient as an email."""
         return (*super().found_by(mode), frozenset(events.ADDRESS))
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
@@ -261,20 +262,20 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
             return wrong
         if self.action_of(name) is None and not is_exit:
             return (
-                f"the event '{name}' has no conversion action. Name it in conversion_actions, or leave it "
-                "out (other_events: skip)"
+                f"the event '{name}' has no conversion action. Add it to conversion_actions, or exclude "
+                "it (other_events: skip)"
             )
         return None
 
     def probe(self) -> httpx.Request:
-        """An event of nobody, which is validated only: it needs the account and the conversion actions."""
+        """Validate a placeholder event: this checks the account and the conversion actions."""
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         nobody = {"userIdentifiers": [{"emailAddress": "0" * 64}]}
         event = {"transactionId": PROBE, "eventTimestamp": now, "eventSource": self.event_source}
         return self.ingest([{**event, "userData": nobody}], validate_only=True)
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """An error that Google explains is read, for the sentence that it is refused with."""
+        """Pass on errors that Google explains, to quote the explanation."""
         error = object_of(response, "error")
         codes = {code for code, _ in errors_in(error)}
         if is_over_soon(error, codes):
@@ -284,7 +285,7 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
         return Verdict.PASS if error and explained else judged
 
     def misread(self, response: httpx.Response) -> str | None:
-        """A request that is validated only need not have an id."""
+        """A validation response may have no request id."""
         if response.is_success and b'"validateOnly":true' in response.request.content:
             return misread(response, _VALIDATED)
         return super().misread(response)
@@ -298,7 +299,7 @@ def _run(records: Records) -> str:
 
 
 def _validated(count: int, rejected: Mapping[int, str | Rejection]) -> str:
-    """What a validation found, for which nothing counts as sent."""
+    """Summarize a validation, which sends nothing."""
     wrong = [why.reason if isinstance(why, Rejection) else why for why in rejected.values()]
     found = f"{count - len(wrong):,} of {count:,} events valid"
     invalid = f" (the others: {'; '.join(dict.fromkeys(wrong))})" if wrong else ""

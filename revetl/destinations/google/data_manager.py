@@ -1,4 +1,4 @@
-"""Customer Match by Google's Data Manager API: docs/destinations/google_ads.md."""
+"""Customer Match through Google's Data Manager API: docs/destinations/google_ads.md."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _PLACE = re.compile(r"(?:audience_members|audienceMembers)\[([0-9]+)\]")
 
 
 def add(ads: GoogleAds, records: Records) -> Flow:
-    """Put a batch into the list."""
+    """Add a batch to the list."""
     return change(ads, "ingest", records)
 
 
 def remove(ads: GoogleAds, records: Records) -> Flow:
-    """Take a batch out of the list."""
+    """Remove a batch from the list."""
     return change(ads, "remove", records)
 
 
@@ -57,7 +57,7 @@ def change(ads: GoogleAds, verb: str, records: Records) -> Flow:
 
 
 def request(ads: GoogleAds, verb: str, records: Records, places: list[int]) -> httpx.Request:
-    """The request for some records of a batch."""
+    """Build the request for some records of a batch."""
     target = {"operatingAccount": account(ads.customer_id), "productDestinationId": records.audience_id}
     if ads.login_customer_id is not None:
         target["loginAccount"] = account(ads.login_customer_id)
@@ -74,7 +74,7 @@ def request(ads: GoogleAds, verb: str, records: Records, places: list[int]) -> h
 
 
 def member(record: Record) -> dict[str, Any]:
-    """A record as an AudienceMember."""
+    """Return a record as an AudienceMember."""
     known = record.identifiers
     if "thirdPartyUserId" in known:
         return {"userIdData": {"userId": known["thirdPartyUserId"]}}
@@ -87,14 +87,14 @@ def member(record: Record) -> dict[str, Any]:
 
 
 def account(customer_id: str) -> dict[str, str]:
-    """A Google Ads account, as this API names it."""
+    """Return a Google Ads account in this API's format."""
     return {"accountType": "GOOGLE_ADS", "accountId": customer_id}
 
 
 def lists(
     ads: GoogleAds, method: str, *, json: Any = None, asked: dict[str, str], name: str | None = None
 ) -> httpx.Request:
-    """A call of the account's user lists, or of the one of that id."""
+    """Build a request for the account's user lists, or for the list with that id."""
     by = {"login-account": f"accountTypes/GOOGLE_ADS/accounts/{ads.login_customer_id or ads.customer_id}"}
     path = f"/v1/accountTypes/GOOGLE_ADS/accounts/{ads.customer_id}/userLists"
     path += "" if name is None else f"/{name}"
@@ -102,14 +102,14 @@ def lists(
 
 
 def find_audience(ads: GoogleAds, audience: str) -> Asking[str | None]:
-    """The id of the list of that name; None where there is none."""
+    """Return the id of the list with that name; None if it doesn't exist."""
     asked = {"filter": f"display_name = {orjson.dumps(audience).decode()}"}
     found = answer_of((yield lists(ads, "GET", asked=asked))).get("userLists", [])
     return next((str(each["id"]) for each in found), None)
 
 
 def create_audience(ads: GoogleAds, audience: str) -> Asking[str]:
-    """Make a list of that name, and give its id."""
+    """Create a list with that name and return its id."""
     about = {
         "displayName": audience,
         "membershipDuration": f"{86_400 * ads.membership_life_span}s",
@@ -119,24 +119,24 @@ def create_audience(ads: GoogleAds, audience: str) -> Asking[str]:
 
 
 def description(ads: GoogleAds, audience_id: str) -> Asking[str]:
-    """The description of a list."""
+    """Return the description of a list."""
     found = answer_of((yield lists(ads, "GET", asked={}, name=audience_id)))
     return str(found.get("description") or "")
 
 
 def describe(ads: GoogleAds, audience_id: str, text: str) -> Asking[None]:
-    """Give a list a description."""
+    """Set the description of a list."""
     asked = {"updateMask": "description"}
     answer_of((yield lists(ads, "PATCH", json={"description": text}, asked=asked, name=audience_id)))
 
 
 def matched(ads: GoogleAds, audience_id: str) -> Asking[Matched]:
-    """How many people of the list Google has found, for its display network."""
+    """Return how many members of the list Google has matched, for its display network."""
     found = answer_of((yield lists(ads, "GET", asked={}, name=audience_id))).get("sizeInfo", {})
     size = int(found.get("displayNetworkMembersCount", -1))
     return Matched(size if size >= 0 else None)
 
 
 def probe(ads: GoogleAds) -> httpx.Request:
-    """A harmless request that needs the credentials."""
+    """Return a harmless request that needs the credentials."""
     return lists(ads, "GET", asked={"pageSize": "1"})

@@ -1,4 +1,4 @@
-"""Customer Match lists by the Google Ads API: docs/destinations/google_ads.md."""
+"""Customer Match lists through the Google Ads API: docs/destinations/google_ads.md."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ SIZE = "SELECT user_list.size_for_display FROM user_list WHERE user_list.id = {}
 
 
 def find_audience(ads: GoogleAds, audience: str) -> Asking[str | None]:
-    """The id of the list of that name; None where there is none. Raises Refused when it takes other keys."""
+    """Return the id of the list with that name; None if it doesn't exist. Raises Refused for another key
+    type."""
     name = audience.replace("\\", "\\\\").replace("'", "\\'")
     for each in answer_of((yield search(ads, LIST.format(name)))).get("results", []):
         there = each["userList"].get("crmBasedUserList", {}).get("uploadKeyType", ads.upload_key_type)
         if there != ads.upload_key_type:
-            raise Refused(f"The list '{audience}' takes {there}. Set upload_key_type: {there}.")
+            raise Refused(f"The list '{audience}' has upload_key_type {there}. Set upload_key_type: {there}.")
         return str(each["userList"]["id"])
     return None
 
 
 def create_audience(ads: GoogleAds, audience: str) -> Asking[str]:
-    """Make a list of that name, and give its id."""
+    """Create a list with that name and return its id."""
     about: dict[str, Any] = {"uploadKeyType": ads.upload_key_type}
     if ads.app_id is not None:
         about["appId"] = ads.app_id
@@ -45,26 +46,26 @@ def create_audience(ads: GoogleAds, audience: str) -> Asking[str]:
 
 
 def description(ads: GoogleAds, audience_id: str) -> Asking[str]:
-    """The description of a list."""
+    """Return the description of a list."""
     rows = answer_of((yield search(ads, DESCRIPTION.format(audience_id))))["results"]
     return str(rows[0]["userList"].get("description") or "")
 
 
 def describe(ads: GoogleAds, audience_id: str, text: str) -> Asking[None]:
-    """Give a list a description."""
+    """Set the description of a list."""
     name = f"customers/{ads.customer_id}/userLists/{audience_id}"
     change = {"update": {"resourceName": name, "description": text}, "updateMask": "description"}
     answer_of((yield call(ads, "userLists:mutate", {"operations": [change]})))
 
 
 def matched(ads: GoogleAds, audience_id: str) -> Asking[Matched]:
-    """How many people of the list Google has found, for its display network."""
+    """Return how many members of the list Google has matched, for its display network."""
     rows = answer_of((yield search(ads, SIZE.format(audience_id))))["results"]
-    # Of a list that is too new it is -1; 64-bit numbers are texts in its JSON.
+    # It is -1 for lists that are too new; JSON represents 64-bit integers as text.
     size = int(rows[0]["userList"].get("sizeForDisplay", -1))
     return Matched(size if size >= 0 else None)
 
 
 def probe(ads: GoogleAds) -> httpx.Request:
-    """A harmless request that needs the credentials."""
+    """Return a harmless request that needs the credentials."""
     return search(ads, "SELECT customer.id FROM customer LIMIT 1")

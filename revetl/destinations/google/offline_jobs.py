@@ -1,4 +1,4 @@
-"""Customer Match by the Google Ads API's offline user data jobs: docs/destinations/google_ads.md."""
+"""Customer Match through the Google Ads API's offline user data jobs: docs/destinations/google_ads.md."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["add", "create_audience", "describe", "description", "find_audience", "matched", "probe", "remove"]
 
 IDENTIFIERS_A_REQUEST = 10_000
-"""What Google recommends; it takes 100,000."""
+"""Google's recommendation; the maximum is 100,000."""
 JOB = """
     SELECT offline_user_data_job.status, offline_user_data_job.failure_reason
     FROM offline_user_data_job
@@ -52,17 +52,17 @@ JOB = """
 
 
 def add(ads: GoogleAds, records: Records) -> Flow:
-    """Put a batch into the list."""
+    """Add a batch to the list."""
     return job(ads, "create", records)
 
 
 def remove(ads: GoogleAds, records: Records) -> Flow:
-    """Take a batch out of the list."""
+    """Remove a batch from the list."""
     return job(ads, "remove", records)
 
 
 def job(ads: GoogleAds, operation: str, records: Records) -> Flow:
-    """Make a job of a batch, fill it, run it, and wait for it. A record that is refused is not in it."""
+    """Create a job for a batch, fill it, run it, and wait for it. Rejected records aren't part of the job."""
     about: dict[str, Any] = {"userList": f"customers/{ads.customer_id}/userLists/{records.audience_id}"}
     if operation == "create" and ads.consent:
         about["consent"] = ads.consent
@@ -84,7 +84,7 @@ def job(ads: GoogleAds, operation: str, records: Records) -> Flow:
 
 
 def failure(ads: GoogleAds, name: str) -> Asking[str | None]:
-    """Wait for a job; why it failed, or None. Raises Unfinished when it takes too long."""
+    """Wait for a job; returns the reason if it failed, or None. Raises Unfinished if it takes too long."""
 
     def state(response: httpx.Response) -> Mapping[str, Any]:
         found: Mapping[str, Any] = answer_of(response)["results"][0]["offlineUserDataJob"]
@@ -99,7 +99,7 @@ def failure(ads: GoogleAds, name: str) -> Asking[str | None]:
 
 
 def _user(record: Record) -> list[dict[str, Any]]:
-    """One identifier an object; an address is one, and counts when it is whole."""
+    """Return one object per identifier; an address is a single identifier, included only if complete."""
     known = record.identifiers
     found: list[dict[str, Any]] = [{name: known[name]} for name in SINGLE if name in known]
     if known.keys() >= {*ADDRESS}:
@@ -108,7 +108,7 @@ def _user(record: Record) -> list[dict[str, Any]]:
 
 
 def _requests(operation: str, records: Records) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """The operations of a job by request, with the index of the first."""
+    """Split a job's operations into requests, each with the index of its first operation."""
     first, count, operations = 0, 0, list[dict[str, Any]]()
     for at, record in enumerate(records):
         user = _user(record)
@@ -121,7 +121,7 @@ def _requests(operation: str, records: Records) -> Iterator[tuple[int, list[dict
 
 
 def _failures(answer: Mapping[str, Any]) -> dict[int, Rejection]:
-    """The operations that were not taken, by index. Raises Refused for what is no operation's fault."""
+    """Return the rejected operations, by index. Raises Refused for errors that no operation caused."""
     status = answer.get("partialFailureError") or {}
     found: dict[int, Rejection] = {}
     for code, error in errors_in(status):

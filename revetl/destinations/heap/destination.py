@@ -26,9 +26,9 @@ from revetl.destinations.base.shapes import Shape
 HOSTS = {"us": "https://heapanalytics.com", "eu": "https://c.eu.heap-api.com"}
 LONGEST_IDENTITY, LONGEST_EVENT = 255, 1_024
 RESERVED = frozenset({"id", "user_id"})
-"""Names that no user property may have, in any case."""
+"""Names not allowed for user properties, regardless of case."""
 EVENT = Shape(lists=True, longest=lambda _: LONGEST_EVENT)
-"""Of the properties of an event: scalars and lists; a longer text Heap cuts itself."""
+"""Event properties: scalars and lists; Heap truncates longer texts itself."""
 
 UNDERSTOOD = (
     Understood("POST /api/add_user_properties", (EMPTY, ACKNOWLEDGED, dict)),
@@ -39,8 +39,8 @@ UNDERSTOOD = (
 
 
 class Heap(WithholdsPersonalData):
-    """User properties and events of Heap by identity; a mirrored audience is a boolean user property of its
-    name, of which Heap's own segments can be made."""
+    """User properties and events of Heap by identity. A mirrored audience is a boolean user property with its
+    name, usable in Heap's segments."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000)
@@ -75,7 +75,7 @@ class Heap(WithholdsPersonalData):
         return self.properties(records, {records.audience: False}, with_fields=False)
 
     def properties(self, records: Records, more: Mapping[str, Any], *, with_fields: bool = True) -> Flow:
-        """Set properties of users, with `more` of each."""
+        """Set properties of users, adding `more` to each."""
         users = [
             {**known(record), "properties": {**(given(record) if with_fields else {}), **more}}
             for record in records
@@ -84,7 +84,8 @@ class Heap(WithholdsPersonalData):
         return Result()
 
     def track(self, records: Records) -> Flow:
-        """Send events, with the fields as their properties. Heap drops one whose key it has seen."""
+        """Send events, with the fields as their properties. Heap drops events with a known idempotency
+        key."""
         events = [
             {
                 **known(record),
@@ -99,7 +100,7 @@ class Heap(WithholdsPersonalData):
         return Result()
 
     def delete(self, records: Records) -> Flow:
-        """Hand people in for deletion, with a token that lives for five minutes."""
+        """Submit people for deletion, with a token that is valid for five minutes."""
         answer = yield self.token()
         bearer = {"Authorization": f"Bearer {answer.json()['access_token']}"}
         users = {"users": [known(record) for record in records]}
@@ -107,18 +108,18 @@ class Heap(WithholdsPersonalData):
         return Result()
 
     def token(self) -> httpx.Request:
-        """A request for a token of the deletion API."""
+        """Build the request for a token of the deletion API."""
         key = "" if self.api_key is None else self.api_key.get_secret_value()
         basics = {"Authorization": basic(self.app_id, key)}
         return httpx.Request("POST", self.privacy("auth_token"), headers=basics)
 
     def privacy(self, path: str) -> str:
-        """An address of the deletion API, which is at one host for both regions."""
+        """Return a URL of the deletion API, which has one host for both regions."""
         return f"{self.deletion_url.rstrip('/')}/api/public/v0/{path}"
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         if mode == "delete" and self.api_key is None:
-            raise Refused("Heap deletes nobody without an API key. Set api_key (Privacy & Security).")
+            raise Refused("Heap's deletion API needs an API key. Set api_key (Privacy & Security).")
         if mode not in ("events", "audience_events"):
             own = [whole.audience] if mode == "mirror" else []
             _check_names([*fields, *own])
@@ -137,14 +138,14 @@ class Heap(WithholdsPersonalData):
     def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
         if mode in ("events", "audience_events", "delete"):
             return super().found_by(mode)
-        # User properties are set by it.
+        # User properties are set by identity.
         return (frozenset({"identity"}),)
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         if len(str(record.identifiers.get("identity", ""))) > LONGEST_IDENTITY:
-            return f"its identity has more than {LONGEST_IDENTITY} characters"
+            return f"its identity is longer than {LONGEST_IDENTITY} characters"
         if len(whole.event_of(record)) > LONGEST_EVENT:
-            return f"its event's name has more than {LONGEST_EVENT} characters"
+            return f"its event name is longer than {LONGEST_EVENT} characters"
         return None
 
     @property
@@ -155,25 +156,25 @@ class Heap(WithholdsPersonalData):
         return self.token()
 
     def judge(self, response: httpx.Response) -> Verdict:
-        # What is wrong with the project is wrong with every record.
+        # A wrong app_id affects every record.
         if response.status_code == 400 and "app_id" in response.text.lower():
             return Verdict.FATAL
         return super().judge(response)
 
 
 def known(record: Record) -> dict[str, str]:
-    """The identity, else Heap's own id: it takes one of the two."""
+    """Return the identity, else Heap's own id: the API accepts only one of them."""
     name = "identity" if "identity" in record.identifiers else "user_id"
     return {name: str(record.identifiers[name])}
 
 
 def given(record: Record) -> dict[str, Any]:
-    """The fields that have a value: Heap has no null."""
+    """Return the fields with a value: Heap doesn't support null."""
     return {name: value for name, value in record.fields.items() if value is not None}
 
 
 def _check_names(names: Iterable[str]) -> None:
-    """Raises Refused for a user property that Heap keeps for itself."""
+    """Raises Refused for a user property reserved by Heap."""
     for name in names:
         if name.lower() in RESERVED:
-            raise Refused(f"Heap keeps the user property '{name}' for itself. Give it another name there.")
+            raise Refused(f"The user property '{name}' is reserved by Heap. Map the column to another name.")

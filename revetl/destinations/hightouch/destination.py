@@ -1,4 +1,4 @@
-"""Syncs of Hightouch, triggered and waited for: docs/destinations/hightouch.md."""
+"""Syncs of Hightouch, triggered and awaited: docs/destinations/hightouch.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNDERSTOOD = (
 
 
 class Hightouch(Triggered):
-    """A sync of Hightouch, by its id or its slug."""
+    """A sync of Hightouch, by its id or slug."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     rate: ClassVar[Rate | None] = Rate(requests=200, per_seconds=10)
@@ -36,7 +36,7 @@ class Hightouch(Triggered):
         response = yield self.request("GET", "/syncs", params={"slug": sync})
         found = response.json()["data"]
         if not found:
-            raise Refused(f"hightouch has no sync whose slug is '{sync}'. Set sync_id to its id or its slug.")
+            raise Refused(f"hightouch has no sync with slug '{sync}'. Set sync_id to a sync's id or slug.")
         return str(found[0]["id"])
 
     def start(self, sync: str, attempt: str) -> httpx.Request:
@@ -51,12 +51,12 @@ class Hightouch(Triggered):
     def read_run(self, response: httpx.Response) -> Run:
         runs = response.json()["data"]
         if not runs or runs[0]["status"] not in DONE | FAILED:
-            # One that was just triggered may not be among the runs yet.
+            # A run that was just triggered may not be listed yet.
             return Run("queued", is_over=False)
         run = runs[0]
         status, counts = run["status"], run.get("failedRows") or {}
         if status in FAILED:
-            return Run(status, failure=run.get("error") or "it says no reason")
+            return Run(status, failure=run.get("error") or "no reason given")
         return Run(status, rejected=sum(int(count or 0) for count in counts.values()))
 
     def ask_latest(self, sync: str) -> httpx.Request:

@@ -1,4 +1,4 @@
-"""HubSpot's batches of records: values as properties, and answers that are of some of the records."""
+"""HubSpot's batches of records: property values, and partially successful responses."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from revetl.destinations.base.records import for_now, nobody
 AGAIN = frozenset(
     {"RATE_LIMITS", "RATE_LIMIT", "INTERNAL_ERROR", "SERVICE_UNAVAILABLE", "MIGRATION_IN_PROGRESS", "TIMEOUT"}
 )
-"""Categories of errors that are over soon."""
+"""Categories of temporary errors."""
 OF_ACCOUNT = frozenset({"MISSING_SCOPES", "INVALID_AUTHENTICATION", "EXPIRED_AUTHENTICATION", "BANNED"})
-"""Categories of errors that are about the account, whoever they name."""
+"""Categories of account errors, regardless of the records they name."""
 ADDITIONAL = "hs_additional_emails"
 
 
 @dataclass
 class Answered:
-    """What was said of a batch, by place: the ids of records, and why others were refused."""
+    """The outcome of a batch, by position: ids of records, and why others were rejected."""
 
     ids: dict[int, str] = field(default_factory=dict)
     rejected: dict[int, str | Rejection] = field(default_factory=dict)
@@ -36,24 +36,25 @@ class Answered:
 
     @property
     def result(self) -> Result:
-        """The same for the engine."""
+        """Convert to a Result."""
         return Result(self.rejected, self.retry)
 
 
 def value_of(value: Any) -> Any:
-    """A value as properties have it: an empty text empties one, several options are a list of semicolons."""
+    """Convert to a property value: an empty text clears a property; multiple options are separated by
+    semicolons."""
     if isinstance(value, list):
         return ";".join(str(each) for each in value)
     return "" if value is None else value
 
 
 def same(value: Any) -> str:
-    """What two values have in common that HubSpot finds the same record by."""
+    """Normalize a value the way HubSpot does when it looks up records."""
     return str(value).strip().casefold()
 
 
 def records_by(results: Iterable[Mapping[str, Any]], id_property: str) -> dict[str, Mapping[str, Any]]:
-    """Records by what they are found by; a contact also by its other addresses."""
+    """Index records by their lookup value; contacts also by their other email addresses."""
     found: dict[str, Mapping[str, Any]] = {}
     for each in results:
         properties = each.get("properties") or {}
@@ -65,14 +66,14 @@ def records_by(results: Iterable[Mapping[str, Any]], id_property: str) -> dict[s
 
 
 def answered(response: httpx.Response, names: Mapping[int, str], id_property: str) -> Answered:
-    """Read what was answered of a batch, of the names by their places. A record is told by the trace id that
-    it was given, which is its place, or by its name. Those of a conflict (409) are to be looked for anew."""
+    """Parse the response for a batch, given names by position. A record is identified by the trace id sent
+    with it, which is its position, or by its name. Records of a conflict (409) are retried."""
     if response.status_code == 409:
         return Answered(retry=dict.fromkeys(names, for_now(str(object_of(response).get("message")))))
     answer = response.json()
     results, errors = answer.get("results") or [], answer.get("errors") or []
     if not results and not errors:
-        raise NotUnderstood("it has neither results nor errors")
+        raise NotUnderstood("the response has neither results nor errors")
     by_trace = {each.get("objectWriteTraceId"): each for each in results}
     by_name = records_by(results, id_property)
     made = Answered()
@@ -87,11 +88,11 @@ def answered(response: httpx.Response, names: Mapping[int, str], id_property: st
         told += [places[same(each)] for each in context.get("ids") or [] if same(each) in places]
         category, why = error.get("category"), f"{error.get('category')}: {error.get('message')}"
         if category in OF_ACCOUNT:
-            raise Refused(f"HubSpot refused: {why}", partly=bool(results))
+            raise Refused(f"HubSpot returned an error: {why}", partly=bool(results))
         refused = made.retry if category in AGAIN else made.rejected
         refusal = for_now(why) if category in AGAIN else Rejection(why)
         if category == "OBJECT_NOT_FOUND":
             refusal = nobody(why)
-        # An error that names nobody is of all who are not among the results.
+        # An error that names no record applies to all records without a result.
         refused |= dict.fromkeys(told or [place for place in names if place not in made.ids], refusal)
     return made

@@ -60,9 +60,9 @@ class HubSpot(HubSpotObject):
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
     identifier_key: ClassVar[str | None] = "id_property"
     statuses: ClassVar[Mapping[int, Verdict]] = {
-        409: Verdict.PASS,  # it came to be meanwhile
-        423: Verdict.RETRY,  # it is being written to
-        477: Verdict.RETRY,  # the account is being moved
+        409: Verdict.PASS,  # it was created meanwhile
+        423: Verdict.RETRY,  # it is locked by another write
+        477: Verdict.RETRY,  # the account is being migrated
     }
     cleared: ClassVar[Any] = ""
     can_set_if_empty: ClassVar[bool] = True
@@ -73,7 +73,7 @@ class HubSpot(HubSpotObject):
     event_names: Mapping[str, str] = {}
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
-        """Compare the fields with the properties of the object, or of the event."""
+        """Check the fields against the properties of the object, or of the event."""
         if fields and whole.event and mode == "events":
             named = self.event_name(whole.event)
             path = f"/events/v3/event-definitions/{quote(named, safe='')}"
@@ -86,8 +86,8 @@ class HubSpot(HubSpotObject):
             unique = {each["name"] for each in properties if each.get("hasUniqueValue")}
             if self.id_property not in {"email", *unique}:
                 raise Refused(
-                    f"HubSpot: '{self.id_property}' of {self.object_type} is no property with unique values. "
-                    f"Set id_property to one of: {', '.join(sorted(unique)) or 'none yet'}."
+                    f"HubSpot: '{self.id_property}' of {self.object_type} is not a property with unique "
+                    f"values. Set id_property to one of: {', '.join(sorted(unique)) or 'none exist yet'}."
                 )
             kinds = check_fields(f"HubSpot: {self.object_type}", fields, kinds_of(properties))
             whole = replace(whole, kinds=kinds)
@@ -97,28 +97,28 @@ class HubSpot(HubSpotObject):
         return (yield from self.put(records)).result
 
     def add(self, records: Records) -> Flow:
-        """The records, and then those that were taken into the list, by their ids."""
+        """Write the records, then add the accepted ones to the list by id."""
         made = yield from self.put(records)
         names, told = self.names(records), {*made.ids, *made.rejected, *made.retry}
         if untold := [place for place in range(len(records)) if place not in told]:
-            # An answer need not have what a record is found by.
+            # The response may omit the lookup value of a record.
             there = yield from self.there(records)
             found = {
                 place: str(there[same(names[place])]["id"]) for place in untold if same(names[place]) in there
             }
             made.ids |= found
             made.retry |= {
-                place: for_now("HubSpot did not tell its id") for place in untold if place not in found
+                place: for_now("HubSpot did not return its id") for place in untold if place not in found
             }
         if made.ids:
             answer = yield self.listed("add", records, made.ids.values())
             missing = {str(each) for each in answer.json().get("recordIdsMissing") or []}
             gone = [place for place, made_id in made.ids.items() if made_id in missing]
-            made.rejected |= dict.fromkeys(gone, nobody("HubSpot has no such record for the list"))
+            made.rejected |= dict.fromkeys(gone, nobody("HubSpot has no such record to add to the list"))
         return made.result
 
     def remove(self, records: Records) -> Flow:
-        """Out of the list, and not out of HubSpot; who is not there is in no list."""
+        """Remove records from the list, without deleting them; unknown records are in no list."""
         there = yield from self.there(records)
         ids = [str(there[same(name)]["id"]) for name in self.names(records) if same(name) in there]
         if ids:
@@ -134,7 +134,7 @@ class HubSpot(HubSpotObject):
         return (yield from self.put(records, "update")).result
 
     def track(self, records: Records) -> Flow:
-        """An occurrence of the event each, by the address, else by the id of the record."""
+        """Send one event occurrence per record, by email, else by record id."""
         by_email = self.id_property == "email"
         there = {} if by_email else (yield from self.there(records))
         inputs, rejected = [], {}
@@ -142,7 +142,7 @@ class HubSpot(HubSpotObject):
             found = there.get(same(name))
             if found is None and not by_email:
                 rejected[place] = nobody(
-                    f"HubSpot has none of the {self.object_type} by that {self.id_property}"
+                    f"no record of {self.object_type} in HubSpot has this {self.id_property}"
                 )
                 continue
             fields = {field: value_of(value) for field, value in record.fields.items() if value is not None}
@@ -160,11 +160,11 @@ class HubSpot(HubSpotObject):
         return Result(rejected)
 
     def event_name(self, event: str) -> str:
-        """The full name that HubSpot has for an event, such as `pe1234_churned`."""
+        """Return HubSpot's full name of an event, such as `pe1234_churned`."""
         return self.event_names.get(event, event)
 
     def listed(self, verb: str, records: Records, ids: Iterable[str]) -> httpx.Request:
-        """Put records into the audience's list, or take them out."""
+        """Build the request that adds records to the audience's list, or removes them."""
         return self.request("PUT", f"/crm/v3/lists/{records.audience_id}/memberships/{verb}", json=list(ids))
 
     def find_audience(self, audience: str) -> Asking[str | None]:
@@ -175,8 +175,8 @@ class HubSpot(HubSpotObject):
         found = answer.json()["list"]
         if found.get("processingType") == "DYNAMIC":
             raise Refused(
-                f"HubSpot: the list '{audience}' is an active one, whose filters say who is in it. "
-                "Give the audience another name, or the id of a static list in `audiences`."
+                f"HubSpot: the list '{audience}' is an active list, so its filters determine its members. "
+                "Rename the audience, or set the id of a static list in `audiences`."
             )
         return str(found["listId"])
 
@@ -187,5 +187,5 @@ class HubSpot(HubSpotObject):
 
     @property
     def type_id(self) -> str:
-        """What lists call the object."""
+        """Return the object type id that lists use."""
         return TYPE_IDS.get(self.object_type, self.object_type)

@@ -1,4 +1,4 @@
-"""Records of one HubSpot object, found by a property whose values are unique, 100 at a time."""
+"""Records of one HubSpot object, looked up by a unique property, 100 per request."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ STANDARD = {
     ),
     "companies": (Attribute("name", "company"), Attribute("domain", "company_domain")),
 }
-"""HubSpot's own properties of its own objects; those of one's own are in the account alone."""
+"""HubSpot's default properties of its standard objects; custom properties exist only in the account."""
 
 
 class HubSpotObject(SignsIn, HasAudiences):
-    """An object of an account, and the calls of its records."""
+    """An object of an account, and requests for its records."""
 
     needed_credentials: ClassVar[tuple[str, ...]] = ("access_token",)
 
@@ -63,7 +63,7 @@ class HubSpotObject(SignsIn, HasAudiences):
     @model_validator(mode="after")
     def _is_found_by(self) -> HubSpotObject:
         if self.object_type != "contacts" and self.id_property == "email":
-            raise ValueError(f"id_property: {self.object_type} have no email; name a property that is unique")
+            raise ValueError(f"id_property: {self.object_type} have no email; set it to a unique property")
         return self
 
     @property
@@ -84,7 +84,7 @@ class HubSpotObject(SignsIn, HasAudiences):
         return self.request("GET", f"/crm/v3/properties/{self.object_type}/{self.id_property}")
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """No list of that name, and no record of that name, are 404 as is a wrong address."""
+        """Distinguish 404 responses: a missing list or record has one, and so does a wrong URL."""
         path = response.request.url.path
         if response.status_code == 404 and "/crm/v3/lists/object-type-id/" in path:
             return Verdict.PASS
@@ -101,15 +101,15 @@ class HubSpotObject(SignsIn, HasAudiences):
         return None
 
     def names(self, records: Records) -> list[str]:
-        """What each record is found by."""
+        """Return the lookup value of each record."""
         return [str(record.identifiers[self.id_property]) for record in records]
 
     def batched(self, verb: str, body: Mapping[str, Any]) -> httpx.Request:
-        """A call about several records."""
+        """Build a request for several records."""
         return self.post(f"/crm/v3/objects/{self.object_type}/batch/{verb}", json=body)
 
     def there(self, records: Records, fields: Collection[str] = ()) -> Asking[dict[str, Mapping[str, Any]]]:
-        """The records that are there, with some of their properties, by what they are found by (`same`)."""
+        """Read existing records, with some of their properties, indexed by lookup value (`same`)."""
         also = (ADDITIONAL,) if self.id_property == "email" else ()
         asked = {
             "idProperty": self.id_property,
@@ -120,7 +120,7 @@ class HubSpotObject(SignsIn, HasAudiences):
         return records_by(answer.json()["results"], self.id_property)
 
     def put(self, records: Records, verb: str = "upsert") -> Asking[Answered]:
-        """Create or update a batch, but for values of `set_if_empty` where there is one."""
+        """Create or update a batch, without overwriting values of `set_if_empty` fields."""
         there: dict[str, Mapping[str, Any]] = {}
         if records.set_if_empty:
             there = yield from self.there(records, records.set_if_empty)
@@ -129,7 +129,7 @@ class HubSpotObject(SignsIn, HasAudiences):
     def write(
         self, verb: str, records: Records, places: Iterable[int], there: Mapping[str, Mapping[str, Any]]
     ) -> Asking[Answered]:
-        """Upsert, create or update the records of some places; `there` is what must not be overwritten."""
+        """Upsert, create or update the records at some positions; values in `there` are not overwritten."""
         names, inputs = self.names(records), []
         chosen = {place: names[place] for place in places}
         for place, name in chosen.items():
@@ -139,7 +139,7 @@ class HubSpotObject(SignsIn, HasAudiences):
                 for field, value in records.records[place].fields.items()
                 if field not in records.set_if_empty or held.get(field) in (None, "")
             }
-            # With a trace id in each, one that is refused does not keep the others from it.
+            # With a trace id in each input, a rejected record doesn't fail the others.
             whose = {"objectWriteTraceId": str(place)}
             if verb == "create":
                 inputs.append({**whose, "properties": {self.id_property: name, **properties}})
@@ -150,7 +150,7 @@ class HubSpotObject(SignsIn, HasAudiences):
 
 
 def kinds_of(properties: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
-    """The properties that can be written, with the kinds of their values."""
+    """Return the writable properties with their value types."""
     return {
         each["name"]: _KINDS.get(each["type"], TEXT)
         for each in properties

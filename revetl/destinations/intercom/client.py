@@ -1,4 +1,4 @@
-"""A workspace of Intercom: how it is reached, its tags and its data attributes."""
+"""An Intercom workspace: endpoint, tags and data attributes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOSTS = {
 
 
 class IntercomWorkspace(SignsIn, PersonByPerson):
-    """What is configured of a workspace, and the calls that are about no contact."""
+    """Configuration of a workspace, and requests that don't concern a contact."""
 
     needed_credentials: ClassVar[tuple[str, ...]] = ("access_token",)
 
@@ -62,8 +62,8 @@ class IntercomWorkspace(SignsIn, PersonByPerson):
         return self.request("GET", "/me")
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """Who is not there need not be taken away, and else cannot be changed; a conflict tells whom it is
-        about."""
+        """Removing an unknown contact succeeds, updating one fails; a conflict response names the existing
+        contact."""
         method, path = response.request.method, response.request.url.path
         if response.status_code == 409 and method == "POST" and path.endswith("/contacts"):
             return Verdict.PASS

@@ -1,4 +1,4 @@
-"""Intercom's contacts: their fields as it has them, and who is whom."""
+"""Intercom's contacts: field formats, and matching of search results."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ KINDS = {
     "boolean": BOOLEAN,
     "date": MOMENT,
 }
-"""The kinds of values by the types of data attributes."""
+"""Value types by type of data attribute."""
 PLAIN = ("name", "email", "phone", "avatar", "signed_up_at", "last_seen_at", "owner_id", "language_override")
 LESS = {"unsubscribed_from_emails": (True,)}
 OWN, MOMENTS = "custom_attributes.", "custom_moments."
-"""What begins the names of fields of one's own; those of the latter are moments, of which Intercom has the
-Unix time, and are among the former there."""
+"""Prefixes of custom field names. Custom moments are timestamps, stored as Unix time; in Intercom, they are
+custom attributes too."""
 EXISTS = re.compile(r"already exists with id=([0-9A-Za-z]+)")
 TIMES = ("signed_up_at", "last_seen_at")
 
 
 def contact(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields as a contact has them."""
+    """Convert fields to a contact's format."""
     body: dict[str, Any] = {}
     for name, value in towards_less(fields, LESS).items():
         if name.startswith((OWN, MOMENTS)):
@@ -47,13 +47,13 @@ def contact(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(person: Person) -> dict[str, Any]:
-    """A contact with its fields of one's own by the names that they have here."""
+    """Return a contact with its custom fields at the top level, under their prefixed names."""
     own = person.get("custom_attributes") or {}
     return {**person, **{f"{prefix}{name}": own[name] for prefix in (OWN, MOMENTS) for name in own}}
 
 
 def unix(value: Any) -> Any:
-    """A moment, or a day, in Unix seconds; what is neither stays as it is."""
+    """Convert a timestamp or date to Unix seconds; other values stay."""
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -62,16 +62,15 @@ def unix(value: Any) -> Any:
 
 
 def sought(record: Record) -> dict[str, Any]:
-    """The query for whoever has one of a record's identifiers."""
+    """Build the search query for a record's identifiers."""
     known = record.identifiers.items()
     each: list[dict[str, Any]] = [{"field": name, "operator": "=", "value": str(x)} for name, x in known]
     return each[0] if len(each) == 1 else {"operator": "OR", "value": each}
 
 
 def same(found: list[dict[str, Any]], record: Record, role: str) -> list[Person]:
-    """Those of the contacts found who are a record's person, the likeliest first: they have an identifier
-    that it has, and who has the address and another id is somebody else. What a contact has not, and what is
-    blank, is no match."""
+    """Return the search results that match a record, best match first: they share an identifier, and don't
+    have a different id. Missing and blank values never match."""
     asked = {name: str(value) for name, value in record.identifiers.items()}
     known = asked.get("external_id")
     if known is not None:
@@ -86,12 +85,12 @@ def _has(contact: Mapping[str, Any], name: str, value: str) -> bool:
 
 
 def is_tagged(person: Person, tag: str) -> bool:
-    """Whether a contact is known to have a tag; of many tags the answer has the first ten."""
+    """Whether a contact is known to have a tag; responses only include the first ten tags."""
     return any(str(each["id"]) == tag for each in (person.get("tags") or {}).get("data") or ())
 
 
 def attributes_of(described: Iterable[Mapping[str, Any]]) -> dict[str, Field]:
-    """The fields of one's own that can be written, by every name that a sync may call them."""
+    """Return the writable custom fields, by every name that a sync may use."""
     return {
         name: Field(f"{MOMENTS if kind == MOMENT else OWN}{each['name']}", kind)
         for each in described

@@ -37,11 +37,11 @@ from revetl.destinations.intercom.contact import (
 )
 
 MOST_METADATA = 10
-"""The most fields of an event that are kept."""
+"""The maximum number of fields that Intercom keeps per event."""
 
 UNDERSTOOD = (
     Understood("POST /contacts/search", {"data": [{"id": str}]}),
-    # Whoever is there already is answered with a conflict.
+    # An existing contact results in a conflict response.
     Understood("POST /contacts", {"id": str}),
     Understood("GET /contacts/*", {"id": str}),
     Understood("PUT /contacts/*", {"id": str}),
@@ -84,7 +84,7 @@ class Intercom(IntercomWorkspace):
     def save(
         self, records: Records, *, creates: bool = True, changes: bool = True, joins: bool = False
     ) -> Flow:
-        """Look for a record's contact; make it, or change it, and tag it where it joins."""
+        """Search for a record's contact; create or update it, and tag it if it joins."""
         (record,) = records.records
         found = yield from self.search(record)
         if not found:
@@ -92,10 +92,10 @@ class Intercom(IntercomWorkspace):
                 return Result(rejected={0: nobody()})
             answer = yield self.created(record, records.fields_over(record, {}))
             if answer.status_code == 409:
-                # A search finds who is new only after some time; the conflict tells who it is.
+                # Search finds new contacts only after a delay; the conflict response names the contact.
                 exists = EXISTS.search(answer.text)
                 if exists is None or "archived" in answer.text:
-                    return Result(rejected={0: f"Intercom has them already: {answer.text}"})
+                    return Result(rejected={0: f"the contact already exists in Intercom: {answer.text}"})
                 answer = yield self.request("GET", f"/contacts/{exists[1]}")
                 found = [answer.json()]
         person = found[0] if found else answer.json()
@@ -123,7 +123,8 @@ class Intercom(IntercomWorkspace):
         return Result()
 
     def track(self, records: Records) -> Flow:
-        """By id Intercom finds people itself; by email not all of them."""
+        """Send events by id directly; lookup by email doesn't find all contacts, so those are searched
+        first."""
         (record,) = records.records
         if "external_id" not in record.identifiers:
             return (yield from super().track(records))
@@ -137,5 +138,7 @@ class Intercom(IntercomWorkspace):
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         if "events" in mode and len(fields) > MOST_METADATA:
-            raise Refused(f"Intercom keeps {MOST_METADATA} fields of an event, and {len(fields)} are mapped.")
+            raise Refused(
+                f"Intercom keeps at most {MOST_METADATA} fields per event, but {len(fields)} are mapped."
+            )
         return (yield from super().prepare(mode, whole, fields))

@@ -52,8 +52,8 @@ UNDERSTOOD = (
 
 
 class IterableProject(HasAudiences):
-    """Users of an Iterable project by email or user id; an audience is a static list. Nothing is written of
-    what somebody is subscribed to."""
+    """Users of an Iterable project by email or user id; an audience is a static list. Subscriptions are never
+    changed."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000, bytes=4_000_000)
@@ -93,14 +93,14 @@ class IterableProject(HasAudiences):
         return failed(answer.json(), users)
 
     def remove(self, records: Records) -> Flow:
-        """Out of the list, and unsubscribed from nothing else; who is not there is in no list."""
+        """Remove users from the list, keeping their other subscriptions; unknown users are in no list."""
         users = [self.known(record) for record in records]
         body = {**list_of(records), "subscribers": users, "channelUnsubscribe": False}
         answer = yield self.post("/lists/unsubscribe", json=body)
         return failed(answer.json(), users, done="notFound")
 
     def track(self, records: Records) -> Flow:
-        """An event each, whose id is the same whenever it is sent again: it is updated, not doubled."""
+        """Send one event per record, with a stable id: a retried event is updated, not duplicated."""
         events = [
             {
                 **self.known(record),
@@ -115,7 +115,7 @@ class IterableProject(HasAudiences):
         return failed_events(answer.json(), events)
 
     def delete(self, records: Records) -> Flow:
-        """One call a person; who is not there is done."""
+        """Delete with one request per person; unknown people count as deleted."""
         for record in records:
             ((kind, name),) = self.known(record).items()
             path = "/users/" if kind == "email" else "/users/byUserId/"
@@ -123,19 +123,19 @@ class IterableProject(HasAudiences):
         return Result()
 
     def known(self, record: Record) -> dict[str, str]:
-        """What the project knows a person by: one thing, never two."""
+        """Return the project's identifier of a person: exactly one."""
         names = record.identifiers
         return next({each.name: str(names[each.name])} for each in self.known_by if each.name in names)
 
     def users(self, records: Records) -> list[dict[str, Any]]:
-        """Users with their fields; among those is what they are known by besides."""
+        """Return users with their fields, which include additional identifiers."""
         users = []
         for record in records:
             known = self.known(record)
             others = {name: str(value) for name, value in record.identifiers.items() if name not in known}
             user: dict[str, Any] = {**known, "dataFields": {**data_fields(record.fields), **others}}
             if self.project_type == "email" and "userId" in known:
-                user["preferUserId"] = True  # without it, nobody is made of an id
+                user["preferUserId"] = True  # otherwise, an id alone creates no user
             if self.merge_nested_objects:
                 user["mergeNestedObjects"] = True
             users.append(user)
@@ -143,7 +143,7 @@ class IterableProject(HasAudiences):
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         whole = yield from super().prepare(mode, whole, fields)
-        # Without that, Iterable makes fields, or says which it dropped.
+        # Otherwise, Iterable creates missing fields, or reports dropped ones.
         if fields and self.create_new_fields is False and "events" not in mode:
             answer = yield self.request("GET", "/users/getFields")
             there = answer.json()["fields"]
@@ -166,7 +166,7 @@ class IterableProject(HasAudiences):
         return self.request("GET", "/lists")
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """By the code of an error, where it says more than the status."""
+        """Use the error code if it is more specific than the status."""
         code = object_of(response).get("code")
         if response.request.method == "DELETE" and (response.status_code == 404 or code in GONE):
             return Verdict.PASS

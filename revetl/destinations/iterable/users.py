@@ -1,4 +1,4 @@
-"""Iterable's users: their fields, and whom an answer says to have failed."""
+"""Iterable's users: field formats, and failures in responses."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ KINDS = {
     "date": MOMENT,
     "string": TEXT,
 }
-"""The kinds of values by Iterable's types of fields."""
+"""Value types by Iterable's field types."""
 NEVER: Mapping[str, tuple[Any, ...]] = dict.fromkeys(
     ("emailListIds", "unsubscribedChannelIds", "unsubscribedMessageTypeIds", "subscribedMessageTypeIds"), ()
 )
-"""Lists of what somebody is subscribed to, or not, which are replaced whole: a shorter one subscribes."""
+"""Lists of subscriptions, which are replaced as a whole: a shorter one would subscribe people."""
 WHY = {
-    "invalidData": "Iterable takes no such value of one of its fields",
-    "invalid": "Iterable takes no such {kind}",
-    "notFound": "Iterable knows nobody by that {kind}",
-    "forgotten": "they were forgotten in Iterable, which takes nothing of them any more",
-    "conflict": "another user of Iterable has that {kind}",
+    "invalidData": "Iterable rejected the value of a field",
+    "invalid": "Iterable rejected the {kind} as invalid",
+    "notFound": "Iterable has no user with that {kind}",
+    "forgotten": "the user was forgotten in Iterable, which accepts no more data about them",
+    "conflict": "another Iterable user has that {kind}",
 }
-"""By what the lists of failures are called before `Emails` and `UserIds`."""
+"""By the name of the failure list, without its suffix `Emails` or `UserIds`."""
 GONE = frozenset({"UnknownEmailError", "UnknownUserIdError", "NotFound"})
-"""Codes of errors about somebody who is not there."""
+"""Error codes for unknown users."""
 _MOMENT = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:")
 
 
 def list_of(records: Records) -> dict[str, Any]:
-    """The audience's list, whose id is a number."""
+    """Return the audience's list, whose id is numeric."""
     given = records.audience_id
     return {"listId": int(given) if given.isdigit() else given}
 
 
 def data_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields as users have them: moments in Iterable's form, and no subscriptions."""
+    """Convert fields to a user's format: timestamps as Iterable expects them, without subscriptions."""
     return {name: _moment(value) for name, value in towards_less(fields, NEVER).items()}
 
 
@@ -68,17 +68,17 @@ def _moment(value: Any) -> Any:
 
 
 def failed(said: Mapping[str, Any], users: Sequence[Mapping[str, Any]], *, done: str | None = None) -> Result:
-    """Whom an answer names among its failures, by email or id; those of the kind `done` are none. When more
-    failed than it names, the others are sent again. Raises Refused when it dropped fields, which nobody
-    would notice."""
+    """Return the failures in a response, identified by email or id, except those of type `done`. If more
+    failed than are named, the others are retried. Raises Refused if fields were dropped, which would
+    otherwise go unnoticed."""
     if dropped := said.get("filteredOutFields"):
         raise Refused(
-            f"Iterable drops fields that it does not have: {', '.join(sorted(dropped))}. Set "
-            "create_new_fields: true, or make them in the project, or map them to others."
+            f"Iterable drops unknown fields: {', '.join(sorted(dropped))}. Set "
+            "create_new_fields: true, create them in the project, or map to existing fields."
         )
     lists = {**(said.get("failedUpdates") or {})}
     for name in ("invalidEmails", "invalidUserIds"):
-        # The older place of the same.
+        # The same data in its older location.
         newer = {_same(value) for values in lists.values() for value in values or ()}
         older = [value for value in said.get(name) or () if _same(value) not in newer]
         lists[name] = [*(lists.get(name) or ()), *older]
@@ -91,7 +91,7 @@ def failed(said: Mapping[str, Any], users: Sequence[Mapping[str, Any]], *, done:
             named += len(places)
             if name != done:
                 about = reason.format(kind=kind)
-                # Who is not known, or was forgotten, says nothing about the others.
+                # An unknown or forgotten user doesn't affect the other records.
                 of_person = name in ("notFound", "forgotten")
                 why = Rejection(
                     about, None if name == "invalidData" else kind, "person" if of_person else "record"
@@ -99,20 +99,20 @@ def failed(said: Mapping[str, Any], users: Sequence[Mapping[str, Any]], *, done:
                 rejected |= dict.fromkeys(places, why)
     if said.get("failCount", 0) <= named:
         return Result(rejected)
-    unnamed = f"Iterable says that {said['failCount']} failed, and not who"
+    unnamed = f"Iterable reports {said['failCount']} failures without identifying all of them"
     return Result(rejected, {at: unnamed for at in range(len(users)) if at not in rejected})
 
 
 def failed_events(said: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Result:
-    """The same of events, whose name may be one that is not allowed."""
+    """Return the failures of events, whose name may also be disallowed."""
     names = set(said.get("disallowedEventNames") or ())
     if any(event["eventName"] in names for event in events):
-        return Result(dict.fromkeys(range(len(events)), "Iterable does not allow events of that name"))
+        return Result(dict.fromkeys(range(len(events)), "Iterable does not allow events with that name"))
     return failed(said, events)
 
 
 def _names(user: Mapping[str, Any], kind: str) -> set[str]:
-    """What a user is called at the top and among the fields."""
+    """Return a user's identifiers, at the top level and among the fields."""
     fields = user.get("dataFields") or {}
     return {_same(each[kind]) for each in (user, fields) if each.get(kind) is not None}
 

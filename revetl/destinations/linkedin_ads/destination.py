@@ -1,4 +1,4 @@
-"""LinkedIn's Matched Audiences, as DMP segments: docs/destinations/linkedin_ads.md."""
+"""LinkedIn Matched Audiences, as DMP segments: docs/destinations/linkedin_ads.md."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ COMPANIES = (
     Identifier("companyPageUrl", column="linkedin_company_url", normalised="text"),
 )
 OF_ACCOUNT = frozenset({401, 403, 404, 426})
-"""Statuses that are about the account or the segment when all elements have them."""
+"""Statuses that indicate an account or segment problem if all elements have them."""
 IDS = ("SHA256_EMAIL", "SHA512_EMAIL", "GOOGLE_AID")
 ENDED = frozenset({"EXPIRED", "FAILED", "ERROR"})
 A_PAGE = 100
@@ -57,7 +57,7 @@ Url = Annotated[str, Field(pattern="^https?://")]
 UNDERSTOOD = (
     Understood("POST /rest/dmpSegments/*", {"elements": [{"status": int, "error?": dict}]}),
     Understood("GET /rest/dmpSegments", {"elements": [{"id": (int, str), "name": str, "type": str}]}),
-    # The id of the segment is in a header.
+    # The segment's id is in a header.
     Understood("POST /rest/dmpSegments", (EMPTY, dict), again=False),
     Understood("GET /rest/dmpSegments/*", dict),
     Understood("GET /rest/adAccounts/*", dict),
@@ -65,7 +65,7 @@ UNDERSTOOD = (
 
 
 class LinkedinAds(RefreshesToken, AdAudience):
-    """People of a DMP segment of an ad account, by hashed email or by name; or companies."""
+    """Members of an ad account's DMP segment: people by hashed email or name, or companies."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=5_000)
@@ -108,7 +108,7 @@ class LinkedinAds(RefreshesToken, AdAudience):
         return self.stream("REMOVE", records)
 
     def stream(self, action: str, records: Records) -> Flow:
-        """Send a batch; each element of it gets a status of its own."""
+        """Send a batch; each element gets its own status."""
         kind = "users" if self.segment_type == "USER" else "companies"
         answer = yield self.post(
             f"/rest/dmpSegments/{records.audience_id}/{kind}",
@@ -119,13 +119,13 @@ class LinkedinAds(RefreshesToken, AdAudience):
         found = {at: _why(said[at] if at < len(said) else {"status": 500}) for at in range(len(records))}
         refused = {status for status, _ in found.values()}
         if refused <= OF_ACCOUNT:
-            raise Refused(f"LinkedIn refused: {found[0][1]} ({found[0][0]}).")
+            raise Refused(f"LinkedIn returned an error: {found[0][1]} ({found[0][0]}).")
         retry = {at: for_now(why) for at, (status, why) in found.items() if status == 429 or status >= 500}
         rejected = {at: why for at, (status, why) in found.items() if status >= 300 and at not in retry}
         return Result(rejected=rejected, retry=retry)
 
     def element(self, record: Record) -> dict[str, Any]:
-        """A record in LinkedIn's words."""
+        """Return a record as a LinkedIn element."""
         known = dict(record.identifiers)
         if "organizationUrn" in known:
             known["organizationUrn"] = ORGANIZATION + str(known["organizationUrn"]).removeprefix(ORGANIZATION)
@@ -133,7 +133,7 @@ class LinkedinAds(RefreshesToken, AdAudience):
         return {"userIds": ids, **known} if ids else known
 
     def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
-        """LinkedIn looks for people by their whole name, too."""
+        """LinkedIn also matches people by first and last name together."""
         name = (frozenset({"firstName", "lastName"}),) if self.segment_type == "USER" else ()
         return (*super().found_by(mode), *name)
 
@@ -156,7 +156,7 @@ class LinkedinAds(RefreshesToken, AdAudience):
         if self.source_platform is not None:
             about["sourcePlatform"] = self.source_platform
         answer = yield self.post("/rest/dmpSegments", json=about)
-        yield Wait(5.0)  # It takes nobody before.
+        yield Wait(5.0)  # A new segment doesn't accept members earlier.
         return answer.headers.get("x-restli-id") or str(answer.headers["x-linkedin-id"])
 
     def matched(self, audience_id: str) -> Asking[Matched]:
@@ -167,24 +167,24 @@ class LinkedinAds(RefreshesToken, AdAudience):
         return self.request("GET", f"/rest/adAccounts/{self.ad_account_id}")
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """A segment that was just made is not found for a minute or two, or in use."""
+        """Retry on a new segment, which isn't found or is locked for a minute or two."""
         if response.status_code in {404, 409, 423} and "/dmpSegments/" in response.request.url.path:
             return Verdict.RETRY
         return super().judge(response)
 
 
 def _why(element: dict[str, Any]) -> tuple[int, str]:
-    """The status of an element, and what is said about it."""
+    """Return the status and message of an element."""
     status = int(element["status"])
     return status, str(element.get("error", {}).get("message") or f"status {status}")
 
 
 def _usable(segment: dict[str, Any]) -> str:
-    """The id of a segment. Raises Refused where it ended."""
+    """Return the id of a segment. Raises Refused if it has expired or failed."""
     for each in segment.get("destinations", []):
         if each.get("status") in ENDED:
             raise Refused(
-                f"LinkedIn's segment '{segment['name']}' is {each['status']}, and no campaign can use it. "
-                "Set audiences to the id of another, or rename or delete this one to have it made anew."
+                f"LinkedIn's segment '{segment['name']}' is {each['status']}, so no campaign can use it. "
+                "Set audiences to another segment's id, or rename or delete it to create a new one."
             )
     return str(segment["id"])

@@ -1,4 +1,4 @@
-"""How Mailchimp is spoken to, and what its members are made of: docs/destinations/mailchimp.md."""
+"""Mailchimp's API, and its format of members: docs/destinations/mailchimp.md."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from revetl.destinations.base.destination import (
 )
 
 LESS = frozenset({"unsubscribed", "cleaned"})
-"""The statuses that may be written of somebody who is there."""
+"""The statuses that may be set for existing members."""
 OWN = frozenset({"status", "language", "vip", "email_type"})
 
 
 class MailchimpApi(SignsIn, HasAudiences):
-    """An audience of Mailchimp, which its API calls a list. What revetl calls an audience is a tag in it."""
+    """An audience of Mailchimp, called a list in its API. A revetl audience is a tag in it."""
 
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("email_address", column="email", normalised="email"),
@@ -42,7 +42,7 @@ class MailchimpApi(SignsIn, HasAudiences):
     @model_validator(mode="before")
     @classmethod
     def _address(cls, data: Any) -> Any:
-        """The host of the data centre: `server`, or what the key ends with."""
+        """Return the host of the data center: `server`, or the suffix of the key."""
         given = dict(data)
         server = given.get("server") or str(given.get("api_key") or "").rpartition("-")[2]
         if server and "base_url" not in given:
@@ -52,7 +52,7 @@ class MailchimpApi(SignsIn, HasAudiences):
     @model_validator(mode="after")
     def _has_credentials(self) -> MailchimpApi:
         if self.api_key is None and self.access_token is None and self.sign_in is None:
-            raise ValueError("Give an api_key, or an access_token with its server, or sign_in.")
+            raise ValueError("Set api_key, or access_token with server, or sign_in.")
         return self
 
     def headers(self) -> dict[str, str]:
@@ -63,20 +63,20 @@ class MailchimpApi(SignsIn, HasAudiences):
 
     @property
     def list_path(self) -> str:
-        """The path of the list."""
+        """Return the path of the list."""
         return f"/3.0/lists/{self.list_id}"
 
     def member(self, method: str, record: Record, json: Any = None, *, action: str = "") -> httpx.Request:
-        """A call about one member, who is named by the hash of their address."""
+        """Build a request about one member, identified by the hash of their email address."""
         address = str(record.identifiers["email_address"]).lower()
         hashed = hashlib.md5(address.encode(), usedforsecurity=False).hexdigest()
         return self.request(method, f"{self.list_path}/members/{hashed}{action}", json=json)
 
     def judge(self, response: httpx.Response) -> Verdict:
-        # What is wrong with one member, which the flow reads.
+        # Errors of a single member are handled by the flow.
         if response.status_code in (400, 404) and "/members/" in response.request.url.path:
             return Verdict.PASS
-        # Mailchimp's own 403 has a body; the one of too many requests has none.
+        # Mailchimp's own 403 has a body; a 403 for too many requests has none.
         if response.status_code == 403 and not object_of(response):
             return Verdict.LIMITED
         return super().judge(response)
@@ -102,7 +102,7 @@ class MailchimpApi(SignsIn, HasAudiences):
 
 
 def member_of(record: Record, records: Records) -> dict[str, Any]:
-    """A member without a status, unless one is mapped that is less than being subscribed."""
+    """Return a member without a status, unless the mapped status is less than subscribed."""
     own = {name: value for name, value in record.fields.items() if name in OWN and value is not None}
     if own.get("status") not in LESS:
         own.pop("status", None)
@@ -115,18 +115,18 @@ def member_of(record: Record, records: Records) -> dict[str, Any]:
 
 
 def merge_value(value: Any) -> Any:
-    """A value as merge fields take it: an empty text empties one."""
+    """Convert to a merge field value: an empty text clears a field."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else value
 
 
 def same(address: Any) -> str:
-    """What two spellings of an address have in common. Errors may have it in quotes."""
+    """Normalize an email address for comparison; errors may quote it."""
     return str(address).strip().strip("\"'").lower()
 
 
 def why(problem: Mapping[str, Any]) -> str:
-    """What a problem document (RFC 7807) says."""
+    """Format a problem document (RFC 7807)."""
     errors = ", ".join(f"{each.get('field')}: {each.get('message')}" for each in problem.get("errors") or ())
     return ". ".join(filter(None, (problem.get("title"), problem.get("detail"), errors))) or "refused"

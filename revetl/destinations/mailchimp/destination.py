@@ -28,8 +28,8 @@ from revetl.destinations.mailchimp.client import (
 )
 
 KINDS = {"number": NUMBER, "date": DATE, "birthday": BIRTHDAY}
-"""The kinds of values by the types of merge fields; any value will do for others."""
-ARCHIVED = "it is archived there, and not brought back. Unarchive it in Mailchimp"
+"""Value types by type of merge field; other types accept any value."""
+ARCHIVED = "the member is archived, and archived members are not restored. Unarchive it in Mailchimp"
 
 UNDERSTOOD = (
     Understood(
@@ -54,7 +54,7 @@ UNDERSTOOD = (
 
 
 class Mailchimp(MailchimpApi):
-    """Members of a list by email; an audience is a tag of its name. Nobody is subscribed who has a status."""
+    """List members by email; an audience is a tag with its name. Existing members are never resubscribed."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=500)
@@ -74,7 +74,7 @@ class Mailchimp(MailchimpApi):
         return Result((yield from self.save(records)))
 
     def add(self, records: Records) -> Flow:
-        """The members, and then the tag for those who are there."""
+        """Save the members, then tag those accepted."""
         rejected = yield from self.save(records)
         places = {
             same(record.identifiers["email_address"]): at
@@ -87,13 +87,13 @@ class Mailchimp(MailchimpApi):
         return Result(rejected)
 
     def remove(self, records: Records) -> Flow:
-        # Who is not there, or has not the tag, is out of it.
+        # Unknown members, and members without the tag, count as removed.
         names = {same(record.identifiers["email_address"]): at for at, record in enumerate(records)}
         yield from self.tag(records, "members_to_remove", names)
         return Result()
 
     def change(self, records: Records) -> Flow:
-        """One member a request: the call that takes many would make those who are new."""
+        """Send one request per member: the batch call would create missing members."""
         rejected = {}
         for at, record in enumerate(records):
             answer = yield self.member("PATCH", record, member_of(record, records))
@@ -121,7 +121,8 @@ class Mailchimp(MailchimpApi):
         return Result(rejected)
 
     def save(self, records: Records) -> Asking[dict[int, str]]:
-        """Send members without a status; who is new is made with `status_if_new`. Gives those refused."""
+        """Send members without a status; new ones are created with `status_if_new`. Returns the
+        rejections."""
         members = [member_of(record, records) for record in records]
         query = "?skip_merge_validation=true" if self.skip_merge_validation else ""
         body = {"members": members, "update_existing": True}
@@ -139,7 +140,7 @@ class Mailchimp(MailchimpApi):
         if self.status_if_new is None:
             return rejected
         for at in [at for at, reason in rejected.items() if reason != ARCHIVED]:
-            # This call alone has a status for those who are new, and leaves that of all others.
+            # Only this call sets a status for new members and keeps that of existing ones.
             whole = {**members[at], "status_if_new": self.status_if_new}
             answer = yield self.member("PUT", records.records[at], whole, action=query)
             told = object_of(answer)
@@ -152,7 +153,7 @@ class Mailchimp(MailchimpApi):
         return rejected
 
     def tag(self, records: Records, verb: str, names: Mapping[str, int]) -> Asking[dict[str, str]]:
-        """Put members under the tag, or take them from it. Gives those refused, by address."""
+        """Tag members, or remove the tag. Returns the rejections by address."""
         path = f"{self.list_path}/segments/{records.audience_id}"
         answer = yield self.post(path, json={verb: list(names)})
         return {

@@ -1,4 +1,4 @@
-"""How Marketo is spoken to, and what its codes mean: docs/destinations/marketo.md."""
+"""Marketo's API and its error codes: docs/destinations/marketo.md."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from revetl.destinations.base.spec import looked_up_by
 
 RENEW = frozenset({"601", "602"})
 VERDICTS = {
-    # Of calls by any application at once, or within 20 seconds.
+    # Too many calls by all applications, concurrently or within 20 seconds.
     **dict.fromkeys(("606", "615"), Verdict.LIMITED),
     **dict.fromkeys(("502", "604", "608", "611", "614", "713", "719"), Verdict.RETRY),
-    # The token, permission, the day's quota, a wrong address, a field or a list that is not there.
+    # The token, permissions, the daily quota, a wrong URL, a missing field or list.
     **dict.fromkeys(
         (*RENEW, "600", "603", "609", "605", "607", "610", "1006", "1011", "1013"), Verdict.FATAL
     ),
-    # Nothing was found, which the flow reads.
+    # Nothing found; handled by the flow.
     "702": Verdict.PASS,
 }
 KINDS = {
@@ -48,11 +48,11 @@ KINDS = {
     "boolean": BOOLEAN,
 }
 LONGEST_QUERY = 7_000
-"""Bytes of a query in an address; Marketo takes 8 KB of address."""
+"""The maximum query size in bytes; Marketo limits URLs to 8 KB."""
 
 
 class MarketoApi(HasAudiences):
-    """An account of Marketo, whose leads are known by `lookup_field`."""
+    """A Marketo account, whose leads are looked up by `lookup_field`."""
 
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
     identifier_key: ClassVar[str | None] = "lookup_field"
@@ -65,7 +65,7 @@ class MarketoApi(HasAudiences):
     @model_validator(mode="before")
     @classmethod
     def _address(cls, data: Any) -> Any:
-        """The `endpoint` as Marketo shows it, which ends in /rest, or the account's `munchkin_id`."""
+        """Accept `endpoint` as Marketo shows it, ending in /rest, or the account's `munchkin_id`."""
         given = dict(data)
         endpoint, account = given.pop("endpoint", None), given.pop("munchkin_id", None)
         if address := given.get("base_url") or endpoint or (account and f"https://{account}.mktorest.com"):
@@ -80,11 +80,11 @@ class MarketoApi(HasAudiences):
         about = {"client_id": self.client_id, "client_secret": self.client_secret.get_secret_value()}
         asked = {"grant_type": "client_credentials", **about}
         token = self.request("GET", "/identity/oauth/token", params=asked)
-        # An expired token is told in the body of a 200.
+        # An expired token is reported in the body of a 200 response.
         return OAuth(lambda _: token, is_expired=lambda response: not RENEW.isdisjoint(codes(response)))
 
     def leads(self, records: Records, *fields: str) -> Asking[list[dict[str, Any]]]:
-        """The leads that are there of a batch, with their ids, what they are looked up by, and `fields`."""
+        """Read the existing leads of a batch, with their ids, lookup values, and `fields`."""
         values = ",".join(str(record.identifiers[self.lookup_field]) for record in records)
         wanted = ",".join(dict.fromkeys(("id", self.lookup_field, *fields)))
         asked = {"filterType": self.lookup_field, "filterValues": values, "fields": wanted}
@@ -102,7 +102,7 @@ class MarketoApi(HasAudiences):
             asked["nextPageToken"] = page["nextPageToken"]
 
     def called(self, known: Mapping[str, Any]) -> str:
-        """What a lead is looked up by, in one case, for Marketo heeds none."""
+        """Return a lead's lookup value in lowercase, since Marketo ignores case."""
         return str(known.get(self.lookup_field)).lower()
 
     def form(self, path: str, fields: Mapping[str, str]) -> httpx.Request:
@@ -112,13 +112,13 @@ class MarketoApi(HasAudiences):
         return self.request("GET", "/rest/v1/leads/describe2.json")
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """Marketo says 200 of nearly everything; the codes tell what it is."""
+        """Marketo returns 200 for nearly every error; the code identifies it."""
         told = codes(response)
         return VERDICTS.get(told[0], Verdict.BISECT) if told else super().judge(response)
 
 
 def codes(response: httpx.Response) -> list[str]:
-    """The codes of what was wrong with a request as a whole."""
+    """Return the error codes of a request as a whole."""
     errors = object_of(response).get("errors") or ()
     return [str(error.get("code")) for error in errors if isinstance(error, dict)]
 
@@ -126,18 +126,18 @@ def codes(response: httpx.Response) -> list[str]:
 TAKEN = frozenset({"created", "updated", "added", "removed"})
 NOT_TAKEN = frozenset({"skipped", "failed"})
 AGAIN = frozenset({"502", "604", "606", "607", "608", "611", "614", "615", "713", "719"})
-"""Codes of a record that are over soon, or with the day."""
+"""Temporary error codes of a record, including the daily quota."""
 UNKNOWN_LEAD = frozenset({"1004", "1015"})
 
 
 def refusals(results: Iterable[tuple[int, Mapping[str, Any]]], well: str = "") -> dict[int, Rejection]:
-    """What was refused, by what it is named by, and why. Raises NotUnderstood for a status that is not one of
-    Marketo's."""
+    """Return the rejections, by the name of their result. Raises NotUnderstood for a status that Marketo
+    doesn't document."""
     refused = {}
     for name, result in results:
         status = str(result["status"]).lower()
         if status not in TAKEN | NOT_TAKEN:
-            raise NotUnderstood(f"the status of a record is '{status}'")
+            raise NotUnderstood(f"a record has the unknown status '{status}'")
         reasons = result.get("reasons") or result.get("errors") or [{"code": "", "message": status}]
         codes_of_it = [str(reason["code"]) for reason in reasons]
         if status in TAKEN or (status == "skipped" and codes_of_it[0] == well and well):

@@ -30,7 +30,7 @@ from revetl.destinations.marketo.client import KINDS, MarketoApi, refusals
 
 
 class ActivityType(Checked):
-    """A custom activity type: its id, and the field that is its primary attribute."""
+    """A custom activity type: its id, and the field for its primary attribute."""
 
     id: int
     primary: str
@@ -44,7 +44,7 @@ UNDERSTOOD = (
     Understood(
         "POST /rest/v1/activities/external.json", {"success": True, "result": [{"status": str}]}, again=False
     ),
-    # Nothing found is told without a result, or as the error 702.
+    # If nothing is found, the result is missing, or the error is 702.
     Understood(
         "GET /rest/asset/v1/staticList/byName.json",
         ({"success": True, "result?": [{"id": int}]}, {"success": False, "errors": [{"code": "702"}]}),
@@ -56,7 +56,7 @@ UNDERSTOOD = (
 
 
 class Marketo(MarketoApi):
-    """Leads of Marketo by email, or another field; an audience is a static list of its name."""
+    """Leads of Marketo by email or another field; an audience is a static list with its name."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=300, bytes=1_000_000)
@@ -78,7 +78,7 @@ class Marketo(MarketoApi):
         return self.sync("createOrUpdate", records)
 
     def insert(self, records: Records) -> Flow:
-        # 1005: the lead is there already, and stays as it is.
+        # 1005: the lead already exists, and stays unchanged.
         return self.sync("createOnly", records, well="1005")
 
     def change(self, records: Records) -> Flow:
@@ -88,7 +88,7 @@ class Marketo(MarketoApi):
         return self.sync("createOrUpdate", records, listed=True)
 
     def remove(self, records: Records) -> Flow:
-        # Who is not found, or is not in the list, is out of it.
+        # Unknown leads, and leads outside the list, count as removed.
         found = yield from self.leads(records)
         yield from self.members("DELETE", records, [lead["id"] for lead in found])
         return Result()
@@ -99,12 +99,14 @@ class Marketo(MarketoApi):
         sent, rejected = {}, dict[int, Rejection]()
         for at, record in enumerate(records):
             if (kind := self.activity_types.get(event := records.event_of(record))) is None:
-                rejected[at] = Rejection(f"no custom activity is named for '{event}': set activity_types")
+                rejected[at] = Rejection(f"no custom activity configured for '{event}': set activity_types")
                 continue
             primary, lead = record.fields.get(kind.primary), leads.get(self.called(record.identifiers))
             if lead is None or primary is None:
                 rejected[at] = (
-                    nobody("Lead not found") if lead is None else Rejection(f"it has no '{kind.primary}'")
+                    nobody("Lead not found")
+                    if lead is None
+                    else Rejection(f"it has no value for '{kind.primary}'")
                 )
                 continue
             others = {name: value for name, value in record.fields.items() if name != kind.primary}
@@ -125,12 +127,12 @@ class Marketo(MarketoApi):
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
         looks_up = mode in ("mirror", "events", "audience_events") or whole.set_if_empty
         if looks_up and "," in self.called(record.identifiers):
-            return f"its {self.lookup_field} has a comma, and Marketo would look for two leads"
+            return f"its {self.lookup_field} contains a comma, so Marketo would look up two leads"
         return super().unfit(mode, whole, record)
 
     def sync(self, action: str, records: Records, *, well: str = "", listed: bool = False) -> Flow:
-        """Send leads, and put them into the list where they are to be `listed`. `well` is the code of a
-        refusal that is none."""
+        """Send leads, and add them to the list if `listed`. `well` is an error code that counts as
+        success."""
         found = []
         if records.set_if_empty:
             found = yield from self.leads(records, *records.set_if_empty)
@@ -140,13 +142,13 @@ class Marketo(MarketoApi):
             {**records.fields_over(record, lead), **record.identifiers}
             for record, lead in zip(records, there, strict=True)
         ]
-        # The id is Marketo's own: with it, leads can only be updated.
+        # Marketo assigns ids itself, so leads can only be updated by id.
         action = "updateOnly" if self.lookup_field == "id" else action
         body = {"action": action, "lookupField": self.lookup_field, "input": leads}
         answer = yield self.post("/rest/v1/leads.json", json=body)
         results = answer.json()["result"]
         if len(results) != len(leads):
-            raise NotUnderstood(f"it has {len(results)} results of {len(leads)} leads")
+            raise NotUnderstood(f"the response has {len(results)} results for {len(leads)} leads")
         rejected = refusals(enumerate(results), well)
         if listed:
             ids = {at: result["id"] for at, result in enumerate(results) if at not in rejected}
@@ -155,7 +157,7 @@ class Marketo(MarketoApi):
         return Result(rejected)
 
     def members(self, method: str, records: Records, leads: Iterable[int]) -> Asking[dict[int, Rejection]]:
-        """Put leads into the list, or take them out. Gives those refused."""
+        """Add leads to the list, or remove them. Returns the rejections."""
         refused: dict[int, Rejection] = {}
         ids = list(dict.fromkeys(leads))
         for at in range(0, len(ids), self.batch.records):
@@ -172,7 +174,8 @@ class Marketo(MarketoApi):
     def create_audience(self, audience: str) -> Asking[str]:
         if self.folder_id is None:
             raise Refused(
-                f"Marketo has no static list '{audience}'. Make it, or set folder_id to make it in."
+                f"Marketo has no static list '{audience}'. Create it, or set folder_id to the folder to "
+                "create it in."
             )
         folder = orjson.dumps({"id": self.folder_id, "type": self.folder_type}).decode()
         answer = yield self.form("/rest/asset/v1/staticLists.json", {"folder": folder, "name": audience})
@@ -184,7 +187,9 @@ class Marketo(MarketoApi):
             entering = ("Audience Entered", "Audience Exited") if mode == "audience_events" else ()
             for event in filter(None, (whole.event, *entering)):
                 if event not in self.activity_types:
-                    raise Refused(f"Marketo: no custom activity is named for '{event}'. Set activity_types.")
+                    raise Refused(
+                        f"Marketo: no custom activity configured for '{event}'. Set activity_types."
+                    )
         elif fields:
             answer = yield self.probe()
             there = answer.json()["result"][0]["fields"]

@@ -49,8 +49,8 @@ UNDERSTOOD = (
 
 
 class Mixpanel(WithholdsPersonalData):
-    """Profiles and events of Mixpanel by distinct_id; a mirrored audience is a boolean property of its name,
-    of which Mixpanel's own cohorts can be made."""
+    """Profiles and events of Mixpanel by distinct_id. A mirrored audience is a boolean property with its
+    name, usable in Mixpanel's cohorts."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=2_000, bytes=10_000_000, record_bytes=1_000_000)
@@ -76,17 +76,17 @@ class Mixpanel(WithholdsPersonalData):
     def _regional_hosts(cls, data: Any) -> Any:
         account = ("project_id", "service_account_username", "service_account_secret")
         if len([name for name in account if data.get(name)]) not in (0, 3):
-            raise ValueError(f"{', '.join(account)} are to be given together, or none of them")
+            raise ValueError(f"{', '.join(account)} must be set together or not at all")
         api, app = HOSTS.get(data.get("region", "us"), HOSTS["us"])
         return {"base_url": api, "app_url": app, **data}
 
     @property
     def token(self) -> str:
-        """The project's token."""
+        """Return the project's token."""
         return self.project_token.get_secret_value()
 
     def account(self) -> dict[str, str]:
-        """The credentials: the service account's, else the project's token."""
+        """Return the credentials: the service account's, else the project's token."""
         secret = self.service_account_secret
         with_account = basic(self.service_account_username or "", secret.get_secret_value() if secret else "")
         return {"Authorization": with_account if secret else basic(self.token)}
@@ -103,14 +103,14 @@ class Mixpanel(WithholdsPersonalData):
         return self.engage(records, [{"$set": {records.audience: False}}] * len(records))
 
     def profiles(self, records: Records, more: Mapping[str, bool]) -> Flow:
-        """Set fields, those that are to overwrite nothing, and unset those that are cleared."""
+        """Set fields, set fields only if empty, and unset cleared fields."""
         every = [changes(records, record, more) for record in records]
         kinds = [{"$set": each.set, "$set_once": each.once, "$unset": each.unset} for each in every]
         given = [{name: value for name, value in each.items() if value} for each in kinds]
         return self.engage(records, [each or {"$set": {}} for each in given])
 
     def delete(self, records: Records) -> Flow:
-        """Delete profiles; with an OAuth token, all that is held of people."""
+        """Delete profiles; with an OAuth token, delete all data of the people."""
         if self.oauth_token is None:
             return (yield from self.engage(records, [{"$delete": ""}] * len(records)))
         people = [known(record) for record in records]
@@ -121,7 +121,7 @@ class Mixpanel(WithholdsPersonalData):
         return Result()
 
     def engage(self, records: Records, given: Sequence[Mapping[str, Any]]) -> Flow:
-        """Update profiles by operations, of which an update has one: a request for all of a kind."""
+        """Update profiles. An update has a single operation, so each kind needs its own request."""
         rejected: dict[int, str | Rejection] = {}
         for name in dict.fromkeys(name for each in given for name in each):
             places = [at for at, each in enumerate(given) if name in each and at not in rejected]
@@ -144,7 +144,7 @@ class Mixpanel(WithholdsPersonalData):
         return Result(_rejected(answer, range(len(records))))
 
     def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        wrong = "its distinct_id is a word that Mixpanel takes for nobody"
+        wrong = "its distinct_id is a placeholder that Mixpanel ignores"
         return wrong if is_nobody(known(record)) else None
 
     def probe(self) -> httpx.Request:
@@ -154,14 +154,14 @@ class Mixpanel(WithholdsPersonalData):
         return httpx.Request("POST", self.app("validate-project-credentials/"), json=body)
 
     def app(self, path: str) -> str:
-        """An address of the application's API, which has another host."""
+        """Return a URL of the app API, which has its own host."""
         return f"{self.app_url.rstrip('/')}/api/app/{path}"
 
     def judge(self, response: httpx.Response) -> Verdict:
-        # It names the records that are bad, and has taken the others.
+        # The response names the bad records; the others were accepted.
         if response.status_code == 400 and object_of(response).get("failed_records"):
             return Verdict.PASS
-        # A refusal of the whole request, which does not say what is bad.
+        # The whole request was rejected, without naming the bad record.
         if response.is_success and response.content.strip() == b"0":
             return Verdict.BISECT
         if response.is_success and object_of(response).get("status") == 0:
@@ -170,11 +170,11 @@ class Mixpanel(WithholdsPersonalData):
 
 
 def known(record: Record) -> str:
-    """Whom Mixpanel knows a record's person as."""
+    """Return Mixpanel's id of a record's person."""
     return str(record.identifiers["distinct_id"])
 
 
 def _rejected(answer: httpx.Response, places: Sequence[int]) -> dict[int, str | Rejection]:
-    """The records that an answer names, which are at `places` of the batch."""
+    """Return the rejected records in a response; `places` are their positions in the batch."""
     failed = object_of(answer).get("failed_records") or []
     return {places[each["index"]]: refusal(str(each["message"]), each.get("field")) for each in failed}

@@ -1,4 +1,4 @@
-"""Pendo's Engage API: hosts, keys, and what its answers mean."""
+"""Pendo's Engage API: hosts, keys, and responses."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ KEY = "x-pendo-integration-key"
 
 
 class PendoApi(HasAudiences):
-    """A destination that is a subscription of Pendo: an integration key, and for events the shared secret of
-    an app's track events."""
+    """A Pendo subscription: an integration key, and for events the shared secret of an app's track events."""
 
-    # A segment is written by one request at a time: 'Operation in progress'.
+    # A segment allows one write at a time: 'Operation in progress'.
     statuses: ClassVar[Mapping[int, Verdict]] = {409: Verdict.LIMITED}
 
     integration_key: SecretStr | None = None
@@ -45,14 +44,14 @@ class PendoApi(HasAudiences):
     @model_validator(mode="after")
     def _has_key(self) -> PendoApi:
         if self.integration_key is None and self.track_event_shared_secret is None:
-            raise ValueError("Give an integration_key, or for events alone a track_event_shared_secret.")
+            raise ValueError("Set integration_key, or for events only, track_event_shared_secret.")
         return self
 
     def headers(self) -> dict[str, str]:
         return _key(self.integration_key or self.track_event_shared_secret)
 
     def event_headers(self) -> dict[str, str]:
-        """The key of track events."""
+        """Return the headers of track events, with their key."""
         return _key(self.track_event_shared_secret or self.integration_key)
 
     @property
@@ -64,7 +63,7 @@ class PendoApi(HasAudiences):
 
     def judge(self, response: httpx.Response) -> Verdict:
         said = object_of(response)
-        # What is wrong with some values is not told by visitor; who is missing is.
+        # Responses identify missing visitors, but not visitors with invalid values.
         if response.is_success and (said.get("failed") or 0) > len(said.get("missing") or []):
             return Verdict.BISECT
         operations = [each["status"] for each in said.get("multistatus") or []]

@@ -1,4 +1,4 @@
-"""What Pendo takes and says: fields, events, who is missing."""
+"""Pendo's data formats: fields, events, missing visitors."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from revetl.destinations.base.shapes import Shape
 from revetl.destinations.base.timestamps import MILLISECONDS, since_epoch
 
 PLACEHOLDER = "revetl-nobody"
-"""Whom a new segment is made of, for Pendo makes none of nobody."""
+"""The placeholder member of a new segment, since Pendo doesn't create empty segments."""
 LONGEST_AGO = timedelta(days=7)
 CONTEXT = ("ip", "userAgent", "url", "title")
-"""Fields of an event that are no properties of it."""
+"""Event fields that aren't properties."""
 
 _KINDS = {
     **dict.fromkeys(("boolean", "bool"), BOOLEAN),
@@ -38,16 +38,16 @@ _KINDS = {
 }
 _PROPERTY = re.compile("(?!__.*__$)[A-Za-z_][A-Za-z0-9_]{0,31}")
 SHAPE = Shape(name=_PROPERTY, most_bytes=512, own=CONTEXT)
-"""Of the properties of an event, which are scalars."""
+"""The shape of event properties, which are scalars."""
 
 
 def known(record: Record) -> str:
-    """Whom Pendo knows a record's person as."""
+    """Return Pendo's id of a record's person."""
     return str(record.identifiers["visitorId"])
 
 
 def writable(schema: Mapping[str, Any], group: str) -> dict[str, str | None]:
-    """The fields of a group of the metadata's schema, with the kinds of values that they take."""
+    """Return the fields of a group in the metadata schema, with their value types."""
     there = schema.get(group) or {}
     return {
         name: _KINDS.get(str(about.get("Type") or about.get("type")).lower())
@@ -57,17 +57,17 @@ def writable(schema: Mapping[str, Any], group: str) -> dict[str, str | None]:
 
 
 def check_properties(names: Iterable[str]) -> None:
-    """Raises Refused for the name of a property that Pendo would take and never show."""
+    """Raises Refused for a property name that Pendo accepts but never shows."""
     for name in names:
         if name not in CONTEXT and _PROPERTY.fullmatch(name) is None:
             raise Refused(
-                f"Pendo does not show a property '{name}' of an event. Give it a name of at most 32 letters, "
-                "digits and underscores that begins with no digit, nor begins and ends with two underscores."
+                f"Pendo does not show an event property named '{name}'. Rename it to at most 32 letters, "
+                "digits and underscores, without a leading digit or double underscores at both ends."
             )
 
 
 def event(records: Records, record: Record) -> dict[str, Any]:
-    """A track event: its fields are its properties, but for those that are of its context."""
+    """Return a track event: fields are properties, except its context fields."""
     fields = given_fields(record)
     account = record.identifiers.get("accountId")
     return {
@@ -82,8 +82,8 @@ def event(records: Records, record: Record) -> dict[str, Any]:
 
 
 def refused(said: Mapping[str, Any], people: Sequence[str]) -> Result:
-    """The visitors of an answer to metadata that are not there; only those can be refused one by one."""
+    """Return the missing visitors in a metadata response; other rejections don't identify visitors."""
     missing = {str(person) for person in said.get("missing") or []}
     return Result(
-        {at: nobody("Pendo knows no such visitor") for at, each in enumerate(people) if each in missing}
+        {at: nobody("Pendo has no such visitor") for at, each in enumerate(people) if each in missing}
     )

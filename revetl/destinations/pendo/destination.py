@@ -48,7 +48,7 @@ UNDERSTOOD = (
 
 
 class Pendo(PendoApi, WithholdsPersonalData):
-    """Metadata and track events of Pendo's visitors; a mirrored audience is a segment of its name."""
+    """Metadata and track events of Pendo's visitors; a mirrored audience is a segment with its name."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000)
@@ -68,7 +68,7 @@ class Pendo(PendoApi, WithholdsPersonalData):
         return self.metadata(records, creates=False)
 
     def metadata(self, records: Records, *, creates: bool) -> Flow:
-        """Set metadata of visitors. Who is not there is made, or named as missing."""
+        """Set metadata of visitors. Unknown visitors are created, or reported as missing."""
         body = [{"visitorId": known(record), "values": record.fields} for record in records]
         asked = {"create": "true"} if creates else None
         path = f"/api/v1/metadata/visitor/{self.metadata_group}/value"
@@ -89,18 +89,18 @@ class Pendo(PendoApi, WithholdsPersonalData):
         return Result()
 
     def membership(self, operation: str, records: Records, people: list[str]) -> httpx.Request:
-        """Put people into the audience's segment, or take them out of it."""
+        """Build the request that adds people to the audience's segment, or removes them."""
         patch = {"patch": [{"op": operation, "path": "/visitors", "value": people}]}
         return self.request("PATCH", f"/api/v1/segment/{records.audience_id}/visitor", json=patch)
 
     def track(self, records: Records) -> Flow:
-        """Send an event, of which a request has one."""
+        """Send an event; requests hold a single one."""
         (record,) = records.records
         yield self.post("/data/track", json=event(records, record), headers=self.event_headers())
         return Result()
 
     def delete(self, records: Records) -> Flow:
-        """Hand visitors in for deletion, for which Pendo takes one request a second."""
+        """Submit visitors for deletion, which Pendo limits to one request per second."""
         yield self.post("/api/v1/bulkdelete/visitor", json={"visitors": [known(each) for each in records]})
         yield Wait(1)
         return Result()

@@ -1,4 +1,4 @@
-"""How Pipedrive is spoken to: docs/destinations/pipedrive.md."""
+"""Pipedrive's API and authentication: docs/destinations/pipedrive.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from revetl.destinations.base.per_person import PersonByPerson
 
 
 class PipedriveApi(SignsIn, PersonByPerson):
-    """An account of Pipedrive, by a user's token or that of an app (OAuth)."""
+    """A Pipedrive account, accessed with a user's token or an app's (OAuth)."""
 
     api_token: SecretStr | None = None
     access_token: SecretStr | None = None
@@ -22,13 +22,13 @@ class PipedriveApi(SignsIn, PersonByPerson):
     client_secret: SecretStr | None = None
     refresh_token: SecretStr | None = None
     token_file: Path | None = None
-    token_url: str = "https://oauth.pipedrive.com/oauth/token"  # noqa: S105  an address
+    token_url: str = "https://oauth.pipedrive.com/oauth/token"  # noqa: S105  a URL
     base_url: Annotated[str, Field(pattern="^https?://")] = "https://api.pipedrive.com"
 
     @model_validator(mode="before")
     @classmethod
     def _address(cls, data: Any) -> Any:
-        """The account's own host, of its `company_domain`."""
+        """Accept `company_domain`, the account's own host."""
         given = dict(data)
         if domain := given.pop("company_domain", None):
             given.setdefault(

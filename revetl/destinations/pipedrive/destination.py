@@ -53,7 +53,7 @@ UNDERSTOOD = (
 
 
 class Pipedrive(PipedriveApi):
-    """Persons of Pipedrive by email, or a field of one's own; an audience is a label of its name."""
+    """Persons of Pipedrive by email or a custom field; an audience is a label with its name."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     rate: ClassVar[Rate | None] = Rate(requests=20, per_seconds=2)
@@ -94,7 +94,7 @@ class Pipedrive(PipedriveApi):
         return {**held, **lists, **(held.get("custom_fields") or {})}
 
     def created(self, record: Record, fields: Mapping[str, Any]) -> httpx.Request:
-        # Nobody is without a name in Pipedrive.
+        # Persons must have a name in Pipedrive.
         name = {"name": fields.get("name") or str(record.identifiers[self.lookup_field])}
         return self.post("/api/v2/persons", json=self.body({**fields, **record.identifiers, **name}))
 
@@ -102,7 +102,8 @@ class Pipedrive(PipedriveApi):
         return self.request("PATCH", f"/api/v2/persons/{person['id']}", json=self.body(fields))
 
     def body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Fields as a person has them: contacts as lists, one's own by their codes in an object."""
+        """Convert fields to a person's format: contact details as lists, custom fields by code in an
+        object."""
         known = {LABELS, *(each.name for each in self.known_fields)}
         body = {name: value for name, value in fields.items() if name in known - LISTS.keys()}
         for name in LISTS.keys() & fields.keys():
@@ -112,7 +113,7 @@ class Pipedrive(PipedriveApi):
         return {**body, "custom_fields": own} if own else body
 
     def happened(self, person: Person, records: Records, record: Record) -> httpx.Request:
-        """An activity that is done, with the event's properties as its note."""
+        """Return a completed activity, with the event's properties as its note."""
         told = [f"{name}: {value}" for name, value in record.fields.items() if value is not None]
         moment = str(record.timestamp or records.at)
         about = {
@@ -131,7 +132,7 @@ class Pipedrive(PipedriveApi):
         return int(made) if made.isdecimal() else made
 
     def described(self) -> Asking[list[dict[str, Any]]]:
-        """All fields that a person has in this account."""
+        """Read all person fields of this account."""
         asked = {"limit": "500"}
         found: list[dict[str, Any]] = []
         while True:
@@ -161,8 +162,8 @@ class Pipedrive(PipedriveApi):
     def create_audience(self, audience: str) -> Asking[str]:
         if self.audience_field == LABELS:
             raise Refused(
-                f"Pipedrive has no person label '{audience}', and its API makes none. Make it there, or set "
-                "audience_field to the code of a field with several options."
+                f"Pipedrive has no person label '{audience}', and its API cannot create one. Create it "
+                "there, or set audience_field to the code of a multiple-option field."
             )
         path = f"/api/v2/personFields/{self.audience_field}/options"
         answer = yield self.post(path, json=[{"label": audience}])

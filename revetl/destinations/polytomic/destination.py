@@ -1,4 +1,4 @@
-"""Syncs of Polytomic, triggered and waited for: docs/destinations/polytomic.md."""
+"""Syncs of Polytomic, triggered and awaited: docs/destinations/polytomic.md."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Polytomic(Triggered):
         return {**super().headers(), "X-Polytomic-Version": self.version}
 
     def executions(self, sync: str) -> str:
-        """The path of a sync's executions."""
+        """Return the path of a sync's executions."""
         kind = "bulk/syncs" if self.kind == "bulk" else "syncs"
         return f"/api/{kind}/{sync}/executions"
 
@@ -58,8 +58,8 @@ class Polytomic(Triggered):
             return Run(status, is_over=False)
         if status in FAILED:
             said = run.get("status_message") or "; ".join(run.get("errors") or ())
-            return Run(status, failure=said or "it says no reason")
-        # A model sync counts its errors in `counts`, a bulk sync beside its status.
+            return Run(status, failure=said or "no reason given")
+        # Model syncs report errors in `counts`, bulk syncs next to the status.
         count = run.get("error_count") or (run.get("counts") or {}).get("error") or 0
         return Run(status, rejected=int(count) or int(status == "errors"))
 

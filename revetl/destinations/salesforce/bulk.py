@@ -1,4 +1,4 @@
-"""How Salesforce takes rows and answers for each: collections, and the jobs of Bulk API 2.0."""
+"""Writes rows to Salesforce with a result for each: collections, and Bulk API 2.0 jobs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from revetl.destinations.base.destination import (
 from revetl.destinations.base.large_answers import large, lines_of
 
 Row = dict[str, Any]
-"""A record's fields by their names; of a lookup the name is `Account.Ext_Id__c`."""
+"""A record's fields by name; lookups are named like `Account.Ext_Id__c`."""
 
 AGAIN = frozenset(
     {"UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "REQUEST_RUNNING_TOO_LONG", "UNPROCESSED"}
     | {"QUERY_TIMEOUT", "ENTITY_IS_LOCKED", "API_CURRENTLY_DISABLED", "CONCURRENT_UPDATE_ERROR"}
 )
-"""Codes of what is over soon."""
+"""Temporary error codes."""
 WRAPS = frozenset({"CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "CANNOT_EXECUTE_FLOW_TRIGGER", "APEX_ERROR"})
-"""Codes of what the org's own triggers and flows said, which may be one of the others."""
+"""Error codes of the org's own triggers and flows, which may wrap one of the others."""
 _WRAPPED = re.compile(
     "UNABLE_TO_LOCK_ROW|QUERY_TIMEOUT|ENTITY_IS_LOCKED|Too many (SOQL|DML|query)|LimitException"
     "|CPU time limit|Record Currently Unavailable|CONCURRENT",
@@ -41,14 +41,14 @@ OF_ORG = frozenset(
     {"STORAGE_LIMIT_EXCEEDED", "API_DISABLED_FOR_ORG", "FUNCTIONALITY_NOT_ENABLED", "LICENSE_LIMIT_EXCEEDED"}
     | {"INVALID_SESSION_ID", "INVALID_TYPE", "INVALID_FIELD"}
 )
-"""Codes that are about the org, or the mapping, whatever row they are told of."""
+"""Error codes that concern the org or the mapping, regardless of the row."""
 NOT_FOUND = "NOT_FOUND"
 _ENDED = frozenset({"JobComplete", "Failed", "Aborted"})
 _UPLOADS = 5
 
 
 class Outcome(NamedTuple):
-    """What became of a row: its record's id, or the code of the error and why."""
+    """The outcome of a row: its record's id, or the error code and the rejection."""
 
     id: str | None = None
     code: str = ""
@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
 
 
 def error_of(response: httpx.Response) -> tuple[str, str]:
-    """The code and the message of an answer that is an error; empty for any other."""
+    """Return the code and message of an error response; empty for any other."""
     try:
         told = orjson.loads(response.content)[0]
         return str(told["errorCode"]), str(told["message"])
@@ -65,7 +65,7 @@ def error_of(response: httpx.Response) -> tuple[str, str]:
 
 
 def outcome_of(answer: Mapping[str, Any]) -> Outcome:
-    """The outcome of a row by its object in the answer of a collection."""
+    """Return the outcome of a row from its result in a collection response."""
     if answer["success"]:
         return Outcome(answer["id"])
     error = answer["errors"][0]
@@ -74,12 +74,12 @@ def outcome_of(answer: Mapping[str, Any]) -> Outcome:
 
 
 def result_of(outcomes: Iterable[tuple[int, Outcome]], fine: Collection[str] = ()) -> Result:
-    """The result of a batch, by the place of each record; errors whose codes are `fine` are none."""
+    """Return the result of a batch, by position; error codes in `fine` count as success."""
     outcomes = list(outcomes)
     failed = {at: each for at, each in outcomes if each.why is not None and each.code not in fine}
     for each in failed.values():
         if each.code in OF_ORG and each.why is not None:
-            raise Refused(f"Salesforce refused: {each.why.reason}.", partly=True)
+            raise Refused(f"Salesforce returned an error: {each.why.reason}.", partly=True)
     rejected: dict[int, Rejection] = {}
     for at, each in failed.items():
         if each.why is not None:
@@ -95,12 +95,13 @@ def result_of(outcomes: Iterable[tuple[int, Outcome]], fine: Collection[str] = (
 
 
 def is_transient(code: str, message: str) -> bool:
-    """Whether an error is over soon, or wraps one that is."""
+    """Whether an error is temporary, or wraps a temporary one."""
     return code in AGAIN or (code in WRAPS and _WRAPPED.search(message) is not None)
 
 
 def nested(row: Row) -> Row:
-    """A row as JSON has it: a lookup is an object of the relation; one of nothing is the field, empty."""
+    """Return a row in JSON format: a lookup is an object of the relation; an empty lookup is the empty
+    field."""
     made: Row = {}
     for name, value in row.items():
         relation, _, field = name.partition(".")
@@ -115,14 +116,14 @@ def nested(row: Row) -> Row:
 def run_job(
     call: Callable[..., httpx.Request], about: Row, key: str, rows: list[Row]
 ) -> Asking[list[Outcome]]:
-    """Have rows processed by a job, and give the outcome of each; `key` is the column that tells them
-    apart. Raises Refused for a job that did nothing, Unfinished for one whose end is not known."""
+    """Process rows in a job and return the outcome of each; `key` is the column that identifies a row. Raises
+    Refused if the job did nothing, Unfinished if its outcome is unknown."""
     content = _csv(rows)
     for _ in range(_UPLOADS):
         job = (yield call("POST", "jobs/ingest", json=about)).json()["id"]
         yield call("PUT", f"jobs/ingest/{job}/batches", csv=content)
         closed = yield call("PATCH", f"jobs/ingest/{job}", json={"state": "UploadComplete"})
-        # Data that was sent again, for want of an answer, spoils a job that had it: it does nothing.
+        # Uploading data again after a lost response invalidates the job, which then does nothing.
         if error_of(closed)[0] != "INVALIDJOB":
             break
     else:
@@ -133,8 +134,8 @@ def run_job(
         )
     ).json()
     if ended["state"] != "JobComplete" and not ended.get("numberRecordsProcessed"):
-        why = ended.get("errorMessage") or "no reason is given"
-        raise Refused(f"Salesforce ended the job {job} as {ended['state']}: {why}. Nothing of it was done.")
+        why = ended.get("errorMessage") or "no reason given"
+        raise Refused(f"Salesforce ended the job {job} as {ended['state']}: {why}. No rows were processed.")
     found: dict[str, Outcome] = {}
     listed: dict[str, int] = {}
     for kind, read in (("successfulResults", _succeeded), ("failedResults", _failed)):
@@ -144,42 +145,42 @@ def run_job(
             found[line[key]] = read(line)
             listed[kind] += 1
     _check_counts(ended, listed)
-    left = Outcome(None, "UNPROCESSED", Rejection(ended.get("errorMessage") or "the job left it out"))
+    left = Outcome(None, "UNPROCESSED", Rejection(ended.get("errorMessage") or "the job did not process it"))
     return [found.get(_cell(row[key]), left) for row in rows]
 
 
 def _check_counts(job: Mapping[str, Any], listed: Mapping[str, int]) -> None:
-    """Raise Unfinished where a job lists fewer rows than it counts: an empty or cut result says nothing of
-    the rows that it leaves out. A result of no rows is a header, or an empty body."""
+    """Raise Unfinished if a job lists fewer rows than it counts: an empty or truncated result says nothing
+    about the missing rows. A result without rows is a header, or an empty body."""
     failed = job.get("numberRecordsFailed") or 0
     counted = {"successfulResults": job["numberRecordsProcessed"] - failed, "failedResults": failed}
     for kind, count in counted.items():
         if listed[kind] < count:
-            raise Unfinished(f"its job counts {count:,} rows of {kind} and lists {listed[kind]:,}")
+            raise Unfinished(f"its job counts {count:,} rows of {kind} but lists {listed[kind]:,}")
 
 
 def _succeeded(line: Mapping[str, str]) -> Outcome:
-    """The outcome of a row of `successfulResults`."""
+    """Return the outcome of a row of `successfulResults`."""
     if not line["sf__Id"]:
-        raise Unfinished("its job lists a row as successful, without the id of its record")
+        raise Unfinished("its job lists a row as successful without its record's id")
     return Outcome(line["sf__Id"])
 
 
 def _failed(line: Mapping[str, str]) -> Outcome:
-    """The outcome of a row of `failedResults`: `CODE:message:fields --`; the message may have colons, and the
-    fields may be missing."""
+    """Return the outcome of a row of `failedResults`: `CODE:message:fields --`. The message may contain
+    colons, and the fields may be missing."""
     code, _, rest = line["sf__Error"].partition(":")
     message, has_fields, fields = rest.rpartition(":")
     is_named = bool(has_fields) and fields.endswith("--")
     field = re.match(r"\w+", fields) if is_named else None
-    reason = f"{code}: {(message if is_named else rest) or 'no reason is given'}"
+    reason = f"{code}: {(message if is_named else rest) or 'no reason given'}"
     return Outcome(
         None, code or "UNKNOWN_EXCEPTION", Rejection(reason.removeprefix(": "), field and field[0])
     )
 
 
 def _csv(rows: list[Row]) -> str:
-    """The rows, with each column that any of them has. An empty cell leaves a field as it is."""
+    """Return the rows with every column that occurs. An empty cell leaves a field unchanged."""
     columns = {name: None for row in rows for name in row}
     made = io.StringIO(newline="")
     writer = csv.DictWriter(made, list(columns), lineterminator="\n")

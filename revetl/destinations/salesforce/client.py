@@ -1,4 +1,4 @@
-"""A Salesforce org: how it is reached, who asks, and how much of it may be asked a day."""
+"""A Salesforce org: endpoint, authentication, and the daily API limit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DAY = 86_400.0
 
 
 class SalesforceOrg(SignsIn, HasAudiences):
-    """The configuration of an org, and its calls."""
+    """The configuration of an org, and its requests."""
 
     base_url: Annotated[
         str, Field(pattern="^https?://", validation_alias=AliasChoices("instance_url", "base_url"))
@@ -55,8 +55,8 @@ class SalesforceOrg(SignsIn, HasAudiences):
             return self
         if self.access_token is None and (self.client_id is None or not any(grants)):
             raise ValueError(
-                "give client_id with client_secret, with refresh_token, or with private_key and username; "
-                "or an access_token, or sign_in"
+                "set client_id with client_secret, with refresh_token, or with private_key and username; "
+                "or access_token, or sign_in"
             )
         return self
 
@@ -95,7 +95,7 @@ class SalesforceOrg(SignsIn, HasAudiences):
         asked: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Request:
-        """A call of the REST API, or of Bulk API 2.0, which has CSV as its body."""
+        """Build a request to the REST API, or to Bulk API 2.0 with a CSV body."""
         address = f"/services/data/{self.version}/{path}"
         if csv is None:
             return self.request(method, address, json=json, params=asked, headers=headers)
@@ -106,26 +106,26 @@ class SalesforceOrg(SignsIn, HasAudiences):
         return self.call("GET", "limits")
 
     def flow(self, mode: str, records: Records) -> Flow:
-        """Nothing more is written once the day's share is used; what was under way ends."""
+        """Stop writing once the daily share is used; flows in progress finish."""
         if not self.is_over:
             return (yield from super().flow(mode, records))
         yield self.probe()
         raise self.over()
 
     def over(self) -> Refused:
-        """What is said when the org has used its share of calls."""
+        """Return the error for an exhausted share of API calls."""
         return Refused(
-            f"Salesforce: {self._used:.0%} of the org's API calls of 24 hours are used, and "
-            f"max_daily_api_share is {self.max_daily_api_share:.0%}. Run it again later, or raise that."
+            f"Salesforce: {self._used:.0%} of the org's API calls per 24 hours are used, and "
+            f"max_daily_api_share is {self.max_daily_api_share:.0%}. Run the sync later, or raise the limit."
         )
 
     @property
     def is_over(self) -> bool:
-        """Whether the org has used its share of calls, as its last answer told."""
+        """Whether the org has used its share of API calls, according to the latest response."""
         return self._used >= self.max_daily_api_share
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """By the code in the body: 403 is also what a limit is told with."""
+        """Use the code in the body: 403 is also used for limits."""
         if usage := _USAGE.search(response.headers.get("sforce-limit-info", "")):
             self._used = int(usage[1]) / max(int(usage[2]), 1)
         code, _ = error_of(response)
@@ -138,6 +138,6 @@ class SalesforceOrg(SignsIn, HasAudiences):
         return Verdict.PASS if code in _SPOILT_JOB else super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:
-        # Of 24 hours; that of requests at once, which has the same code, is over soon.
+        # This is the 24-hour limit; the concurrent request limit has the same code but ends soon.
         code, message = error_of(response)
         return _DAY if code == _LIMIT and "TotalRequests" in message else None

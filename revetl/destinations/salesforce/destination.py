@@ -54,7 +54,7 @@ UNDERSTOOD = (
 
 
 class Salesforce(SalesforceObject):
-    """Records of an object by an external id; an audience is a campaign, and they are its members."""
+    """Records of an object by an external id; an audience is a campaign, whose members they are."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=200)
@@ -69,12 +69,12 @@ class Salesforce(SalesforceObject):
     task_external_id_field: Name | None = None
 
     def declared_in(self, mode: str) -> tuple[Attribute, ...]:
-        # The columns of an event are its properties, and no fields of whom it is of.
+        # The columns of an event are its properties, not fields of the person.
         return () if mode in EVENTS else self.declared
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         if mode == "mirror" and self.object not in MEMBERS:
-            raise Refused(f"Salesforce: no {self.object} can be in a campaign. Take mode 'upsert'.")
+            raise Refused(f"Salesforce: {self.object} records cannot be campaign members. Use mode 'upsert'.")
         if mode in EVENTS:
             described = (yield self.call("GET", "sobjects/Task/describe")).json()
             named = {} if whole.spreads else fields
@@ -94,7 +94,7 @@ class Salesforce(SalesforceObject):
         return result_of(enumerate((yield from self.put(records))))
 
     def add(self, records: Records) -> Flow:
-        """The people, and then a member for each of them who was taken."""
+        """Save the people, then add those accepted as members."""
         people = yield from self.put(records)
         taken = [place for place, each in enumerate(people) if each.why is None]
         key, about = f"{self.object}Id", {"CampaignId": records.audience_id}
@@ -105,13 +105,11 @@ class Salesforce(SalesforceObject):
             "insert", "CampaignMember", rows, key, fine="Already a campaign member"
         )
         if members and all(each.code in NO_CAMPAIGN for each in members):
-            raise Refused(
-                f"Salesforce has no campaign '{records.audience_id}'. Correct its id in `audiences`."
-            )
+            raise Refused(f"Salesforce has no campaign '{records.audience_id}'. Fix its id in `audiences`.")
         return result_of([*enumerate(people), *zip(taken, members, strict=True)])
 
     def remove(self, records: Records) -> Flow:
-        """Delete the members; whose is not there has left already."""
+        """Delete the memberships; people without one have already left."""
         by, campaign = f"{self.object}.{self.external_id_field}", literal(records.audience_id)
         found = yield from rows_by(
             self.call, (), "CampaignMember", by, self.names(records), f"CampaignId = {campaign}"
@@ -147,8 +145,8 @@ class Salesforce(SalesforceObject):
         return result_of([*zip(rows, outcomes, strict=True), *missing])
 
     def track(self, records: Records) -> Flow:
-        """A completed task of each person: properties that are no fields of a task are in its description.
-        With `task_external_id_field`, there is one however often it is sent."""
+        """Create a completed task per person; properties without a task field go into its description. With
+        `task_external_id_field`, retries don't create duplicates."""
         found, missing = yield from self.found(records)
         whose = "WhoId" if self.object in ("Lead", "Contact") else "WhatId"
         own = self.task_external_id_field
@@ -160,7 +158,7 @@ class Salesforce(SalesforceObject):
             about = {"Subject": subject(event), "Status": "Completed", "ActivityDate": day}
             fields = {**record.fields}
             if fields.pop("audience_key", None) is not None:
-                # Entering and leaving are told in the subject: a task has no field of the audience's name.
+                # Audience changes are named in the subject: tasks have no field with the audience's name.
                 del fields[records.audience]
                 about["Subject"] = subject(f"{event}: {records.audience}")
             set_here = {whose: row["Id"], **({own: records.change_id(record)} if own else {})}

@@ -1,4 +1,4 @@
-"""Records of one Salesforce object: found by an external id, written in collections or by a job."""
+"""Records of one Salesforce object: looked up by an external id, written in collections or by a job."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ STANDARD = {
     ),
     "Account": (Attribute("Name", "company", required=True), Attribute("Phone", "phone")),
 }
-"""Standard fields of standard objects; those of one's own are in the org's describe alone."""
+"""Standard fields of standard objects; custom fields are only known from the org's describe call."""
 
 
 UNASSIGNED = ("Task", "CampaignMember")
-"""What is written beside records, and is assigned by no rule."""
+"""Auxiliary records, which assignment rules don't apply to."""
 
 
 class SalesforceObject(SalesforceOrg):
-    """An object whose records have an external id. Up to `bulk_threshold` rows go in collections, more of
-    them as a job."""
+    """An object whose records have an external id. Up to `bulk_threshold` rows are written in collections,
+    more in a job."""
 
     object: Name = "Contact"
     external_id_field: Annotated[
@@ -86,22 +86,22 @@ class SalesforceObject(SalesforceOrg):
         return replace(self.batch, records=self.bulk_batch_size) if by_job else self.batch
 
     def names(self, records: Records) -> list[Any]:
-        """The external id of each record."""
+        """Return the external id of each record."""
         return [record.identifiers[self.external_id_field] for record in records]
 
     def row(self, record: Record) -> Row:
-        """A record with its external id."""
+        """Return a record with its external id."""
         return {**record.identifiers, **record.fields}
 
     def people(self, records: Records, fields: Collection[str] = ()) -> Asking[dict[str, list[Row]]]:
-        """The records that are there, with their ids and some fields, by their external ids (`same`)."""
+        """Read existing records, with their ids and some fields, indexed by external id (`same`)."""
         by, names = self.external_id_field, self.names(records)
         return (yield from rows_by(self.call, fields, self.object, by, names))
 
     def found(
         self, records: Records, fields: Collection[str] = ()
     ) -> Asking[tuple[dict[int, Row], list[tuple[int, Outcome]]]]:
-        """By place, the one record that is there of each; and why there is none, or more."""
+        """Return by position the existing record, and errors for those with none or several."""
         there = yield from self.people(records, fields)
         found, missing = {}, []
         for place, name in enumerate(self.names(records)):
@@ -109,13 +109,13 @@ class SalesforceObject(SalesforceOrg):
             if len(rows) == 1:
                 found[place] = rows[0]
             else:
-                count = "more than one" if rows else "no"
-                why = f"there is {count} {self.object} of that {self.external_id_field}"
+                count = "multiple" if rows else "no"
+                why = f"{count} {self.object} records have this {self.external_id_field}"
                 missing.append((place, Outcome(None, "NOT_FOUND", Rejection(why))))
         return found, missing
 
     def put(self, records: Records) -> Asking[list[Outcome]]:
-        """Create or update a batch, but for values of `set_if_empty` where there is one."""
+        """Create or update a batch, without overwriting values of `set_if_empty` fields."""
         rows, kept = [self.row(record) for record in records], records.set_if_empty
         if kept:
             there = yield from self.people(records, kept)
@@ -127,9 +127,9 @@ class SalesforceObject(SalesforceOrg):
     def write(
         self, operation: str, kind: str, rows: list[Row], key: str | None, *, fine: str | None = None
     ) -> Asking[list[Outcome]]:
-        """Insert, upsert, update or delete rows of a kind, and give the outcome of each. `key` is the field
-        that tells them apart; an error that says `fine` is none. A field takes no object and no list: it gets
-        a text of them."""
+        """Insert, upsert, update or delete rows of an object, and return the outcome of each. `key` is the
+        field that identifies a row; an error containing `fine` counts as success. Objects and lists are
+        converted to text, since fields don't accept them."""
         rows = [
             {
                 name: readable_value(value) if isinstance(value, dict | list) else value
@@ -155,7 +155,7 @@ class SalesforceObject(SalesforceOrg):
         ]
 
     def collection(self, operation: str, kind: str, rows: list[Row], key: str | None) -> httpx.Request:
-        """A call with up to 200 rows, each of which stands or falls by itself."""
+        """Build a request with up to 200 rows, which succeed or fail independently."""
         path = "composite/sobjects"
         if operation == "delete":
             asked = {"ids": ",".join(row["Id"] for row in rows), "allOrNone": "false"}
@@ -172,5 +172,5 @@ class SalesforceObject(SalesforceOrg):
 
 
 def unless_set(row: Mapping[str, Any], kept: Collection[str], held: Row) -> Row:
-    """A row without those fields of `kept` that have a value in what is held."""
+    """Return a row without those fields of `kept` that have a value in `held`."""
     return {name: value for name, value in row.items() if name not in kept or at(held, name) in (None, "")}

@@ -1,4 +1,4 @@
-"""What is asked of Salesforce: queries (SOQL) about many records at once, and the fields of an object."""
+"""Salesforce queries (SOQL) for many records at once, and checks against an object's fields."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from revetl.errors import nearest
 Row = dict[str, Any]
 
 _ADDRESS_BYTES = 8_000
-"""Of the 16,384 that an address and its headers may have."""
+"""Part of the 16,384 bytes allowed for a URL and its headers."""
 KINDS = {
     **dict.fromkeys(("int", "long", "double", "currency", "percent"), NUMBER),
     "date": DATE,
@@ -35,7 +35,7 @@ KINDS = {
 
 
 def literal(value: Any) -> str:
-    """A value as SOQL writes it."""
+    """Format a value as a SOQL literal."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     text = str(value).replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
@@ -43,17 +43,17 @@ def literal(value: Any) -> str:
 
 
 def same(value: Any) -> str:
-    """What two values have in common that Salesforce takes for one: case does not count, nor does `.0`."""
+    """Normalize a value like Salesforce: case and a trailing `.0` don't matter."""
     return str(int(value) if isinstance(value, float) and value.is_integer() else value).casefold()
 
 
 def select(fields: Iterable[str], kind: str, *conditions: str) -> str:
-    """`SELECT fields FROM kind WHERE` all of the conditions."""
+    """Build `SELECT fields FROM kind WHERE` with all conditions."""
     return " ".join(["SELECT", ",".join(fields), "FROM", kind, "WHERE", " AND ".join(conditions)])
 
 
 def at(row: Mapping[str, Any], path: str) -> Any:
-    """The value of `Account.Name` in a row; None where there is no account."""
+    """Return the value of a path like `Account.Name` in a row; None if there is no account."""
     found: Any = row
     for part in path.split("."):
         found = (found or {}).get(part)
@@ -68,7 +68,8 @@ def rows_by(
     values: Collection[Any],
     *conditions: str,
 ) -> Asking[dict[str, list[Row]]]:
-    """The rows of a kind in which `by` is one of the values, by that value made alike (`same`)."""
+    """Read the rows of an object where `by` is one of the values, indexed by the normalized value
+    (`same`)."""
     asked = ("Id", by, *fields)
     found: dict[str, list[Row]] = defaultdict(list)
     for some in _fitting(values):
@@ -84,7 +85,7 @@ def rows_by(
 
 
 def _fitting(values: Collection[Any]) -> Iterator[list[str]]:
-    """The values as literals, in lists that an address has room for."""
+    """Split the values, as literals, into lists that fit in a URL."""
     some: list[str] = []
     size = 0
     for each in map(literal, values):
@@ -100,17 +101,17 @@ def _fitting(values: Collection[Any]) -> Iterator[list[str]]:
 def check_described(
     described: Mapping[str, Any], fields: Mapping[str, str], *, may: Collection[str], external_id: str | None
 ) -> dict[str, str | None]:
-    """The kinds of mapped fields, compared with an object's description; they are to be fields of which one
-    of `may` (`createable`, `updateable`) is true. Raises Refused, also where `external_id` is not a field to
-    find a record by."""
+    """Return the types of mapped fields, checked against an object's description: one of `may` (`createable`,
+    `updateable`) must be true for each field. Raises Refused, also if records can't be looked up by
+    `external_id`."""
     name, there = str(described["name"]), {each["name"]: each for each in described["fields"]}
     if external_id is not None:
         field = there.get(external_id, {})
         if not (field.get("externalId") or field.get("idLookup")):
             known = [each for each, told in there.items() if told.get("externalId") or told.get("idLookup")]
             raise Refused(
-                f"salesforce: '{external_id}' is no external id of {name}. {nearest(external_id, known)} "
-                "Set external_id_field to a field that is marked as one."
+                f"salesforce: '{external_id}' is not an external id of {name}. {nearest(external_id, known)} "
+                "Set external_id_field to a field marked as External ID."
             )
     kinds: dict[str, str | None] = {
         each: KINDS.get(told["type"], TEXT)

@@ -1,4 +1,4 @@
-"""What becomes of an event's properties in a Salesforce task: fields of it, and text in its description."""
+"""Maps event properties to a Salesforce task: its fields, and text in its description."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from revetl.destinations.salesforce.soql import KINDS
 
 DESCRIPTION = "Description"
 LONGEST = 32_000
-"""The most characters that a description has."""
+"""The maximum length of a description."""
 SUBJECT = 255
-"""The most characters that a subject has."""
+"""The maximum length of a subject."""
 _STANDARD = frozenset(
     {
         *("Subject", "Status", "Priority", "ActivityDate", DESCRIPTION, "Type", "TaskSubtype", "OwnerId"),
@@ -22,11 +22,11 @@ _STANDARD = frozenset(
         *("IsReminderSet", "ReminderDateTime"),
     }
 )
-"""Fields that the tasks of every org have, for a plan, which does not ask the org."""
+"""Fields that tasks have in every org, used in plans, which don't query the org."""
 
 
 def writable(described: Mapping[str, Any]) -> dict[str, str | None]:
-    """The fields of a described object that can be set when it is created, with the kinds of their values."""
+    """Return the fields that can be set on creation, with their value types."""
     return {
         str(each["name"]): KINDS.get(str(each.get("type")), TEXT)
         for each in described["fields"]
@@ -37,9 +37,9 @@ def writable(described: Mapping[str, Any]) -> dict[str, str | None]:
 def task_fields(
     properties: Mapping[str, Any], there: Collection[str], taken: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The fields of a task that properties come to. One that is named as a field that is `there` fills it,
-    unless that is `taken`; all others are readable text in the description, below what fills that. What is
-    null or blank fills nothing, so that the field has Salesforce's default."""
+    """Return the task fields for properties. A property named like a field in `there` sets it, unless it is
+    in `taken`; all others are appended to the description as readable text. Null and blank values set
+    nothing, so that Salesforce's default applies."""
     own: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for name, value in properties.items():
@@ -58,6 +58,6 @@ def task_fields(
 
 
 def subject(value: Any) -> str:
-    """A task's subject in one line, cut where it is too long."""
+    """Return a task's subject on a single line, truncated if too long."""
     text = " ".join(readable_value(value).split())
     return text if len(text) <= SUBJECT else f"{text[: SUBJECT - 1]}…"

@@ -1,4 +1,4 @@
-"""What Segment is called with, and what speaks its API, such as RudderStack: docs/destinations/segment.md."""
+"""Requests to Segment and compatible APIs, such as RudderStack: docs/destinations/segment.md."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Url = Annotated[str, Field(pattern="^https?://")]
 
 
 class SegmentApi(Destination):
-    """A source of Segment or RudderStack: its hosts and keys, and what is said in every message."""
+    """A source of Segment or RudderStack: hosts, keys, and the common parts of all messages."""
 
     batch: ClassVar[Batch] = Batch(records=2_500, bytes=500_000)
     rate: ClassVar[Rate | None] = Rate(requests=1_000)
@@ -66,12 +66,12 @@ class SegmentApi(Destination):
         return Verdict.FATAL if is_refused else super().judge(response)
 
     def send(self, told: Iterable[list[Message]]) -> Flow:
-        """The messages of each record, in as many requests as they need."""
+        """Send each record's messages, in as many requests as needed."""
         bodies, refused = packed(([self.finished(each) for each in some] for some in told), self.limits)
         headers = {**self.headers(), "Content-Type": "application/json"}
         if self.gzip:
             headers["Content-Encoding"] = "gzip"
-        # Some write the version with the host.
+        # Some users include the version in the host.
         url = self.base_url.rstrip("/").removesuffix("/v1") + "/v1/batch"
         for body in bodies:
             content = gzip.compress(body) if self.gzip else body
@@ -79,7 +79,7 @@ class SegmentApi(Destination):
         return Result(refused)
 
     def finished(self, message: Message) -> Message:
-        """A message with what is said in all of them; RudderStack has a person's traits in the context."""
+        """Add the common parts to a message; RudderStack expects a person's traits in the context."""
         context = {**self.context, **message.pop("context", {})}
         if self.data_plane_url:
             message["channel"] = "server"
@@ -91,7 +91,7 @@ class SegmentApi(Destination):
         return message | {name: value for name, value in said.items() if value}
 
     def regulation(self, kind: str, user_ids: list[str]) -> httpx.Request:
-        """Have Segment's Public API suppress people, or erase them, in all of the workspace."""
+        """Build the Public API request that suppresses or deletes people in the whole workspace."""
         token = "" if self.public_api_token is None else self.public_api_token.get_secret_value()
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         asked = {"regulationType": kind, "subjectType": "USER_ID", "subjectIds": user_ids}

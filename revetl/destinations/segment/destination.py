@@ -29,15 +29,15 @@ from revetl.destinations.segment.messages import (
 IDS_A_REGULATION = 5_000
 
 UNDERSTOOD = (
-    # RudderStack answers with a word.
+    # RudderStack responds with a single word.
     Understood("POST /v1/batch", (ACKNOWLEDGED, {"success": True})),
     Understood("POST /regulations", {"data": {"regulateId": str}}),
 )
 
 
 class Segment(SegmentApi):
-    """`identify` calls, or `group` calls of accounts, with the mapped traits and, for a mirrored audience, a
-    boolean trait of its name."""
+    """`identify` calls, or `group` calls for accounts, with the mapped traits and, for a mirrored audience, a
+    boolean trait with its name."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     identifiers: ClassVar[tuple[Identifier, ...]] = (
@@ -58,12 +58,12 @@ class Segment(SegmentApi):
     def known_by(self) -> tuple[Identifier, ...]:
         if self.calls == "identify":
             return self.identifiers
-        # An account is found by its groupId, whoever is told to be in it.
+        # A groupId identifies an account, whichever member is sent with it.
         user, anonymous, group = self.identifiers
         return (replace(group, alone=True), user, anonymous)
 
     def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
-        """People are erased by their userId; a group call has a groupId."""
+        """Deletion needs a userId; a group call needs a groupId."""
         if mode == "delete":
             return (frozenset({"userId"}),)
         if self.calls == "group" and mode not in ("events", "audience_events"):
@@ -74,14 +74,14 @@ class Segment(SegmentApi):
         if mode == "delete" or mode in ("events", "audience_events"):
             return None
         is_alias = record.fields.get(BEFORE) and "userId" not in record.identifiers
-        return "an alias has a userId, and it has none" if is_alias else None
+        return "an alias call needs a userId, which it lacks" if is_alias else None
 
     def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
         if mode == "delete" and self.data_plane_url:
-            raise Refused("RudderStack's data plane erases nobody. Use its User Suppression API.")
+            raise Refused("RudderStack's data plane cannot delete people. Use its User Suppression API.")
         if mode == "delete" and self.public_api_token is None:
             raise Refused(
-                "Segment erases people by its Public API. Set public_api_token to a token of it "
+                "Segment deletes people through its Public API. Set public_api_token to one of its tokens "
                 "(Settings > Workspace settings > Access Management > Tokens)."
             )
         return (yield from super().prepare(mode, whole, fields))
@@ -100,8 +100,8 @@ class Segment(SegmentApi):
         return self.send([saved(records, record, left)] for record in records)
 
     def save(self, records: Records, membership: Mapping[str, bool]) -> Flow:
-        """Give people or groups their traits. Who somebody was known as before, if it is mapped, goes in
-        front."""
+        """Send the traits of people or groups. A previous identifier, if mapped, is sent first as an
+        alias."""
 
         def told(record: Record) -> list[Message]:
             traits = {name: value for name, value in record.fields.items() if name != BEFORE}

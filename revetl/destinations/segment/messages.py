@@ -1,4 +1,4 @@
-"""Messages of Segment's spec, and the batches that they are sent in: docs/destinations/segment.md."""
+"""Messages of Segment's spec, and their batches: docs/destinations/segment.md."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from revetl.destinations.base.spec import Batch
 
 Message = dict[str, Any]
 BEFORE = "previousId"
-"""The field that says who a person was known as before."""
+"""The field with a person's previous identifier."""
 MESSAGE_BYTES = 32_000
 _OPENING, _CLOSING = b'{"batch":[', b"]}"
 
 
 def person(record: Record) -> Message:
-    """Whom a message is about. Segment takes none that is about nobody: where there is only an account, it is
-    an anonymous member of it, the same in each message."""
+    """Return a message's person. Segment requires one: for an account alone, it is a placeholder member, the
+    same in each message."""
     known = {name: value for name, value in record.identifiers.items() if name != "groupId"}
     return known or {"anonymousId": f"group-{record.identifiers['groupId']}"}
 
 
 def message_id(records: Records, record: Record) -> str:
-    """The same for a change that is sent again, which is then dropped as a duplicate."""
+    """Return a message id that stays the same across retries, so that Segment drops duplicates."""
     return f"revetl-{records.change_id(record)}"
 
 
 def alias(records: Records, record: Record) -> Message | None:
-    """The message that who was known as something else is this person; None where it is not told."""
+    """Return the alias message for a previous identifier; None if there isn't one."""
     before = record.fields.get(BEFORE)
     user = record.identifiers.get("userId")
     if before in (None, "") or str(before) == str(user):
@@ -40,7 +40,7 @@ def alias(records: Records, record: Record) -> Message | None:
 
 
 def saved(records: Records, record: Record, traits: Mapping[str, Any]) -> Message:
-    """The message that gives traits to a person or, where there is one, to their group."""
+    """Return the message that sets the traits of a person, or of their group if there is one."""
     group = record.identifiers.get("groupId")
     about = {} if group is None else {"groupId": group}
     return {
@@ -53,7 +53,7 @@ def saved(records: Records, record: Record, traits: Mapping[str, Any]) -> Messag
 
 
 def happened(records: Records, record: Record, kind: str) -> Message:
-    """The message of an event, or that a page or screen was seen, whose name is the event's."""
+    """Return the message of an event, or of a page or screen view named like the event."""
     group = record.identifiers.get("groupId")
     return {
         "type": kind,
@@ -67,8 +67,8 @@ def happened(records: Records, record: Record, kind: str) -> Message:
 
 
 def packed(told: Iterable[list[Message]], limits: Batch) -> tuple[list[bytes], dict[int, str]]:
-    """Bodies of batches, each within the limits, of the messages of each record; and by its index, why a
-    record is in none of them."""
+    """Return the bodies of batches within the limits, from each record's messages; and by index, why a record
+    was rejected."""
     bodies: list[bytes] = []
     refused: dict[int, str] = {}
     batch: list[bytes] = []
@@ -85,7 +85,7 @@ def packed(told: Iterable[list[Message]], limits: Batch) -> tuple[list[bytes], d
         written = [orjson.dumps(message) for message in messages]
         largest = max(map(len, written))
         if largest > MESSAGE_BYTES:
-            refused[at] = f"its message has {largest} bytes, and {MESSAGE_BYTES} are the most there"
+            refused[at] = f"its message has {largest} bytes, more than the maximum of {MESSAGE_BYTES}"
             continue
         more = sum(len(each) + 1 for each in written)
         if len(batch) + len(written) > limits.records or size + more > (limits.bytes or size + more):

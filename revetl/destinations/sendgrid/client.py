@@ -1,4 +1,4 @@
-"""How SendGrid is spoken to, and what its contacts are made of: docs/destinations/sendgrid.md."""
+"""SendGrid's API, and its format of contacts: docs/destinations/sendgrid.md."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ HOSTS = {"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.co
 CONTACTS = "/v3/marketing/contacts"
 ENDED = frozenset({"completed", "errored", "failed"})
 AT_ONCE = 100
-"""Contacts that one search finds; as many ids are an address that is short enough."""
+"""The maximum contacts per search; more ids would also make URLs too long."""
 
 
 class SendGridApi(HasAudiences):
-    """An account of SendGrid, or a subuser of it."""
+    """A SendGrid account or subuser."""
 
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("email", column="email", normalised="email"),
@@ -44,7 +44,7 @@ class SendGridApi(HasAudiences):
     @model_validator(mode="before")
     @classmethod
     def _address(cls, data: Any) -> Any:
-        """The host of the region, unless an address is given."""
+        """Default to the host of the region."""
         return {"base_url": HOSTS.get(data.get("region"), HOSTS["global"]), **data}
 
     def headers(self) -> dict[str, str]:
@@ -53,10 +53,10 @@ class SendGridApi(HasAudiences):
 
     def judge(self, response: httpx.Response) -> Verdict:
         status, request = response.status_code, response.request
-        # Which contacts are invalid, which the flow reads.
+        # Invalid contacts, handled by the flow.
         if status == 400 and request.method == "PUT":
             return Verdict.PASS
-        # Nobody was found; a job that is too new; a file of errors that is gone.
+        # Nobody found, a job that is too new, or a deleted error file.
         parts = request.url.path.split("/")
         if status == 404 and not {"search", "imports"}.isdisjoint(parts):
             return Verdict.PASS
@@ -68,7 +68,7 @@ class SendGridApi(HasAudiences):
         return self.request("GET", "/v3/marketing/field_definitions")
 
     def job(self, job_id: str) -> Asking[dict[str, Any]]:
-        """What became of a job."""
+        """Wait for a job and return its outcome."""
         path = f"{CONTACTS}/imports/{job_id}"
         answer = yield from poll(
             lambda: self.request("GET", path),
@@ -78,16 +78,16 @@ class SendGridApi(HasAudiences):
         return found
 
     def errors(self, url: str | None) -> Asking[Iterator[str]]:
-        """The lines of the file of a job's errors, which name the contacts that were refused."""
+        """Read the lines of a job's error file, which name rejected contacts."""
         if not url:
             return iter(())
-        # It is mostly an address of a store, which is signed and must not be sent the key.
+        # Usually a signed URL of an object store, which must not receive the key.
         is_own = httpx.URL(url).host == httpx.URL(self.base_url).host
         answer = yield large(httpx.Request("GET", url, headers=self.headers() if is_own else {}))
         return lines_of(answer) if answer.status_code == 200 else iter(())
 
     def there(self, records: Records) -> Asking[dict[int, Contact]]:
-        """The contacts that are there, by the places of their records, with custom fields by their ids."""
+        """Read existing contacts, indexed by the position of their record, with custom fields by id."""
         called: dict[str, list[tuple[int, str]]] = {}
         for at, record in enumerate(records):
             kind = next(each.name for each in self.identifiers if each.name in record.identifiers)

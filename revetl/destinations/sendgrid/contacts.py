@@ -1,4 +1,4 @@
-"""What SendGrid's contacts are made of, and how its errors name them: docs/destinations/sendgrid.md."""
+"""SendGrid's format of contacts, and their names in errors: docs/destinations/sendgrid.md."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Contact = Mapping[str, Any]
 
 
 def contact_of(record: Record, fields: Mapping[str, Any]) -> Contact:
-    """A contact: what it is known by, reserved fields, and custom fields by their ids. SendGrid refuses null,
-    so a field without a value is left out."""
+    """Return a contact: identifiers, reserved fields, and custom fields by id. Fields without a value are
+    left out, since SendGrid rejects null."""
     values = {name: value_of(name, value) for name, value in fields.items()}
     given = {name: value for name, value in values.items() if value is not None}
     own = {name: value for name, value in given.items() if name not in (*RESERVED, *KNOWN_BY)}
@@ -33,7 +33,7 @@ def contact_of(record: Record, fields: Mapping[str, Any]) -> Contact:
 
 
 def value_of(name: str, value: Any) -> Any:
-    """A value as its field takes it, whose kind is told by the end of its id; None where it takes it not."""
+    """Convert a value for its field, whose type is the suffix of its id; None if not possible."""
     if name.endswith(("_N", "_D")) and value == "":
         return None
     if name.endswith("_D") and (day := re.match(r"(\d{4})-(\d\d)-(\d\d)", str(value))):
@@ -47,13 +47,13 @@ def value_of(name: str, value: Any) -> Any:
 
 
 def number_of(value: Any) -> Any:
-    """A truth value or a text as a number, where it is one."""
+    """Convert a boolean or text to a number, if possible."""
     number = finite(value)
     return value if number is None else plain(number)
 
 
 def named_in(told: Iterable[str], contacts: Mapping[int, Contact]) -> dict[int, str]:
-    """Why contacts were refused, by their places, where a line names one by an identifier of theirs."""
+    """Return why contacts were rejected, by position, from lines that contain one of their identifiers."""
     places = {
         str(value).lower(): at
         for at, contact in contacts.items()
@@ -68,5 +68,5 @@ def named_in(told: Iterable[str], contacts: Mapping[int, Contact]) -> dict[int, 
 
 
 def pieces(of: list[T], size: int) -> Iterator[list[T]]:
-    """A list in order, so many at once."""
+    """Split a list into parts of a maximum size."""
     return (of[at : at + size] for at in range(0, len(of), size))

@@ -34,7 +34,7 @@ from revetl.destinations.sendgrid.contacts import (
 from revetl.destinations.sendgrid.mail import SEND, SendsMail
 
 KINDS = {"Date": DATE, "Number": NUMBER}
-"""The kinds of values by the types of custom fields; any value will do for a text."""
+"""Value types by type of custom field; text fields accept any value."""
 UNDERSTOOD = (
     Understood("PUT /v3/marketing/contacts", {"job_id": str}),
     Understood("GET /v3/marketing/contacts/imports/*", {"status": str, "results?": dict}),
@@ -46,9 +46,9 @@ UNDERSTOOD = (
     Understood(
         "GET /v3/marketing/field_definitions", {"reserved_fields": [{"name": str}], "custom_fields?": [dict]}
     ),
-    # It has no id by which a second one would be recognized. With sandbox_mode, the status is 200.
+    # Emails have no id for deduplication. With sandbox_mode, the status is 200.
     Understood(f"POST {SEND}", EMPTY, again=False),
-    # The file of a job's errors is at a store.
+    # A job's error file is in an object store.
     Understood("GET *", FILE),
 )
 
@@ -57,8 +57,8 @@ _SHOWN_LINES = 20
 
 
 class SendGrid(SendsMail):
-    """Contacts of SendGrid by email, or another of their identifiers; an audience is a list of its name, and
-    an event is an email. Unsubscribes are kept elsewhere there, and are not touched."""
+    """Contacts of SendGrid by email or another identifier. An audience is a list with its name, and an event
+    is an email. Unsubscribes are stored separately, and never changed."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=30_000, bytes=6_000_000)
@@ -101,7 +101,7 @@ class SendGrid(SendsMail):
             answer = yield self.request("DELETE", f"{CONTACTS}?ids={','.join(ids)}")
             job = yield from self.job(answer.json()["job_id"])
             if job["status"] != "completed":
-                return Result(retry=dict.fromkeys(there, f"the job that erases it is {job['status']}"))
+                return Result(retry=dict.fromkeys(there, f"the deletion job is {job['status']}"))
         return Result()
 
     def save(
@@ -112,7 +112,7 @@ class SendGrid(SendsMail):
         creates: bool = True,
         changes: bool = True,
     ) -> Flow:
-        """Send contacts, `listed` or not; look first for who is there, where that matters."""
+        """Send contacts, adding them to the list if `listed`; read existing ones first if needed."""
         there: dict[int, Contact] = {}
         if records.set_if_empty or not (creates and changes):
             there = yield from self.there(records)
@@ -124,20 +124,22 @@ class SendGrid(SendsMail):
         rejected: dict[int, str | Rejection] = {}
         if not creates:
             unknown = (at for at in range(len(records)) if at not in there)
-            rejected = dict.fromkeys(unknown, nobody("no contact is known by that"))
+            rejected = dict.fromkeys(unknown, nobody("no contact has these identifiers"))
         if contacts:
             rejected |= yield from self.put(contacts, listed or {})
         return Result(rejected)
 
     def put(self, contacts: Mapping[int, Contact], listed: Mapping[str, Any]) -> Asking[Rejected]:
-        """Send contacts, by their places, and wait for the job. Gives those refused, and why."""
+        """Send contacts, by position, and wait for the job. Returns the rejections."""
         answer = yield self.request("PUT", CONTACTS, json={**listed, "contacts": [*contacts.values()]})
         if answer.status_code == 400:
             errors = answer.json()["errors"]
             if any(str(error.get("field")).startswith("list_ids") for error in errors):
-                raise Refused(f"SendGrid has no such list: {errors}. Set audience_id to the id of one.")
+                raise Refused(
+                    f"SendGrid has no such list: {errors}. Set audience_id to an existing list's id."
+                )
             refused: Rejected = {**named_in((str(error["message"]) for error in errors), contacts)}
-            # Nobody was taken: who is well goes again, without the others.
+            # The whole request failed: valid contacts are sent again without the others.
             well = {at: contact for at, contact in contacts.items() if at not in refused}
             if not refused:
                 return (yield from self.halves(contacts, listed, str(errors)))
@@ -151,7 +153,7 @@ class SendGrid(SendsMail):
         first = [*islice(lines, _SHOWN_LINES)]
         refused = {**named_in(chain(first, lines), contacts)}
         if job["status"] == "failed":
-            why = "the job of its batch failed"
+            why = "the import job of its batch failed"
             return {**dict.fromkeys(contacts, Rejection(why) if count else for_now(why)), **refused}
         if len(refused) >= max(count, 1):
             return refused
@@ -162,7 +164,7 @@ class SendGrid(SendsMail):
     def halves(
         self, contacts: Mapping[int, Contact], listed: Mapping[str, Any], why: str
     ) -> Asking[Rejected]:
-        """Send each half by itself, as it was not said who was refused: what was taken can be sent twice."""
+        """Bisect, since the rejected contacts weren't named: sending accepted ones again is safe."""
         if len(contacts) == 1:
             return dict.fromkeys(contacts, refusal(why))
         refused: Rejected = {}
@@ -182,7 +184,7 @@ class SendGrid(SendsMail):
         own = told.get("custom_fields") or []
         ids = {str(each[key]): str(each["id"]) for each in own for key in ("name", "id")}
         there = [each["name"] for each in told["reserved_fields"] if not each.get("read_only")]
-        # Any type will do: values are made what their field takes.
+        # Any type fits: values are converted to their field's type.
         check_fields("SendGrid", fields, dict.fromkeys([*there, *ids]))
         types = {str(each[key]): each.get("field_type") for each in own for key in ("name", "id")}
         kinds = {name: KINDS.get(str(types.get(name))) for name in fields}

@@ -1,4 +1,4 @@
-"""Transactional email by SendGrid's `mail/send`: docs/destinations/sendgrid.md."""
+"""Transactional email through SendGrid's `mail/send`: docs/destinations/sendgrid.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from revetl.destinations.sendgrid.client import SendGridApi
 
 SEND = "/v3/mail/send"
 EVENT_ID = "revetl_event_id"
-"""The custom argument that names the event in SendGrid's activity and webhooks."""
+"""The custom argument that identifies the event in SendGrid's activity and webhooks."""
 LARGEST_BYTES = 30_000_000
 
 
@@ -43,7 +43,7 @@ def _as_address(value: Any) -> Any:
 
 
 class UnsubscribeGroups(Checked):
-    """The unsubscribe group of an email, and the groups that its preferences page shows."""
+    """The unsubscribe group of an email, and the groups on its preferences page."""
 
     group_id: int
     groups_to_display: Annotated[tuple[int, ...], Field(max_length=25)] = ()
@@ -59,7 +59,7 @@ Category = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class Email(Checked):
-    """What an email is made of, besides the event: `template_id` names a dynamic template."""
+    """The parts of an email besides the event: `template_id` is the id of a dynamic template."""
 
     template_id: Annotated[str | None, Field(pattern="^d-.")] = None
     sender: Annotated[GivenAddress | None, Field(validation_alias="from")] = None
@@ -69,8 +69,8 @@ class Email(Checked):
 
 
 class Mail(Email):
-    """The emails of a destination; `events` are what differs by the event's name. `to_name` names the
-    property that holds the recipient's name."""
+    """The emails of a destination; `events` overrides settings by event name. `to_name` is the property with
+    the recipient's name."""
 
     events: Mapping[str, Email] = {}
     to_name: str | None = None
@@ -85,7 +85,7 @@ class Mail(Email):
         return self
 
     def email(self, event: str) -> Email:
-        """The email of an event: its own settings over those of all."""
+        """Return the email of an event: its own settings override the common ones."""
         own = self.events.get(event, self)
         return Email.model_construct(
             **{
@@ -96,19 +96,17 @@ class Mail(Email):
 
 
 class SendsMail(SendGridApi):
-    """Events as emails. Nothing in the API recognizes an email that was sent before, so an email is sent at
-    most once: one whose outcome is unknown is not sent again until somebody asks for it."""
+    """Sends events as emails. The API can't deduplicate emails, so each is sent at most once: an email with
+    an unknown outcome is only sent again on request."""
 
     mail: Mail | None = None
 
     mail_limits: ClassVar[Batch] = Batch(records=1, bytes=LARGEST_BYTES)
-    """One email per request: a bad one fails its whole request, and an unknown outcome is of its whole
-    request."""
+    """One email per request: an error or unknown outcome affects the whole request."""
 
     @classmethod
     def modes(cls) -> tuple[str, ...]:
-        # Who enters and leaves an audience does so again and again, and an unknown outcome could be mailed
-        # twice.
+        # People enter and leave audiences repeatedly, so an unknown outcome could be mailed twice.
         return tuple(mode for mode in super().modes() if mode != "audience_events")
 
     def limits_of(self, mode: str) -> Batch:
@@ -133,7 +131,7 @@ class SendsMail(SendGridApi):
     def delivers_to(self, audience: str, mode: str, base_url: str | None = None) -> dict[str, str]:
         found = super().delivers_to(audience, mode, base_url)
         if mode == "events" and self.mail is not None:
-            # What was only checked was mailed to nobody.
+            # Emails in sandbox mode are only validated, and reach nobody.
             found["container"] = "sandbox_mode" if self.mail.sandbox_mode else "recipients"
         return found
 
@@ -141,12 +139,12 @@ class SendsMail(SendGridApi):
         if mode != "events":
             return super().unfit(mode, whole, record)
         if record.identifiers.get("email") in (None, ""):
-            return "it has no email to send to"
+            return "it has no email address to send to"
         if self.mail is None:
             return None
         event = whole.event_of(record)
         if self.mail.email(event).template_id is None:
-            return f"no template is named for '{event}': set mail.template_id or mail.events"
+            return f"no template configured for '{event}': set mail.template_id or mail.events"
         if self.mail.max_event_age_hours is None:
             return None
         longest = timedelta(hours=self.mail.max_event_age_hours)
@@ -158,7 +156,7 @@ class SendsMail(SendGridApi):
         return Result()
 
     def email_of(self, records: Records, record: Record) -> dict[str, Any]:
-        """The body of one email."""
+        """Return the body of one email."""
         mail = self.checked_mail(records.event)
         made = mail.email(records.event_of(record))
         assert made.sender is not None
@@ -186,15 +184,16 @@ class SendsMail(SendGridApi):
         return body
 
     def checked_mail(self, event: str | None) -> Mail:
-        """The settings of emails. Raises Refused where there are none, or no template for the `event` that
+        """Return the email settings. Raises Refused if there are none, or no template for the `event` that
         all records are tracked as."""
         if self.mail is None:
             raise Refused(
-                "SendGrid: mode 'events' sends emails, and the destination has no 'mail:'. Set mail.from and "
+                "SendGrid: mode 'events' sends emails, but the destination has no 'mail:'. Set mail.from and "
                 "mail.template_id."
             )
         if event and self.mail.email(event).template_id is None:
             raise Refused(
-                f"SendGrid: no template is named for '{event}'. Set mail.template_id, or mail.events with it."
+                f"SendGrid: no template configured for '{event}'. Set mail.template_id, or add it to "
+                "mail.events."
             )
         return self.mail

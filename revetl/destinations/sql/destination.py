@@ -1,4 +1,4 @@
-"""Tables of a warehouse or database of the user's own: docs/destinations/sql.md."""
+"""Tables of the user's own warehouse or database: docs/destinations/sql.md."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from revetl.destinations.sql.rows import (
 )
 
 _WHERE = ("type", "port", "account", "project", "database", "dbname", "catalog", "dataset", "schema", "path")
-"""What of a connection says where it leads to."""
+"""The connection options that identify its target."""
 MARKS = "revetl_marks"
-"""The table of marks, in the schema of the table that people are in: a row for each sync."""
+"""The table of run markers, in the same schema as the target table: one row per sync."""
 
 _MARK = {"sync": TEXT, "mark": TEXT}
 UNDERSTOOD = (
@@ -47,7 +47,7 @@ UNDERSTOOD = (
 
 
 class Sql(Destination):
-    """People as rows of a table in any warehouse that revetl can open, by one MERGE a batch."""
+    """People as rows of a table in any supported warehouse, with one MERGE per batch."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=5_000, bytes=8_000_000)
@@ -74,7 +74,7 @@ class Sql(Destination):
     @model_validator(mode="before")
     @classmethod
     def _addressed(cls, given: Any) -> Any:
-        """The address by which errors and budgets name a connection."""
+        """Derive the URL that identifies a connection in errors and rate limits."""
         if (
             not isinstance(given, Mapping)
             or "base_url" in given
@@ -92,12 +92,12 @@ class Sql(Destination):
         return tuple(Identifier(name, column=name) for name in self.key)
 
     def found_by(self, mode: str) -> tuple[frozenset[str], ...]:
-        """By the whole key."""
+        """Records need the complete key."""
         return (frozenset(self.key),)
 
     def unidentified(self, mode: str, record: Record) -> str | None:
         lacking = [name for name in self.key if record.identifiers.get(name) in (None, "")]
-        return f"its key has no {', '.join(lacking)}" if lacking else None
+        return f"its key lacks {', '.join(lacking)}" if lacking else None
 
     def placed(self, root: Path) -> Self:
         path = self.connection.get("path")
@@ -141,7 +141,7 @@ class Sql(Destination):
     def send(
         self, operation: str, records: Records, more: Mapping[str, Any], key: tuple[str, ...] = ()
     ) -> Flow:
-        """The rows of a batch, one request for those of the same columns."""
+        """Send the rows of a batch, one request per set of columns."""
         for columns, rows in rows_by_columns(records, more).items():
             asked = {"operation": operation, "key": key or self.key, "columns": columns, "rows": rows}
             keep = [name for name in columns if name in records.set_if_empty]
@@ -149,7 +149,7 @@ class Sql(Destination):
         return Result()
 
     def flag(self, records: Records, *, gone: bool) -> dict[str, Any]:
-        """What says whether somebody left, where rows stay: a moment, or yes and no."""
+        """Return the marker of a removed row, if rows are kept: a timestamp or a boolean."""
         if self.removed == "delete" or (records.fields and self.removed_column not in records.fields):
             return {}
         if kind_of(records.fields.get(self.removed_column, MOMENT)) == BOOLEAN:
@@ -169,7 +169,7 @@ class Sql(Destination):
         there = (yield self.probe()).json()["columns"]
         if there is None:
             if not self.create:
-                raise Refused(f"there is no table {self.table}. Make it, or set create: true.")
+                raise Refused(f"table {self.table} does not exist. Create it, or set create: true.")
             if not whole.creates:
                 raise AudienceMissing(self.table, everything=True)
             yield self.request("PUT", address, json={"columns": wanted})
@@ -193,7 +193,7 @@ class Sql(Destination):
 
     @property
     def marks(self) -> str:
-        """The address of the table of marks."""
+        """Return the URL of the table of markers."""
         above, dot, _ = self.table.rpartition(".")
         return f"/{quote(f'{above}{dot}{MARKS}')}"
 

@@ -1,4 +1,4 @@
-"""Records as rows of a table."""
+"""Converts records to rows of a table."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from revetl.destinations.base.portable_types import MOMENT, TEXT
 from revetl.destinations.base.records import Records
 
 EVENT = {"message_id": TEXT, "event": TEXT, "timestamp": MOMENT}
-"""The columns of an event beside who it is of; the first is what a row is known by."""
+"""The columns of an event besides the person; the first is its key."""
 
 Rows = dict[tuple[str, ...], list[list[Any]]]
 
 
 def rows_by_columns(records: Records, more: Mapping[str, Any]) -> Rows:
-    """The rows of a batch, with `more` values in each, by the columns that they have: none is emptied of whom
-    it is not told."""
+    """Group the rows of a batch, adding `more` values to each, by their columns: columns a row doesn't have
+    stay unchanged."""
     found: Rows = {}
     for record in records:
         row = {**record.fields, **record.identifiers, **more}
@@ -26,12 +26,12 @@ def rows_by_columns(records: Records, more: Mapping[str, Any]) -> Rows:
 
 
 def keys_of(records: Records) -> Records:
-    """The records with nothing but what they are known by."""
+    """Return the records with only their key."""
     return replace(records, records=tuple(record._replace(fields={}) for record in records))
 
 
 def events_of(records: Records) -> Records:
-    """The records with the columns of an event among their fields."""
+    """Return the records with the columns of an event among their fields."""
     return replace(
         records,
         records=tuple(

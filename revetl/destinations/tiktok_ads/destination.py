@@ -1,4 +1,4 @@
-"""TikTok's streaming API of audience segments: docs/destinations/tiktok_ads.md."""
+"""TikTok's streaming API for audience segments: docs/destinations/tiktok_ads.md."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ UNDERSTOOD = (
 
 
 class TikTokAds(SignsIn, AdAudience):
-    """People of an audience segment of an advertiser, by the hash of each of their ids."""
+    """Members of an advertiser's audience segment, by the hash of each id."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=10_000)
@@ -78,7 +78,7 @@ class TikTokAds(SignsIn, AdAudience):
     def call(
         self, method: str, path: str, *, json: Any = None, asked: Mapping[str, str] | None = None
     ) -> httpx.Request:
-        """A call of the API at its version; every path ends with a slash."""
+        """Build a request to the versioned API; every path ends with a slash."""
         return self.request(method, f"/open_api/{self.version}/{path}/", json=json, params=asked)
 
     def add(self, records: Records) -> Flow:
@@ -88,8 +88,8 @@ class TikTokAds(SignsIn, AdAudience):
         return self.map("delete", records)
 
     def map(self, action: str, records: Records) -> Flow:
-        """Add or delete the mappings of a batch: one row a person, one object an id, which is empty where it
-        is not known."""
+        """Add or delete the mappings of a batch: one row per person, one object per id, which is empty if
+        missing."""
         used = {name for record in records for name in record.identifiers}
         schema = [each.name for each in self.identifiers if each.name in used]
         audiences = [records.audience_id]
@@ -118,7 +118,7 @@ class TikTokAds(SignsIn, AdAudience):
             answer = yield self.call("GET", "dmp/custom_audience/list", asked=asked)
             found = answer.json()["data"]
             for each in found["list"]:
-                # Only a partner's audience takes mappings.
+                # Only partner audiences accept mappings.
                 is_segment = "partner" in str(each.get("audience_type", "partner")).lower()
                 if each["name"] == _shown(audience) and is_segment:
                     return str(each["audience_id"])
@@ -140,11 +140,11 @@ class TikTokAds(SignsIn, AdAudience):
         return self.call("GET", "advertiser/info", asked={"advertiser_ids": advertisers})
 
     def judge(self, response: httpx.Response) -> Verdict:
-        """TikTok answers 200 to nearly everything; the code of the body tells what it is."""
+        """TikTok returns 200 for nearly every error; the code in the body identifies it."""
         said = object_of(response)
         code = said.get("code")
         if not isinstance(code, int):
-            # Whether a success is one of TikTok's, its shape tells.
+            # The shape of the body decides whether a success is TikTok's.
             return super().judge(response)
         if code == 0:
             return Verdict.PASS
@@ -157,10 +157,10 @@ class TikTokAds(SignsIn, AdAudience):
         is_about_us = code in REFUSED or 40_100 < code < 40_400
         if is_about_us or NO_AUDIENCE.search(str(said.get("message"))):
             return Verdict.FATAL
-        # A part of a batch that was taken is not told either.
+        # TikTok doesn't report partially accepted batches either.
         return Verdict.BISECT
 
 
 def _shown(audience: str) -> str:
-    """An audience's name as TikTok keeps it."""
+    """Return an audience's name as TikTok stores it."""
     return audience if len(audience) <= LONGEST_NAME else audience[:SHORTENED] + "..."

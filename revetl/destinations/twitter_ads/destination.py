@@ -32,7 +32,7 @@ OF_ACCOUNT = frozenset(
     {"ACCOUNT_NOT_FOUND", "FORBIDDEN", "NOT_FOUND", "UNAUTHORIZED_ACCESS", "UNAUTHORIZED_CLIENT_APPLICATION"}
     | {"USER_NOT_ACCEPTED_TOS", "TOS_NOT_ACCEPTED", "CUSTOM_AUDIENCE_NOT_FOUND", "RESOURCE_NOT_FOUND"}
 )
-"""Codes that are about the account or the audience, with whatever status."""
+"""Error codes of the account or audience, regardless of the status."""
 UNDERSTOOD = (
     Understood("POST /custom_audiences/*/users", {"data": {"success_count": int}, "operation_errors?": list}),
     Understood("GET /custom_audiences", {"data": [{"id": str, "name": str}]}),
@@ -42,7 +42,7 @@ UNDERSTOOD = (
 
 
 class TwitterAds(SignsIn, AdAudience):
-    """People of a Custom Audience of an ad account, by the hash of each of their ids."""
+    """Members of an ad account's Custom Audience, by the hash of each id."""
 
     understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=2_500, bytes=5_000_000)
@@ -83,7 +83,7 @@ class TwitterAds(SignsIn, AdAudience):
     def call(
         self, method: str, path: str = "", *, json: Any = None, asked: Mapping[str, str] | None = None
     ) -> httpx.Request:
-        """A call of the account, at the API's version."""
+        """Build a request to the account, at the API's version."""
         return self.request(
             method, f"/{self.version}/accounts/{self.account_id}{path}", json=json, params=asked
         )
@@ -95,8 +95,8 @@ class TwitterAds(SignsIn, AdAudience):
         return self.users("Delete", records)
 
     def users(self, operation: str, records: Records) -> Flow:
-        """Add or remove a batch, with one operation a person: errors carry the index of an operation. A batch
-        goes in as a whole or not at all."""
+        """Add or remove a batch, with one operation per person: errors have the index of their operation. A
+        batch is accepted completely or not at all."""
         people = [{name: [value] for name, value in record.identifiers.items()} for record in records]
         operations = [{"operation_type": operation, "params": {"users": [person]}} for person in people]
         path = f"/custom_audiences/{records.audience_id}/users"
@@ -107,7 +107,7 @@ class TwitterAds(SignsIn, AdAudience):
         if response.is_success and done == len(records) - len(rejected):
             return Result(rejected)
         others = set(range(len(records))) - set(rejected)
-        return Result(rejected, dict.fromkeys(others, f"the batch failed as a whole: {done} were taken"))
+        return Result(rejected, dict.fromkeys(others, f"the whole batch failed: {done} were accepted"))
 
     def find_audience(self, audience: str) -> Asking[str | None]:
         asked = {"count": "1000"}
@@ -146,14 +146,14 @@ class TwitterAds(SignsIn, AdAudience):
         return super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:
-        """The account's quota, which goes before the user's where both are told."""
+        """Return the pause for the account's rate limit, which takes precedence over the user's."""
         told = response.headers.items()
         own = {name.replace("x-account-", "x-"): value for name, value in told if "x-account-" in name}
         return quota_wait(httpx.Headers({**own, "date": response.headers.get("date", "")}))
 
 
 def _errors(answer: dict[str, Any]) -> dict[int, Rejection]:
-    """By index of the operation, what was wrong with it: a list, or one object, in the operation's place."""
+    """Return errors by index of the operation: each entry is a list or a single object."""
     told: dict[int, Rejection] = {}
     for at, errors in enumerate(answer.get("operation_errors") or ()):
         for error in errors if isinstance(errors, list) else [errors]:

@@ -1,4 +1,4 @@
-"""How an endpoint of one's own is reached: OAuth, and TLS with certificates: docs/destinations/webhook.md."""
+"""Access to the user's own endpoint: OAuth, and TLS certificates: docs/destinations/webhook.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from revetl.destinations.base.destination import Destination
 
 
 class OAuthClient(Checked):
-    """Who asks for tokens, and where: as the client itself or, with a refresh token, for who gave it."""
+    """An OAuth client and its token URL; with a refresh token, it acts for the user who granted it."""
 
     token_url: Annotated[str, Field(pattern="^https?://")]
     client_id: str
@@ -33,11 +33,11 @@ class OAuthClient(Checked):
     @model_validator(mode="after")
     def _has_grant(self) -> OAuthClient:
         if self.client_secret is None and (self.refresh_token is None or self.client_auth == "basic"):
-            raise ValueError("Give client_secret, or the refresh_token of a public client.")
+            raise ValueError("Set client_secret, or the refresh_token of a public client.")
         return self
 
     def auth(self) -> OAuth:
-        """Tokens, whenever they are needed."""
+        """Return the authentication that fetches tokens on demand."""
         secret = None if self.client_secret is None else self.client_secret.get_secret_value()
         said = {"scope": self.scope, "audience": self.audience}
         more = {name: value for name, value in said.items() if value is not None}
@@ -52,7 +52,7 @@ class OAuthClient(Checked):
 
 
 class WebhookAccess(Destination):
-    """An endpoint, with all by which it knows who calls."""
+    """An endpoint, with everything that authenticates the caller."""
 
     base_url: Annotated[str, Field(validation_alias=AliasChoices("url", "base_url"), pattern="^https?://")]
     secret: SecretStr | None = None
@@ -71,7 +71,7 @@ class WebhookAccess(Destination):
         return context_of(self.client_certificate, self.ca_bundle)
 
     def signed(self, request: httpx.Request, content: bytes) -> httpx.Request:
-        """The request with the signature of `content`, where there is a secret."""
+        """Add the signature of `content` to a request, if there is a secret."""
         if self.secret:
             signature = hmac.digest(self.secret.get_secret_value().encode(), content, "sha256").hex()
             request.headers["X-Revetl-Signature"] = f"sha256={signature}"

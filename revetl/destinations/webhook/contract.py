@@ -1,4 +1,4 @@
-"""revetl's own contract of a webhook, its bodies and its answers: docs/destinations/webhook.md."""
+"""revetl's webhook contract for bodies and responses: docs/destinations/webhook.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from revetl.destinations.base.records import Record, Records, Rejection
 
 
 def whole_body(records: Records, operation: str, *, create: bool) -> dict[str, Any]:
-    """The body of a batch; without `create`, of people who are there already."""
+    """Return the body of a batch; without `create`, only existing people are updated."""
     body: dict[str, Any] = {
         "sync": records.sync,
         "audience": records.audience,
@@ -37,7 +37,7 @@ def whole_body(records: Records, operation: str, *, create: bool) -> dict[str, A
 
 
 def record_body(records: Records, record: Record, operation: str) -> dict[str, Any]:
-    """A record of a batch."""
+    """Return a record of a batch."""
     body = {"id": record.identifiers["id"], "fields": record.fields}
     if operation == "track":
         if record.event is not None:
@@ -47,7 +47,7 @@ def record_body(records: Records, record: Record, operation: str) -> dict[str, A
 
 
 def values_of(records: Records, operation: str, *, create: bool) -> dict[str, Any]:
-    """What a template may name of a batch."""
+    """Return the values of a batch that templates may use."""
     return {
         "sync": records.sync,
         "audience": records.audience,
@@ -61,7 +61,7 @@ def values_of(records: Records, operation: str, *, create: bool) -> dict[str, An
 
 
 def values_of_one(records: Records, record: Record) -> dict[str, Any]:
-    """What a template may name of a record besides."""
+    """Return the additional values of a record that templates may use."""
     return {
         "id": record.identifiers["id"],
         "identifiers": dict(record.identifiers),
@@ -73,15 +73,15 @@ def values_of_one(records: Records, record: Record) -> dict[str, Any]:
 
 
 def page_of(response: httpx.Response) -> Page:
-    """The members in an answer of `read_url`. Raises Refused when it is not in the contract's form."""
+    """Return the members in a response of `read_url`. Raises Refused if it doesn't follow the contract."""
     answer: Any = orjson.loads(response.content)
     try:
         members = tuple(_member(row) for row in answer["members"])
         cursor = answer.get("next")
     except (KeyError, TypeError, AttributeError, ValueError):
         raise Refused(
-            'read_url answered what is not {"members": [{"id": …, "fields": {…}}], "next": …}. '
-            "Have it answer so, or leave read_url out."
+            'read_url must respond with {"members": [{"id": …, "fields": {…}}], "next": …}. '
+            "Fix its response, or remove read_url."
         ) from None
     return Page(members, None if cursor is None else str(cursor))
 
@@ -89,13 +89,13 @@ def page_of(response: httpx.Response) -> Page:
 def _member(row: Any) -> Member:
     person, fields = row["id"], row.get("fields")
     if person is None or not isinstance(fields, dict | None):
-        raise ValueError("an id is a value, and fields are an object")
+        raise ValueError("an id is null, or fields is not an object")
     return Member({"id": person}, fields)
 
 
 def unreadable(response: httpx.Response, is_reading: bool) -> str | None:
-    """Why an answer that accepts a batch cannot be read: it is a page for people, JSON that was cut off, or
-    its `rejected` is not a list of objects with an `id`. None where it can."""
+    """Explain why a success response can't be read: an HTML page, truncated JSON, or a `rejected` that isn't
+    a list of objects with an `id`. None if it can."""
     content = response.content.strip()
     if is_page(response):
         return "an HTML page"
@@ -105,7 +105,7 @@ def unreadable(response: httpx.Response, is_reading: bool) -> str | None:
         answer: Any = orjson.loads(content)
     except ValueError:
         is_json = "json" in response.headers.get("content-type", "") or content.startswith(b"{")
-        return "JSON that was cut off" if is_json else None
+        return "truncated JSON" if is_json else None
     rejected = answer.get("rejected") if isinstance(answer, dict) else None
     if rejected is None or (isinstance(rejected, list) and all(map(_names_somebody, rejected))):
         return None
@@ -123,8 +123,8 @@ def _names_somebody(row: Any) -> bool:
 
 
 def rejected_by(response: httpx.Response, records: Records) -> dict[int, Rejection]:
-    """The ids of the optional `rejected` in the body, as indexes. A body that is not JSON says nothing.
-    Raises NotUnderstood for one that is not of the batch: somebody was rejected, and it is not known who."""
+    """Return the optional `rejected` in the body, by index. A body that isn't JSON is ignored. Raises
+    NotUnderstood if it names an id outside the batch, since the record that was rejected is then unknown."""
     try:
         answer: Any = orjson.loads(response.content)
     except ValueError:
@@ -138,7 +138,7 @@ def rejected_by(response: httpx.Response, records: Records) -> dict[int, Rejecti
     }
     places = {str(record.identifiers["id"]): index for index, record in enumerate(records)}
     if strangers := [person for person in refused if person not in places]:
-        raise NotUnderstood(f'its "rejected" names {strangers[0]}, who is not in the batch')
+        raise NotUnderstood(f'its "rejected" contains {strangers[0]}, which is not in the batch')
     return {
         index: refused[person]
         for index, record in enumerate(records)

@@ -1,4 +1,4 @@
-"""Any HTTP endpoint, by revetl's own contract or by a template: docs/destinations/webhook.md."""
+"""Any HTTP endpoint, with revetl's own contract or a template: docs/destinations/webhook.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from revetl.destinations.webhook.template import NoAddress
 
 
 class Webhook(WebhookRequests):
-    """Signed JSON batches to a URL of the user's own, or requests by a template."""
+    """Signed JSON batches to the user's own URL, or requests from a template."""
 
     batch: ClassVar[Batch] = Batch(records=1_000)
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("id", column="user_id"),)
@@ -62,7 +62,7 @@ class Webhook(WebhookRequests):
         return self.send(records, "delete")
 
     def send(self, records: Records, operation: Operation, *, create: bool = True) -> Flow:
-        """One request; without `create`, of people who are there already."""
+        """Send one request; without `create`, only existing people are updated."""
         try:
             request = self.request_of(records, operation, create=create)
         except NoAddress as error:
@@ -71,12 +71,11 @@ class Webhook(WebhookRequests):
         return Result(rejected=rejected_by(response, records))
 
     def misread(self, response: httpx.Response) -> str | None:
-        """Any body will do that is empty, a text or JSON; but a page is somebody else's, and `rejected` has
-        to be readable."""
+        """Accept any body that is empty, text or JSON, but not HTML pages or an unreadable `rejected`."""
         return unreadable(response, response.request.method == "GET")
 
     def is_repeatable(self, request: httpx.Request) -> bool:
-        # A batch that is sent again has the id it had.
+        # A retried batch keeps its id.
         return True
 
     @property
@@ -87,6 +86,6 @@ class Webhook(WebhookRequests):
         asked = {"audience": audience} if cursor is None else {"audience": audience, "cursor": cursor}
         url = httpx.URL(self.read_url or self.base_url).copy_merge_params(asked)
         request = httpx.Request("GET", url, headers=self.headers())
-        # A GET has no body: what it asks for is what must not be changed on the way.
+        # A GET has no body, so its query is signed.
         response = yield self.signed(request, request.url.query)
         return page_of(response)

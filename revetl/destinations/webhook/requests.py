@@ -1,4 +1,4 @@
-"""A webhook's requests, by revetl's own contract or by a template: docs/destinations/webhook.md."""
+"""A webhook's requests, with revetl's own contract or a template: docs/destinations/webhook.md."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _HOST = re.compile(r"https?://[^/?#$]+(?:[/?#]|$)")
 
 
 class WebhookRequests(WebhookAccess):
-    """What is sent where, with which method, and which answers accept it."""
+    """URLs, methods, bodies, and accepted status codes of an endpoint."""
 
     body: Any = None
     record: Any = None
@@ -71,35 +71,37 @@ class WebhookRequests(WebhookAccess):
         for key, template in self.templates().items():
             if self.is_batch and RECORDS not in paths(template):
                 raise ValueError(
-                    f"{key}: has no '${{records}}'. Put it where the list belongs, or batch: false"
+                    f"{key}: lacks '${{records}}'. Put it where the list belongs, or set batch: false"
                 )
             if not self.is_batch and RECORDS in paths(template):
-                raise ValueError(f"{key}: '${{records}}' is for batches. Leave it out, or batch: false")
+                raise ValueError(f"{key}: '${{records}}' is for batches. Remove it, or set batch: true")
             check_names(key, template, known)
         if self.record is not None:
             if RECORDS not in {path for each in self.templates().values() for path in paths(each)}:
-                raise ValueError("record: is what '${records}' in body is made of, and body has none")
+                raise ValueError(
+                    "record: defines the items of '${records}' in body, but body does not contain it"
+                )
             check_names("record", self.record, OF_RECORD)
         for key, url in self.addresses().items():
             if not _HOST.match(url):
                 raise ValueError(
-                    f"{key}: a URL begins with https:// and its host, with no placeholder in them"
+                    f"{key}: a URL must start with https:// and a host, without placeholders in them"
                 )
             check_names(key, url, known - {RECORDS})
         return self
 
     def templates(self) -> dict[str, Any]:
-        """The templates of bodies, by their key."""
+        """Return the body templates by key."""
         own = {f"bodies.{operation}": each for operation, each in self.bodies.items()}
         return {**({} if self.body is None else {"body": self.body}), **own}
 
     def addresses(self) -> dict[str, str]:
-        """The URLs that are called, by their key."""
+        """Return the URLs by key."""
         return {"url": self.base_url, **{f"urls.{name}": url for name, url in self.urls.items()}}
 
     @cached_property
     def is_batch(self) -> bool:
-        """Whether a request is of many records: as `batch` says, else as the templates do."""
+        """Whether a request holds many records: as set by `batch`, else as the templates imply."""
         if self.in_batches is not None:
             return self.in_batches
         named = [path for each in self.templates().values() for path in paths(each)]
@@ -110,28 +112,28 @@ class WebhookRequests(WebhookAccess):
         return Batch(records=self.batch_size if self.is_batch else 1)
 
     def check_fields_named(self, whole: Records, fields: Mapping[str, str]) -> None:
-        """Raises Refused for a template that names a field which the sync does not send."""
+        """Raises Refused if a template uses a field that the sync doesn't send."""
         known = [*fields, "audience_key", whole.audience]
         for key, template in {**self.templates(), **self.addresses(), "record": self.record}.items():
             for field in fields_in(template):
                 if field not in known and field.partition(".")[0] not in known:
                     raise Refused(
-                        f"{key}: '${{fields.{field}}}': this sync sends no field '{field}'. "
+                        f"{key}: '${{fields.{field}}}': this sync does not send a field '{field}'. "
                         f"{nearest(field, list(fields))}"
                     )
         named = {path for each in (*self.templates().values(), self.record) for path in paths(each)}
         if self.templates() and whole.set_if_empty and "set_if_empty" not in named:
-            raise Refused("set_if_empty: body does not tell it. Put '${set_if_empty}' into body.")
+            raise Refused("set_if_empty: body does not include it. Add '${set_if_empty}' to body.")
 
     @cached_property
     def names_values(self) -> bool:
-        """Whether any body or URL holds a placeholder."""
+        """Whether any body or URL contains a placeholder."""
         return any(
             True for each in (*self.templates().values(), *self.addresses().values()) for _ in paths(each)
         )
 
     def values(self, records: Records, operation: Operation, *, create: bool) -> dict[str, Any]:
-        """What the templates may name of a batch, or of its one record."""
+        """Return the values that templates may use, of a batch or its single record."""
         values = values_of(records, operation, create=create)
         if not self.is_batch:
             return values | values_of_one(records, records.records[0])
@@ -143,7 +145,7 @@ class WebhookRequests(WebhookAccess):
         return {**values, RECORDS: made}
 
     def request_of(self, records: Records, operation: Operation, *, create: bool) -> httpx.Request:
-        """The request of a batch. Raises NoAddress."""
+        """Return the request of a batch. Raises NoAddress."""
         values = self.values(records, operation, create=create) if self.names_values else {}
         base_url = self.base_url if self.templates() else self.base_url.rstrip("/")
         url = address(self.urls.get(operation, base_url), values)
@@ -155,7 +157,7 @@ class WebhookRequests(WebhookAccess):
         said = {"Content-Type": "application/json"} if content else {}
         method = self.methods.get(operation, self.method)
         request = httpx.Request(method, url, headers={**self.headers(), **said}, content=content)
-        # What has no body says all in its address.
+        # Without a body, the path and query are signed.
         return self.signed(request, content or request.url.raw_path)
 
     def judge(self, response: httpx.Response) -> Verdict:

@@ -1,7 +1,7 @@
-"""Bodies and addresses by a template whose strings hold `${NAME}`: docs/destinations/webhook.md.
+"""Templates for bodies and URLs, with `${NAME}` placeholders in strings: docs/destinations/webhook.md.
 
-A template is JSON that is filled, never text that is spliced: whatever a value holds, it stays one value in
-the place it was put.
+A template is JSON whose values are filled in, not text to concatenate: a value always stays a single value in
+its place.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from revetl.errors import nearest
 
 _PLACEHOLDER = re.compile(r"(\$?)\$\{([^{}]*)\}")
 _STEPS = frozenset({"", ".", ".."})
-"""What is no part of a path, but none, this one, or the one above."""
+"""Path segments that would not be a segment, or change the path: none, this one, or the parent."""
 _IN_PATH, _IN_QUERY = "@:!$'()*,;+=&", "@:!$'()*,/?"
-"""What clients leave as it is in the two parts of a URL, so that what is signed is what arrives."""
+"""Characters that clients leave unencoded in each part of a URL, so that what is signed is what is sent."""
 
 
 class NoAddress(Exception):
-    """Raised for a value that would lead a request to another address than the one that is meant."""
+    """Raised for a value that would change a URL's target."""
 
 
 def filled(template: Any, values: Mapping[str, Any]) -> Any:
-    """The template with values in it. A string that is one placeholder becomes the value, with its type; in a
-    longer one it is written as text. `$${NAME}` stands for itself."""
+    """Fill values into a template. A string that is a single placeholder becomes the value, with its type;
+    within a longer string, the value is inserted as text. `$${NAME}` is an escaped placeholder."""
     if isinstance(template, Mapping):
         return {key: filled(each, values) for key, each in template.items()}
     if isinstance(template, list | tuple):
@@ -44,7 +44,7 @@ def filled(template: Any, values: Mapping[str, Any]) -> Any:
 
 
 def address(template: str, values: Mapping[str, Any]) -> str:
-    """A URL with values in it, percent-encoded. Raises NoAddress for one that is empty, `.` or `..`."""
+    """Fill percent-encoded values into a URL. Raises NoAddress for a value that is empty, `.` or `..`."""
 
     def written(found: re.Match[str]) -> str:
         if found[1]:
@@ -52,7 +52,7 @@ def address(template: str, values: Mapping[str, Any]) -> str:
         path = found[2].strip()
         text = as_text(value_at(path, values))
         if text in _STEPS:
-            raise NoAddress(f"its {path} is '{text}', which is no part of a URL")
+            raise NoAddress(f"its {path} is '{text}', which is not valid in a URL")
         in_query = "?" in template[: found.start()]
         return quote(text, safe=_IN_QUERY if in_query else _IN_PATH)
 
@@ -60,7 +60,7 @@ def address(template: str, values: Mapping[str, Any]) -> str:
 
 
 def value_at(path: str, values: Mapping[str, Any]) -> Any:
-    """The value at a dotted path, null where there is none; a name may have dots of its own."""
+    """Return the value at a dotted path, or None; names may contain dots."""
     found: Any = values
     while path:
         if not isinstance(found, Mapping):
@@ -73,18 +73,18 @@ def value_at(path: str, values: Mapping[str, Any]) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A value inside of a longer string: nothing for null, JSON for what is no string."""
+    """Format a value within a longer string: empty for null, JSON for anything but strings."""
     if value is None:
         return ""
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def paths(template: Any) -> Iterator[str]:
-    """What the placeholders of a template name. Raises ValueError for one in a key."""
+    """Yield the names of a template's placeholders. Raises ValueError for a placeholder in a key."""
     if isinstance(template, Mapping):
         for key, each in template.items():
             if _PLACEHOLDER.search(str(key)):
-                raise ValueError(f"the key '{key}' holds a placeholder; only values may")
+                raise ValueError(f"the key '{key}' contains a placeholder; only values may contain them")
             yield from paths(each)
     elif isinstance(template, list | tuple):
         for each in template:
@@ -94,23 +94,21 @@ def paths(template: Any) -> Iterator[str]:
 
 
 def check_names(key: str, template: Any, known: Collection[str]) -> None:
-    """Raises ValueError for a placeholder that names nothing there is, and for a template that is no JSON."""
+    """Raises ValueError for an unknown placeholder, and for a template that isn't valid JSON."""
     try:
         orjson.dumps(template)
     except TypeError as error:
-        raise ValueError(f"{key}: is no JSON ({error}); its keys are texts, and so are its dates") from None
+        raise ValueError(f"{key}: is not valid JSON ({error}); keys and dates must be strings") from None
     for path in paths(template):
         first, _, rest = path.partition(".")
         if first not in known:
-            raise ValueError(f"{key}: '${{{path}}}' names nothing here. {nearest(first, sorted(known))}")
+            raise ValueError(f"{key}: unknown placeholder '${{{path}}}'. {nearest(first, sorted(known))}")
         if first == "identifiers" and rest not in ("", "id"):
-            raise ValueError(f"{key}: '${{{path}}}' names no identifier. There is: id")
+            raise ValueError(f"{key}: unknown identifier in '${{{path}}}'. The only identifier is: id")
         if path.endswith(".") or (rest and first not in ("fields", "identifiers")):
-            raise ValueError(
-                f"{key}: '${{{path}}}' has too much or too little after its dot. Write '${{{first}}}'"
-            )
+            raise ValueError(f"{key}: '${{{path}}}' is invalid after its dot. Write '${{{first}}}'")
 
 
 def fields_in(template: Any) -> list[str]:
-    """The fields that a template names one by one."""
+    """Return the individual fields that a template uses."""
     return [path.partition(".")[2] for path in paths(template) if path.startswith("fields.")]

@@ -1,1 +1,1 @@
-"""SQL of Segment's audiences, translated to models of a dbt project."""
+"""Translates the SQL of Segment audiences to models of a dbt project."""

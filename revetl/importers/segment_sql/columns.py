@@ -1,4 +1,4 @@
-"""Which table or step every column of somebody's SQL is of."""
+"""Resolves every column of imported SQL to its table or step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DOCUMENTS = {"properties", "traits", "context"}
 
 @dataclass
 class Output:
-    """A column that a step gives: its name now, and what it is: a person, a moment, an event, a document."""
+    """An output column of a step: its new name, and its meaning: a person, moment, event or document."""
 
     name: str
     meaning: str | None = None
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Bound:
-    """What a column is of: a relation or a step, under the name `alias`; and what its values are."""
+    """A column's source, a relation or a step under the name `alias`, and the meaning of its values."""
 
     of: Relation | Step
     alias: str
@@ -54,7 +54,7 @@ class Bound:
 
 
 class Columns:
-    """The steps of a query, inner ones first, with every column bound by `bind`."""
+    """The steps of a query, inner ones first; `bind` resolves their columns."""
 
     def __init__(self, source: Source, catalog: Catalog, root: exp.Expr) -> None:
         self.source = source
@@ -65,28 +65,28 @@ class Columns:
         self._uses: dict[tuple[int, str], list[exp.Column]] = {}
 
     def of(self, node: exp.Expr | None) -> Bound | None:
-        """What a column is of, where it was bound."""
+        """Return a column's binding, if it was bound."""
         return self._bound[id(node)][1] if id(node) in self._bound else None
 
     def step_of(self, query: exp.Expr | None) -> Step | None:
-        """The step that a query is."""
+        """Return the step of a query."""
         query = query.unnest() if isinstance(query, exp.Subquery) else query
         return self._by_query.get(id(query))
 
     def bound_as(self, column: exp.Column, bound: Bound) -> exp.Column:
-        """Remember what a column is of."""
+        """Store a column's binding."""
         self._bound[id(column)] = (column, bound)
         if isinstance(bound.of, Step):
             self._uses.setdefault((id(bound.of.query), column.name), []).append(column)
         return column
 
     def uses(self, step: Step, name: str) -> list[exp.Column]:
-        """Where a column that a step gives is used."""
+        """Return where an output column of a step is used."""
         return self._uses.get((id(step.query), name), [])
 
     def bind(self, step: Step) -> None:
-        """Bind the columns of a step, and write those of Segment's tables as the package has them: members of
-        documents become `Read`s. The steps inside it are bound already."""
+        """Bind the columns of a step, and convert those of Segment's tables to the package's: members of
+        documents become `Read`s. Inner steps must be bound already."""
         inside: set[int] = set()
         for node in list(step.scope.walk()):
             if id(node) in inside:
@@ -95,7 +95,9 @@ class Columns:
                 found = as_read(node)
             except Index:
                 raise self.source.refused(
-                    node, f"{node.sql(self.source.dialect)} reads an element of an array. Leave it out."
+                    node,
+                    f"{node.sql(self.source.dialect)} reads an array element, which is not supported. "
+                    "Remove it.",
                 ) from None
             if found is None or (isinstance(found[0], exp.Column) and isinstance(found[0].this, exp.Star)):
                 continue
@@ -106,7 +108,7 @@ class Columns:
             self._check_whole(made)
 
     def _check_whole(self, node: exp.Expr) -> None:
-        """Only members of a document are read, and a document is handed on to another step."""
+        """Require that only members of a document are read, or that it is passed to another step."""
         bound = self.of(node)
         parent = node.parent
         if (
@@ -117,7 +119,7 @@ class Columns:
             return
         raise self.source.refused(
             node,
-            f"{node.name} is used as a whole. Read the members that you need, such as {node.name}.price.",
+            f"{node.name} is used as a whole. Read the members you need, such as {node.name}.price.",
         )
 
     def _written(
@@ -153,7 +155,7 @@ class Columns:
             for each in path:
                 if any(character in each for character in ".\"'\\{}"):
                     raise self.source.refused(
-                        column, f"the name '{each}' in a document cannot be read by its path."
+                        column, f"the name '{each}' in a document cannot be used in a path."
                     )
             of.use(name)
             return read_of(made, path, kind)
@@ -168,7 +170,7 @@ class Columns:
 
     @staticmethod
     def meaning(of: Relation, name: str) -> str | None:
-        """What the values of a relation's column are."""
+        """Return the meaning of the values of a relation's column."""
         if name == PERSON:
             return "person"
         if name in IDENTITIES and of.kind != "model":
@@ -182,7 +184,7 @@ class Columns:
         return "document" if name in DOCUMENTS else None
 
     def _planned(self, of: Relation, name: str) -> tuple[str, ...]:
-        """The path of a property in the document, by the column that Segment's warehouses have for it."""
+        """Return the path of a property in the document, given its column in Segment's warehouses."""
         for planned in self.catalog.plan.rules() if self.catalog.plan else ():
             assert of.messages is not None
             if planned.message_type != of.messages.source or of.event not in (
@@ -201,7 +203,8 @@ class Columns:
     def _resolved(
         self, scope: Scope, node: exp.Expr, names: list[str]
     ) -> tuple[str, Relation | Step | None, list[str], bool]:
-        """The alias and what it is of, the names that are left, and whether a join may have no row of it."""
+        """Return the alias and its source, the remaining names, and whether an outer join may lack its
+        row."""
         qualified = self._qualified(scope, node, names)
         if qualified is not None:
             return qualified
@@ -212,8 +215,8 @@ class Columns:
             if len(certain) > 1 and names[0] not in _using(here):
                 raise self.source.refused(
                     node,
-                    f"'{names[0]}' may be of {' or '.join(dict(certain))}. Write which, such as "
-                    f"{certain[0][0]}.{names[0]}.",
+                    f"'{names[0]}' is ambiguous between {' and '.join(dict(certain))}. Qualify it, for "
+                    f"example {certain[0][0]}.{names[0]}.",
                 )
             open_ = [each for each in sources.items() if _is_open(each[1])]
             if not certain and here is scope and _is_own_name(scope, node, names[0], not open_):
@@ -225,7 +228,7 @@ class Columns:
             if open_:
                 raise self.source.refused(
                     node,
-                    f"'{names[0]}' may be of {' or '.join(dict(open_))}. Write which, such as "
+                    f"'{names[0]}' is ambiguous between {' and '.join(dict(open_))}. Qualify it, for example "
                     f"{open_[0][0]}.{names[0]}.",
                 )
             here = _around(here)
@@ -233,14 +236,14 @@ class Columns:
         tables = " and ".join(dict(self.sources(scope))) or "no table"
         raise self.source.refused(
             node,
-            f"there is no column '{names[0]}' in {tables}. {_way_out(scope, self, names[0])}"
+            f"column '{names[0]}' not found in {tables}. {_way_out(scope, self, names[0])}"
             f"{nearest(names[0], known)}",
         )
 
     def _qualified(
         self, scope: Scope, node: exp.Expr, names: list[str]
     ) -> tuple[str, Relation | Step, list[str], bool] | None:
-        """The same for a name that says which table it is of, here or in a query around this one."""
+        """Resolve a name qualified with its table, from this query or an outer one."""
         here: Scope | None = scope
         while here is not None:
             for alias, of in self.sources(here):
@@ -258,12 +261,12 @@ class Columns:
         if not _knows(of, name) and not _is_open(of) and name != "*":
             raise self.source.refused(
                 node,
-                f"there is no column '{name}' in {node.sql(self.source.dialect).split('.')[0]}. "
+                f"column '{name}' not found in {node.sql(self.source.dialect).split('.')[0]}. "
                 f"{nearest(name, _has(of))}",
             )
 
     def sources(self, scope: Scope) -> Iterator[tuple[str, Relation | Step]]:
-        """What a step selects from, by the name that it has there."""
+        """Yield a step's sources, by their names in it."""
         for alias, (_, found) in scope.selected_sources.items():
             if isinstance(found, exp.Table):
                 yield alias, self.catalog.find(found)
@@ -275,7 +278,7 @@ class Columns:
 
 
 def _around(scope: Scope) -> Scope | None:
-    """The query whose tables a query can name too."""
+    """Return the outer query whose tables a query can reference."""
     is_inner = scope.scope_type in (ScopeType.SUBQUERY, ScopeType.SET_OPERATION)
     return scope.parent if is_inner else None
 
@@ -290,7 +293,7 @@ def _parts(column: exp.Column | exp.Dot) -> Iterator[exp.Identifier]:
 
 
 def _has(of: Relation | Step) -> set[str]:
-    """The columns that a source is known to have."""
+    """Return the known columns of a source."""
     if isinstance(of, Step):
         return set(of.outputs)
     if of.kind == "model":
@@ -299,7 +302,7 @@ def _has(of: Relation | Step) -> set[str]:
 
 
 def _knows(of: Relation | Step, name: str) -> bool:
-    """Whether a source has a column: what Segment's warehouses have of the context is in the document."""
+    """Whether a source has a column: context columns of Segment's warehouses are in the document."""
     if name in _has(of):
         return True
     is_message = isinstance(of, Relation) and of.messages is not None
@@ -310,14 +313,14 @@ def _knows(of: Relation | Step, name: str) -> bool:
 
 
 def _is_open(of: Relation | Step) -> bool:
-    """Whether a source may have columns that nobody knows of."""
+    """Whether a source may have unknown columns."""
     if isinstance(of, Step):
         return False
     return of.kind == "model" or (of.messages is not None and of.messages.is_flat)
 
 
 def _missing(scope: Scope) -> set[str]:
-    """The names of what an outer join may have no row of."""
+    """Return the names of sources whose row an outer join may lack."""
     joins = scope.expression.args.get("joins") or []
     found: set[str] = set()
     before = {
@@ -341,7 +344,7 @@ def _using(scope: Scope) -> set[str]:
 
 
 def _is_own_name(scope: Scope, node: exp.Expr, name: str, is_closed: bool) -> bool:
-    """Whether a name is one that the SELECT itself gives, and not that of a column."""
+    """Whether a name is an alias of the SELECT itself instead of a column."""
     query = scope.expression
     if not isinstance(query, exp.Select):
         return isinstance(query, exp.Query) and name in [each.lower() for each in query.named_selects]
@@ -365,5 +368,5 @@ def _way_out(scope: Scope, columns: Columns, name: str) -> str:
         if isinstance(of, Relation) and of.name == "tracks":
             return f"Write properties.{name} for a property of the events. "
         if isinstance(of, Relation) and of.kind == "profiles":
-            return "A trait has a column where the variable profile_traits names it. "
+            return "A trait has a column if the variable profile_traits lists it. "
     return ""

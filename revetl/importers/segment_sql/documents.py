@@ -1,4 +1,4 @@
-"""Members of JSON documents, in every dialect's way of reading them."""
+"""Recognizes members of JSON documents, in every dialect's syntax."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-# Functions that sqlglot knows in some dialects only: a document, and names or a path.
+# Functions that sqlglot only parses in some dialects: a document, and names or a path.
 _BY_NAMES = {"jsonb_extract_path_text", "json_extract_path_text", "jsonb_extract_path", "json_extract_path"}
 _BY_PATH = {"json_extract_string", "json_extract_scalar", "json_value", "get_json_object", "get_path"}
-# What only says that a text is a document.
+# Functions that only mark a text as a document.
 _PARSED = {"parse_json", "try_parse_json", "json_parse", "to_variant", "from_json", "json_unquote"}
 _TYPED = {
     "Float64": "number",
@@ -26,12 +26,12 @@ _TYPED = {
 
 
 class Index(Exception):
-    """The path goes through an element of an array."""
+    """The path contains an array element."""
 
 
 class Read(exp.Expression, exp.Func):
-    """A member of a document: `this` is the document, `expressions` the names on the way, `to` the kind of
-    value that it is said to be."""
+    """A member of a document: `this` is the document, `expressions` the names of the path, `to` the value
+    type it is cast to."""
 
     arg_types = {"this": True, "expressions": True, "to": False}  # noqa: RUF012
 
@@ -41,14 +41,14 @@ class Read(exp.Expression, exp.Func):
 
 
 def read_of(document: exp.Expr, path: tuple[str, ...], to: str | None = None) -> Read:
-    """A member of a document by its path."""
+    """Build the read of a member of a document by its path."""
     names = [exp.Literal.string(name) for name in path]
     return Read(this=document, expressions=names, to=None if to is None else exp.Var(this=to))
 
 
 def as_read(node: exp.Expr) -> tuple[exp.Column | exp.Dot, tuple[str, ...], str | None] | None:
-    """The column, path and kind that a node reads, where it reads a member of a document in a column. A
-    column of the form `properties.price` has no path yet. Raises Index for an element of an array."""
+    """Return the column, path and type that a node reads, if it reads a member of a document column. A column
+    like `properties.price` has no path yet. Raises Index for an array element."""
     kind = _TYPED.get(type(node).__name__)
     if kind is not None or isinstance(node, exp.Paren):
         inner = as_read(node.this)
@@ -69,7 +69,7 @@ def as_read(node: exp.Expr) -> tuple[exp.Column | exp.Dot, tuple[str, ...], str 
 
 
 def _parsed(node: exp.Expr) -> exp.Expr | None:
-    """The text of which a node makes a document."""
+    """Return the text that a node parses as a document."""
     if isinstance(node, exp.ParseJSON):
         return node.this  # type: ignore[no-any-return]
     if isinstance(node, exp.Anonymous) and node.name.lower() in _PARSED and node.expressions:
@@ -80,7 +80,7 @@ def _parsed(node: exp.Expr) -> exp.Expr | None:
 
 
 def _step(node: exp.Expr) -> tuple[exp.Expr, tuple[str, ...]] | None:
-    """One function or operator: what it reads, and the names it goes by."""
+    """Return what a single function or operator reads, and its path."""
     if isinstance(node, exp.JSONExtract | exp.JSONExtractScalar):
         more = [each.name for each in node.expressions if isinstance(each, exp.Literal)]
         if more or (isinstance(node.expression, exp.Literal) and node.expressions):
@@ -105,7 +105,7 @@ def _step(node: exp.Expr) -> tuple[exp.Expr, tuple[str, ...]] | None:
 
 
 def _names(path: exp.Expr) -> tuple[str, ...]:
-    """The names of a path. Raises Index where it goes through an array."""
+    """Return the names of a path. Raises Index if it contains an array element."""
     if isinstance(path, exp.Literal):
         if not path.is_string:
             raise Index

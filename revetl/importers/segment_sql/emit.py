@@ -1,4 +1,4 @@
-"""A model as a ladder of CTEs: what it reads, the steps of the query, its members."""
+"""Renders a model as a ladder of CTEs: its relations, the query's steps, its members."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INDENT = "    "
 
 @dataclass
 class Rung:
-    """A CTE: its name, with its columns where it names them, and its query."""
+    """A CTE: its name, including column names if it has them, and its query."""
 
     name: str
     text: str
@@ -24,8 +24,8 @@ class Rung:
 
 @dataclass
 class Ladder:
-    """What a model is made of. `person` is the column of the query that names one; `profile` are the columns
-    that members have of revetl_profiles, `extras` those of the query."""
+    """The parts of a model. `person` is the query's column that identifies a person; `profile` are the
+    members' columns from revetl_profiles, `extras` those from the query."""
 
     person: str
     profile: list[str]
@@ -38,7 +38,7 @@ class Ladder:
     steps: list[Rung] = field(default_factory=list)
 
     def fill(self, catalog: Catalog, jinja: Jinja, root: exp.Expr) -> None:
-        """Write the steps of the query, and the members."""
+        """Render the steps of the query, and the members."""
         with_ = root.args.get("with_")
         if with_ is not None:
             root.set("with_", None)
@@ -72,7 +72,7 @@ class Ladder:
         return [*rungs, Rung(self.members, "\n".join(lines))]
 
     def text(self, comment: str) -> str:
-        """The model."""
+        """Return the text of the model."""
         rungs = [
             f"{rung.name} as (\n\n{indent(rung.text.strip(), _INDENT)}\n\n)"
             for rung in (*self.relations, *self.steps)
@@ -82,7 +82,7 @@ class Ladder:
 
 
 def of_relation(relation: Relation, catalog: Catalog, jinja: Jinja) -> str:
-    """The query that reads what is used of a relation, each row with its person where that is asked for."""
+    """Render the query for the used columns of a relation, with the person of each row if needed."""
     if relation.messages is not None:
         return _of_messages(relation, catalog)
     name = "profiles" if relation.kind == "profiles" else relation.name
@@ -94,7 +94,7 @@ def of_relation(relation: Relation, catalog: Catalog, jinja: Jinja) -> str:
             lines.append(f"where {name}.user_id is not null")
     elif relation.people and relation.identity is not None:
         column, kind = relation.identity
-        # A relation of the project may have that name too.
+        # A relation of the project may have the same name.
         known = "profile_identifiers" if name != "profile_identifiers" else "revetl_profile_identifiers"
         columns = [f"{known}.{PERSON}", *columns]
         lines.append(

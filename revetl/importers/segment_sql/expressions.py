@@ -1,5 +1,5 @@
-"""Expressions of somebody's SQL as the package's models have them: events by their names, members of
-documents and moments by macros."""
+"""Converts expressions of imported SQL to the package's models: event names, members of documents, and
+timestamps through macros."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SNAKE = re.compile(r"[a-z0-9_%]*")
 
 
 def write_expressions(root: exp.Expr, columns: Columns, jinja: Jinja) -> None:
-    """Write every expression of a query whose columns are bound."""
+    """Convert every expression of a query whose columns are bound."""
     values = Values(columns)
     moments = Moments(columns.source, values, jinja)
     for step in columns.steps:
@@ -49,7 +49,7 @@ def write_expressions(root: exp.Expr, columns: Columns, jinja: Jinja) -> None:
 
 
 def _name_event(columns: Columns, values: Values, node: exp.Column, bound: Bound) -> None:
-    """`event` is in snake_case, `event_text` as it was sent: which is meant is seen by what it is compared
+    """Choose between `event`, in snake_case, and `event_text`, as it was sent, by the values it is compared
     with."""
     assert isinstance(bound.of, Relation)
     literals = literals_of(values, node) if bound.meaning == "event" else []
@@ -75,8 +75,8 @@ def _name_event(columns: Columns, values: Values, node: exp.Column, bound: Bound
     if len(sent) < len(literals):
         raise columns.source.refused(
             node,
-            f"event is compared with '{sent[0].name}', as it is sent, and with names in snake_case. "
-            "Write all of them alike.",
+            f"event is compared with '{sent[0].name}', which is not in snake_case, and with names in "
+            "snake_case. Use the same form for all of them.",
         )
     if isinstance(parent, exp.Select) and node.arg_key == "expressions":
         node.replace(exp.alias_(as_sent, "event", copy=False))
@@ -85,7 +85,7 @@ def _name_event(columns: Columns, values: Values, node: exp.Column, bound: Bound
 
 
 def _check_elements(columns: Columns, node: Read) -> None:
-    """A member is read as a text or a number: what is about an array would not find one."""
+    """Reject array functions on a member: members are read as text or numbers, never as arrays."""
     kind = type(node.parent).__name__
     if kind.startswith(("Array", "JSON", "Explode", "ParseJSON")) or kind in (
         "SortArray",
@@ -93,12 +93,12 @@ def _check_elements(columns: Columns, node: Read) -> None:
         "Filter",
     ):
         raise columns.source.refused(
-            node, f"{'.'.join(node.path)} is read as an array, which cannot be translated. Leave it out."
+            node, f"{'.'.join(node.path)} is used as an array, which cannot be translated. Remove it."
         )
 
 
 def _write_read(values: Values, jinja: Jinja, node: Read, gone: set[int]) -> None:
-    """A member of a document by the macro of the type that is asked for."""
+    """Replace a member of a document by the macro for its type."""
     place: exp.Expr = node
     cast: exp.Cast | None = None
     while isinstance(place.parent, exp.Paren | exp.Cast):
@@ -156,12 +156,12 @@ def _member(values: Values, jinja: Jinja, node: Read, kind: str, cast: exp.Cast 
 
 
 def _is_narrow(to: exp.DataType) -> bool:
-    """Whether a cast to this type of numbers does more than to say that it is one."""
+    """Whether a cast to this numeric type also changes the value."""
     return to.is_type(*exp.DataType.INTEGER_TYPES) or bool(to.expressions)
 
 
 def _truth(values: Values, node: exp.Expr) -> exp.Expr | None:
-    """A comparison of what is true or false in a document with TRUE or FALSE; and of a number with a text."""
+    """Convert comparisons of a document's boolean with TRUE or FALSE, and of a number with a text."""
     for read, other in ((node.this, node.expression), (node.expression, node.this)):
         if values.kind(read) == "truth" and isinstance(other, exp.Boolean):
             text = read.this.this

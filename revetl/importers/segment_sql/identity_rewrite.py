@@ -1,4 +1,4 @@
-"""Ids of messages become people: set operations, joins and groups go by the canonical id."""
+"""Converts message ids to people: set operations, joins and groups use the canonical id."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from revetl.importers.segment_sql.relations import Relation
 from revetl.mapping.internal_columns import PERSON
 
 _COMPARED = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
-# What gives one of the values that it is given.
+# Functions that return one of their arguments.
 _PASSING = (exp.Max, exp.Min, exp.AnyValue, exp.First, exp.Last, exp.Coalesce, exp.Case, exp.If)
 
 
 def resolve_people(columns: Columns, step: Step) -> None:
-    """Write the ids of a step as people wherever it is people that are meant, and say what the step gives."""
+    """Convert the ids of a step to people wherever people are meant, and set the step's outputs."""
     query = step.query
     if isinstance(query, exp.SetOperation):
         _outputs_of_branches(columns, step)
@@ -59,7 +59,7 @@ def _decide(columns: Columns, node: exp.Column, bound: Bound) -> None:
     elif not is_person:
         raise columns.source.refused(
             node,
-            f"'{node.meta.get('was', node.name)}' is a person here, and compared with a value. "
+            f"'{node.meta.get('was', node.name)}' is a person here, but it is compared with a value. "
             "Compare it in the SELECT that reads the messages.",
         )
 
@@ -72,13 +72,13 @@ def _check_in(columns: Columns, node: exp.Column) -> None:
     if query is not None and not query.find(exp.Tuple) and not is_person(columns, query):
         raise columns.source.refused(
             query,
-            f"'{node.meta.get('was', node.name)}' is compared with what this SELECT gives, which is no id of "
-            "a message or person. Select user_id or anonymous_id there.",
+            f"'{node.meta.get('was', node.name)}' is compared with the result of this SELECT, which is not a "
+            "message's or person's id. Select user_id or anonymous_id there.",
         )
 
 
 def _identify(columns: Columns, relation: Relation, node: exp.Column, kind: str | None = None) -> None:
-    """Have the rows of a model be somebody's by a column."""
+    """Match the rows of a model with people by a column."""
     named = (node.name, kind or (node.name if node.name in IDENTITIES else "user_id"))
     if relation.identity not in (None, named):
         assert relation.identity is not None
@@ -93,7 +93,7 @@ def _identify(columns: Columns, relation: Relation, node: exp.Column, kind: str 
 
 
 def _means_person(columns: Columns, node: exp.Column, bound: Bound) -> bool:
-    """Whether a person is meant by an id, and not the id that a message has."""
+    """Whether an id stands for a person instead of a message's own id."""
     inner: exp.Expr = node
     parent = inner.parent
     while parent is not None and (_is_text_cast(parent) or isinstance(parent, exp.Paren | exp.Coalesce)):
@@ -108,14 +108,14 @@ def _means_person(columns: Columns, node: exp.Column, bound: Bound) -> bool:
         return negated or bound.can_be_missing or bound.meaning == "person"
     if isinstance(parent, exp.In):
         return inner is not parent.this or not parent.expressions
-    # A function of an id, or a comparison of it, is about the text.
+    # Functions and comparisons of an id concern its text.
     return not isinstance(parent, exp.Func | exp.Predicate | exp.Concat | exp.DPipe) or isinstance(
         parent, (exp.Count, exp.Distinct, exp.AggFunc, *_PASSING)
     )
 
 
 def is_person(columns: Columns, node: exp.Expr) -> bool:
-    """Whether the value of an expression is, or may be taken for, a person."""
+    """Whether the value of an expression is, or can be treated as, a person."""
     if isinstance(node, exp.Column):
         bound = columns.of(node)
         return bound is not None and bound.meaning in ("identity", "person")
@@ -151,7 +151,7 @@ def _strip_casts(node: exp.Column) -> None:
 
 
 def _fold(columns: Columns, step: Step) -> None:
-    """COALESCE of the ids of a message is its person."""
+    """Replace COALESCE of a message's ids by its person."""
     for node in list(step.scope.find_all(exp.Coalesce)):
         arguments = [each.unnest() for each in (node.this, *node.expressions)]
         bounds = [columns.of(each) for each in arguments]
@@ -169,7 +169,7 @@ def _fold(columns: Columns, step: Step) -> None:
 
 
 def _other_names(columns: Columns, step: Step) -> None:
-    """Columns of the project's own models that are compared with ids, or named as one, are ids."""
+    """Treat columns of the project's models that are compared with ids, or named like one, as ids."""
     for node in list(step.scope.find_all(exp.EQ)):
         for one, other in ((node.this, node.expression), (node.expression, node.this)):
             one, other = one.unnest(), other.unnest()
@@ -206,7 +206,7 @@ def _name(columns: Columns, node: exp.Column, bound: Bound, kind: str) -> None:
 
 
 def _using(columns: Columns, step: Step, join: exp.Join) -> None:
-    """JOIN … USING (user_id) joins people."""
+    """Convert JOIN … USING (user_id) to a join of people."""
     named = join.args.get("using") or []
     for place, each in enumerate(named):
         name = each.name.lower()
@@ -224,14 +224,14 @@ def _using(columns: Columns, step: Step, join: exp.Join) -> None:
                 news.add(of.use(of.columns.get(name, name)))
         if len(news) > 1:
             raise columns.source.refused(
-                join, f"USING ({name}) joins a person with something else. Write it with ON."
+                join, f"USING ({name}) joins a person with something else. Use ON instead."
             )
         named[place] = exp.to_identifier(news.pop())
     join.set("using", named or None)
 
 
 def _group_once(query: exp.Expr) -> None:
-    """Both ids of a message are one person, whom it is enough to group by once."""
+    """Remove duplicate groups: both ids of a message become the same person."""
     group = query.args.get("group")
     if group is not None:
         seen: dict[str, exp.Expr] = {}
@@ -272,7 +272,7 @@ def _outputs(columns: Columns, step: Step) -> None:
 
 
 def _moment(columns: Columns, node: exp.Expr) -> str | None:
-    """The least or greatest moment is one."""
+    """Return `moment` for the minimum or maximum of timestamps."""
     if isinstance(node, exp.Max | exp.Min | exp.AnyValue | exp.First | exp.Last | exp.Coalesce | exp.Paren):
         return _moment(columns, node.this)
     bound = columns.of(node)
@@ -280,12 +280,12 @@ def _moment(columns: Columns, node: exp.Expr) -> str | None:
 
 
 def once(outputs: dict[str, Output]) -> list[Output]:
-    """The columns of a step in order: one may go by two names."""
+    """Return the columns of a step in order, without duplicates: a column may have two names."""
     return list({id(each): each for each in outputs.values()}.values())
 
 
 def _given_names(query: exp.Expr) -> list[str]:
-    """The names that a CTE or derived table gives the columns of its query."""
+    """Return the column names that a CTE or derived table declares."""
     parent = query.parent
     alias = parent.args.get("alias") if isinstance(parent, exp.CTE | exp.Subquery) else None
     return [each.name.lower() for each in alias.columns] if isinstance(alias, exp.TableAlias) else []
@@ -294,7 +294,7 @@ def _given_names(query: exp.Expr) -> list[str]:
 def _star(columns: Columns, step: Step, projection: exp.Expr) -> list[exp.Expr]:
     star = projection.this if isinstance(projection, exp.Column) else projection
     if any(star.args.get(key) for key in ("except_", "replace", "rename", "except")):
-        raise columns.source.refused(projection, "SELECT * with EXCEPT or REPLACE: name the columns.")
+        raise columns.source.refused(projection, "SELECT * with EXCEPT or REPLACE: list the columns.")
     of_alias = projection.table.lower() if isinstance(projection, exp.Column) else ""
     if isinstance(step.query.parent, exp.Exists):
         return [exp.Literal.number(1)]
@@ -304,7 +304,7 @@ def _star(columns: Columns, step: Step, projection: exp.Expr) -> list[exp.Expr]:
             continue
         if isinstance(of, Relation):
             if of.kind == "model":
-                raise columns.source.refused(projection, f"SELECT * of {of.name}: name the columns.")
+                raise columns.source.refused(projection, f"SELECT * of {of.name}: list the columns.")
             person = Output(PERSON, "person")
             given = {PERSON: person, **dict.fromkeys(IDENTITIES, person)}
             given |= {

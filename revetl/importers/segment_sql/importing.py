@@ -1,4 +1,4 @@
-"""`revetl audience import`: SQL of Segment's audiences becomes a dbt model with its YAML."""
+"""`revetl audience import`: converts SQL of Segment audiences to a dbt model with its YAML."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDER = "models/audiences"
 
 @dataclass(frozen=True)
 class Imported:
-    """The files that an import wrote."""
+    """The files written by an import."""
 
     name: str
     model: Path
@@ -38,9 +38,9 @@ def import_audience(
     folder: str | Path = FOLDER,
     force: bool = False,
 ) -> Imported:
-    """Write the SQL of a file (`-` is stdin) as the model `name` and its YAML in a folder of the project.
-    `dialect` is what sqlglot calls the SQL's, the project's own without it. Raises UsageError, with nothing
-    written, for what cannot be translated, a name that is taken, and files that are there without `force`."""
+    """Convert the SQL of a file (`-` is stdin) to the model `name` and its YAML in a folder of the project.
+    `dialect` is sqlglot's name of the SQL dialect, by default the project's. Raises UsageError, writing
+    nothing, for untranslatable SQL, a name that is taken, and existing files without `force`."""
     own = DIALECTS.get(workspace.target.type, workspace.target.type)
     dialect = (dialect or own).lower()
     check_dialect(dialect)
@@ -55,7 +55,7 @@ def import_audience(
     declared = _yaml(
         name,
         key,
-        f"Imported from {origin}. One row a person.",
+        f"Imported from {origin}. One row per person.",
         catalog.ref("revetl_profiles"),
         [
             *ladder.profile,
@@ -72,30 +72,30 @@ def import_audience(
 def _check_name(workspace: Workspace, made: Imported, force: bool) -> None:
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", made.name):
         raise UsageError(
-            f"--name '{made.name}' is no name for a model: use lower-case letters, digits and underscores."
+            f"--name '{made.name}' is not a valid model name: use lowercase letters, digits and underscores."
         )
     for file in (made.model, made.yaml):
         if file.exists() and not force:
-            raise UsageError(f"{file} is there already. Take another --name, or write over it with --force.")
+            raise UsageError(f"{file} already exists. Use another --name, or overwrite it with --force.")
     root = workspace.dbt.root
     folders = [root / path for path in workspace.dbt.model_paths]
     if not any(made.model.is_relative_to(path) for path in folders):
         raise UsageError(
-            f"--folder {made.model.parent}: dbt reads models in {', '.join(workspace.dbt.model_paths)}. "
-            "Name a folder in there."
+            f"--folder {made.model.parent}: dbt reads models from {', '.join(workspace.dbt.model_paths)}. "
+            "Use a folder in there."
         )
     folders.append(dbt_project_dir() / "models")
     for path in folders:
         for file in path.rglob(f"{made.name}.sql"):
             if file != made.model:
-                raise UsageError(f"--name {made.name}: {file} has that name. Take another.")
+                raise UsageError(f"--name {made.name}: {file} already has that name. Use another.")
 
 
 def _read(file: Path, shown: str) -> str:
     try:
         return sys.stdin.read() if shown == "stdin" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise UsageError(f"{shown}: cannot be read ({reason}).") from None
 
 
@@ -113,9 +113,9 @@ def _yaml(
     listed: list[dict[str, object]] = []
     for column in sorted(columns, key=lambda each: each != key):
         entry: dict[str, object] = {"name": column}
-        entry["description"] = described.get(column, "As the imported SQL has it.")
+        entry["description"] = described.get(column, "From the imported SQL.")
         if column == key:
-            entry["description"] = "The key, whom destinations know the person by."
+            entry["description"] = "The key, which identifies the person to destinations."
             entry["data_tests"] = tests
         listed.append(entry)
     model = {

@@ -1,4 +1,4 @@
-"""Spans of time as SQL writes them, and moments that are moved by them."""
+"""Intervals in SQL, and timestamps shifted by them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MADE = {"ToDays": "day", "ToHours": "hour", "ToMinutes": "minute", "ToSeconds":
 
 @dataclass(frozen=True)
 class Span:
-    """A whole number of months, or of seconds."""
+    """An integer number of months, or a number of seconds."""
 
     months: int = 0
     seconds: Fraction = Fraction(0)
@@ -38,7 +38,7 @@ class Span:
 
 
 def unit_of(node: exp.Expr | None) -> str | None:
-    """The name of a unit of time, whatever a dialect calls it."""
+    """Return the standard name of a time unit in any dialect."""
     if node is None:
         return None
     name = node.name.lower()
@@ -46,7 +46,7 @@ def unit_of(node: exp.Expr | None) -> str | None:
 
 
 def number_of(node: exp.Expr | None) -> Fraction | None:
-    """The number that is written, with its sign."""
+    """Return the value of a numeric literal, including its sign."""
     if isinstance(node, exp.Literal):
         return Fraction(node.name) if re.fullmatch(r"[+-]?\d+(\.\d+)?", node.name.strip()) else None
     if isinstance(node, exp.Paren):
@@ -61,7 +61,7 @@ def number_of(node: exp.Expr | None) -> Fraction | None:
 
 
 def span_of(amount: Fraction | None, unit: str | None) -> Span | None:
-    """A number of a unit."""
+    """Return the span of an amount in a unit."""
     if amount is None or unit is None:
         return None
     if unit in _MONTHS:
@@ -71,7 +71,7 @@ def span_of(amount: Fraction | None, unit: str | None) -> Span | None:
 
 
 def interval_of(node: exp.Expr) -> Span | None:
-    """The span that an INTERVAL, or what makes one, says."""
+    """Return the span of an INTERVAL, or of an equivalent expression."""
     if isinstance(node, exp.Paren):
         return interval_of(node.this)
     if isinstance(node, exp.Neg):
@@ -94,7 +94,7 @@ def interval_of(node: exp.Expr) -> Span | None:
 
 
 def _written(text: str) -> Span | None:
-    """`1 day 2 hours`."""
+    """Parse a text such as `1 day 2 hours`."""
     total = Span()
     rest = re.sub(r"([+-]?\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*", r"\1 \2;", text.strip())
     for each in filter(None, rest.split(";")):
@@ -107,7 +107,7 @@ def _written(text: str) -> Span | None:
 
 
 def moved(jinja: Jinja, moment: exp.Expr, span: Span) -> exp.Expr | None:
-    """A moment moved by a span; None where it is a part of a second."""
+    """Return a timestamp shifted by a span; None for fractions of a second."""
     made = moment
     if span.months:
         made = jinja.call("months_after", made, str(span.months))
@@ -124,5 +124,5 @@ def moved(jinja: Jinja, moment: exp.Expr, span: Span) -> exp.Expr | None:
 
 
 def start_of(jinja: Jinja, unit: str, moment: exp.Expr) -> exp.Expr:
-    """The beginning of a moment's day, week and the like."""
+    """Return the start of a timestamp's day, week and so on."""
     return jinja.call("start_of", quoted(unit), moment)

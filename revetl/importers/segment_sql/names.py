@@ -1,4 +1,4 @@
-"""What Segment's warehouses call tables and columns, and what the package calls them."""
+"""Names of tables and columns in Segment's warehouses, mapped to the package's."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 
 STAGING = "stg_revetl__"
-"""What the names of the package's staging models begin with."""
+"""The prefix of the package's staging models."""
 
 IDENTITIES = ("user_id", "anonymous_id")
-"""The columns of a message that say whose it is."""
+"""The columns of a message that identify its person."""
 
 _COMMON = {
     "id": "message_id",
@@ -29,8 +29,8 @@ MOMENTS = frozenset({"timestamp", "original_timestamp", "sent_at", "received_at"
 
 @dataclass(frozen=True)
 class Messages:
-    """A table of messages: its staging model, the `source` of revetl_events, the columns that it has of its
-    own, the document that Segment's warehouses spread over columns, and whether they do so in this table."""
+    """A table of messages: its staging model, its `source` in revetl_events, its own columns, the document
+    that Segment's warehouses flatten into columns, and whether they do so in this table."""
 
     model: str
     source: str
@@ -40,12 +40,12 @@ class Messages:
 
     @property
     def alias(self) -> str:
-        """What the SQL that reads it calls the staging model."""
+        """Return the alias of the staging model in SQL."""
         return self.model.removeprefix(STAGING)
 
     @property
     def columns(self) -> dict[str, str]:
-        """The columns by the names that Segment's warehouses have."""
+        """Return the columns by their names in Segment's warehouses."""
         documents = (self.document,) if self.document else ()
         return {**_COMMON, **{name: name for name in (*self.own, *documents)}}
 
@@ -59,7 +59,7 @@ MESSAGES = {
     "aliases": Messages("stg_revetl__aliases", "alias", ("previous_id",), None, False),
 }
 EVENT = Messages("stg_revetl__tracks", "track", ("event", "event_text"), "properties", True)
-"""The table of one event."""
+"""The table of a single event."""
 
 SPEC_EVENTS = [
     "Products Searched",
@@ -119,9 +119,9 @@ SPEC_EVENTS = [
     "Live Chat Conversation Started",
     "Live Chat Conversation Ended",
 ]
-"""The events that Segment's spec names."""
+"""The events defined in Segment's spec."""
 
-# Objects of a message's context, whose members Segment's warehouses have as context_OBJECT_MEMBER.
+# Objects in a message's context, whose members are columns context_OBJECT_MEMBER in Segment's warehouses.
 _OBJECTS = (
     "active",
     "app",
@@ -147,18 +147,18 @@ _CAMEL = {
 
 
 def snake_case(name: str) -> str:
-    """An event's name as Segment's warehouses write it, and `revetl load` too: `Order Completed` and
-    `orderCompleted` are `order_completed`."""
+    """Return an event's name as in Segment's warehouses and in `revetl load`: `Order Completed` and
+    `orderCompleted` become `order_completed`."""
     humps = re.sub("([a-z0-9])([A-Z])", r"\1_\2", name.strip())
     return re.sub("[^a-z0-9]+", "_", humps.lower()).strip("_")
 
 
 def context_path(column: str) -> tuple[str, ...]:
-    """The path in `context` of a column such as `context_campaign_name`."""
+    """Return the path in `context` of a column such as `context_campaign_name`."""
     rest = column.removeprefix("context_")
     for name in _OBJECTS:
         if rest.startswith(f"{name}_"):
             member = rest.removeprefix(f"{name}_")
-            # What is in context.traits is as the sender named it.
+            # Members of context.traits keep the sender's names.
             return (name, member if name == "traits" else _CAMEL.get(member, member))
     return (_CAMEL.get(rest, rest),)

@@ -1,4 +1,4 @@
-"""What an import says when it cannot translate something: one sentence with the file and the line."""
+"""Errors of SQL that can't be translated: one sentence with the file and line."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from revetl.errors import UsageError
 
 @dataclass(frozen=True)
 class Source:
-    """SQL that somebody wrote: the file's name, and the dialect it is read in."""
+    """Imported SQL: the file's name, and its dialect."""
 
     name: str
     dialect: str
 
     def refused(self, node: exp.Expr | None, sentence: str) -> UsageError:
-        """The error to raise: a sentence with the line of the node."""
+        """Return the error to raise: a sentence with the line of the node."""
         return UsageError(f"{self.name}, line {line_of(node)}: {sentence}")
 
 
 def line_of(node: exp.Expr | None) -> int:
-    """The line that a node, or what is in it, or the nearest thing around it, was read from."""
+    """Return the line of a node, of its contents, or of the nearest enclosing node."""
     while node is not None:
         lines = [each.meta["line"] for each in node.walk() if each.meta.get("line")]
         if lines:

@@ -1,4 +1,4 @@
-"""What the tables of somebody's SQL are in a project: messages, an event's messages, people, or a model."""
+"""Maps the tables of imported SQL to the project: messages, messages of one event, people, or a model."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _READ = {"model", "seed", "snapshot", "source"}
 
 @dataclass
 class Relation:
-    """A table of the SQL: `ref` is Jinja, `columns` those that are known by the names they go by in the SQL,
-    and `used` what the query reads of it. `identity` is the column of a model, and the type of identifier in
-    it, by which its rows are somebody's."""
+    """A table of the SQL: `ref` is Jinja, `columns` are the known columns by their names in the SQL, and
+    `used` the columns that the query reads. `identity` is the column of a model, and its identifier type,
+    that matches its rows with people."""
 
     name: str
     ref: str
@@ -51,7 +51,7 @@ class Relation:
     used: list[str] = field(default_factory=list)
 
     def use(self, column: str) -> str:
-        """Have the query read a column."""
+        """Mark a column as read by the query."""
         if column == PERSON:
             self.people = True
         elif column not in self.used:
@@ -60,7 +60,7 @@ class Relation:
 
 
 class Catalog:
-    """The tables that SQL may name in a project."""
+    """The tables that SQL may refer to in a project."""
 
     def __init__(self, workspace: Workspace, source: Source) -> None:
         self._workspace = workspace
@@ -68,16 +68,16 @@ class Catalog:
         self._relations: dict[str, Relation] = {}
 
     def ref(self, model: str) -> str:
-        """Jinja of one of the package's models."""
+        """Return the Jinja of one of the package's models."""
         return f"ref({quoted(PACKAGE)}, {quoted(model)})"
 
     @property
     def relations(self) -> Iterable[Relation]:
-        """What was found so far, in order."""
+        """Return the relations found so far, in order."""
         return self._relations.values()
 
     def find(self, node: exp.Table) -> Relation:
-        """What a table is here. Refuses one that nobody knows, with the nearest name there is."""
+        """Return the relation of a table. Rejects an unknown table, suggesting the nearest name."""
         name = node.name.lower()
         if name not in self._relations:
             self._relations[name] = self._found(name, node)
@@ -102,8 +102,8 @@ class Catalog:
         known = {"users", *MESSAGES, *self._known_events, *self._landed_events, *self._models}
         raise self._source.refused(
             node,
-            f"there is no table '{name}': it is none of Segment's tables, no event that is known, and no "
-            f"model, seed or source of the project. {nearest(name, known)}",
+            f"table '{name}' not found: it is not one of Segment's tables, a known event, or a model, seed "
+            f"or source of the project. {nearest(name, known)}",
         )
 
     def _event(self, name: str) -> Relation:
@@ -136,7 +136,7 @@ class Catalog:
 
     @cached_property
     def _models(self) -> dict[str, list[Mapping[str, Any]]]:
-        """What dbt knows by name, the project's own last."""
+        """Return dbt's relations by name, the project's own last."""
         found: dict[str, list[Mapping[str, Any]]] = {}
         nodes = [node for node in self._workspace.manifest.graph().values() if node["resource_type"] in _READ]
         for node in sorted(nodes, key=lambda node: self._package(node) == self._workspace.dbt.name):
@@ -145,7 +145,7 @@ class Catalog:
 
     @cached_property
     def plan(self) -> TrackingPlan | None:
-        """The project's tracking plan, where it has one."""
+        """Return the project's tracking plan, if it has one."""
         path = self._workspace.dbt.root / PLAN_FILE
         return read_plan(path) if path.is_file() else None
 
@@ -160,7 +160,7 @@ class Catalog:
 
     @cached_property
     def _landed_events(self) -> set[str]:
-        """The events that are in the warehouse, where it can be asked."""
+        """Return the events loaded in the warehouse, if it can be queried."""
         workspace = self._workspace
         relations = workspace.manifest.relations()
         if EVENT.model not in relations:
@@ -180,7 +180,7 @@ class Catalog:
 
     @cached_property
     def profile_columns(self) -> list[str]:
-        """The columns of revetl_profiles, as the variables have them."""
+        """Return the columns of revetl_profiles, according to the variables."""
         given = self._variable("profile_traits") or []
         entries = [given] if isinstance(given, Mapping) else given
         # A trait is a name, or a name with its data type.
@@ -195,7 +195,7 @@ class Catalog:
         return [PERSON, *IDENTITIES, *told, *computed, "first_seen_at", "last_seen_at"]
 
     def _variable(self, name: str) -> Any:
-        """A variable of the package: by --vars, the project's, or the package's own."""
+        """Return a variable of the package: from --vars, the project, or the package itself."""
         given = yaml.safe_load(self._workspace.options.vars or "{}") or {}
         own = self._workspace.dbt.vars
         for values in (given, own.get(PACKAGE), own):
@@ -205,7 +205,7 @@ class Catalog:
 
 
 def _entries(traits: Any) -> list[Mapping[str, Any]]:
-    """Traits as they are declared, each with its name."""
+    """Return traits as declared, each with its name."""
     if not isinstance(traits, Mapping):
         return []
     return [{"name": name, **trait} for name, trait in traits.items() if isinstance(trait, Mapping)]

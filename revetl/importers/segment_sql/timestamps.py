@@ -1,4 +1,4 @@
-"""Days and moments: what is now, what is so long before it, and what lies between."""
+"""Converts dates and timestamps: the current time, shifted times, and differences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from revetl.importers.segment_sql.refusal import Source
 from revetl.importers.segment_sql.values import Values, is_now, is_temporal
 
 TEMPORAL = {"moment", "today", "shifted", "date"}
-"""The kinds: `today` is CURRENT_DATE, and `shifted` what is so long before or after it."""
+"""Kinds of values: `today` is CURRENT_DATE, and `shifted` is today shifted by a span."""
 _COMPARED = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
 _ADDED = (
     exp.DateAdd,
@@ -40,7 +40,7 @@ _DIFFERENCES = (exp.DateDiff, exp.TsOrDsDiff, exp.TimestampDiff, exp.DatetimeDif
 
 
 class Moments:
-    """Writes what is about time by the package's macros."""
+    """Converts time expressions to the package's macros."""
 
     def __init__(self, source: Source, values: Values, jinja: Jinja) -> None:
         self._source = source
@@ -48,7 +48,7 @@ class Moments:
         self._jinja = jinja
 
     def written(self, node: exp.Expr) -> exp.Expr | None:
-        """What takes the place of a node whose parts are written already; None where it stays."""
+        """Return the replacement of a node whose parts are converted already; None if it stays."""
         if is_now(node):
             kind = "today" if isinstance(node, exp.CurrentDate) else "moment"
             return self._told(self._jinja.put("revetl.as_of()"), kind)
@@ -89,9 +89,7 @@ class Moments:
 
     def _in_zone(self, node: exp.AtTimeZone) -> exp.Expr | None:
         if node.args["zone"].name.upper() not in ("UTC", "ETC/UTC", "GMT", "Z"):
-            raise self._source.refused(
-                node, "AT TIME ZONE: the times of messages are in UTC, and have no other zone. Leave it out."
-            )
+            raise self._source.refused(node, "AT TIME ZONE: messages only have times in UTC. Remove it.")
         kind = self._kind(node.this)
         return node.this if kind in TEMPORAL else None
 
@@ -122,7 +120,7 @@ class Moments:
         if name is None:
             raise self._source.refused(
                 node,
-                f"{node.sql(self._source.dialect)}: weeks begin on Monday here. Truncate to another unit.",
+                f"{node.sql(self._source.dialect)}: weeks start on Monday here. Truncate to another unit.",
             )
         kind = "date" if name in ("day", "week", "month", "quarter", "year") else "moment"
         return self._told(start_of(self._jinja, name, node.this), kind)
@@ -153,7 +151,8 @@ class Moments:
         return self._moved(left, -span if isinstance(node, exp.Sub) else span)
 
     def _between(self, node: exp.Expr, later: exp.Expr, earlier: exp.Expr) -> exp.Expr | None:
-        """One moment less another: days where it is compared with a number, or both are days."""
+        """Convert the difference of two timestamps: to days if compared with a number, or if both are
+        dates."""
         wanted = self._values.wanted(node.parent if isinstance(node.parent, exp.Paren) else node)
         days = {"today", "shifted", "date"}
         if wanted == "span":
@@ -188,7 +187,7 @@ class Moments:
         return None
 
     def _compare(self, node: exp.Expr) -> None:
-        """A day is compared with the beginning of today, a span with seconds."""
+        """Convert comparisons: a date is compared with the start of today, a span with seconds."""
         keys = ("this", "low", "high") if isinstance(node, exp.Between) else ("this", "expression")
         kinds = {key: self._kind(node.args[key]) for key in keys}
         for key in keys:
@@ -201,7 +200,6 @@ class Moments:
                 if span.months or span.seconds.denominator != 1:
                     raise self._source.refused(
                         node,
-                        "a time between two moments is compared with months, which differ in length. "
-                        "Write days.",
+                        "a difference of timestamps is compared with months, whose length varies. Use days.",
                     )
                 node.set(key, exp.Literal.number(int(span.seconds)))

@@ -1,4 +1,4 @@
-"""SQL as people write it for Segment's audiences, as a model of the project."""
+"""Translates SQL written for Segment audiences to a model of the project."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DIALECTS = {
     "fabric": "fabric",
     "synapse": "fabric",
 }
-"""sqlglot's dialect of a dbt adapter's type."""
+"""sqlglot's dialect by dbt adapter type."""
 _ALIKE = {"databricks": "spark", "spark2": "spark", "tsql": "fabric"}
 _REFUSED: dict[type[exp.Expr], str] = {
     exp.Lateral: "LATERAL",
@@ -52,7 +52,7 @@ _REFUSED: dict[type[exp.Expr], str] = {
 
 
 def translate(workspace: Workspace, text: str, source: Source, key: str) -> tuple[Ladder, Jinja, Catalog]:
-    """The model that a query comes to. Raises UsageError with the line of what cannot be translated."""
+    """Translate a query to a model. Raises UsageError with the line of anything untranslatable."""
     root = _parsed(text, source)
     _check(root, source)
     dialect = DIALECTS.get(workspace.target.type, workspace.target.type)
@@ -69,25 +69,25 @@ def translate(workspace: Workspace, text: str, source: Source, key: str) -> tupl
     try:
         ladder.fill(catalog, jinja, root)
     except UnsupportedError as error:
-        raise source.refused(root, f"{dialect} has no words for it: {str(error).splitlines()[0]}.") from None
+        raise source.refused(root, f"not supported in {dialect}: {str(error).splitlines()[0]}.") from None
     return ladder, jinja, catalog
 
 
 def check_dialect(name: str) -> None:
-    """Raises UsageError for a dialect that sqlglot does not know."""
+    """Raises UsageError for a dialect that sqlglot doesn't know."""
     from sqlglot.dialects.dialect import Dialects
 
     known = [each.value for each in Dialects if each.value]
     if name not in known:
-        raise UsageError(f"--dialect {name}: there is no such dialect. {nearest(name, known)}")
+        raise UsageError(f"--dialect {name}: unknown dialect. {nearest(name, known)}")
 
 
 def _parsed(text: str, source: Source) -> exp.Expr:
     if mark := re.search(r"\{[{%#]", text):
         line = text.count("\n", 0, mark.start()) + 1
         raise UsageError(
-            f"{source.name}, line {line}: {mark[0]} begins Jinja, which SQL of Segment has none of. "
-            "A dbt model need not be imported: put it into models/audiences."
+            f"{source.name}, line {line}: {mark[0]} starts Jinja, which SQL of Segment does not contain. "
+            "dbt models need no import: put them into models/audiences."
         )
     try:
         found = [each for each in sqlglot.parse(text, dialect=source.dialect) if each is not None]
@@ -96,21 +96,21 @@ def _parsed(text: str, source: Source) -> exp.Expr:
         at = f"{source.name}, line {details.get('line') or 1}"
         near = f" near '{details['highlight']}'" if details.get("highlight") else ""
         raise UsageError(
-            f"{at}: this cannot be read as {source.dialect}{near}. {_readable_as(text, source.dialect)}"
+            f"{at}: invalid {source.dialect} SQL{near}. {_readable_as(text, source.dialect)}"
         ) from None
     if len(found) != 1:
-        raise UsageError(f"{source.name}: there are {len(found)} statements. Give one SELECT a file.")
+        raise UsageError(f"{source.name}: contains {len(found)} statements. Use one SELECT per file.")
     root = found[0].unnest() if isinstance(found[0], exp.Subquery) else found[0]
     if not isinstance(root, exp.Select | exp.SetOperation):
         word = root.name if isinstance(root, exp.Command) else root.key
-        raise source.refused(root, f"this is {word.upper()}, and an audience is a SELECT.")
+        raise source.refused(root, f"this is {word.upper()}, but an audience must be a SELECT.")
     for name in root.find_all(exp.Identifier):
         name.meta["written"] = name.name
         if not name.quoted or re.fullmatch(r"[A-Z0-9_]+", name.name):
             name.set("this", name.name.lower())
             name.set("quoted", False)
     for node in list(root.find_all(exp.NEQ, exp.EQ)):
-        # `<> ALL` and `= ANY` of a query are NOT IN and IN.
+        # `<> ALL` and `= ANY` of a query mean NOT IN and IN.
         side, quantifier = node.expression, exp.All if isinstance(node, exp.NEQ) else exp.Any
         query = side.this if isinstance(side, quantifier) else None
         if isinstance(query, exp.Query):
@@ -121,7 +121,7 @@ def _parsed(text: str, source: Source) -> exp.Expr:
     distinct = root.args.get("distinct")
     is_chosen_by = isinstance(distinct, exp.Distinct) and distinct.args.get("on") is not None
     if order is not None and root.args.get("limit") is None and not is_chosen_by:
-        root.set("order", None)  # a table has no order
+        root.set("order", None)  # tables are unordered
     return root
 
 
@@ -136,39 +136,39 @@ def _readable_as(text: str, dialect: str) -> str:
         except SqlglotError:
             continue
     if others:
-        return f"It can be as {' or '.join(others)}: name the one it is with --dialect."
-    return "If it is another dialect, name it with --dialect."
+        return f"It is valid {' or '.join(others)}: set the dialect with --dialect."
+    return "If it is another dialect, set it with --dialect."
 
 
 def _check(root: exp.Expr, source: Source) -> None:
     for node in root.walk():
         for kind, words in _REFUSED.items():
             if isinstance(node, kind):
-                raise source.refused(node, f"{words} cannot be translated. Leave it out.")
+                raise source.refused(node, f"{words} cannot be translated. Remove it.")
         if isinstance(node, exp.With) and node.recursive:
-            raise source.refused(node, "WITH RECURSIVE cannot be translated. Leave it out.")
+            raise source.refused(node, "WITH RECURSIVE cannot be translated. Remove it.")
         if isinstance(node, exp.Join) and node.method == "NATURAL":
-            raise source.refused(node, "NATURAL JOIN cannot be translated. Say by what it joins, with ON.")
+            raise source.refused(node, "NATURAL JOIN cannot be translated. Write the join condition with ON.")
         if isinstance(node, exp.Join) and node.method == "ASOF":
-            raise source.refused(node, "ASOF JOIN cannot be translated. Leave it out.")
+            raise source.refused(node, "ASOF JOIN cannot be translated. Remove it.")
         if isinstance(node, exp.Table) and not isinstance(node.this, exp.Identifier):
             raise source.refused(node, f"{node.sql(source.dialect)}: a table function cannot be translated.")
 
 
 def _check_functions(root: exp.Expr, source: Source, dialect: str) -> None:
-    """A function that only its own engine knows stays as it is there, and goes nowhere else."""
+    """Keep engine-specific functions in the same dialect, and reject them in any other."""
     if _ALIKE.get(source.dialect, source.dialect) == _ALIKE.get(dialect, dialect):
         return
     for node in root.find_all(exp.Anonymous, exp.AnonymousAggFunc):
         raise source.refused(
             node,
-            f"{node.name}() of {source.dialect} has no translation to {dialect}. Write it another way, or "
-            "name the dialect it is of with --dialect.",
+            f"{node.name}() of {source.dialect} has no translation to {dialect}. Rewrite it, or set the "
+            "SQL's dialect with --dialect.",
         )
 
 
 def _without_own_names(root: exp.Expr, columns: Columns, dialect: str) -> None:
-    """What a SELECT names itself is known to its WHERE and HAVING in some engines only."""
+    """Replace aliases of a SELECT in its WHERE and HAVING, which only some engines support."""
     clauses = ("where", "having", *(("group",) if dialect == "fabric" else ()))
     for select in root.find_all(exp.Select):
         own = {each.alias: each.this for each in select.expressions if isinstance(each, exp.Alias)}
@@ -181,24 +181,24 @@ def _without_own_names(root: exp.Expr, columns: Columns, dialect: str) -> None:
 
 
 def _ladder(root: exp.Expr, columns: Columns, catalog: Catalog, key: str) -> Ladder:
-    """What is given at the end: people, and what else the outer SELECT has."""
+    """Determine the model's output: people, and other columns of the outer SELECT."""
     step = columns.step_of(root)
     assert step is not None
     outputs = once(step.outputs)
     person = next((each for each in outputs if each.meaning == "person"), None)
     if person is None:
         raise columns.source.refused(
-            root, "the outer SELECT gives no user_id or anonymous_id, by which people are known. Add it."
+            root, "the outer SELECT returns no user_id or anonymous_id to identify people. Add one."
         )
     extras = [each for each in outputs if each.meaning != "person"]
     for each in extras:
         if each.name.startswith("column "):
             raise columns.source.refused(
-                root, f"{each.name} of the outer SELECT has no name. Give it one with AS."
+                root, f"{each.name} of the outer SELECT has no name. Name it with AS."
             )
         if each.name == "user_id":
             raise columns.source.refused(
-                root, "user_id of the outer SELECT is no id of a message. Name it otherwise."
+                root, "user_id of the outer SELECT is not a message's user_id. Rename it."
             )
     profile = [name for name in ("user_id", PERSON, "email") if name in catalog.profile_columns]
     names = [each.name for each in extras]
@@ -219,7 +219,7 @@ def _ladder(root: exp.Expr, columns: Columns, catalog: Catalog, key: str) -> Lad
 
 
 def _is_unique(root: exp.Expr, columns: Columns) -> bool:
-    """Whether the query gives a person once at most."""
+    """Whether the query returns a person at most once."""
     if not isinstance(root, exp.Select):
         return False
     group = root.args.get("group")
@@ -233,7 +233,7 @@ def _is_unique(root: exp.Expr, columns: Columns) -> bool:
 
 
 def _name_relations(columns: Columns, ladder: Ladder, jinja: Jinja) -> None:
-    """Give the relations the names of steps, and have the query read those."""
+    """Name the relations like steps, and make the query read those."""
     tables: list[tuple[exp.Table, str]] = []
     taken = set()
     for step in columns.steps:

@@ -1,4 +1,4 @@
-"""What the values of an expression are: a number, a text, a moment, true or false."""
+"""Infers the kind of an expression's values: number, text, timestamp, boolean."""
 
 from __future__ import annotations
 
@@ -39,31 +39,31 @@ TEMPORAL = ("timestamp", "timestamptz", "timestampltz", "timestampntz", "datetim
 
 
 def is_now(node: exp.Expr) -> bool:
-    """Whether an expression is the present moment, or today."""
+    """Whether an expression is the current time or date."""
     if isinstance(node, exp.Anonymous):
         return node.name.lower() in NOW_NAMES and not node.expressions
     return isinstance(node, (*NOW, exp.CurrentDate))
 
 
 def is_temporal(to: exp.DataType) -> bool:
-    """Whether a type is one of days or moments."""
+    """Whether a type is a date or timestamp type."""
     return to.is_type(*exp.DataType.TEMPORAL_TYPES) and not to.is_type("time", "timetz")
 
 
 class Values:
-    """The kinds of values, as far as the SQL and the tracking plan tell."""
+    """The kinds of values, as far as the SQL and the tracking plan determine them."""
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
         self._told: dict[int, tuple[exp.Expr, str]] = {}
 
     def tell(self, node: exp.Expr, kind: str) -> exp.Expr:
-        """Remember the kind of an expression."""
+        """Store the kind of an expression."""
         self._told[id(node)] = (node, kind)
         return node
 
     def kind(self, node: exp.Expr | None) -> str | None:
-        """What an expression gives by itself."""
+        """Return the kind of an expression by itself."""
         if node is None:
             return None
         if id(node) in self._told:
@@ -110,7 +110,7 @@ class Values:
         return "text" if node.to.is_type(*exp.DataType.TEXT_TYPES) else None
 
     def wanted(self, node: exp.Expr, depth: int = 0) -> str | None:
-        """What the place of an expression asks for: what it is compared with, or reckoned by."""
+        """Return the kind that an expression's context requires: what it is compared or calculated with."""
         parent = node.parent
         if parent is None or depth > 40:
             return None
@@ -144,12 +144,12 @@ class Values:
         return None
 
     def _wanted_of_output(self, projection: exp.Expr, depth: int) -> str | None:
-        """What the steps that use a column of a step ask for."""
+        """Return the kind required by the steps that use a step's column."""
         found = {self.wanted(use, depth + 1) for use in self.uses(projection)} - {None}
         return found.pop() if len(found) == 1 else None
 
     def uses(self, projection: exp.Expr) -> list[exp.Column]:
-        """Where the column that a projection gives is used."""
+        """Return where the column of a projection is used."""
         query = projection.parent
         assert isinstance(query, exp.Select)
         place = query.expressions.index(projection)
@@ -163,7 +163,7 @@ class Values:
         return self._columns.uses(step, outputs[place].name) if step and place < len(outputs) else []
 
     def planned(self, read: Read) -> str | None:
-        """What the tracking plan says of a member of a document, for the events that the SELECT is about."""
+        """Return the tracking plan's kind of a member of a document, for the events in the SELECT."""
         column = read.this
         bound = self._columns.of(column) if isinstance(column, exp.Column) else None
         plan = self._columns.catalog.plan
@@ -193,7 +193,7 @@ class Values:
         return None if kind == "any" else kind
 
     def _events(self, read: Read, relation: Relation) -> set[str]:
-        """The events that a SELECT is about, by their names in snake_case."""
+        """Return the events that a SELECT filters by, in snake_case."""
         if relation.event is not None:
             return {relation.event}
         select = read.find_ancestor(exp.Select)
@@ -215,7 +215,7 @@ def is_event(columns: Columns, node: exp.Expr) -> bool:
 
 
 def literals_of(values: Values, node: exp.Expr) -> list[exp.Literal]:
-    """The texts that an expression, or a column of a step that is made of it, is compared with."""
+    """Return the texts that an expression, or a step's column derived from it, is compared with."""
     parent = node.parent
     if isinstance(parent, exp.Paren | exp.Lower | exp.Upper | exp.Trim | exp.Cast):
         return literals_of(values, parent)

@@ -1,4 +1,5 @@
-"""Alerts on data: what `data:` of an alert asks, measured in the warehouse, judged, and told once."""
+"""Data alerts: the checks under `data:` of an alert, measured in the warehouse, evaluated, and notified
+once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`revetl alerts check`: measure, judge, tell what changed, and remember it in the warehouse."""
+"""`revetl alerts check`: measures, evaluates, notifies about changes, and stores them in the warehouse."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _READ = ("sync_runs", "audience_builds", "audience_changes")
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check came to for one subject. `changed` says that it is another state than the last time;
-    `told`, that a message of it was sent."""
+    """The result of a check for one subject. `changed`: the state differs from the last check; `told`: a
+    notification was sent."""
 
     alert: str
     subject: str
@@ -49,17 +49,19 @@ class _State:
 def check_data(
     workspace: Workspace, *, dry_run: bool = False, now: datetime | None = None
 ) -> list[CheckResult]:
-    """Evaluate every check of `alerts:` as of `now`; tell the entries that have it what changed since the
-    last time, once, and write the new states. A state whose messages could not be sent to anybody stays as it
-    was, so that the next check tries again. With `dry_run`, nothing is sent or written.
+    """Evaluate every check of `alerts:` as of `now`; notify the alerts that contain it about changes since
+    the last check, once, and store the new states. A state whose notifications all failed stays as it was, so
+    that the next check tries again. With `dry_run`, nothing is sent or stored.
 
-    Raises UsageError for wrong configuration and where there are no checks, WarehouseError where what they
-    read was not built.
+    Raises UsageError for invalid configuration or if there are no checks, WarehouseError if a table they read
+    wasn't built.
     """
     configs = workspace.config.alerts
     checks = list({check.key: check for config in configs for check in config.data}.values())
     if not checks:
-        raise UsageError("revetl.yml: there are no checks under alerts: data:. See docs/how-to/alerts.md.")
+        raise UsageError(
+            "revetl.yml: no checks are configured under alerts: data:. See docs/how-to/alerts.md."
+        )
     audiences = workspace.audiences()
     check_data_alerts(
         configs,
@@ -95,7 +97,7 @@ def _evaluated(
     warehouse = workspace.warehouse(read_only=True)
     try:
         tables = state_tables(workspace, warehouse.database)
-        # A dry run writes nothing: it goes without the states where their table is still to be created.
+        # A dry run writes nothing: if the table of states doesn't exist yet, it runs without states.
         is_readable = dry_run and _are_readable(warehouse, tables)
         if not tables.are_current(warehouse) and not is_readable:
             warehouse.close()
@@ -111,7 +113,7 @@ def _evaluated(
                 known = before.get((check.key, found.subject))
                 state = ALERTING if verdict.is_alerting else OK
                 is_same = known is not None and known.state == state
-                # New names are news, although it alerts already.
+                # New names are news, even if the check is already alerting.
                 is_news = verdict.is_alerting and known is not None and _news(known, found.names)
                 changed = (not is_same or is_news) and not (known is None and state == OK)
                 since = known.since if known is not None and is_same else moment
@@ -122,7 +124,7 @@ def _evaluated(
 
 
 def _are_readable(warehouse: Warehouse, tables: Tables) -> bool:
-    """Whether the tables that checks read are there, as this version makes them. The states may be
+    """Whether the tables that checks read exist in this version's format. The table of states may be
     missing."""
     runs, *others, states = warehouse.catalog([tables.named(name) for name in (*_READ, "alert_states")])
     return (
@@ -133,7 +135,7 @@ def _are_readable(warehouse: Warehouse, tables: Tables) -> bool:
 
 
 def _news(known: _State, names: Sequence[str]) -> bool:
-    # Names may have commas themselves.
+    # Names may contain commas.
     told = f", {known.detail.partition(': ')[2]}, "
     return any(f", {name}, " not in told for name in names)
 
@@ -146,7 +148,9 @@ def _title(result: CheckResult) -> str:
 def _message(result: CheckResult, before: _State | None) -> Message:
     lines = [f"{result.subject}: {result.detail}."]
     if result.state == OK and before is not None:
-        lines.append(f"It was: {before.detail}. It alerted since {before.since:%Y-%m-%d %H:%M} UTC.")
+        lines.append(
+            f"Previously: {before.detail}. It had been alerting since {before.since:%Y-%m-%d %H:%M} UTC."
+        )
     lines.append("See all checks: revetl alerts check --dry-run")
     kind: Literal["recovered", "data"] = "recovered" if result.state == OK else "data"
     return Message(kind, _title(result), "\n".join(line.replace("..", ".") for line in lines))
@@ -155,7 +159,7 @@ def _message(result: CheckResult, before: _State | None) -> Message:
 def _read(warehouse: Warehouse, tables: Tables) -> dict[tuple[str, str], _State]:
     rows = warehouse.rows(
         statement(
-            # Those without a target first, so that what this target wrote since counts.
+            # Rows without a target come first, so that later rows of this target take precedence.
             "select alert, subject, state, detail, since from :states as s where :of_this_target "
             "order by case when target is null then 0 else 1 end",
             states=tables.named("alert_states"),
@@ -166,8 +170,8 @@ def _read(warehouse: Warehouse, tables: Tables) -> dict[tuple[str, str], _State]
 
 
 def _try_writing(workspace: Workspace) -> None:
-    """Raises WarehouseError where states cannot be written, before a message is sent that every later check
-    would send again."""
+    """Raises WarehouseError if states can't be written, before sending a notification that every later check
+    would repeat."""
     with workspace.writing(light=True) as warehouse:
         states = state_tables(workspace, warehouse.database).named("alert_states")
         nothing = {"alert": "", "subject": "", "state": OK, "detail": "", "since": this_moment()}
@@ -182,7 +186,7 @@ def _write(
     before: dict[tuple[str, str], _State],
     keys: set[str],
 ) -> None:
-    """Write what changed; states of checks that are no longer configured are deleted."""
+    """Store changed states; delete those of checks that are no longer configured."""
     gone = sorted({alert for alert, _ in before} - keys)
     if not results and not gone:
         return

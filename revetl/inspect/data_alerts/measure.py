@@ -1,4 +1,5 @@
-"""The values that checks ask for, by a few statements over whole tables, whatever the number of checks."""
+"""The values that checks need, computed by a few statements over whole tables, however many checks there
+are."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import query, statement, table
 
 Window = tuple[datetime, datetime]
-"""After the first moment, up to the second."""
+"""After the first timestamp, up to and including the second."""
 
 _STAGED = {
     "track": "stg_revetl__tracks",
@@ -34,8 +35,8 @@ _VIOLATIONS, _PROFILES = "revetl_tracking_plan_violations", "revetl_events"
 
 @dataclass(frozen=True)
 class _Event:
-    """An event (or another type of message) of a source: when it was received first and last, and how many
-    messages in each window."""
+    """An event (or other message type) of a source: when it was first and last received, and the number of
+    messages per window."""
 
     message_type: str
     name: str
@@ -47,7 +48,7 @@ class _Event:
 
 @dataclass(frozen=True)
 class _Build:
-    """A build of an audience: when, how many entered and left, how many were in it afterwards."""
+    """A build of an audience: its time, and how many people entered, left, and were members afterwards."""
 
     completed_at: datetime
     entered: int
@@ -57,8 +58,7 @@ class _Build:
 
 @dataclass
 class Measures:
-    """The values for some checks as of `now`. Statements are run when something asks for them first, and
-    once."""
+    """The values for some checks as of `now`. Each statement runs at most once, on first use."""
 
     workspace: Workspace
     warehouse: Warehouse
@@ -73,7 +73,7 @@ class Measures:
     _ends: list[datetime] | None = None
 
     def of(self, check: DataCheck) -> list[Measured]:
-        """The values of a check, one a subject."""
+        """Return the values of a check, one per subject."""
         match check.check:
             case "violations":
                 return self._violations_of(check)
@@ -118,7 +118,7 @@ class Measures:
         for subject, counts in values.items():
             rates = [counts[place] / self._hours(place) for place in builds]
             before, current = (tuple(rates[1:]), rates[0]) if rates else ((), None)
-            note = "Messages an hour, from build to build." if check.is_relative else ""
+            note = "Messages per hour, from build to build." if check.is_relative else ""
             made.append(Measured(subject, counts[recent], before=before, current=current, note=note))
         return made
 
@@ -132,7 +132,7 @@ class Measures:
             known[event.source] = min(event.first, known.get(event.source, event.first))
         for event in events:
             found = names.setdefault(self._subject(check, event), set())
-            # A source whose first messages these are has nothing that they could be new to.
+            # In a source whose first messages fall into the window, no event counts as new.
             if event.message_type == "track" and event.first > window[0] >= known[event.source]:
                 found.add(event.name)
         self._violating()
@@ -180,7 +180,7 @@ class Measures:
         return self.now - timedelta(seconds=check.within), self.now
 
     def _build_windows(self, check: DataCheck) -> list[Window]:
-        """From build to build, the last one first."""
+        """Return the windows between builds, latest first."""
         if not check.is_relative:
             return []
         ends = self._build_ends()[: check.builds + 2]
@@ -197,7 +197,7 @@ class Measures:
         return self._windows
 
     def _build_ends(self) -> list[datetime]:
-        """When the builds ended, the last one first."""
+        """Return when the builds ended, latest first."""
         if self._ends is None:
             most = max(check.builds for check in self.checks) + 2
             rows = self.warehouse.rows(
@@ -226,7 +226,7 @@ class Measures:
         return source if check.event is None else f"{event.name} from {source}"
 
     def _all_events(self) -> list[_Event]:
-        """One scan of the staged messages, and of those that are blocked."""
+        """Read the staged messages, and the blocked ones, in a single scan."""
         if self._events is None:
             windows = self._all_windows()
             names = {kind: "m.event_text" if kind == "track" else f"'{kind}'" for kind in _STAGED}
@@ -259,7 +259,7 @@ class Measures:
         return self._events
 
     def _violating(self) -> dict[tuple[str, str, str | None], tuple[int, ...]]:
-        """How many messages of an event and source break the plan, by window."""
+        """Return the number of messages that violate the plan, per event, source and window."""
         if self._broken is None:
             windows = self._all_windows()
             counts = self._counted(windows, "seen")
@@ -303,11 +303,11 @@ class Measures:
     def _built(self, name: str) -> exp.Table:
         relations = self.workspace.manifest.relations()
         if name not in relations:
-            raise WarehouseError(f"dbt has no model '{name}', which the checks read. Enable it.")
+            raise WarehouseError(f"dbt has no model '{name}', which the checks need. Enable it.")
         alias, schema, database = relations[name]
         relation = table(alias, schema, database)
         if not self.warehouse.exists(relation):
-            raise WarehouseError(f"{name} is not in the warehouse. Run `dbt build --select +{name}`.")
+            raise WarehouseError(f"{name} does not exist in the warehouse. Run `dbt build --select +{name}`.")
         return relation
 
     # Audiences and syncs
@@ -324,7 +324,7 @@ class Measures:
                 values = [float(build.members) for build in before]
                 made.append(Measured(name, builds[0].members, before=tuple(values)))
                 continue
-            # The first build has nobody who could have left.
+            # The first build has no previous members who could leave.
             shares = [_churn(build) for build in before if _size_before(build)]
             made.append(
                 Measured(
@@ -339,7 +339,7 @@ class Measures:
         return made
 
     def _all_builds(self) -> dict[str, list[_Build]]:
-        """The last builds of each audience, the last one first."""
+        """Return the last builds of each audience, latest first."""
         if self._builds is None:
             most = max(check.builds for check in self.checks) + 1
             rows = self.warehouse.rows(
@@ -404,7 +404,7 @@ class Measures:
         return made
 
     def _invalid_of(self, check: DataCheck) -> list[Measured]:
-        """Of the last run of each sync, the share of the audience with an identifier that is none."""
+        """Return the share of the audience with an invalid identifier, in the last run of each sync."""
         rows = self.warehouse.rows(
             query(
                 """

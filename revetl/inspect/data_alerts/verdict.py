@@ -1,4 +1,4 @@
-"""What a measured value means by a check's thresholds. No I/O."""
+"""Evaluates a measured value against a check's thresholds. No I/O."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from revetl.config.data_alerts import DataCheck
 
 @dataclass(frozen=True)
 class Measured:
-    """A value of one subject. `unit` is count, share or seconds; `total` is what a count is of, where a share
-    may be asked; `before` are the values of earlier builds; `names` are what was counted, where that is few;
-    `note` says more. None is a value that nothing is known of."""
+    """A value of one subject. `unit` is count, share or seconds; `total` is the total that a count belongs
+    to, if a share can be computed; `before` are the values of earlier builds; `names` are the counted items,
+    if there are few; `note` is additional text. A None value is unknown."""
 
     subject: str
     value: float | None
@@ -26,15 +26,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a check alerts, and the sentence that says why, or that all is well."""
+    """Whether a check alerts, and a sentence with the reason or the normal value."""
 
     is_alerting: bool
     sentence: str
 
 
 def judge(check: DataCheck, found: Measured) -> Verdict:
-    """Judge one value. What has no value (nothing to divide by, no builds to compare with) does not alert,
-    but for freshness, where nothing was ever seen."""
+    """Evaluate a value. A missing value (nothing to divide by, no builds to compare with) doesn't alert,
+    except for freshness, where it means that nothing was ever seen."""
     reasons = [*_absolute(check, found), *_relative(check, found)]
     if reasons:
         return Verdict(True, "; ".join(reasons) + (f". {found.note}" if found.note else ""))
@@ -65,12 +65,12 @@ def _relative(check: DataCheck, found: Measured) -> list[str]:
     if not check.is_relative or not found.before or value is None:
         return []
     usual = sum(found.before) / len(found.before)
-    builds = f"the mean of {len(found.before)} build{'' if len(found.before) == 1 else 's'} before"
+    builds = f"the mean of the previous {len(found.before)} build{'' if len(found.before) == 1 else 's'}"
     if usual <= 0:
         is_rise = check.rise is not None and value > 0
-        return [f"{_number(value)}, after {builds} of none"] if is_rise else []
+        return [f"{_number(value)}, after {builds} was zero"] if is_rise else []
     change = value / usual - 1
-    compared = f"{_number(value)} against {_number(usual)}, {builds}"
+    compared = f"{_number(value)} compared with {_number(usual)}, {builds}"
     if check.drop is not None and _exceeds(-change, check.drop):
         return [f"{-change:.0%} less ({compared})"]
     if check.rise is not None and _exceeds(change, check.rise):
@@ -79,13 +79,13 @@ def _relative(check: DataCheck, found: Measured) -> list[str]:
 
 
 def _exceeds(value: float, threshold: float) -> bool:
-    """Whether a value is beyond a threshold, and not at it but for the last digits of a division."""
+    """Whether a value is beyond a threshold, ignoring rounding errors."""
     return value > threshold and not math.isclose(value, threshold, rel_tol=1e-9)
 
 
 def _shown(found: Measured) -> str:
     if found.value is None:
-        return "nothing is known"
+        return "no value"
     if found.unit == "share":
         return f"{found.value:.1%}"
     if found.unit == "seconds":

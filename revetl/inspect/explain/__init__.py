@@ -1,4 +1,4 @@
-"""Why a person is or is not in an audience, and what held delivery back."""
+"""Explains why a person is or isn't in an audience, and what prevented delivery."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Why", "explain"]
 
 
 def explain(workspace: Workspace, asked: str, name: str, *, to: str | None = None) -> Why:
-    """Why the person known by `asked` is or is not in the audience `name`, and what each of its syncs (or the
-    one to `to`) makes of that. Opens the warehouse to read, and changes nothing.
+    """Explain why the person identified by `asked` is or isn't in the audience `name`, and the outcome at
+    each of its syncs (or the one to `to`). Opens the warehouse read-only.
 
-    Raises UsageError for an audience or destination that is not there, a person that nothing knows, or an
-    identifier of several people; WarehouseError when the audience was not built.
+    Raises UsageError for an unknown audience or destination, an unknown person, or an ambiguous identifier;
+    WarehouseError if the audience wasn't built.
     """
     audience = workspace.audience(name)
     syncs = workspace.syncs(audience, to) if to is not None or audience.syncs else []
@@ -33,7 +33,7 @@ def explain(workspace: Workspace, asked: str, name: str, *, to: str | None = Non
     is_known = any(each.verdict != "not_a_member" or each.history for each in delivery)
     if not (person.is_resolved or is_seen or is_known):
         raise UsageError(
-            f"Nobody is known by '{asked}': it is no {audience.key} that {name} or the tables it reads have, "
-            "and no identifier that revetl_profiles or the identity graph have. Correct it."
+            f"No person found for '{asked}': it is not a {audience.key} in {name} or the tables it reads, "
+            "and not an identifier in revetl_profiles or the identity graph. Check the spelling."
         )
     return Why(name, audience.key, person, membership, delivery)

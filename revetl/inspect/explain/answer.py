@@ -1,4 +1,4 @@
-"""The answer of `revetl why`, as values."""
+"""The result of `revetl why`, as values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Person:
-    """Who is asked about. `keys` are the values of the audience's key that are theirs, none for someone the
-    key does not name; `identities` is every value that names them, by column."""
+    """The person in question. `keys` are their values of the audience's key, empty if it doesn't identify
+    them; `identities` are all values that identify them, by column."""
 
     asked: str
     found_by: str | None
@@ -26,9 +26,9 @@ class Person:
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition of a step, for the person. `holds` is None when it is null, or was not analyzed; `note`
-    says which. `true_of` of `rows` rows of the person fulfill it; `holds` and `values` are of the row that
-    came nearest. `parts` are the conditions a group is made of, joined by `operator`."""
+    """A condition of a step, evaluated for the person. `holds` is None if it is null or wasn't analyzed;
+    `note` says which. It is true for `true_of` of the person's `rows` rows; `holds` and `values` describe the
+    row that satisfies the most conditions. `parts` are the conditions of a group, joined by `operator`."""
 
     kind: str
     text: str
@@ -43,8 +43,8 @@ class Condition:
 
 @dataclass(frozen=True)
 class Step:
-    """A CTE, a branch, a table, or the final select. `rows` is how many rows of the person come out of it,
-    None where that cannot be told; `reads` are the steps and tables it is made of."""
+    """A CTE, a branch, a table, or the final select. `rows` is how many of the person's rows it returns, None
+    if unknown; `reads` are its input steps and tables."""
 
     name: str
     rows: int | None
@@ -56,8 +56,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Membership:
-    """Whether the person is in the audience as it was built (`member`) and by its SQL now (`by_query`, None
-    where that was not analyzed); `reasons` are what keeps them out, the last cause last."""
+    """Whether the person is in the audience as built (`member`) and according to its current SQL (`by_query`,
+    None if it wasn't analyzed); `reasons` explain their absence, the most immediate cause last."""
 
     member: bool
     by_query: bool | None
@@ -68,7 +68,7 @@ class Membership:
 
 @dataclass(frozen=True)
 class Change:
-    """One change that was sent, or was to be."""
+    """A change that was sent, or attempted."""
 
     run_id: str
     operation: str
@@ -80,9 +80,9 @@ class Change:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one sync makes of the person under one key. `verdict` is one word, `sentence` says it;
-    `next_operation` is what the next run would send, `differs` is field to (what the destination holds, what
-    the audience says)."""
+    """The disposition of the person at one sync under one key. `verdict` is a single word, `sentence`
+    explains it; `next_operation` is what the next run would send; `differs` maps fields to (the destination's
+    value, the audience's value)."""
 
     sync: str
     key: str | None
@@ -98,7 +98,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Why:
-    """Why a person is or is not in an audience, and what became of that at each destination."""
+    """Why a person is or isn't in an audience, and the outcome at each destination."""
 
     audience: str
     key: str

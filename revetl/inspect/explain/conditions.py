@@ -1,4 +1,4 @@
-"""The conditions of a step, each evaluated for the person, with the values it reads."""
+"""Evaluates the conditions of a step for the person, with the values they read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from revetl.inspect.explain.trace import (
 from revetl.warehouse import Warehouse
 
 MOST_ROWS = 1_000
-"""Rows of one person that are looked at in a step."""
+"""The maximum number of a person's rows to examine per step."""
 
 _COMPARED = (
     exp.EQ,
@@ -37,15 +37,15 @@ _COMPARED = (
     exp.Is,
 )
 _WHOLE = (exp.AggFunc, exp.Window, exp.Filter, exp.WithinGroup)
-"""What is shown as a whole, not by the columns in it."""
+"""Expressions shown as a whole instead of their columns."""
 NOT_REACHED = "not reached"
 _LONGEST = 40
-_NULL_IN_LIST = "the list has a null in it, and nothing is ever 'not in' such a list"
+_NULL_IN_LIST = "the list contains a null, so 'not in' is never true"
 
 
 @dataclass
 class _Asked:
-    """The expressions of one statement, by place."""
+    """The expressions of one statement, by position."""
 
     expressions: list[exp.Expr] = field(default_factory=list)
 
@@ -59,7 +59,7 @@ class _Asked:
 
 @dataclass
 class _Test:
-    """A condition to be: the places of its truth and of its values among what is asked."""
+    """A condition to evaluate: the positions of its truth value and of its values among the expressions."""
 
     kind: str
     text: str
@@ -71,7 +71,7 @@ class _Test:
 
 
 def judge(trace: Trace, rung: Rung, warehouse: Warehouse) -> tuple[list[Condition], list[str]]:
-    """The conditions of a rung for the person, and what could not be analyzed."""
+    """Evaluate the conditions of a rung for the person; returns notes about parts that weren't analyzed."""
     if isinstance(rung.query, exp.SetOperation):
         return _set_operation(trace, rung), []
     if not isinstance(rung.query, exp.Select):
@@ -80,7 +80,7 @@ def judge(trace: Trace, rung: Rung, warehouse: Warehouse) -> tuple[list[Conditio
 
 
 class _Judge:
-    """One select: what it is asked, in the order in which the engine would."""
+    """Evaluates one select's clauses in the order in which the engine does."""
 
     def __init__(self, trace: Trace, rung: Rung, select: exp.Select, warehouse: Warehouse) -> None:
         self.trace, self.rung, self.select, self.warehouse = trace, rung, select, warehouse
@@ -111,7 +111,7 @@ class _Judge:
         return [words(each, self.dialect) for each in conjuncts(clause.this)]
 
     def _before_group(self) -> bool:
-        """WHERE and the joins. Whether a row of the person is left by them."""
+        """Evaluate WHERE and the joins. Returns whether a row of the person passes them."""
         found = rows_before_where(self.trace, self.rung)
         self.notes += found.notes
         asked = _Asked()
@@ -128,7 +128,9 @@ class _Judge:
         if not tests:
             return self.rung.rows != 0 or self._source_rows() != 0
         if self.rung.local is None:
-            self.notes.append("nothing in it names the person, so its conditions were not analyzed")
+            self.notes.append(
+                "it has no column that identifies the person, so its conditions were not analyzed"
+            )
             self.conditions += [_unjudged(test, "not analyzed") for test in tests]
             return True
         if self._source_rows() == 0:
@@ -175,7 +177,7 @@ class _Judge:
         test = _Test(
             "limit", self._limit_text(), asked.add(exp.LTE(this=place.copy(), expression=most.copy()))
         )
-        test.values["place in that order"] = at
+        test.values["position in that order"] = at
         self._over_all("limit", clause, [test], asked)
 
     def _limit_text(self) -> str:
@@ -189,7 +191,7 @@ class _Judge:
         return " ".join([f"ORDER BY {', '.join(said)}" if said else "", *ends]).strip()
 
     def _order(self, order: exp.Expr) -> exp.Expr:
-        """ORDER BY over the sources: names of the select list stand for their expressions."""
+        """Return ORDER BY over the sources: names of the select list are replaced by their expressions."""
         selected = {each.alias_or_name: each.unalias() for each in self.select.selects}
 
         def replaced(node: exp.Expr) -> exp.Expr:
@@ -200,7 +202,7 @@ class _Judge:
         return order.copy().transform(replaced)
 
     def _over_all(self, kind: str, clause: exp.Expr, tests: list[_Test], asked: _Asked) -> None:
-        """Conditions on a row's place among others: evaluated over all rows, looked at for the person's."""
+        """Evaluate conditions on a row's rank over all rows, then examine the person's rows."""
         query = self._grouped() if self.select.args.get("group") else self._filtered()
         if query is None or self.rung.local is None:
             self._give_up(kind, clause)
@@ -218,7 +220,7 @@ class _Judge:
         return query
 
     def _grouped(self) -> exp.Select | None:
-        """The select with its groups; None when the person's rows are not groups of their own."""
+        """Return the select with its groups; None if the person's rows don't form separate groups."""
         group = self.select.args.get("group")
         if group is None or self.rung.local is None:
             return None
@@ -265,7 +267,7 @@ class _Judge:
         try:
             rows = self._ask(asked.expressions, query, over)
         except WarehouseError:
-            # One of them fails on its own: the engine would not have come to it. Find out which.
+            # One expression fails in isolation, though the engine may never evaluate it. Find out which.
             for place, expression in enumerate(asked.expressions):
                 try:
                     self._ask([expression], query, over)
@@ -278,7 +280,7 @@ class _Judge:
                 return [_unjudged(test, f"not analyzed: {error}") for test in tests]
         if len(rows) > MOST_ROWS:
             rows = rows[:MOST_ROWS]
-            self.notes.append(f"only the first {MOST_ROWS:,} rows of the person were looked at")
+            self.notes.append(f"only the first {MOST_ROWS:,} rows of the person were examined")
         if not rows:
             return [_unjudged(test, NOT_REACHED) for test in tests]
         nearest = max(rows, key=lambda row: sum(_holds(test, row) is True for test in tests))
@@ -326,7 +328,7 @@ def _condition(
 
 
 def _holds(test: _Test, row: tuple[Any, ...]) -> bool | None:
-    """Three-valued, as SQL is."""
+    """Evaluate with three-valued logic, like SQL."""
     if test.place is not None:
         return None if row[test.place] is None else bool(row[test.place])
     found = [_holds(part, row) for part in test.parts]
@@ -337,7 +339,7 @@ def _holds(test: _Test, row: tuple[Any, ...]) -> bool | None:
 
 
 def _sides(test: exp.Expr) -> list[tuple[str, exp.Expr]]:
-    """What is compared, where that is made of something: its value says more than the columns in it."""
+    """Return the sides of a comparison that are computed: their value says more than their columns."""
     bare = test.this if isinstance(test, exp.Not) else test
     if not isinstance(bare, _COMPARED):
         return []
@@ -347,7 +349,7 @@ def _sides(test: exp.Expr) -> list[tuple[str, exp.Expr]]:
 
 
 def _is_made(side: exp.Expr) -> bool:
-    """Whether a side of a comparison is worth showing beside the columns in it."""
+    """Whether a side of a comparison is worth showing besides its columns."""
     bare = side.unnest() if isinstance(side, exp.Paren) else side
     while isinstance(bare, exp.Cast | exp.Neg):
         bare = bare.this
@@ -356,8 +358,8 @@ def _is_made(side: exp.Expr) -> bool:
 
 
 def _columns(test: exp.Expr) -> list[exp.Expr]:
-    """What a condition reads of its row, in the order in which it stands there; of a subquery, what that
-    reads of the row around it."""
+    """Return the columns a condition reads from its row, in order of appearance; for a subquery, the columns
+    of the outer row."""
     inner = {each.alias_or_name for query in test.find_all(exp.Select) for each in query.find_all(exp.Table)}
     found: list[exp.Expr] = []
     for node in test.walk(prune=lambda each: isinstance(each, _WHOLE)):

@@ -1,4 +1,4 @@
-"""What each sync of an audience makes of a person: sent, to be sent, held back and by what."""
+"""The disposition of a person at each sync of an audience: sent, to be sent, or held back and why."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from revetl.warehouse import Warehouse
 
 _LEFT_OUT = {
     "suppressed": "is on the suppression list",
-    "excluded": "is left out by exclude:",
-    "claimed": "belongs to an audience that comes before this one in its priority list",
-    "held_out": "is held out, to measure what the audience is worth",
-    "other_event": "is an event that the sync's `events:` do not name",
-    "over_limit": "is over the sync's limit:",
+    "excluded": "is excluded by exclude:",
+    "claimed": "belongs to an audience with a higher priority in its priority list",
+    "held_out": "is in the holdout group, which measures the audience's effect",
+    "other_event": "is an event that the sync's `events:` do not include",
+    "over_limit": "exceeds the sync's limit:",
 }
 _SENT = {
     "add": "would_be_added",
@@ -38,7 +38,8 @@ _SENT = {
 def explain_delivery(
     workspace: Workspace, syncs: Sequence[Sync], person: Person, warehouse: Warehouse
 ) -> Iterator[Verdict]:
-    """A verdict a sync and key of the person, or one without a key for someone whom the key does not name."""
+    """Yield a disposition per sync and key of the person, or one without a key if the key doesn't identify
+    them."""
     tables = state_tables(workspace, warehouse.database)
     for sync in syncs:
         yield from _of_sync(workspace, sync, person, warehouse, tables)
@@ -54,7 +55,7 @@ def _of_sync(
             sync.name,
             None,
             "no_key",
-            f"has no {key}, by which {sync.audience.name} names people: nothing is sent.",
+            f"has no {key}, the key of {sync.audience.name}: nothing is sent.",
         )
         return
     destination = workspace.destination(sync, placeholders=True)
@@ -96,7 +97,7 @@ def _of_sync(
 
 @dataclass(frozen=True)
 class _AtSync:
-    """What is known of one key at one sync."""
+    """The facts about one key at one sync."""
 
     sync: Sync
     key: str
@@ -109,7 +110,8 @@ class _AtSync:
     by: tuple[str, ...]
 
     def verdict(self) -> Verdict:
-        """The first that holds: left out, not in it, refused, unanswered, unidentified, changed, sent."""
+        """Return the first that applies: ineligible, not a member, rejected, unanswered, unidentified,
+        changed, sent."""
         word, sentence = self._word_and_sentence()
         change = self.change if self.change is not None and not self.change.waits else None
         sent = change.operation if change is not None and change.operation in _SENT else None
@@ -133,15 +135,16 @@ class _AtSync:
         if self.member is None and self.held is None:
             return "not_a_member", "is not in the audience: nothing is sent."
         if self.rejection is not None and self.change is not None and self.change.waits:
-            return "rejected", self._rejection(f"{to} refused to {self.rejection['operation']} them")
+            return "rejected", self._rejection(f"{to} rejected the {self.rejection['operation']}")
         if self.held is not None and self.held["row_hash"] is None and self.change is not None:
             return "unanswered", (
-                f"run {self.held['pending_run_id']} sent the {self.held['pending_operation']} and never got "
-                f"an answer; {to} may have it or not. The next run sends the {self.change.operation}."
+                f"run {self.held['pending_run_id']} sent the {self.held['pending_operation']} but never "
+                f"received a response, so its outcome at {to} is unknown. The next run sends the "
+                f"{self.change.operation}."
             )
         if self.member is not None and not any(_json(self.member[0]).values()):
             names = " or ".join(_json(self.member[0])) or "any"
-            return "no_identifier", f"has no {names}, by which {to} knows people: it cannot be sent."
+            return "no_identifier", f"has no {names}, which {to} needs as identifiers: it cannot be sent."
         if self.change is not None and (found := self._of_change(self.change)) is not None:
             return found
         return self._of_held()
@@ -158,14 +161,14 @@ class _AtSync:
             sentence += f" since {_when(since)}"
         if self.change is not None and self.change.operation == "remove":
             return cause, f"{sentence}. The next run removes them from {self.sync.config.to}."
-        there = ", which still holds them" if self.held is not None else ""
+        there = ", which still has them" if self.held is not None else ""
         return cause, f"{sentence}: not sent to {self.sync.config.to}{there}."
 
     def _of_change(self, change: NextChange) -> tuple[str, str] | None:
         to = self.sync.config.to
         why = {
             "new": "they are new",
-            "changed": "what is sent of them changed",
+            "changed": "their synced values changed",
             "rekeyed": "their identifier changed",
             "left": "they left the audience",
             "suppressed": "they are on the suppression list",
@@ -174,19 +177,20 @@ class _AtSync:
             case "add":
                 return "would_be_added", f"the next run adds them to {to}: {why}."
             case "update":
-                return "would_be_updated", f"the next run updates them at {to}: {why}."
+                return "would_be_updated", f"the next run updates them in {to}: {why}."
             case "remove":
                 return "would_be_removed", f"the next run removes them from {to}: {why}."
             case "rekey":
                 return (
                     "would_be_rekeyed",
-                    f"the next run removes them from {to} by their old identifier and adds them by the new: "
+                    f"the next run removes them from {to} by their old identifier and adds them by their new "
+                    "one: "
                     f"{why}.",
                 )
             case "forget":
                 return (
                     "kept",
-                    f"left the audience, and is not removed from {to}: another member has their identifier.",
+                    f"left the audience but is not removed from {to}: another member has their identifier.",
                 )
         return None
 
@@ -195,14 +199,15 @@ class _AtSync:
         if self.held is None:
             return (
                 "not_sent",
-                f"is in the audience, and mode '{self.sync.config.mode}' sends nothing of them to {to}.",
+                f"is in the audience, but mode '{self.sync.config.mode}' does not send them to {to}.",
             )
         by = f"in run {self.held['run_id']} at {_when(self.held['acknowledged_at'])}"
         if self.member is None:
             mode = self.sync.config.mode
             return (
                 "kept",
-                f"left the audience; mode '{mode}' takes nobody out of {to}, which has them since: {by}.",
+                f"left the audience; mode '{mode}' does not remove anyone from {to}, which has had them "
+                f"since {by}.",
             )
         return "delivered", f"was delivered to {to} {by}; nothing has changed since."
 
@@ -211,13 +216,13 @@ class _AtSync:
         field = f" (field {self.rejection['field']})" if self.rejection.get("field") else ""
         times = self.rejection["attempts"]
         return (
-            f"{start}: {self.rejection['reason']}{field}. Tried {counted(times, 'time')}, "
+            f"{start}: {self.rejection['reason']}{field}. Attempted {counted(times, 'time')}, "
             f"last in run {self.rejection['run_id']} at {_when(self.rejection['last_rejected_at'])}. "
-            "It waits until the row changes, or for `revetl retry`."
+            "It is not retried until the row changes or `revetl retry` is run."
         )
 
     def _differs(self) -> dict[str, tuple[Any, Any]]:
-        """What the destination holds and what the audience says, where these are two things."""
+        """Return the fields where the destination and the audience differ."""
         if self.held is None or self.member is None or self.held["row_hash"] is None:
             return {}
         if self.change is None or self.change.operation not in ("update", "rekey"):
@@ -235,7 +240,7 @@ class _AtSync:
     def _notes(self, word: str, sent: str | None) -> Iterator[str]:
         to = self.sync.config.to
         if self.rejection is not None and word != "rejected" and sent is not None:
-            yield f"{to} refused them before ({self.rejection['reason']}); the row has changed since."
+            yield f"{to} rejected them before ({self.rejection['reason']}); the row has changed since."
         if sent is None:
             return
         if self.last_run is None:
@@ -247,7 +252,8 @@ class _AtSync:
             at = _when(run["started_at"])
             yield f"the last run, {run['run_id']} at {at}, was {run['status']}{by}{error}"
         elif self.last_run["status"] == "running":
-            yield f"run {self.last_run['run_id']} is under way since {_when(self.last_run['started_at'])}."
+            since = _when(self.last_run["started_at"])
+            yield f"run {self.last_run['run_id']} has been running since {since}."
 
 
 def _change(row: Row) -> Change:

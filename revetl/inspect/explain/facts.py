@@ -1,4 +1,4 @@
-"""What the warehouse knows of a person's keys at one sync, as rows."""
+"""The warehouse's facts about a person's keys at one sync, as rows."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ HISTORY = 5
 
 
 class Facts:
-    """The rows of some keys at one sync. A table, or a column of it, that an older revetl did not make counts
-    as empty."""
+    """The rows of some keys at one sync. Tables and columns that an older revetl didn't create count as
+    empty."""
 
     def __init__(self, sync: Sync, keys: tuple[str, ...], warehouse: Warehouse, tables: Tables) -> None:
         self.sync, self.keys, self.warehouse, self.tables = sync, keys, warehouse, tables
 
     def held(self) -> dict[str, Row]:
-        """Key to what the destination is known to hold."""
+        """Return the destination state by key."""
         return {row["key"]: row for row in self._rows(self.tables.state, self._mine())}
 
     def rejections(self) -> dict[str, Row]:
-        """Key to what the destination refused."""
+        """Return the rejections by key."""
         return {row["key"]: row for row in self._rows(self.tables.rejections, self._mine())}
 
     def history(self) -> dict[str, list[Row]]:
-        """Key to its last changes, the last first."""
+        """Return the last changes by key, latest first."""
         found: dict[str, list[Row]] = {key: [] for key in self.keys}
         latest = [exp.Ordered(this=column(name), desc=True) for name in ("changed_at", "run_id")]
         for row in self._rows(self.tables.changes, self._mine(), latest):
@@ -44,14 +44,14 @@ class Facts:
         return found
 
     def last_run(self) -> Row | None:
-        """The last run of the sync."""
+        """Return the last run of the sync."""
         mine = column("sync").eq(self.sync.name)
         latest = [exp.Ordered(this=column(name), desc=True) for name in ("started_at", "run_id")]
         rows = self._rows(self.tables.runs, mine, latest, limit=1)
         return rows[0] if rows else None
 
     def left_out(self, diff: Diff) -> dict[str, tuple[str, Any]]:
-        """Key to why the sync leaves it out, and since when where that is known."""
+        """Return by key why the sync leaves it out, and since when if known."""
         if not diff.members.chosen:
             return {}
         rows = self.warehouse.rows(
@@ -64,8 +64,8 @@ class Facts:
         return {key: (cause, since) for key, cause, since in rows}
 
     def members(self, diff: Diff) -> dict[str, tuple[str, str]]:
-        """Key to the identifiers and fields that the audience has now, as JSON, sent or not; once the diff
-        of these keys is made."""
+        """Return by key the audience's current identifiers and fields, as JSON, whether sent or not; call it
+        after computing the diff of these keys."""
         rows = self.warehouse.rows(
             statement(
                 "select :key, :identifiers, :fields from :model as a where :mine",
@@ -79,7 +79,7 @@ class Facts:
         return {key: (identifiers, values) for key, identifiers, values in rows}
 
     def listed_in(self, workspace: Workspace, cause: str) -> dict[str, list[str]]:
-        """Key to the models that exclude it, or to the audiences that claim it."""
+        """Return by key the models that exclude it, or the audiences that claim it."""
         lists: list[tuple[str, exp.Table, str, str]] = []
         key = self.sync.audience.key
         if cause == "claimed":

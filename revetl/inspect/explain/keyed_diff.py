@@ -1,4 +1,4 @@
-"""The diff of a sync for a few keys: what the next run would do with them, and nothing else."""
+"""The diff of a sync for a few keys: what the next run would do with them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from revetl.warehouse.templates import column, statement
 
 @dataclass(frozen=True)
 class NextChange:
-    """What the next run would do with a key. `waits` is set when it would, had the destination not refused
-    the very same before."""
+    """What the next run would do with a key. `waits`: it is skipped, because the destination already rejected
+    the identical change."""
 
     operation: str
     cause: str
@@ -27,19 +27,19 @@ class NextChange:
 
 @dataclass(frozen=True)
 class _OfKeys(Diff):
-    """A diff that sees nobody but the people of some keys."""
+    """A diff restricted to the people of some keys."""
 
     keys: tuple[str, ...] = ()
     all_members: Members | None = None
 
     @property
     def everyone(self) -> exp.Table | exp.Subquery:
-        # Not of these keys alone: who else has the identifier decides.
+        # Includes all people: others with the same identifier affect the outcome.
         return (self.all_members or self.members).relation
 
     @property
     def unchanged(self) -> exp.Subquery:
-        # Of what others were sent, what they have still is not looked at.
+        # For people outside these keys, changes since the last delivery are ignored.
         others = statement(
             "select * from :held as s where s.sync = :sync and s.key in (select :key from :everyone as a) "
             "and s.key not in (select c.key from :changed as c where c.key is not null)",
@@ -62,10 +62,10 @@ class _OfKeys(Diff):
 
 
 def next_changes(diff: Diff, keys: tuple[str, ...]) -> dict[str, NextChange]:
-    """Key to what the next run would do with it, by the very statements of a plan. Who has an identifier is
-    looked up among all members, as there."""
+    """Return by key what the next run would do with it, using a plan's own statements. Owners of an
+    identifier are looked up among all members, as in a plan."""
     some = _of(diff, keys)
-    # Few keys: what is options for without need costs nothing.
+    # With few keys, enabling unneeded options costs nothing.
     options = DiffOptions(uncertain=True, otherwise=diff.facts.otherwise > 0)
     make_changes(some, options)
     before = _changes(diff)

@@ -1,4 +1,4 @@
-"""Whether a person is in an audience, and which condition of which step decides that."""
+"""Whether a person is in an audience, and which condition of which step decides it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _LONGEST = 80
 def explain_membership(
     workspace: Workspace, audience: AudienceModel, person: Person, warehouse: Warehouse
 ) -> Membership:
-    """The membership of a person, step by step. What cannot be analyzed is said in its notes."""
+    """Explain the membership of a person, step by step. Parts that can't be analyzed are listed in its
+    notes."""
     member = _is_member(audience, person, warehouse)
     try:
         sql, notes = compiled_sql(workspace, audience)
@@ -51,7 +52,7 @@ def _is_member(audience: AudienceModel, person: Person, warehouse: Warehouse) ->
 
 
 class _Explained:
-    """A trace with its conditions judged."""
+    """A trace with its conditions evaluated."""
 
     def __init__(self, trace: Trace, warehouse: Warehouse) -> None:
         self.trace = trace
@@ -62,23 +63,25 @@ class _Explained:
         }
 
     def membership(self, member: bool, audience: AudienceModel, notes: tuple[str, ...]) -> Membership:
-        """The trace as an answer. `member` is whether the audience as built has the person."""
+        """Return the trace as a result. `member`: whether the audience as built contains the person."""
         root = self.trace.root
         by_query = None if root.rows is None else root.rows > 0
         found = list(notes)
         if not self.trace.person.keys:
             by_query = False
-            found.append(f"The person has no {audience.key}, by which {audience.name} names people.")
+            found.append(f"The person has no {audience.key}, the key of {audience.name}.")
         elif root.handle is None:
-            found.append(f"The final select has nothing that names the person (its key is {audience.key}).")
+            found.append(
+                f"The final select has no column that identifies the person (its key is {audience.key})."
+            )
         if by_query is not None and by_query != member:
             now, then = (
-                ("takes the person", "does not have them")
+                ("now includes the person", "does not contain them")
                 if by_query
-                else ("leaves the person out", "has them")
+                else ("now excludes the person", "contains them")
             )
             found.append(
-                f"{audience.name} as it was built {then}, while its SQL {now} now: the tables it reads have "
+                f"{audience.name} as built {then}, but its SQL {now}: the tables it reads have "
                 f"changed since. Run `dbt build --select {audience.name}`."
             )
         reasons = tuple(dict.fromkeys(self._reasons(root))) if by_query is False else ()
@@ -92,7 +95,7 @@ class _Explained:
             if rung.problem is not None:
                 notes = [*notes, f"not analyzed: {rung.problem}"]
             elif rung.handle is None:
-                notes = [*notes, "not analyzed: nothing in it names the person"]
+                notes = [*notes, "not analyzed: it has no column that identifies the person"]
             reads = dict.fromkeys(self._title(self.trace.rungs[name]) for name in rung.reads.values())
             yield Step(
                 name=self._title(rung),
@@ -104,7 +107,7 @@ class _Explained:
             )
 
     def _is_passed_over(self, rung: Rung) -> bool:
-        """A select of all there is in one other step or table says nothing that this does not say; a table is
+        """Whether to skip a rung: a plain select of another step or table adds nothing to it, and a table is
         shown as the CTE that imports it."""
         if rung is self.trace.root:
             return self._is_import(rung) and len(self.trace.rungs) > 1
@@ -129,7 +132,7 @@ class _Explained:
         return relation.name if relation is not None else rung.name
 
     def _reasons(self, rung: Rung) -> Iterator[str]:
-        """What keeps the person out of a rung, from there to its cause."""
+        """Yield what excludes the person from a rung, down to the cause."""
         if rung.rows:
             return
         title = self._title(rung)
@@ -148,14 +151,14 @@ class _Explained:
         failed = [each for each in conditions if each.note != "not reached" and each.holds is not True]
         decisive = [each for each in failed if not (each.note or "").startswith("not analyzed")]
         if any(each.text.startswith("join ") for each in decisive):
-            # What reads of a row that no join found is null for that reason alone.
+            # Conditions on columns of an unmatched join are null only because of the join.
             decisive = [each for each in decisive if each.holds is False]
         for each in decisive:
             yield f"{title}: {sentence(each)}"
             if each.kind == "join":
                 yield from self._of_joined(rung, each)
         if not decisive:
-            yield f"{title}: the person gets lost in it, at what was not analyzed"
+            yield f"{title}: the person is lost in a part that was not analyzed"
 
     def _of_joined(self, rung: Rung, condition: Condition) -> Iterator[str]:
         for source in rung.sources:
@@ -168,7 +171,7 @@ class _Explained:
         first, second = (self.trace.rungs.get(rung.reads.get(part, "")) for part in ("first", "second"))
         if isinstance(rung.query, exp.Except) and first is not None and first.rows:
             if second is not None and second.rows:
-                taken_out = f"'{second.name}', which is taken out ({counted(second.rows, 'row')})"
+                taken_out = f"'{second.name}', which is subtracted ({counted(second.rows, 'row')})"
                 yield f"{rung.name}: the person is in {taken_out}"
             return
         for part in (first, second):
@@ -177,7 +180,7 @@ class _Explained:
 
 
 def sentence(condition: Condition) -> str:
-    """A condition with its truth and what it read, on one line."""
+    """Format a condition with its truth value and the values it read, on one line."""
     if condition.operator is not None:
         few = "none" if condition.operator == "or" else "not every one"
         return f"{few} of these is true: {condition.text}"
@@ -186,7 +189,7 @@ def sentence(condition: Condition) -> str:
     note = condition.note or "null"
     if note.startswith("not "):
         return f"{condition.text}: {note}"
-    null = "null" if note == "null" else f"null, for {note}"
+    null = "null" if note == "null" else f"null: {note}"
     word = {True: "true", False: "false", None: null}[condition.holds]
     return f"{condition.text} is {word}" + _values(condition)
 
@@ -197,7 +200,7 @@ def _values(condition: Condition) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a person reads it."""
+    """Format a value for display."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Who is asked about: a key of the audience, or any identifier that the identity models know."""
+"""Identifies the person in question: by a key of the audience, or any identifier in the identity models."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _GRAPHS = ("revetl_profile_identifiers", "int_revetl__identity_graph")
 _PROFILES = "revetl_profiles"
 _NAMING = ("user_id", "anonymous_id", "email", "phone")
 _SHARED = {"email", "phone"}
-"""What several people may have in common."""
+"""Identifiers that several people may share."""
 _SHOWN = 5
 
 
 class _Known(NamedTuple):
-    """One identifier of a profile; `is_current` when revetl_profiles says so itself."""
+    """An identifier of a profile; `is_current` if revetl_profiles itself contains it."""
 
     profile: str
     name: str
@@ -37,8 +37,8 @@ class _Known(NamedTuple):
 
 
 def find_person(workspace: Workspace, audience: AudienceModel, asked: str, warehouse: Warehouse) -> Person:
-    """The person that `asked` names: by the audience's key before anything else. Someone whom no model knows
-    comes back with `asked` as their key. Raises UsageError when it names several people."""
+    """Find the person that `asked` identifies, preferring the audience's key. A person unknown to all models
+    is returned with `asked` as their key. Raises UsageError if it matches several people."""
     known = _known(workspace, audience.key, asked, warehouse)
     found = [each for each in known if each.name == audience.key and each.value == asked]
     found = found or [each for each in known if each.is_called(asked)]
@@ -56,8 +56,8 @@ def find_person(workspace: Workspace, audience: AudienceModel, asked: str, wareh
 
 
 def naming(identities: Mapping[str, tuple[str, ...]], columns: Iterable[str]) -> exp.Expr | None:
-    """The condition on a relation's `columns` that picks the person's rows: by the profile where that is
-    among them, else by any identifier, those that people share last. None where nothing names people."""
+    """Return the condition on a relation's `columns` that selects the person's rows: by profile if there is
+    such a column, else by any identifier, shared ones last. None if no column identifies people."""
     folded = {name.lower(): name for name in columns}
     found = {name: values for name, values in identities.items() if values and name.lower() in folded}
     for names in ({PROFILE}, found.keys() - _SHARED):
@@ -72,7 +72,7 @@ def naming(identities: Mapping[str, tuple[str, ...]], columns: Iterable[str]) ->
 
 
 def among(value: exp.Expr, values: Iterable[str], *, fold: bool = False) -> exp.Expr:
-    """Whether a value of any type is one of these texts."""
+    """Build the test whether a value of any type is one of these texts."""
     text: exp.Expr = exp.cast(value, "varchar")
     if fold:
         return exp.In(this=exp.Lower(this=text), expressions=[exp.convert(each.lower()) for each in values])
@@ -84,7 +84,7 @@ def _values(known: Iterable[_Known], name: str) -> tuple[str, ...]:
 
 
 def _known(workspace: Workspace, key: str, asked: str, warehouse: Warehouse) -> list[_Known]:
-    """The identifiers of everyone who has `asked` among theirs."""
+    """Return the identifiers of everyone who has `asked` among theirs."""
     relations = workspace.manifest.relations()
     named = {name: table(*relations[name]) for name in (*_GRAPHS, _PROFILES) if name in relations}
     there = {name: relation for name, relation in named.items() if warehouse.exists(relation)}
@@ -139,7 +139,7 @@ def _keys(
     identities: Mapping[str, tuple[str, ...]],
     warehouse: Warehouse,
 ) -> tuple[str, ...]:
-    """The person's values of the audience's key: of several, the one that revetl_profiles has."""
+    """Return the person's values of the audience's key; if there are several, the one in revetl_profiles."""
     current = tuple(each.value for each in own if each.name == audience.key and each.is_current)
     if found := current or identities.get(audience.key, ()):
         return found
@@ -165,4 +165,4 @@ def _several(asked: str, key: str, people: set[str], known: list[_Known]) -> str
         values = _values((each for each in known if each.profile == profile), key)
         names.append(values[0] if values else f"{profile} (has no {key})")
     more = f" and {len(people) - _SHOWN} more" if len(people) > _SHOWN else ""
-    return f"'{asked}' is known of {len(people)} people: {', '.join(names)}{more}. Name one by {key}."
+    return f"'{asked}' matches {len(people)} people: {', '.join(names)}{more}. Choose one by {key}."

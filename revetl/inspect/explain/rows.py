@@ -1,7 +1,7 @@
 """The person's rows of a select before its WHERE: the same sources, joined so that no join drops a row.
 
-The source that has the person comes first, the others are joined to it from the left with a mark, so that
-each join becomes a condition like any other: whether the mark is there.
+The source with the person comes first, and the others are left-joined to it with a marker column, so that
+each join becomes an ordinary condition: whether the marker is set.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ class Rows:
 
 
 def rows_before_where(trace: Trace, rung: Rung) -> Rows:
-    """The rows of a select's person. Where the joins cannot be turned round they stay as they are, and the
-    notes say so."""
+    """Return the person's rows of a select. Joins that can't be rearranged stay as they are, with a note."""
     select = rung.query
     assert isinstance(select, exp.Select)
     where = select.args.get("where")
@@ -73,8 +72,8 @@ def _as_written(select: exp.Select) -> exp.Select:
 
 
 def _order(rung: Rung, where: list[exp.Expr]) -> list[tuple[Source, list[exp.Expr]]] | None:
-    """The sources from the anchor on, each with the conditions it is joined by. None when they cannot be
-    put into such an order without changing what the query means."""
+    """Return the sources starting with the anchor, each with its join conditions. None if reordering them
+    would change the query's meaning."""
     if rung.anchor is None or not all(source.is_simple for source in rung.sources):
         return None
     if any(source.join is not None and _is_odd(source.join) for source in rung.sources):
@@ -90,7 +89,7 @@ def _order(rung: Rung, where: list[exp.Expr]) -> list[tuple[Source, list[exp.Exp
     pool = [
         test for source in free if source.join is not None for test in conjuncts(source.join.args.get("on"))
     ]
-    # A join may be written in WHERE: `from a, b where a.id = b.id`.
+    # Joins may be written in WHERE: `from a, b where a.id = b.id`.
     ties = [test for test in where if len(tables_of(test)) > 1]
     waiting = [source for source in free if source is not anchor]
     order: list[tuple[Source, list[exp.Expr]]] = [(anchor, [])]
@@ -115,7 +114,7 @@ def _is_odd(join: exp.Join) -> bool:
 def _next(
     waiting: list[Source], there: set[str], pool: list[exp.Expr]
 ) -> tuple[Source, list[exp.Expr]] | None:
-    """The first source that a condition ties to those which are there, with all conditions that do."""
+    """Return the first source with a condition that ties it to the present ones, and all such conditions."""
     for source in waiting:
         on = [
             test

@@ -1,4 +1,4 @@
-"""An audience's SQL as dbt compiled it, taken apart: a `Ladder` of CTEs, every column with its table."""
+"""Decomposes an audience's compiled SQL into a `Ladder` of CTEs, with every column qualified."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from revetl.project.workspace import AudienceModel, Workspace
 from revetl.warehouse import Warehouse
 
 TEXT = "revetl_text"
-"""Where an expression keeps how it was written."""
+"""The metadata key of an expression's original text."""
 
 
 class NotAnalysed(Exception):
-    """Why a query, or a part of it, could not be explained."""
+    """Raised when a query, or a part of it, can't be explained."""
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """A query in steps: CTEs in order, none inside another, and the final select. `tables` are the relations
-    that the steps read, by the name they have there; `columns` are those of every step and table, by it."""
+    """A query in steps: un-nested CTEs in order, and the final select. `tables` are the relations that the
+    steps read, by their name in the steps; `columns` are the columns of every step and table."""
 
     root: exp.Query
     ctes: Mapping[str, exp.Query]
@@ -39,7 +39,7 @@ class Ladder:
     notes: tuple[str, ...] = field(default=())
 
     def real(self, expression: exp.Expr) -> exp.Expr:
-        """The expression with the relations' own names."""
+        """Return the expression with the relations' original names."""
 
         def name(node: exp.Expr) -> exp.Expr:
             if isinstance(node, exp.Table) and not node.db and node.name in self.tables:
@@ -50,7 +50,7 @@ class Ladder:
         return expression.copy().transform(name)
 
     def asking(self, query: exp.Select) -> exp.Expr:
-        """A query over the steps, with the steps in front of it."""
+        """Return a query over the steps, including the steps as CTEs."""
         ctes = [
             exp.CTE(this=step.copy(), alias=exp.TableAlias(this=_name(name)))
             for name, step in self.ctes.items()
@@ -62,11 +62,11 @@ class Ladder:
 
 
 def compiled_sql(workspace: Workspace, audience: AudienceModel) -> tuple[str, tuple[str, ...]]:
-    """The SQL of an audience, and what is to be said of it. Raises NotAnalysed if dbt did not compile it."""
+    """Return an audience's SQL, and notes about it. Raises NotAnalysed if dbt didn't compile it."""
     document = orjson.loads(workspace.manifest.path.read_bytes())
     node = document["nodes"][audience.model.unique_id]
     if node.get("language", "sql") != "sql":
-        raise NotAnalysed(f"{audience.name} is not written in SQL.")
+        raise NotAnalysed(f"{audience.name} is not a SQL model.")
     if node.get("compiled_code"):
         return str(node["compiled_code"]), ()
     written = node.get("original_file_path") or ""
@@ -79,7 +79,7 @@ def compiled_sql(workspace: Workspace, audience: AudienceModel) -> tuple[str, tu
     if raw.strip() and "{{" not in raw and "{%" not in raw:
         return str(raw), ()
     raise NotAnalysed(
-        f"The SQL of {audience.name} is not in target/: run `dbt compile --select {audience.name}`."
+        f"The compiled SQL of {audience.name} is not in target/: run `dbt compile --select {audience.name}`."
     )
 
 
@@ -90,7 +90,7 @@ def _age(compiled: Path, model: Path, name: str) -> tuple[str, ...]:
 
 
 def take_apart(sql: str, warehouse: Warehouse) -> Ladder:
-    """The ladder of a query. Raises NotAnalysed where it cannot be parsed or its columns cannot be found."""
+    """Decompose a query. Raises NotAnalysed if it can't be parsed or its columns can't be resolved."""
     dialect = warehouse.dialect
     try:
         parsed = sqlglot.parse_one(sql, dialect=dialect)
@@ -103,7 +103,7 @@ def take_apart(sql: str, warehouse: Warehouse) -> Ladder:
     try:
         schema = {name: warehouse.columns(relation) for name, relation in tables.items()}
     except WarehouseError as error:
-        raise NotAnalysed(f"It reads what is not in the warehouse. {error}") from None
+        raise NotAnalysed(f"It reads a relation that does not exist in the warehouse. {error}") from None
     try:
         whole = qualify(
             parsed,
@@ -114,7 +114,7 @@ def take_apart(sql: str, warehouse: Warehouse) -> Ladder:
         )
         whole = eliminate_subqueries(whole)
     except (SqlglotError, RecursionError) as error:
-        raise NotAnalysed(f"Its columns could not be told apart: {_sentence(error)}") from None
+        raise NotAnalysed(f"Its columns could not be resolved: {_sentence(error)}") from None
     query = whole.unnest() if isinstance(whole, exp.Subquery) else whole
     assert isinstance(query, exp.Query)
     with_ = query.args.get("with_")
@@ -134,14 +134,14 @@ def take_apart(sql: str, warehouse: Warehouse) -> Ladder:
 
 
 def words(expression: exp.Expr, dialect: str) -> str:
-    """An expression as it was written, on one line."""
+    """Return an expression's original text, on one line."""
     return str(expression.meta.get(TEXT) or _render(expression, dialect))
 
 
 def _render(expression: exp.Expr, dialect: str) -> str:
     def negated(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Exists) and node.this.comments:
-            # The package's own conditions say in a comment what they are.
+            # The package's own conditions describe themselves in a comment.
             return exp.Var(this=node.this.comments[0].strip())
         if isinstance(node, exp.Not) and isinstance(node.this, exp.Is | exp.In | exp.Between):
             inner = node.this
@@ -155,7 +155,7 @@ def _render(expression: exp.Expr, dialect: str) -> str:
 
 
 def _keep_texts(query: exp.Query, dialect: str) -> None:
-    """Write down how conditions were written, before their columns are told apart."""
+    """Store the original text of conditions before their columns are qualified."""
     clauses = list(query.find_all(exp.Where, exp.Having, exp.Qualify, exp.Join))
     clauses += [ordered for select in query.find_all(exp.Select) if (ordered := select.args.get("order"))]
     for clause in clauses:
@@ -165,8 +165,8 @@ def _keep_texts(query: exp.Query, dialect: str) -> None:
 
 
 def _name_tables(query: exp.Query) -> dict[str, exp.Table]:
-    """Give every relation the query reads a plain name of its own, so that however it is named in full is all
-    the same to what follows; its old name stays as its alias. CTEs are left as they are."""
+    """Give every relation a unique plain name, regardless of how it is qualified; the old name becomes its
+    alias. CTEs stay as they are."""
     found: dict[str, exp.Table] = {}
     ctes = {cte.alias.lower() for cte in query.find_all(exp.CTE)}
     for node in list(query.find_all(exp.Table)):
@@ -186,7 +186,7 @@ def _name_tables(query: exp.Query) -> dict[str, exp.Table]:
 
 
 def _is_within_its_namesake(node: exp.Table) -> bool:
-    """`with people as (select * from people)` reads the table."""
+    """Whether a CTE like `with people as (select * from people)` reads the table."""
     parent: exp.Expr | None = node.parent
     while parent is not None:
         if isinstance(parent, exp.CTE) and parent.alias.lower() == node.name.lower():

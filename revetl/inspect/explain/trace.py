@@ -1,9 +1,9 @@
-"""Following one person through the steps of a query, from the final select down to the tables.
+"""Follows one person through the steps of a query, from the final select down to the tables.
 
-Each step gets a *handle*: the condition on what comes out of it that picks the person's rows. The final
-select's is its key; a step's is turned into its source's by putting the expressions of the select list in
-the place of the columns. Where that ends (the key is made of an aggregate, or comes from another side of a
-join), the identifiers of the person that the source has columns for take over, and at last the join itself.
+Each step gets a *handle*: the condition on its output that selects the person's rows. The final select's
+handle is its key; a step's handle is converted to its source's by substituting the expressions of the select
+list for the columns. Where that isn't possible (the key is an aggregate, or comes from another side of a
+join), the person's identifiers are used if the source has columns for them, and otherwise the join itself.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column
 
 FINAL = "final select"
-"""What the last step is called, whatever the CTEs are."""
+"""The name of the last step."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a select reads under an alias: a step or a table by its name in the ladder. `join` is None for
-    the first; `is_simple` is false for what is no plain relation (`unnest`, a lateral join)."""
+    """A step or table that a select reads under an alias. `join` is None for the first; `is_simple` is false
+    for anything but plain relations (`unnest`, a lateral join)."""
 
     alias: str
     name: str
@@ -36,7 +36,7 @@ class Source:
 
     @property
     def is_inner(self) -> bool:
-        """Whether it can move about among its like without a change of meaning."""
+        """Whether it can be reordered among inner joins without changing the meaning."""
         join = self.join
         return join is None or not (
             join.side or join.args.get("method") or join.kind not in ("", "INNER", "CROSS")
@@ -45,8 +45,8 @@ class Source:
 
 @dataclass
 class Rung:
-    """A step as the trace sees it. `handle` is over its own columns, `local` over those of its sources;
-    `anchor` is the alias of the one source that `local` reads."""
+    """A step in the trace. `handle` is over its own columns, `local` over those of its sources; `anchor` is
+    the alias of the only source that `local` reads."""
 
     name: str
     query: exp.Query | None
@@ -55,13 +55,13 @@ class Rung:
     anchor: str | None = None
     sources: tuple[Source, ...] = ()
     reads: dict[str, str] = field(default_factory=dict)
-    """Alias, or part of a set operation, to the name of its rung."""
+    """Maps an alias, or a part of a set operation, to the name of its rung."""
     rows: int | None = None
     problem: str | None = None
 
 
 class Trace:
-    """The rungs of a ladder by name, those that feed another before it."""
+    """The rungs of a ladder by name, inputs first."""
 
     def __init__(self, ladder: Ladder, key: str, person: Person) -> None:
         self.ladder = ladder
@@ -119,7 +119,7 @@ class Trace:
             if not source.is_simple or not (source.is_inner or source.alias == rung.anchor):
                 continue
             if source.name in self._open:
-                # A recursive CTE is counted, and not followed into itself.
+                # A recursive CTE is counted, but not followed into itself.
                 continue
             handle = self._source_handle(rung, source, query)
             child = self._visit(source.name, self.ladder.ctes.get(source.name), handle)
@@ -139,7 +139,7 @@ class Trace:
         by_name = naming(self.person.identities, self.ladder.columns.get(source.name, ()))
         if by_name is not None or rung.anchor is None:
             return by_name
-        # Nothing names the person there: whoever the join would find is who is meant.
+        # No column there identifies the person: use the rows that the join would match.
         for test in conjuncts_of(query):
             if not isinstance(test, exp.EQ):
                 continue
@@ -157,7 +157,7 @@ class Trace:
         return None
 
     def relation(self, rung: Rung) -> exp.Expr:
-        """What a query reads to see what comes out of a rung."""
+        """Return what a query selects from to read a rung's output."""
         if rung.name in self.ladder.ctes or rung.name in self.ladder.tables:
             return exp.Table(this=exp.to_identifier(rung.name, quoted=rung.name in self.ladder.ctes))
         assert rung.query is not None
@@ -166,11 +166,11 @@ class Trace:
         )
 
     def count(self, warehouse: Warehouse) -> None:
-        """Count the person's rows in every rung: in one statement, or, where that fails, one by one."""
+        """Count the person's rows in every rung: in a single statement or, if that fails, one by one."""
         self._count([rung for rung in self.rungs.values() if rung.handle is not None], warehouse)
         if self.person.is_resolved or any(rung.rows for rung in self.rungs.values()):
             return
-        # Nobody so far: whether a table that is read in a way that was not followed knows them.
+        # Nothing found so far: check tables that the trace didn't reach.
         unseen: list[Rung] = []
         for name in self.ladder.tables.keys() - self.rungs.keys():
             test = naming(self.person.identities, self.ladder.columns[name])
@@ -206,7 +206,7 @@ class Trace:
 
 
 def conjuncts(expression: exp.Expr | None) -> list[exp.Expr]:
-    """What is and-ed together, each on its own."""
+    """Split an expression into the conditions joined by AND."""
     if expression is None:
         return []
     bare = expression.unnest() if isinstance(expression, exp.Paren) else expression
@@ -216,7 +216,7 @@ def conjuncts(expression: exp.Expr | None) -> list[exp.Expr]:
 
 
 def conjuncts_of(query: exp.Select) -> list[exp.Expr]:
-    """Those of WHERE and of every join."""
+    """Return the conditions of WHERE and of every join."""
     where = query.args.get("where")
     found = conjuncts(where.this if where else None)
     for join in query.args.get("joins") or ():
@@ -225,12 +225,12 @@ def conjuncts_of(query: exp.Select) -> list[exp.Expr]:
 
 
 def tables_of(expression: exp.Expr) -> set[str]:
-    """The aliases whose columns an expression reads."""
+    """Return the aliases whose columns an expression reads."""
     return {each.table for each in expression.find_all(exp.Column)}
 
 
 def unqualified(expression: exp.Expr) -> exp.Expr:
-    """The expression over bare columns."""
+    """Return the expression with unqualified columns."""
 
     def strip(node: exp.Expr) -> exp.Expr:
         return exp.column(node.this.copy()) if isinstance(node, exp.Column) else node
@@ -253,7 +253,7 @@ def _renamed(handle: exp.Expr, names: Mapping[str, str]) -> exp.Expr:
 
 
 def _pushed(handle: exp.Expr, query: exp.Select) -> exp.Expr | None:
-    """The handle over the columns of a select's sources; None where it rests on what many rows make."""
+    """Convert a handle to the columns of a select's sources; None if it depends on several rows."""
     selected = {each.alias_or_name.lower(): each.unalias() for each in query.selects}
     possible = True
 
@@ -267,7 +267,7 @@ def _pushed(handle: exp.Expr, query: exp.Select) -> exp.Expr | None:
             return node
         return found.copy()
 
-    # A subquery of a handle has columns of its own.
+    # A subquery in a handle has its own columns.
     if handle.find(exp.Query):
         inner = handle.find(exp.In)
         if inner is None or inner is not handle:
@@ -279,7 +279,7 @@ def _pushed(handle: exp.Expr, query: exp.Select) -> exp.Expr | None:
 
 
 def _of_first(local: exp.Expr, sources: Mapping[str, Source]) -> exp.Expr:
-    """A column that joins by `using` have in common is that of the first side."""
+    """Resolve columns shared by `using` joins to the first side."""
 
     def first(node: exp.Expr) -> exp.Expr:
         if not isinstance(node, exp.Coalesce):

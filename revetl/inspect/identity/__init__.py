@@ -1,4 +1,5 @@
-"""Who is who, as the identity models have it: profiles and their reasons, cuts, what other rules change."""
+"""Identity resolution as in the identity models: profiles and their reasons, splits, effects of other
+rules."""
 
 from __future__ import annotations
 

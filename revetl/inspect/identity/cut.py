@@ -1,4 +1,4 @@
-"""`revetl identity cut`: a row of the project's seed of cuts, which the first one creates."""
+"""`revetl identity cut`: adds a row to the project's do-not-link seed, creating it if needed."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ version: 2
 seeds:
   - name: $name
     description: >-
-      Pairs of identifiers that are never one person's. One row per pair; `revetl identity cut` adds one.
+      Pairs of identifiers that are never the same person. One row per pair; `revetl identity cut` adds one.
     config:
-      # dbt would guess numbers, and lose the zeros that ids begin with.
+      # dbt would infer numbers, and drop the leading zeros of ids.
       column_types:
         left_type: &text >-
           {{ {'spark': 'string', 'databricks': 'string', 'bigquery': 'string', 'redshift': 'varchar(65535)',
@@ -50,8 +50,8 @@ seeds:
 
 @dataclass(frozen=True)
 class CutMade:
-    """What became of a cut. `seed_name` is the seed's name; `is_unread` says that no variable names it yet,
-    so that the models do not read it."""
+    """The result of a split. `seed_name` is the seed's name; `is_unread`: no variable names it yet, so the
+    models don't read it."""
 
     left: str
     right: str
@@ -63,10 +63,10 @@ class CutMade:
 
 
 def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) -> CutMade:
-    """Record that two identifiers are not one person's: one row more in the project's seed of cuts, unless it
-    is there already. A seed that is created gets its column types beside it. Each is `type:value`, or a value
-    that one identifier has. Raises UsageError for one that is not known, is a canonical id, or may be
-    several, for an identifier cut from itself, and for a seed that lacks a column."""
+    """Record that two identifiers don't belong to the same person: adds a row to the project's seed, unless
+    it exists already. A new seed gets its column types in a file next to it. Identifiers are `type:value`, or
+    an unambiguous value. Raises UsageError for an unknown or ambiguous identifier or a canonical id, for
+    splitting an identifier from itself, and for a seed without a required column."""
     warehouse = workspace.warehouse(read_only=True)
     try:
         ends = [_identifier(workspace, warehouse, asked) for asked in (left, right)]
@@ -74,7 +74,7 @@ def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) 
         warehouse.close()
     one, other = ends
     if one.identifier_id == other.identifier_id:
-        raise UsageError(f"{one.named} cannot be cut from itself. Name two identifiers.")
+        raise UsageError(f"{one.named} cannot be split from itself. Name two identifiers.")
     name, is_unread = _seed_name(workspace)
     seed = _seed_file(workspace, name)
     is_first = not seed.exists()
@@ -97,22 +97,22 @@ def _identifier(workspace: Workspace, warehouse: Warehouse, asked: str) -> Ident
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(f"'{asked}' may be {listed(found)}. Write the one you mean as type:value.")
+        raise UsageError(f"'{asked}' is ambiguous: {listed(found)}. Write type:value.")
     if by_id := identifiers_by_id(workspace, warehouse, asked):
         (own,) = by_id
         raise UsageError(
-            f"'{asked}' is the id of a profile, and a cut is between identifiers. Write such as {own.named}; "
-            f"`revetl identity show {asked}` has all of the profile's."
+            f"'{asked}' is a profile id, but splits are between identifiers. Write for example {own.named}; "
+            f"`revetl identity show {asked}` lists the profile's identifiers."
         )
     raise UsageError(
-        f"No event has the identifier '{asked}'. Write type:value with the value as the events have it, "
-        "and run `dbt build` when it has landed since the last one."
+        f"No event has the identifier '{asked}'. Write type:value with the value as in the events, "
+        "and run `dbt build` if it was loaded since the last build."
     )
 
 
 def _seed_name(workspace: Workspace) -> tuple[str, bool]:
-    """The name of the project's seed of cuts, and whether the models do not read it yet: they read what the
-    variable names, and else the package's own."""
+    """Return the name of the project's do-not-link seed, and whether the models don't read it yet: they read
+    the seed named by the variable, else the package's own."""
     if workspace.dbt.name == PACKAGE:
         return f"{PACKAGE}_{SEED}", False
     named = workspace.dbt.variable(SEED, "")
@@ -120,14 +120,14 @@ def _seed_name(workspace: Workspace) -> tuple[str, bool]:
 
 
 def _seed_file(workspace: Workspace, name: str) -> Path:
-    """The file of the project's seed `name`, in the first of its seed paths when there is none yet."""
+    """Return the file of the project's seed `name`, in the first seed path if it doesn't exist."""
     folders = [workspace.root / path for path in workspace.dbt.seed_paths]
     found = sorted(file for folder in folders for file in folder.rglob(f"{name}.csv"))
     return found[0] if found else folders[0] / f"{name}.csv"
 
 
 def _append(seed: Path, left: Identifier, right: Identifier, reason: str | None) -> bool:
-    """Write one row more; False, and nothing, when the pair is there, in whichever order."""
+    """Add a row; returns False without writing if the pair exists, in either order."""
     before = seed.read_bytes() if seed.exists() else b""
     text = before.decode("utf-8-sig")
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -152,7 +152,7 @@ def _append(seed: Path, left: Identifier, right: Identifier, reason: str | None)
 
 
 def _read(seed: Path, text: str) -> tuple[list[str], list[set[tuple[str, str]]]]:
-    """The columns of the seed, and its pairs."""
+    """Return the columns of the seed, and its pairs."""
     rows: Iterator[list[str]] = (row for row in csv.reader(io.StringIO(text, newline="")) if row)
     header = next(rows, list(COLUMNS))
     names = [name.strip().lower() for name in header]
@@ -176,7 +176,7 @@ def _lines(rows: Iterable[Iterable[str]], newline: str) -> str:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Put a file of this content in its place, whole or not at all."""
+    """Replace a file's content atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     mode = file.stat().st_mode & 0o777 if file.exists() else _NEW_FILE_MODE
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")

@@ -1,4 +1,4 @@
-"""`revetl identity diff`: what other rules would make of the profiles and the audiences."""
+"""`revetl identity diff`: the effect of other rules on profiles and audiences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class LargeProfile:
-    """One of the largest profiles by the new rules, and of how many profiles it is made."""
+    """One of the largest profiles under the new rules, and how many old profiles it consists of."""
 
     canonical_id: str
     identifiers: int
@@ -30,8 +30,8 @@ class LargeProfile:
 
 @dataclass(frozen=True)
 class AudienceChange:
-    """Who would come into an audience and who would leave it: numbers, and the keys of a few. All are None
-    where the audience has not been built."""
+    """Who would enter and leave an audience: counts, and a few keys. All are None if the audience hasn't been
+    built."""
 
     audience: str
     key: str
@@ -45,9 +45,9 @@ class AudienceChange:
 
 @dataclass(frozen=True)
 class Difference:
-    """Profiles as dbt built them last, and as the new rules make them. `merged` counts new profiles that are
-    made of two old ones or more, `split` old ones that end in two new ones or more, `identifiers_moved`
-    those whose profile has another canonical id."""
+    """Profiles as last built by dbt, compared with those under the new rules. `merged` counts new profiles
+    that combine several old ones, `split` old ones divided into several new ones, `identifiers_moved`
+    identifiers whose profile has a different canonical id."""
 
     profiles_before: int
     profiles_after: int
@@ -61,9 +61,9 @@ class Difference:
 
 
 def diff(workspace: Workspace, rules: Path) -> Difference:
-    """What the rules in a YAML file would change. The models are built by them in a schema of their own,
-    which is dropped again. Raises UsageError for what is wrong in the file, WarehouseError when dbt or the
-    warehouse fails, or the project is not built."""
+    """Compute what the rules in a YAML file would change. The models are built with them in a temporary
+    schema. Raises UsageError for invalid rules, WarehouseError if dbt or the warehouse fails, or the project
+    isn't built."""
     new_rules = read_rules(rules)
     audiences = workspace.audiences()
     warehouse = workspace.warehouse(read_only=True)

@@ -1,4 +1,4 @@
-"""Which identifiers a person's words mean."""
+"""Looks up identifiers by the text a user enters."""
 
 from __future__ import annotations
 
@@ -26,47 +26,45 @@ class Identifier(NamedTuple):
 
     @property
     def named(self) -> str:
-        """The identifier as `type:value`."""
+        """Return the identifier as `type:value`."""
         return f"{self.type}:{self.value}"
 
 
 def relation_of(workspace: Workspace, warehouse: Warehouse, name: str) -> exp.Table:
-    """The relation of one of the package's models. Raises UsageError when dbt does not know it,
-    WarehouseError when it is not built."""
+    """Return the relation of one of the package's models. Raises UsageError if dbt doesn't know it,
+    WarehouseError if it isn't built."""
     relations = workspace.manifest.relations()
     if name not in relations:
         raise UsageError(
-            f"dbt has no model '{name}' here: it is one of revetl's package. Add the package to packages.yml "
-            "and run `dbt deps`, or enable the model."
+            f"dbt has no model '{name}' here: it is part of revetl's package. Add the package to "
+            "packages.yml and run `dbt deps`, or enable the model."
         )
     found = table(*relations[name])
     if not warehouse.exists(found):
         raise WarehouseError(
-            f"{name} is not in the warehouse: there is no {found.sql()}. Run `dbt build --select +{name}`."
+            f"{name} ({found.sql()}) does not exist in the warehouse. Run `dbt build --select +{name}`."
         )
     return found
 
 
 def known_types(workspace: Workspace, warehouse: Warehouse) -> list[str]:
-    """The types of identifiers that the rules have, first in priority first."""
+    """Return the identifier types in the rules, highest priority first."""
     rules = relation_of(workspace, warehouse, "int_revetl__identity_rules")
     rows = warehouse.rows(statement("select identifier_type from :rules as r order by priority", rules=rules))
     return [str(name) for (name,) in rows]
 
 
 def check_type(kind: str | None, types: Iterable[str]) -> None:
-    """Raises UsageError for a type that the rules do not have."""
+    """Raises UsageError for a type that isn't in the rules."""
     if kind is not None and kind not in types:
-        raise UsageError(
-            f"--type {kind}: there is no such type of identifier. There are: {', '.join(types)}."
-        )
+        raise UsageError(f"--type {kind}: unknown identifier type. Known types: {', '.join(types)}.")
 
 
 def identifiers_called(
     workspace: Workspace, warehouse: Warehouse, asked: str, kind: str | None = None
 ) -> list[Identifier]:
-    """The identifiers that `asked` names, of the type `kind` where it is given: those whose value it is as it
-    is written; else `type:value`; else its value trimmed, or in lower case. Empty when there is none."""
+    """Return the identifiers that `asked` matches, of type `kind` if given: by exact value; else as
+    `type:value`; else with the value trimmed, or in lowercase. Empty if there is none."""
     types = known_types(workspace, warehouse)
     prefix, colon, rest = asked.partition(":")
     of_type = colon and prefix.strip() in types and kind in (None, prefix.strip())
@@ -83,13 +81,13 @@ def identifiers_called(
 
 
 def identifiers_by_id(workspace: Workspace, warehouse: Warehouse, identifier_id: str) -> list[Identifier]:
-    """The identifier of an id, such as a canonical id: at most one."""
+    """Return the identifier with an id, such as a canonical id: at most one."""
     graph = relation_of(workspace, warehouse, "int_revetl__identity_graph")
     return _rows(warehouse, graph, "identifier_id", [identifier_id.strip().lower()])
 
 
 def listed(found: Iterable[Identifier]) -> str:
-    """Identifiers for a sentence: the first few, and how many more."""
+    """Format identifiers for a sentence: the first few, and how many more."""
     names = [each.named for each in found]
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

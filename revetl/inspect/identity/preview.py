@@ -1,4 +1,4 @@
-"""The project's models built by other identity rules, in schemas of their own that are dropped again."""
+"""Builds the project's models with other identity rules, in temporary schemas."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ Place = tuple[str | None, str]
 
 @dataclass(frozen=True)
 class Built:
-    """What was built: the relation of every model, by its unique id."""
+    """The relation of every model that was built, by its unique id."""
 
     relations: Mapping[str, exp.Table]
 
 
 def read_rules(path: Path) -> dict[str, Any]:
-    """The value of the variable `identity` in a YAML file: the whole of it, or what is under `identity:`.
-    Raises UsageError when there is no such mapping."""
+    """Read the value of the variable `identity` from a YAML file: the whole document, or the value of
+    `identity:`. Raises UsageError if it isn't a mapping."""
     if not path.is_file():
         raise UsageError(
-            f"--rules {path}: there is no such file. Write the new value of vars.revetl.identity."
+            f"--rules {path}: file not found. It must contain the new value of vars.revetl.identity."
         )
     try:
         document = read_yaml(path)
     except UnicodeDecodeError:
-        raise UsageError(f"--rules {path}: this is no text file.") from None
+        raise UsageError(f"--rules {path}: not a text file.") from None
     if isinstance(document, Mapping) and set(document) == {"identity"}:
         document = document["identity"]
     if not isinstance(document, Mapping) or not document:
         raise UsageError(
-            f"--rules {path}: there is no mapping in it. Write the new value of vars.revetl.identity, "
+            f"--rules {path}: not a mapping. Write the new value of vars.revetl.identity, "
             "such as: identifiers: {user_id: {limit: 1}, email: {}}"
         )
     return dict(document)
@@ -63,9 +63,9 @@ def read_rules(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def built_by(workspace: Workspace, rules: Mapping[str, Any]) -> Iterator[Built]:
-    """Build the audiences, the identity graph and all they are made of by other rules. What was built is
-    dropped at the end, whatever happens. Raises UsageError for rules that are wrong and, with nothing built,
-    for a project whose models would be built over its own; WarehouseError when dbt fails."""
+    """Build the audiences, the identity graph and everything they depend on with other rules. The built
+    relations are always dropped at the end. Raises UsageError for invalid rules and, before building
+    anything, if models would overwrite the project's own; WarehouseError if dbt fails."""
     with tempfile.TemporaryDirectory(prefix="revetl-identity-") as name:
         folder = Path(name)
         write_profiles(workspace, folder)
@@ -76,7 +76,7 @@ def built_by(workspace: Workspace, rules: Mapping[str, Any]) -> Iterator[Built]:
             vars=_variables(workspace, rules),
         )
         words = ("--target-path", str(folder / "target"), "--log-path", str(folder / "logs"))
-        workspace.say("Reading the project by the new rules")
+        workspace.say("Parsing the project with the new rules")
         _succeed(_run(workspace, options, "parse", *words), "dbt parse")
         preview = dbt.Manifest(replace(workspace.dbt, target_path=folder / "target")).graph()
         nodes = _to_build(preview, workspace.manifest.graph())
@@ -101,13 +101,13 @@ def built_by(workspace: Workspace, rules: Mapping[str, Any]) -> Iterator[Built]:
 
 
 def write_profiles(workspace: Workspace, folder: Path) -> None:
-    """The used output of profiles.yml as it is written, secrets unread, but in another schema."""
+    """Write the used output of profiles.yml with secrets unresolved, but with another schema."""
     _, profile = dbt.read_profile(workspace.dbt, workspace.options)
     name = workspace.target.name
     output = dict(profile["outputs"][name])
     schema = output.get("schema") or _DEFAULT_SCHEMAS.get(workspace.target.type)
     if schema is None:
-        raise UsageError(f"profiles.yml: target '{name}' has no schema. Give it one.")
+        raise UsageError(f"profiles.yml: target '{name}' has no schema. Set one.")
     output["schema"] = f"{schema}{SUFFIX}"
     document = {workspace.dbt.profile: {"target": name, "outputs": {name: output}}}
     (folder / "profiles.yml").write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
@@ -116,7 +116,7 @@ def write_profiles(workspace: Workspace, folder: Path) -> None:
 def _variables(workspace: Workspace, rules: Mapping[str, Any]) -> str:
     given = yaml.safe_load(workspace.options.vars or "{}") or {}
     if not isinstance(given, Mapping):
-        raise UsageError("--vars: there is no mapping in it. Write such as --vars 'as_of: 2026-01-01'.")
+        raise UsageError("--vars: not a mapping. Write for example --vars 'as_of: 2026-01-01'.")
     return yaml.safe_dump(
         {**given, "identity": dict(rules), "identity_preview": True}, default_flow_style=True
     )
@@ -127,20 +127,22 @@ def _run(workspace: Workspace, options: dbt.Options, *words: str) -> CompletedPr
 
 
 def _succeed(done: CompletedProcess[str], command: str) -> None:
-    """Raises UsageError with the sentence of a rule that is wrong, else WarehouseError with dbt's words."""
+    """Raises UsageError with the message about an invalid rule, else WarehouseError with dbt's output."""
     if not done.returncode:
         return
     if wrong := _WRONG_RULE.search(said(done)):
         raise UsageError(wrong[0].strip())
     tail = "\n".join(said(done).splitlines()[-_TAIL:])
-    raise WarehouseError(f"`{command}` by the new rules failed. Fix what it says:\n{tail}")
+    raise WarehouseError(f"`{command}` with the new rules failed; fix the error below:\n{tail}")
 
 
 def _to_build(graph: Graph, own: Graph) -> dict[str, Mapping[str, Any]]:
-    """The audiences, the identity graph, and all they are made of that dbt builds, by unique id. A snapshot
-    that has one place whatever the target is read there, and not made."""
+    """Return the audiences, the identity graph, and everything they depend on that dbt builds, by unique id.
+    A snapshot with a fixed schema is read there, not built."""
     if _GRAPH not in graph:
-        raise UsageError("dbt has no model 'int_revetl__identity_graph' here: it is one of revetl's package.")
+        raise UsageError(
+            "dbt has no model 'int_revetl__identity_graph' here: it is part of revetl's package."
+        )
     waiting = [
         name
         for name, node in graph.items()
@@ -161,7 +163,7 @@ def _to_build(graph: Graph, own: Graph) -> dict[str, Mapping[str, Any]]:
 
 
 def _schemas(workspace: Workspace, nodes: Graph) -> set[Place]:
-    """The schemas that are built in, to be dropped. Raises UsageError when one may hold something else."""
+    """Return the schemas to build in and drop. Raises UsageError if one may contain anything else."""
     own = {
         (node.get("database"), str(node["schema"]).lower())
         for node in workspace.manifest.graph().values()
@@ -174,9 +176,9 @@ def _schemas(workspace: Workspace, nodes: Graph) -> set[Place]:
         place = (node.get("database"), str(node["schema"]))
         if (place[0], place[1].lower()) in own or SUFFIX not in place[1].lower():
             raise UsageError(
-                f"{node['name']} would be built in the schema '{place[1]}' by the new rules, where the "
-                "project's own tables may be: its schema does not follow the target's. Have "
-                "generate_schema_name begin with target.schema. Nothing was built."
+                f"{node['name']} would be built in schema '{place[1]}' with the new rules, which may contain "
+                "the project's own tables, because its schema does not depend on the target's. Make "
+                "generate_schema_name start with target.schema. Nothing was built."
             )
         found.add(place)
     return found

@@ -1,4 +1,4 @@
-"""`revetl identity show`: a profile, and the messages that made it."""
+"""`revetl identity show`: a profile, and the messages that created it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Edge:
-    """Two identifiers that messages of a type have together; `message_id` is the first of them."""
+    """Two identifiers that occur together in messages of a type; `message_id` is the first such message."""
 
     left_type: str
     left_value: str
@@ -51,7 +51,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Cut:
-    """Two identifiers that were cut apart, one of them the profile's."""
+    """Two identifiers that were split, at least one of them in the profile."""
 
     left_type: str
     left_value: str
@@ -62,7 +62,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Merge:
-    """Two profiles that became one: `loser_id` is the name that was lost."""
+    """Two profiles that were merged: `loser_id` is the canonical id that was lost."""
 
     loser_id: str
     survivor_id: str
@@ -77,7 +77,7 @@ class Merge:
 
 @dataclass(frozen=True)
 class Conflict:
-    """An identifier (the right one) that was left out of the left one's profile, and why."""
+    """An identifier (the right one) excluded from the left one's profile, and why."""
 
     left_type: str
     left_value: str
@@ -96,7 +96,7 @@ class Conflict:
 
     @property
     def why(self) -> str:
-        """The reason in words: `cut`, or `user_id: at most 1 ever`."""
+        """Return the reason in words: `cut`, or `user_id: at most 1 ever`."""
         if self.reason != "limit":
             return self.reason
         window = "ever" if self.limit_window == "ever" else f"within a {self.limit_window}"
@@ -105,7 +105,7 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Profile:
-    """A profile. `found_by` tells what was asked for: the type of an identifier, or which kind of id."""
+    """A profile. `found_by` is how it was found: an identifier type, or a kind of id."""
 
     asked: str
     found_by: str
@@ -120,9 +120,9 @@ class Profile:
 
 
 def show(workspace: Workspace, asked: str, kind: str | None = None) -> Profile:
-    """The profile of an identifier (its value, or `type:value`), of a canonical id, or of one that was lost;
-    `kind` is the type of identifier to look among. Raises UsageError when there is none or there are several,
-    WarehouseError when the identity models are not built."""
+    """Return the profile of an identifier (its value, or `type:value`), of a canonical id, or of a lost one;
+    `kind` restricts the identifier type. Raises UsageError if there is none or there are several,
+    WarehouseError if the identity models aren't built."""
     warehouse = workspace.warehouse(read_only=True)
     try:
         canonical_id, found_by = _profile_of(workspace, warehouse, asked, kind)
@@ -143,14 +143,14 @@ def _profile_of(workspace: Workspace, warehouse: Warehouse, asked: str, kind: st
         return by_id
     of = "" if kind is None else f" of type {kind}"
     raise UsageError(
-        f"No profile has the identifier '{asked}'{of}. Give a value as the events have it, `type:value` (the "
-        f"types are {', '.join(types)}) or a canonical id; run `dbt build` when it has landed since the last "
-        "one. Values that are blocked are in no profile."
+        f"No profile has the identifier '{asked}'{of}. Use a value as in the events, `type:value` (types: "
+        f"{', '.join(types)}) or a canonical id; run `dbt build` if it was loaded since the last build. "
+        "Values on the blocklist are in no profile."
     )
 
 
 def _by_id(workspace: Workspace, warehouse: Warehouse, asked: str) -> tuple[str, str] | None:
-    """The profile of a canonical id, of one that was lost, or of another identifier's id."""
+    """Return the profile of a canonical id, of a lost one, or of another identifier's id."""
     lost = asked.strip().lower()
     merges = relation_of(workspace, warehouse, "revetl_profile_merges")
     rows = warehouse.rows(
@@ -171,8 +171,8 @@ def _several(asked: str, found: list[Identifier]) -> str:
     names = "; ".join(f"{each.named} (profile {each.canonical_id})" for each in found)
     if len({each.type for each in found}) == len(found):
         types = " or ".join(f"--type {each.type}" for each in found)
-        return f"{len(found)} profiles have '{asked}': {names}. Name one with {types}."
-    return f"'{asked}' may be {listed(found)}: {names}. Write the one you mean."
+        return f"{len(found)} profiles have '{asked}': {names}. Choose one with {types}."
+    return f"'{asked}' is ambiguous ({listed(found)}): {names}. Write type:value."
 
 
 _MEMBERS = """

@@ -1,6 +1,6 @@
-"""The APIs that the sandbox plays: what each takes, its limits and its errors, by docs/destinations/.
+"""The mock APIs: what each accepts, its limits and its errors, as described in docs/destinations/.
 
-A destination is played at `/NAME`, or at `/NAME.ANYTHING` where one tool is there twice.
+A destination is mocked at `/NAME`, or at `/NAME.ANYTHING` for a second instance of it.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ PLAYED: dict[str, str] = {
     "tiktok_ads": "TikTokAdsApi",
     "twitter_ads": "TwitterAdsApi",
 }
-"""Module name to class name: those that are told by the name of the destination."""
+"""Module name to class name, for APIs selected by the name of the destination."""
 
 
 def api_of(destination: str, sent: Sent, secret: str | None) -> Api | None:
-    """The API that a request is to: by the destination's name, else by its path. None where there is none.
-    `secret` is the one of a webhook."""
+    """Return the API that a request addresses: by the destination's name, else by its path. None if there is
+    none. `secret` is a webhook's secret."""
     kind = destination.partition(".")[0]
     if kind in PLAYED:
         made: Api = getattr(import_module(f"revetl.sandbox.apis.{kind}"), PLAYED[kind])()

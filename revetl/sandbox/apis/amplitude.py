@@ -12,13 +12,13 @@ from revetl.sandbox.rules import Rule
 from revetl.sandbox.store import Held
 
 SEED = "seed-user"
-"""Somebody who is always there, so that a cohort can be made."""
+"""A user that always exists, so that a cohort can be created."""
 
 
 @dataclass(frozen=True)
 class AmplitudeApi:
-    """A project. As in life, a bad event or user fails its request, and of events only the first that is bad
-    is named; a cohort takes who is known, and is made of somebody."""
+    """A project. As in the real API, a bad event or user fails its request, and only the first bad event is
+    named; cohorts only accept existing users, and need one on creation."""
 
     max_events: int = 2_000
     max_ids: int = 100_000
@@ -131,7 +131,7 @@ class AmplitudeApi:
 
 
 def _identify(held: Held, person: str, properties: dict[str, Any]) -> None:
-    """Hold user properties: by operation, or as they are."""
+    """Store user properties: by operation, or as plain values."""
     there = held.profiles.setdefault(person, {})
     known = {"$set", "$setOnce", "$unset"}
     changes = properties if known & properties.keys() else {"$set": properties}

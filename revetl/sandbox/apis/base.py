@@ -1,4 +1,4 @@
-"""What every played API is made of: a request as it came, what it asks for, and the answer."""
+"""The building blocks of mock APIs: a request as received, the call in it, and the response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from revetl.sandbox.store import Held
 
 @dataclass(frozen=True)
 class Sent:
-    """A request as it came. `path` is what follows the destination's name, such as `/v1/people`."""
+    """A request as received. `path` is the part after the destination's name, such as `/v1/people`."""
 
     method: str
     path: str
@@ -25,32 +25,32 @@ class Sent:
 
     @property
     def parts(self) -> list[str]:
-        """The path's parts."""
+        """Return the path's parts."""
         return [part for part in self.path.split("/") if part]
 
     @property
     def asked(self) -> dict[str, str]:
-        """The query's parameters."""
+        """Return the query's parameters."""
         return dict(parse_qsl(self.query, keep_blank_values=True))
 
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError."""
+        """Parse the body as JSON. Raises ValueError."""
         return orjson.loads(self.raw)
 
     def form(self) -> dict[str, str]:
-        """The body as a form."""
+        """Parse the body as a form."""
         return dict(parse_qsl(self.raw.decode(), keep_blank_values=True))
 
     @property
     def bearer(self) -> str:
-        """The token of the header; empty where there is none."""
+        """Return the bearer token; empty if there is none."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         return token if scheme.lower() == "bearer" else ""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request, read: its ids in order, and what the log tells of it."""
+    """A parsed request: its ids in order, and what the log records about it."""
 
     body: Any
     ids: list[str]
@@ -69,19 +69,19 @@ class Answer:
 
 
 class Api(Protocol):
-    """One API: reads a request, refusing what the tool would refuse, and applies it."""
+    """An API: parses a request, rejecting what the tool would reject, and applies it."""
 
     @property
     def name(self) -> str:
-        """What `/_/members` calls it."""
+        """Return its name in `/_/members`."""
 
     def read(self, sent: Sent, held: Held) -> Call | Answer:
-        """The call in a request, or the answer that refuses it."""
+        """Return the call in a request, or an error response."""
 
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
-        """Hold what the call says, but for the records that a rule rejects."""
+        """Store the call's data, except for records that a rule rejects."""
 
 
 def refusing(rejecting: list[Rule], record_id: str) -> str | None:
-    """The reason of the first rule that rejects a record; None where none does."""
+    """Return the reason of the first rule that rejects a record; None if none does."""
     return next((rule.reason for rule in rejecting if rule.matches(record_id)), None)

@@ -19,8 +19,8 @@ _HEADERS = {"X-RateLimit-Limit": "3000", "X-RateLimit-Remaining": "2999", "X-Rat
 
 @dataclass(frozen=True)
 class BrazeApi:
-    """Users of a workspace: at most 75 objects of a kind a request, at most 50 users of an erasure or of a
-    subscription group. Somebody is one identifier: nobody is known by two."""
+    """Users of a workspace: at most 75 objects of a kind per request, and 50 users per deletion or
+    subscription group request. A user has a single identifier."""
 
     max_objects: int = 75
     max_users: int = 50
@@ -45,7 +45,7 @@ class BrazeApi:
             return _bad("'attributes', 'events' or 'purchases' is required")
         for kind in kinds:
             if len(body[kind]) > self.max_objects:
-                return _bad(f"'{kind}' may have {self.max_objects} objects at the most")
+                return _bad(f"'{kind}' may have at most {self.max_objects} objects")
         return Call(body, ids, ",".join(kinds))
 
     def _states(self, asked: Mapping[str, list[str]]) -> Call | Answer:
@@ -105,7 +105,7 @@ def _tracked(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
                 event = given["name"] if kind == "events" else given["product_id"]
                 held.track(None, person, event, given.get("properties") or {})
             elif person in held.profiles or not _only_existing(given):
-                # Braze says nothing of whom it does not know and may not create.
+                # Braze silently ignores unknown users that it may not create.
                 named = ("external_id", "user_alias", "_update_existing_only")
                 held.merge(person, {name: value for name, value in given.items() if name not in named})
     body: dict[str, Any] = {"message": "success", "attributes_processed": len(call.ids) - len(errors)}
@@ -123,7 +123,7 @@ def _states(call: Call, held: Held) -> dict[str, str]:
 
 
 def _only_existing(user: Mapping[str, Any]) -> bool:
-    """Of an alias alone, only who is there is updated, unless it is said otherwise."""
+    """Whether only existing users are updated, the default for an alias alone."""
     known = any(user.get(name) for name in ("external_id", "braze_id", "email", "phone"))
     return bool(user.get("_update_existing_only", not known))
 

@@ -13,7 +13,7 @@ from revetl.sandbox.store import Held
 
 @dataclass(frozen=True)
 class CensusApi:
-    """Triggers, and the states of runs; one that is triggered while another is under way is skipped."""
+    """Triggers and run states; a run triggered while another is in progress is skipped."""
 
     name: str = "census"
 

@@ -10,12 +10,12 @@ from revetl.sandbox.rules import Rule
 from revetl.sandbox.store import Held
 
 AUDIENCES, SCORE = "cf_audiences", "cf_score"
-"""The ids of two contact fields: one of several choices, and a number."""
+"""The ids of two contact fields: a multiple-choice field, and a number."""
 
 
 @dataclass(frozen=True)
 class CloseApi:
-    """Contacts by email, one a request; the choices of a field are audiences."""
+    """Contacts by email, one per request; the choices of a field are audiences."""
 
     name: str = "close"
 

@@ -10,12 +10,12 @@ from revetl.sandbox.rules import Rule
 from revetl.sandbox.store import Held
 
 SCORE = 100_764
-"""The id of a custom field, a number."""
+"""The id of a custom number field."""
 
 
 @dataclass(frozen=True)
 class CopperApi:
-    """People by email, one a request; tags are audiences."""
+    """People by email, one per request; tags are audiences."""
 
     name: str = "copper"
 

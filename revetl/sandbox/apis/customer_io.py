@@ -16,8 +16,8 @@ _ULID = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
 @dataclass(frozen=True)
 class CustomerIoApi:
-    """People by what they are known by first, and manual segments. A batch is taken object by object; the
-    errors of a 207 carry their indexes."""
+    """Manual segments, and people by their first identifier. Each object of a batch is accepted or rejected
+    individually; the errors of a 207 response have their indexes."""
 
     max_bytes: int = 500_000
     max_object_bytes: int = 32_768
@@ -44,7 +44,7 @@ class CustomerIoApi:
                 return Call(held.lists[segment], ids, verb)
             case "POST", ["api", "v2", "batch"]:
                 if len(sent.raw) > self.max_bytes:
-                    return Answer(413, {"errors": [{"reason": "too_large", "message": "500 KB at the most"}]})
+                    return Answer(413, {"errors": [{"reason": "too_large", "message": "at most 500 KB"}]})
                 batch = sent.json()["batch"]
                 return Call(batch, [_called(each.get("identifiers")) for each in batch], "batch")
         return Answer(404, {"meta": {"error": "not found"}})
@@ -81,9 +81,9 @@ class CustomerIoApi:
         return Answer(207 if errors else 200, {"errors": errors} if errors else {}, applied=True)
 
     def _wrong(self, each: dict[str, Any], person: str) -> tuple[str, str, str] | None:
-        """The field, reason and message of an object that is refused."""
+        """Return the field, reason and message of a rejected object."""
         if len(str(each).encode()) > self.max_object_bytes:
-            return "", "too_large", "32 KB at the most"
+            return "", "too_large", "at most 32 KB"
         if each.get("action") not in _ACTIONS:
             return "action", "invalid", "unknown action"
         if each["action"] != "merge" and (not person or len(each["identifiers"]) != 1):

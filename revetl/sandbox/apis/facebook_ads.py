@@ -16,8 +16,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class FacebookAdsApi:
-    """Audiences of an account, and their users. Somebody is their first key; what should be hashed and is
-    not is invalid."""
+    """Audiences of an account, and their users, identified by their first key. Values that should be hashed
+    but aren't are invalid."""
 
     max_rows: int = 10_000
     name: str = "facebook_ads"
@@ -55,7 +55,7 @@ class FacebookAdsApi:
             text = held.descriptions.get(call.body)
             return Answer(200, {"id": call.body, **({"description": text} if text else {})})
         if call.operation == "count":
-            # Who has no email is found nowhere.
+            # People without an email are never matched.
             people = held.audiences[held.lists[call.body]]
             count = sum("EMAIL" in held.profiles[person] for person in people)
             names = ("approximate_count_lower_bound", "approximate_count_upper_bound")
@@ -86,5 +86,5 @@ class FacebookAdsApi:
 
 
 def graph_error(status: int, code: int, message: str, **more: Any) -> Answer:
-    """An error as all of the Graph API tells one."""
+    """Return an error in the Graph API's format."""
     return Answer(status, {"error": {"message": message, "type": "OAuthException", "code": code, **more}})

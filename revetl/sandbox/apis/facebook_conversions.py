@@ -19,9 +19,9 @@ _DAY = 86_400
 
 @dataclass(frozen=True)
 class FacebookConversionsApi:
-    """Events of a pixel. Somebody is their external id, else the first key they have. One bad event fails its
-    request; an event whose name and id are known is dropped. Who has entered an audience is shown as a member
-    of it, until they have left."""
+    """Events of a pixel. A person is identified by external id, else their first key. One bad event fails its
+    request; events with a known name and id are dropped. Entering an audience makes a person its member until
+    they leave."""
 
     max_events: int = 1_000
     name: str = "facebook_conversions"

@@ -16,8 +16,8 @@ _PAGE = 10
 
 @dataclass(frozen=True)
 class FullStoryApi:
-    """Users and events by import jobs, which are under way when they are first asked for. A job's errors come
-    ten a page, each with its whole item."""
+    """Users and events through import jobs, which are still processing on the first status request. A job's
+    errors come in pages of ten, each with its whole item."""
 
     max_items: int = 50_000
     name: str = "fullstory"

@@ -1,4 +1,5 @@
-"""Google Ads' Customer Match, by its own API and by the Data Manager API: docs/destinations/google_ads.md."""
+"""Google Ads Customer Match, through its own API and the Data Manager API:
+docs/destinations/google_ads.md."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ _OF_JOB = re.compile(r"resource_name = '([^']*)'")
 
 @dataclass(frozen=True)
 class GoogleAdsApi:
-    """Lists, jobs and members of one account. A job holds its operations until it is run; every fourth one
-    is still running when it is first asked for."""
+    """Lists, jobs and members of one account. A job stores its operations until it is run; every fourth job
+    is still running on the first status request."""
 
     max_identifiers: int = 100_000
     max_members: int = 10_000
@@ -163,7 +164,7 @@ def _run(call: Call, held: Held) -> Answer:
 
 
 def _found(query: str, held: Held) -> list[dict[str, Any]]:
-    """The rows of the few queries that are played."""
+    """Return the rows of the few supported queries."""
     if job := _OF_JOB.search(query):
         about = held.jobs[job[1].rpartition("/")[2]]
         state, about["state"] = about["state"], "SUCCESS"
@@ -183,7 +184,7 @@ def _size(made: str, held: Held) -> int:
 
 
 def _person(user: list[dict[str, Any]]) -> str:
-    """Somebody is their first identifier."""
+    """Return a person's first identifier."""
     return str(next(iter(user[0].values()))) if user else ""
 
 
@@ -201,14 +202,14 @@ def _failure(kind: str, code: str, message: str, at: int | None = None) -> dict[
 
 
 def _error(status: int, word: str, kind: str, code: str) -> Answer:
-    details = [{"errors": [_failure(kind, code, "said by the sandbox")]}]
+    details = [{"errors": [_failure(kind, code, "returned by the sandbox")]}]
     return Answer(status, {"error": {"code": status, "message": code, "status": word, "details": details}})
 
 
 def refused(bad: list[tuple[str, str]]) -> Answer:
-    """What the Data Manager API answers to a request of which something is wrong."""
+    """Return the Data Manager API's response to an invalid request."""
     violations: list[Mapping[str, str]] = [
-        {"field": field, "description": "said by the sandbox", "reason": reason} for field, reason in bad
+        {"field": field, "description": "returned by the sandbox", "reason": reason} for field, reason in bad
     ]
     details = [{"reason": "INVALID_ARGUMENT"}, {"fieldViolations": violations}]
     error = {"code": 400, "message": "There was a problem", "status": "INVALID_ARGUMENT", "details": details}

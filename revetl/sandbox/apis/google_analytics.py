@@ -18,8 +18,8 @@ _OWN = ("ga_", "google_", "firebase_")
 
 @dataclass(frozen=True)
 class GoogleAnalyticsApi:
-    """Events and user properties. As in life, what is wrong is answered 204 and dropped; only the address
-    that validates says what it is."""
+    """Events and user properties. As in the real API, invalid data gets a 204 and is dropped; only the
+    validation endpoint reports errors."""
 
     name: str = "google_analytics"
 
@@ -40,7 +40,7 @@ class GoogleAnalyticsApi:
         return Call(body, [person], "collect")
 
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
-        # It refuses nothing, so a rule that rejects has nothing to say here.
+        # GA4 never reports rejections, so rules that reject have no effect here.
         (person,) = call.ids
         properties = call.body.get("user_properties", {})
         held.merge(person, {name: given["value"] for name, given in properties.items()})
@@ -50,7 +50,7 @@ class GoogleAnalyticsApi:
 
 
 def _wrong(body: Any, sent: Sent) -> list[dict[str, str]]:
-    """What Google's validation says of a body."""
+    """Return Google's validation messages for a body."""
 
     def message(path: str, code: str, text: str) -> dict[str, str]:
         return {"fieldPath": path, "description": text, "validationCode": code}
@@ -74,7 +74,9 @@ def _wrong(body: Any, sent: Sent) -> list[dict[str, str]]:
     texts += [("user_properties", name, 24, each["value"], 36) for name, each in given]
     for path, name, longest, value, most in texts:
         if not _NAME.fullmatch(name) or len(name) > longest or name.startswith(_OWN):
-            found.append(message(path, "NAME_INVALID", f"[{name}] is no name of {longest} characters."))
+            found.append(
+                message(path, "NAME_INVALID", f"[{name}] is not a name of at most {longest} characters.")
+            )
         if isinstance(value, str) and len(value) > most:
             found.append(message(path, "VALUE_OUT_OF_BOUNDS", f"[{name}] has over {most} characters."))
     return found

@@ -21,10 +21,10 @@ _CLICKS = ("gclid", "gbraid", "wbraid")
 
 @dataclass(frozen=True)
 class GoogleConversionsApi:
-    """Conversions of one account. One invalid event fails its request. An event with the transaction id of
-    one that its conversion action has restates the value of that. Each request is still being processed when
-    it is first asked for. Somebody is their first identifier; an event with the custom variable
-    `audience_key` puts them into that audience, or out of it with an even conversion action."""
+    """Conversions of one account. One invalid event fails its request. An event with a known transaction id
+    of its conversion action restates that conversion's value. Each request is still processing on the first
+    status request. A person is identified by their first identifier; the custom variable `audience_key` adds
+    them to that audience, or removes them if the conversion action is even."""
 
     max_events: int = 2_000
     max_destinations: int = 10

@@ -14,8 +14,8 @@ _TOKEN = "sandbox"  # noqa: S105
 
 @dataclass(frozen=True)
 class HeapApi:
-    """User properties, events and deletions. A request with a bad record is refused whole, and does not say
-    which it is."""
+    """User properties, events and deletions. A request with a bad record is rejected as a whole, without
+    naming the record."""
 
     max_records: int = 1_000
     max_deleted: int = 10_000

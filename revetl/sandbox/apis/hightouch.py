@@ -13,7 +13,7 @@ from revetl.sandbox.store import Held
 
 @dataclass(frozen=True)
 class HightouchApi:
-    """Triggers, and the states of runs. A sync that is looked for by its slug has the id 1001."""
+    """Triggers and run states. A sync looked up by its slug has the id 1001."""
 
     name: str = "hightouch"
 

@@ -26,8 +26,9 @@ _DONE = {"status": "COMPLETE", "startedAt": _AT, "completedAt": _AT}
 
 @dataclass(frozen=True)
 class HubSpotApi:
-    """Contacts and companies, lists of them, and custom events. Somebody is their address, a company its
-    `shop_id`. A batch by address is all or nothing; any other is so unless each record has a trace id."""
+    """Contacts and companies, their lists, and custom events. A contact is identified by email, a company by
+    `shop_id`. Batches by email are all or nothing; so are other batches, unless each record has a trace
+    id."""
 
     most: int = 100
     name: str = "hubspot"
@@ -59,7 +60,7 @@ class HubSpotApi:
                     return _error(404, "OBJECT_NOT_FOUND", f"List does not exist with ID {made}.")
                 ids = [str(each) for each in sent.json()]
                 return Call({"list": made, "ids": ids}, [_named(each, held) or each for each in ids], verb)
-        return _error(404, "OBJECT_NOT_FOUND", f"nothing is at {sent.path}")
+        return _error(404, "OBJECT_NOT_FOUND", f"nothing found at {sent.path}")
 
     def _batch(self, kind: str, verb: str, body: Row, held: Held) -> Call | Answer:
         inputs = body["inputs"]
@@ -106,7 +107,7 @@ class HubSpotApi:
 
 
 def _read(call: Call, held: Held) -> Answer:
-    """Records by what they are found by; an error names those who are not there."""
+    """Look up records; an error names the missing ones."""
     by = call.body.get("idProperty", "hs_object_id")
     results, missing = [], []
     for each in call.body["inputs"]:
@@ -163,7 +164,7 @@ def _write(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
 
 
 def _wrong(kind: str, verb: str, given: Row, held: Held) -> str | None:
-    """Why a record is refused; None where it is not."""
+    """Return why a record is rejected; None if it isn't."""
     known = _PROPERTIES[kind]
     for name, value in given["properties"].items():
         if name not in known:
@@ -215,7 +216,7 @@ def _track(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
 
 
 def _by(by: str, value: Any, held: Held) -> str | None:
-    """Who has a value in a property."""
+    """Return the record with a value in a property."""
     text = str(value).casefold()
     if by == "email" and text in held.profiles:
         return text
@@ -228,14 +229,14 @@ def _named(made: Any, held: Held) -> str:
 
 
 def _called(given: Row, held: Held) -> str:
-    """What the log calls a record that is written or asked for."""
+    """Return a record's name in the log."""
     properties = given.get("properties", {})
     name = given.get("id") or properties.get("email") or properties.get("shop_id")
     return _named(name, held) or str(name)
 
 
 def _record(fields: Row, asked: Any) -> Row:
-    """A record as it is answered: its values are texts."""
+    """Return a record as in responses: its values are text."""
     told = {name: None if (value := fields.get(name)) is None else str(value) for name in asked}
     made = fields["hs_object_id"]
     about = {"id": made, "properties": {**told, "hs_object_id": made}, "archived": False}

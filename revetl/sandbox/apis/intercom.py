@@ -11,7 +11,7 @@ from revetl.sandbox.rules import Rule
 from revetl.sandbox.store import Held
 
 ATTRIBUTES = {"score": "integer", "plan": "string", "renewed_at": "date"}
-"""Custom attributes of contacts, by their types."""
+"""Custom attributes of contacts, with their types."""
 _HEADERS = {"X-RateLimit-Limit": "1666", "X-RateLimit-Remaining": "1665"}
 
 
@@ -134,7 +134,7 @@ def _attributes() -> list[dict[str, Any]]:
 
 
 def _shown(held: Held, person: str) -> dict[str, Any]:
-    """A contact as it is told."""
+    """Return a contact as in responses."""
     fields = held.profiles[person]
     own = {name: value for name, value in fields.items() if name in ATTRIBUTES}
     tags = [
@@ -145,7 +145,7 @@ def _shown(held: Held, person: str) -> dict[str, Any]:
 
 
 def _is(query: Mapping[str, Any], held: Held, person: str) -> bool:
-    """Whether a contact is one that a query is about."""
+    """Whether a contact matches a query."""
     if query["operator"] in ("OR", "AND"):
         each = [_is(part, held, person) for part in query["value"]]
         return any(each) if query["operator"] == "OR" else all(each)

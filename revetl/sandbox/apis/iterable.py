@@ -16,7 +16,7 @@ FIELDS = {"email": "string", "userId": "string", "firstName": "string", "score":
 
 @dataclass(frozen=True)
 class IterableApi:
-    """Users of a project that knows them by email or by id, its static lists and its events."""
+    """Users of a project by email or id, static lists and events."""
 
     max_bytes: int = 4_000_000
     name: str = "iterable"
@@ -44,7 +44,7 @@ class IterableApi:
                 return _about(sent.json(), sent.json()["events"], "track")
             case "DELETE", ["users", *_, person]:
                 return Call(None, [unquote(person)], "erase")
-        return _error(404, "NotFound", f"nothing is at {sent.path}")
+        return _error(404, "NotFound", f"nothing found at {sent.path}")
 
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
         match call.operation:
@@ -67,7 +67,7 @@ class IterableApi:
 
 
 def _each(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
-    """What a call says of each person; those who failed are told by what they are called."""
+    """Apply a call to each person; failures are reported by identifier."""
     listed = held.lists.get(str(call.body.get("listId")))
     people = call.body.get("users") or call.body.get("subscribers") or call.body["events"]
     failures: dict[str, list[str]] = {}

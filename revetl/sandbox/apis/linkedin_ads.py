@@ -15,8 +15,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class LinkedinAdsApi:
-    """Segments of an account, and what is streamed to them. A segment that was just made is not found once;
-    somebody is their first id, a company its first value."""
+    """Segments of an account, and the elements streamed to them. A new segment isn't found on the first
+    request. People are identified by their first id, companies by their first value."""
 
     max_elements: int = 5_000
     name: str = "linkedin_ads"
@@ -85,7 +85,7 @@ def _person(element: dict[str, Any]) -> str:
 def _applied(
     held: Held, audience: str, element: dict[str, Any], person: str, rejecting: list[Rule]
 ) -> dict[str, Any]:
-    """The answer to an element."""
+    """Return the result of an element."""
     reason = refusing(rejecting, person)
     for each in element.get("userIds", []):
         if each["idType"] == "SHA256_EMAIL" and not _SHA256.fullmatch(each["idValue"]):

@@ -17,8 +17,8 @@ _COMPLIANCE = "is in a compliance state due to unsubscribe, bounce, or complianc
 
 @dataclass(frozen=True)
 class MailchimpApi:
-    """Members of a list by the hash of their address, and its tags. Nobody is made without a status, who
-    unsubscribed is not subscribed again, and who was deleted for good cannot be made again."""
+    """Members of a list by the hash of their email, and its tags. New members need a status, unsubscribed
+    members can't be resubscribed, and permanently deleted ones can't be created again."""
 
     max_members: int = 500
     name: str = "mailchimp"
@@ -60,7 +60,7 @@ class MailchimpApi:
                 if not person and method == "PATCH":
                     return _problem(404, "Resource Not Found", "The requested resource could not be found.")
                 return Call(body, [person or str(body["email_address"]).lower()], "member")
-        return _problem(404, "Resource Not Found", f"nothing is at {sent.path}")
+        return _problem(404, "Resource Not Found", f"nothing found at {sent.path}")
 
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
         match call.operation:
@@ -115,7 +115,7 @@ def _batch(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
 
 
 def _put(person: str, member: dict[str, Any], held: Held, new: dict[str, Any]) -> str | None:
-    """Hold a member, or say why not."""
+    """Store a member; returns the reason if it is rejected."""
     known = held.profiles.get(person)
     status = member.get("status") or (known or {}).get("status") or new.get("status_if_new")
     if "@" not in person:
@@ -133,7 +133,7 @@ def _put(person: str, member: dict[str, Any], held: Held, new: dict[str, Any]) -
 def _tagged(call: Call, held: Held) -> Answer:
     done = []
     for person in call.ids:
-        # Who is not on the list is ignored.
+        # People who aren't on the list are ignored.
         if person not in held.profiles:
             continue
         if call.operation == "tag":

@@ -14,12 +14,12 @@ _FIELDS = {"email": "email", "phone": "phone", "leadScore": "score", "createdAt"
     ("firstName", "lastName", "company", "city", "country", "postalCode"), "string"
 )
 _PLAYED_CALLS = 60
-"""Calls until a token has ended; Marketo's ends after an hour."""
+"""Calls until a token expires; Marketo's expires after an hour."""
 
 
 @dataclass(frozen=True)
 class MarketoApi:
-    """Leads by email with ids, and lists of them. Errors come with status 200, as Marketo's do."""
+    """Leads by email with ids, and lists of them. Errors have status 200, as in Marketo."""
 
     max_leads: int = 300
     name: str = "marketo"

@@ -18,8 +18,8 @@ _OPERATIONS = ("$set", "$set_once", "$unset", "$delete")
 
 @dataclass(frozen=True)
 class MixpanelApi:
-    """Events, profiles and deletions. Bodies are JSON, or forms whose `data` is it, as Mixpanel's own client
-    sends them."""
+    """Events, profiles and deletions. Bodies are JSON, or forms with JSON in `data`, as sent by Mixpanel's
+    own client."""
 
     max_records: int = 2_000
     max_bytes: int = 10_000_000

@@ -22,8 +22,8 @@ _CUSTOM = {
 
 @dataclass(frozen=True)
 class PendoApi:
-    """Visitors with six fields of their own, segments and events. Of an id that is refused it says no more
-    than that values failed; a segment's patch is refused whole."""
+    """Visitors with six custom fields, segments and events. Rejected values are only counted, without naming
+    the visitor; a rejected segment patch fails as a whole."""
 
     max_visitors: int = 1_000
     max_deleted: int = 500
@@ -46,7 +46,7 @@ class PendoApi:
             case "POST", ["api", "v1", "segment", "upload"]:
                 body = sent.json()
                 if not body.get("visitors"):
-                    return Answer(400, {"message": "a segment is made of visitors"})
+                    return Answer(400, {"message": "a segment needs visitors"})
                 return Call(body["name"], [], "create")
             case "PATCH", ["api", "v1", "segment", segment, "visitor"]:
                 if segment not in held.lists:
@@ -76,7 +76,7 @@ class PendoApi:
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
         match call.operation:
             case "create":
-                # Whom it was made of is no visitor.
+                # The placeholder member is not a visitor.
                 return Answer(200, {"segmentId": held.new_list(call.body)}, applied=True)
             case "patch":
                 return _patched(call, held, rejecting)

@@ -10,12 +10,12 @@ from revetl.sandbox.rules import Rule
 from revetl.sandbox.store import Held
 
 AUDIENCES, SCORE = "a" * 40, "5" * 40
-"""The codes of two fields of one's own: one of several options, and a number."""
+"""The codes of two custom fields: a multiple-option field, and a number."""
 
 
 @dataclass(frozen=True)
 class PipedriveApi:
-    """Persons by email, one a request; the options of a field are audiences."""
+    """Persons by email, one per request; the options of a field are audiences."""
 
     name: str = "pipedrive"
 

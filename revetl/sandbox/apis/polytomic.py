@@ -13,7 +13,8 @@ from revetl.sandbox.store import Held
 
 @dataclass(frozen=True)
 class PolytomicApi:
-    """Executions, one at a time of a sync, and their states; a key of idempotency gives the one it made."""
+    """Executions, one at a time per sync, and their states; an idempotency key returns the existing
+    execution."""
 
     name: str = "polytomic"
 
@@ -53,7 +54,7 @@ class PolytomicApi:
 
     @staticmethod
     def _made(held: Held, key: str) -> str | None:
-        """The execution that a key of idempotency has made."""
+        """Return the execution created with an idempotency key."""
         return next((name.removeprefix("job-") for name, run in held.jobs.items() if run["key"] == key), None)
 
 

@@ -30,8 +30,8 @@ _WRITES = {"POST": "insert", "PATCH": "update", "DELETE": "delete"}
 
 @dataclass(frozen=True)
 class SalesforceApi:
-    """An org with leads, contacts, accounts, campaigns and tasks. Somebody is their External_Id__c, else
-    their email address. A job is in progress when it is first asked for, and then done."""
+    """An org with leads, contacts, accounts, campaigns and tasks. A record is identified by External_Id__c,
+    else its email address. A job is in progress on the first status request, and then finished."""
 
     most: int = 200
     name: str = "salesforce"
@@ -87,7 +87,7 @@ class SalesforceApi:
 
     def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
         answer = self._apply(call, held, rejecting)
-        # The request that is being answered is not in the log yet.
+        # The current request isn't in the log yet.
         usage = {"Sforce-Limit-Info": f"api-usage={len(held.log) + 1}/{_DAILY}"}
         return replace(answer, headers={**answer.headers, **usage})
 
@@ -193,7 +193,7 @@ def _state(name: str, held: Held) -> Answer:
 
 
 def _results(job: dict[str, Any], kind: str) -> str:
-    """A CSV of the rows of a kind, with those columns that Salesforce adds."""
+    """Return the CSV of one kind of results, with the columns that Salesforce adds."""
     made = io.StringIO(newline="")
     columns = {"sf__Id": ["sf__Id", "sf__Created"], "sf__Error": ["sf__Id", "sf__Error"]}.get(kind, [])
     writer = csv.DictWriter(made, [*columns, *(job["rows"][0] if job["rows"] else ())], lineterminator="\n")
@@ -209,7 +209,7 @@ def _results(job: dict[str, Any], kind: str) -> str:
 
 
 Outcome = tuple[str | None, Row | None]
-"""The id of a record, and the error there is."""
+"""The id of a record, and its error if any."""
 
 
 def _write(call: Call, held: Held, rejecting: list[Rule]) -> list[Outcome]:
@@ -291,7 +291,7 @@ def _delete(key: str, held: Held, ids: dict[str, str]) -> Outcome:
 
 
 def _by(kind: str, by: str, row: Row, held: Held) -> str | None:
-    """Who has the value that a row has in a field."""
+    """Return the record that shares a row's value in a field."""
     value = str(row.get(by)).casefold()
     if by == "External_Id__c":
         named = str(row.get(by))
@@ -303,7 +303,7 @@ def _by(kind: str, by: str, row: Row, held: Held) -> str | None:
 
 
 def _called(row: Row, held: Held) -> str:
-    """What the log calls a row: the person's name."""
+    """Return a row's name in the log: the person's name."""
     for name in ("External_Id__c", "Email"):
         if row.get(name):
             return str(row[name])
@@ -319,7 +319,7 @@ def _called(row: Row, held: Held) -> str:
 
 
 def _flat(row: Row) -> Row:
-    """A row of JSON as one of a CSV: a lookup by its path."""
+    """Convert a JSON row to the format of a CSV row: lookups become paths."""
     made: Row = {}
     for name, value in row.items():
         if name == "attributes":
@@ -332,7 +332,7 @@ def _flat(row: Row) -> Row:
 
 
 def _read(kind: str, row: Row) -> Row:
-    """A row of a CSV as its values: an empty cell says nothing, `#N/A` empties."""
+    """Parse the values of a CSV row: empty cells are ignored, `#N/A` clears a field."""
     readers: dict[str, Any] = {"double": float, "boolean": lambda text: text == "true"}
     types = fields_of(kind)
     return {

@@ -1,4 +1,4 @@
-"""The org that the sandbox plays: its objects, their fields, ids, and queries over what is held."""
+"""The mock Salesforce org: its objects, fields, ids, and queries over its records."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ REQUIRED = {"Account": ("Name",), "Contact": ("LastName",), "Lead": ("LastName",
 
 
 def fields_of(kind: str) -> dict[str, str]:
-    """The fields of an object with their types; empty for an object that is not there."""
+    """Return the fields of an object with their types; empty for an unknown object."""
     return _FIELDS.get(kind, {})
 
 
 def described(kind: str) -> Row:
-    """What `/sobjects/KIND/describe` says."""
+    """Return the response of `/sobjects/KIND/describe`."""
     fields = [{"name": "Id", "type": "id", "createable": False, "updateable": False, "idLookup": True}]
     fields += [
         {
@@ -55,27 +55,27 @@ def described(kind: str) -> Row:
 
 
 def campaign_id(made: str) -> str:
-    """The id of a campaign by that of its list."""
+    """Return the id of a campaign, given its list's id."""
     return f"701{made:0>15}"
 
 
 def list_of(campaign: str) -> str:
-    """The list of a campaign's id."""
+    """Return the list's id, given a campaign's."""
     return campaign[3:].lstrip("0")
 
 
 def member_id(made: str, person: str) -> str:
-    """The id of who is a member, by the list's id and the person's."""
+    """Return the id of a membership, given the list's id and the person's."""
     return f"00v{made:0>5}{person[-10:]}"
 
 
 def kind_of(record: Row) -> str:
-    """The object that a held record is of."""
+    """Return the object type of a stored record."""
     return next((kind for kind, prefix in PREFIXES.items() if record["Id"].startswith(prefix)), "")
 
 
 def rows_of(kind: str, held: Held) -> Iterator[Row]:
-    """The rows of an object."""
+    """Return the rows of an object."""
     if kind in PREFIXES:
         yield from (row for row in held.profiles.values() if kind_of(row) == kind)
     elif kind == "Campaign":
@@ -92,9 +92,9 @@ def rows_of(kind: str, held: Held) -> Iterator[Row]:
 
 
 def query(text: str, held: Held) -> Row:
-    """The answer to a query: `SELECT … FROM … WHERE … [= | IN] … AND …`. Raises ValueError for another."""
+    """Execute a query: `SELECT … FROM … WHERE … [= | IN] … AND …`. Raises ValueError for any other."""
     try:
-        # Of the dialects of SQL it is MySQL's that has SOQL's texts, with backslashes in them.
+        # MySQL is the SQL dialect whose string literals match SOQL's, with backslash escapes.
         parsed = parse_one(text, read="mysql")
     except SqlglotError as error:
         raise ValueError(str(error)) from None
@@ -140,7 +140,7 @@ def _value(selected: exp.Expr, row: Row) -> Any:
 
 
 def _path(selected: exp.Expr) -> list[str]:
-    """`Contact.Email` as its names."""
+    """Split `Contact.Email` into its names."""
     column = selected.find(exp.Column)
     if column is None:
         raise ValueError(f"unexpected token: {selected.sql()}")

@@ -14,13 +14,13 @@ from revetl.sandbox.rules import Rule
 from revetl.sandbox.store import Held
 
 _NEEDED = {"identify": (), "track": ("event",), "page": (), "screen": (), "group": ("groupId",)}
-"""What a message has to have, by its type, besides whom it is about."""
+"""Required keys of a message by type, besides the person."""
 
 
 @dataclass(frozen=True)
 class SegmentApi:
-    """Segment's `/v1/batch`: it answers 200 to what it can read, and drops a messageId it has seen. Messages
-    with a channel are RudderStack's, which takes larger batches."""
+    """Segment's `/v1/batch`: it returns 200 for anything it can parse, and drops known messageIds. Messages
+    with a channel are RudderStack's, which accepts larger batches."""
 
     max_bytes: int = 500_000
     max_rudderstack_bytes: int = 4_000_000
@@ -55,7 +55,7 @@ class SegmentApi:
         asked = sent.json()
         ids = [str(each) for each in asked["subjectIds"]]
         if asked["subjectType"] != "USER_ID" or not 0 < len(ids) <= self.max_subjects:
-            wrong = {"type": "bad-request", "message": f"1 to {self.max_subjects} USER_IDs are taken"}
+            wrong = {"type": "bad-request", "message": f"1 to {self.max_subjects} USER_IDs are allowed"}
             return Answer(400, {"errors": [wrong]})
         return Call(asked, ids, "regulation")
 
@@ -64,8 +64,8 @@ class SegmentApi:
             for person in call.ids:
                 held.erase(person)
             return Answer(200, {"data": {"regulateId": held.new_job()}}, applied=True)
-        # Segment refuses no single message of a batch, so a rule that rejects has nothing to say here. Of a
-        # batch of too many it takes the first.
+        # Segment never rejects single messages of a batch, so rules that reject have no effect here. Messages
+        # beyond the maximum are dropped.
         taken = list(zip(call.body["batch"], call.ids, call.message_ids, strict=True))[: self.max_messages]
         for message, person, message_id in taken:
             if message_id in held.seen_messages:
@@ -84,7 +84,7 @@ def _whom(message: Mapping[str, Any]) -> str:
 
 
 def _apply(message: Mapping[str, Any], person: str, message_id: str, held: Held) -> None:
-    """Hold what a message says; one that lacks something is taken, and comes to nothing."""
+    """Store a message's data; incomplete messages are accepted without effect."""
     kind = message["type"]
     if kind == "alias":
         _make_one(str(message.get("previousId", person)), person, held)
@@ -103,7 +103,7 @@ def _apply(message: Mapping[str, Any], person: str, message_id: str, held: Held)
 
 
 def _make_one(before: str, person: str, held: Held) -> None:
-    """Who was `before` is `person` now, whose own traits stay."""
+    """Merge `before` into `person`, whose own traits take precedence."""
     if before == person or before not in held.profiles:
         return
     traits = {**held.profiles.pop(before), **held.profiles.get(person, {})}

@@ -20,8 +20,8 @@ _MOST_PERSONALIZATIONS = 1_000
 
 @dataclass(frozen=True)
 class SendGridApi:
-    """Contacts by an identifier of theirs, and lists. What is changed is a job, which is pending when it is
-    first asked for; an address that is none is refused at once, what a rule rejects with the job."""
+    """Contacts by an identifier, and lists. Changes are jobs, which are pending on the first status request.
+    Invalid email addresses are rejected immediately, and records matched by a rule when the job ends."""
 
     max_contacts: int = 30_000
     max_bytes: int = 6_000_000
@@ -47,7 +47,7 @@ class SendGridApi:
                 asked = sent.json()
                 names = asked["emails"] if kind == ["emails"] else asked["identifiers"]
                 if len(names) > _AT_ONCE:
-                    return _error(400, f"no more than {_AT_ONCE} at once")
+                    return _error(400, f"at most {_AT_ONCE} at once")
                 return Call((kind[-1].removesuffix("s"), names), [], "search")
             case "PUT", ["marketing", "contacts"]:
                 return self._put(sent, held)
@@ -102,7 +102,7 @@ class SendGridApi:
                 return Answer(200, {"result": lists, "_metadata": {"count": len(lists)}})
             case "create":
                 if call.body in held.lists.values():
-                    return _error(400, "a list of that name exists")
+                    return _error(400, "a list with that name exists")
                 made = held.new_list(call.body)
                 return Answer(201, {"id": made, "name": call.body, "contact_count": 0}, applied=True)
             case "job":
@@ -135,7 +135,7 @@ class SendGridApi:
 
 
 def _mail(sent: Sent) -> Call | Answer:
-    """Emails as `mail/send` takes them: all of a request, or none."""
+    """Parse emails as `mail/send` does: a request is accepted completely or not at all."""
     body = sent.json()
     given = body.get("personalizations") or []
     if not 1 <= len(given) <= _MOST_PERSONALIZATIONS:
@@ -170,13 +170,13 @@ def _send(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
     for each in body["personalizations"]:
         for to in each["to"]:
             data = each.get("dynamic_template_data", {})
-            # As in life, nothing tells an email from the same one sent again.
+            # As in the real API, a retried email is not recognized as a duplicate.
             held.track(None, to["email"].lower(), body["template_id"], {**common, "to": to, "data": data})
     return Answer(202, "", applied=True)
 
 
 def _state(asked: dict[str, str], job: dict[str, Any]) -> Answer:
-    """A job as it is told: pending the first time."""
+    """Return a job's status: pending on the first request."""
     job["asked"] = job.get("asked", 0) + 1
     if job["asked"] == 1:
         return Answer(200, {"id": asked["job"], "status": "pending", "job_type": job["kind"], "results": {}})

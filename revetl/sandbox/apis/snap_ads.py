@@ -16,8 +16,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class SnapAdsApi:
-    """Segments of an ad account, and their users: somebody is a hash. One bad hash has the whole request
-    refused. A token that it gave is good for `uses` requests; of any other it is not asked how old it is."""
+    """Segments of an ad account, and their users, identified by a hash. One invalid hash fails the whole
+    request. Tokens issued here are valid for `uses` requests; other tokens never expire."""
 
     max_rows: int = 100_000
     uses: int = 40
@@ -59,7 +59,7 @@ class SnapAdsApi:
         users = sent.json()["users"][0]
         ids = [row[0] for row in users["data"]]
         if users["schema"] not in _SCHEMAS or len(ids) > self.max_rows:
-            return _error(400, "E1004", "one schema, and no more than 100,000 identifiers")
+            return _error(400, "E1004", "one schema and at most 100,000 identifiers are allowed")
         operation = "add" if sent.method == "POST" else "remove"
         return Call({"schema": users["schema"][0], "segment": segment}, ids, operation)
 
@@ -84,7 +84,7 @@ class SnapAdsApi:
         for person in call.ids:
             reason = refusing(rejecting, person)
             if reason is not None or not _SHA256.fullmatch(person):
-                return _error(400, "E1005", reason or "an identifier is no SHA-256")
+                return _error(400, "E1005", reason or "an identifier is not a SHA-256")
         audience = held.lists[call.body["segment"]]
         for person in call.ids:
             if call.operation == "add":

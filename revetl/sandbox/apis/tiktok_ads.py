@@ -18,8 +18,8 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class TikTokAdsApi:
-    """Audience segments of an advertiser, and their mappings. Somebody is their first id; one bad row has the
-    whole request refused, with status 200."""
+    """Audience segments of an advertiser, and their mappings. A person is identified by their first id; one
+    bad row fails the whole request, with status 200."""
 
     max_rows: int = 10_000
     name: str = "tiktok_ads"
@@ -45,7 +45,7 @@ class TikTokAdsApi:
     def _mapping(self, asked: dict[str, Any], held: Held) -> Call | Answer:
         rows, schema = asked["batch_data"], asked["id_schema"]
         if len(rows) > self.max_rows:
-            return _said(40_061, f"batch_data: the most is {self.max_rows}")
+            return _said(40_061, f"batch_data: the maximum is {self.max_rows}")
         if not set(schema) <= _SCHEMA or any(len(row) != len(schema) for row in rows):
             return _said(40_002, "id_schema: does not fit batch_data")
         known = [[each for each in row if each] for row in rows]
@@ -70,7 +70,7 @@ class TikTokAdsApi:
         for at, (row, person) in enumerate(zip(rows, call.ids, strict=True)):
             reason = refusing(rejecting, person)
             if any(each and not _SHA256.fullmatch(each["id"]) for each in row) or not person:
-                reason = "it is no SHA-256"
+                reason = "not a SHA-256"
             if reason is not None:
                 return _said(40_002, f"batch_data.{at}: {reason}")
         for row, person in zip(rows, call.ids, strict=True):

@@ -18,8 +18,8 @@ _SIGNED = frozenset({"consumer_key", "token", "signature", "signature_method", "
 
 @dataclass(frozen=True)
 class TwitterAdsApi:
-    """Audiences of an ad account, and their users. Somebody is their first id; one bad operation keeps all of
-    its request from being applied. A signature is not checked, but that it is used once."""
+    """Audiences of an ad account, and their users. A person is identified by their first id; one bad
+    operation fails its whole request. Signatures aren't verified, but can be used only once."""
 
     max_operations: int = 2_500
     max_bytes: int = 5_000_000
@@ -49,7 +49,7 @@ class TwitterAdsApi:
     def _users(self, sent: Sent, audience: str) -> Call | Answer:
         operations = sent.json()
         if len(operations) > self.max_operations or len(sent.raw) > self.max_bytes:
-            return _error(400, "INVALID_PARAMETER", f"the most are {self.max_operations} operations")
+            return _error(400, "INVALID_PARAMETER", f"the maximum is {self.max_operations} operations")
         people = [person for each in operations for person in each["params"]["users"]]
         ids = [str(next((values[0] for values in person.values()), "")) for person in people]
         return Call({"audience": audience, "operations": operations}, ids, "users")

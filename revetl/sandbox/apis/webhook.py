@@ -14,7 +14,7 @@ _OPERATIONS = frozenset({"add", "update", "remove", "insert", "track", "delete"}
 
 
 def _is_signed(secret: str | None, content: bytes, headers: Mapping[str, str]) -> bool:
-    """Whether the signature is the content's; without a secret, any is."""
+    """Whether the signature matches the content; without a secret, any signature does."""
     if secret is None:
         return True
     signature = "sha256=" + hmac.digest(secret.encode(), content, "sha256").hex()
@@ -23,7 +23,7 @@ def _is_signed(secret: str | None, content: bytes, headers: Mapping[str, str]) -
 
 @dataclass(frozen=True)
 class WebhookApi:
-    """revetl's own webhook contract; checks the signature when it knows a secret."""
+    """revetl's own webhook contract; verifies signatures if it has a secret."""
 
     secret: str | None = None
     max_records: int = 10_000
@@ -32,7 +32,7 @@ class WebhookApi:
 
     def read(self, sent: Sent, held: Held) -> Call | Answer:
         if not _is_signed(self.secret, sent.raw, sent.headers):
-            return Answer(401, {"error": "the signature is wrong"})
+            return Answer(401, {"error": "invalid signature"})
         if len(sent.raw) > self.max_bytes:
             return Answer(413, {"error": f"more than {self.max_bytes} bytes"})
         try:
@@ -40,7 +40,7 @@ class WebhookApi:
             ids = [str(record["id"]) for record in body["records"]]
             call = Call(body, ids, str(body["operation"]), [str(body["batch_id"])])
             if body["operation"] not in _OPERATIONS or not isinstance(body["audience"], str):
-                return Answer(400, {"error": "operation or audience is wrong"})
+                return Answer(400, {"error": "invalid operation or audience"})
         except (ValueError, KeyError, TypeError) as error:
             return Answer(400, {"error": f"not a batch: {error}"})
         if len(ids) > self.max_records:
@@ -64,7 +64,7 @@ class WebhookApi:
             elif call.operation == "remove":
                 held.take_out(call.body["audience"], record_id)
             elif call.body.get("create") is False and record_id not in held.profiles:
-                rejected.append({"id": record["id"], "reason": "there is no such person"})
+                rejected.append({"id": record["id"], "reason": "no such person"})
             elif call.operation == "insert" and record_id in held.profiles:
                 continue
             else:
@@ -76,8 +76,8 @@ class WebhookApi:
 
 @dataclass(frozen=True)
 class WebhookReadApi:
-    """The webhook's `read_url`: an audience's members in the order of their ids, a page a request. The cursor
-    is the last id of the page before."""
+    """The webhook's `read_url`: an audience's members ordered by id, one page per request. The cursor is the
+    last id of the previous page."""
 
     secret: str | None = None
     page_members: int = 1_000
@@ -85,7 +85,7 @@ class WebhookReadApi:
 
     def read(self, sent: Sent, held: Held) -> Call | Answer:
         if not _is_signed(self.secret, sent.query.encode(), sent.headers):
-            return Answer(401, {"error": "the signature is wrong"})
+            return Answer(401, {"error": "invalid signature"})
         asked = sent.asked
         if "audience" not in asked:
             return Answer(400, {"error": "audience is missing"})

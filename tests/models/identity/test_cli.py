@@ -79,7 +79,7 @@ def test_a_profile_is_found_by(
         pytest.param(("nobody",), ("No profile has the identifier 'nobody'", "dbt build"), id="unknown"),
         pytest.param(("u1", "--type", "email"), ("'u1' of type email",), id="unknown in a type"),
         pytest.param(
-            ("u1", "--type", "emial"), ("There are: user_id, email, anonymous_id.",), id="an unknown type"
+            ("u1", "--type", "emial"), ("Known types: user_id, email, anonymous_id.",), id="an unknown type"
         ),
     ],
 )
@@ -131,8 +131,8 @@ def test_a_profile_as_a_tree(built: Path, cli: Cli) -> None:
     [
         pytest.param(("u1", "nobody"), "No event has the identifier 'nobody'.", id="unknown"),
         pytest.param(("dee", "u1"), "'dee' may be anonymous_id:dee, user_id:dee.", id="a value of two"),
-        pytest.param(("u1", "user_id:u1"), "user_id:u1 cannot be cut from itself.", id="the same"),
-        pytest.param((ANN, "u1"), f"'{ANN}' is the id of a profile", id="a canonical id"),
+        pytest.param(("u1", "user_id:u1"), "user_id:u1 cannot be split from itself.", id="the same"),
+        pytest.param((ANN, "u1"), f"'{ANN}' is a profile id", id="a canonical id"),
     ],
 )
 def test_what_cannot_be_cut(built: Path, cli: Cli, ends: tuple[str, str], sentence: str) -> None:
@@ -407,7 +407,7 @@ def test_a_project_that_would_be_built_over_is_refused(mine: Path, cli: Cli, rul
     )
     done = cli(mine, "identity", "diff", "--rules", str(rules(RULES)))
     assert done.returncode == 2
-    assert "would be built in the schema 'main' by the new rules" in done.stderr
+    assert "would be built in schema 'main' with the new rules" in done.stderr
     assert len(sql(mine, "from int_revetl__identity_graph")) == len(
         sql(mine, "select distinct identifier_id from int_revetl__identity_graph")
     )
@@ -421,7 +421,7 @@ def test_a_build_that_fails_leaves_nothing(mine: Path, cli: Cli, rules: Rules) -
     )
     done = cli(mine, "identity", "diff", "--rules", str(rules(RULES)))
     assert done.returncode == 5
-    assert "`dbt build` by the new rules failed" in done.stderr
+    assert "`dbt build` with the new rules failed" in done.stderr
     assert (
         sql(mine, "select 1 from information_schema.schemata where schema_name ilike '%identity_diff%'") == []
     )
