@@ -230,8 +230,10 @@ def test_only_touched_components_are_made_anew(tmp_path: Path) -> None:
     ]:
         distinct = list({message.id: message for message in messages}.values())
         world.show(distinct, cuts, blocked)
-        world.build()
+        # A build of everything empties it at its end.
+        world.build(select=["world", "revetl.staging", "+int_revetl__identity_graph"])
         assert " ".join(value for (value,) in world.ask(touched)) == expected_, label
+        world.build()
         same(found(world), expected(Facts(distinct, cuts, blocked), by))
 
 
