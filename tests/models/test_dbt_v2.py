@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+import yaml
 
 from revetl.project.scaffolding import make_project
 from tests.conftest import Cli, SandboxClient
@@ -120,12 +121,15 @@ def test_an_audience_is_planned_and_synced_by_what_dbt_2_wrote(
     assert (selected.returncode, "nothing changed" in selected.stdout) == (0, True), selected.stderr
 
 
-def test_a_first_split_of_two_identifiers_loads_into_the_seed_that_was_empty(
+def test_a_first_split_of_two_identifiers_takes_effect_once_the_variable_names_its_seed(
     built: Callable[[Path], Path], dbt_2: Path, cli: Cli
 ) -> None:
     root = built(dbt_2)
     done = cli(root, "identity", "cut", "user_id:C12370", "email:c12370@example.com", "--dbt", str(dbt_2))
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, "cut_edges: cut_edges" in done.stdout) == (0, True), done.stdout + done.stderr
+    document = yaml.safe_load((root / "dbt_project.yml").read_text())
+    document["vars"]["revetl"]["cut_edges"] = "cut_edges"
+    (root / "dbt_project.yml").write_text(yaml.safe_dump(document))
     run(dbt_2, root, "build", "--exclude-resource-type", "unit_test", "test")
     with duckdb.connect(root / "shop.duckdb", read_only=True) as connection:
         found = connection.execute(

@@ -258,17 +258,16 @@ def test_slim_ci_builds_what_was_changed_alone_and_plans_it(story: Story) -> Non
 
 
 def test_an_ephemeral_audience_is_refused_with_what_to_do(story: Story) -> None:
-    kept = (story.folder / "models/models.yml").read_text()
-    meta = f"  - name: germans\n    config: {{meta: {{revetl: {AUDIENCE}}}}}\n"
-    story.write("models/models.yml", kept + meta)
+    file = "models/germans.yml"
+    story.write(file, f"models:\n  - name: germans\n    config: {{meta: {{revetl: {AUDIENCE}}}}}\n")
     try:
         said = story.revetl("validate", "--target", "prod", code=2)
         assert (
-            "models/models.yml: germans: it is ephemeral, and an audience has to be a relation in the "
+            "models/germans.yml: germans: it is ephemeral, and an audience has to be a relation in the "
             "warehouse. Set `materialized: table` (or view) for it."
         ) in said
     finally:
-        story.write("models/models.yml", kept)
+        (story.folder / file).unlink()
 
 
 def test_a_disabled_audience_is_listed_as_orphaned(story: Story) -> None:
