@@ -518,8 +518,8 @@ def relation(name: str, described: Mapping[str, Any]) -> list[str]:
 STATE = """\
 The dbt source `revetl_state`. It is in the schema `<target schema>_revetl` (or what the project's
 `generate_schema_name` makes of `revetl`, or the dbt variable `state_schema`) of the target's database; on
-DuckDB that is `main_revetl`. `dbt build` and every sync create the tables that are missing. `state_version` is
-the version of the tables: an older revetl refuses newer tables, and a newer one migrates older ones.
+DuckDB that is `main_revetl`. `dbt build` and every sync create the tables that are missing. `state_version`
+is the version of the tables: an older revetl refuses newer tables, and a newer one migrates older ones.
 
 For each operation, planned = attempted + aborted, and attempted = delivered + rejected + unknown (sent, and
 never answered). What each destination was sent this month:
