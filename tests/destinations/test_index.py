@@ -54,7 +54,7 @@ def _tested(kind: str, made: type[Destination]) -> str:
     elif sandbox.exists():
         triggers = orjson.loads(sandbox.read_bytes()).get("triggers")
         ways.append("triggered in the sandbox" if triggers else "round trip in the sandbox")
-    if (HERE / f"test_second_opinion_{kind}.py").exists():
+    if (HERE / "reference_clients" / f"test_{kind}.py").exists():
         ways.append("its vendor's client")
     return ", ".join(ways)
 
