@@ -142,10 +142,10 @@ def test_check_names_a_pattern_that_matches_nothing_and_minds_no_unset_variable(
 def test_without_apprise_the_command_is_said() -> None:
     code = (
         "import sys, importlib.util as util; find = util.find_spec\n"
-        "import revetl.notify as notify\n"
+        "import revetl.observability.notify as notify\n"
         "assert 'apprise' not in sys.modules and 'opentelemetry' not in sys.modules\n"
         "notify.find_spec = lambda name: None if name == 'apprise' else find(name)\n"
-        "from revetl.alerts import Alerts\n"
+        "from revetl.observability.alerts import Alerts\n"
         "from revetl.config import AlertConfig\n"
         "Alerts([AlertConfig(to='json://x', syncs=('other.*',))], ['a.b'], print)\n"
         "try: Alerts([AlertConfig(to='json://x')], ['a.b'], print)\n"

@@ -140,7 +140,7 @@ def test_a_program_that_embeds_revetl_gets_clean_records(caplog: pytest.LogCaptu
 
 def test_nothing_is_written_unless_asked_and_nothing_heavy_imported() -> None:
     code = (
-        "import sys; from revetl import logs, telemetry, alerts\n"
+        "import sys; from revetl.observability import logs, telemetry, alerts\n"
         "logs.event('guard_stopped', sync='a.crm'); logs.event('run_finished', status='crashed')\n"
         "with telemetry.span('x', {}) as span: span.set_attribute('a', 1)\n"
         "telemetry.request('crm', 200)\n"
