@@ -146,7 +146,7 @@ def test_without_apprise_the_command_is_said() -> None:
         "assert 'apprise' not in sys.modules and 'opentelemetry' not in sys.modules\n"
         "notify.find_spec = lambda name: None if name == 'apprise' else find(name)\n"
         "from revetl.observability.alerts import Alerts\n"
-        "from revetl.config import AlertConfig\n"
+        "from revetl.config.models import AlertConfig\n"
         "Alerts([AlertConfig(to='json://x', syncs=('other.*',))], ['a.b'], print)\n"
         "try: Alerts([AlertConfig(to='json://x')], ['a.b'], print)\n"
         "except Exception as error: print(error)\n"
