@@ -49,11 +49,12 @@ RUNNING = Past("running", NONE, NONE)
 
 @dataclass(frozen=True)
 class Received:
-    """A request: path with query, headers in lower case, body."""
+    """A request: path with query, headers in lower case, body, and when it arrived."""
 
     path: str
     headers: Mapping[str, str]
     body: bytes
+    at: float = field(default_factory=time.monotonic, compare=False)
 
 
 class Receiver:
