@@ -14,13 +14,21 @@ from revetl.errors import UsageError
 
 @lru_cache(maxsize=256)
 def _parsed(template: str, dialect: str | None) -> exp.Expr:
-    return sqlglot.parse_one(template, dialect=dialect)
+    parsed = sqlglot.parse_one(template, dialect=dialect)
+    for node in parsed.walk():
+        # The parser notes where each word was. Nothing reads that, and it is most of what a copy costs.
+        node._meta = None
+    return parsed
 
 
 def statement(template: str, dialect: str | None = None, /, **parts: Any) -> exp.Expr:
     """The template, written in sqlglot's own dialect unless another is named, as an expression. A part that
     is an expression takes the place of `:name` as it is (a table too: `from :model`); any other Python value
-    becomes a literal."""
+    becomes a literal.
+
+    An expression that is in no other yet becomes a part of this one, and one that is in another is copied:
+    statements nest, and to copy all parts at each level would cost seconds for a sync of many fields."""
+    free = {id(part) for part in parts.values() if isinstance(part, exp.Expr) and part.parent is None}
 
     def fill(node: exp.Expr) -> exp.Expr:
         name = None
@@ -31,7 +39,13 @@ def statement(template: str, dialect: str | None = None, /, **parts: Any) -> exp
         if name is None or name not in parts:
             return node
         value = parts[name]
-        filled = value.copy() if isinstance(value, exp.Expr) else exp.convert(value)
+        if not isinstance(value, exp.Expr):
+            filled = exp.convert(value)
+        elif id(value) in free:
+            free.remove(id(value))
+            filled = value
+        else:
+            filled = value.copy()
         if isinstance(node, exp.Table) and node.alias:
             return exp.alias_(filled, node.alias, table=True)
         return filled
