@@ -19,7 +19,7 @@ help:
 	@echo "make test-slow  what takes long: dbt, kills, and the wheel in an environment of its own"
 	@echo "make test-wheel the wheel alone"
 	@echo "make test-warehouses  Spark, Snowflake (fakesnow), and the SQL of the warehouses that run nowhere here"
-	@echo "make test-long  random histories of identities and traits, built in any split"
+	@echo "make test-long  random histories of identities and traits, every destination, schemas and targets"
 	@echo "make test-chaos 200 stories of a destination on bad days and runs that are killed"
 	@echo "make lint       ruff, mypy, sqlfluff, codespell"
 	@echo "make format     what ruff and sqlfluff can mend"
@@ -78,7 +78,7 @@ lint: $(DOCS_READY)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sqlfluff lint models
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/sqlfluff lint models --processes 2
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs
 	$(BIN)/codespell --builtin clear,rare revetl models macros
 

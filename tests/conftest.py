@@ -32,16 +32,19 @@ class SandboxClient:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        # One client for all requests: each would read the certificates again. No connection is kept, for the
+        # sandbox may close one at any time.
+        self._client = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 
     def members(self, destination: str, audience: str) -> dict[str, Any]:
         """Id to fields of the members a destination holds."""
-        audiences = httpx.get(f"{self.url}/_/members/{destination}").json()["audiences"]
+        audiences = self._client.get(f"{self.url}/_/members/{destination}").json()["audiences"]
         held: dict[str, Any] = audiences.get(audience, {"members": {}})["members"]
         return held
 
     def requests(self, destination: str) -> list[dict[str, Any]]:
         """The log of a destination's requests."""
-        log: list[dict[str, Any]] = httpx.get(f"{self.url}/_/requests/{destination}").json()
+        log: list[dict[str, Any]] = self._client.get(f"{self.url}/_/requests/{destination}").json()
         return log
 
     def deliveries(self, destination: str) -> list[dict[str, Any]]:
@@ -50,15 +53,15 @@ class SandboxClient:
 
     def misbehave(self, *rules: dict[str, Any]) -> None:
         """Put rules in force."""
-        httpx.post(f"{self.url}/_/misbehave", json=list(rules)).raise_for_status()
+        self._client.post(f"{self.url}/_/misbehave", json=list(rules)).raise_for_status()
 
     def behave(self) -> None:
         """Lift all rules."""
-        httpx.delete(f"{self.url}/_/misbehave")
+        self._client.delete(f"{self.url}/_/misbehave")
 
     def start_anew(self) -> None:
         """Hold nothing, remember nothing, and behave."""
-        httpx.post(f"{self.url}/_/reset")
+        self._client.post(f"{self.url}/_/reset")
 
 
 @pytest.fixture(autouse=True)
@@ -74,17 +77,16 @@ def _own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def _sandbox_url() -> Iterator[str]:
+def _sandbox() -> Iterator[SandboxClient]:
     with running_sandbox() as url:
-        yield url
+        yield SandboxClient(url)
 
 
 @pytest.fixture
-def sandbox(_sandbox_url: str) -> SandboxClient:
+def sandbox(_sandbox: SandboxClient) -> SandboxClient:
     """A sandbox that holds nothing and behaves."""
-    client = SandboxClient(_sandbox_url)
-    client.start_anew()
-    return client
+    _sandbox.start_anew()
+    return _sandbox
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -214,6 +214,7 @@ def held_elsewhere(shop: ProjectFolder) -> Iterator[Any]:
         holder.join()
 
 
+@pytest.mark.slow
 def test_a_database_that_is_open_elsewhere_is_waited_for(shop: ProjectFolder) -> None:
     with held_elsewhere(shop) as done:
         command = [sys.executable, "-m", "revetl", *SYNC]

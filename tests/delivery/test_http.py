@@ -29,6 +29,7 @@ from revetl.errors import DestinationRefused, UsageError
 from revetl.local import interprocess
 from tests.helpers.gate import Answer, Gate, Seen, gate
 from tests.helpers.sender import send, send_all, webhook
+from tests.helpers.suites import first_fast
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "a" * 32
@@ -89,7 +90,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("at_once", first_fast([3, 1]))
 def test_two_processes_share_what_may_be_in_flight(at_once: int) -> None:
     with (
         gate(lambda seen: Answer(seconds=0.03)) as here,

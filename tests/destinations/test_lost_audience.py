@@ -18,15 +18,16 @@ from revetl.sandbox.setups import setups
 from tests.conftest import SandboxClient
 from tests.destinations.test_round_trip import _shown, people
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import only_fast
 
 NOT_MADE = {
     "braze": "an audience is an attribute, which is there as soon as somebody has it",
     "copper": "an audience is a tag, which is there as soon as somebody has it",
     "braze.subscription_group": "its API makes none",
 }
-SHORT = {"facebook_ads", "iterable"}
+MARKS = {"iterable": [], "facebook_ads": [pytest.mark.slow]}
 WITH_AUDIENCES = [
-    pytest.param(name, marks=[] if name in SHORT else [pytest.mark.long])
+    pytest.param(name, marks=MARKS.get(name, [pytest.mark.long]))
     for name, setup in sorted(setups().items())
     if issubclass(destination_class(setup.type, name), HasAudiences) and name not in NOT_MADE
 ]
@@ -67,7 +68,10 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-@pytest.mark.parametrize("moment", ["before it is made", "when it is made", "when some are in"])
+@pytest.mark.parametrize(
+    "moment",
+    only_fast(["before it is made", "when it is made", "when some are in"], "when it is made"),
+)
 def test_a_run_that_dies_while_the_list_is_made_again_leaves_everyone_to_the_next(
     tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:

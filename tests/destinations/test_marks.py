@@ -18,14 +18,15 @@ from revetl.sandbox.setups import setups
 from tests.conftest import SandboxClient
 from tests.destinations.test_round_trip import people
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 from tests.sync.test_identity import targets
 from tests.sync.test_sync import synced
 
 LISTS = ["facebook_ads", "google_ads", "google_ads.data_manager"]
-SLOW = ["google_ads", "google_ads.data_manager"]
+LONG = ["google_ads", "google_ads.data_manager"]
 PLACES = [
-    pytest.param(place, marks=[pytest.mark.slow] if place in SLOW else [])
-    for place in ("file", "file, whole", "sql", *LISTS)
+    *first_fast(["file", "file, whole", "sql", "facebook_ads"]),
+    *(pytest.param(place, marks=pytest.mark.long) for place in LONG),
 ]
 
 
@@ -80,7 +81,7 @@ def adopted(project: ProjectFolder) -> None:
     opened.adopt([opened.sync_named("vips.tool")])
 
 
-@pytest.mark.parametrize("place", ["file", "facebook_ads"])
+@pytest.mark.parametrize("place", first_fast(["file", "facebook_ads"]))
 def test_an_accepted_state_is_held_against_the_runs_that_follow(
     place: str, tmp_path: Path, sandbox: SandboxClient
 ) -> None:
@@ -95,7 +96,7 @@ def test_an_accepted_state_is_held_against_the_runs_that_follow(
     assert synced(project).stopped_by == "restored"
 
 
-@pytest.mark.parametrize("place", ["file", "sql", "facebook_ads"])
+@pytest.mark.parametrize("place", first_fast(["file", "sql", "facebook_ads"]))
 def test_a_mark_of_another_warehouse_or_sync_says_nothing(
     place: str, tmp_path: Path, sandbox: SandboxClient
 ) -> None:

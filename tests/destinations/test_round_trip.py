@@ -18,6 +18,7 @@ from revetl.inspect.match_rates import match_rates
 from revetl.sandbox.setups import setups
 from tests.conftest import SandboxClient
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import only_fast
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "2 % of requests fail": [
@@ -31,24 +32,9 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 
-MANY = {
-    "amplitude",
-    "close",
-    "copper",
-    "facebook_conversions",
-    "fullstory",
-    "google_ads",
-    "google_ads.data_manager",
-    "google_conversions",
-    "intercom",
-    "linkedin_ads",
-    "mailchimp",
-    "pipedrive",
-    "salesforce.bulk",
-    "sendgrid",
-    "webhook.one_by_one",
-}
-"""Those that take thousands of requests, or of waits, for it."""
+REPRESENTATIVE = {"braze", "customer_io", "polytomic", "salesforce", "twitter_ads", "webhook"}
+"""One of each kind: profiles, events, a sync that is triggered, records that are answered one by one, an
+audience of ads, and batches to any address. The long suite has the others."""
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +80,7 @@ def people(first: int, last: int, score: str) -> str:
 )
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.long] if name in MANY else []) for name in sorted(setups())],
+    only_fast(sorted(setups()), *REPRESENTATIVE, rest=pytest.mark.long),
 )
 def test_what_is_held_is_the_audience(
     name: str, faults: str, tmp_path: Path, sandbox: SandboxClient, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,7 @@ from revetl.destinations.sql.destination import Sql
 from tests.destinations.test_round_trip import people
 from tests.helpers.backends import Backend, DuckDBFile, make_backend
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 
 ENGINES = ["duckdb", "postgres", "own"]
 
@@ -56,7 +57,7 @@ def held(to: Backend, columns: str = "user_id, score") -> list[tuple[Any, ...]]:
     return sorted(to.sql(f"select {columns} from people"))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", first_fast(ENGINES))
 def test_there_and_back(tmp_path: Path, engine: str) -> None:
     to = database(engine, tmp_path)
     project = project_of(tmp_path, to, create=True)
@@ -71,7 +72,7 @@ def test_there_and_back(tmp_path: Path, engine: str) -> None:
     assert held(to) == sorted((f"u{i}", 9 if i < 400 else 7) for i in range(300, 1_200))
 
 
-@pytest.mark.parametrize("engine", ENGINES[:2])
+@pytest.mark.parametrize("engine", first_fast(ENGINES[:2]))
 def test_a_table_is_made_with_the_types_of_the_fields(tmp_path: Path, engine: str) -> None:
     to = database(engine, tmp_path)
     project = project_of(tmp_path, to, create=True, table="sales.people")
@@ -91,7 +92,7 @@ def test_a_table_is_made_with_the_types_of_the_fields(tmp_path: Path, engine: st
     assert found == [("12.50", True, "2026-01-02", "2026-01-02 03:04:05.678", None, name)]
 
 
-@pytest.mark.parametrize("engine", ENGINES[:2])
+@pytest.mark.parametrize("engine", first_fast(ENGINES[:2]))
 def test_a_row_that_the_table_refuses_is_rejected_alone(tmp_path: Path, engine: str) -> None:
     to = database(engine, tmp_path)
     to.sql("create table people (user_id varchar, score integer check (score < 100), company varchar)")
@@ -106,7 +107,7 @@ def test_a_row_that_the_table_refuses_is_rejected_alone(tmp_path: Path, engine: 
     assert "check" in reason.lower()
 
 
-@pytest.mark.parametrize("engine", ENGINES[:2])
+@pytest.mark.parametrize("engine", first_fast(ENGINES[:2]))
 def test_who_left_is_flagged(tmp_path: Path, engine: str) -> None:
     for column, kind in (("_removed_at", "timestamp"), ("is_gone", "boolean")):
         root = tmp_path / column
@@ -127,7 +128,7 @@ def test_who_left_is_flagged(tmp_path: Path, engine: str) -> None:
         assert held(to, gone) == [(False,)] * 4
 
 
-@pytest.mark.parametrize("engine", ENGINES[:2])
+@pytest.mark.parametrize("engine", first_fast(ENGINES[:2]))
 def test_modes(tmp_path: Path, engine: str) -> None:
     """Insert leaves who is there; update makes nobody; set_if_empty leaves what is there."""
     scores = {"insert": (1, 7), "update": (7, None), "upsert": (7, 7), "delete": (None, None)}

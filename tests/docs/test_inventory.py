@@ -11,7 +11,7 @@ from revetl.sandbox import running_sandbox
 from tests.docs.page import follow
 from tests.helpers.built import ROOT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_the_integration_inventory_does_what_it_says(tmp_path: Path) -> None:

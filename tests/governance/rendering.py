@@ -8,10 +8,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from dbt.adapters.factory import get_adapter_by_type
-from dbt.cli.main import dbtRunner
-from dbt.context.providers import generate_runtime_macro_context
-
 from revetl.governance.tracking_plan.compiled import compile_plan
 from revetl.governance.tracking_plan.compiled_transformations import compile_transformations
 from revetl.governance.tracking_plan.plan import DOCUMENTS, TrackingPlan
@@ -23,6 +19,11 @@ class Renderer:
     """The project's macros on one of dbt's adapters."""
 
     def __init__(self, folder: Path, engine: str = "duckdb") -> None:
+        # Here, for dbt takes seconds to import, and most runs of pytest collect this and call none of it.
+        from dbt.adapters.factory import get_adapter_by_type
+        from dbt.cli.main import dbtRunner
+        from dbt.context.providers import generate_runtime_macro_context
+
         environment = {
             "REVETL_DUCKDB_PATH": str(folder / "unused.duckdb"),
             "DBT_TARGET_PATH": str(folder / "target"),

@@ -6,7 +6,6 @@ import json
 
 import pytest
 import yaml
-from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 import revetl
 from revetl.errors import UsageError
@@ -37,6 +36,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     _declare(made, "few", MEMBERS + "in ('ann', 'bob', 'eve')")
     made.build(as_of=AS_OF, select=["+few", "revetl_profile_identifiers"])
     # dbt in this process lets go of the file, which a preview compiles against in another.
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
     DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
     _declare(made, "few", MEMBERS + "in ('bob', 'eve', 'fay', 'gus')")
     _declare(

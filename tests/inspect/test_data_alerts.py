@@ -22,6 +22,7 @@ from revetl.sync.state.tables import Tables
 from tests.conftest import Cli
 from tests.helpers.built import ROOT
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 from tests.observability.support import Receiver, receiving
 from tests.warehouses.postgres import PostgresServer
 
@@ -112,7 +113,7 @@ class World:
         return check_data(self.project.open().workspace, now=now)
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=first_fast(["duckdb", "postgres"]))
 def world(tmp_path: Path, request: pytest.FixtureRequest) -> World:
     made = World(tmp_path / "shop", request.param)
     with made.project.open().workspace.writing() as warehouse:

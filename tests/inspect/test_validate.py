@@ -18,6 +18,7 @@ from revetl.errors import RevetlError, UsageError
 from revetl.inspect.validate import validate
 from tests.conftest import Cli, SandboxClient
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 
 VIPS = "select 'u1' as user_id, 1 as score, 'a@b.example' as email, timestamp '2026-01-01' as seen_at"
 PLACE = "models/audiences.yml: vips: meta.revetl"
@@ -199,8 +200,8 @@ RIGHT: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["compiled", "only parsed"])
-@pytest.mark.parametrize("meta", RIGHT.values(), ids=RIGHT.keys())
+@pytest.mark.parametrize("known", first_fast([True, False]), ids=["compiled", "only parsed"])
+@pytest.mark.parametrize("meta", first_fast(RIGHT.values(), 5), ids=RIGHT.keys())
 def test_what_is_right_is_passed_and_runs(
     project: ProjectFolder, sandbox: SandboxClient, meta: Any, known: bool
 ) -> None:

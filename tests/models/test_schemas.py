@@ -10,6 +10,7 @@ from revetl.api import Project
 from revetl.errors import UsageError
 from revetl.inspect.grants import roles
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 from tests.models.guest import NAMED, Guest
 
 pytestmark = pytest.mark.slow
@@ -38,6 +39,7 @@ def land(guest: Guest, target: str) -> int:
     return len(rows)
 
 
+@pytest.mark.long
 def test_by_default_every_target_has_schemas_of_its_own(guest: Guest) -> None:
     guest.dbt(*BUILT, "--target", "prod")
     prod = guest.tables()
@@ -90,6 +92,7 @@ def test_variables_name_them_before_any_macro(guest: Guest) -> None:
         guest.variables()
 
 
+@pytest.mark.long
 def test_a_state_of_an_older_version_is_not_left_behind(guest: Guest) -> None:
     guest.backend.sql("create schema revetl.revetl")
     guest.backend.sql("create table revetl.revetl.sync_state (sync varchar, key varchar)")
@@ -113,7 +116,7 @@ def test_a_state_of_an_older_version_is_not_left_behind(guest: Guest) -> None:
         guest.variables()
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+@pytest.mark.parametrize("engine", first_fast(["duckdb", "postgres"], rest=pytest.mark.long))
 def test_tables_of_others_are_neither_changed_nor_added_to(tmp_path: Path, engine: str) -> None:
     guest = Guest(tmp_path / "project", engine)
     guest.variables(raw_schema="javascript")

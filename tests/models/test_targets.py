@@ -63,6 +63,7 @@ def test_a_build_of_another_target_leaves_the_history_as_it_is(guest: Guest) -> 
     assert len(guest.backend.sql("select * from kept.model_builds where target = 'prod'")) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("written_by", ["prod", None], ids=["known", "unknown"])
 def test_an_upgrade_goes_on_with_the_history_that_is_there(guest: Guest, written_by: str | None) -> None:
     """The tables of an older version have no target; ci is the first to build with this one."""

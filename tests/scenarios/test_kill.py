@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import Cli, SandboxClient
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 from tests.sync.test_sync import META
 
 PEOPLE = 3_000
@@ -124,7 +125,7 @@ def test_the_second_of_two_runs_at_once_exits_6(
     assert len(sent) == PEOPLE
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("number", first_fast([signal.SIGTERM, signal.SIGINT]), ids=["SIGTERM", "SIGINT"])
 def test_an_interrupted_run_ends_in_order_and_the_next_goes_on(
     slow_project: ProjectFolder, sandbox: SandboxClient, cli: Cli, number: signal.Signals
 ) -> None:

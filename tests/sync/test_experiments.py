@@ -11,6 +11,7 @@ import pytest
 from revetl.errors import UsageError
 from tests.conftest import SandboxClient
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 from tests.sync.test_modes import meta
 from tests.sync.test_options import MANY
 from tests.sync.test_sync import people, synced
@@ -80,7 +81,7 @@ TOOLS = [
 ]
 
 
-@pytest.mark.parametrize(("to", "config", "path"), TOOLS)
+@pytest.mark.parametrize(("to", "config", "path"), first_fast(TOOLS))
 def test_who_enters_and_leaves_is_tracked(
     project: ProjectFolder, sandbox: SandboxClient, to: str, config: dict[str, Any], path: str
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from revetl.errors import UsageError
 from tests.conftest import SandboxClient
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 from tests.sync.test_sync import META, people, synced
 
 MANY = "select 'u' || i as user_id, i as score from range({}) as numbers (i)"
@@ -129,11 +130,13 @@ def test_a_failed_test_stops_removes_of_suppressed_people_too(
 )
 @pytest.mark.parametrize(
     "options",
-    [
-        {"key": "user_id", "sync": [{"to": "crm", "max_age": "2 hours"}]},
-        {"key": "user_id", "max_age": "2 hours", "sync": [{"to": "crm"}]},
-        {"key": "user_id", "max_age": "1 minute", "sync": [{"to": "crm", "max_age": "2 hours"}]},
-    ],
+    first_fast(
+        [
+            {"key": "user_id", "sync": [{"to": "crm", "max_age": "2 hours"}]},
+            {"key": "user_id", "max_age": "2 hours", "sync": [{"to": "crm"}]},
+            {"key": "user_id", "max_age": "1 minute", "sync": [{"to": "crm", "max_age": "2 hours"}]},
+        ]
+    ),
     ids=["of the sync", "of the audience", "of both"],
 )
 def test_the_age_of_the_model(

@@ -17,6 +17,7 @@ from revetl.sandbox.setups import setups
 from tests.conftest import Cli, SandboxClient
 from tests.destinations.test_identifiers import destination_of
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 
 ACCOUNTS = """
     select * from (values ('a1', 'Acme', 'acme.com', 'u1'), ('a2', 'Initech', 'initech.com', null))
@@ -193,7 +194,7 @@ def test_identifiers_that_find_nobody_are_an_error_before_anything_is_sent(
     assert (done.returncode, sentence in done.stderr + done.stdout) == (2, True)
 
 
-@pytest.mark.parametrize("kind", ["facebook_ads", "google_conversions"])
+@pytest.mark.parametrize("kind", first_fast(["facebook_ads", "google_conversions"]))
 def test_a_plan_shows_phones_and_countries_that_are_none_as_such(
     kind: str, tmp_path: Path, sandbox: SandboxClient
 ) -> None:

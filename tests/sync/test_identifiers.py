@@ -14,6 +14,7 @@ from revetl.sync.plan.options import SyncOptions
 from revetl.sync.run import Progress, Runner, Spooled
 from tests.conftest import SandboxClient
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 
 ADS: dict[str, Any] = {
     "type": "facebook_ads",
@@ -50,7 +51,7 @@ def state(project: ProjectFolder) -> dict[str, str]:
     return dict(project.sql("select key, identifiers from revetl.revetl.sync_state"))
 
 
-@pytest.mark.parametrize("shop", ["duckdb", "postgres"], indirect=True)
+@pytest.mark.parametrize("shop", first_fast(["duckdb", "postgres"]), indirect=True)
 def test_one_phone_in_two_spellings_stays_while_a_member_has_it(
     shop: ProjectFolder, sandbox: SandboxClient
 ) -> None:
@@ -114,7 +115,7 @@ def test_a_phone_that_is_only_spelled_anew_is_no_other_phone(
     assert (run.status, run.planned) == ("success", {"remove": 0, "update": 1, "add": 0})
 
 
-@pytest.mark.parametrize("shop", ["duckdb", "postgres"], indirect=True)
+@pytest.mark.parametrize("shop", first_fast(["duckdb", "postgres"]), indirect=True)
 def test_a_state_of_an_older_version_re_sends_nobody_and_loses_no_remove(
     shop: ProjectFolder, sandbox: SandboxClient
 ) -> None:
@@ -174,7 +175,7 @@ def test_a_text_that_an_older_version_kept_and_never_sent_is_not_sent_to_take_so
     assert "ext. 12" not in removed
 
 
-@pytest.mark.parametrize("shop", ["duckdb", "postgres"], indirect=True)
+@pytest.mark.parametrize("shop", first_fast(["duckdb", "postgres"]), indirect=True)
 def test_emails_and_phones_that_are_none_are_counted_and_not_hashed(shop: ProjectFolder) -> None:
     shop.audience(
         "vips",

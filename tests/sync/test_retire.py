@@ -19,6 +19,7 @@ from tests.conftest import Cli, SandboxClient
 from tests.destinations.test_round_trip import _shown
 from tests.destinations.test_round_trip import people as everyone
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 from tests.scenarios.test_lost import lose_all
 from tests.sync.test_sync import META, people, synced
 
@@ -53,7 +54,7 @@ def pause(project: ProjectFolder, **options: Any) -> None:
     project.declare("vips", meta(enabled=False, **options))
 
 
-@pytest.mark.parametrize(("leave", "why"), [(orphan, "orphaned"), (pause, "paused")])
+@pytest.mark.parametrize(("leave", "why"), first_fast([(orphan, "orphaned"), (pause, "paused")]))
 def test_what_no_run_touches_is_listed_and_opt_outs_are_removed_from_it(
     project: ProjectFolder, sandbox: SandboxClient, cli: Cli, leave: Any, why: str
 ) -> None:
@@ -206,7 +207,7 @@ RENAMED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["duckdb", "postgres"])
+@pytest.mark.parametrize("engine", first_fast(["duckdb", "postgres"], rest=pytest.mark.long))
 @pytest.mark.parametrize(("name", "more", "to", "destination"), RENAMED.values(), ids=RENAMED.keys())
 def test_the_state_goes_along_with_a_new_name(
     tmp_path: Any,

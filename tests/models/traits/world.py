@@ -9,13 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from dbt.cli.main import dbtRunner, dbtRunnerResult
 
 from revetl import Project
 from tests.helpers.built import ROOT, SCHEMAS, connect
+
+if TYPE_CHECKING:
+    from dbt.cli.main import dbtRunnerResult
 
 Traits = Mapping[str, Any]
 
@@ -108,6 +110,9 @@ class World:
         return done.result
 
     def _invoke(self, *arguments: str) -> dbtRunnerResult:
+        # Here, for dbt takes seconds to import, and most runs of pytest only collect this.
+        from dbt.cli.main import dbtRunner
+
         folders = ["--project-dir", str(self.folder), "--profiles-dir", str(self.folder)]
         here = Path.cwd()
         os.chdir(self.folder)

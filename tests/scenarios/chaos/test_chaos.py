@@ -19,14 +19,19 @@ from tests.scenarios.chaos.story import tell
 
 SEEDS = 20
 SEEDS_OF_THE_FAST_SUITE = 1
+SEEDS_OF_THE_SLOW_SUITE = 5
+
+
+def marks_of(seed: int) -> list[pytest.MarkDecorator]:
+    """Each seed is in one suite: fast, slow, long."""
+    if seed < SEEDS_OF_THE_FAST_SUITE:
+        return []
+    return [pytest.mark.slow if seed < SEEDS_OF_THE_SLOW_SUITE else pytest.mark.long]
 
 
 @pytest.mark.parametrize(
     "seed",
-    [
-        pytest.param(seed, marks=() if seed < SEEDS_OF_THE_FAST_SUITE else pytest.mark.slow)
-        for seed in range(SEEDS)
-    ],
+    [pytest.param(seed, marks=marks_of(seed)) for seed in range(SEEDS)],
     ids=lambda seed: f"seed-{seed}-",
 )
 def test_nothing_is_lost(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import SandboxClient
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 from tests.sync.test_sync import EMAIL, people, synced
 
 COLUMNS = "person, email, score"
@@ -53,7 +54,7 @@ def test_so_it_is_where_nobody_is_removed(project: ProjectFolder, sandbox: Sandb
     assert sum(synced(project).planned.values()) == 0
 
 
-@pytest.mark.parametrize("mode", ["mirror", "upsert"])
+@pytest.mark.parametrize("mode", first_fast(["mirror", "upsert"]))
 def test_who_gets_an_identifier_back_that_another_had_is_sent(
     project: ProjectFolder, sandbox: SandboxClient, mode: str
 ) -> None:
@@ -69,7 +70,7 @@ def test_who_gets_an_identifier_back_that_another_had_is_sent(
     assert sum(synced(project).planned.values()) == 0
 
 
-@pytest.mark.parametrize("mode", ["mirror", "archive"])
+@pytest.mark.parametrize("mode", first_fast(["mirror", "archive"]))
 def test_an_old_identifier_whose_remove_was_rejected_is_taken_out_later(
     project: ProjectFolder, sandbox: SandboxClient, mode: str
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import Cli, SandboxClient
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 from tests.scenarios.test_kill import acknowledged, start
 from tests.scenarios.test_lost import cut_the_journal, garble_the_journal, lose_all
 from tests.sync.test_sync import META, people, synced
@@ -28,6 +29,7 @@ def times_sent(sandbox: SandboxClient) -> Counter[str]:
     return Counter(person for _, ids in acknowledged(sandbox) for person in ids)
 
 
+@pytest.mark.slow
 def test_sigterm_in_mid_run_on_unordered_rows_loses_none(
     project: ProjectFolder, sandbox: SandboxClient, cli: Cli
 ) -> None:
@@ -90,7 +92,9 @@ def test_two_runs_at_once_deliver_once(project: ProjectFolder, sandbox: SandboxC
     assert times_sent(sandbox) == Counter({f"u{i}": 1 for i in range(400)})
 
 
-@pytest.mark.parametrize("damage", [cut_the_journal, garble_the_journal, lose_all], ids=lambda d: d.__name__)
+@pytest.mark.parametrize(
+    "damage", first_fast([cut_the_journal, garble_the_journal, lose_all]), ids=lambda d: d.__name__
+)
 def test_a_damaged_local_file_does_not_send_all_again(
     project: ProjectFolder, sandbox: SandboxClient, cli: Cli, damage: Any
 ) -> None:

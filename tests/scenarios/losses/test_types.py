@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.project import ProjectFolder
+from tests.helpers.suites import first_fast
 from tests.scenarios.losses.recorder import recording, records
 from tests.sync.test_sync import synced
 
@@ -50,7 +51,7 @@ REJECTED = {
 }
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=first_fast(["duckdb", "postgres"]))
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> ProjectFolder:
     """A project on an engine."""
     return ProjectFolder(tmp_path / "shop", engine=request.param)
