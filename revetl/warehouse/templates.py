@@ -26,8 +26,13 @@ def statement(template: str, dialect: str | None = None, /, **parts: Any) -> exp
     unchanged, including tables (`from :model`); other Python values become literals.
 
     An expression without a parent becomes a part of the result; one that has a parent is copied. Statements
-    nest, and copying all parts at each level would cost seconds for a sync of many fields."""
-    free = {id(part) for part in parts.values() if isinstance(part, exp.Expr) and part.parent is None}
+    nest, and copying all parts at each level would cost seconds for a sync of many fields. Tables and columns
+    are always copied: they are small, and modules hold them as constants."""
+    free = {
+        id(part)
+        for part in parts.values()
+        if isinstance(part, exp.Expr) and part.parent is None and not isinstance(part, exp.Table | exp.Column)
+    }
 
     def fill(node: exp.Expr) -> exp.Expr:
         name = None
