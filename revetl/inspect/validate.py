@@ -204,7 +204,7 @@ class _Checker:
                 return None
         config = without_was(workspace.config.destinations[sync.config.to])
         place = f"revetl.yml: destinations.{sync.config.to}"
-        way_out = f", or use --to to leave {sync.config.to} out"
+        way_out = f", or use --to to skip {sync.config.to}"
         made, is_right = self._make(config, found, place, way_out, secrets=self._secrets)
         return errors.of(workspace.destination, sync, placeholders=not self._secrets) if is_right else made
 
