@@ -130,7 +130,9 @@ def test_a_profile_as_a_tree(built: Path, cli: Cli) -> None:
     ("ends", "sentence"),
     [
         pytest.param(("u1", "nobody"), "No event has the identifier 'nobody'.", id="unknown"),
-        pytest.param(("dee", "u1"), "'dee' is ambiguous: anonymous_id:dee, user_id:dee.", id="a value of two"),
+        pytest.param(
+            ("dee", "u1"), "'dee' is ambiguous: anonymous_id:dee, user_id:dee.", id="a value of two"
+        ),
         pytest.param(("u1", "user_id:u1"), "user_id:u1 cannot be split from itself.", id="the same"),
         pytest.param((ANN, "u1"), f"'{ANN}' is a profile id", id="a canonical id"),
     ],
