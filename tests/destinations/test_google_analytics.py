@@ -36,7 +36,7 @@ def own(url: str, **more: Any) -> dict[str, Any]:
 def test_validation_is_asked(sandbox: SandboxClient) -> None:
     said = probed(make_destination(own(sandbox.url), "ga"))
     assert "answers 200. Google validated an event, but it doesn't check api_secret" in said
-    with pytest.raises(DestinationRefused, match=r"\[no name\] is no name") as refused:
+    with pytest.raises(DestinationRefused, match=r"\[no name\] is not a name of at most") as refused:
         probed(make_destination(own(sandbox.url, event_name="no name"), "ga"))
     assert SECRET not in str(refused.value)
 
@@ -66,7 +66,7 @@ def test_there_is_one_stream(both: dict[str, str]) -> None:
         ("measurement_id", "AW-123", "a Google Ads id"),
         ("measurement_id", "123456789", "'123456789' is not a measurement id.*for an app stream"),
         ("measurement_id", "g-abc", "'g-abc' is not a measurement id"),
-        ("measurement_id", "1:12:ios:ab", "not a measurement id.*write firebase_app_id"),
+        ("measurement_id", "1:12:ios:ab", "not a measurement id.*set firebase_app_id"),
         ("firebase_app_id", "G-ABC1234567", "a measurement id.*for a web stream, set measurement_id"),
         ("firebase_app_id", "com.example.app", "not a Firebase app id"),
     ],

@@ -192,9 +192,9 @@ class TestRefusals:
         [
             (
                 "create table people (user_id varchar, scor integer, company varchar)",
-                "no field 'score'.*'scor'",
+                "no writable field 'score'.*'scor'",
             ),
-            ("create table people (user_id varchar, score boolean, company varchar)", "takes a boolean"),
+            ("create table people (user_id varchar, score boolean, company varchar)", "requires a boolean"),
             ("create table other (user_id varchar)", "table people does not exist.*create: true"),
         ],
     )

@@ -100,9 +100,9 @@ def test_hightouch_syncs_are_ours(shop: Path) -> None:
         ("syncs/vip-to-braze.yaml", "config.aliasMappings", "not converted"),
         ("syncs/customers-to-crm.yaml", "schedule", "*/30 8-18 * * *"),
         ("syncs/customers-to-crm.yaml", "mode", "'mirror'"),
-        ("syncs/customers-to-crm.yaml", "destination", "taken for a hubspot"),
+        ("syncs/customers-to-crm.yaml", "destination", "assumed to be hubspot"),
         ("syncs/customers-to-sheet.yaml", "destination", "googleSheets"),
-        ("syncs/customers-off.yaml", "disabled", "left out"),
+        ("syncs/customers-off.yaml", "disabled", "skipped"),
         ("syncs/of-nothing.yaml", "model", "'gone'"),
     ],
 )
@@ -230,7 +230,7 @@ def test_the_command_says_what_it_would_do(shop: Path, tmp_path: Path) -> None:
     arguments[2] = str(empty)
     done = CliRunner().invoke(cli, arguments)
     assert isinstance(done.exception, UsageError)
-    assert "no syncs.json in there" in str(done.exception)
+    assert "syncs.json not found" in str(done.exception)
 
 
 def test_a_file_that_cannot_be_read_is_named(shop: Path, tmp_path: Path) -> None:

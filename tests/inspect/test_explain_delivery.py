@@ -78,7 +78,7 @@ def suppress(project: ProjectFolder) -> None:
         pytest.param({}, "u1", "suppressed", "suppression list since 2026-01-02", id="suppressed"),
         pytest.param({"exclude": ["vips"]}, "u2", "excluded", "exclude: (vips)", id="excluded"),
         pytest.param({"priority": "mail"}, "u4", "claimed", "priority list (first)", id="claimed"),
-        pytest.param({"holdout": 0.9999}, "u2", "held_out", "is held out", id="held out"),
+        pytest.param({"holdout": 0.9999}, "u2", "held_out", "is in the holdout group", id="held out"),
         pytest.param(
             {"limit": 1, "order_by": "churn desc"}, "u2", "over_limit", "limit: 1", id="over the limit"
         ),
@@ -115,7 +115,7 @@ def test_a_rejected_record_waits_with_its_reason(shop: ProjectFolder, sandbox: S
     build(shop, ALL)
     again = verdict(shop, "u2")
     assert (again.verdict, again.next_operation) == ("would_be_added", "add")
-    assert again.notes[0].startswith("crm refused them before")
+    assert again.notes[0].startswith("crm rejected them before")
 
 
 def test_an_attempt_without_an_answer_is_said(shop: ProjectFolder, sandbox: SandboxClient) -> None:
@@ -127,7 +127,7 @@ def test_an_attempt_without_an_answer_is_said(shop: ProjectFolder, sandbox: Sand
     )
     found = verdict(shop, "u1")
     assert (found.verdict, found.next_operation) == ("unanswered", "update")
-    assert "run r9 sent the update and never got an answer" in found.sentence
+    assert "run r9 sent the update but never received a response" in found.sentence
 
 
 def test_no_identifier_is_said(shop: ProjectFolder) -> None:

@@ -59,8 +59,8 @@ def test_pairs(audiences: ProjectFolder) -> None:
 @pytest.mark.parametrize(
     ("names", "error", "words"),
     [
-        (("one",), UsageError, "two audiences or more"),
-        (("one", "two", "one"), UsageError, "one is named twice"),
+        (("one",), UsageError, "needs at least two audiences"),
+        (("one", "two", "one"), UsageError, "one is listed twice"),
         (("one", "tow"), UsageError, "Did you mean 'two'?"),
         (("one", "emails"), UsageError, "their keys are user_id and email"),
         (("one", "unbuilt"), WarehouseError, "dbt build --select +unbuilt"),

@@ -120,7 +120,7 @@ class Triggered(Destination):
         for attempt in range(_ROUNDS):
             response = yield self.start(sync, f"{whole.run_id}-{attempt}")
             if response.status_code == 404:
-                raise Refused(f"{self.type}: sync '{named}' not found with this api_key. Check sync_id.")
+                raise Refused(f"{self.type}: sync '{named}' not found with this api_key. Set sync_id.")
             if response.status_code != 409:
                 id_ = self.started(response)
                 run = yield from self.waited_for(sync, id_)

@@ -25,10 +25,10 @@ REFUSED = {
         "SELECT user_id FROM `prod.tracks`",
         "line 1: invalid duckdb SQL.*It is valid bigquery",
     ),
-    "two statements": ("duckdb", f"{T} 1 = 1; {T} 1 = 1", "there are 2 statements"),
-    "nothing": ("duckdb", "-- nothing", "there are 0 statements"),
+    "two statements": ("duckdb", f"{T} 1 = 1; {T} 1 = 1", "contains 2 statements"),
+    "nothing": ("duckdb", "-- nothing", "contains 0 statements"),
     "no select": ("duckdb", "\nDELETE FROM tracks", "line 2: this is DELETE, but an audience must be a SELECT"),
-    "jinja": ("duckdb", "SELECT user_id\nFROM {{ ref('x') }}", "line 2: {{ begins Jinja"),
+    "jinja": ("duckdb", "SELECT user_id\nFROM {{ ref('x') }}", "line 2: {{ starts Jinja"),
     "a table": ("duckdb", "SELECT user_id\nFROM trakcs", "line 2: table 'trakcs' not found.*Did you mean 'tracks'?"),
     "an event's table": (
         "duckdb", "SELECT user_id FROM prod.order_complete", "'order_complete'.*Did you mean 'order_completed'?",
@@ -43,7 +43,7 @@ REFUSED = {
     "a nameless column": ("duckdb", "SELECT user_id, count(*) FROM tracks GROUP BY 1", "has no name. Name it with AS"),
     "sides that differ": ("duckdb", f"{T} 1 = 1 UNION\nSELECT event FROM tracks", "line 2: one side of the set operation"),
     "an element": ("snowflake", f"{T}\nproperties:products[0].price > 1", "line 2: .*reads an array element"),
-    "an array": ("snowflake", f"{T} 1 = 1 AND\narray_size(properties:products) > 2", "line 2: products is read as an array"),
+    "an array": ("snowflake", f"{T} 1 = 1 AND\narray_size(properties:products) > 2", "line 2: products is used as an array"),
     "a document": ("postgres", f"{T}\n properties ? 'coupon'", "line 2: properties is used as a whole"),
     "unnest": ("bigquery", "SELECT user_id FROM tracks, UNNEST(JSON_QUERY_ARRAY(properties, '$.products')) p", "UNNEST cannot be translated"),
     "lateral": ("snowflake", "SELECT user_id FROM tracks,\n LATERAL FLATTEN(input => properties:products) f", "line 2: .*cannot be translated"),
@@ -51,16 +51,16 @@ REFUSED = {
     "a parameter": ("postgres", f"{T} event = :event", "a parameter cannot be translated"),
     "a function": ("snowflake", f"{T}\nMY_UDF(event) = 1", "line 2: MY_UDF().*has no translation to duckdb"),
     "a zone": ("postgres", f"{T} timestamp AT TIME ZONE 'Europe/Paris' > now()", "AT TIME ZONE"),
-    "a week": ("bigquery", f"{T} TIMESTAMP_TRUNC(timestamp, WEEK) = CURRENT_TIMESTAMP()", "weeks begin on Monday"),
+    "a week": ("bigquery", f"{T} TIMESTAMP_TRUNC(timestamp, WEEK) = CURRENT_TIMESTAMP()", "weeks start on Monday"),
     "a person compared": (
         "duckdb", f"WITH a AS ({T} 1 = 1)\nSELECT user_id FROM a WHERE user_id LIKE 'x%'",
         "line 2: 'user_id' is a person here",
     ),
-    "names of both kinds": ("duckdb", f"{T} CASE event WHEN 'Order Completed' THEN 1 WHEN 'signup' THEN 2 END = 1", "Write all of them alike"),
-    "months between": ("postgres", f"{T} now() - timestamp < interval '1 month'", "Write days"),
+    "names of both kinds": ("duckdb", f"{T} CASE event WHEN 'Order Completed' THEN 1 WHEN 'signup' THEN 2 END = 1", "Use the same form for all of them"),
+    "months between": ("postgres", f"{T} now() - timestamp < interval '1 month'", "Use days"),
     "a sample": ("postgres", "SELECT user_id FROM tracks TABLESAMPLE BERNOULLI (1)", "a sample of a table"),
     "star of a table": ("duckdb", "SELECT user_id FROM (SELECT * FROM vip) v", "SELECT * of vip"),
-    "in something else": ("duckdb", f"{T} user_id IN (SELECT event FROM tracks)", "which is no id of a message"),
+    "in something else": ("duckdb", f"{T} user_id IN (SELECT event FROM tracks)", "which is not a message's or person's id"),
 }  # fmt: skip
 
 
@@ -134,11 +134,11 @@ def test_files(shop: ProjectFolder, cli: Cli, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("in.sql", "--name", "Bad-Name"), "is no name for a model"),
+        (("in.sql", "--name", "Bad-Name"), "is not a valid model name"),
         (("in.sql", "--name", "revetl_profiles"), "has that name"),
         (("in.sql", "--name", "it", "--dialect", "snowflak"), "Did you mean 'snowflake'?"),
         (("in.sql", "--name", "it", "--key", "emial"), "Did you mean 'email'?"),
-        (("in.sql", "--name", "it", "--folder", "elsewhere"), "dbt reads models in models"),
+        (("in.sql", "--name", "it", "--folder", "elsewhere"), "dbt reads models from models"),
         (("none.sql", "--name", "it"), "none.sql: cannot be read"),
     ],
 )

@@ -130,7 +130,9 @@ def test_a_profile_as_a_tree(built: Path, cli: Cli) -> None:
     ("ends", "sentence"),
     [
         pytest.param(("u1", "nobody"), "No event has the identifier 'nobody'.", id="unknown"),
-        pytest.param(("dee", "u1"), "'dee' may be anonymous_id:dee, user_id:dee.", id="a value of two"),
+        pytest.param(
+            ("dee", "u1"), "'dee' is ambiguous: anonymous_id:dee, user_id:dee.", id="a value of two"
+        ),
         pytest.param(("u1", "user_id:u1"), "user_id:u1 cannot be split from itself.", id="the same"),
         pytest.param((ANN, "u1"), f"'{ANN}' is a profile id", id="a canonical id"),
     ],
@@ -367,8 +369,8 @@ def test_rules_that_split(built: Path, cli: Cli, rules: Rules, untouched: None) 
             "Error: vars.revetl.identity.identifiers.email.limit is '0'; it must be a whole number from 1",
             id="a wrong rule",
         ),
-        pytest.param([1], "there is no mapping in it", id="no mapping"),
-        pytest.param({"identity": {}}, "there is no mapping in it", id="nothing"),
+        pytest.param([1], "not a mapping", id="no mapping"),
+        pytest.param({"identity": {}}, "not a mapping", id="nothing"),
     ],
 )
 def test_wrong_rules(
@@ -383,7 +385,7 @@ def test_wrong_rules(
 def test_rules_that_are_not_there(built: Path, cli: Cli) -> None:
     done = cli(built, "identity", "diff", "--rules", "nwe.yml")
     assert done.returncode == 2
-    assert "nwe.yml: there is no such file" in done.stderr
+    assert "nwe.yml: file not found" in done.stderr
 
 
 def test_what_profiles_yml_says_stays_unread(
