@@ -10,12 +10,11 @@ import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from revetl.delivery.journal import Range
 
@@ -26,18 +25,24 @@ FORGET = "forget"
 ROW_GROUP = 10_000
 GROUP_BYTES = 8_000_000
 
-_COLUMNS: dict[str, pa.DataType] = {
-    "operation": pa.string(),
-    "key": pa.string(),
-    "row_hash": pa.int64(),
-    "identifiers": pa.string(),
-    "fields": pa.string(),
-    "origin": pa.string(),
-    "cause": pa.string(),
-    "caused_at": pa.timestamp("us"),
-    "invalid": pa.string(),
-}
-SCHEMA = pa.schema(_COLUMNS)
+COLUMNS = (
+    "operation",
+    "key",
+    "row_hash",
+    "identifiers",
+    "fields",
+    "origin",
+    "cause",
+    "caused_at",
+    "invalid",
+)
+
+
+@cache
+def schema() -> pa.Schema:
+    """COLUMNS with their types; all but these two are text."""
+    types: dict[str, pa.DataType] = {"row_hash": pa.int64(), "caused_at": pa.timestamp("us")}
+    return pa.schema({name: types.get(name, pa.string()) for name in COLUMNS})
 
 
 @dataclass(frozen=True)
@@ -47,12 +52,14 @@ class Spool:
     folder: Path
 
     def write(self, operation: str, batches: Iterable[pa.RecordBatch]) -> int:
-        """Write an operation's records, in SCHEMA's columns, and give their number."""
+        """Write an operation's records, in COLUMNS, and give their number."""
+        import pyarrow.parquet as pq
+
         rows = 0
         partial = self._path(operation).with_suffix(".partial")
-        with pq.ParquetWriter(partial, SCHEMA, compression="zstd") as writer:
+        with pq.ParquetWriter(partial, schema(), compression="zstd") as writer:
             for batch in batches:
-                for group in _grouped(batch.cast(SCHEMA)):
+                for group in _grouped(batch.cast(schema())):
                     writer.write_batch(group, row_group_size=ROW_GROUP)
                 rows += batch.num_rows
         partial.rename(self._path(operation))
@@ -60,11 +67,15 @@ class Spool:
 
     def rows(self, operation: str) -> int:
         """How many records an operation has."""
+        import pyarrow.parquet as pq
+
         path = self._path(operation)
         return int(pq.read_metadata(path).num_rows) if path.exists() else 0
 
     def batches(self, operation: str) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The records of an operation in order, with the place of each batch's first."""
+        import pyarrow.parquet as pq
+
         if not self._path(operation).exists():
             return
         place = 0
@@ -77,6 +88,8 @@ class Spool:
 
     def read(self, cuts: list[Range]) -> Iterator[tuple[Range, pa.RecordBatch]]:
         """The records of ranges, each with the (part of the) range that it is; a row group is read once."""
+        import pyarrow.parquet as pq
+
         for operation in {cut.operation: None for cut in cuts}:
             wanted = sorted((cut for cut in cuts if cut.operation == operation), key=lambda cut: cut.first)
             with pq.ParquetFile(self._path(operation), pre_buffer=False) as file:
@@ -119,6 +132,8 @@ class Spool:
 
     def _groups(self, operation: str) -> Iterator[tuple[int, int, float]]:
         """Of each row group its first record, the one after its last, and the mean size of one."""
+        import pyarrow.parquet as pq
+
         metadata = pq.read_metadata(self._path(operation))
         start = 0
         for number in range(metadata.num_row_groups):
@@ -137,12 +152,12 @@ class Spool:
 
 def _whole(batch: pa.RecordBatch) -> pa.RecordBatch:
     """A batch with all columns; of a run by an older version, some are missing."""
-    missing = [field for field in SCHEMA if field.name not in batch.schema.names]
+    missing = [field for field in schema() if field.name not in batch.schema.names]
     if not missing:
         return batch
     columns = {**dict(zip(batch.schema.names, batch.columns, strict=True))}
     columns |= {field.name: pa.nulls(batch.num_rows, field.type) for field in missing}
-    return pa.RecordBatch.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+    return pa.RecordBatch.from_arrays([columns[name] for name in COLUMNS], schema=schema())
 
 
 def _grouped(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
@@ -150,6 +165,8 @@ def _grouped(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     if batch.nbytes <= GROUP_BYTES:
         yield batch
         return
+    import pyarrow.compute as pc
+
     lengths: Any = pc.binary_length(cast("Any", batch.column("fields")))
     sizes = [size or 0 for size in lengths.to_pylist()]
     first = taken = 0

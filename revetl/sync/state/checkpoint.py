@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from revetl.delivery.journal import (
     Refusal,
 )
 from revetl.delivery.scrub import scrub
-from revetl.delivery.spool import OPERATIONS, SCHEMA, Spool
+from revetl.delivery.spool import OPERATIONS, Spool, schema
 from revetl.mapping.fields import trimmed
 from revetl.sync.state import leases
 from revetl.sync.state.tables import Tables
@@ -38,18 +39,24 @@ _RANGES = 4_096
 _MERGED_ROWS = 125_000
 _MERGED_BYTES = 32_000_000
 UNKNOWN, _REJECTED, _ABORTED = "unknown", "rejected", "aborted"
-_SCHEMA = pa.schema(
-    [
-        *SCHEMA,
-        pa.field("outcome", pa.string()),
-        pa.field("reason", pa.string()),
-        pa.field("field", pa.string()),
-        pa.field("answer", pa.string()),
-        pa.field("attempts", pa.int64()),
-        pa.field("unsure", pa.int64()),
-        pa.field("kept_reason", pa.string()),
-    ]
-)
+
+
+@cache
+def _schema() -> pa.Schema:
+    """A spool's columns, and what became of each record."""
+    return pa.schema(
+        [
+            *schema(),
+            pa.field("outcome", pa.string()),
+            pa.field("reason", pa.string()),
+            pa.field("field", pa.string()),
+            pa.field("answer", pa.string()),
+            pa.field("attempts", pa.int64()),
+            pa.field("unsure", pa.int64()),
+            pa.field("kept_reason", pa.string()),
+        ]
+    )
+
 
 # What a record comes to is said in the source, so that the merge itself has one clause of each kind, as some
 # engines allow no more.
@@ -286,18 +293,18 @@ class Folder:
 
     def _load(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
         batches = list(self._rows(cuts, outcome))
-        warehouse.load(FOLDING, pa.Table.from_batches(batches, schema=_SCHEMA))
+        warehouse.load(FOLDING, pa.Table.from_batches(batches, schema=_schema()))
 
     def _rows(self, cuts: list[Range], outcome: str) -> Iterator[pa.RecordBatch]:
         for cut, batch in self.spool.read(list(_joined(cuts))):
             rejected = self.journal.rejections(cut) if outcome == DELIVERED else {}
             plain = _one_outcome(outcome, batch.num_rows)
             extra = _outcomes(outcome, cut, rejected, batch) if rejected else plain
-            yield pa.RecordBatch.from_arrays([*batch.columns, *extra], schema=_SCHEMA)
+            yield pa.RecordBatch.from_arrays([*batch.columns, *extra], schema=_schema())
 
 
 def _one_outcome(outcome: str, size: int) -> list[pa.Array[Any]]:
-    """The columns that _SCHEMA has more than a spool, where all records came to the same."""
+    """The columns that _schema() has more than a spool, where all records came to the same."""
     nothing = pa.nulls(size, pa.string())
     zeros = pa.repeat(0, size)
     return [pa.repeat(outcome, size), nothing, nothing, nothing, zeros, zeros, nothing]
