@@ -38,11 +38,11 @@ class MatchRate:
         return None if most is None or self.smallest is None else most >= self.smallest
 
 
-def match_rates(workspace: Workspace, name: str) -> tuple[MatchRate, ...]:
-    """The match rate of an audience in each destination that tells it. Raises UsageError when none does, and
-    DestinationRefused when one cannot be asked."""
+def match_rates(workspace: Workspace, name: str, *, to: str | None = None) -> tuple[MatchRate, ...]:
+    """The match rate of an audience in each destination (or the one `to`) that reports it. Raises UsageError
+    when none does, and DestinationRefused when one cannot be asked."""
     asked = []
-    for sync in workspace.audience(name).syncs:
+    for sync in workspace.syncs(workspace.audience(name), to):
         destination = workspace.destination(sync)
         if isinstance(destination, AdAudience) and destination.tells_matched():
             asked.append((sync.name, destination))
