@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlglot import exp
-
 from revetl.dbt.project_files import Options
 from revetl.dbt.selectors import select_models
-from revetl.delivery.shutdown import Stopper, signals
 from revetl.errors import RevetlError, Unexpected, UsageError, nearest
-from revetl.governance.pii import AT_LOAD, hider_of
-from revetl.observability import logs
-from revetl.observability.alerts import Alerts
 from revetl.project.workspace import (
     AudienceModel,
     Say,
     Sync,
     Workspace,
 )
-from revetl.sync import run as runner
-from revetl.sync.plan.options import SyncOptions
-from revetl.sync.plan.plan import Plan
-from revetl.sync.plan.planner import plan_sync
-from revetl.sync.run import Progress
-from revetl.sync.state.run_log import Run
-from revetl.sync.state.tables import state_tables
-from revetl.warehouse.templates import statement
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,14 +32,18 @@ if TYPE_CHECKING:
     from revetl.inspect.data_alerts import CheckResult
     from revetl.inspect.explain import Why
     from revetl.inspect.overlap import Overlap
+    from revetl.sync.plan.options import SyncOptions
+    from revetl.sync.plan.plan import Plan
     from revetl.sync.reconcile import Reconciliation
     from revetl.sync.retire import Unattended
+    from revetl.sync.run import Progress, Runner
+    from revetl.sync.state.run_log import Run
 
 SAMPLE = 2
 _ARROW_ROWS = 100_000
 
 
-def undoing() -> type[runner.Runner]:
+def undoing() -> type[Runner]:
     """The kind of run that takes back what a run of one member did."""
     from revetl.sync.undo import Undo
 
@@ -94,6 +82,8 @@ class Audience:
         """The members as they were last built. Raises WarehouseError when they were not."""
         import pyarrow as pa
 
+        from revetl.warehouse.templates import statement
+
         warehouse = self.workspace.warehouse(read_only=True)
         try:
             model = self.workspace.built(self.model, warehouse)
@@ -112,6 +102,51 @@ class Audience:
         from revetl.inspect.audience_preview import preview_audience
 
         return preview_audience(self.workspace, self.name, sample=sample)
+
+
+def chosen_models(
+    workspace: Workspace,
+    names: Sequence[str] = (),
+    *,
+    to: str | None = None,
+    select: str | None = None,
+    exclude: str | None = None,
+    selector: str | None = None,
+    state: str | Path | None = None,
+) -> list[tuple[str, str | None]]:
+    """What `Project.select_audiences` chooses, by name and whether or not it is configured right: each
+    audience, and the destination that is meant (None for all). Raises UsageError when there is none."""
+    if names:
+        return _named(workspace, names, to)
+    ids = select_models(
+        workspace.manifest,
+        workspace.dbt,
+        workspace.options,
+        select=select,
+        exclude=exclude,
+        selector=selector,
+        state=None if state is None else Path(state),
+        say=workspace.say,
+    )
+    return [(model.name, to) for model in workspace.models() if model.unique_id in ids]
+
+
+def _named(workspace: Workspace, names: Sequence[str], to: str | None) -> list[tuple[str, str | None]]:
+    """Names of audiences, or of syncs (`audience.destination`), as audience and destination. Raises
+    UsageError for a name that is not there, and for a sync to another destination than `to`."""
+    models = {model.name for model in workspace.models()}
+    found: list[tuple[str, str | None]] = []
+    for name in names:
+        audience, _, destination = name.partition(".")
+        if name in models:
+            found.append((name, to))
+        elif audience not in models or not destination:
+            raise workspace.no_audience(name)
+        elif to is not None and to != destination:
+            raise UsageError(f"--to {to}: {name} is the sync to '{destination}'. Leave --to out.")
+        else:
+            found.append((audience, destination))
+    return found
 
 
 class Project:
@@ -160,41 +195,78 @@ class Project:
         to: str | None = None,
         select: str | None = None,
         exclude: str | None = None,
+        selector: str | None = None,
         state: str | Path | None = None,
         paused: bool = False,
     ) -> list[Sync]:
-        """The syncs of one audience, of a selection in dbt's syntax, or of the whole project when neither is
-        given; `to` leaves other destinations out. `state` is the folder of the artifacts that `state:`
-        compares with. Those that are not enabled are left out, unless they are asked for (`paused`). Raises
-        UsageError when there is none."""
+        """The syncs of one audience, the one sync `audience.destination`, those of a selection in dbt's
+        syntax (`selector` is one of selectors.yml), or of the whole project; `to` leaves other destinations
+        out. `state` is the folder of the artifacts that `state:` compares with. Paused syncs are left out,
+        unless `paused`. Raises UsageError when there is none."""
+        names = () if name is None else (name,)
+        by_dbt: dict[str, Any] = {"select": select, "exclude": exclude, "selector": selector, "state": state}
         workspace = self.workspace
         if name is not None:
-            named = workspace.syncs(workspace.audience(name), to)
+            ((audience, destination),) = _named(self.workspace, names, to)
+            named = workspace.syncs(workspace.audience(audience), destination)
             awake = [sync for sync in named if paused or not sync.paused]
             if not awake:
                 raise UsageError(
-                    f"{named[0].name} is paused: `enabled: false`. Enable it, or take its people out with "
-                    f"`revetl retire audience {name}`."
+                    f"{named[0].name} is paused: `enabled: false`. Enable it, or remove its members with "
+                    f"`revetl retire {name}`."
                 )
             return awake
-        chosen = select_models(
-            workspace.manifest,
-            workspace.dbt,
-            workspace.options,
-            select=select,
-            exclude=exclude,
-            state=None if state is None else Path(state),
-            say=workspace.say,
+        found = self.select_syncs(names, to=to, **by_dbt)
+        awake = [sync for sync in found if paused or not sync.paused]
+        if to is not None and not awake:
+            raise UsageError(f"--to {to}: every sync to it is paused: `enabled: false`. Enable one.")
+        return awake
+
+    def select_audiences(
+        self,
+        names: Sequence[str] = (),
+        *,
+        to: str | None = None,
+        select: str | None = None,
+        exclude: str | None = None,
+        selector: str | None = None,
+        state: str | Path | None = None,
+    ) -> list[tuple[Audience, tuple[Sync, ...]]]:
+        """Audiences, each with the syncs that are meant: those of `names` (of audiences, or of syncs), of a
+        selection as `select` has it, or all; paused syncs are among them. With `to`, only audiences that have
+        a sync to it. Raises UsageError when there is none."""
+        workspace = self.workspace
+        chosen = chosen_models(
+            workspace, names, to=to, select=select, exclude=exclude, selector=selector, state=state
         )
-        audiences = [
-            workspace.audience(model.name) for model in workspace.models() if model.unique_id in chosen
-        ]
-        syncs = [sync for audience in audiences for sync in audience.syncs if to in (None, sync.config.to)]
-        syncs = [sync for sync in syncs if paused or not sync.paused]
-        if to is not None and not syncs:
-            known = [sync.config.to for audience in audiences for sync in audience.syncs]
-            raise UsageError(f"--to {to}: no audience goes there. {nearest(to, set(known))}")
-        return syncs
+        found: list[tuple[Audience, tuple[Sync, ...]]] = []
+        known: set[str] = set()
+        for name, destination in chosen:
+            model = workspace.audience(name)
+            known |= {sync.config.to for sync in model.syncs}
+            if names and destination is not None:
+                syncs = tuple(workspace.syncs(model, destination))
+            else:
+                syncs = tuple(sync for sync in model.syncs if destination in (None, sync.config.to))
+            if syncs or destination is None:
+                found.append((Audience(workspace, model), syncs))
+        if to is not None and not found:
+            raise UsageError(f"--to {to}: no audience has a sync to it. {nearest(to, known)}")
+        return found
+
+    def select_syncs(self, names: Sequence[str] = (), **selection: Any) -> list[Sync]:
+        """The syncs of `select_audiences`."""
+        return [sync for _, syncs in self.select_audiences(names, **selection) for sync in syncs]
+
+    def audiences_to(
+        self, names: Sequence[str] = (), *, to: str | None = None, **selection: Any
+    ) -> list[tuple[Audience, str | None]]:
+        """The audiences of `select_audiences`, each with the destination that is meant; None for all."""
+        if names:
+            return [
+                (self.audience(name), destination) for name, destination in _named(self.workspace, names, to)
+            ]
+        return [(audience, to) for audience, _ in self.select_audiences(to=to, **selection)]
 
     def runnable(self, syncs: Sequence[Sync], *, named: bool) -> list[Sync]:
         """Those of `syncs` whose destinations are for this target; the others are skipped, which `say` is
@@ -211,6 +283,7 @@ class Project:
         """The syncs that hold people and that no run touches: orphaned (the project has them no more) or
         paused (not `enabled`)."""
         from revetl.sync.retire import unattended
+        from revetl.sync.state.tables import state_tables
 
         warehouse = self.workspace.warehouse(read_only=True)
         try:
@@ -223,6 +296,7 @@ class Project:
         """The unattended syncs that hold suppressed people, where the destination is there still."""
         from revetl.sync.opt_outs import suppressed
         from revetl.sync.retire import as_sync, retirement_plan
+        from revetl.sync.state.tables import state_tables
 
         there = self.workspace.config.destinations
         left = [
@@ -259,27 +333,38 @@ class Project:
         self,
         name: str | None = None,
         *,
-        sync: str | None = None,
         everything: bool = False,
         to: str | None = None,
         select: str | None = None,
         exclude: str | None = None,
+        selector: str | None = None,
         state: str | Path | None = None,
     ) -> list[Sync]:
-        """What `revetl retire` is asked to: a `sync` by its name, orphaned or not; every orphaned and paused
-        one with `everything`; else the syncs of a selection. Raises UsageError when there is none."""
+        """What `revetl retire` is about: every orphaned and paused sync with `everything`; else as `select`
+        has it, where `name` may be that of an orphaned sync or audience. Raises UsageError when there is
+        none."""
         from revetl.sync.retire import as_sync
 
-        if sync is None and not everything:
-            return self.select(name, to=to, select=select, exclude=exclude, state=state, paused=True)
-        found = {each.sync: each for each in self.unattended() if to in (None, each.destination)}
-        if sync is None:
-            return [as_sync(self.workspace, each) for each in found.values()]
-        return [as_sync(self.workspace, found[sync])] if sync in found else [self.sync_named(sync)]
+        if name is None and not everything:
+            return self.select(
+                to=to, select=select, exclude=exclude, selector=selector, state=state, paused=True
+            )
+        left = [each for each in self.unattended() if to in (None, each.destination)]
+        if everything:
+            return [as_sync(self.workspace, each) for each in left]
+        models = {model.name for model in self.workspace.models()}
+        named = [
+            each
+            for each in left
+            if each.sync == name or (each.audience == name and each.audience not in models)
+        ]
+        return [as_sync(self.workspace, each) for each in named] or self.select(name, to=to, paused=True)
 
     def retirements(self, syncs: Sequence[Sync]) -> list[Plan]:
         """What retiring each would do. Changes nothing."""
         from revetl.sync.retire import REMOVING, retirement_plan
+        from revetl.sync.state.tables import state_tables
+        from revetl.warehouse.templates import statement
 
         warehouse = self.workspace.warehouse(read_only=True)
         try:
@@ -297,7 +382,7 @@ class Project:
         """The sync `audience.destination`. Raises UsageError with the nearest name there is."""
         syncs = {sync.name: sync for audience in self.workspace.audiences() for sync in audience.syncs}
         if name not in syncs:
-            raise UsageError(f"There is no sync '{name}'. {nearest(name, syncs)}")
+            raise UsageError(f"There is no sync '{name}'. {nearest(name, syncs, all_of_them=True)}")
         return syncs[name]
 
     def plan(
@@ -307,6 +392,7 @@ class Project:
         to: str | None = None,
         select: str | None = None,
         exclude: str | None = None,
+        selector: str | None = None,
         state: str | Path | None = None,
         full_refresh: bool = False,
         retry: bool = False,
@@ -317,8 +403,11 @@ class Project:
         """What each sync would do, with the exact requests for `sample` records an operation. Changes
         nothing and needs no secret. With `compare_target`, what this target's audiences would do to what
         that target's syncs have delivered; with `only`, what becomes of this one member."""
+        from revetl.sync.plan.options import SyncOptions
+        from revetl.sync.plan.planner import plan_sync
+
         options = SyncOptions(full_refresh=full_refresh, retry=retry, only=only)
-        syncs = self.select(name, to=to, select=select, exclude=exclude, state=state)
+        syncs = self.select(name, to=to, select=select, exclude=exclude, selector=selector, state=state)
         if compare_target is None:
             syncs = self.runnable(syncs, named=name is not None)
         return [
@@ -333,6 +422,7 @@ class Project:
         to: str | None = None,
         select: str | None = None,
         exclude: str | None = None,
+        selector: str | None = None,
         state: str | Path | None = None,
         full_refresh: bool = False,
         retry: bool = False,
@@ -346,10 +436,13 @@ class Project:
         in its status and `exit_code`. With `only`, just this member is sent, who is named by the key or any
         identifier, and the run has the `answers` of the destination; with `undo`, what such a run did is
         taken back. Raises Locked, UsageError and WarehouseError, when all that could run have."""
+        from revetl.sync.plan.options import SyncOptions
+        from revetl.sync.state.run_log import Run
+
         options = SyncOptions(full_refresh=full_refresh, retry=retry, force=tuple(force), only=only)
         if undo and only is None:
             raise UsageError("undo: name the member with only.")
-        syncs = self.select(name, to=to, select=select, exclude=exclude, state=state)
+        syncs = self.select(name, to=to, select=select, exclude=exclude, selector=selector, state=state)
         syncs = self.runnable(syncs, named=name is not None)
         work = [(sync, self.for_one(sync, options)) for sync in syncs]
         outcomes = self.run_all(work, threads=threads, progress=progress, kind=undoing() if undo else None)
@@ -388,11 +481,16 @@ class Project:
         threads: int = 1,
         progress: Progress | None = None,
         on_end: Callable[[Sync, Run | RevetlError], None] = lambda *_: None,
-        kind: type[runner.Runner] | None = None,
+        kind: type[Runner] | None = None,
     ) -> list[Run | RevetlError]:
         """Run syncs, up to `threads` at once, one failing not keeping the others from running; gives what
         became of each, in order, and tells `on_end` as it happens. A signal stops what is under way in order
         and begins nothing more."""
+        from revetl.delivery.shutdown import Stopper, signals
+        from revetl.observability import logs
+        from revetl.observability.alerts import Alerts
+        from revetl.sync.run import Progress, run_sync
+
         stopper = Stopper()
         ends = threading.Lock()
 
@@ -401,12 +499,14 @@ class Project:
                 return None
             outcome: Run | RevetlError
             try:
-                outcome = runner.run_sync(
+                outcome = run_sync(
                     self.workspace, sync, options, progress or Progress(), stopper, alerts, kind
                 )
             except RevetlError as error:
                 outcome = error
             except Exception as error:
+                import traceback
+
                 # A fault in one sync keeps no other from running; the next run books what this one did.
                 outcome = Unexpected(
                     f"{sync.name}: revetl failed for a reason of its own ({type(error).__name__}). Please "
@@ -422,6 +522,8 @@ class Project:
             if threads == 1:
                 outcomes = [one(*each) for each in work]
             else:
+                from concurrent.futures import ThreadPoolExecutor
+
                 # The manifest is read before there are threads to read it twice.
                 _ = self.workspace.manifest
                 with signals(stopper), ThreadPoolExecutor(threads, "revetl-sync") as pool:
@@ -442,18 +544,19 @@ class Project:
 
         return state_identities(self.workspace, syncs)
 
-    def status(self) -> list[dict[str, Any]]:
+    def status(self, name: str | None = None, **selection: Any) -> list[dict[str, Any]]:
         """The last run of every sync, what its destination holds, what it rejected, and whether it is
         `orphaned` or `paused`; `stops` are why the next run would not be on the state of this warehouse,
-        target and destination."""
+        target and destination. `name` and `selection` choose syncs as `history` has it."""
         from revetl.sync.adopting import state_identities
 
+        chosen = self._recorded(name, **selection)
         try:
             why = {each.sync: each.why for each in self.unattended()}
         except UsageError:
-            # What is written wrongly is for `validate` to say.
+            # `validate` reports configuration errors.
             why = {}
-        rows = [{**row, "unattended": why.get(row["sync"])} for row in self._last_runs()]
+        rows = [{**row, "unattended": why.get(row["sync"])} for row in self._last_runs(chosen)]
         stops: dict[str, list[str]] = {}
         if rows:
             syncs = [sync for audience in self.workspace.audiences() for sync in audience.syncs]
@@ -461,7 +564,7 @@ class Project:
             stops = {each["sync"]: each["stops"] for each in found}
         return [{**row, "stops": stops.get(row["sync"], [])} for row in rows]
 
-    def _last_runs(self) -> list[dict[str, Any]]:
+    def _last_runs(self, syncs: Sequence[str] | None) -> list[dict[str, Any]]:
         return self._query(
             """
             with numbered as (
@@ -480,8 +583,30 @@ class Project:
             left join refused as f on f.sync = n.sync
             where n.place = 1
             order by n.sync
-            """
+            """,
+            of="n",
+            syncs=syncs,
         )
+
+    def _recorded(self, name: str | None = None, **selection: Any) -> list[str] | None:
+        """The names of the syncs that are meant, also of those that the project no longer has; None for all
+        of them. Raises UsageError for a name that neither the project nor a run has."""
+        to = selection.get("to")
+        if name is None and not any(selection.values()):
+            return None
+        try:
+            return [sync.name for sync in self.select(name, **selection, paused=True)]
+        except UsageError:
+            by_dbt = any(selection.get(each) for each in ("select", "exclude", "selector"))
+            recorded = [str(row["sync"]) for row in self._query("select distinct sync from :runs as r")]
+            found = [
+                sync
+                for sync in recorded
+                if name in (None, sync, sync.partition(".")[0]) and to in (None, sync.partition(".")[2])
+            ]
+            if by_dbt or not found:
+                raise
+            return found
 
     def sign_in(
         self, destination: str, options: SignInOptions | None = None, *, say: Say | None = None
@@ -513,23 +638,28 @@ class Project:
 
         return check_data(self.workspace, dry_run=dry_run)
 
-    def history(
-        self, name: str | None = None, *, to: str | None = None, limit: int = 20
-    ) -> list[dict[str, Any]]:
-        """The last `limit` runs, of the syncs of one audience where one is named, newest first."""
-        syncs = None if name is None and to is None else [sync.name for sync in self.select(name, to=to)]
-        rows = self._query("select * from :runs as r order by started_at desc, run_id desc")
-        return [row for row in rows if syncs is None or row["sync"] in syncs][:limit]
+    def history(self, name: str | None = None, *, limit: int = 20, **selection: Any) -> list[dict[str, Any]]:
+        """The last `limit` runs, newest first: of every sync, of those of an audience, of the sync
+        `audience.destination`, or of a selection as `select` has it. Syncs that the project no longer has are
+        found by their names."""
+        return self._query(
+            "select * from :runs as r order by started_at desc, run_id desc",
+            syncs=self._recorded(name, **selection),
+            limit=limit,
+        )
 
-    def rejections(self, name: str | None = None, *, to: str | None = None) -> list[dict[str, Any]]:
-        """The records that destinations refuse, with the reason, until they are accepted."""
-        syncs = None if name is None and to is None else [sync.name for sync in self.select(name, to=to)]
-        rows = self._query(
+    def rejections(
+        self, name: str | None = None, *, limit: int = 1_000, **selection: Any
+    ) -> list[dict[str, Any]]:
+        """Up to `limit` records that destinations rejected and have not accepted since, with the reason, by
+        sync and newest first. `name` and `selection` choose syncs as `history` has it."""
+        return self._query(
             "select sync, key, operation, field, reason, answer, attempts, first_rejected_at, "
             "last_rejected_at, run_id, identifiers, fields from :rejections as j "
-            "order by sync, last_rejected_at desc, key"
+            "order by sync, last_rejected_at desc, key",
+            syncs=self._recorded(name, **selection),
+            limit=limit,
         )
-        return [row for row in rows if syncs is None or row["sync"] in syncs]
 
     def reconcile(
         self,
@@ -591,6 +721,7 @@ class Project:
         where they came from. Raises UsageError for files, or a source, that cannot be."""
         import duckdb
 
+        from revetl.governance.pii import AT_LOAD, hider_of
         from revetl.ingest.load import load_files
         from revetl.warehouse.duckdb import DuckDB
 
@@ -607,20 +738,34 @@ class Project:
         finally:
             warehouse.close()
 
-    def _query(self, query: str) -> list[dict[str, Any]]:
+    def _query(
+        self,
+        query: str,
+        *,
+        syncs: Sequence[str] | None = None,
+        of: str | None = None,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """The rows of a query over `:runs`, `:state` and `:rejections`, of some syncs (by the column `sync`
+        of the alias `of`), and no more than `limit`. Tables of an older version are read as they are."""
+        from sqlglot import exp
+
+        from revetl.sync.state.tables import state_tables
+        from revetl.warehouse.templates import column, statement
+
+        if syncs is not None and not syncs:
+            return []
         warehouse = self.workspace.warehouse(read_only=True)
         try:
             tables = state_tables(self.workspace, warehouse.database)
             if not tables.exist(warehouse):
                 return []
-            if not tables.are_current(warehouse):
-                warehouse.close()
-                with self.workspace.writing() as writing:
-                    tables.create(writing, self.workspace.say)
-                warehouse = self.workspace.warehouse(read_only=True)
-            parts = {"runs": tables.runs, "state": tables.state, "rejections": tables.rejections}
-            select = statement(query, **parts)
-            assert isinstance(select, exp.Query)
+            select = statement(query, **tables.readable(warehouse, "runs", "state", "rejections"))
+            assert isinstance(select, exp.Select)
+            if syncs is not None:
+                select = select.where(column("sync", of=of).isin(*syncs))
+            if limit is not None:
+                select = select.limit(limit)
             names = list(warehouse.columns(select))
             return [dict(zip(names, row, strict=True)) for row in warehouse.rows(select)]
         finally:

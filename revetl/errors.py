@@ -5,7 +5,6 @@ Every message says what is wrong, where, and what to do. The CLI prints it to st
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -65,11 +64,22 @@ class Locked(RevetlError):
     exit_code = 6
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Suggest a valid name in an error about an unknown one: the nearest name, or the list of names."""
+_LISTED = 20
+"""The most names in a sentence."""
+
+
+def nearest(name: str, valid: Iterable[str], *, all_of_them: bool = False) -> str:
+    """The end of an 'unknown name' sentence: the nearest valid name, or the list of them; with `all_of_them`,
+    both."""
+    import difflib
+
     names = sorted(valid)
-    if close := difflib.get_close_matches(name, names, n=1, cutoff=0.5):
-        return f"Did you mean '{close[0]}'?"
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    meant = f"Did you mean '{close[0]}'?" if close else ""
+    if meant and not all_of_them:
+        return meant
     if not names:
         return "There are none."
-    return f"There {'is' if len(names) == 1 else 'are'}: {', '.join(names)}."
+    more = f" and {len(names) - _LISTED:,} more" if all_of_them and len(names) > _LISTED else ""
+    listed = ", ".join(names[:_LISTED] if more else names) + more
+    return f"{meant} There {'is' if len(names) == 1 else 'are'}: {listed}.".lstrip()

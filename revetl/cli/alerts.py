@@ -12,18 +12,17 @@ from revetl.observability.text import counted
 
 @click.group("alerts", context_settings={"help_option_names": ["-h", "--help"]})
 def alerts_command() -> None:
-    """Alerts on data: violations, volume, new events, audiences, unmatched messages, freshness."""
+    """Check data: violations, volume, new events, audience size, unmatched messages, freshness."""
 
 
-@alerts_command.command("check")
-@click.option("--dry-run", is_flag=True, help="Only show what each check comes to; send and write nothing.")
+@alerts_command.command("check", short_help="Check the data and send alerts.")
+@click.option("--dry-run", is_flag=True, help="Show the results, and send and write nothing.")
 @output_options
 @project_options
 def check_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
-    """Evaluate the checks under `alerts: data:` in revetl.yml, and send a message for each that changed.
+    """Evaluate the checks under alerts: data: in revetl.yml, and notify of each change.
 
-    The states are kept in the warehouse, so that each change is told once, whatever machine checks. Exits 0
-    when no check alerts, 1 when one does.
+    The warehouse stores the state of each check, so a change is sent once. Exits 1 when a check alerts.
     """
     out = Output(output, quiet, no_color)
     results = open_project(out, **options).check_data(dry_run=dry_run)

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl.cli.common import Output, open_project, output_options, project_options
+from revetl.cli.common import (
+    Output,
+    Selection,
+    open_project,
+    output_options,
+    project_options,
+    selection_options,
+)
 
 if TYPE_CHECKING:
+    from revetl.api import Project
     from revetl.inspect.audience_preview import AudiencePreview
 
 SAMPLE = 5
@@ -18,16 +26,16 @@ SAMPLE = 5
 
 @click.group("audience", context_settings={"help_option_names": ["-h", "--help"]})
 def audience_command() -> None:
-    """Audiences: bring one from SQL that you have, compare some, look at one before it is built."""
+    """Import, preview and compare audiences."""
 
 
-@audience_command.command("import")
+@audience_command.command("import", short_help="Import an audience from SQL.")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--name", required=True, help="What the audience is to be called.")
-@click.option("--dialect", help="What the SQL is written in, such as snowflake; the target's without it.")
-@click.option("--key", default="user_id", show_default=True, help="The column that names a person.")
-@click.option("--folder", default="models/audiences", show_default=True, help="Where the model goes.")
-@click.option("--force", is_flag=True, help="Write over files that are there.")
+@click.option("--name", required=True, help="Name of the audience.")
+@click.option("--dialect", help="SQL dialect, such as snowflake; the default is the target's.")
+@click.option("--key", default="user_id", show_default=True, help="Column that identifies a person.")
+@click.option("--folder", default="models/audiences", show_default=True, help="Folder of the model.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 @output_options
 @project_options
 def import_command(
@@ -42,10 +50,10 @@ def import_command(
     no_color: bool,
     **options: Any,
 ) -> None:
-    """Write the SELECT in FILE, as Segment's audiences and SQL traits have it, as a model. `-` is stdin.
+    """Convert the SELECT in FILE, from Segment's audiences or SQL traits, to a model. `-` is stdin.
 
-    Its tables become refs, its ids people, its JSON and its dates what every warehouse understands. What
-    cannot be translated is told with its line, and nothing is written.
+    Tables become refs, ids become people, and JSON and date functions become portable. SQL that cannot be
+    converted is an error with its line, and nothing is written.
     """
     from revetl.importers.segment_sql.importing import import_audience
 
@@ -59,14 +67,15 @@ def import_command(
     out.say(f"Next: revetl audience preview {name}, and dbt build --select +{name}")
 
 
-@audience_command.command("overlap")
-@click.argument("names", metavar="AUDIENCE AUDIENCE...", nargs=-1, required=True)
+@audience_command.command("overlap", short_help="Compare audiences pair by pair.")
+@selection_options("Every audience of the project.", many=True)
 @output_options
 @project_options
-def overlap_command(names: tuple[str, ...], output: str, quiet: bool, no_color: bool, **options: Any) -> None:
-    """How many people audiences have in common, two by two, as they were last built."""
+def overlap_command(chosen: Selection, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
+    """Count the people that audiences have in common, pair by pair, as last built."""
     out = Output(output, quiet, no_color)
-    found = open_project(out, **options).overlap(*names)
+    project = open_project(out, **options)
+    found = project.overlap(*_names(project, chosen))
     if out.json:
         out.print_json(found)
         return
@@ -101,35 +110,53 @@ def overlap_command(names: tuple[str, ...], output: str, quiet: bool, no_color: 
     )
 
 
-@audience_command.command("preview")
-@click.argument("name", metavar="AUDIENCE")
+@audience_command.command("preview", short_help="Preview an audience from its SQL.")
+@selection_options()
 @click.option(
-    "--sample", type=click.IntRange(min=0), default=SAMPLE, show_default=True, help="How many rows to show."
+    "--sample", type=click.IntRange(min=0), default=SAMPLE, show_default=True, help="Number of rows to show."
 )
 @output_options
 @project_options
-def preview_command(name: str, sample: int, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
-    """Who would be in AUDIENCE by its SQL as it is on disk. Builds nothing, changes nothing."""
+def preview_command(
+    chosen: Selection, sample: int, output: str, quiet: bool, no_color: bool, **options: Any
+) -> None:
+    """Show who would be in an audience by the SQL on disk.
+
+    Builds nothing and changes nothing. With -o json, NAME is an object, and a selection is a list.
+    """
     from revetl.inspect.audience_preview import preview_audience
 
     out = Output(output, quiet, no_color)
-    found = preview_audience(open_project(out, **options).workspace, name, sample=sample)
+    project = open_project(out, **options)
+    found = [preview_audience(project.workspace, name, sample=sample) for name in _names(project, chosen)]
     if out.json:
-        out.print_json(asdict(found))
+        documents = [asdict(each) for each in found]
+        out.print_json(documents[0] if chosen.name is not None else documents)
         return
-    _print_preview(out, found)
+    for index, each in enumerate(found):
+        if index:
+            click.echo()
+        _print_preview(out, each)
 
 
-@audience_command.command("matched")
-@click.argument("name", metavar="AUDIENCE")
+@audience_command.command("matched", short_help="Show match rates of ad platforms.")
+@selection_options()
 @output_options
 @project_options
-def matched_command(name: str, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
-    """How many of AUDIENCE's people its ad platforms have found, as they say, and whether that is enough."""
+def matched_command(chosen: Selection, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
+    """Show the match rate that ad platforms report for an audience.
+
+    NAME is an audience, or audience.destination.
+    """
     from revetl.inspect.match_rates import match_rates
 
     out = Output(output, quiet, no_color)
-    found = match_rates(open_project(out, **options).workspace, name)
+    project = open_project(out, **options)
+    found = [
+        rate
+        for audience, to in project.audiences_to(chosen.names, to=chosen.to, **chosen.by_dbt)
+        for rate in match_rates(project.workspace, audience.name, to=to)
+    ]
     if out.json:
         out.print_json([{**asdict(each), "share": each.share, "usable": each.is_usable} for each in found])
         return
@@ -149,6 +176,12 @@ def matched_command(name: str, output: str, quiet: bool, no_color: bool, **optio
             for each in found
         ],
     )
+
+
+def _names(project: Project, chosen: Selection) -> list[str]:
+    """The names of the chosen audiences, in the order that they were given in."""
+    found = project.select_audiences(chosen.names, to=chosen.to, **chosen.by_dbt)
+    return [audience.name for audience, _ in found]
 
 
 def _print_preview(out: Output, found: AudiencePreview) -> None:

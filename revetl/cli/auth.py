@@ -13,24 +13,20 @@ from revetl.errors import UsageError
 
 @click.command("auth")
 @click.argument("destination", required=False, metavar="[DESTINATION]")
-@click.option(
-    "--list", "--status", "listed", is_flag=True, help="Show the sign-ins that are stored, without tokens."
-)
-@click.option("--remove", is_flag=True, help="Revoke the sign-in where the provider has that, and forget it.")
-@click.option("--no-revoke", is_flag=True, help="With --remove: forget it, and leave the provider alone.")
-@click.option("--no-browser", is_flag=True, help="Print the address; do not open a browser.")
+@click.option("--list", "--status", "listed", is_flag=True, help="Show stored sign-ins, without tokens.")
+@click.option("--remove", is_flag=True, help="Revoke and delete the sign-in.")
+@click.option("--no-revoke", is_flag=True, help="Delete without revoking at the provider; needs --remove.")
+@click.option("--no-browser", is_flag=True, help="Print the URL and open no browser.")
 @click.option(
     "--paste",
     is_flag=True,
-    help="For a browser on another machine: paste the address that it ends on. Implies --no-browser.",
+    help="Paste the redirect URL from a browser on another machine.",
 )
-@click.option(
-    "--port", type=click.IntRange(1, 65_535), help="Catch the redirect on this port, instead of sign_in.port."
-)
+@click.option("--port", type=click.IntRange(1, 65_535), help="Override the redirect port, sign_in.port.")
 @click.option(
     "--store",
     type=click.Choice(["keyring", "file"]),
-    help="Where the tokens are stored; the keyring where there is one.",
+    help="Token store; the default is the keyring, if there is one.",
 )
 @click.option(
     "--timeout",
@@ -56,8 +52,10 @@ def auth_command(
     no_color: bool,
     **options: Any,
 ) -> None:
-    """Sign in to a destination of revetl.yml that has `sign_in:`, by OAuth in the browser. The tokens are
-    stored for this user, and renewed by the syncs that use them."""
+    """Sign in to a destination that has sign_in: in revetl.yml, with OAuth in the browser.
+
+    Tokens are stored for this user, and syncs renew them.
+    """
     out = Output(output, quiet, no_color)
     if sum((listed, remove)) > 1:
         raise click.UsageError("Name one of --list and --remove.")

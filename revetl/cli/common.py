@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import wraps
@@ -22,38 +24,40 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PROJECT_OPTIONS = (
-    click.option("--project-dir", type=click.Path(path_type=Path), help="The dbt project's folder."),
-    click.option("--profiles-dir", type=click.Path(path_type=Path), help="The folder of profiles.yml."),
-    click.option("--profile", help="The profile to use, instead of the project's."),
-    click.option("-t", "--target", help="The target of the profile, instead of its default."),
-    click.option(
-        "--vars", help="dbt variables as YAML, as dbt takes them: state_schema, raw_schema and all others."
-    ),
+    click.option("--project-dir", type=click.Path(path_type=Path), help="Folder of the dbt project."),
+    click.option("--profiles-dir", type=click.Path(path_type=Path), help="Folder of profiles.yml."),
+    click.option("--profile", help="Override the project's profile."),
+    click.option("-t", "--target", help="Override the profile's default target."),
+    click.option("--vars", help="dbt variables as a YAML mapping, such as 'state_schema: NAME'."),
     click.option(
         "--dbt",
         type=click.Path(path_type=Path),
         metavar="PATH",
-        help="The dbt to run, instead of the first that is found; REVETL_DBT does the same.",
+        help="Path of the dbt to run; the environment variable is REVETL_DBT.",
     ),
     click.option(
         "--lock-timeout",
         type=click.FloatRange(min=0),
         default=60.0,
         show_default=True,
-        help="Seconds to wait for a DuckDB file that another process has open.",
+        help="Seconds to wait for a locked DuckDB file.",
     ),
 )
-_OUTPUT_OPTIONS = (
-    click.option(
+_QUIET_OPTIONS = (
+    click.option("-q", "--quiet", is_flag=True, help="Hide messages and progress."),
+    click.option("--no-color", is_flag=True, help="Disable color; the environment variable is NO_COLOR."),
+)
+
+
+def _output_option(*formats: str) -> Callable[[F], F]:
+    return click.option(
         "-o",
         "--output",
-        type=click.Choice(["text", "json", "markdown"]),
+        type=click.Choice(formats),
         default="text",
-        help="What is printed to stdout; markdown is for plans.",
-    ),
-    click.option("-q", "--quiet", is_flag=True, help="No messages and no progress."),
-    click.option("--no-color", is_flag=True, help="No colors; NO_COLOR does the same."),
-)
+        show_default=True,
+        help="Format of the result on stdout.",
+    )
 
 
 def _decorated(function: F, options: Sequence[Callable[[F], F]]) -> F:
@@ -69,7 +73,12 @@ def project_options(function: F) -> F:
 
 def output_options(function: F) -> F:
     """-o, -q and --no-color."""
-    return _decorated(function, _OUTPUT_OPTIONS)
+    return _decorated(function, (_output_option("text", "json"), *_QUIET_OPTIONS))
+
+
+def plan_output_options(function: F) -> F:
+    """The same of a command that prints plans: as Markdown, too."""
+    return _decorated(function, (_output_option("text", "json", "markdown"), *_QUIET_OPTIONS))
 
 
 def log_options(function: F) -> F:
@@ -88,12 +97,12 @@ def log_options(function: F) -> F:
             "--log-format",
             type=click.Choice(["text", "json"]),
             default="text",
-            help="Write what happens to stderr as JSON lines.",
+            help="Format of the log on stderr.",
         ),
         click.option(
             "--log-level",
             type=click.Choice(["debug", "info", "warning", "error"]),
-            help="How much of it; info for JSON, nothing for text, when it is not given.",
+            help="Lowest log level; the default is info for JSON and none for text.",
         ),
     )
     decorated = cast(F, run)
@@ -138,27 +147,66 @@ class Output:
         click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=_plain).decode())
 
     def print_table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Rows as a table without borders; numbers to the right."""
-        from rich import box
-        from rich.table import Table
+        """Rows as a table without borders, numbers to the right; where the terminal is narrower than that,
+        each row as lines of `column value`, so that no value is broken."""
+        cells = [[_cell(value) for value in row] for row in rows]
+        widths = [
+            max(map(_width, (name, *(row[index] for row in cells)))) for index, name in enumerate(columns)
+        ]
+        total = sum(widths) + len(_GAP) * (len(widths) - 1)
+        if sys.stdout.isatty() and total > shutil.get_terminal_size().columns:
+            self._print_records(columns, cells)
+            return
+        numbers = [
+            bool(rows) and all(isinstance(row[index], int | None) for row in rows)
+            for index in range(len(columns))
+        ]
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for index, name in enumerate(columns):
-            numbers = bool(rows) and all(isinstance(row[index], int | None) for row in rows)
-            table.add_column(name, justify="right" if numbers else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(_cell(value) for value in row))
-        self.console().print(table)
+        def line(texts: Sequence[str]) -> str:
+            padded = [
+                " " * (width - _width(text)) + text if number else text + " " * (width - _width(text))
+                for text, width, number in zip(texts, widths, numbers, strict=True)
+            ]
+            return _GAP.join(padded)
+
+        self._print_bold(line(columns))
+        click.echo("─" * total)
+        for row in cells:
+            click.echo(line(row))
+
+    def _print_records(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        width = max(map(_width, columns))
+        for index, row in enumerate(rows):
+            if index:
+                click.echo()
+            for name, value in zip(columns, row, strict=True):
+                if value:
+                    click.echo(f"{name}{' ' * (width - _width(name))}{_GAP}{value}")
+
+    def _print_bold(self, text: str) -> None:
+        is_plain = self.no_color or bool(os.environ.get("NO_COLOR"))
+        click.echo(text if is_plain else click.style(text, bold=True))
+
+
+_GAP = "   "
+
+
+def _width(text: str) -> int:
+    """The columns of a terminal that a text takes: East Asian wide characters take two, marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
 
 
 def _cell(value: object) -> str:
-    from rich.markup import escape
-
     if value is None:
         return ""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _plain(value: object) -> object:
@@ -167,55 +215,149 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def audience_name(words: tuple[str, ...]) -> str | None:
-    """The name in the words `audience NAME`, or `NAME` alone; None without any."""
-    if len(words) == 1 and words[0] != "audience":
-        return words[0]
-    if words and (len(words) != 2 or words[0] != "audience"):
-        raise click.UsageError(f"'{' '.join(words)}' is not understood. Write: audience NAME.")
-    return words[1] if words else None
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """The audiences and destinations that a command is about: `names` of audiences or of syncs
+    (`audience.destination`), or a selection in dbt's syntax, or `everything`."""
+
+    names: tuple[str, ...] = ()
+    to: str | None = None
+    select: str | None = None
+    exclude: str | None = None
+    selector: str | None = None
+    state: Path | None = None
+    everything: bool = False
+
+    @property
+    def name(self) -> str | None:
+        """The one name, where one was given."""
+        return self.names[0] if self.names else None
+
+    @property
+    def is_selected(self) -> bool:
+        """Whether it is a selection in dbt's syntax."""
+        return (self.select, self.exclude, self.selector) != (None, None, None)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `Project.select`."""
+        return {"name": self.name, "to": self.to, **self.by_dbt}
+
+    @property
+    def by_dbt(self) -> dict[str, Any]:
+        """Those of them that are dbt's."""
+        return {
+            "select": self.select,
+            "exclude": self.exclude,
+            "selector": self.selector,
+            "state": self.state,
+        }
 
 
-def selection_options(everything: str, *, with_sync: bool = False, excludes: bool = True) -> Callable[[F], F]:
-    """What a command is about: `audience NAME` (with `with_sync`, or the name of a sync), --to, --select,
-    --all, which is `everything`; with `excludes`, --exclude and --state as well."""
+def selection_options(
+    everything: str | None = None, *, needed: bool = True, many: bool = False
+) -> Callable[[F], F]:
+    """Which audiences and destinations a command is about, the same everywhere: `[audience] NAME`, --to,
+    --select, --exclude, --selector and --state; with `everything`, its help, --all. The command is called
+    with a `chosen` Selection. `needed`: one of them has to be given. `many`: names may be several."""
+    from revetl.cli.completion import complete_audience, complete_destination
+
+    metavar = "[audience] NAME..." if many else "[audience] NAME"
     options: list[Callable[[F], F]] = [
         click.argument(
-            "words", nargs=-1, metavar="[SYNC | audience NAME]" if with_sync else "[audience NAME]"
+            "words",
+            nargs=-1,
+            metavar=f"[{metavar}]",
+            shell_complete=complete_audience,
         ),
-        click.option("--to", metavar="DESTINATION", help="Only to this destination."),
-        click.option("-s", "--select", metavar="SELECTION", help="Audiences, in dbt's selection syntax."),
+        click.option(
+            "--to",
+            metavar="DESTINATION",
+            help="Only syncs to this destination.",
+            shell_complete=complete_destination,
+        ),
+        click.option(
+            "-s",
+            "--select",
+            metavar="SELECTION",
+            help="Select audiences in dbt's syntax.",
+            shell_complete=complete_audience,
+        ),
+        click.option(
+            "--exclude",
+            metavar="SELECTION",
+            help="Exclude audiences in dbt's syntax.",
+            shell_complete=complete_audience,
+        ),
+        click.option("--selector", metavar="NAME", help="Use a selector of selectors.yml."),
+        click.option(
+            "--state",
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            help="Folder of the dbt artifacts that state: compares with.",
+        ),
     ]
-    if excludes:
-        options += [
-            click.option(
-                "--exclude", metavar="SELECTION", help="Leave these out, in dbt's selection syntax."
-            ),
-            click.option(
-                "--state",
-                type=click.Path(exists=True, file_okay=False, path_type=Path),
-                help="The folder of the artifacts that `state:modified` compares with.",
-            ),
-        ]
-    options.append(click.option("--all", "everything", is_flag=True, help=everything))
+    if everything is not None:
+        options.append(click.option("--all", "everything", is_flag=True, help=everything))
 
     def decorate(function: F) -> F:
-        return _decorated(function, options)
+        @wraps(function)
+        def run(
+            *arguments: Any,
+            words: tuple[str, ...],
+            to: str | None,
+            select: str | None,
+            exclude: str | None,
+            selector: str | None,
+            state: Path | None,
+            everything: bool = False,
+            **rest: Any,
+        ) -> Any:
+            chosen = Selection(_names(words, many=many), to, select, exclude, selector, state, everything)
+            _check(chosen, needed=needed, has_all=has_all)
+            return function(*arguments, chosen=chosen, **rest)
 
+        return _decorated(cast(F, run), options)
+
+    has_all = everything is not None
     return decorate
 
 
-def check_selection(
-    words: tuple[str, ...],
-    everything: bool,
-    *,
-    select: str | None,
-    exclude: str | None = None,
-    names: str = "audience NAME, --select or --exclude SELECTION",
-) -> None:
-    """Raise UsageError unless exactly one of the words, a selection, and all is given."""
-    if sum((bool(words), select is not None or exclude is not None, everything)) != 1:
-        raise click.UsageError(f"Name one of: {names}, --all.")
+def _names(words: tuple[str, ...], *, many: bool) -> tuple[str, ...]:
+    """The names in `[audience] NAME`."""
+    names = words[1:] if words[:1] == ("audience",) else words
+    if words and not names:
+        raise click.UsageError("Name an audience. Write: audience NAME.")
+    if len(names) > 1 and not many:
+        raise click.UsageError(
+            f"'{' '.join(names)}' is more than one name. Write one NAME, with --to for a destination, or use "
+            "--select."
+        )
+    return names
+
+
+def check_given(chosen: Selection, otherwise: str | None) -> None:
+    """Raises UsageError where nothing is chosen; `otherwise` is what else would do."""
+    if not (chosen.names or chosen.is_selected or chosen.everything):
+        ways = "NAME, --select, --exclude or --selector" + (f", {otherwise}" if otherwise else "")
+        raise click.UsageError(f"Nothing is selected. Use one of: {ways}.")
+
+
+def _check(chosen: Selection, *, needed: bool, has_all: bool) -> None:
+    """Raises UsageError for options that contradict each other, or that would do nothing."""
+    given = sum((bool(chosen.names), chosen.is_selected, chosen.everything))
+    if given > 1:
+        raise click.UsageError(f"Use only one of NAME, a selection{' and --all' if has_all else ''}.")
+    if needed:
+        check_given(chosen, "--all" if has_all else None)
+    if chosen.selector is not None and (chosen.select, chosen.exclude) != (None, None):
+        raise click.UsageError("--selector cannot be combined with --select or --exclude. Use one of them.")
+    compared = f"{chosen.select or ''} {chosen.exclude or ''}"
+    uses_state = any(method in compared for method in ("state:", "result:", "source_status:"))
+    if chosen.state is not None and chosen.selector is None and not uses_state:
+        raise click.UsageError(
+            "--state is only used by state:, result: and source_status: in --select or --exclude. Leave it "
+            "out, or select by one of them."
+        )
 
 
 def open_project(out: Output, **options: Any) -> Project:

@@ -51,24 +51,26 @@ WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "
 
 
 @click.command("demo")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where to make the project, and leave it.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Create the project in this folder and keep it."
+)
 @click.option(
     "--target",
     default="duckdb",
     show_default=True,
-    help="The warehouse; docs/how-to/warehouses.md says where it is.",
+    help="The dbt target to use.",
 )
-@click.option("--everywhere", is_flag=True, help="Then sync to every destination that the sandbox plays.")
+@click.option("--everywhere", is_flag=True, help="Also sync to every mocked destination.")
 @click.option(
     "--dbt",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="The dbt to run, instead of the first that is found; REVETL_DBT does the same.",
+    help="Path of the dbt to run; the environment variable is REVETL_DBT.",
 )
 def demo_command(folder: Path | None, target: str, everywhere: bool, dbt: Path | None) -> None:
-    """Load seven months of a shop's events, and sync an audience to the sandbox as of two days.
+    """Load seven months of shop events and sync an audience to the sandbox, as of two dates.
 
-    All models are built; their tests are left out, which `dbt build` runs in a project of yours.
+    All models are built, without their tests.
     """
     if folder is not None:
         _demo(folder, target, dbt, everywhere=everywhere)

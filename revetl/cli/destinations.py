@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @output_options
 @click.pass_context
 def destinations_command(context: click.Context, output: str, quiet: bool, no_color: bool) -> None:
-    """The types of destinations that revetl.yml may name, and what each takes. Needs no project."""
+    """List destination types, or show one. Needs no project."""
     if context.invoked_subcommand is not None:
         return
     from revetl.destinations import TYPES
@@ -43,11 +43,11 @@ def destinations_command(context: click.Context, output: str, quiet: bool, no_co
     out.print_table(("type", "modes", "a request", "requests", "known by"), rows)
 
 
-@destinations_command.command("show")
+@destinations_command.command("show", short_help="Show one destination type.")
 @click.argument("kind", metavar="TYPE")
 @output_options
 def show_command(kind: str, output: str, quiet: bool, no_color: bool) -> None:
-    """What a type of destination is: its modes, limits, identifiers, and the keys of its configuration."""
+    """Show a destination type: modes, limits, identifiers and configuration keys."""
     out = Output(output, quiet, no_color)
     told = _told(kind)
     if out.json:

@@ -7,27 +7,34 @@ from typing import Any
 
 import click
 
-from revetl.cli.common import Output, open_project, output_options, project_options
+from revetl.cli.common import (
+    Output,
+    Selection,
+    open_project,
+    output_options,
+    project_options,
+    selection_options,
+)
 
 
 @click.command("exposures")
+@selection_options(needed=False)
 @click.option(
     "--file",
     type=click.Path(path_type=Path),
-    help="The file to write, from the project's folder.  [default: models/revetl_exposures.yml]",
+    help="File to write, relative to the project; the default is models/revetl_exposures.yml.",
 )
 @click.option(
     "--owner",
     metavar="'NAME <EMAIL>'",
     envvar="REVETL_OWNER",
-    help="The owner where a model has no meta.owner; or REVETL_OWNER.",
+    help="Owner of exposures whose model has no meta.owner; the environment variable is REVETL_OWNER.",
 )
-@click.option(
-    "--check", is_flag=True, help="Write nothing; exit 1 when the file is not what would be written."
-)
+@click.option("--check", is_flag=True, help="Write nothing, and exit 1 when the file is out of date.")
 @output_options
 @project_options
 def exposures_command(
+    chosen: Selection,
     file: Path | None,
     owner: str | None,
     check: bool,
@@ -36,11 +43,16 @@ def exposures_command(
     no_color: bool,
     **options: Any,
 ) -> int:
-    """Write every sync as a dbt exposure, so that destinations are in dbt's lineage graph."""
+    """Write syncs as dbt exposures, so that destinations are in dbt's lineage graph.
+
+    NAME is an audience, or audience.destination. The file has exactly the selected syncs.
+    """
     from revetl.project.exposures import ExposuresFile
 
     out = Output(output, quiet, no_color)
-    exposures = ExposuresFile(open_project(out, **options).workspace, file, owner)
+    project = open_project(out, **options)
+    syncs = project.select_syncs(chosen.names, to=chosen.to, **chosen.by_dbt)
+    exposures = ExposuresFile(project.workspace, file, owner, syncs)
     difference = exposures.difference()
     if not check:
         exposures.write()
@@ -48,12 +60,12 @@ def exposures_command(
         found = {"added": (), "changed": (), "removed": ()} if difference is None else vars(difference)
         out.print_json({"file": str(exposures.shown), "same": difference is None, **found})
     elif difference is None:
-        out.say(f"{exposures.shown} is as the syncs are.")
+        out.say(f"{exposures.shown} is up to date.")
     elif not check:
         out.say(f"{exposures.shown} is written. {difference}")
     if check and difference is not None:
         click.echo(
-            f"Error: {exposures.shown} is not as the syncs are. {str(difference) or 'Its layout differs'}. "
+            f"Error: {exposures.shown} is out of date. {str(difference) or 'Its layout differs'}. "
             "Run `revetl exposures`.",
             err=True,
         )

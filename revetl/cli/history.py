@@ -6,20 +6,31 @@ from typing import Any
 
 import click
 
-from revetl.cli.common import Output, audience_name, open_project, output_options, project_options
+from revetl.cli.common import (
+    Output,
+    Selection,
+    open_project,
+    output_options,
+    project_options,
+    selection_options,
+)
 
 
 @click.command("status")
+@selection_options(needed=False)
 @output_options
 @project_options
-def status_command(output: str, quiet: bool, no_color: bool, **options: Any) -> None:
-    """The last run of every sync, and what its destination holds."""
+def status_command(chosen: Selection, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
+    """Show the last run of every sync, and how many members its destination has.
+
+    NAME is an audience, or audience.destination.
+    """
     out = Output(output, quiet, no_color)
-    rows = open_project(out, **options).status()
+    rows = open_project(out, **options).status(**chosen.arguments)
     if out.json:
         out.print_json(rows)
     elif not rows:
-        out.say("No sync has run yet. `revetl sync audience NAME` runs one.")
+        out.say("No sync has run yet. Run `revetl sync NAME`.")
     else:
         columns = (
             "sync",
@@ -42,29 +53,30 @@ def status_command(output: str, quiet: bool, no_color: bool, **options: Any) -> 
 
 
 @click.command("history")
-@click.argument("words", nargs=-1, metavar="[audience NAME]")
-@click.option("--to", metavar="DESTINATION", help="Only of this destination.")
+@selection_options(needed=False)
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="So many runs, newest first."
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Number of runs to show."
 )
 @output_options
 @project_options
 def history_command(
-    words: tuple[str, ...],
-    to: str | None,
+    chosen: Selection,
     limit: int,
     output: str,
     quiet: bool,
     no_color: bool,
     **options: Any,
 ) -> None:
-    """What each run did, newest first."""
+    """Show past runs, newest first.
+
+    NAME is an audience, or audience.destination.
+    """
     out = Output(output, quiet, no_color)
-    rows = open_project(out, **options).history(audience_name(words), to=to, limit=limit)
+    rows = open_project(out, **options).history(**chosen.arguments, limit=limit)
     if out.json:
         out.print_json(rows)
     elif not rows:
-        out.say("No sync has run yet. `revetl sync audience NAME` runs one.")
+        out.say("No sync has run yet. Run `revetl sync NAME`.")
     else:
         outcomes = ("planned", "delivered", "rejected", "aborted")
         columns = ("started_at", "sync", "status", *outcomes, "stopped_by", "forced", "run_id")
@@ -78,16 +90,25 @@ def history_command(
 
 
 @click.command("rejections")
-@click.argument("words", nargs=-1, metavar="[audience NAME]")
-@click.option("--to", metavar="DESTINATION", help="Only of this destination.")
+@selection_options(needed=False)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=1_000,
+    show_default=True,
+    help="Number of records to show.",
+)
 @output_options
 @project_options
 def rejections_command(
-    words: tuple[str, ...], to: str | None, output: str, quiet: bool, no_color: bool, **options: Any
+    chosen: Selection, limit: int, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> None:
-    """The records that destinations refuse, and why."""
+    """Show the records that destinations rejected, with the reason.
+
+    NAME is an audience, or audience.destination.
+    """
     out = Output(output, quiet, no_color)
-    rows = open_project(out, **options).rejections(audience_name(words), to=to)
+    rows = open_project(out, **options).rejections(**chosen.arguments, limit=limit)
     if out.json:
         out.print_json(rows)
     elif not rows:
@@ -95,3 +116,5 @@ def rejections_command(
     else:
         columns = ("sync", "key", "operation", "attempts", "last_rejected_at", "field", "reason")
         out.print_table(columns, [[row[name] for name in columns] for row in rows])
+    if len(rows) == limit:
+        out.say(f"Only {limit:,} records are shown; --limit shows more.")

@@ -23,20 +23,20 @@ SHOWN = 20
 
 @click.group("identity", context_settings={"help_option_names": ["-h", "--help"]})
 def identity_command() -> None:
-    """Who is who: look at a profile, cut two identifiers apart, try other rules."""
+    """Identity resolution: show a profile, split identifiers, compare rules."""
 
 
-@identity_command.command("show")
+@identity_command.command("show", short_help="Show a profile and its messages.")
 @click.argument("value", metavar="VALUE")
-@click.option("--type", "kind", metavar="TYPE", help="Only among the identifiers of this type.")
+@click.option("--type", "kind", metavar="TYPE", help="Search only identifiers of this type.")
 @output_options
 @project_options
 def show_command(
     value: str, kind: str | None, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> None:
-    """The profile of VALUE, and the messages that made it. Changes nothing.
+    """Show the profile of VALUE and the messages that built it. Changes nothing.
 
-    VALUE is an identifier's value, TYPE:VALUE, a canonical id, or one that was lost in a merge.
+    VALUE is an identifier's value, TYPE:VALUE, or a canonical id, also one that was merged away.
     """
     from revetl.inspect.identity import show
 
@@ -51,18 +51,18 @@ def show_command(
     out.console().print(_tree(profile))
 
 
-@identity_command.command("cut")
+@identity_command.command("cut", short_help="Add a do-not-link pair.")
 @click.argument("left", metavar="A")
 @click.argument("right", metavar="B")
-@click.option("--reason", metavar="TEXT", help="Why, for whoever reads the file later.")
+@click.option("--reason", metavar="TEXT", help="Reason to record in the seed.")
 @output_options
 @project_options
 def cut_command(
     left: str, right: str, reason: str | None, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> None:
-    """Record in the project's seed `cut_edges` that the identifiers A and B are not one person's.
+    """Record in the seed cut_edges that identifiers A and B belong to different people.
 
-    Each is TYPE:VALUE, or a value that one identifier has. It holds from the next dbt build on.
+    Each is TYPE:VALUE, or a value that only one identifier has. It takes effect with the next dbt build.
     """
     from revetl.inspect.identity import cut
 
@@ -75,20 +75,20 @@ def cut_command(
         click.echo(line)
 
 
-@identity_command.command("diff")
+@identity_command.command("diff", short_help="Compare identity rules.")
 @click.option(
     "--rules",
     metavar="FILE",
     required=True,
     type=click.Path(path_type=Path),
-    help="A YAML file of the new value of the variable `identity`.",
+    help="YAML file with the new value of the variable identity.",
 )
 @output_options
 @project_options
 def diff_command(rules: Path, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
-    """What other identity rules would change: profiles that merge and split, and who is in the audiences.
+    """Show how other identity rules would merge and split profiles and change audiences.
 
-    Builds by the new rules in a schema of its own, compares with what dbt built last, and drops it again.
+    Builds with the new rules in a temporary schema and compares it with the last build.
     """
     from revetl.inspect.identity import diff
 

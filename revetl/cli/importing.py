@@ -13,8 +13,8 @@ from revetl.cli.common import Output, open_project, output_options, project_opti
 @click.command("import", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("tool", type=click.Choice(["hightouch", "census"]))
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--write", "writes", is_flag=True, help="Write the files; without it, they are only listed.")
-@click.option("--strict", is_flag=True, help="End with 1 when something could not be carried over.")
+@click.option("--write", "writes", is_flag=True, help="Write the files; by default they are only listed.")
+@click.option("--strict", is_flag=True, help="Exit 1 when something could not be imported.")
 @output_options
 @project_options
 def import_command(
@@ -27,11 +27,10 @@ def import_command(
     no_color: bool,
     **options: Any,
 ) -> int:
-    """Make audiences of the models and syncs in DIR: what Hightouch's Git Sync writes, or saved answers of
-    Census's API.
+    """Convert the models and syncs in DIR to audiences.
 
-    Prints the files and the destinations for revetl.yml; what could not be carried over is told on stderr, by
-    file and key.
+    DIR has the files of Hightouch's Git Sync, or saved responses of Census's API. Prints the files, and the
+    destinations for revetl.yml. What could not be imported is listed on stderr by file and key.
     """
     from revetl.importers import import_export
 

@@ -14,13 +14,16 @@ _SHOWN_REASONS = 5
 
 @click.command("load")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option("--source", metavar="NAME", help="Where they came from, such as a site: source_id.")
+@click.option("--source", metavar="NAME", help="Source of the messages (source_id), such as a site.")
 @output_options
 @project_options
 def load_command(
     files: tuple[str, ...], source: str | None, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> int:
-    """Land Segment-spec messages (NDJSON, CSV, Parquet) in the raw tables. Loading twice changes nothing."""
+    """Load Segment-spec messages (NDJSON, CSV, Parquet) into the raw tables.
+
+    Loading a file again changes nothing.
+    """
     out = Output(output, quiet, no_color)
     project = open_project(out, **options)
     if quiet or out.json or not sys.stderr.isatty():

@@ -12,24 +12,24 @@ from revetl.observability.text import counted
 
 @click.group("pii", context_settings={"help_option_names": ["-h", "--help"]})
 def pii_command() -> None:
-    """Emails, phone numbers and payment cards: find them, and have them hidden by transformations.yaml."""
+    """Find emails, phone numbers and payment cards in events."""
 
 
-@pii_command.command("scan")
+@pii_command.command("scan", short_help="Find personal data in events.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
     default=10_000,
     show_default=True,
     metavar="N",
-    help="Look at the newest N messages of each type.",
+    help="Scan the newest N messages of each type.",
 )
 @output_options
 @project_options
 def scan_command(limit: int, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
-    """Find emails, phone numbers and payment cards in what has landed, and propose rules that hide them.
+    """Find emails, phone numbers and payment cards in loaded events, and suggest rules that hide them.
 
-    No value is printed whole.
+    Values are printed masked.
     """
     from revetl.dbt.project_files import Options
     from revetl.governance.pii_scan import scan

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from revetl._version import __version__
-from revetl.cli.common import Output, open_project, output_options, project_options
+from revetl.cli.common import (
+    Output,
+    Selection,
+    open_project,
+    output_options,
+    project_options,
+    selection_options,
+)
 from revetl.errors import RevetlError, UsageError
 
 if TYPE_CHECKING:
@@ -23,24 +30,25 @@ if TYPE_CHECKING:
 @click.command("init")
 @click.argument("folder", metavar="[NAME]", required=False, type=click.Path(path_type=Path))
 @click.option(
-    "--target", default="duckdb", show_default=True, help="The warehouse, by dbt's name of it: postgres, …"
+    "--target",
+    default="duckdb",
+    show_default=True,
+    help="Warehouse, by its dbt adapter name, such as postgres.",
 )
-@click.option("--here", is_flag=True, help="Add revetl to the dbt project in this folder (or NAME).")
-@click.option("--minimal", is_flag=True, help="Reverse ETL alone: without revetl's dbt package.")
+@click.option("--here", is_flag=True, help="Add revetl to the dbt project in this folder, or in NAME.")
+@click.option("--minimal", is_flag=True, help="Set up reverse ETL only, without revetl's dbt package.")
 @click.option(
     "--package",
     metavar="SOURCE",
-    help="With --here: vendor (a copy in vendor/revetl, the default), local:PATH, tarball:URL or git:URL.",
+    help="Package source: vendor (default), local:PATH, tarball:URL or git:URL; needs --here.",
 )
-@click.option("--revision", help="The tag, branch or commit of --package git:URL.")
-@click.option("--subdirectory", help="The package's folder in the repository of --package git:URL.")
-@click.option("--undo", is_flag=True, help="With --here: take back what --here did, byte for byte.")
-@click.option("--upgrade", is_flag=True, help="Bring the copy of the dbt package up to this revetl.")
-@click.option("--force", is_flag=True, help="With --upgrade: replace files of the copy that were edited.")
-@click.option(
-    "--with-examples", is_flag=True, help="With --upgrade: add the example audiences to the project."
-)
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--revision", help="Tag, branch or commit of --package git:URL.")
+@click.option("--subdirectory", help="Folder of the package in --package git:URL.")
+@click.option("--undo", is_flag=True, help="Revert what --here changed; needs --here.")
+@click.option("--upgrade", is_flag=True, help="Upgrade the copy of the dbt package to this version.")
+@click.option("--force", is_flag=True, help="Replace edited files of the copy; needs --upgrade.")
+@click.option("--with-examples", is_flag=True, help="Add the example audiences; needs --upgrade.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 def init_command(
     folder: Path | None,
     target: str,
@@ -55,7 +63,7 @@ def init_command(
     with_examples: bool,
     yes: bool,
 ) -> None:
-    """Make a new project in the folder NAME, or add revetl to the dbt project in this folder (--here)."""
+    """Create a project in the folder NAME, or add revetl to a dbt project with --here."""
     if upgrade and (here or minimal or undo):
         raise click.UsageError("--upgrade stands alone, with --force, --with-examples and --yes.")
     if (force or with_examples) and not upgrade:
@@ -202,22 +210,31 @@ def _confirm(question: str, *, yes: bool) -> None:
     add_help_option=False,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
 )
-@click.option("--dbt", type=click.Path(path_type=Path), metavar="PATH")
+@click.option(
+    "--dbt",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Path of the dbt to run; the environment variable is REVETL_DBT.",
+)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[DBT OPTIONS]")
 def build_command(dbt: Path | None, words: tuple[str, ...]) -> int:
-    """Run `dbt build` with the dbt that revetl finds; every option but --dbt is dbt's."""
+    """Run dbt build with the dbt that revetl finds; all options except --dbt go to dbt."""
     from revetl.dbt.program import find_dbt, hand_over
 
     return hand_over(find_dbt(dbt), ["build", *words])
 
 
 @click.command("list")
+@selection_options(needed=False)
 @output_options
 @project_options
-def list_command(output: str, quiet: bool, no_color: bool, **options: Any) -> None:
-    """The audiences, and where each goes."""
+def list_command(chosen: Selection, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
+    """List audiences and the destinations of each.
+
+    NAME is an audience, or audience.destination.
+    """
     out = Output(output, quiet, no_color)
-    audiences = open_project(out, **options).audiences
+    found = open_project(out, **options).select_audiences(chosen.names, to=chosen.to, **chosen.by_dbt)
     if out.json:
         out.print_json(
             [
@@ -226,9 +243,9 @@ def list_command(output: str, quiet: bool, no_color: bool, **options: Any) -> No
                     "key": audience.key,
                     "description": audience.description,
                     "tags": audience.tags,
-                    "syncs": [{"sync": sync.name, **sync.config.model_dump()} for sync in audience.syncs],
+                    "syncs": [{"sync": sync.name, **sync.config.model_dump()} for sync in syncs],
                 }
-                for audience in audiences
+                for audience, syncs in found
             ]
         )
         return
@@ -236,19 +253,19 @@ def list_command(output: str, quiet: bool, no_color: bool, **options: Any) -> No
         (
             audience.name,
             audience.key,
-            ", ".join(f"{sync.config.to} ({sync.config.mode})" for sync in audience.syncs),
+            ", ".join(f"{sync.config.to} ({sync.config.mode})" for sync in syncs),
             " ".join(audience.tags),
         )
-        for audience in audiences
+        for audience, syncs in found
     ]
-    out.print_table(("audience", "key", "goes to", "tags"), rows)
+    out.print_table(("audience", "key", "destinations", "tags"), rows)
 
 
 @click.command("debug")
 @output_options
 @project_options
 def debug_command(output: str, quiet: bool, no_color: bool, **options: Any) -> int:
-    """Check the project, the warehouse, the audiences, and that the destinations take our credentials."""
+    """Check the project, the warehouse, the audiences, and the destinations' credentials."""
     from revetl.delivery.connection_check import probed
     from revetl.inspect.raw_events import left_behind
 

@@ -23,17 +23,15 @@ FORMATS = ("segment", "segment-public-api", "rudderstack", "json-schema")
 
 @click.group("protocols", context_settings={"help_option_names": ["-h", "--help"]})
 def protocols_command() -> None:
-    """The tracking plan: bring it into the warehouse, check messages, exchange it with other tools."""
+    """Compile, check, simulate, export and import the tracking plan."""
 
 
-@protocols_command.command("compile")
-@click.option(
-    "--check", is_flag=True, help="Write nothing; exit 2 when the macro file is not what would be written."
-)
+@protocols_command.command("compile", short_help="Compile the plan to dbt macros.")
+@click.option("--check", is_flag=True, help="Write nothing, and exit 2 when the macro files are out of date.")
 @output_options
 @project_options
 def compile_command(check: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
-    """Write tracking_plan.yaml and transformations.yaml as macros, of which dbt makes the models."""
+    """Compile tracking_plan.yaml and transformations.yaml to dbt macros."""
     from revetl.governance.tracking_plan.project import macro_files
 
     out = Output(output, quiet, no_color)
@@ -57,18 +55,18 @@ def compile_command(check: bool, output: str, quiet: bool, no_color: bool, **opt
     return 0
 
 
-@protocols_command.command("check")
+@protocols_command.command("check", short_help="Check messages against the plan.")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--source", metavar="NAME", help="The source of the messages.")
+@click.option("--source", metavar="NAME", help="Source of the messages.")
 @output_options
 @project_options
 def check_command(
     file: Path, source: str | None, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> int:
-    """Check the messages in FILE against tracking_plan.yaml: one message, or a line each. `-` is stdin.
+    """Check the messages in FILE (one, or one per line) against tracking_plan.yaml. `-` is stdin.
 
-    What transformations.yaml says is done to them before. Exits 1 when any of them violates the plan.
-    Needs no warehouse; --target matters where the plan's actions depend on it.
+    transformations.yaml is applied first. Exits 1 when a message violates the plan. Needs no warehouse;
+    --target selects the plan's actions where they depend on it.
     """
     from revetl.dbt.project_files import Options, read_project
     from revetl.governance.tracking_plan import PLAN_FILE, Checker, read_plan
@@ -109,14 +107,16 @@ def check_command(
     return 1 if totals["violations"] else 0
 
 
-@protocols_command.command("simulate")
-@click.option("--on-violation", type=click.Choice(ACTIONS), help="In the place of the plan's on_violation.")
-@click.option("--unplanned-events", type=click.Choice(ACTIONS), help="In the place of the plan's.")
+@protocols_command.command("simulate", short_help="Simulate other plan actions.")
+@click.option("--on-violation", type=click.Choice(ACTIONS), help="Override on_violation of the plan.")
+@click.option("--unplanned-events", type=click.Choice(ACTIONS), help="Override unplanned_events of the plan.")
 @click.option(
-    "--unplanned-properties", type=click.Choice(UNPLANNED_ACTIONS), help="In the place of the plan's."
+    "--unplanned-properties",
+    type=click.Choice(UNPLANNED_ACTIONS),
+    help="Override unplanned_properties of the plan.",
 )
-@click.option("--source", metavar="NAME", help="Only messages of this source.")
-@click.option("--event", metavar="NAME", help="Only this event, or identify, group, page or screen.")
+@click.option("--source", metavar="NAME", help="Count only messages of this source.")
+@click.option("--event", metavar="NAME", help="Count only this event, or identify, group, page or screen.")
 @output_options
 @project_options
 def simulate_command(
@@ -130,10 +130,9 @@ def simulate_command(
     no_color: bool,
     **options: Any,
 ) -> None:
-    """Count what the plan would block and omit with other actions, of all that has landed.
+    """Count the loaded messages that the plan would block or omit with other actions.
 
-    Without any action, the plan on disk is judged as it is. Nothing is changed; the models have to have been
-    built before.
+    Without options, the plan on disk is evaluated as it is. Changes nothing; the models must be built first.
     """
     from revetl.dbt.project_files import Options
     from revetl.governance.tracking_plan.simulate import Overrides, simulate
@@ -186,14 +185,14 @@ def simulate_command(
     )
 
 
-@protocols_command.command("readmit")
-@click.option("--dry-run", is_flag=True, help="Only count; write nothing.")
+@protocols_command.command("readmit", short_help="Readmit messages after a plan fix.")
+@click.option("--dry-run", is_flag=True, help="Count only, and write nothing.")
 @output_options
 @project_options
 def readmit_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
-    """Say what tracking_plan.yaml, once mended, lets in of what is blocked, and compile it.
+    """Compile a corrected tracking_plan.yaml, and count the blocked messages that it lets in.
 
-    The next `dbt build` brings the messages in. Messages that the plan takes out are counted too.
+    The next dbt build applies it. Messages that the plan newly blocks are counted too.
     """
     from revetl.dbt.project_files import Options
     from revetl.governance.tracking_plan.readmit import readmit
@@ -221,19 +220,19 @@ def readmit_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **o
         out.say(f"{done} The next `dbt build` {change}.")
 
 
-@protocols_command.command("export")
+@protocols_command.command("export", short_help="Export the plan.")
 @click.option(
     "--format",
     "kind",
     type=click.Choice(FORMATS),
     default="json-schema",
     show_default=True,
-    help="segment is that of tracking plan files and the Config API.",
+    help="Format; segment is that of plan files and the Config API.",
 )
 @output_options
 @project_options
 def export_command(kind: str, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
-    """Print tracking_plan.yaml as another tool has it. What cannot be carried over is told on stderr."""
+    """Print tracking_plan.yaml in another tool's format. What is lost is listed on stderr."""
     from revetl.governance.tracking_plan import PLAN_FILE, read_plan
     from revetl.governance.tracking_plan.exchange import export_plan
 
@@ -243,13 +242,13 @@ def export_command(kind: str, output: str, quiet: bool, no_color: bool, **option
     _tell_losses(out, losses)
 
 
-@protocols_command.command("import")
+@protocols_command.command("import", short_help="Import a plan from another tool.")
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True)
 )
 @output_options
 def import_command(files: Sequence[Path], output: str, quiet: bool, no_color: bool) -> None:
-    """Print another tool's plan in FILE as tracking_plan.yaml has it. What is lost is told on stderr.
+    """Print another tool's plan in FILE as tracking_plan.yaml. What is lost is listed on stderr.
 
     FILE is Segment's tracking plan as JSON (of either API), RudderStack's YAML files, or JSON Schema.
     """

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from revetl.cli import render
-from revetl.cli.common import Output, log_options, open_project, output_options, project_options
+from revetl.cli.common import (
+    Output,
+    Selection,
+    log_options,
+    open_project,
+    output_options,
+    project_options,
+    selection_options,
+)
+from revetl.cli.sync import SEVERITY
 
 if TYPE_CHECKING:
     from revetl.sync.drift import Drift, Example
@@ -19,26 +28,24 @@ _THERE = {"missing": "missing there", "different": "different there", "extra": "
 
 
 @click.command("reconcile")
-@click.argument("sync", metavar="SYNC")
-@click.option("--repair", is_flag=True, help="Mend it: mark what differs in the state, and run the sync.")
+@selection_options("Every sync of the project.")
+@click.option("--repair", is_flag=True, help="Mark differences in the state and run the sync.")
 @click.option(
-    "--remove-extra", is_flag=True, help="With --repair, also remove whom only the destination knows."
+    "--remove-extra", is_flag=True, help="Also remove members that only the destination has; needs --repair."
 )
-@click.option(
-    "--force", multiple=True, metavar="GUARD", help="Go on although this guard would stop the repair."
-)
+@click.option("--force", multiple=True, metavar="GUARD", help="Override this guard; needs --repair.")
 @click.option(
     "--examples",
     type=click.IntRange(min=0),
     default=5,
     show_default=True,
-    help="People of each kind to show.",
+    help="Number of examples per difference.",
 )
 @log_options
 @output_options
 @project_options
 def reconcile_command(
-    sync: str,
+    chosen: Selection,
     repair: bool,
     remove_extra: bool,
     force: tuple[str, ...],
@@ -48,24 +55,33 @@ def reconcile_command(
     no_color: bool,
     **options: Any,
 ) -> int:
-    """Show what has drifted apart: audience, state and destination of SYNC, which is `audience.destination`.
+    """Compare audience, state and destination, and show what differs.
 
-    Changes nothing without --repair. Exits 1 when anything differs and was not mended.
+    NAME is an audience, or audience.destination. Changes nothing without --repair. Exits 1 when anything
+    differs and was not repaired. With -o json, one sync that NAME names is an object, and several are a list.
     """
     if force and not repair:
-        raise click.UsageError("--force is for a repair. Add --repair.")
+        raise click.UsageError("--force overrides a guard of a repair. Add --repair.")
+    if remove_extra and not repair:
+        raise click.UsageError("--remove-extra is part of a repair. Add --repair.")
     out = Output(output, quiet, no_color)
     project = open_project(out, **options)
-    found = project.reconcile(sync, repair=repair, remove_extra=remove_extra, force=force, examples=examples)
+    syncs = project.runnable(project.select(**chosen.arguments), named=chosen.name is not None)
+    results = []
+    for sync in syncs:
+        found = project.reconcile(
+            sync.name, repair=repair, remove_extra=remove_extra, force=force, examples=examples
+        )
+        results.append({**asdict(found), "drifted": found.drifted, "exit_code": found.exit_code})
+        if not out.json:
+            click.echo("\n".join(_lines(found)))
+            if found.repair is None and found.drifted:
+                out.say(f"Repair it: revetl reconcile {found.sync} --repair")
+        if found.repair is not None and found.repair.run.error:
+            click.echo(f"Error: {found.repair.run.error}", err=True)
     if out.json:
-        out.print_json({**asdict(found), "drifted": found.drifted, "exit_code": found.exit_code})
-    else:
-        click.echo("\n".join(_lines(found)))
-        if found.repair is None and found.drifted:
-            out.say(f"Mend it: revetl reconcile {found.sync} --repair")
-    if found.repair is not None and found.repair.run.error:
-        click.echo(f"Error: {found.repair.run.error}", err=True)
-    return found.exit_code
+        out.print_json(results[0] if chosen.name is not None and len(results) == 1 else results)
+    return max((result["exit_code"] for result in results), key=SEVERITY.index, default=0)
 
 
 def _lines(found: Reconciliation) -> Iterator[str]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from revetl.cli.common import (
     Output,
-    audience_name,
-    check_selection,
+    Selection,
     log_options,
     open_project,
-    output_options,
+    plan_output_options,
     project_options,
     selection_options,
 )
@@ -21,19 +19,14 @@ from revetl.cli.sync import _run, _show_plans
 
 
 @click.command("retire")
-@selection_options("Every orphaned and paused sync.", with_sync=True)
-@click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
+@selection_options("Every orphaned and paused sync.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and send nothing.")
 @click.option("--force", multiple=True, metavar="GUARD", help="Override this guard.")
 @log_options
-@output_options
+@plan_output_options
 @project_options
 def retire_command(
-    words: tuple[str, ...],
-    to: str | None,
-    select: str | None,
-    exclude: str | None,
-    state: Path | None,
-    everything: bool,
+    chosen: Selection,
     dry_run: bool,
     force: tuple[str, ...],
     output: str,
@@ -41,22 +34,17 @@ def retire_command(
     no_color: bool,
     **options: Any,
 ) -> int:
-    """Remove everyone a sync holds from its destination, and close it. SYNC (audience.destination) may be one
-    that the project no longer has."""
+    """Remove everyone a sync delivered from its destination, and close the sync.
+
+    NAME is an audience, or audience.destination; it may be one that the project no longer has.
+    """
     out = Output(output, quiet, no_color)
-    names = "SYNC, audience NAME, --select or --exclude SELECTION"
-    check_selection(words, everything, select=select, exclude=exclude, names=names)
-    sync = words[0] if len(words) == 1 else None
+    if force and dry_run:
+        raise click.UsageError("--dry-run sends nothing, so no guard stops it. Leave --force out.")
+    if output == "markdown" and not dry_run:
+        raise click.UsageError("-o markdown is for plans. Use it with --dry-run, or use -o json.")
     project = open_project(out, **options)
-    syncs = project.to_retire(
-        None if sync is not None else audience_name(words),
-        sync=sync,
-        everything=everything,
-        to=to,
-        select=select,
-        exclude=exclude,
-        state=state,
-    )
+    syncs = project.to_retire(everything=chosen.everything, **chosen.arguments)
     if not syncs:
         out.say("No sync is orphaned or paused.")
         return 0

@@ -11,12 +11,12 @@ from revetl.cli.common import Output, open_project, output_options, project_opti
 
 @click.command("roles")
 @click.option(
-    "--print", "shown", is_flag=True, required=True, help="Print the statements; nothing is granted."
+    "--print", "shown", is_flag=True, required=True, help="Print the statements; nothing is executed."
 )
 @output_options
 @project_options
 def roles_command(shown: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
-    """The least that the loader, dbt, the runner and analysts have to be granted, as SQL of the target."""
+    """Print the minimal grants for the loader, dbt, the runner and analysts, as SQL."""
     from revetl.inspect.grants import roles
 
     out = Output(output, quiet, no_color)

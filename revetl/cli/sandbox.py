@@ -8,14 +8,18 @@ import click
 
 
 @click.command("sandbox")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=int, default=8765, show_default=True, help="The port; 0 takes a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--allow-host", multiple=True, metavar="NAME", help="A name that others call this machine by; repeatable."
+    "--port", type=int, default=8765, show_default=True, help="Port to listen on; 0 picks a free one."
 )
-@click.option("--project-dir", type=click.Path(path_type=Path), help="The dbt project that it belongs to.")
-@click.option("--misbehave", metavar="JSON", help="Rules to misbehave by; see docs/how-to/sandbox.md.")
-@click.option("--config", is_flag=True, help="Print a revetl.yml of all destinations it plays, and end.")
+@click.option(
+    "--allow-host", multiple=True, metavar="NAME", help="Additional host name to accept; repeatable."
+)
+@click.option(
+    "--project-dir", type=click.Path(path_type=Path), help="dbt project that may send to the sandbox."
+)
+@click.option("--misbehave", metavar="JSON", help="Fault rules as JSON.")
+@click.option("--config", is_flag=True, help="Print a revetl.yml of all mocked destinations and exit.")
 def sandbox_command(
     host: str,
     port: int,
@@ -24,7 +28,7 @@ def sandbox_command(
     misbehave: str | None,
     config: bool,
 ) -> None:
-    """Play the destinations' APIs on this machine; nothing leaves it."""
+    """Run a local mock of the destinations' APIs; nothing leaves this machine."""
     if config:
         from revetl.sandbox.setups import revetl_yml
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from revetl.cli.common import (
     Output,
-    audience_name,
-    check_selection,
+    Selection,
     open_project,
     output_options,
     project_options,
@@ -17,46 +16,27 @@ from revetl.cli.common import (
 )
 from revetl.observability.text import counted
 
-if TYPE_CHECKING:
-    from revetl.api import Project
-    from revetl.project.workspace import Sync
-
 
 @click.group("state", context_settings={"help_option_names": ["-h", "--help"]})
 def state_command() -> None:
-    """Whose state it is: the warehouse and target that wrote it, and where it was delivered to."""
+    """Show or adopt the state of syncs: which warehouse, target and destination it is for."""
 
 
-_syncs = selection_options("Every sync of the project.", with_sync=True, excludes=False)
+_syncs = selection_options("Every sync of the project.")
 
 
-def _opened(
-    out: Output,
-    words: tuple[str, ...],
-    to: str | None,
-    select: str | None,
-    everything: bool,
-    **options: Any,
-) -> tuple[Project, list[Sync]]:
-    """The project, and the syncs of it that a command is about."""
-    project = open_project(out, **options)
-    check_selection(words, everything, select=select, names="SYNC, audience NAME, --select SELECTION")
-    if len(words) == 1:
-        return project, [project.sync_named(words[0])]
-    return project, project.select(audience_name(words), to=to, select=select)
-
-
-@state_command.command("show")
+@state_command.command("show", short_help="Show what the state was recorded for.")
 @_syncs
 @output_options
 @project_options
-def show_command(output: str, quiet: bool, no_color: bool, **chosen: Any) -> int:
-    """Show what is recorded of syncs and whether it is what is configured now. Changes nothing.
+def show_command(chosen: Selection, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
+    """Show which warehouse, target and destination the state of syncs was recorded for.
 
-    Exits 3 when a run would stop. SYNC is `audience.destination`.
+    Changes nothing. Exits 3 when a run would stop. NAME is an audience, or audience.destination.
     """
     out = Output(output, quiet, no_color)
-    project, syncs = _opened(out, **chosen)
+    project = open_project(out, **options)
+    syncs = project.select(**chosen.arguments)
     found = project.identities(syncs)
     if out.json:
         out.print_json(found)
@@ -66,15 +46,19 @@ def show_command(output: str, quiet: bool, no_color: bool, **chosen: Any) -> int
     return 3 if any(each["stops"] for each in found) else 0
 
 
-@state_command.command("adopt")
+@state_command.command("adopt", short_help="Accept the state as it is.")
 @_syncs
 @output_options
 @project_options
-def adopt_command(output: str, quiet: bool, no_color: bool, **chosen: Any) -> None:
-    """Accept the state of syncs as it is: for a warehouse that was moved, renamed or restored, or a
-    destination that is the same account under another name. Nothing is sent, and what is held stays."""
+def adopt_command(chosen: Selection, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
+    """Accept the state of syncs for this warehouse, target and destination.
+
+    Use it after the warehouse was moved, renamed or restored, or when a destination is the same account under
+    another name. Nothing is sent, and the state keeps its records.
+    """
     out = Output(output, quiet, no_color)
-    project, syncs = _opened(out, **chosen)
+    project = open_project(out, **options)
+    syncs = project.select(**chosen.arguments)
     found = project.adopt(syncs)
     if out.json:
         out.print_json(found)

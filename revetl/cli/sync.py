@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl.cli import render
+from revetl.cli import error_document, render
 from revetl.cli.common import (
-    F,
     Output,
-    audience_name,
-    check_selection,
+    Selection,
+    check_given,
     log_options,
     open_project,
     output_options,
+    plan_output_options,
     project_options,
     selection_options,
 )
@@ -35,65 +35,65 @@ if TYPE_CHECKING:
     from revetl.sync.run import Runner
     from revetl.sync.state.run_log import Run
 
-_SEVERITY = (0, 1, 3, 6, 4, 2, 5, 70, 130, 143)
+SEVERITY = (0, 1, 3, 6, 4, 2, 5, 70, 130, 143)
 """Exit codes from mild to grave: with several syncs, the gravest is the command's."""
 
 
-def _selection(function: F) -> F:
-    refresh = click.option("--full-refresh", is_flag=True, help="Send every member anew.")
-    return selection_options("Every sync of the project.")(refresh(function))
-
-
-def _chosen(words: tuple[str, ...], everything: bool, **chosen: Any) -> dict[str, Any]:
-    """What the project is asked to select: of `audience NAME`, a selection, or all."""
-    check_selection(words, everything, select=chosen["select"], exclude=chosen["exclude"])
-    return {"name": audience_name(words), **chosen}
+_everything = "Every sync of the project."
+_refresh = click.option("--full-refresh", is_flag=True, help="Send every member again.")
 
 
 @click.command("plan")
-@_selection
+@selection_options(_everything)
+@_refresh
 @click.option(
-    "--sample", type=click.IntRange(min=0), default=2, show_default=True, help="Records an operation to show."
+    "--sample",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Number of example records per operation.",
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Keep the plan in this file.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the plan to this file.")
 @click.option(
     "--compare-target",
     metavar="TARGET",
-    help="Compare with what the syncs of this dbt target have delivered.",
+    help="Compare with what this dbt target has delivered.",
 )
-@click.option("--only", metavar="MEMBER", help="Only this member, by the key or any identifier.")
-@output_options
+@click.option("--only", metavar="MEMBER", help="Plan only this member, by key or identifier.")
+@plan_output_options
 @project_options
 def plan_command(
-    words: tuple[str, ...],
-    everything: bool,
+    chosen: Selection,
     full_refresh: bool,
     sample: int,
     out: Path | None,
     compare_target: str | None,
     only: str | None,
-    to: str | None,
-    select: str | None,
-    exclude: str | None,
-    state: Path | None,
     output: str,
     quiet: bool,
     no_color: bool,
     **options: Any,
 ) -> None:
-    """Show what a sync would do, with the exact requests for a few records. Changes nothing."""
+    """Show what a sync would do, with the exact requests for a few records.
+
+    Changes nothing. NAME is an audience, or audience.destination.
+    """
     shown = Output(output, quiet, no_color)
-    chosen = _chosen(words, everything, to=to, select=select, exclude=exclude, state=state)
     if out is not None and compare_target is not None:
         raise click.UsageError(
-            "--out keeps a plan to run, and --compare-target compares with another's state."
+            "--out writes a plan to run, and a plan with --compare-target cannot run. Leave one of them out."
         )
     if only is not None and out is not None:
-        raise click.UsageError("--out keeps a plan of a whole sync; leave --only out.")
+        raise click.UsageError("--out writes the plan of a whole sync. Leave --only out.")
+    check_only(chosen, only, "plan")
     project = open_project(shown, **options)
     _show_unattended(shown, project)
     plans = project.plan(
-        **chosen, full_refresh=full_refresh, sample=sample, compare_target=compare_target, only=only
+        **chosen.arguments,
+        full_refresh=full_refresh,
+        sample=sample,
+        compare_target=compare_target,
+        only=only,
     )
     _show_plans(shown, plans, compare_target)
     if out is not None:
@@ -104,102 +104,113 @@ def plan_command(
 
 
 @click.command("sync")
-@_selection
-@click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
-@click.option("--force", multiple=True, metavar="GUARD", help="Go on although this guard would stop it.")
+@selection_options(_everything, needed=False)
+@_refresh
+@click.option("--dry-run", is_flag=True, help="Show the plan and send nothing.")
+@click.option("--force", multiple=True, metavar="GUARD", help="Override this guard.")
 @click.option(
     "--only",
     metavar="MEMBER",
-    help="Send only this member, by the key or any identifier, and show what the destination answers.",
+    help="Send only this member, by key or identifier, and show the responses.",
 )
-@click.option("--undo", is_flag=True, help="Take back what the last run of --only did.")
+@click.option("--undo", is_flag=True, help="Revert the last run of --only for this member.")
 @click.option(
-    "--plan", "plan_file", type=click.Path(path_type=Path), help="Run the plan in this file and no other."
+    "--plan", "plan_file", type=click.Path(path_type=Path), help="Run exactly the plan in this file."
 )
 @click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Syncs to run at once."
+    "--threads", type=click.IntRange(min=1), help="Number of syncs to run at once; the default is 1."
 )
 @log_options
-@output_options
+@plan_output_options
 @project_options
 def sync_command(
-    words: tuple[str, ...],
-    everything: bool,
+    chosen: Selection,
     full_refresh: bool,
     dry_run: bool,
     force: tuple[str, ...],
     only: str | None,
     undo: bool,
     plan_file: Path | None,
-    threads: int,
-    to: str | None,
-    select: str | None,
-    exclude: str | None,
-    state: Path | None,
+    threads: int | None,
     output: str,
     quiet: bool,
     no_color: bool,
     **options: Any,
 ) -> int:
-    """Make destinations hold what the audiences hold: send what was added, updated and removed."""
+    """Send what was added, updated and removed in audiences to their destinations.
+
+    NAME is an audience, or audience.destination.
+    """
     out = Output(output, quiet, no_color)
     if undo and only is None:
-        raise click.UsageError("--undo takes back what --only did. Write: --only MEMBER --undo.")
+        raise click.UsageError("--undo reverts a run of --only. Write: --only MEMBER --undo.")
     if undo and (full_refresh or dry_run or force):
-        raise click.UsageError("--undo takes neither --full-refresh nor --dry-run nor --force.")
-    if only is not None and not words:
-        raise click.UsageError("--only is for one audience. Write: revetl sync NAME --only MEMBER.")
+        raise click.UsageError("--undo cannot be combined with --full-refresh, --dry-run or --force.")
+    if force and dry_run:
+        raise click.UsageError("--dry-run sends nothing, so no guard stops it. Leave --force out.")
+    if output == "markdown" and not dry_run:
+        raise click.UsageError("-o markdown is for plans. Use it with --dry-run, or use -o json.")
+    if dry_run and threads is not None:
+        raise click.UsageError("--dry-run runs no sync. Leave --threads out.")
+    check_only(chosen, only, "sync")
     if plan_file is not None:
-        if words or everything or full_refresh or any((to, select, exclude, only)):
+        if dry_run or full_refresh or chosen != Selection() or only is not None:
             raise click.UsageError(
-                "--plan runs what the file says; leave the selection and --full-refresh out."
+                "--plan runs exactly the plan in the file. Leave the selection, --full-refresh, --dry-run "
+                "and --only out."
             )
         project = open_project(out, **options)
-        return _run(out, project, _planned(project, plan_file, force), threads)
-    chosen = _chosen(words, everything, to=to, select=select, exclude=exclude, state=state)
+        return _run(out, project, _planned(project, plan_file, force), threads or 1)
+    check_given(chosen, "--all, or a file with --plan")
     project = open_project(out, **options)
     if dry_run:
-        _show_plans(out, project.plan(**chosen, full_refresh=full_refresh, only=only), None)
+        _show_plans(out, project.plan(**chosen.arguments, full_refresh=full_refresh, only=only), None)
         return 0
     from revetl.sync.plan.options import SyncOptions
 
     asked = SyncOptions(full_refresh=full_refresh, force=force, only=only)
-    syncs = project.runnable(project.select(**chosen), named=chosen["name"] is not None)
+    syncs = project.runnable(project.select(**chosen.arguments), named=chosen.name is not None)
     if only is not None:
         from revetl.api import undoing
 
         work = [(sync, project.for_one(sync, asked)) for sync in syncs]
-        return _run(out, project, work, threads, kind=undoing() if undo else None)
-    code = _run(out, project, [(sync, asked) for sync in syncs], threads)
-    if not everything or to is not None or code == WarehouseError.exit_code:
+        return _run(out, project, work, threads or 1, kind=undoing() if undo else None)
+    code = _run(out, project, [(sync, asked) for sync in syncs], threads or 1)
+    if not chosen.everything or chosen.to is not None or code == WarehouseError.exit_code:
         return code
-    # Whoever opts out is taken out of what no run touches, too.
+    # Whoever opts out is removed from paused and orphaned syncs, too.
     from revetl.sync.retire import OptOuts
 
     _show_unattended(out, project)
     work = [(sync, SyncOptions()) for sync in project.runnable(project.opt_outs(), named=False)]
-    left = _run(out, project, work, threads, kind=OptOuts, is_more=True)
-    return max(code, left, key=_SEVERITY.index)
+    left = _run(out, project, work, threads or 1, kind=OptOuts, is_more=True)
+    return max(code, left, key=SEVERITY.index)
+
+
+def check_only(chosen: Selection, only: str | None, command: str) -> None:
+    """Raises UsageError for --only without the name of an audience."""
+    if only is not None and not chosen.names:
+        raise click.UsageError(
+            f"--only takes one audience. Write: revetl {command} audience NAME --only MEMBER."
+        )
 
 
 @click.command("retry")
-@click.argument("words", nargs=-1, metavar="audience NAME")
-@click.option("--to", metavar="DESTINATION", help="Only to this destination.")
+@selection_options(_everything)
 @log_options
 @output_options
 @project_options
-def retry_command(
-    words: tuple[str, ...], to: str | None, output: str, quiet: bool, no_color: bool, **options: Any
-) -> int:
-    """Sync, and send again what a destination rejected before."""
+def retry_command(chosen: Selection, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
+    """Sync, and resend the records that a destination rejected.
+
+    NAME is an audience, or audience.destination.
+    """
     from revetl.sync.plan.options import SyncOptions
 
     out = Output(output, quiet, no_color)
-    if not words:
-        raise click.UsageError("Write: audience NAME.")
     project = open_project(out, **options)
     asked = SyncOptions(retry=True)
-    syncs = project.runnable(project.select(audience_name(words), to=to), named=True)
+    syncs = project.runnable(project.select(**chosen.arguments), named=chosen.name is not None)
     return _run(out, project, [(sync, asked) for sync in syncs], 1)
 
 
@@ -235,29 +246,58 @@ def _run(
 ) -> int:
     """Run syncs, one failing not keeping the others from running; gives the gravest exit code."""
     runs: list[Run] = []
+    failed: list[tuple[Sync, RevetlError]] = []
     codes = [0]
 
     def ended(sync: Sync, outcome: Run | RevetlError) -> None:
         codes.append(outcome.exit_code)
-        if isinstance(outcome, RevetlError):
-            click.echo(logs.redact(f"Error: {outcome}"), err=True)
-            return
-        runs.append(outcome)
-        if outcome.error:
-            click.echo(logs.redact(f"Error: {outcome.error}"), err=True)
-        if not out.json:
-            _show_run(out, outcome)
-            if outcome.scope == "one" and outcome.status == "success" and not sum(outcome.planned.values()):
-                mode, there = sync.config.mode, project.workspace.destination(sync, placeholders=True)
-                again = kind is None and not there.sends_at_most_once(mode)
-                more = "; --full-refresh sends it again" if again else ""
-                out.say(f"{outcome.sync}: nothing changed for this member{more}.")
+        with bar.hidden():
+            if isinstance(outcome, RevetlError):
+                failed.append((sync, outcome))
+                click.echo(logs.redact(f"Error: {outcome}"), err=True)
+                return
+            runs.append(outcome)
+            if outcome.error:
+                click.echo(logs.redact(f"Error: {outcome.error}"), err=True)
+            if not out.json:
+                _show_run(out, outcome)
+                if (
+                    outcome.scope == "one"
+                    and outcome.status == "success"
+                    and not sum(outcome.planned.values())
+                ):
+                    mode, there = sync.config.mode, project.workspace.destination(sync, placeholders=True)
+                    again = kind is None and not there.sends_at_most_once(mode)
+                    more = "; --full-refresh sends it again" if again else ""
+                    out.say(f"{outcome.sync}: nothing changed for this member{more}.")
 
-    with _Bar(out) as progress:
+    bar = _Bar(out)
+    with bar as progress:
         project.run_all(work, threads=threads, progress=progress, on_end=ended, kind=kind)
+    code = max(codes, key=SEVERITY.index)
     if out.json and not is_more:
-        out.print_json([{**asdict(run), "unsent": run.unsent, "seconds": run.seconds} for run in runs])
-    return max(codes, key=_SEVERITY.index)
+        _print_runs(out, runs, failed, code)
+    return code
+
+
+def _print_runs(
+    out: Output, runs: Sequence[Run], failed: Sequence[tuple[Sync, RevetlError]], code: int
+) -> None:
+    """Every run as JSON, and each sync that could not run with its `error` and `exit_code`; one error alone
+    where none ran."""
+    if failed and not runs:
+        gravest = next(error for _, error in failed if error.exit_code == code)
+        out.print_json(error_document(logs.redact(str(gravest)), code))
+        return
+    out.print_json(
+        [
+            *({**asdict(run), "unsent": run.unsent, "seconds": run.seconds} for run in runs),
+            *(
+                {"sync": sync.name, "error": logs.redact(str(error)), "exit_code": error.exit_code}
+                for sync, error in failed
+            ),
+        ]
+    )
 
 
 def _show_run(out: Output, run: Run) -> None:
@@ -316,6 +356,18 @@ class _Bar:
             on_records=lambda count: self._bar.advance(self._task, count),
             on_wait=lambda said: self._bar.console.print(said, markup=False),
         )
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bar off the terminal while lines are printed: stdout and stderr are the same screen."""
+        if not self._shown:
+            yield
+            return
+        self._bar.stop()
+        try:
+            yield
+        finally:
+            self._bar.start()
 
     def _planned(self, plan: Plan) -> None:
         with self._lock:

@@ -15,9 +15,10 @@ from revetl.observability.text import counted
 @output_options
 @project_options
 def test_command(names: tuple[str, ...], output: str, quiet: bool, no_color: bool, **options: Any) -> int:
-    """Run the tests of the project's functions: `given` and `expect` in functions/NAME.yml.
+    """Run the tests of the project's functions: given and expect in functions/NAME.yml.
 
-    Ends with 1 where a test fails."""
+    Exits 1 when a test fails.
+    """
     from revetl.dbt.project_files import Options, read_project
     from revetl.delivery.functions.testing import run_tests
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl.cli.common import Output, output_options, project_options
-from revetl.errors import UsageError
+from revetl.cli.common import Output, Selection, output_options, project_options, selection_options
+from revetl.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from revetl.project.workspace import Workspace
 
 
 @click.command("validate")
-@click.option(
-    "--no-secrets", is_flag=True, help="Environment variables that destinations use need not be set."
-)
+@selection_options(needed=False)
+@click.option("--no-secrets", is_flag=True, help="Do not require the destinations' environment variables.")
 @output_options
 @project_options
-def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
-    """Find every error of the configuration at once, without the warehouse."""
+def validate_command(
+    chosen: Selection, no_secrets: bool, output: str, quiet: bool, no_color: bool, **options: Any
+) -> int:
+    """Find every error in the configuration at once, without the warehouse.
+
+    NAME is an audience, or audience.destination. revetl.yml is always checked as a whole.
+    """
     from revetl.config.models import read_revetl_yml
     from revetl.dbt.project_files import Options, read_project
     from revetl.governance.pii import pii_errors
@@ -28,7 +36,9 @@ def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool,
     out = Output(output, quiet, no_color)
     options.pop("lock_timeout")
     given = Options(**options)
-    errors = validate(given, secrets=not no_secrets, say=out.say)
+    errors = validate(
+        given, secrets=not no_secrets, say=out.say, choose=_chooser(chosen) if chosen != Selection() else None
+    )
     # Without a project, that has been said.
     with suppress(UsageError):
         root = read_project(given).root
@@ -43,8 +53,24 @@ def validate_command(no_secrets: bool, output: str, quiet: bool, no_color: bool,
         for error in errors:
             click.echo(f"Error: {error}", err=True)
         if len(errors) != 1:
-            out.say(f"{len(errors)} errors." if errors else "The configuration is right.")
+            out.say(f"{len(errors)} errors." if errors else "The configuration is valid.")
     return 2 if errors else 0
+
+
+def _chooser(chosen: Selection) -> Callable[[Workspace], set[str]]:
+    """The names of the chosen audiences, whether or not their configuration is right."""
+
+    def choose(workspace: Workspace) -> set[str]:
+        from revetl.api import chosen_models
+
+        found = chosen_models(workspace, chosen.names, to=chosen.to, **chosen.by_dbt)
+        for name, to in found if chosen.names else ():
+            if to is not None and not workspace.has_sync(f"{name}.{to}"):
+                known = workspace.destinations_of(name)
+                raise UsageError(f"{name} has no sync to '{to}'. {nearest(to, known)}")
+        return {name for name, _ in found}
+
+    return choose
 
 
 def _say_left_behind(out: Output, options: Any) -> None:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl.cli.common import Output, open_project, output_options, project_options
+from revetl.cli.common import (
+    Output,
+    Selection,
+    open_project,
+    output_options,
+    project_options,
+    selection_options,
+)
 from revetl.observability.text import counted
 
 if TYPE_CHECKING:
@@ -20,25 +27,30 @@ if TYPE_CHECKING:
 
 @click.command("why")
 @click.argument("person", metavar="PERSON")
-@click.argument("audience", metavar="AUDIENCE")
-@click.option("--to", metavar="DESTINATION", help="Only this destination.")
+@selection_options()
 @output_options
 @project_options
 def why_command(
-    person: str, audience: str, to: str | None, output: str, quiet: bool, no_color: bool, **options: Any
+    person: str, chosen: Selection, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> None:
-    """Why PERSON is or is not in AUDIENCE, and what became of that at its destinations.
+    """Explain why PERSON is or is not in an audience, and what its syncs do about it.
 
-    PERSON is a value of the audience's key, or any identifier that the identity models know. Changes nothing.
+    PERSON is a value of the audience's key, or any identifier in the identity graph. NAME is an audience, or
+    audience.destination. Changes nothing. With -o json, NAME is an object, and a selection is a list.
     """
     out = Output(output, quiet, no_color)
-    why = open_project(out, **options).why(person, audience, to=to)
+    project = open_project(out, **options)
+    whys = [
+        project.why(person, audience.name, to=to)
+        for audience, to in project.audiences_to(chosen.names, to=chosen.to, **chosen.by_dbt)
+    ]
     if out.json:
-        out.print_json(why)
+        out.print_json(whys[0] if chosen.name is not None else whys)
         return
     console = out.console()
-    for tree in _trees(why):
-        console.print(tree)
+    for why in whys:
+        for tree in _trees(why):
+            console.print(tree)
 
 
 def _trees(why: Why) -> list[Tree]:

@@ -17,8 +17,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from yaml.constructor import SafeConstructor
 
 from revetl.errors import UsageError, nearest
+from revetl.local.package_yaml import SAFE_LOADER
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
@@ -56,19 +58,26 @@ class _TooDeep(Exception):
     pass
 
 
-class _Loader(yaml.SafeLoader):
-    """Limits nesting: PyYAML's time grows with the square of the depth, and it recurses."""
+def _composed(text: str) -> yaml.Node | None:
+    """The document of a text as nodes. Raises _TooDeep at a depth that nobody writes by hand; composing takes
+    time in its square, and the stack."""
+    try:
+        return _composed_by(SAFE_LOADER, text)
+    except yaml.YAMLError:
+        # LibYAML has fewer words for what is wrong.
+        return _composed_by(yaml.SafeLoader, text)
 
+
+def _composed_by(loader: Any, text: str) -> yaml.Node | None:
     depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        self.depth += 1
-        if self.depth > _DEEPEST:
-            raise _TooDeep
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self.depth -= 1
+    for event in yaml.parse(text, Loader=loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth >= _DEEPEST:
+                raise _TooDeep
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return yaml.compose(text, Loader=loader)
 
 
 def read_yaml(path: Path, *, unique: bool = True) -> Any:
@@ -80,15 +89,11 @@ def read_yaml(path: Path, *, unique: bool = True) -> Any:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        loader = _Loader(text)
-        try:
-            node = loader.get_single_node()
-            if node is None:
-                return None
-            _check_nodes(node, path.name, unique=unique)
-            return loader.construct_document(node)
-        finally:
-            loader.dispose()
+        node = _composed(text)
+        if node is None:
+            return None
+        _check_nodes(node, path.name, unique=unique)
+        return SafeConstructor().construct_document(node)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error}).") from None
     except _TooDeep:

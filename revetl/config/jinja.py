@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import TemplateError, Undefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from revetl.errors import UsageError
 from revetl.local.redaction import SENSITIVE
@@ -88,7 +86,15 @@ def render(
         # The placeholder of a URL must be a valid URL.
         return f"https://{name}.invalid" if place.endswith(("url", "endpoint")) else f"<{name}>"
 
-    environment = ImmutableSandboxedEnvironment(undefined=_Strict)
+    from jinja2 import TemplateError, Undefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Strict(Undefined):
+        """A name that is not known fails at once, even where Jinja would print an empty string."""
+
+        __str__ = __iter__ = __call__ = __bool__ = Undefined._fail_with_undefined_error
+
+    environment = ImmutableSandboxedEnvironment(undefined=Strict)
     environment.globals = {"env_var": env_var, "file": file, "keyring": keyring, **(known or {})}
     environment.filters.update(as_number=_as_number, as_bool=_as_bool, as_native=yaml.safe_load, as_text=str)
     try:
@@ -117,12 +123,6 @@ def _from_keyring(service: str, name: str) -> str | None:
         return keyring.get_password(service, name)
     except keyring.errors.KeyringError as error:
         raise Missing(f"cannot read the keyring ({error}). Unlock it, or use env_var or file") from None
-
-
-class _Strict(Undefined):
-    """Fails on an unknown name, where Jinja would print an empty string."""
-
-    __str__ = __iter__ = __call__ = __bool__ = Undefined._fail_with_undefined_error
 
 
 def _as_number(text: str) -> int | float:

@@ -55,6 +55,7 @@ def select_models(
     *,
     select: str | None = None,
     exclude: str | None = None,
+    selector: str | None = None,
     state: Path | None = None,
     say: Say = lambda _: None,
 ) -> set[str]:
@@ -65,7 +66,9 @@ def select_models(
     remains, with the nearest name or tag, and for selections that dbt rejects.
     """
     graph = manifest.graph()
-    if _by_manifest(select) and _by_manifest(exclude):
+    if selector is not None:
+        found = _ask_dbt(project, options, None, None, state, selector)
+    elif _by_manifest(select) and _by_manifest(exclude):
         reader = _Reader(graph, project, say)
         found = reader.union(_EVERYTHING if select is None else select, "--select")
         found -= reader.union(exclude or "", "--exclude")
@@ -73,12 +76,14 @@ def select_models(
         found = _ask_dbt(project, options, select, exclude, state)
     audiences = {model.unique_id: model for model in manifest.models()}
     selected = found & audiences.keys()
-    if not selected and (select, exclude) != (None, None):
-        options_given = {"--select": select, "--exclude": exclude}
-        selection = " ".join(f"{name} {text}" for name, text in options_given.items() if text is not None)
+    if not selected and (select, exclude, selector) != (None, None, None):
+        given = {"--select": select, "--exclude": exclude, "--selector": selector}
+        asked = " ".join(f"{name} {text}" for name, text in given.items() if text is not None)
         known = {model.name for model in audiences.values()}
         tags = {f"tag:{tag}" for model in audiences.values() for tag in model.tags}
-        raise UsageError(f"{selection}: no audience matches. {nearest(select or '', known | tags)}")
+        raise UsageError(
+            f"{asked}: no audience matches. {nearest(select or '', known | tags, all_of_them=True)}"
+        )
     return selected
 
 
@@ -233,14 +238,20 @@ def _is_named(fqn: list[str], value: str, versioned: bool) -> bool:
 
 
 def _ask_dbt(
-    project: dbt.DbtProject, options: dbt.Options, select: str | None, exclude: str | None, state: Path | None
+    project: dbt.DbtProject,
+    options: dbt.Options,
+    select: str | None,
+    exclude: str | None,
+    state: Path | None,
+    selector: str | None = None,
 ) -> set[str]:
     words = ["ls", "--quiet", "--log-format", "text", "--resource-type", "model"]
     words += ["--output", "json", "--output-keys", "unique_id"]
-    given = {"--select": select, "--exclude": exclude, "--state": state and state.resolve()}
-    selection = [word for name, value in given.items() if value is not None for word in (name, str(value))]
-    shown = " ".join(["dbt", "ls", *selection])
-    done = dbt.run(project, options, *words, *selection)
+    given = {"--select": select, "--exclude": exclude, "--selector": selector}
+    given["--state"] = None if state is None else str(state.resolve())
+    asked = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+    shown = " ".join(["dbt", "ls", *asked])
+    done = dbt.run(project, options, *words, *asked)
     if done.returncode:
         tail = "\n".join(said(done).splitlines()[-6:])
         raise UsageError(f"`{shown}` failed. Fix this error:\n{tail}")

@@ -12,11 +12,14 @@ import pyarrow as pa
 
 from revetl.errors import DiskError
 
-FAULTS = (OSError, sqlite3.Error, pa.ArrowException)
-"""What Python, SQLite and Arrow raise for files that cannot be written or read."""
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _IO_ERROR = 10
 """The lower byte of SQLITE_IOERR and all of its kinds."""
+
+
+def faults() -> tuple[type[Exception], ...]:
+    """What Python, SQLite and Arrow raise for files that cannot be written or read."""
+    return (OSError, sqlite3.Error, pa.ArrowException)
 
 
 def may_pass(error: BaseException) -> bool:
@@ -43,7 +46,7 @@ def on_disk(folder: Path) -> Iterator[None]:
     """Raises DiskError for whatever goes wrong with the files of a folder."""
     try:
         yield
-    except FAULTS as error:
+    except faults() as error:
         raise disk_error(error, folder) from error
 
 

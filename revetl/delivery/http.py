@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
 from revetl.delivery.rate_limiter import Budget, account
 from revetl.delivery.tls_errors import distrust
@@ -23,7 +23,9 @@ from revetl.local.redaction import redact
 from revetl.observability import logs, telemetry
 from revetl.sandbox.owner import refusal_of, signed_by_project
 
-_BACK_OFF = wait_exponential_jitter(multiplier=0.25, max=60.0, jitter=0.25)
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
 _SHARED_PAUSE = 3_600.0
 """The longest pause that other runs of an account hear of: what asks for more may be wrong."""
 _LONGEST = 366 * 86_400.0
@@ -36,6 +38,16 @@ _AGAIN = (Verdict.RETRY, Verdict.LIMITED)
 _DRY_SECONDS = 60.0
 _EXCERPT = 300
 _ADDRESS = re.compile(r"https?://[^\s'\")]+")
+
+
+def _exponential(state: RetryCallState) -> float:
+    from tenacity import wait_exponential_jitter
+
+    return wait_exponential_jitter(multiplier=0.25, max=60.0, jitter=0.25)(state)
+
+
+_BACK_OFF: Callable[[RetryCallState], float] = _exponential
+"""Seconds to wait before an attempt."""
 
 # It tells whole addresses to a program that logs at `info`, and some have a secret in their query.
 logging.getLogger("httpx").addFilter(logs.Redaction())
@@ -154,6 +166,8 @@ class Transport:
         CircuitOpen (so that of all requests), and DestinationRefused (credentials, permission, or an address
         that is wrong).
         """
+        from tenacity import AsyncRetrying, retry_if_exception_type
+
         attempts = _Attempts(self._destination.retries, self._answered)
         signed_by_project(request, self._destination.project)
         try:

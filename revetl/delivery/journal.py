@@ -19,7 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from revetl.delivery.disk import FAULTS, disk_error, may_pass
+from revetl.delivery.disk import disk_error, faults, may_pass
 from revetl.destinations.base.records import Rejection
 
 _SCHEMA = """
@@ -105,7 +105,7 @@ class Journal:
             batch, self._waiting = self._waiting, []
             try:
                 await asyncio.to_thread(self.write_now, [entry for entry, _ in batch])
-            except FAULTS as fault:
+            except faults() as fault:
                 error = disk_error(fault, self.path.parent)
                 for _, done in batch:
                     if not done.done():

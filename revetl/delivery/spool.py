@@ -10,12 +10,11 @@ import shutil
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from revetl.delivery.journal import Range
 
@@ -26,18 +25,26 @@ FORGET = "forget"
 ROW_GROUP = 10_000
 GROUP_BYTES = 8_000_000
 
-_COLUMNS: dict[str, pa.DataType] = {
-    "operation": pa.string(),
-    "key": pa.string(),
-    "row_hash": pa.int64(),
-    "identifiers": pa.string(),
-    "fields": pa.string(),
-    "origin": pa.string(),
-    "cause": pa.string(),
-    "caused_at": pa.timestamp("us"),
-    "invalid": pa.string(),
-}
-SCHEMA = pa.schema(_COLUMNS)
+COLUMNS = (
+    "operation",
+    "key",
+    "row_hash",
+    "identifiers",
+    "fields",
+    "origin",
+    "cause",
+    "caused_at",
+    "invalid",
+)
+
+
+@cache
+def schema() -> pa.Schema:
+    """COLUMNS with their types; all but these two are text."""
+    types: dict[str, pa.DataType] = {"row_hash": pa.int64(), "caused_at": pa.timestamp("us")}
+    return pa.schema({name: types.get(name, pa.string()) for name in COLUMNS})
+
+
 _REPEATED: Any = ["operation", "origin", "cause"]
 """Columns of few values. The others have no dictionary, so that a file says how large they are in memory."""
 
@@ -49,14 +56,16 @@ class Spool:
     folder: Path
 
     def write(self, operation: str, batches: Iterable[pa.RecordBatch]) -> int:
-        """Write an operation's records, in SCHEMA's columns, and give their number."""
+        """Write an operation's records, in COLUMNS, and give their number."""
+        import pyarrow.parquet as pq
+
         rows = 0
         partial = self._path(operation).with_suffix(".partial")
         with pq.ParquetWriter(
-            partial, SCHEMA, compression="zstd", use_dictionary=_REPEATED, write_statistics=False
+            partial, schema(), compression="zstd", use_dictionary=_REPEATED, write_statistics=False
         ) as writer:
             for batch in batches:
-                for group in _grouped(batch.cast(SCHEMA)):
+                for group in _grouped(batch.cast(schema())):
                     writer.write_batch(group, row_group_size=ROW_GROUP)
                 rows += batch.num_rows
         partial.rename(self._path(operation))
@@ -66,11 +75,15 @@ class Spool:
 
     def rows(self, operation: str) -> int:
         """How many records an operation has."""
+        import pyarrow.parquet as pq
+
         path = self._path(operation)
         return int(pq.read_metadata(path).num_rows) if path.exists() else 0
 
     def batches(self, operation: str) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The records of an operation in order, with the place of each batch's first."""
+        import pyarrow.parquet as pq
+
         if not self._path(operation).exists():
             return
         place = 0
@@ -82,10 +95,12 @@ class Spool:
                     place += batch.num_rows
 
     def read(
-        self, cuts: list[Range], columns: Sequence[str] = tuple(SCHEMA.names)
+        self, cuts: list[Range], columns: Sequence[str] = COLUMNS
     ) -> Iterator[tuple[Range, pa.RecordBatch]]:
         """These columns of the records of ranges, each with the (part of the) range that it is; a row group
         is read once."""
+        import pyarrow.parquet as pq
+
         for operation in {cut.operation: None for cut in cuts}:
             wanted = sorted((cut for cut in cuts if cut.operation == operation), key=lambda cut: cut.first)
             with pq.ParquetFile(self._path(operation), pre_buffer=False) as file:
@@ -138,6 +153,8 @@ class Spool:
 
     def _groups(self, operation: str) -> Iterator[tuple[int, int, float]]:
         """Of each row group its first record, the one after its last, and the mean size of one."""
+        import pyarrow.parquet as pq
+
         metadata = pq.read_metadata(self._path(operation))
         start = 0
         for number in range(metadata.num_row_groups):
@@ -159,6 +176,8 @@ def _grouped(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     if batch.nbytes <= GROUP_BYTES:
         yield batch
         return
+    import pyarrow.compute as pc
+
     lengths: Any = pc.binary_length(cast("Any", batch.column("fields")))
     sizes = [size or 0 for size in lengths.to_pylist()]
     first = taken = 0

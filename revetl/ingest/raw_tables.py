@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-import yaml
-
+from revetl.local.package_yaml import read_package_yaml
 from revetl.local.paths import dbt_project_dir
 from revetl.warehouse.foreign_tables import check_ours
 
@@ -26,8 +25,7 @@ REJECTED = "rejected_messages"
 @cache
 def raw_columns() -> dict[str, dict[str, str]]:
     """Return table to column to type, in order."""
-    text = (dbt_project_dir() / "models" / "staging" / "_sources.yml").read_text(encoding="utf-8")
-    (raw,) = yaml.safe_load(text)["sources"]
+    (raw,) = read_package_yaml(dbt_project_dir() / "models" / "staging" / "_sources.yml")["sources"]
     return {
         table["name"]: {column["name"]: column["data_type"] for column in table["columns"]}
         for table in raw["tables"]

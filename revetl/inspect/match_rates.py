@@ -38,11 +38,11 @@ class MatchRate:
         return None if most is None or self.smallest is None else most >= self.smallest
 
 
-def match_rates(workspace: Workspace, name: str) -> tuple[MatchRate, ...]:
+def match_rates(workspace: Workspace, name: str, *, to: str | None = None) -> tuple[MatchRate, ...]:
     """Return the match rates of an audience in each destination that reports them. Raises UsageError if none
     does, and DestinationRefused if a destination can't be queried."""
     asked = []
-    for sync in workspace.audience(name).syncs:
+    for sync in workspace.syncs(workspace.audience(name), to):
         destination = workspace.destination(sync)
         if isinstance(destination, AdAudience) and destination.tells_matched():
             asked.append((sync.name, destination))

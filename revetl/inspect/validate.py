@@ -7,7 +7,7 @@ messages are the run's. Finally, everything that passed goes through the run's c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, TypeVar
@@ -48,13 +48,21 @@ _TIED = ("mode", "archive", "event", "timestamp", "order_by", "salt")
 _STAND_IN = "https://missing.invalid"
 
 
-def validate(options: dbt.Options, *, secrets: bool = True, say: Say = lambda _: None) -> list[str]:
-    """Return every error that a run would find in revetl.yml, in the audiences' meta and in their syncs, one
-    sentence each, in the order of the audiences; empty if every sync's configuration is valid.
+def validate(
+    options: dbt.Options,
+    *,
+    secrets: bool = True,
+    say: Say = lambda _: None,
+    choose: Callable[[Workspace], Collection[str]] | None = None,
+) -> list[str]:
+    """Every error that a run would find in revetl.yml, in the audiences' meta and in their syncs, one
+    sentence each, in the order of the audiences; none when no sync is refused for its configuration.
 
-    Without `secrets`, environment variables may be unset. Columns are checked if a model's compiled SQL
-    determines them. `dbt parse` is run if the manifest is outdated, which is reported through `say`. The
-    warehouse is only read for the identifier types in `suppressions`, and only if it can be opened at once.
+    Without `secrets`, environment variables need not be set. Columns are checked where the compiled SQL of
+    a model tells them. `dbt parse` is run when the manifest is old, and told to `say`. The warehouse
+    is read for one thing, the types of identifiers in `suppressions`, where it can be opened at once.
+    `choose` gives the names of the audiences to check, and may raise UsageError; revetl.yml is always
+    checked as a whole.
     """
     errors = _Errors()
     said: set[str] = set()
@@ -69,8 +77,10 @@ def validate(options: dbt.Options, *, secrets: bool = True, say: Say = lambda _:
         return errors.found
     errors.of(lambda: workspace.changes_kept_days)
     checker = _Checker(workspace, errors, secrets)
+    chosen = None if choose is None else choose(workspace)
     for model in workspace.models():
-        checker.check_audience(model)
+        if chosen is None or model.name in chosen:
+            checker.check_audience(model)
     checker.check_unused_destinations()
     checker.check_targets()
     errors.of(check_target, workspace.target)

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
-
-import yaml
 
 from revetl.config.base import check
 from revetl.config.events import (
@@ -22,6 +20,7 @@ from revetl.config.events import (
     read,
 )
 from revetl.config.models import SyncConfig
+from revetl.local.package_yaml import read_package_yaml
 
 PROPERTIES = "properties"
 """The column with the properties of a track call."""
@@ -48,8 +47,7 @@ OF_ALL = "*"
 def standard_events(kind: str) -> Mapping[str, EventRule]:
     """Return a destination type's rules for the page, screen and e-commerce events of Segment's spec, by
     name. A type that accepts these events unchanged only has rules for unnamed pages and screens."""
-    text = files("revetl.mapping").joinpath("standard_events.yml").read_text(encoding="utf-8")
-    known: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    known: dict[str, dict[str, Any]] = read_package_yaml(Path(__file__).with_name("standard_events.yml"))
     rules = {**known[OF_ALL], **(known.get(kind) or {})}
     return {
         name: check(EventRule, {"any_spelling": True, **rule}, f"standard_events.yml: {kind}.{name}")

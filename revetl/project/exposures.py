@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
 from pathlib import Path
@@ -35,14 +35,22 @@ class Difference:
 class ExposuresFile:
     """The file of a project's exposures.
 
-    `file` is relative to the project's folder; the default is FILE in the first of its model-paths. `owner`,
-    for example `Data <data@shop.example>`, is the owner of syncs whose model has no `meta.owner`. Raises
-    UsageError for a path that dbt doesn't read and for a file that `revetl exposures` didn't write.
+    `file` is taken from the project's folder; without it, it is FILE in the first of the project's
+    model-paths. `owner`, such as `Data <data@shop.example>`, is of syncs whose model has no `meta.owner`.
+    `syncs` are those to write; without them, every sync. Raises UsageError for a place that dbt
+    does not read and for a file that `revetl exposures` did not write.
     """
 
-    def __init__(self, workspace: Workspace, file: Path | None = None, owner: str | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        file: Path | None = None,
+        owner: str | None = None,
+        syncs: Sequence[Sync] | None = None,
+    ) -> None:
         self._workspace = workspace
         self._owner = owner
+        self._syncs = syncs
         folders = workspace.dbt.model_paths
         self.path = workspace.root / (file or Path(folders[0], FILE))
         self.shown = self.path.relative_to(workspace.root) if self._inside(".") else self.path
@@ -60,8 +68,8 @@ class ExposuresFile:
     def document(self) -> str:
         """Return the expected content: one exposure per sync, sorted by name. Raises UsageError for a sync
         with an invalid configuration or without an owner."""
-        audiences = self._workspace.audiences()
-        syncs = sorted((sync for each in audiences for sync in each.syncs), key=lambda sync: sync.name)
+        every = [sync for each in self._workspace.audiences() for sync in each.syncs]
+        syncs = sorted(every if self._syncs is None else self._syncs, key=lambda sync: sync.name)
         exposures: dict[str, dict[str, Any]] = {}
         for sync in syncs:
             name = _unused(re.sub(r"\W", "_", f"revetl_{sync.audience.name}_to_{sync.config.to}"), exposures)

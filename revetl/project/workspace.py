@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from sqlglot import exp
+from typing import TYPE_CHECKING, Any
 
 from revetl import dbt
 from revetl.config.base import check
@@ -20,15 +18,16 @@ from revetl.config.models import (
     SyncConfig,
     read_revetl_yml,
 )
-from revetl.destinations import destination_class, make_destination
-from revetl.destinations.auth.providers import provider_of
-from revetl.destinations.auth.sign_in import SignInConfig, SignsIn, StoredSignIn
-from revetl.destinations.auth.store import SignIns
-from revetl.destinations.base.destination import Destination
 from revetl.errors import UsageError, WarehouseError, nearest
 from revetl.sandbox.owner import project_id
 from revetl.warehouse import Opening, Warehouse, database_of, open_warehouse
-from revetl.warehouse.templates import table
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+    from revetl.destinations.auth.sign_in import StoredSignIn
+    from revetl.destinations.auth.store import SignIns
+    from revetl.destinations.base.destination import Destination
 
 Say = Callable[[str], None]
 CALL_OF = {"stg_revetl__tracks": "track", "stg_revetl__pages": "page", "stg_revetl__screens": "screen"}
@@ -72,6 +71,8 @@ class AudienceModel:
 
     @property
     def relation(self) -> exp.Table:
+        from revetl.warehouse.templates import table
+
         return table(self.model.alias, self.model.schema, self.model.database)
 
     @property
@@ -181,11 +182,16 @@ class Workspace:
         """Return the audience `name`. Raises UsageError with the nearest name."""
         models = {model.name: model for model in self.models()}
         if name not in models:
-            raise UsageError(
-                f"There is no audience '{name}'. An audience is a model with `config.meta.revetl`. "
-                f"{nearest(name, models)}"
-            )
+            raise self.no_audience(name)
         return self._audience(models[name])
+
+    def no_audience(self, name: str) -> UsageError:
+        """The error for a name that no audience has."""
+        names = [model.name for model in self.models()]
+        return UsageError(
+            f"There is no audience '{name}': a model is one when it has `config.meta.revetl`. "
+            f"{nearest(name, names, all_of_them=True)}"
+        )
 
     def _audience(self, model: dbt.Model) -> AudienceModel:
         config = check(AudienceConfig, model.meta, f"{model.place}: {model.name}: meta.revetl")
@@ -209,6 +215,8 @@ class Workspace:
     def list_of_people(self, name: str, place: str) -> tuple[exp.Table, str | None]:
         """Return the relation of a dbt model, seed, snapshot or source, and its key if it is an audience.
         Raises UsageError with the nearest name."""
+        from revetl.warehouse.templates import table
+
         relations = self.manifest.relations()
         if name not in relations:
             raise UsageError(f"{place}: dbt has no model or source '{name}'. {nearest(name, relations)}")
@@ -261,6 +269,8 @@ class Workspace:
     def destination_class(self, sync: Sync) -> type[Destination]:
         """Return the class of a sync's destination. Raises UsageError for an unknown destination or type,
         with the nearest name, and for a mode that the destination doesn't support."""
+        from revetl.destinations import destination_class
+
         config = self._destination_config(sync)
         found = destination_class(config.get("type"), f"revetl.yml: destinations.{sync.config.to}")
         if sync.config.mode not in found.modes():
@@ -272,6 +282,9 @@ class Workspace:
 
     def destination(self, sync: Sync, *, placeholders: bool = False) -> Destination:
         """Return the configured destination of a sync; with `placeholders`, even if secrets are missing."""
+        from revetl.destinations import make_destination
+        from revetl.destinations.auth.sign_in import SignsIn
+
         self.destination_class(sync)
         place = f"revetl.yml: destinations.{sync.config.to}"
         filled_in: set[FilledIn] = set()
@@ -305,6 +318,8 @@ class Workspace:
     @property
     def sign_ins(self) -> SignIns:
         """The project's stored sign-ins."""
+        from revetl.destinations.auth.store import SignIns
+
         return SignIns(self.dbt.name)
 
     def _stored_sign_in(
@@ -313,6 +328,9 @@ class Workspace:
         """Return the stored sign-in of a destination configured with `sign_in`, without its tokens if
         `has_secrets` is false. Raises UsageError for a sign-in with another app, and for one that can't be
         read."""
+        from revetl.destinations.auth.providers import provider_of
+        from revetl.destinations.auth.sign_in import SignInConfig, StoredSignIn
+
         provider = provider_of(str(config.get("type")), config)
         if provider is None or not isinstance(config.get("sign_in"), Mapping):
             return None
@@ -353,18 +371,21 @@ class Workspace:
         destinations = [name for name in (sync.config.to, was) if isinstance(name, str) and name]
         names = [f"{audience}.{to}" for audience in audiences for to in destinations]
         former = [name for name in names if name != sync.name]
-        return tuple(name for name in former if not self._has_sync(name))
+        return tuple(name for name in former if not self.has_sync(name))
 
-    def _has_sync(self, name: str) -> bool:
+    def has_sync(self, name: str) -> bool:
         """Whether a sync of this name exists, even with an invalid configuration."""
         audience, _, to = name.partition(".")
+        return to in self.destinations_of(audience)
+
+    def destinations_of(self, audience: str) -> list[str]:
+        """The destinations in an audience's meta, right or wrong as its configuration may be."""
         for model in self.models():
             if model.name == audience:
                 syncs = model.meta.get("sync") if isinstance(model.meta, dict) else None
-                return isinstance(syncs, list) and any(
-                    isinstance(each, dict) and each.get("to") == to for each in syncs
-                )
-        return False
+                rows = syncs if isinstance(syncs, list) else []
+                return [str(each["to"]) for each in rows if isinstance(each, dict) and "to" in each]
+        return []
 
     def destination_now(self, name: str) -> str:
         """Return the current name of a destination: if none has the name, the one with `was: NAME`."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from revetl.local.package_yaml import read_package_yaml
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -37,7 +39,7 @@ class Setup:
 
 def setups() -> dict[str, Setup]:
     """Return the setups, by name."""
-    written = yaml.safe_load(Path(__file__).with_name("setups.yml").read_text(encoding="utf-8"))
+    written = read_package_yaml(Path(__file__).with_name("setups.yml"))
     return {name: Setup(name, **given) for name, given in written.items()}
 
 

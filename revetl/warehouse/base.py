@@ -12,13 +12,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import pyarrow as pa
-from sqlglot import exp
+from typing import TYPE_CHECKING, Any, Protocol
 
 from revetl.dbt.project_files import Target
 from revetl.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sqlglot import exp
 
 Say = Callable[[str], None]
 NONFINITE = "$nonfinite"

@@ -137,7 +137,7 @@ def test_who_could_not_be_removed_keeps_a_sync_open(project: ProjectFolder, sand
     orphan(project)
     sandbox.misbehave({"kind": "reject", "pattern": "u2"})
     opened = project.open()
-    (sync,) = opened.to_retire(sync="vips.crm")
+    (sync,) = opened.to_retire("vips.crm")
     (run,) = opened.run_all([(sync, SyncOptions())], kind=Retirement)
     assert run.exit_code == 1
     assert [(each.sync, each.held) for each in opened.unattended()] == [("vips.crm", 1)]
@@ -161,7 +161,7 @@ def test_a_destination_that_is_gone_has_to_come_back_first(project: ProjectFolde
     orphan(project)
     project.destinations({"other": {"type": "webhook", "url": "http://127.0.0.1:1/"}})
     with pytest.raises(UsageError, match=r"no destination 'crm' any more, and 3 people are there\."):
-        project.open().to_retire(sync="vips.crm")
+        project.open().to_retire("vips.crm")
 
 
 @pytest.mark.slow

@@ -16,8 +16,8 @@ from revetl.destinations.base.flow import Refused
 from revetl.local.interprocess import Lock, lock
 from revetl.local.private_files import write_private
 
-TokenRequest = Callable[[str | None], httpx.Request]
-"""Builds the request for an access token from the current refresh token (RFC 6749, sections 4.4 and 6;
+TokenRequest = Callable[[str | None], "httpx.Request"]
+"""The refresh token there is, to the request that gives an access token for it (RFC 6749, sections 4.4, 6;
 RFC 7523)."""
 _CHECK = "Check the client ID and secret, and the refresh token."
 _LOCK_SECONDS = 60.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator
 
 import httpx
-from authlib.oauth1 import ClientAuth
 
 
 class OAuth1(httpx.Auth):
@@ -15,6 +14,8 @@ class OAuth1(httpx.Auth):
     def __init__(
         self, consumer_key: str, consumer_secret: str, access_token: str, access_token_secret: str
     ) -> None:
+        from authlib.oauth1 import ClientAuth
+
         self._client = ClientAuth(
             consumer_key,
             client_secret=consumer_secret,

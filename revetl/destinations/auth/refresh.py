@@ -8,8 +8,6 @@ from typing import Annotated
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
-from revetl.destinations.auth.oauth import OAuth
-from revetl.destinations.auth.oauth_grants import refreshing
 from revetl.destinations.auth.sign_in import SignsIn
 
 
@@ -38,6 +36,9 @@ class RefreshesToken(SignsIn):
         return {"Authorization": f"Bearer {self.access_token.get_secret_value()}"}
 
     def auth(self) -> httpx.Auth | None:
+        from revetl.destinations.auth.oauth import OAuth
+        from revetl.destinations.auth.oauth_grants import refreshing
+
         if self.sign_in is not None:
             return super().auth()
         if self.refresh_token is None or self.client_id is None:

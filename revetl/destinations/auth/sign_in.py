@@ -12,9 +12,6 @@ import httpx
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
 from revetl.config.base import Checked
-from revetl.destinations.auth.oauth import OAuth
-from revetl.destinations.auth.oauth1 import OAuth1
-from revetl.destinations.auth.oauth_grants import refreshing
 from revetl.destinations.auth.providers import Provider, provider_of
 from revetl.destinations.auth.store import SignIn, SignIns, Tokens
 from revetl.destinations.base.addresses import LOOPBACK
@@ -216,6 +213,9 @@ class SignsIn(Destination):
         return self._stored
 
     def auth(self) -> httpx.Auth | None:
+        from revetl.destinations.auth.oauth import OAuth
+        from revetl.destinations.auth.oauth_grants import refreshing
+
         if self._stored is None or self.sign_in is None:
             return None
         stored = self._stored
@@ -235,6 +235,8 @@ class SignsIn(Destination):
 
     def signing(self) -> httpx.Auth | None:
         """Return the authentication for an OAuth 1.0a provider, whose tokens sign requests."""
+        from revetl.destinations.auth.oauth1 import OAuth1
+
         if self._stored is None or self.sign_in is None:
             return None
         tokens = self._stored.sign_in.tokens

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import httpx
 import orjson
@@ -22,8 +22,8 @@ class Wait:
     seconds: float
 
 
-Step = httpx.Request | Wait
-Asking = Generator[Step, httpx.Response, T]
+Step: TypeAlias = "httpx.Request | Wait"
+Asking = Generator[Step, "httpx.Response", T]
 """A generator that queries the destination: yields requests and waits, receives responses."""
 
 Flow = Asking[Result]

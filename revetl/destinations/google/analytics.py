@@ -21,7 +21,6 @@ from revetl.destinations.base.destination import (
     object_of,
 )
 from revetl.destinations.base.personal_data import WithholdsPersonalData
-from revetl.destinations.base.query_secret import QuerySecret
 from revetl.destinations.base.records import Record, Records, Result
 from revetl.destinations.base.spec import IdentifierChoice
 from revetl.destinations.base.timestamps import MICROSECONDS, since_epoch, too_old
@@ -99,6 +98,8 @@ class GoogleAnalytics(WithholdsPersonalData):
         return tuple(each for each in self.identifiers if each.name in (STREAMS[self.stream], "user_id"))
 
     def auth(self) -> httpx.Auth:
+        from revetl.destinations.base.query_secret import QuerySecret
+
         return QuerySecret("api_secret", self.api_secret.get_secret_value())
 
     def upsert(self, records: Records) -> Flow:

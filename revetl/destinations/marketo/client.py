@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
-from revetl.destinations.auth.oauth import OAuth
 from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import (
     Asking,
@@ -77,6 +76,8 @@ class MarketoApi(HasAudiences):
         return looked_up_by(self.lookup_field, self.identifiers)
 
     def auth(self) -> httpx.Auth:
+        from revetl.destinations.auth.oauth import OAuth
+
         about = {"client_id": self.client_id, "client_secret": self.client_secret.get_secret_value()}
         asked = {"grant_type": "client_credentials", **about}
         token = self.request("GET", "/identity/oauth/token", params=asked)

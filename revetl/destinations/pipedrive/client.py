@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
-from revetl.destinations.auth.oauth import OAuth
 from revetl.destinations.auth.sign_in import SignsIn
 from revetl.destinations.base.per_person import PersonByPerson
 
@@ -53,6 +52,8 @@ class PipedriveApi(SignsIn, PersonByPerson):
         return {}
 
     def auth(self) -> httpx.Auth | None:
+        from revetl.destinations.auth.oauth import OAuth
+
         if self.sign_in is not None:
             return super().auth()
         if self.api_token or self.access_token or self.client_id is None or self.client_secret is None:

@@ -11,8 +11,6 @@ import httpx
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, SecretStr, model_validator
 
 from revetl.config.models import share
-from revetl.destinations.auth.oauth import OAuth
-from revetl.destinations.auth.oauth_grants import client_credentials, jwt_bearer, refreshing
 from revetl.destinations.auth.sign_in import SignsIn
 from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import (
@@ -65,6 +63,9 @@ class SalesforceOrg(SignsIn, HasAudiences):
         return {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
 
     def auth(self) -> httpx.Auth | None:
+        from revetl.destinations.auth.oauth import OAuth
+        from revetl.destinations.auth.oauth_grants import client_credentials, jwt_bearer, refreshing
+
         if self.sign_in is not None:
             return super().auth()
         if self.access_token is not None:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import Field, SecretStr
 
-from revetl.destinations.auth.oauth1 import OAuth1
 from revetl.destinations.auth.sign_in import SignsIn
 from revetl.destinations.base.answers import Understood
 from revetl.destinations.base.audiences import AdAudience, Matched
@@ -75,6 +74,8 @@ class TwitterAds(SignsIn, AdAudience):
     base_url: Annotated[str, Field(pattern="^https?://")] = "https://ads-api.x.com"
 
     def auth(self) -> httpx.Auth | None:
+        from revetl.destinations.auth.oauth1 import OAuth1
+
         if self.sign_in is not None:
             return self.signing()
         keys = (self.consumer_key, self.consumer_secret, self.access_token, self.access_token_secret)

@@ -6,16 +6,17 @@ import hmac
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import httpx
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from revetl.config.base import Checked
 from revetl.destinations.auth.certificates import ClientCertificate, context_of
-from revetl.destinations.auth.oauth import OAuth
-from revetl.destinations.auth.oauth_grants import client_credentials, refreshing
 from revetl.destinations.base.destination import Destination
+
+if TYPE_CHECKING:
+    from revetl.destinations.auth.oauth import OAuth
 
 
 class OAuthClient(Checked):
@@ -38,6 +39,9 @@ class OAuthClient(Checked):
 
     def auth(self) -> OAuth:
         """Return the authentication that fetches tokens on demand."""
+        from revetl.destinations.auth.oauth import OAuth
+        from revetl.destinations.auth.oauth_grants import client_credentials, refreshing
+
         secret = None if self.client_secret is None else self.client_secret.get_secret_value()
         said = {"scope": self.scope, "audience": self.audience}
         more = {name: value for name, value in said.items() if value is not None}

@@ -9,7 +9,7 @@ sent is in the state, so nobody else has to be normalized.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import orjson
@@ -34,8 +34,8 @@ versions kept the text that it was made of."""
 
 Finish = Callable[[str], str | None]
 _BATCH = 10_000
-_ROWS = pa.schema([("key", pa.string()), ("new_key", pa.string()), ("identifiers", pa.string())])
-_SCHEMA = pa.schema([("name", pa.string()), ("raw", pa.string()), ("sent", pa.string())])
+_ROWS = ("key", "new_key", "identifiers")
+_COLUMNS = ("name", "raw", "sent")
 
 
 def finishers(destination: Destination) -> dict[str, Finish]:
@@ -50,6 +50,11 @@ def finishers(destination: Destination) -> dict[str, Finish]:
     return found
 
 
+def _texts(names: Sequence[str]) -> pa.Schema:
+    """The schema of columns of text."""
+    return pa.schema([(name, pa.string()) for name in names])
+
+
 def load(
     warehouse: Warehouse, texts: exp.Expr, finish_by: Mapping[str, Finish], into: exp.Table = LATE
 ) -> None:
@@ -61,15 +66,16 @@ def load(
         sent = pa.array([finish_by[str(name)](str(raw)) for name, raw in pairs], pa.string())
         batches.append(
             pa.RecordBatch.from_arrays(
-                [batch.column(0).cast(pa.string()), batch.column(1).cast(pa.string()), sent], schema=_SCHEMA
+                [batch.column(0).cast(pa.string()), batch.column(1).cast(pa.string()), sent],
+                schema=_texts(_COLUMNS),
             )
         )
-    warehouse.load(into, pa.Table.from_batches(batches, schema=_SCHEMA))
+    warehouse.load(into, pa.Table.from_batches(batches, schema=_texts(_COLUMNS)))
 
 
 def load_nothing(warehouse: Warehouse) -> None:
     """Leave an empty `revetl_late` in the warehouse."""
-    warehouse.load(LATE, _SCHEMA.empty_table())
+    warehouse.load(LATE, _texts(_COLUMNS).empty_table())
 
 
 def made_by() -> exp.Expr:
@@ -128,7 +134,7 @@ def rows_brought_forward(
             made.append({"key": key, "new_key": f"{plain} was {now}" if aside else key, "identifiers": now})
     if not made:
         return
-    warehouse.load(LATE, pa.Table.from_pylist(made, schema=_ROWS))
+    warehouse.load(LATE, pa.Table.from_pylist(made, schema=_texts(_ROWS)))
     warehouse.run(
         statement(
             """

@@ -36,7 +36,6 @@ from revetl.warehouse.templates import (
 
 LISTED, SPELLED = table("revetl_listed"), table("revetl_spelled")
 _BATCH, _HASH = 10_000, 64
-_SCHEMA = pa.schema([(name, pa.string()) for name in ("name", "raw", "sent", "ending")])
 _PERSONAL = ("email address", "phone number")
 """The kinds of identifiers that are of one person even where a destination asks for more to find somebody."""
 _STANDARD = (("email", "email"), ("phone", "e164"))
@@ -257,6 +256,7 @@ def _load_listed(warehouse: Warehouse, late: dict[int, ListOfPeople], region: st
         for at, each in late.items()
     ]
     by_name = {_name(at): each.spelled for at, each in late.items()}
+    schema = pa.schema([(name, pa.string()) for name in ("name", "raw", "sent", "ending")])
     batches = []
     for batch in warehouse.stream(union(texts), _BATCH):
         names, raws = ([str(value) for value in batch.column(at).to_pylist()] for at in (0, 1))
@@ -264,11 +264,11 @@ def _load_listed(warehouse: Warehouse, late: dict[int, ListOfPeople], region: st
         sent, endings = zip(*rows, strict=True) if rows else ((), ())
         batches.append(
             pa.RecordBatch.from_arrays(
-                [pa.array(each, pa.string()) for each in (names, raws, sent, endings)], schema=_SCHEMA
+                [pa.array(each, pa.string()) for each in (names, raws, sent, endings)], schema=schema
             )
         )
     by: list[tuple[str, Literal["ascending", "descending"]]] = [("name", "ascending"), ("raw", "ascending")]
-    warehouse.load(LISTED, pa.Table.from_batches(batches, schema=_SCHEMA).sort_by(by))
+    warehouse.load(LISTED, pa.Table.from_batches(batches, schema=schema).sort_by(by))
 
 
 def _sent_and_ending(spelled: Spelled, raw: str, region: str | None) -> tuple[str | None, str | None]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -42,19 +43,29 @@ _RANGES = 4_096
 _MERGED_ROWS = 125_000
 _MERGED_BYTES = 12_000_000
 UNKNOWN, _REJECTED, _ABORTED = "unknown", "rejected", "aborted"
-_KEYS = pa.schema([pa.field("key", pa.string())])
-_RESULTS = pa.schema(
-    [
-        *_KEYS,
-        pa.field("outcome", pa.string()),
-        pa.field("reason", pa.string()),
-        pa.field("field", pa.string()),
-        pa.field("answer", pa.string()),
-        pa.field("attempts", pa.int64()),
-        pa.field("unsure", pa.int64()),
-        pa.field("kept_reason", pa.string()),
-    ]
-)
+
+
+@cache
+def _keys_schema() -> pa.Schema:
+    return pa.schema([pa.field("key", pa.string())])
+
+
+@cache
+def _results_schema() -> pa.Schema:
+    """The keys of records, and the result of each."""
+    return pa.schema(
+        [
+            *_keys_schema(),
+            pa.field("outcome", pa.string()),
+            pa.field("reason", pa.string()),
+            pa.field("field", pa.string()),
+            pa.field("answer", pa.string()),
+            pa.field("attempts", pa.int64()),
+            pa.field("unsure", pa.int64()),
+            pa.field("kept_reason", pa.string()),
+        ]
+    )
+
 
 # All intents of an operation, as having come to the same.
 ALIKE = """
@@ -316,11 +327,11 @@ class Folder:
                 for cut, batch in self.spool.read([whole], ("key", "identifiers", "fields"))
             ]
             template = _EACH
-            warehouse.load(FOLDING, pa.Table.from_batches(batches, schema=_RESULTS))
+            warehouse.load(FOLDING, pa.Table.from_batches(batches, schema=_results_schema()))
         elif joined != [Range(operation, 0, self.spool.rows(operation))]:
             template = ALIKE + _OF_KEYS
             keys = [batch for _, batch in self.spool.read(joined, ("key",))]
-            warehouse.load(FOLDING, pa.Table.from_batches(keys, schema=_KEYS))
+            warehouse.load(FOLDING, pa.Table.from_batches(keys, schema=_keys_schema()))
         return exp.Subquery(
             this=statement(
                 template,
@@ -355,7 +366,7 @@ def _results(cut: Range, rejected: Mapping[int, Refusal], batch: pa.RecordBatch)
     columns: list[pa.Array[Any]] = [batch.column("key"), pa.array(outcomes, pa.string())]
     columns += [pa.array(values, pa.string()) for values in texts.values()]
     columns += [pa.array(attempts, pa.int64()), pa.array(unsure, pa.int64()), pa.array(kept, pa.string())]
-    return pa.RecordBatch.from_arrays(columns, schema=_RESULTS)
+    return pa.RecordBatch.from_arrays(columns, schema=_results_schema())
 
 
 def _joined(cuts: list[Range]) -> Iterator[Range]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from revetl.delivery.spool import FORGET, OPERATIONS, SCHEMA
+from revetl.delivery.spool import COLUMNS, FORGET, OPERATIONS
 from revetl.sync.plan.diff import Diff
 from revetl.sync.plan.presence import MEMBER
 from revetl.sync.plan.record_queries import forgotten, leaving, sending
@@ -91,7 +91,7 @@ def intend(warehouse: Warehouse, tables: Tables, diff: Diff, run_id: str) -> Non
 def intended(tables: Tables, sync: str, run_id: str, operation: str) -> exp.Expr:
     """The changes of an operation, in the spool's columns."""
     return (
-        exp.select(*SCHEMA.names)
+        exp.select(*COLUMNS)
         .from_(tables.intents)
         .where(
             statement(

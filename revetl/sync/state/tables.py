@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import orjson
-import yaml
 from sqlglot import exp
 
 from revetl._version import __version__
 from revetl.errors import AccessDenied, UsageError, WarehouseError
+from revetl.local.package_yaml import read_package_yaml
 from revetl.local.paths import dbt_project_dir
 from revetl.project.workspace import Workspace
 from revetl.warehouse import Warehouse
@@ -51,8 +51,8 @@ _LOST = {
 @cache
 def state_columns() -> dict[str, dict[str, str]]:
     """Table to column to type, in order."""
-    text = (dbt_project_dir() / "models" / "marts" / "delivery" / "_sources.yml").read_text(encoding="utf-8")
-    (source,) = yaml.safe_load(text)["sources"]
+    file = dbt_project_dir() / "models" / "marts" / "delivery" / "_sources.yml"
+    (source,) = read_package_yaml(file)["sources"]
     return {
         each["name"]: {column["name"]: column["data_type"] for column in each["columns"]}
         for each in source["tables"]
@@ -248,6 +248,34 @@ class Tables:
     def are_current(self, warehouse: Warehouse) -> bool:
         """Whether they are all there, as this revetl makes them. Raises UsageError when a newer one did."""
         return self._found(warehouse) == (VERSION, [])
+
+    def readable(self, warehouse: Warehouse, *names: str) -> dict[str, exp.Expr]:
+        """By `state`, `runs` or `rejections`, the table with the columns of this version, to be read: what a
+        table of an older version lacks is null, and a table that is missing is empty. Nothing is written."""
+        columns = {name: state_columns()[f"sync_{name}"] for name in names}
+        found = warehouse.catalog([self.named(f"sync_{name}") for name in names])
+        there = dict(zip(names, found, strict=True))
+        return {name: self._read_as(warehouse, name, columns[name], there[name]) for name in names}
+
+    def _read_as(
+        self, warehouse: Warehouse, name: str, columns: dict[str, str], there: dict[str, str] | None
+    ) -> exp.Expr:
+        relation = self.named(f"sync_{name}")
+        known = {each.lower() for each in there or ()}
+        if there is not None and columns.keys() <= known:
+            return relation
+        made = exp.select(
+            *(
+                column(each)
+                if each in known
+                else exp.alias_(exp.cast(exp.null(), warehouse.type_of(kind)), each, quoted=True)
+                for each, kind in columns.items()
+            )
+        )
+        if there is None:
+            one = exp.alias_(exp.Literal.number(1), "nothing")
+            return made.from_(exp.select(one).subquery("nothing")).where(statement("1 = 0")).subquery()
+        return made.from_(relation).subquery()
 
     def exist(self, warehouse: Warehouse) -> bool:
         """Whether a run has ever made them. Raises UsageError when a newer revetl did."""
