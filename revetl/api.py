@@ -200,8 +200,8 @@ class Project:
     ) -> list[Sync]:
         """The syncs of one audience, the one sync `audience.destination`, those of a selection in dbt's
         syntax (`selector` is one of selectors.yml), or of the whole project; `to` leaves other destinations
-        out. `state` is the folder of the artifacts that `state:` compares with. Paused syncs are left out, unless
-        `paused`. Raises UsageError when there is none."""
+        out. `state` is the folder of the artifacts that `state:` compares with. Paused syncs are left out,
+        unless `paused`. Raises UsageError when there is none."""
         names = () if name is None else (name,)
         by_dbt: dict[str, Any] = {"select": select, "exclude": exclude, "selector": selector, "state": state}
         workspace = self.workspace

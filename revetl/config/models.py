@@ -141,7 +141,6 @@ class GoalConfig(Checked):
     since: date | None = None
 
 
-Split = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=10)]
 CONTROL = "control"
 """The variant that is sent nowhere."""
 BUCKETS = 10_000

@@ -61,8 +61,8 @@ def validate(
     Without `secrets`, environment variables need not be set. Columns are checked where the compiled SQL of
     a model tells them. `dbt parse` is run when the manifest is old, and told to `say`. The warehouse
     is read for one thing, the types of identifiers in `suppressions`, where it can be opened at once.
-    `choose` gives the names of the audiences to check, and may raise UsageError; revetl.yml is always checked as a
-    whole.
+    `choose` gives the names of the audiences to check, and may raise UsageError; revetl.yml is always checked
+    as a whole.
     """
     errors = _Errors()
     said: set[str] = set()

@@ -217,9 +217,11 @@ def test_tables_of_a_newer_revetl_are_left_alone(
     project.sql("update revetl.revetl.state_version set version = 99, revetl_version = '9.9'")
     opened = project.open()
     with pytest.raises(UsageError, match=r"made by revetl 9\.9, .* Upgrade revetl here"):
-        {"sync": lambda: opened.sync("vips"), "plan": lambda: opened.plan("vips"), "status": opened.status}[
-            ask
-        ]()
+        {
+            "sync": lambda: opened.sync("vips"),
+            "plan": lambda: opened.plan("vips"),
+            "status": lambda: opened.status(),
+        }[ask]()
 
 
 def test_old_changes_are_forgotten(project: ProjectFolder, sandbox: SandboxClient) -> None:
