@@ -180,6 +180,10 @@ def matched_command(chosen: Selection, output: str, quiet: bool, no_color: bool,
 
 def _names(project: Project, chosen: Selection) -> list[str]:
     """The names of the chosen audiences, in the order that they were given in."""
+    if chosen.names and chosen.to is not None:
+        raise click.UsageError(
+            "--to would do nothing: an audience's people are the same at each destination."
+        )
     found = project.select_audiences(chosen.names, to=chosen.to, **chosen.by_dbt)
     return [audience.name for audience, _ in found]
 

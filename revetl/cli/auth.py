@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from revetl.cli.common import Output, open_project, output_options, project_options
+from revetl.cli.common import Output, open_project, output_options, project_options, refuse
 from revetl.errors import UsageError
 
 
@@ -61,6 +61,11 @@ def auth_command(
         raise click.UsageError("Name one of --list and --remove.")
     if no_revoke and not remove:
         raise click.UsageError("--no-revoke goes with --remove.")
+    if listed or remove:
+        names = ("no_browser", "paste", "port", "store", "timeout")
+        refuse(*names, because=f"{'--list' if listed else '--remove'} does not sign in.")
+    if paste and no_browser:
+        raise click.UsageError("--no-browser would do nothing: --paste opens no browser.")
     if destination is None and not listed:
         raise click.UsageError("Name a DESTINATION of revetl.yml, or use --list.")
     project = open_project(out, **options)
@@ -75,6 +80,8 @@ def auth_command(
 
     if remove:
         was_there = project.sign_out(destination, revoke=not no_revoke, say=say)
+        if out.json:
+            out.print_json({"destination": destination, "signed_out": was_there})
         out.say(f"Signed out of {destination}." if was_there else f"Nobody has signed in to {destination}.")
         return
     from revetl.auth import SignInOptions

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 import orjson
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,6 +75,11 @@ def project_options(function: F) -> F:
 def output_options(function: F) -> F:
     """-o, -q and --no-color."""
     return _decorated(function, (_output_option("text", "json"), *_QUIET_OPTIONS))
+
+
+def quiet_options(function: F) -> F:
+    """-q and --no-color, of a command whose result has a format of its own."""
+    return _decorated(function, _QUIET_OPTIONS)
 
 
 def plan_output_options(function: F) -> F:
@@ -358,6 +364,20 @@ def _check(chosen: Selection, *, needed: bool, has_all: bool) -> None:
             "--state is only used by state:, result: and source_status: in --select or --exclude. Leave it "
             "out, or select by one of them."
         )
+
+
+def given_options(*names: str) -> list[str]:
+    """Those of the options that the command line gives, as they are written there."""
+    context = click.get_current_context()
+    written = {parameter.name: parameter.opts[-1] for parameter in context.command.params}
+    sources = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    return [written[name] for name in names if context.get_parameter_source(name) in sources]
+
+
+def refuse(*names: str, because: str) -> None:
+    """Raises UsageError where one of the options is given; `because` ends the sentence."""
+    if found := given_options(*names):
+        raise click.UsageError(f"{', '.join(found)} would do nothing: {because}")
 
 
 def open_project(out: Output, **options: Any) -> Project:

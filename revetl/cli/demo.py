@@ -51,9 +51,7 @@ WITHOUT_TESTS = ("--exclude-resource-type", "test", "--exclude-resource-type", "
 
 
 @click.command("demo")
-@click.option(
-    "--folder", type=click.Path(path_type=Path), help="Create the project in this folder and keep it."
-)
+@click.option("--folder", type=click.Path(path_type=Path), help="Create the project here and keep it.")
 @click.option(
     "--target",
     default="duckdb",

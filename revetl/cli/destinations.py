@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl.cli.common import Output, output_options
+from revetl.cli.common import Output, output_options, refuse
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def destinations_command(context: click.Context, output: str, quiet: bool, no_color: bool) -> None:
     """List destination types, or show one. Needs no project."""
     if context.invoked_subcommand is not None:
+        refuse("output", "quiet", "no_color", because=f"write it after {context.invoked_subcommand}.")
         return
     from revetl.destinations import TYPES
 

@@ -18,6 +18,7 @@ from revetl.cli.common import (
     open_project,
     output_options,
     project_options,
+    refuse,
     selection_options,
 )
 from revetl.errors import RevetlError, UsageError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     "--target",
     default="duckdb",
     show_default=True,
-    help="Warehouse, by its dbt adapter name, such as postgres.",
+    help="Warehouse, by its dbt adapter name.",
 )
 @click.option("--here", is_flag=True, help="Add revetl to the dbt project in this folder, or in NAME.")
 @click.option("--minimal", is_flag=True, help="Set up reverse ETL only, without revetl's dbt package.")
@@ -70,6 +71,15 @@ def init_command(
         raise click.UsageError("--force and --with-examples are for --upgrade.")
     if (undo or package or revision or subdirectory) and not here:
         raise click.UsageError("--undo, --package, --revision and --subdirectory are for --here.")
+    if here or upgrade:
+        refuse("target", because="it is the warehouse of a new project.")
+    if here and (minimal or undo):
+        because = f"--{'minimal' if minimal and not undo else 'undo'} adds no package."
+        refuse("package", "revision", "subdirectory", because=because)
+    if here and undo:
+        refuse("minimal", because="--undo reverts whatever --here did.")
+    if not (here or upgrade) or undo:
+        refuse("yes", because="nothing is asked.")
     if here and undo:
         _undo(folder or Path())
     elif here and minimal:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl.cli.common import Output, output_options, project_options
+from revetl.cli.common import Output, output_options, project_options, quiet_options
 from revetl.observability.text import counted
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def check_command(
 @click.option(
     "--unplanned-properties",
     type=click.Choice(UNPLANNED_ACTIONS),
-    help="Override unplanned_properties of the plan.",
+    help="Override the plan's unplanned_properties.",
 )
 @click.option("--source", metavar="NAME", help="Count only messages of this source.")
 @click.option("--event", metavar="NAME", help="Count only this event, or identify, group, page or screen.")
@@ -229,14 +229,14 @@ def readmit_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **o
     show_default=True,
     help="Format; segment is that of plan files and the Config API.",
 )
-@output_options
+@quiet_options
 @project_options
-def export_command(kind: str, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
+def export_command(kind: str, quiet: bool, no_color: bool, **options: Any) -> None:
     """Print tracking_plan.yaml in another tool's format. What is lost is listed on stderr."""
     from revetl.governance.tracking_plan import PLAN_FILE, read_plan
     from revetl.governance.tracking_plan.exchange import export_plan
 
-    out = Output(output, quiet, no_color)
+    out = Output("text", quiet, no_color)
     text, losses = export_plan(read_plan(_root(options) / PLAN_FILE), kind)
     click.echo(text, nl=False)
     _tell_losses(out, losses)
@@ -246,8 +246,8 @@ def export_command(kind: str, output: str, quiet: bool, no_color: bool, **option
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True)
 )
-@output_options
-def import_command(files: Sequence[Path], output: str, quiet: bool, no_color: bool) -> None:
+@quiet_options
+def import_command(files: Sequence[Path], quiet: bool, no_color: bool) -> None:
     """Print another tool's plan in FILE as tracking_plan.yaml. What is lost is listed on stderr.
 
     FILE is Segment's tracking plan as JSON (of either API), RudderStack's YAML files, or JSON Schema.
@@ -256,7 +256,7 @@ def import_command(files: Sequence[Path], output: str, quiet: bool, no_color: bo
 
     text, losses = import_plan(files)
     click.echo(text, nl=False)
-    _tell_losses(Output(output, quiet, no_color), losses)
+    _tell_losses(Output("text", quiet, no_color), losses)
 
 
 def _root(options: dict[str, Any]) -> Path:

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import click
 
+from revetl.cli.common import refuse
+
 
 @click.command("sandbox")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", type=int, default=8765, show_default=True, help="Port to listen on; 0 picks a free one."
-)
+@click.option("--port", type=int, default=8765, show_default=True, help="Port; 0 picks a free one.")
 @click.option(
     "--allow-host", multiple=True, metavar="NAME", help="Additional host name to accept; repeatable."
 )
-@click.option(
-    "--project-dir", type=click.Path(path_type=Path), help="dbt project that may send to the sandbox."
-)
+@click.option("--project-dir", type=click.Path(path_type=Path), help="dbt project that may use the sandbox.")
 @click.option("--misbehave", metavar="JSON", help="Fault rules as JSON.")
 @click.option("--config", is_flag=True, help="Print a revetl.yml of all mocked destinations and exit.")
 def sandbox_command(
@@ -30,6 +28,7 @@ def sandbox_command(
 ) -> None:
     """Run a local mock of the destinations' APIs; nothing leaves this machine."""
     if config:
+        refuse("misbehave", "allow_host", "project_dir", because="--config starts no server.")
         from revetl.sandbox.setups import revetl_yml
 
         address = f"{{{{ env_var('REVETL_SANDBOX_URL', 'http://{host}:{port}') }}}}"

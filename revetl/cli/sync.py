@@ -22,6 +22,7 @@ from revetl.cli.common import (
     output_options,
     plan_output_options,
     project_options,
+    refuse,
     selection_options,
 )
 from revetl.errors import RevetlError, WarehouseError
@@ -86,6 +87,8 @@ def plan_command(
     if only is not None and out is not None:
         raise click.UsageError("--out writes the plan of a whole sync. Leave --only out.")
     check_only(chosen, only, "plan")
+    if output == "markdown":
+        refuse("sample", because="Markdown shows no records.")
     project = open_project(shown, **options)
     _show_unattended(shown, project)
     plans = project.plan(

@@ -68,7 +68,7 @@ def _chooser(chosen: Selection) -> Callable[[Workspace], set[str]]:
             if to is not None and not workspace.has_sync(f"{name}.{to}"):
                 known = workspace.destinations_of(name)
                 raise UsageError(f"{name} has no sync to '{to}'. {nearest(to, known)}")
-        return {name for name, _ in found}
+        return {name for name, to in found if to is None or workspace.has_sync(f"{name}.{to}")}
 
     return choose
 

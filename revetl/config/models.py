@@ -179,7 +179,6 @@ class GoalConfig(Checked):
     """Members since before this date count as having entered on it."""
 
 
-Split = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=10)]
 CONTROL = "control"
 """The variant that is never sent."""
 BUCKETS = 10_000

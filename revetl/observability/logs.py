@@ -20,7 +20,6 @@ from revetl.local import redaction
 Format = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-LEVELS: tuple[Level, ...] = get_args(Level)
 Event = Literal[
     "run_started",
     "planned",

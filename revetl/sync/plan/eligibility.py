@@ -44,7 +44,7 @@ from revetl.warehouse.templates import (
 
 LEFT_OUT = table("revetl_left_out")
 SUPPRESSED, EXCLUDED, CLAIMED = "suppressed", "excluded", "claimed"
-HELD_OUT, OVER_LIMIT, OTHER_EVENT = "held_out", "over_limit", "other_event"
+HELD_OUT, OTHER_EVENT = "held_out", "other_event"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlglot import exp
 
 from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import Destination
@@ -287,8 +286,3 @@ def _without_embedded_secrets(raw: Mapping[str, Any], base_url: str) -> str:
         if isinstance(text, str) and re.match(r"[a-z]+://[^/{]+/.*\{\{", text):
             return re.sub(r"\{\{.*?\}\}", "*", text)
     return base_url
-
-
-def delete_identity(tables: Tables, sync: str) -> exp.Expr:
-    """Forget what is recorded of a sync."""
-    return statement("delete from :identities where sync = :sync", identities=tables.identities, sync=sync)
