@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 import revetl  # noqa: E402
 from revetl.delivery.serializer import shaping_in  # noqa: E402
 from revetl.sync.plan.options import SyncOptions  # noqa: E402
-from revetl.sync.run import Progress, Runner, Spooled  # noqa: E402
+from revetl.sync.run import Progress, ReadyRun, Runner  # noqa: E402
 from revetl.sync.state.run_log import Run  # noqa: E402
 from tests.helpers.project import ProjectFolder  # noqa: E402
 
@@ -72,14 +72,14 @@ def runner(folder: Path) -> Runner:
     )
 
 
-def spool(folder: Path) -> Spooled:
+def spool(folder: Path) -> ReadyRun:
     """The first half of a run."""
     ready = runner(folder).spool()
-    assert isinstance(ready, Spooled)
+    assert isinstance(ready, ReadyRun)
     return ready
 
 
-def deliver(folder: Path, ready: Spooled) -> Run:
+def deliver(folder: Path, ready: ReadyRun) -> Run:
     """The second half."""
     return runner(folder).deliver(ready)
 

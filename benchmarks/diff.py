@@ -24,7 +24,7 @@ from revetl.sync.plan.diff import Diff  # noqa: E402
 from revetl.sync.plan.eligibility import Members  # noqa: E402
 from revetl.sync.plan.inputs import read_inputs  # noqa: E402
 from revetl.sync.plan.plan import Plan, make_plan  # noqa: E402
-from revetl.sync.state.tables import Tables  # noqa: E402
+from revetl.sync.state.tables import StateTables  # noqa: E402
 from revetl.warehouse.duckdb import DuckDB  # noqa: E402
 from revetl.warehouse.templates import table  # noqa: E402
 from tests.helpers.project import ProjectFolder  # noqa: E402
@@ -73,7 +73,7 @@ def floor(warehouse: DuckDB) -> None:
         warehouse.connection.execute(query).fetchall()
 
 
-def plan(workspace: Workspace, sync: Sync, warehouse: DuckDB, tables: Tables) -> Plan:
+def plan(workspace: Workspace, sync: Sync, warehouse: DuckDB, tables: StateTables) -> Plan:
     """Every statement of a plan, as a run makes it."""
     diff = read_inputs(workspace, sync, workspace.destination(sync), warehouse, tables)
     assert isinstance(diff, Diff)
@@ -89,7 +89,7 @@ def main() -> None:
         workspace, sync = make_audience(Path(folder), arguments.rows)
         warehouse = workspace.warehouse()
         assert isinstance(warehouse, DuckDB)
-        tables = Tables("revetl", warehouse.database)
+        tables = StateTables("revetl", warehouse.database)
         tables.create(warehouse)
         diff = read_inputs(workspace, sync, workspace.destination(sync), warehouse, tables)
         assert isinstance(diff, Diff)

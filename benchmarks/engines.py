@@ -38,7 +38,7 @@ from revetl.sync.plan.diff import Diff  # noqa: E402
 from revetl.sync.plan.eligibility import Members  # noqa: E402
 from revetl.sync.plan.inputs import read_inputs  # noqa: E402
 from revetl.sync.plan.plan import make_plan  # noqa: E402
-from revetl.sync.state.tables import Tables  # noqa: E402
+from revetl.sync.state.tables import StateTables  # noqa: E402
 from revetl.warehouse import Warehouse  # noqa: E402
 from revetl.warehouse.templates import column, statement, table  # noqa: E402
 from tests.helpers.backends import Backend, make_backend  # noqa: E402
@@ -93,7 +93,7 @@ def diff(engine: str, folder: Path, rows: int) -> Report:
     project.declare("members", {"key": "user_id", "sync": [{"to": "crm"}]})
     (sync,) = project.open().select("members")
     workspace = project.open().workspace
-    tables = Tables(backend.state_schema, warehouse.database)
+    tables = StateTables(backend.state_schema, warehouse.database)
     tables.create(warehouse)
     destination = workspace.destination(sync)
 

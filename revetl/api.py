@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
     from revetl.auth import SignInOptions, Status
     from revetl.destinations.auth.store import SignIn
-    from revetl.importers.segment_sql.importing import Imported
-    from revetl.ingest.load import Loaded
-    from revetl.ingest.load import Progress as LoadProgress
+    from revetl.importers.segment_sql.importing import ImportedAudience
+    from revetl.ingest.load import LoadProgress as LoadProgress
+    from revetl.ingest.load import LoadResult
     from revetl.inspect.audience_preview import AudiencePreview
     from revetl.inspect.data_alerts import CheckResult
-    from revetl.inspect.explain import Why
+    from revetl.inspect.explain import Explanation
     from revetl.inspect.overlap import Overlap
     from revetl.sync.plan.options import SyncOptions
     from revetl.sync.plan.plan import Plan
     from revetl.sync.reconcile import Reconciliation
-    from revetl.sync.retire import Unattended
+    from revetl.sync.retire import UnattendedSync
     from revetl.sync.run import Progress, Runner
     from revetl.sync.state.run_log import Run
 
@@ -279,7 +279,7 @@ class Project:
             self.workspace.say(f"{sync.name}: skipped: {self.workspace.other_target(sync)}")
         return here
 
-    def unattended(self) -> list[Unattended]:
+    def unattended(self) -> list[UnattendedSync]:
         """The syncs that hold people and that no run touches: orphaned (the project has them no more) or
         paused (not `enabled`)."""
         from revetl.sync.retire import unattended
@@ -676,7 +676,7 @@ class Project:
         asked = ReconcileOptions(repair, remove_extra, tuple(force), examples)
         return reconcile(self.workspace, self.sync_named(name), asked)
 
-    def why(self, person: str, audience: str, *, to: str | None = None) -> Why:
+    def why(self, person: str, audience: str, *, to: str | None = None) -> Explanation:
         """Why a person is or is not in an audience, and what each sync makes of them. `person` is the
         audience's key, or any identifier that the identity graph knows. Raises UsageError for an audience
         that is not there and a person nobody knows."""
@@ -700,7 +700,7 @@ class Project:
         key: str = "user_id",
         folder: str | Path = "models/audiences",
         force: bool = False,
-    ) -> Imported:
+    ) -> ImportedAudience:
         """Write the SQL of a file, as Segment's audiences have it, as the model `name`; see
         docs/how-to/importing-audiences.md. Raises UsageError with the line of what cannot be translated."""
         from revetl.importers.segment_sql.importing import import_audience
@@ -716,7 +716,7 @@ class Project:
         *,
         source: str | None = None,
         on_progress: Callable[[LoadProgress], None] | None = None,
-    ) -> Loaded:
+    ) -> LoadResult:
         """Land Segment-spec messages of files in the raw tables; see docs/how-to/loading.md. `source` is
         where they came from. Raises UsageError for files, or a source, that cannot be."""
         import duckdb

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import httpx
 
-from revetl.auth.flows import Granted, Visit, flow_of, revocation
+from revetl.auth.flows import Grant, Visit, flow_of, revocation
 from revetl.auth.redirects import PATH, Loopback, is_caught, open_browser, pasted
 from revetl.config.base import check
 from revetl.config.jinja import render
@@ -207,7 +207,7 @@ def _place(name: str) -> str:
     return f"revetl.yml: destinations.{name}"
 
 
-def _granted(app: _App, options: SignInOptions, say: Say) -> Granted:
+def _granted(app: _App, options: SignInOptions, say: Say) -> Grant:
     redirect_uri = _redirect_uri(app, options)
     if options.paste is not None or redirect_uri is None or not is_caught(redirect_uri):
         if options.paste is None:
@@ -277,7 +277,7 @@ def _by_paste(
     return pasted(paste(), visit)
 
 
-def _run(app: _App, redirect_uri: str | None, visited: Callable[[Visit], Mapping[str, str]]) -> Granted:
+def _run(app: _App, redirect_uri: str | None, visited: Callable[[Visit], Mapping[str, str]]) -> Grant:
     flow = flow_of(app.provider, app.config, redirect_uri)
     step = next(flow)
     while True:
@@ -285,7 +285,7 @@ def _run(app: _App, redirect_uri: str | None, visited: Callable[[Visit], Mapping
         try:
             step = flow.send(came)
         except StopIteration as done:
-            granted: Granted = done.value
+            granted: Grant = done.value
             return granted
 
 

@@ -44,7 +44,7 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class Granted:
+class Grant:
     """The result of a flow: tokens, scopes, and configuration keys that the provider returned."""
 
     tokens: Tokens
@@ -53,7 +53,7 @@ class Granted:
 
 
 Step = httpx.Request | Visit
-Flow = Generator[Step, Any, Granted]
+Flow = Generator[Step, Any, Grant]
 """Receives an `httpx.Response` for a request, and the parameters of the redirect for a visit."""
 
 
@@ -110,7 +110,7 @@ def _authorization_code(provider: Provider, sign_in: SignInConfig, redirect_uri:
         response = yield httpx.Request("GET", provider.about_url, headers=token)
         about = _object(provider, response)
     scopes = str(answer.get("scope") or " ".join(provider.scopes)).replace(",", " ").split()
-    return Granted(tokens_of(answer), tuple(scopes), _settings(provider, about))
+    return Grant(tokens_of(answer), tuple(scopes), _settings(provider, about))
 
 
 def _oauth1(provider: Provider, sign_in: SignInConfig, callback: str) -> Flow:
@@ -134,7 +134,7 @@ def _oauth1(provider: Provider, sign_in: SignInConfig, callback: str) -> Flow:
     response = yield _signed(client, provider.token_url)
     given = _form(provider, response)
     tokens = Tokens(given["oauth_token"], secret=given["oauth_token_secret"])
-    return Granted(tokens, (), {})
+    return Grant(tokens, (), {})
 
 
 def revocation(provider: Provider, sign_in: SignInConfig, tokens: Tokens) -> httpx.Request | None:

@@ -15,7 +15,7 @@ from revetl.observability.text import counted
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from revetl.inspect.identity import CutMade, Difference, Profile
+    from revetl.inspect.identity import CutResult, Profile, ProfilesDiff
     from revetl.inspect.identity.profile import Conflict
 
 SHOWN = 20
@@ -171,7 +171,7 @@ def _next_commands() -> list[str]:
     return ["dbt build", "revetl sync --all"]
 
 
-def _cut_lines(made: CutMade) -> Iterator[str]:
+def _cut_lines(made: CutResult) -> Iterator[str]:
     if not made.is_new:
         yield f"{made.seed} has the cut of {made.left} and {made.right} already. Nothing was changed."
     else:
@@ -189,7 +189,7 @@ def _cut_lines(made: CutMade) -> Iterator[str]:
     yield f"  {sync:20}# repairs every destination"
 
 
-def _print_difference(out: Output, found: Difference) -> None:
+def _print_difference(out: Output, found: ProfilesDiff) -> None:
     out.print_table(
         ("", "before", "after"),
         [

@@ -14,7 +14,7 @@ from revetl.cli.common import Output, output_options, project_options, quiet_opt
 from revetl.observability.text import counted
 
 if TYPE_CHECKING:
-    from revetl.governance.tracking_plan.read import Checked
+    from revetl.governance.tracking_plan.read import CheckedMessage
 
 ACTIONS = ("block", "flag", "allow")
 UNPLANNED_ACTIONS = ("block", "omit", "flag", "allow")
@@ -266,7 +266,7 @@ def _root(options: dict[str, Any]) -> Path:
     return read_project(Options(**options)).root
 
 
-def _print_violations(checked: Checked) -> None:
+def _print_violations(checked: CheckedMessage) -> None:
     for each in checked.violations:
         where = ": ".join(filter(None, (each.message_id, each.event or each.message_type, each.path)))
         click.echo(

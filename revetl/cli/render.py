@@ -10,7 +10,7 @@ import orjson
 from revetl.observability.text import counted
 
 if TYPE_CHECKING:
-    from revetl.sync.plan.plan import Identified, Plan, Request
+    from revetl.sync.plan.plan import IdentifierPreview, Plan, Request
     from revetl.sync.state.run_log import Run
 
 _DONE = {"add": "added", "update": "updated", "remove": "removed"}
@@ -100,7 +100,7 @@ def _duration(minutes: float) -> str:
     return f"{minutes:.1f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
-def _identifier(each: Identified) -> Iterator[str]:
+def _identifier(each: IdentifierPreview) -> Iterator[str]:
     invalid = f" ({each.invalid:,} invalid)" if each.invalid else ""
     if each.rule is None:
         yield f"  {each.name}: {each.share:.1%}{invalid}"

@@ -21,8 +21,8 @@ from revetl.observability.text import counted
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from revetl.inspect.explain import Why
-    from revetl.inspect.explain.answer import Condition, Step, Verdict
+    from revetl.inspect.explain import Explanation
+    from revetl.inspect.explain.answer import Condition, SyncVerdict, TraceStep
 
 
 @click.command("why")
@@ -53,7 +53,7 @@ def why_command(
             console.print(tree)
 
 
-def _trees(why: Why) -> list[Tree]:
+def _trees(why: Explanation) -> list[Tree]:
     from rich.tree import Tree
 
     membership = why.membership
@@ -80,7 +80,7 @@ def _trees(why: Why) -> list[Tree]:
     return trees
 
 
-def _called(why: Why) -> str:
+def _called(why: Explanation) -> str:
     person = why.person
     keys = ", ".join(person.keys) or f"no {why.key}"
     if person.keys == (person.asked,):
@@ -90,7 +90,7 @@ def _called(why: Why) -> str:
     )
 
 
-def _add_step(tree: Tree, step: Step) -> None:
+def _add_step(tree: Tree, step: TraceStep) -> None:
     found = "not known" if step.rows is None else "no row" if step.rows == 0 else counted(step.rows, "row")
     reads = f" (of {', '.join(step.reads)})" if step.reads else ""
     present = None if step.rows is None else step.rows > 0
@@ -129,7 +129,7 @@ def _add_condition(tree: Tree, condition: Condition) -> None:
     tree.add(_line(condition.holds, line))
 
 
-def _add_verdict(tree: Tree, verdict: Verdict, several: bool) -> None:
+def _add_verdict(tree: Tree, verdict: SyncVerdict, several: bool) -> None:
     of_key = f" ({verdict.key})" if several and verdict.key else ""
     state = {"delivered": True}.get(verdict.verdict, None if verdict.next_operation else False)
     branch = tree.add(_line(state, f"{verdict.sync}{of_key}: {verdict.sentence}"))

@@ -31,7 +31,7 @@ _KEY = "[key]"
 """The last part of pydantic's location when the key itself is invalid."""
 
 
-class Checked(BaseModel):
+class ConfigModel(BaseModel):
     """A section of configuration: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -13,7 +13,7 @@ from revetl.config.amounts import (
     seconds,
     share,
 )
-from revetl.config.base import Checked
+from revetl.config.base import ConfigModel
 
 CheckKind = Literal["violations", "volume", "new_events", "audience_size", "churn", "unmatched", "freshness"]
 CHECK_KINDS: tuple[str, ...] = get_args(CheckKind)
@@ -51,7 +51,7 @@ _Threshold = Annotated[Amount, BeforeValidator(amount)]
 _Relative = Annotated[float, BeforeValidator(share), Field(gt=0)]
 
 
-class DataCheck(Checked):
+class DataCheck(ConfigModel):
     """One check. `source`, `event`, `audience` and `sync` are patterns with `*` and `?`; each matching
     subject is evaluated separately. `drop` and `rise` compare with the mean of the `builds` builds before
     the last."""

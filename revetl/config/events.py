@@ -16,7 +16,7 @@ import orjson
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from revetl.config.amounts import finite, plain
-from revetl.config.base import Checked
+from revetl.config.base import ConfigModel
 
 Constant = str | int | float | bool | None
 Case = Literal["snake_case", "camelCase", "PascalCase", "Title Case", "lower case"]
@@ -45,7 +45,7 @@ Path = Annotated[str, BeforeValidator(_a_path)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
 
 
-class FieldRule(Checked):
+class FieldRule(ConfigModel):
     """The value of a field.
 
     It is the first value found by `from`, else the product of the numbers at `product_of` (the first of
@@ -148,7 +148,7 @@ def rules_of(value: object) -> object:
     return {name: {"from": rule} if isinstance(rule, str | list) else rule for name, rule in value.items()}
 
 
-class EventRule(Checked):
+class EventRule(ConfigModel):
     """The mapping of an event: its name at the destination, fields as paths, and constants.
 
     `all_properties: true` also sends all properties under their own names; `others` sends those that no field
@@ -209,7 +209,7 @@ class EventRule(Checked):
         return frozenset(step[1] for step in steps if len(step) > 1 and step[0] == "properties")
 
 
-class Casing(Checked):
+class Casing(ConfigModel):
     """The case of event and field names that no mapping sets."""
 
     events: Case | None = None

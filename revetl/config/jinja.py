@@ -18,7 +18,7 @@ _TEMPLATE = re.compile(r"\.(?:body|bodies|record|url|urls)\b")
 
 
 @dataclass(frozen=True)
-class FilledIn:
+class RenderedValue:
     """A value that was filled in from outside the file. `is_secret`: it is from a file or the keyring, or
     from a variable whose name indicates a secret."""
 
@@ -26,7 +26,7 @@ class FilledIn:
     is_secret: bool
 
 
-class Missing(Exception):
+class MissingValue(Exception):
     """A referenced value doesn't exist and has no default. The message ends with what to do."""
 
 
@@ -36,7 +36,7 @@ def render(
     *,
     placeholders: bool = False,
     way_out: str = "",
-    filled_in: set[FilledIn] | None = None,
+    filled_in: set[RenderedValue] | None = None,
     known: Mapping[str, Any] | None = None,
 ) -> Any:
     """Render the Jinja in a YAML value, recursively.
@@ -77,12 +77,12 @@ def render(
 
     def noted(found: str, is_secret: bool) -> str:
         if filled_in is not None and found.strip():
-            filled_in.add(FilledIn(found.strip(), is_secret))
+            filled_in.add(RenderedValue(found.strip(), is_secret))
         return found
 
     def missing(name: str, sentence: str) -> str:
         if not placeholders:
-            raise Missing(sentence)
+            raise MissingValue(sentence)
         # The placeholder of a URL must be a valid URL.
         return f"https://{name}.invalid" if place.endswith(("url", "endpoint")) else f"<{name}>"
 
@@ -99,7 +99,7 @@ def render(
     environment.filters.update(as_number=_as_number, as_bool=_as_bool, as_native=yaml.safe_load, as_text=str)
     try:
         return environment.from_string(value).render()
-    except Missing as error:
+    except MissingValue as error:
         raise UsageError(f"{place}: {error}{way_out}.") from None
     except TemplateError as error:
         raise UsageError(
@@ -118,11 +118,11 @@ def _from_keyring(service: str, name: str) -> str | None:
     try:
         import keyring
     except ImportError:
-        raise Missing("keyring() requires an extra. Run `pip install 'revetl[keyring]'`") from None
+        raise MissingValue("keyring() requires an extra. Run `pip install 'revetl[keyring]'`") from None
     try:
         return keyring.get_password(service, name)
     except keyring.errors.KeyringError as error:
-        raise Missing(f"cannot read the keyring ({error}). Unlock it, or use env_var or file") from None
+        raise MissingValue(f"cannot read the keyring ({error}). Unlock it, or use env_var or file") from None
 
 
 def _as_number(text: str) -> int | float:

@@ -11,7 +11,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, field_validator, mode
 
 from revetl.config.amounts import seconds as seconds
 from revetl.config.amounts import share as share
-from revetl.config.base import Checked, check, read_yaml
+from revetl.config.base import ConfigModel, check, read_yaml
 from revetl.config.data_alerts import DataCheck
 from revetl.config.events import Casing, Constant, EventRule
 
@@ -22,7 +22,7 @@ ALERT_KINDS: tuple[AlertKind, ...] = get_args(AlertKind)
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
 
 
-class ExcludeConfig(Checked):
+class ExcludeConfig(ConfigModel):
     """Members to exclude: those whose `on` column is in `column` of a dbt model or seed."""
 
     model: str
@@ -33,7 +33,7 @@ class ExcludeConfig(Checked):
     """The audience's column to match on; the key without it."""
 
 
-class FunctionConfig(Checked):
+class FunctionConfig(ConfigModel):
     """A function of the project, `functions/NAME.py`, with its limits: seconds per record, and megabytes."""
 
     name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -44,7 +44,7 @@ class FunctionConfig(Checked):
     """Megabytes that the process may use."""
 
 
-class SyncConfig(Checked):
+class SyncConfig(ConfigModel):
     """One entry of `sync:` on a model. docs/how-to/audiences.md documents the keys.
 
     `fields` and `identifiers` map a destination's name to a column or a SQL expression over the model's
@@ -167,7 +167,7 @@ class SyncConfig(Checked):
         return self
 
 
-class GoalConfig(Checked):
+class GoalConfig(ConfigModel):
     """The goal of an experiment: an event, optionally within some time of entering the audience. Members who
     entered before `since` count as having entered then."""
 
@@ -185,7 +185,7 @@ BUCKETS = 10_000
 """The number of hash buckets that keys are assigned to."""
 
 
-class AudienceConfig(Checked):
+class AudienceConfig(ConfigModel):
     """`config.meta.revetl` of a model: the key column and the syncs.
 
     `split` weights the variants of an experiment; the weights may have any sum. `max_age` is the default for
@@ -266,7 +266,7 @@ class AudienceConfig(Checked):
         return value
 
 
-class AlertConfig(Checked):
+class AlertConfig(ConfigModel):
     """One entry of `alerts:` in revetl.yml. docs/how-to/alerts.md documents the keys. The addresses in `to`
     contain secrets and are rendered only when used. `revetl alerts check` evaluates `data`."""
 
@@ -298,7 +298,7 @@ class AlertConfig(Checked):
         return self
 
 
-class RevetlConfig(Checked):
+class RevetlConfig(ConfigModel):
     """`revetl.yml`. Destinations are rendered only when used, so that a missing secret fails only the runs
     that need it. `priorities` are ordered lists of audiences: a person is in the first that contains them."""
 

@@ -26,7 +26,7 @@ Reasons = Mapping[int, str | Rejection]
 
 
 @dataclass(frozen=True)
-class Cut:
+class PositionedBatch:
     """A batch, and the places in the spool that it settles: `size` of them, from `place` on. A place may have
     no record (it is not to be sent, or is among `refused` already), or several: `of` says for each record
     which place it is of, counted from the first. With it goes its flow and that flow's first request, or the
@@ -64,10 +64,10 @@ class Cut:
         retry = {self.of[at]: why for at, why in again.items() if self.of[at] not in rejected}
         return Result(rejected, retry)
 
-    def part(self, first: int, last: int) -> Cut:
+    def part(self, first: int, last: int) -> PositionedBatch:
         """Some of its places, of which nothing was sent yet."""
         inside = [at for at, place in enumerate(self.of) if first <= place < last]
-        return Cut(
+        return PositionedBatch(
             self.place + first,
             last - first,
             replace(self.records, records=tuple(self.records.records[at] for at in inside)),
@@ -88,7 +88,7 @@ def cut_batches(
     whole: Records,
     source: Iterable[tuple[int, Iterable[Record]]],
     on_adjusted: Callable[[str, str], None] = lambda field, how: None,
-) -> Iterator[Cut]:
+) -> Iterator[PositionedBatch]:
     """Batches of `source` (place of the first record, records) that are within the destination's limits, in
     order. `whole` says what they are part of; its records are not read. `on_adjusted` is called for each
     field of a record that was changed so that the destination takes it, with what was done."""
@@ -102,7 +102,7 @@ def cut_batches(
     whys: list[str | Rejection]
     start = seen = 0
 
-    def next_cut() -> Cut:
+    def next_cut() -> PositionedBatch:
         nonlocal start
         taken = [waiting.popleft() for _ in range(min(limits.records, len(waiting)))]
         while waiting and taken and waiting[0][0] == taken[-1][0]:
@@ -112,7 +112,7 @@ def cut_batches(
             else:
                 waiting.appendleft(taken.pop())
         end = waiting[0][0] if waiting else seen
-        cut = Cut(
+        cut = PositionedBatch(
             start,
             end - start,
             replace(whole, records=tuple([record for _, record in taken])),
@@ -136,7 +136,7 @@ def cut_batches(
                 while start < seen:
                     yield next_cut()
                 start = seen = place + 1
-                yield Cut(place, 1, replace(whole, records=()), (), later=record.later)
+                yield PositionedBatch(place, 1, replace(whole, records=()), (), later=record.later)
                 continue
             if record.instead is None and not kinds and not adjusts:
                 if why := record.problem or unfit(record):
@@ -196,7 +196,7 @@ def _unfit_by(destination: Destination, mode: str, whole: Records) -> Callable[[
     return unfit
 
 
-def begun(destination: Destination, mode: str, cut: Cut) -> Cut:
+def begun(destination: Destination, mode: str, cut: PositionedBatch) -> PositionedBatch:
     """A batch with its flow's first step, which makes no connection, and is a request where there is one."""
     if not cut.records.records:
         return replace(cut, flow=None, request=None, result=Result())
@@ -227,7 +227,7 @@ def _one_after_the_other(destination: Destination, mode: str, records: Records, 
     return Result(rejected, retry)
 
 
-def _fitting(destination: Destination, mode: str, cut: Cut) -> Cut:
+def _fitting(destination: Destination, mode: str, cut: PositionedBatch) -> PositionedBatch:
     """The longest start of a batch, near enough, whose request is within the limits of bytes."""
     limits = destination.limits_of(mode)
     while True:

@@ -11,16 +11,16 @@ from itertools import pairwise
 
 import httpx
 
-from revetl.delivery.batches import Cut, begun, cut_batches
+from revetl.delivery.batches import PositionedBatch, begun, cut_batches
 from revetl.delivery.exchange import Exchange
-from revetl.delivery.flow_runner import Unread, converse
+from revetl.delivery.flow_runner import UnreadableAnswer, converse
 from revetl.delivery.http import GaveUp, NotAccepted, Transport
 from revetl.delivery.journal import (
     DELIVERED,
     UNSENT,
-    Answer,
     Journal,
     Range,
+    RangeOutcome,
 )
 from revetl.delivery.refusals import (
     Refusals,
@@ -28,17 +28,17 @@ from revetl.delivery.refusals import (
     halves,
     probing,
 )
-from revetl.delivery.serializer import Shaping, records_of
+from revetl.delivery.serializer import Serializer, records_of
 from revetl.delivery.spool import OPERATIONS, Spool
 from revetl.delivery.transports import place_of
 from revetl.destinations.base.addresses import shown_address
 from revetl.destinations.base.destination import (
     Destination,
+    Disposition,
     Records,
     Refused,
     Rejection,
     Result,
-    Verdict,
 )
 from revetl.destinations.base.flow import AudienceMissing
 from revetl.destinations.base.records import is_for_now
@@ -54,7 +54,7 @@ _ADJUSTED_NAMES = 100
 
 
 @dataclass(frozen=True)
-class Said:
+class BatchResponse:
     """What a destination said of a batch: its result, the text of the answer where something was refused, and
     whether an earlier attempt may have been applied all the same."""
 
@@ -77,7 +77,7 @@ class Delivery:
     whole: Records
     spool: Spool
     journal: Journal
-    shaping: Shaping
+    shaping: Serializer
     fields: Mapping[str, str]
     on_progress: Callable[[int], None]
     on_wait: Callable[[str], None]
@@ -175,7 +175,7 @@ class Delivery:
         self.error = self.error or error
         self.stop.set()
 
-    def _cuts(self, operation: str) -> Iterator[Cut]:
+    def _cuts(self, operation: str) -> Iterator[PositionedBatch]:
         source = (
             (place, records_of(batch, self.shaping, operation))
             for place, batch in self.spool.batches(operation)
@@ -190,7 +190,7 @@ class Delivery:
             key = f"other fields: {how}"
         self.adjusted[key] += 1
 
-    async def _work(self, transport: Transport, cuts: Iterator[Cut]) -> None:
+    async def _work(self, transport: Transport, cuts: Iterator[PositionedBatch]) -> None:
         while (cut := await self._next(cuts)) is not None:
             while not self.may_send() and not self.stop.is_set():  # noqa: ASYNC110  a clock has no event
                 await asyncio.sleep(_TICK_SECONDS)
@@ -199,7 +199,7 @@ class Delivery:
             sent = Range(cut.records.operation, cut.place, cut.end)
             try:
                 if cut.later is not None:
-                    await self._answer(cut, Said(), 1, outcome=UNSENT)
+                    await self._answer(cut, BatchResponse(), 1, outcome=UNSENT)
                     continue
                 if cut.request is not None:
                     await self.journal.write(sent)
@@ -214,14 +214,16 @@ class Delivery:
             except (DestinationRefused, DiskError) as error:
                 self._end(error)
 
-    async def _next(self, cuts: Iterator[Cut]) -> Cut | None:
+    async def _next(self, cuts: Iterator[PositionedBatch]) -> PositionedBatch | None:
         if self.shaping.function is None:
             return next(cuts, None)
         # A function takes its time, in which answers come in.
         async with self._cutting:
             return await asyncio.to_thread(next, cuts, None)
 
-    async def _send(self, transport: Transport, cut: Cut, attempt: int, *, unsure: bool = False) -> None:
+    async def _send(
+        self, transport: Transport, cut: PositionedBatch, attempt: int, *, unsure: bool = False
+    ) -> None:
         """Send a batch, or its parts, until every record has an answer in the journal. `unsure`: an earlier
         attempt may have been applied, whatever is answered now."""
         try:
@@ -234,7 +236,9 @@ class Delivery:
             await self._divide(transport, cut, refusal, attempt, unsure=unsure)
             return
         except DestinationRefused as error:
-            is_unknown = isinstance(error, Unread) or (isinstance(error, GaveUp) and not error.surely_unsent)
+            is_unknown = isinstance(error, UnreadableAnswer) or (
+                isinstance(error, GaveUp) and not error.surely_unsent
+            )
             await self._leave(cut, attempt, unsure=unsure or is_unknown)
             raise
         said = replace(said, unsure=said.unsure or unsure)
@@ -257,7 +261,7 @@ class Delivery:
         await self._give_up_on(cut, said, attempt)
 
     async def _send_each(
-        self, transport: Transport, pieces: list[Cut], attempt: int, *, unsure: bool
+        self, transport: Transport, pieces: list[PositionedBatch], attempt: int, *, unsure: bool
     ) -> None:
         """Send pieces in turn; when one ends the run, those after it are left to the next."""
         left = list(pieces)
@@ -270,12 +274,12 @@ class Delivery:
                     await self._leave(each, attempt, unsure=unsure)
                 raise
 
-    async def _leave(self, cut: Cut, attempt: int, *, unsure: bool) -> None:
+    async def _leave(self, cut: PositionedBatch, attempt: int, *, unsure: bool) -> None:
         """Leave a batch to the next run. A range without an answer has an unknown outcome."""
         if not unsure:
-            await self._answer(cut, Said(), attempt, outcome=UNSENT)
+            await self._answer(cut, BatchResponse(), attempt, outcome=UNSENT)
 
-    async def _give_up_on(self, cut: Cut, said: Said, attempt: int) -> None:
+    async def _give_up_on(self, cut: PositionedBatch, said: BatchResponse, attempt: int) -> None:
         """What was to be sent again more often than it is: refused, or where the destination only had no time
         for it, left to the next run."""
         retry = said.result.retry
@@ -293,58 +297,60 @@ class Delivery:
                 surely_unsent=not said.unsure,
             )
 
-    async def _converse(self, transport: Transport, cut: Cut) -> Said:
+    async def _converse(self, transport: Transport, cut: PositionedBatch) -> BatchResponse:
         """Run a flow: its requests out, the responses in."""
         if cut.result is not None:
-            return Said(cut.by_place(cut.result))
+            return BatchResponse(cut.by_place(cut.result))
         assert cut.flow is not None
         try:
             return await self._in_turn(transport, cut)
         except RefusedByAll:
             raise self._refused_by_all(str(self.refusals.of_all())) from None
 
-    async def _in_turn(self, transport: Transport, cut: Cut) -> Said:
+    async def _in_turn(self, transport: Transport, cut: PositionedBatch) -> BatchResponse:
         assert cut.flow is not None
         async with self.refusals.turn():
             try:
                 ended = await converse(transport, cut.flow, cut.request)
             except Refused as error:
-                kind = Unread if error.partly else DestinationRefused
+                kind = UnreadableAnswer if error.partly else DestinationRefused
                 raise kind(transport.redact(str(error))) from None
             except NotAccepted as refusal:
-                if refusal.verdict is Verdict.BISECT:
+                if refusal.verdict is Disposition.BISECT:
                     self.refusals.note_whole(cut, refusal.reason)
                 raise
             self._weigh(cut, ended.value)
         refused = ended.value.rejected or ended.value.retry
         answer = ended.response.text if refused and ended.response is not None else None
         text = None if answer is None else transport.redact(answer)[:_ANSWER_EXCERPT]
-        return Said(cut.by_place(ended.value), text, ended.unsure)
+        return BatchResponse(cut.by_place(ended.value), text, ended.unsure)
 
     async def _divide(
-        self, transport: Transport, cut: Cut, refusal: NotAccepted, attempt: int, *, unsure: bool
+        self, transport: Transport, cut: PositionedBatch, refusal: NotAccepted, attempt: int, *, unsure: bool
     ) -> None:
         if not cut.divisible:
             reason = refusal.reason
-            if refusal.verdict is Verdict.SPLIT:
+            if refusal.verdict is Disposition.SPLIT:
                 reason = f"too large even alone: {reason}"
             refused = cut.by_place(Result(rejected={0: reason}))
-            await self._answer(cut, Said(refused, refusal.reason[:_ANSWER_EXCERPT], unsure), attempt)
+            await self._answer(cut, BatchResponse(refused, refusal.reason[:_ANSWER_EXCERPT], unsure), attempt)
             return
-        is_probing = self.refusals.suspicious and refusal.verdict is Verdict.BISECT
+        is_probing = self.refusals.suspicious and refusal.verdict is Disposition.BISECT
         pieces = [cut.part(*piece) for piece in (probing(cut) if is_probing else halves(cut))]
         await self._send_each(transport, pieces, attempt, unsure=unsure)
 
-    def _begun(self, piece: Cut) -> Cut:
+    def _begun(self, piece: PositionedBatch) -> PositionedBatch:
         return begun(self.destination, self.mode, piece)
 
-    async def _answer(self, cut: Cut, said: Said, attempts: int, *, outcome: str = DELIVERED) -> None:
+    async def _answer(
+        self, cut: PositionedBatch, said: BatchResponse, attempts: int, *, outcome: str = DELIVERED
+    ) -> None:
         rejected = {
             cut.place + index: why if isinstance(why, Rejection) else Rejection(why)
             for index, why in said.result.rejected.items()
         }
         answered = Range(cut.records.operation, cut.place, cut.end)
-        answer = Answer(answered, outcome, rejected, attempts, said.text, said.unsure)
+        answer = RangeOutcome(answered, outcome, rejected, attempts, said.text, said.unsure)
         if outcome == DELIVERED:
             own = [why for at, why in rejected.items() if at - cut.place not in cut.refused]
             if any(why.about == "record" for why in own) and self.refusals.hold(answer):
@@ -356,7 +362,7 @@ class Delivery:
         if outcome == DELIVERED:
             self.on_progress(cut.size)
 
-    async def _write(self, answer: Answer) -> None:
+    async def _write(self, answer: RangeOutcome) -> None:
         writing = asyncio.ensure_future(self.journal.write(answer))
         try:
             await asyncio.shield(writing)
@@ -365,7 +371,7 @@ class Delivery:
             await writing
             raise
 
-    def _weigh(self, cut: Cut, result: Result) -> None:
+    def _weigh(self, cut: PositionedBatch, result: Result) -> None:
         """Note whom of a batch was refused, and whether anybody was accepted."""
         if self.refusals.accepted:
             return

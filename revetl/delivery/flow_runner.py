@@ -11,10 +11,10 @@ from revetl.delivery.http import GaveUp, Transport
 from revetl.delivery.transports import place_of
 from revetl.destinations.base.answers import UNLIKE
 from revetl.destinations.base.destination import (
+    AnswerNotUnderstood,
     Asking,
-    NotUnderstood,
+    JobUnfinished,
     Step,
-    Unfinished,
     Wait,
 )
 from revetl.errors import DestinationRefused
@@ -22,12 +22,12 @@ from revetl.errors import DestinationRefused
 T = TypeVar("T")
 
 
-class Unread(DestinationRefused):
+class UnreadableAnswer(DestinationRefused):
     """A connector could not read an answer: it may have been applied, or not."""
 
 
 @dataclass(frozen=True)
-class Ended(Generic[T]):
+class FlowResult(Generic[T]):
     """What a conversation gave, the last response of it, and whether an earlier attempt of one of its
     requests may have been applied all the same."""
 
@@ -36,7 +36,7 @@ class Ended(Generic[T]):
     unsure: bool
 
 
-async def converse(transport: Transport, flow: Asking[T], step: Step | None = None) -> Ended[T]:
+async def converse(transport: Transport, flow: Asking[T], step: Step | None = None) -> FlowResult[T]:
     """Run a flow to its end, and close it; `step` is its first one where that was taken already. Raises what
     `Transport.send` raises, Refused (from the flow), Unread for an answer that the flow cannot read, and
     GaveUp for a job that never ended."""
@@ -54,9 +54,9 @@ async def converse(transport: Transport, flow: Asking[T], step: Step | None = No
             unsure |= response.extensions["maybe_applied"]
             try:
                 step = flow.send(response)
-            except (NotUnderstood, *UNLIKE) as error:
-                why = str(error) if isinstance(error, NotUnderstood) else repr(error)
-                raise Unread(
+            except (AnswerNotUnderstood, *UNLIKE) as error:
+                why = str(error) if isinstance(error, AnswerNotUnderstood) else repr(error)
+                raise UnreadableAnswer(
                     transport.redact(
                         f"{place_of(response.request.url)} answered what its API does not ({why}): "
                         f"{response.status_code} {transport.excerpt(response.text)} Is the address right? "
@@ -64,8 +64,8 @@ async def converse(transport: Transport, flow: Asking[T], step: Step | None = No
                     )
                 ) from None
     except StopIteration as end:
-        return Ended(end.value, response, unsure)
-    except Unfinished as error:
+        return FlowResult(end.value, response, unsure)
+    except JobUnfinished as error:
         where = "the destination" if response is None else place_of(response.request.url)
         raise GaveUp(
             f"{where} has not said what became of a batch: {error}. It is sent again with the next run.",

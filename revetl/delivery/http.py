@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from revetl.delivery.rate_limiter import Budget, account
+from revetl.delivery.rate_limiter import RateLimiter, account
 from revetl.delivery.tls_errors import distrust
 from revetl.delivery.transports import client_of, place_of
-from revetl.destinations.base.destination import Destination, Verdict
+from revetl.destinations.base.destination import Destination, Disposition
 from revetl.destinations.base.retry_headers import quota_wait, retry_after
 from revetl.errors import DestinationRefused, DiskError
 from revetl.local.redaction import redact
@@ -34,7 +34,7 @@ _SAID_FROM = 3.0
 _SLACK_SECONDS = 1.0
 _RATE_LIMITED_ATTEMPTS = 50
 _DRY_REQUESTS = 5
-_AGAIN = (Verdict.RETRY, Verdict.LIMITED)
+_AGAIN = (Disposition.RETRY, Disposition.LIMITED)
 _DRY_SECONDS = 60.0
 _EXCERPT = 300
 _ADDRESS = re.compile(r"https?://[^\s'\")]+")
@@ -57,7 +57,7 @@ class NotAccepted(Exception):
     """The response says that the batch, or a record in it, cannot be accepted as it is. `maybe_applied`: an
     earlier attempt of the same may have been applied all the same."""
 
-    def __init__(self, verdict: Verdict, reason: str, *, maybe_applied: bool) -> None:
+    def __init__(self, verdict: Disposition, reason: str, *, maybe_applied: bool) -> None:
         super().__init__(reason)
         self.verdict = verdict
         self.reason = reason
@@ -120,7 +120,7 @@ class Transport:
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Transport:
-        self._budget = Budget(
+        self._budget = RateLimiter(
             account(self._destination.base_url, self._destination.secrets()),
             at_once=self._destination.max_in_flight,
             pace=self._destination.pace,
@@ -233,14 +233,14 @@ class Transport:
             why = f"its answer is {unread}, not what its API answers (is the address right?): {said}"
             raise _TryAgain(why, last=not self._destination.is_repeatable(request))
         if what in _AGAIN:
-            limited = what is Verdict.LIMITED or response.status_code == 429
+            limited = what is Disposition.LIMITED or response.status_code == 429
             # A 408 is not the tool's word that nothing was done, where doing it twice matters.
             may_repeat = self._destination.may_repeat(request)
             unsure = response.status_code >= 500 or (response.status_code == 408 and not may_repeat)
             attempts.maybe_applied |= unsure
             last = unsure and not may_repeat
             raise _TryAgain(self._said(response), after=after, limited=limited, last=last)
-        if what is Verdict.FATAL:
+        if what is Disposition.FATAL:
             raise DestinationRefused(
                 self.redact(f"{place_of(request.url)} refused us: {self._said(response)}.{_led(response)}")
             )
@@ -248,12 +248,12 @@ class Transport:
         self._limited_since = None
         self._dry_requests = 0
         self._dry_since = None
-        if what is Verdict.PASS:
+        if what is Disposition.PASS:
             response.extensions["maybe_applied"] = attempts.maybe_applied
             return response
         raise NotAccepted(what, self._said(response), maybe_applied=attempts.maybe_applied)
 
-    def _heed(self, response: httpx.Response, what: Verdict, sent_at: float) -> float | None:
+    def _heed(self, response: httpx.Response, what: Disposition, sent_at: float) -> float | None:
         """Tell all sharers what the response says of the budget; gives the seconds they pause for."""
         again = what in _AGAIN
         named = self._destination.asked_pause(response)
@@ -262,7 +262,7 @@ class Transport:
         after = quota_wait(response.headers) if named is None else named
         # No calendar has the moments that some name.
         after = None if after is None else min(after, _LONGEST)
-        limited = response.status_code == 429 or what is Verdict.LIMITED
+        limited = response.status_code == 429 or what is Disposition.LIMITED
         if limited or (named is not None and response.status_code == 503):
             self._budget.overloaded(sent_at)
         elif not again:

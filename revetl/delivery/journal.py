@@ -50,7 +50,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RangeOutcome:
     """What became of a range: `delivered` but for the rejected places, or `unsent` (surely not applied).
     `text` is the answer that rejected them, as it came; `unsure`: an earlier attempt of it may have been
     applied, so that the rejected may be there all the same."""
@@ -89,10 +89,10 @@ class Journal:
         self._connection.executescript(_SCHEMA)
         self._lock = threading.Lock()
         self._folded: set[int] = set()
-        self._waiting: list[tuple[Range | Answer, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Range | RangeOutcome, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
-    async def write(self, entry: Range | Answer) -> None:
+    async def write(self, entry: Range | RangeOutcome) -> None:
         """Put an entry on disk: a Range is about to be sent, an Answer came in."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, done))
@@ -115,7 +115,7 @@ class Journal:
                     if not done.done():
                         done.set_result(None)
 
-    def write_now(self, entries: Iterable[Range | Answer]) -> None:
+    def write_now(self, entries: Iterable[Range | RangeOutcome]) -> None:
         """Put entries on disk in one transaction."""
         with self._transaction() as db:
             for entry in entries:

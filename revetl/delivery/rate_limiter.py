@@ -25,12 +25,12 @@ from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from revetl.destinations.base.spec import Rate
+from revetl.destinations.base.spec import RateLimit
 from revetl.errors import UsageError
 from revetl.local.interprocess import (
     Board,
-    Known,
     Lock,
+    SharedRate,
     lock,
 )
 
@@ -89,7 +89,7 @@ def _unusable(folder: Path, error: OSError) -> UsageError:
     )
 
 
-class Budget:
+class RateLimiter:
     """One process's part in a budget. `at_once` bounds the requests in flight of all sharers; `pace` their
     rate. `check` is called every now and then while a turn is waited for, and may raise to end the wait;
     `on_pause` with the moment (seconds since 1970) until which all pause, before that is waited for. Raises
@@ -100,7 +100,7 @@ class Budget:
         account: str,
         *,
         at_once: int,
-        pace: Rate | None = None,
+        pace: RateLimit | None = None,
         check: Callable[[], None] = lambda: None,
         on_pause: Callable[[float], None] = lambda _: None,
     ) -> None:
@@ -166,7 +166,7 @@ class Budget:
         with self._board.alone() as known:
             self._board.write(known._replace(window=known.window + 1 / known.window))
 
-    def _allowed(self, known: Known) -> int:
+    def _allowed(self, known: SharedRate) -> int:
         if known.cut_at + _CUT_FORGOTTEN_SECONDS < time.time():
             return self._at_once
         return int(min(self._at_once, max(1.0, known.window)))
@@ -264,7 +264,7 @@ class Budget:
             await asyncio.sleep(min(left, _CHECK_SECONDS))
 
 
-def _spacing(pace: Rate) -> tuple[float, float]:
+def _spacing(pace: RateLimit) -> tuple[float, float]:
     """Seconds between two requests, and how early one may be. At most a tenth of a second's worth, and a
     twentieth of the whole, may leave in a burst; the rate is that much lower, so that in no `per_seconds`
     more than `requests` leave."""

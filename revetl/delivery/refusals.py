@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from revetl.delivery.batches import Cut
-from revetl.delivery.journal import Answer
+from revetl.delivery.batches import PositionedBatch
+from revetl.delivery.journal import RangeOutcome
 from revetl.destinations.base.destination import Record, Rejection
 
 FEWEST = 20
@@ -65,7 +65,7 @@ class Refusals:
 
     def __init__(self) -> None:
         self.accepted = False
-        self.held: list[Answer] = []
+        self.held: list[RangeOutcome] = []
         self._tallies: dict[str, _Tally] = {}
         self._sends = 0
         self._in_flight = 0
@@ -96,7 +96,7 @@ class Refusals:
                     self._found = self._of_all(with_unprobed=self._sends == PROBES)
                 self._changed.notify_all()
 
-    def note_whole(self, cut: Cut, reason: str) -> None:
+    def note_whole(self, cut: PositionedBatch, reason: str) -> None:
         """A request was refused as it is."""
         tally = self._tally(reason, cut.records.records)
         batch = (cut.records.operation, cut.batch)
@@ -107,7 +107,7 @@ class Refusals:
         else:
             tally.alone.setdefault(batch, set()).update(places)
 
-    def note(self, cut: Cut, rejected: Iterable[tuple[int, Rejection]]) -> None:
+    def note(self, cut: PositionedBatch, rejected: Iterable[tuple[int, Rejection]]) -> None:
         """Records of a batch were refused one by one. That nobody there is known by an identifier says
         nothing about the others."""
         records = {place: self._records_at(cut, place) for place in set(cut.of)}
@@ -118,13 +118,13 @@ class Refusals:
                 tally.places.setdefault(batch, set()).add(cut.place + at)
 
     @staticmethod
-    def _records_at(cut: Cut, place: int) -> tuple[Record, ...]:
+    def _records_at(cut: PositionedBatch, place: int) -> tuple[Record, ...]:
         return tuple(record for record, of in zip(cut.records.records, cut.of, strict=True) if of == place)
 
     def _tally(self, reason: str, records: Iterable[Record]) -> _Tally:
         return self._tallies.setdefault(words_of(reason, records), _Tally(reason))
 
-    def hold(self, answer: Answer) -> bool:
+    def hold(self, answer: RangeOutcome) -> bool:
         """Keep an answer that rejects somebody until it is known whether all are refused. False where it is
         known, or too many are kept."""
         if self.accepted or len(self.held) >= _MOST_HELD:
@@ -159,7 +159,7 @@ def words_of(reason: str, records: Iterable[Record] = ()) -> str:
     return " ".join(text.lower().split())[:_COMPARED]
 
 
-def probing(cut: Cut) -> list[tuple[int, int]]:
+def probing(cut: PositionedBatch) -> list[tuple[int, int]]:
     """A batch in pieces that tell soonest whether anybody is accepted: the first record by itself, the last
     and the one in the middle; and then what is between them."""
     places = sorted(set(cut.of))
@@ -172,7 +172,7 @@ def probing(cut: Cut) -> list[tuple[int, int]]:
     return pieces
 
 
-def halves(cut: Cut) -> list[tuple[int, int]]:
+def halves(cut: PositionedBatch) -> list[tuple[int, int]]:
     """A batch in two, between two of its places."""
     middle = cut.of[len(cut.of) // 2]
     # Not before the first that has a record.

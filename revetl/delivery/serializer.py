@@ -36,7 +36,7 @@ _READ_ROWS = 1_000
 
 
 @dataclass(frozen=True)
-class Shaping:
+class Serializer:
     """How a sync words its records: what becomes of nulls, what an archived record's fields are, what the
     destination knows people by, by name, and what is made of events that have names of their own, and by the
     project's own function. Where personal data is left out, `allowed` are the names that are sent all the
@@ -86,10 +86,10 @@ class Shaping:
         return fields
 
 
-def shaping_of(sync: SyncConfig, destination: Destination, hider: Hider | None = None) -> Shaping:
+def shaping_of(sync: SyncConfig, destination: Destination, hider: Hider | None = None) -> Serializer:
     """The shaping that a sync asks for, but for its function; `hider` is what is hidden from it."""
     events = event_mapping_of(sync, destination.type, None if hider is None else hider.value)
-    return Shaping(
+    return Serializer(
         sync.nulls,
         destination.cleared,
         sync.archive or None,
@@ -111,7 +111,7 @@ def _allowed(sync: SyncConfig, destination: Destination) -> frozenset[str] | Non
     return frozenset(folded(name) for name in (*destination.allow_personal_data, *named))
 
 
-def withheld_note(shaping: Shaping, destination: Destination) -> str | None:
+def withheld_note(shaping: Serializer, destination: Destination) -> str | None:
     """What was left out as personal data, in a sentence; None where nothing was."""
     if not shaping.withheld:
         return None
@@ -122,14 +122,14 @@ def withheld_note(shaping: Shaping, destination: Destination) -> str | None:
     )
 
 
-def shaping_in(root: Path, sync: Sync, destination: Destination) -> Shaping:
+def shaping_in(root: Path, sync: Sync, destination: Destination) -> Serializer:
     """The shaping of a sync in a project. Raises UsageError for a function that is wrong."""
     shaping = shaping_of(sync.config, destination, hider_of(root, sync.config.to))
     return replace(shaping, function=function_of(root, sync, destination))
 
 
 def record_of(
-    shaping: Shaping,
+    shaping: Serializer,
     operation: str,
     key: str,
     identifiers: str,
@@ -164,7 +164,7 @@ def record_of(
     return _of_function(shaping, operation, record)
 
 
-def _of_function(shaping: Shaping, operation: str, record: Record) -> Record:
+def _of_function(shaping: Serializer, operation: str, record: Record) -> Record:
     """A record as a function gave it, as it is sent."""
     known, invalid = shaping.given(record.identifiers)
     return record._replace(
@@ -214,13 +214,13 @@ def _unreadable(texts: tuple[str, str], error: Exception) -> str:
     return f"a value in it cannot be sent as JSON ({error})"
 
 
-def records_of(batch: pa.RecordBatch, shaping: Shaping, operation: str) -> Iterator[Record]:
+def records_of(batch: pa.RecordBatch, shaping: Serializer, operation: str) -> Iterator[Record]:
     """The records of a spooled batch, in order."""
     for first in range(0, batch.num_rows, _READ_ROWS):
         yield from _read_at_once(batch.slice(first, _READ_ROWS), shaping, operation)
 
 
-def _read_at_once(batch: pa.RecordBatch, shaping: Shaping, operation: str) -> Iterable[Record]:
+def _read_at_once(batch: pa.RecordBatch, shaping: Serializer, operation: str) -> Iterable[Record]:
     """The records of a few rows, as `record_of` makes them: what most documents are is read in one go."""
     columns: list[list[Any]] = [
         batch.column(name).to_pylist() for name in ("key", "identifiers", "fields", "origin", "invalid")

@@ -24,7 +24,7 @@ _NAMED = re.compile("phone|mobile|tel$|fax|msisdn|whatsapp", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Found:
+class PiiFinding:
     """A kind of personal data at a path of messages of a type: the share of messages with it, and a masked
     example."""
 
@@ -41,7 +41,7 @@ class Found:
 class Scan:
     """The findings, most frequent first, and PII rules that would hide them."""
 
-    found: tuple[Found, ...]
+    found: tuple[PiiFinding, ...]
     rules: tuple[Mapping[str, str], ...]
 
     @property
@@ -86,12 +86,12 @@ def judged(rows: Iterable[Mapping[str, str | None]]) -> Scan:
                 continue
             messages = max(1, round(int(row[f"{kind}_count"] or 0) * len(examples) / len(candidates)))
             share = min(1.0, messages / max(total, 1))
-            found.append(Found(kind, message_type, place, path, messages, share, masked(examples[0])))
+            found.append(PiiFinding(kind, message_type, place, path, messages, share, masked(examples[0])))
     found.sort(key=lambda each: (-each.share, each.message_type, each.place, each.path, each.kind))
     return Scan(tuple(found), _rules(found))
 
 
-def _rules(found: Iterable[Found]) -> tuple[Mapping[str, str], ...]:
+def _rules(found: Iterable[PiiFinding]) -> tuple[Mapping[str, str], ...]:
     """Return one rule per path, with the strictest action of the kinds found there."""
     made: dict[tuple[str, str], str] = {}
     order = ("mask", "hash", "drop")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, StrictStr, model_validator
 
-from revetl.config.base import Checked, read_checked
+from revetl.config.base import ConfigModel, read_checked
 from revetl.errors import UsageError
 from revetl.warehouse.templates import parse_scalar
 
@@ -35,14 +35,14 @@ def _sql(value: object) -> object:
     return {"sql": value} if isinstance(value, str) else value
 
 
-class Derived(Checked):
+class DerivedProperty(ConfigModel):
     """A derived property: SQL over other properties, and its type if the SQL doesn't determine it."""
 
     sql: StrictStr
     type: Literal["string", "number", "boolean"] | None = None
 
 
-class Transformation(Checked):
+class Transformation(ConfigModel):
     """How messages of some events, or of a type, are transformed. Keys: docs/how-to/tracking-plan.md."""
 
     event: StrictStr | None = None
@@ -53,7 +53,7 @@ class Transformation(Checked):
     rename: dict[StrictStr, StrictStr] = Field(default={})
     cast: dict[StrictStr, Cast] = Field(default={})
     drop: Annotated[tuple[StrictStr, ...], BeforeValidator(_list_of)] = ()
-    derive: dict[StrictStr, Annotated[Derived, BeforeValidator(_sql)]] = Field(default={})
+    derive: dict[StrictStr, Annotated[DerivedProperty, BeforeValidator(_sql)]] = Field(default={})
 
     @property
     def message_type(self) -> str:
@@ -138,7 +138,7 @@ class Transformation(Checked):
         return {name: path for path, name in self.rename.items()}
 
 
-class PiiRule(Checked):
+class PiiRule(ConfigModel):
     """A PII rule: which values to hide, and where. docs/how-to/pii.md documents the keys."""
 
     match: StrictStr
@@ -180,7 +180,7 @@ class PiiRule(Checked):
         return self
 
 
-class TransformationsFile(Checked):
+class TransformationsFile(ConfigModel):
     """The content of `transformations.yaml`. The salt is rendered only when used."""
 
     transformations: tuple[Transformation, ...] = ()

@@ -38,7 +38,7 @@ class Format:
 
 
 @dataclass(frozen=True)
-class Ends:
+class TextEnding:
     """Compares texts with a normalized value by their ends, for rules with a `late` part.
 
     `sql`, over `:text`, returns what to take the end of; null for a text that must be normalized first.
@@ -50,7 +50,7 @@ class Ends:
 
 
 @dataclass(frozen=True)
-class Rule:
+class NormalizationRule:
     """A normalization rule.
 
     `sql` is over `:value`, which is trimmed; `words` describes it. `late` finishes on the runner, and
@@ -66,7 +66,7 @@ class Rule:
     valid: Format | None = None
     kind: str = "identifier"
     literals: bool = False
-    ends: Ends | None = None
+    ends: TextEnding | None = None
 
 
 def _phones() -> str:
@@ -102,7 +102,7 @@ EMAIL = Format(_EMAIL, _NOWHERE, length=254)
 destination: labels of more than 63 characters, and encodings of other scripts. Test domains (example.com,
 .test, .example) are valid."""
 
-PHONE_ENDS = Ends(
+PHONE_ENDS = TextEnding(
     "case when regexp_like(:text, '^[-0-9 +()/.]*$') and not regexp_like(:text, '[.]0+$') "
     "then regexp_replace(:text, '[^0-9]', '', 'g') end",
     phone_end,
@@ -114,8 +114,8 @@ _NAME = f"regexp_replace(lower(:value), '[{_PUNCTUATION}]', '', 'g')"
 _LETTERS = f"regexp_replace(lower(:value), '[{_PUNCTUATION} ]', '', 'g')"
 
 RULES = {
-    "email": Rule("lower(:value)", "trimmed, lower case", valid=EMAIL, kind="email address"),
-    "gmail": Rule(
+    "email": NormalizationRule("lower(:value)", "trimmed, lower case", valid=EMAIL, kind="email address"),
+    "gmail": NormalizationRule(
         "case when regexp_like(lower(:value), '@(gmail|googlemail)[.]com$') then concat("
         "replace(regexp_replace(lower(:value), '[+@].*$', ''), '.', ''), "
         "regexp_replace(lower(:value), '^.*@', '@')) else lower(:value) end",
@@ -123,34 +123,48 @@ RULES = {
         valid=EMAIL,
         kind="email address",
     ),
-    "phone": Rule("regexp_replace(:value, '[^0-9]', '', 'g')", "digits only", kind="phone number"),
-    "e164": Rule(":value", "E.164 with its +", e164, _phones, kind="phone number", ends=PHONE_ENDS),
-    "e164_digits": Rule(
+    "phone": NormalizationRule(
+        "regexp_replace(:value, '[^0-9]', '', 'g')", "digits only", kind="phone number"
+    ),
+    "e164": NormalizationRule(
+        ":value", "E.164 with its +", e164, _phones, kind="phone number", ends=PHONE_ENDS
+    ),
+    "e164_digits": NormalizationRule(
         ":value", "E.164 without its +", e164_digits, _phones, kind="phone number", ends=PHONE_ENDS
     ),
-    "text": Rule(":value", "trimmed", literals=True),
-    "lower": Rule("lower(:value)", "trimmed, lower case", literals=True),
-    "upper": Rule("upper(:value)", "trimmed, upper case"),
-    "handle": Rule("regexp_replace(lower(:value), '^@', '', 'g')", "trimmed, lower case, without its @"),
-    "name": Rule(_NAME, "trimmed, lower case, without punctuation"),
-    "letters": Rule(_LETTERS, "lower case, without spaces and punctuation"),
-    "digits": Rule(
+    "text": NormalizationRule(":value", "trimmed", literals=True),
+    "lower": NormalizationRule("lower(:value)", "trimmed, lower case", literals=True),
+    "upper": NormalizationRule("upper(:value)", "trimmed, upper case"),
+    "handle": NormalizationRule(
+        "regexp_replace(lower(:value), '^@', '', 'g')", "trimmed, lower case, without its @"
+    ),
+    "name": NormalizationRule(_NAME, "trimmed, lower case, without punctuation"),
+    "letters": NormalizationRule(_LETTERS, "lower case, without spaces and punctuation"),
+    "digits": NormalizationRule(
         "case when regexp_like(trim(:value), '^[0-9]+([.]0+)?$') "
         "then regexp_replace(trim(:value), '[.]0+$', '', 'g') end",
         "whole numbers only",
     ),
-    "gender": Rule(demographics.GENDER, "f or m, from common words only"),
-    "birth_year": Rule(demographics.YEAR, "four digits, from a year or date"),
-    "birth_month": Rule(demographics.MONTH, "two digits, from a number, the name of a month or a date"),
-    "birth_day": Rule(demographics.DAY, "two digits, from a number or date"),
-    "birth_date": Rule(demographics.BIRTH_DATE, "YYYYMMDD, from a date"),
-    "sha512_email": Rule("trim(:value)", "SHA-512 of an email address, or a SHA-512", sha512_of_email),
-    "zip": Rule(
+    "gender": NormalizationRule(demographics.GENDER, "f or m, from common words only"),
+    "birth_year": NormalizationRule(demographics.YEAR, "four digits, from a year or date"),
+    "birth_month": NormalizationRule(
+        demographics.MONTH, "two digits, from a number, the name of a month or a date"
+    ),
+    "birth_day": NormalizationRule(demographics.DAY, "two digits, from a number or date"),
+    "birth_date": NormalizationRule(demographics.BIRTH_DATE, "YYYYMMDD, from a date"),
+    "sha512_email": NormalizationRule(
+        "trim(:value)", "SHA-512 of an email address, or a SHA-512", sha512_of_email
+    ),
+    "zip": NormalizationRule(
         "regexp_replace(regexp_replace(lower(:value), '[- ]', '', 'g'), '^([0-9]{5})[0-9]{4}$', '\\1')",
         "lower case, without spaces and dashes; United States ZIP codes to five digits",
     ),
-    "country": Rule(":value", "ISO 3166-1 alpha-2, lower case", country, _countries, kind="country"),
-    "COUNTRY": Rule(":value", "ISO 3166-1 alpha-2, upper case", country_upper, _countries, kind="country"),
+    "country": NormalizationRule(
+        ":value", "ISO 3166-1 alpha-2, lower case", country, _countries, kind="country"
+    ),
+    "COUNTRY": NormalizationRule(
+        ":value", "ISO 3166-1 alpha-2, upper case", country_upper, _countries, kind="country"
+    ),
 }
 """The rules for `Identifier.hashed` and `Identifier.normalised`. The hash is SHA-256 in lowercase
 hexadecimal. Values that are already hashed are sent unchanged, because a hash of a hash never matches."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from revetl.errors import UsageError
 from revetl.importers.found import (
-    Document,
-    Found,
+    Export,
     FoundModel,
     FoundSync,
+    Resource,
     column,
     documents,
     leave_nulls_out,
@@ -30,9 +30,9 @@ _SYNC_WORDS = (
 _SYNC_KEYS = frozenset(_SYNC_WORDS.split())
 
 
-def read_census(folder: Path) -> Found:
+def read_census(folder: Path) -> Export:
     """Read saved responses of Census. Raises UsageError if the folder has none."""
-    found = Found("census")
+    found = Export("census")
     syncs = list(documents(folder, "syncs"))
     if not syncs:
         raise UsageError(
@@ -64,7 +64,7 @@ def read_census(folder: Path) -> Found:
 
 
 def _model(
-    document: Document, file: str, queries: Mapping[str, Mapping[str, Any]], found: Found
+    document: Resource, file: str, queries: Mapping[str, Mapping[str, Any]], found: Export
 ) -> FoundModel | None:
     source = (document.data.get("source_attributes") or {}).get("object") or {}
     kind, name = str(source.get("type")), source.get("name") or source.get("table_name")
@@ -83,7 +83,7 @@ def _model(
     return None
 
 
-def _sync(document: Document, file: str, kinds: Mapping[str, tuple[str, Any]], found: Found) -> FoundSync:
+def _sync(document: Resource, file: str, kinds: Mapping[str, tuple[str, Any]], found: Export) -> FoundSync:
     data = document.data
     there = data.get("destination_attributes") or {}
     id_ = str(there.get("connection_id"))
@@ -111,7 +111,7 @@ def _sync(document: Document, file: str, kinds: Mapping[str, tuple[str, Any]], f
     return sync
 
 
-def _mapped(mapping: Mapping[str, Any], sync: FoundSync, key: str, found: Found) -> bool | None:
+def _mapped(mapping: Mapping[str, Any], sync: FoundSync, key: str, found: Export) -> bool | None:
     """Convert a mapping; returns whether it skips nulls, if it maps a field."""
     to, source = str(mapping.get("to")), mapping.get("from") or {}
     kind, data = source.get("type"), source.get("data")
@@ -135,7 +135,7 @@ def _mapped(mapping: Mapping[str, Any], sync: FoundSync, key: str, found: Found)
     return None
 
 
-def _schedule(data: Mapping[str, Any], sync: FoundSync, found: Found) -> None:
+def _schedule(data: Mapping[str, Any], sync: FoundSync, found: Export) -> None:
     """Convert a schedule to a tag; the scheduler of dbt has to apply it."""
     triggers = (data.get("mode") or {}).get("triggers") or data.get("triggers") or {}
     given = triggers.get("schedule") or {}

@@ -63,7 +63,7 @@ class FoundModel:
 
 
 @dataclass
-class Found:
+class Export:
     """The content of an export, and notes about what couldn't be read."""
 
     tool: str
@@ -82,10 +82,10 @@ class Found:
             self.note(file, "all of it", f"is not in {self.tool}'s format ({error}); it is skipped")
 
 
-Reader = Callable[[Path], Found]
+Reader = Callable[[Path], Export]
 
 
-def leave_nulls_out(sync: FoundSync, skipping: Iterable[bool | None], key: str, found: Found) -> None:
+def leave_nulls_out(sync: FoundSync, skipping: Iterable[bool | None], key: str, found: Export) -> None:
     """Make a sync skip nulls if all of its fields do; add a note if only some do."""
     said = [skips for skips in skipping if skips is not None]
     sync.skips_nulls = bool(said) and all(said)
@@ -94,7 +94,7 @@ def leave_nulls_out(sync: FoundSync, skipping: Iterable[bool | None], key: str, 
 
 
 @dataclass(frozen=True)
-class Document:
+class Resource:
     """One resource of an export, and its file."""
 
     file: str
@@ -109,7 +109,7 @@ class Document:
         return str(said or own.stem)
 
 
-def documents(folder: Path, *names: str) -> Iterator[Document]:
+def documents(folder: Path, *names: str) -> Iterator[Resource]:
     """Yield the resources in `folder/NAME.yaml` (or .yml, .json), and in all such files below `folder/NAME/`:
     one per file, a list of them, an API response with a list under `data` or under the name itself, or
     resources by slug. Raises UsageError for a file that is neither YAML nor JSON."""
@@ -124,7 +124,7 @@ def documents(folder: Path, *names: str) -> Iterator[Document]:
                 for each in _resources(_read(file), name):
                     if not isinstance(each, Mapping):
                         raise UsageError(f"{file}: contains '{each}' instead of a {name.rstrip('s')}.")
-                    yield Document(shown, each)
+                    yield Resource(shown, each)
 
 
 def _resources(read: Any, name: str) -> list[Any]:

@@ -9,10 +9,10 @@ from typing import Any
 
 from revetl.errors import UsageError
 from revetl.importers.found import (
-    Document,
-    Found,
+    Export,
     FoundModel,
     FoundSync,
+    Resource,
     column,
     documents,
     leave_nulls_out,
@@ -38,9 +38,9 @@ _CONFIG_WORDS = (
 _CONFIG_KEYS = frozenset(_CONFIG_WORDS.split())
 
 
-def read_hightouch(folder: Path) -> Found:
+def read_hightouch(folder: Path) -> Export:
     """Read an export of Hightouch. Raises UsageError if the folder has none."""
-    found = Found("hightouch")
+    found = Export("hightouch")
     models: dict[str, FoundModel] = {}
     for document in documents(folder, "models"):
         with found.reading(document.file):
@@ -78,7 +78,7 @@ def _kinds(folder: Path) -> dict[str, tuple[str, str]]:
     return kinds
 
 
-def _model(document: Document, found: Found) -> FoundModel | None:
+def _model(document: Resource, found: Export) -> FoundModel | None:
     data = document.data
     if data.get("isSchema"):
         found.note(document.file, "isSchema", "is a model of Customer Studio's schema, which is never synced")
@@ -118,7 +118,7 @@ def _dbt_name(dbt: Any) -> str | None:
     return None if dbt is None else str(dbt).rpartition(".")[2]
 
 
-def _sync(document: Document, kinds: Mapping[str, tuple[str, str]], found: Found) -> FoundSync | None:
+def _sync(document: Resource, kinds: Mapping[str, tuple[str, str]], found: Export) -> FoundSync | None:
     data, file = document.data, document.file
     if data.get("disabled") or data.get("paused"):
         found.note(file, "disabled", "the sync is disabled there, so it is skipped")
@@ -161,7 +161,7 @@ def _sync(document: Document, kinds: Mapping[str, tuple[str, str]], found: Found
     return sync
 
 
-def _mapped(mapping: Mapping[str, Any], sync: FoundSync, key: str, found: Found) -> bool | None:
+def _mapped(mapping: Mapping[str, Any], sync: FoundSync, key: str, found: Export) -> bool | None:
     """Convert a mapping; returns whether it skips nulls, if it maps a field."""
     to, kind = str(mapping.get("to")), mapping.get("type", "standard")
     source = mapping.get("from")
@@ -181,7 +181,7 @@ def _mapped(mapping: Mapping[str, Any], sync: FoundSync, key: str, found: Found)
     return None
 
 
-def _schedule(data: Mapping[str, Any], sync: FoundSync, found: Found) -> None:
+def _schedule(data: Mapping[str, Any], sync: FoundSync, found: Export) -> None:
     """Convert a schedule to a tag; the scheduler of dbt has to apply it."""
     given = data.get("schedule")
     if not isinstance(given, Mapping) or data.get("schedulePaused") or given.get("type") in (None, "manual"):

@@ -12,7 +12,7 @@ from pydantic import AliasChoices
 from revetl.destinations import destination_class
 from revetl.destinations.base.destination import Destination, Identifier
 from revetl.importers.found import (
-    Found,
+    Export,
     FoundSync,
     is_template,
     named,
@@ -52,7 +52,7 @@ class Destinations:
         raise AssertionError("more than a thousand destinations with the same name")
 
 
-def as_sync(sync: FoundSync, destinations: Destinations, found: Found) -> dict[str, Any] | None:
+def as_sync(sync: FoundSync, destinations: Destinations, found: Export) -> dict[str, Any] | None:
     """Return the entry of a sync; None, with a note, if it can't be converted."""
     kind, is_guess = type_of(sync.kind, sync.to)
     if kind is None:
@@ -89,7 +89,7 @@ def as_sync(sync: FoundSync, destinations: Destinations, found: Found) -> dict[s
     return entry
 
 
-def _config(kind: str, made: type[Destination], sync: FoundSync, found: Found) -> dict[str, Any]:
+def _config(kind: str, made: type[Destination], sync: FoundSync, found: Export) -> dict[str, Any]:
     """Return the destination's entry: required keys, with values from the environment."""
     config: dict[str, Any] = {"type": kind}
     if kind in OBJECTS and sync.object is not None:
@@ -113,7 +113,7 @@ def _config(kind: str, made: type[Destination], sync: FoundSync, found: Found) -
     return config
 
 
-def _mode(sync: FoundSync, made: type[Destination], kind: str, found: Found) -> str:
+def _mode(sync: FoundSync, made: type[Destination], kind: str, found: Export) -> str:
     theirs = re.sub(r"[^a-z]", "", sync.mode.lower())
     mode = MODES.get(theirs, "upsert")
     if mode not in made.modes():
@@ -130,7 +130,7 @@ def _mode(sync: FoundSync, made: type[Destination], kind: str, found: Found) -> 
 
 
 def _identifiers(
-    sync: FoundSync, made: type[Destination], kind: str, found: Found
+    sync: FoundSync, made: type[Destination], kind: str, found: Export
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the identifiers by revetl's names, and the remaining fields."""
     identifiers, fields = {}, dict(sync.fields)

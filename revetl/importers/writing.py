@@ -10,7 +10,7 @@ import yaml
 
 from revetl.errors import UsageError
 from revetl.importers.found import (
-    Found,
+    Export,
     FoundModel,
     Note,
     is_template,
@@ -23,7 +23,7 @@ FOLDER = "models/audiences"
 
 
 @dataclass
-class Imported:
+class ImportResult:
     """The files of an import with their text, by path; the destinations for revetl.yml; and notes about what
     couldn't be converted."""
 
@@ -42,10 +42,10 @@ class Imported:
         return _dump({"destinations": self.destinations}) if self.destinations else ""
 
 
-def made_of(workspace: Workspace, found: Found) -> Imported:
+def made_of(workspace: Workspace, found: Export) -> ImportResult:
     """Convert everything found. Raises UsageError if a file or model already exists."""
     root = workspace.dbt.root
-    made = Imported()
+    made = ImportResult()
     destinations = Destinations(taken=dict(workspace.config.destinations))
     for model in found.models:
         name = model.name
@@ -68,7 +68,7 @@ def made_of(workspace: Workspace, found: Found) -> Imported:
     return made
 
 
-def write(made: Imported) -> None:
+def write(made: ImportResult) -> None:
     """Write the files. An existing revetl.yml stays unchanged: users add the destinations themselves."""
     for file, text in made.files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def _models_called(workspace: Workspace, name: str) -> list[Path]:
     return [file for folder in folders for file in folder.rglob(f"{name}.sql")]
 
 
-def _sql(model: FoundModel, found: Found) -> str:
+def _sql(model: FoundModel, found: Export) -> str:
     if model.ref is not None:
         return f"select * from {{{{ ref('{model.ref}') }}}}\n"  # noqa: S608  a generated file
     if model.sql is None:
@@ -102,7 +102,7 @@ def _sql(model: FoundModel, found: Found) -> str:
     return f"{sql}\n"
 
 
-def _yaml(model: FoundModel, name: str, destinations: Destinations, found: Found) -> str:
+def _yaml(model: FoundModel, name: str, destinations: Destinations, found: Export) -> str:
     syncs: list[dict[str, Any]] = []
     for sync in model.syncs:
         entry = as_sync(sync, destinations, found)

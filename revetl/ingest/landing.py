@@ -31,7 +31,7 @@ _FRESH = table("revetl_fresh")
 
 
 @dataclass(frozen=True)
-class Landed:
+class LandingInfo:
     """The common attributes of a file's messages: when they are loaded, and their source."""
 
     now: datetime
@@ -47,7 +47,7 @@ class Landing(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """Open a transaction."""
 
-    def land(self, message_type: str, name: str, landed: Landed) -> int:
+    def land(self, message_type: str, name: str, landed: LandingInfo) -> int:
         """Insert the messages of a type with new ids, the first of each id, into the table `name`. Returns
         their number."""
 
@@ -90,7 +90,7 @@ class SameFile:
             self.connection.rollback()
             raise
 
-    def land(self, message_type: str, name: str, landed: Landed) -> int:
+    def land(self, message_type: str, name: str, landed: LandingInfo) -> int:
         columns = rules.landed_columns(name)
         names = ", ".join(f'"{each}"' for each in columns)
         values = ", ".join(f'{value} as "{each}"' for each, value in columns.items())
@@ -139,7 +139,7 @@ def _for_others(value: str, kind: str) -> str:
     return f"replace({value}, chr(0), chr(65533))" if kind == "varchar" else value
 
 
-class Elsewhere:
+class RemoteLanding:
     """Inserts into another warehouse than the one that parses."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, warehouse: Warehouse, raw_schema: str) -> None:
@@ -178,7 +178,7 @@ class Elsewhere:
     def transaction(self) -> AbstractContextManager[None]:
         return self.warehouse.transaction()
 
-    def land(self, message_type: str, name: str, landed: Landed) -> int:
+    def land(self, message_type: str, name: str, landed: LandingInfo) -> int:
         columns = rules.landed_columns(name)
         kinds = raw_columns()[name]
         values = ", ".join(

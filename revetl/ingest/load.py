@@ -13,7 +13,7 @@ from revetl.errors import UsageError
 from revetl.governance.pii import Hider
 from revetl.ingest import readers
 from revetl.ingest.hiding import hide
-from revetl.ingest.landing import Elsewhere, Landed, Landing, SameFile
+from revetl.ingest.landing import Landing, LandingInfo, RemoteLanding, SameFile
 from revetl.ingest.raw_tables import MESSAGE_TABLES, REJECTED
 from revetl.warehouse import Warehouse
 
@@ -22,7 +22,7 @@ ALL_SOURCES = "all"
 
 
 @dataclass(frozen=True)
-class FileLoaded:
+class FileResult:
     """The counts of one file's messages: loaded by table, loaded before, and rejected by reason."""
 
     file: str
@@ -41,10 +41,10 @@ class FileLoaded:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadResult:
     """The counts of all files' messages, and the table of rejected lines."""
 
-    files: tuple[FileLoaded, ...]
+    files: tuple[FileResult, ...]
     rejected_in: str = "raw.rejected_messages"
 
     @property
@@ -61,7 +61,7 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Progress:
+class LoadProgress:
     """The progress of a load: `step` of `steps`, and the current file."""
 
     file: str
@@ -77,8 +77,8 @@ def load_files(
     warehouse: Warehouse | None = None,
     source: str | None = None,
     hider: Hider | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Loaded:
+    on_progress: Callable[[LoadProgress], None] | None = None,
+) -> LoadResult:
     """Load the messages of files into `raw_schema`, creating missing tables: in the open DuckDB file or, with
     `warehouse`, there, while the connection only parses.
 
@@ -93,7 +93,7 @@ def load_files(
     connection.execute("set timezone = 'UTC'")
     place: Landing = SameFile(connection, raw_schema)
     if warehouse is not None:
-        place = Elsewhere(connection, warehouse, raw_schema)
+        place = RemoteLanding(connection, warehouse, raw_schema)
     place.create()
     steps = len(files) * (len(MESSAGE_TABLES) + 1)
     done = []
@@ -101,14 +101,14 @@ def load_files(
 
         def tell(step: int, first: int = index * (len(MESSAGE_TABLES) + 1), name: str = str(file)) -> None:
             if on_progress is not None:
-                on_progress(Progress(name, first + step, steps))
+                on_progress(LoadProgress(name, first + step, steps))
 
         tell(0)
         # Parse outside of the transaction: a failed first attempt to read the file would abort it.
         ignored = _parse_file(connection, file, kind, hider)
         with place.transaction():
             done.append(_land_file(connection, place, file, source, ignored, tell))
-    return Loaded(tuple(done), f"{raw_schema}.{REJECTED}")
+    return LoadResult(tuple(done), f"{raw_schema}.{REJECTED}")
 
 
 def _parse_file(
@@ -137,10 +137,10 @@ def _land_file(
     source: str | None,
     ignored: list[str],
     tell: Callable[[int], None],
-) -> FileLoaded:
+) -> FileResult:
     """Insert `parsed_messages`, and store rejected lines."""
     landed = {}
-    about = Landed(datetime.now(UTC).replace(tzinfo=None), source)
+    about = LandingInfo(datetime.now(UTC).replace(tzinfo=None), source)
     for step, (message_type, table) in enumerate(MESSAGE_TABLES.items(), start=1):
         landed[table] = place.land(message_type, table, about)
         tell(step)
@@ -153,4 +153,4 @@ def _land_file(
     ((messages,),) = connection.execute(query).fetchall()
     connection.execute("drop table parsed_messages")
     counts = {table: count for table, count in landed.items() if count}
-    return FileLoaded(str(file), counts, messages - sum(landed.values()), rejected, tuple(ignored))
+    return FileResult(str(file), counts, messages - sum(landed.values()), rejected, tuple(ignored))

@@ -14,7 +14,7 @@ from revetl.project.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Places:
+class SchemaNames:
     """Names of the project's schemas, quoted for its engine."""
 
     database: str
@@ -63,7 +63,7 @@ def roles(workspace: Workspace) -> list[Role]:
     ]
 
 
-def _places(workspace: Workspace) -> Places:
+def _places(workspace: Workspace) -> SchemaNames:
     dialect = {"synapse": "fabric"}.get(workspace.target.type, workspace.target.type)
 
     def quoted(name: str) -> str:
@@ -75,7 +75,7 @@ def _places(workspace: Workspace) -> Places:
         config.get("database") or config.get("dbname") or config.get("catalog") or config.get("project")
     )
     compute = config.get("warehouse")
-    return Places(
+    return SchemaNames(
         database=quoted(str(database)) if database else "",
         raw=quoted(workspace.raw_schema),
         models=tuple(map(quoted, sorted(models))),
@@ -84,7 +84,7 @@ def _places(workspace: Workspace) -> Places:
     )
 
 
-def _needs(role: str, places: Places) -> dict[str, str]:
+def _needs(role: str, places: SchemaNames) -> dict[str, str]:
     """Return a role's privileges by schema."""
     raw, models, state = places.raw, places.models, places.state
     needs = {
@@ -97,7 +97,7 @@ def _needs(role: str, places: Places) -> dict[str, str]:
     return needs[role]
 
 
-def _postgres(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[str]:
+def _postgres(role: str, places: SchemaNames, needs: Mapping[str, str]) -> Iterator[str]:
     yield f"grant connect, temporary on database {places.database} to {role}"
     for schema, most in needs.items():
         yield f"grant usage{', create' if most == _MAKE else ''} on schema {schema} to {role}"
@@ -111,7 +111,7 @@ def _postgres(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[s
             )
 
 
-def _redshift(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[str]:
+def _redshift(role: str, places: SchemaNames, needs: Mapping[str, str]) -> Iterator[str]:
     yield f"grant temp on database {places.database} to role {role}"
     for schema, most in needs.items():
         yield f"grant usage{', create' if most == _MAKE else ''} on schema {schema} to role {role}"
@@ -119,7 +119,7 @@ def _redshift(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[s
         yield f"grant {rights} for tables in schema {schema} to role {role}"
 
 
-def _snowflake(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[str]:
+def _snowflake(role: str, places: SchemaNames, needs: Mapping[str, str]) -> Iterator[str]:
     if places.compute:
         yield f"grant usage on warehouse {places.compute} to role {role}"
     yield f"grant usage on database {places.database} to role {role}"
@@ -134,7 +134,7 @@ def _snowflake(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[
             yield f"grant select on {which} views in schema {place} to role {role}"
 
 
-def _bigquery(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[str]:
+def _bigquery(role: str, places: SchemaNames, needs: Mapping[str, str]) -> Iterator[str]:
     # BigQuery has no custom roles in SQL: the statements name an account.
     account = f'"serviceAccount:{role}@PROJECT.iam.gserviceaccount.com"'
     yield f"grant `roles/bigquery.jobUser` on project {places.database} to {account}"
@@ -143,7 +143,7 @@ def _bigquery(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[s
         yield f"grant `roles/bigquery.{right}` on schema {schema} to {account}"
 
 
-def _databricks(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[str]:
+def _databricks(role: str, places: SchemaNames, needs: Mapping[str, str]) -> Iterator[str]:
     # Groups are created in the account console, not by a statement.
     yield f"grant use catalog on catalog {places.database} to {role}"
     for schema, most in needs.items():
@@ -152,7 +152,7 @@ def _databricks(role: str, places: Places, needs: Mapping[str, str]) -> Iterator
         yield f"grant {rights}{', create table' if most == _MAKE else ''} on {place} to {role}"
 
 
-def _fabric(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[str]:
+def _fabric(role: str, places: SchemaNames, needs: Mapping[str, str]) -> Iterator[str]:
     if _MAKE in needs.values():
         yield f"grant create table, create view to {role}"
     for schema, most in needs.items():
@@ -160,7 +160,7 @@ def _fabric(role: str, places: Places, needs: Mapping[str, str]) -> Iterator[str
         yield f"grant {rights}{', alter' if most == _MAKE else ''} on schema::{schema} to {role}"
 
 
-_ENGINES: dict[str, Callable[[str, Places, Mapping[str, str]], Iterator[str]]] = {
+_ENGINES: dict[str, Callable[[str, SchemaNames, Mapping[str, str]], Iterator[str]]] = {
     "postgres": _postgres,
     "redshift": _redshift,
     "snowflake": _snowflake,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from revetl.delivery.flow_runner import converse
 from revetl.delivery.http import NotAccepted, Transport
 from revetl.delivery.shutdown import run_to_end
-from revetl.destinations.base.audiences import AdAudience, Matched
+from revetl.destinations.base.audiences import AdAudience, MatchCount
 from revetl.destinations.base.destination import Asking, Refused
 from revetl.errors import DestinationRefused, UsageError
 from revetl.project.workspace import Workspace
@@ -64,7 +64,7 @@ def _rate(sync: str, destination: AdAudience, audience: str, held: int) -> Match
     return MatchRate(sync, held, found.at_least, found.at_most, destination.smallest)
 
 
-async def _ask(destination: AdAudience, audience: str) -> Matched:
+async def _ask(destination: AdAudience, audience: str) -> MatchCount:
     async with Transport(destination) as transport:
         try:
             return (await converse(transport, _matched(destination, audience))).value
@@ -72,10 +72,10 @@ async def _ask(destination: AdAudience, audience: str) -> Matched:
             raise DestinationRefused(transport.redact(str(error))) from None
 
 
-def _matched(destination: AdAudience, audience: str) -> Asking[Matched]:
+def _matched(destination: AdAudience, audience: str) -> Asking[MatchCount]:
     known = destination.audience_of(audience)
     if known is None:
         known = yield from destination.find_audience(audience)
     if known is None:
-        return Matched()
+        return MatchCount()
     return (yield from destination.matched(known))

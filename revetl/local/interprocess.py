@@ -106,7 +106,7 @@ def lock(path: Path) -> Lock:
     return PortableLock(path) if fcntl is None else FileLock(path)
 
 
-class Known(NamedTuple):
+class SharedRate(NamedTuple):
     """The shared state of a rate limit. Times are Unix seconds: `due`, when the rate permits the next
     request; `resume_at`, before which no request may be sent; `cut_at`, when `window`, the maximum of
     concurrent requests, was last halved."""
@@ -128,7 +128,7 @@ class Board:
         with self.alone() as known:  # allocates the file, and fails early if locks don't work here
             self.write(known)
 
-    def read(self) -> Known:
+    def read(self) -> SharedRate:
         """Return the shared state."""
         for _ in range(3):  # another process may be writing
             self._file.seek(0)
@@ -138,17 +138,17 @@ class Board:
                 # A write in the future: the clock was set back, so the times are invalid.
                 if magic != _MAGIC or written_at > time.time() + _CLOCK_SLACK_SECONDS:
                     break
-                return Known(*values)
-        return Known()
+                return SharedRate(*values)
+        return SharedRate()
 
-    def write(self, known: Known) -> None:
+    def write(self, known: SharedRate) -> None:
         """Replace the shared state. Only valid inside `alone`, based on its value."""
         block = _BLOCK.pack(_MAGIC, time.time(), *known)
         self._file.seek(0)
         self._file.write(block + zlib.crc32(block).to_bytes(4, "little"))
 
     @contextmanager
-    def alone(self) -> Iterator[Known]:
+    def alone(self) -> Iterator[SharedRate]:
         """Yield the shared state with the lock held, for microseconds. A process suspended with the lock
         isn't waited for: a lost update only lets one request be sent early."""
         until = time.monotonic() + _PATIENCE_SECONDS

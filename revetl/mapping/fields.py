@@ -35,7 +35,7 @@ TIMESTAMP = "$timestamp"
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MappedField:
     """A mapped field or identifier: the destination's name, the expression, and the type of its value.
 
     Of an identifier, `raw` is the source expression, `made` the normalized value before hashing (by the rule
@@ -95,9 +95,9 @@ class FieldMapping:
     """
 
     key: str
-    identifiers: tuple[Mapped, ...]
-    fields: tuple[Mapped, ...]
-    along: tuple[Mapped, ...] = ()
+    identifiers: tuple[MappedField, ...]
+    fields: tuple[MappedField, ...]
+    along: tuple[MappedField, ...] = ()
     dropped: tuple[str, ...] = ()
     ways: tuple[frozenset[str], ...] = ()
 
@@ -118,7 +118,7 @@ class FieldMapping:
         )
 
     @property
-    def late(self) -> tuple[Mapped, ...]:
+    def late(self) -> tuple[MappedField, ...]:
         """The identifiers whose values the runner finishes."""
         return tuple(item for item in self.identifiers if item.late)
 
@@ -140,14 +140,14 @@ class FieldMapping:
         """The versions of the normalization on the runner; empty if there is none."""
         return " ".join(sorted({item.version for item in self.identifiers if item.version}))
 
-    def hashed(self) -> list[Mapped]:
+    def hashed(self) -> list[MappedField]:
         """Return what a row hash covers. The key isn't included, because rows are joined on it."""
         return [*(() if self.by_key else self.identifiers), *self.fields]
 
     def typed(self, types: Mapping[str, str]) -> FieldMapping:
         """Return a copy with the missing types filled in from `types`, by `kind:name`."""
 
-        def fill(kind: str, items: tuple[Mapped, ...]) -> tuple[Mapped, ...]:
+        def fill(kind: str, items: tuple[MappedField, ...]) -> tuple[MappedField, ...]:
             return tuple(replace(item, type=item.type or types[f"{kind}:{item.name}"]) for item in items)
 
         return replace(
@@ -214,7 +214,9 @@ def make_mapping(
                 f"{place}: identifiers.{item.name}: type {item.type} cannot be an identifier. "
                 "Map a column of ids to it."
             )
-    constants = (Mapped(name, exp.convert(value), _type_of(value)) for name, value in sync.constants.items())
+    constants = (
+        MappedField(name, exp.convert(value), _type_of(value)) for name, value in sync.constants.items()
+    )
     return FieldMapping(
         key=key,
         identifiers=tuple(
@@ -337,13 +339,14 @@ def _is_own(node: exp.Expr) -> bool:
     return node.find_ancestor(exp.Subquery) is None
 
 
-def _mapped(items: Mapping[str, str], columns: Mapping[str, str], place: str) -> tuple[Mapped, ...]:
+def _mapped(items: Mapping[str, str], columns: Mapping[str, str], place: str) -> tuple[MappedField, ...]:
     return tuple(
-        Mapped(name, *parse_typed(text, columns, f"{place}.{name}")) for name, text in sorted(items.items())
+        MappedField(name, *parse_typed(text, columns, f"{place}.{name}"))
+        for name, text in sorted(items.items())
     )
 
 
-def _as_text(item: Mapped) -> Mapped:
+def _as_text(item: MappedField) -> MappedField:
     """Read an identifier from a member of a JSON column as text, without JSON quotes."""
     if not isinstance(item.expression, exp.JSONExtract):
         return item
@@ -423,7 +426,7 @@ _TEXTS = (
 )
 
 
-def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
+def made_alike(item: MappedField, identifier: Identifier) -> MappedField:
     """Normalize an identifier in the warehouse, null if it isn't valid, and hash it unless the runner has to
     finish it."""
     rule = identifier.hashed or identifier.normalised
@@ -435,7 +438,7 @@ def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
     if is_hashed and not late:
         sent = _hash(made, item.expression, rule)
     version = RULES[rule].version
-    return Mapped(
+    return MappedField(
         item.name,
         sent,
         "VARCHAR",
@@ -449,14 +452,14 @@ def made_alike(item: Mapped, identifier: Identifier) -> Mapped:
     )
 
 
-def _in_region(item: Mapped, region: str | None) -> Mapped:
+def _in_region(item: MappedField, region: str | None) -> MappedField:
     """Add the default region to the kind of a phone number, for errors."""
     if not (item.late and item.kind == "phone number"):
         return item
     return replace(item, kind=f"phone number ({f'phone_region: {region}' if region else 'no phone_region'})")
 
 
-def _as_it_is(item: Mapped, identifier: Identifier) -> Mapped:
+def _as_it_is(item: MappedField, identifier: Identifier) -> MappedField:
     """Send an identifier unchanged, except for invalid values, which become null."""
     known = replace(item, raw=item.expression, alone=identifier.alone)
     if not _may_be_blank(item.type):
@@ -474,7 +477,7 @@ def _as_it_is(item: Mapped, identifier: Identifier) -> Mapped:
 
 def _along(
     sync: SyncConfig, destination: Destination, columns: Mapping[str, str], place: str
-) -> tuple[Mapped, ...]:
+) -> tuple[MappedField, ...]:
     """Return the time of an event, and the columns that its name and fields are built from."""
     texts = {} if sync.timestamp is None else {TIMESTAMP: (sync.timestamp, f"{place}: timestamp")}
     if (events := event_mapping_of(sync, destination.type)) is not None:
@@ -484,7 +487,7 @@ def _along(
             texts[ROW + events.call] = (events.call, f"{place}: message_type")
         for event, rule in sync.events.items():
             texts |= {ROW + name: (name, f"{place}: events.{event}") for name in rule.columns()}
-    return tuple(Mapped(name, *parse_typed(text, columns, at)) for name, (text, at) in texts.items())
+    return tuple(MappedField(name, *parse_typed(text, columns, at)) for name, (text, at) in texts.items())
 
 
 def _type_of(value: object) -> str:

@@ -33,7 +33,7 @@ class State(StrEnum):
     REJECTING = "rejecting"
 
 
-class Outcome(Protocol):
+class RunOutcome(Protocol):
     """What determines a state: the status of a run and its counts per operation."""
 
     @property
@@ -44,7 +44,7 @@ class Outcome(Protocol):
     def rejected(self) -> Mapping[str, int]: ...
 
 
-class Ended(Outcome, Protocol):
+class RunSummary(RunOutcome, Protocol):
     """What a message includes of a run (`revetl.sync.state.run_log.Run`)."""
 
     @property
@@ -70,21 +70,21 @@ class Ended(Outcome, Protocol):
 
 
 @dataclass(frozen=True)
-class Past:
-    """An `Outcome` from `sync_runs`."""
+class PastRun:
+    """An `RunOutcome` from `sync_runs`."""
 
     status: str
     attempted: Mapping[str, int]
     rejected: Mapping[str, int]
 
 
-def rejection_rate(run: Outcome) -> float | None:
+def rejection_rate(run: RunOutcome) -> float | None:
     """Return the fraction of attempted records that were rejected; None if nothing was attempted."""
     attempted = sum(run.attempted.values())
     return sum(run.rejected.values()) / attempted if attempted else None
 
 
-def state_of(run: Outcome, limit: float = 0.05) -> State | None:
+def state_of(run: RunOutcome, limit: float = 0.05) -> State | None:
     """Return the state that a run implies: REJECTING if the fraction of rejected records exceeds `limit`.
     None for a run that implies none: unfinished, interrupted by a user, or taken over by another run."""
     match run.status:
@@ -97,7 +97,7 @@ def state_of(run: Outcome, limit: float = 0.05) -> State | None:
     return None
 
 
-def state_after(previous: State | None, run: Outcome, limit: float = 0.05) -> State | None:
+def state_after(previous: State | None, run: RunOutcome, limit: float = 0.05) -> State | None:
     """Return the state of a sync after a run: the run's state, or the previous one if it implies none.
     Rejected records stay pending, so a run that attempts nothing doesn't end REJECTING."""
     found = state_of(run, limit)
@@ -105,7 +105,7 @@ def state_after(previous: State | None, run: Outcome, limit: float = 0.05) -> St
     return previous if found is None or (previous is State.REJECTING and idle) else found
 
 
-def last_state(newest_first: Iterable[Outcome], limit: float = 0.05) -> State | None:
+def last_state(newest_first: Iterable[RunOutcome], limit: float = 0.05) -> State | None:
     """Return the state of a sync after its past runs; None without runs."""
     state = None
     for run in reversed(list(newest_first)):
@@ -113,7 +113,7 @@ def last_state(newest_first: Iterable[Outcome], limit: float = 0.05) -> State | 
     return state
 
 
-def messages(previous: State | None, current: State | None, run: Ended) -> tuple[Message, ...]:
+def messages(previous: State | None, current: State | None, run: RunSummary) -> tuple[Message, ...]:
     """Return the message for a state change; empty if the state is unchanged or the first run succeeded."""
     if current is None or current is previous or (current is State.OK and previous is None):
         return ()
@@ -140,7 +140,7 @@ def messages(previous: State | None, current: State | None, run: Ended) -> tuple
     return (Message(kind, f"revetl: {title}", "\n".join(lines)),)
 
 
-def _sentence(run: Ended) -> str:
+def _sentence(run: RunSummary) -> str:
     """Return the reason of a failure. Alerts leave the company's systems, so email addresses are masked, and
     the message of the keys guard, which quotes rows, isn't included."""
     if run.stopped_by == "keys":
@@ -150,7 +150,7 @@ def _sentence(run: Ended) -> str:
     return text if len(text) <= _LONGEST_ERROR else text[:_LONGEST_ERROR] + "…"
 
 
-def _counts(run: Ended) -> str:
+def _counts(run: RunSummary) -> str:
     if not sum(run.planned.values()):
         return "Nothing to send"
     planned = ", ".join(f"{name} {count:,}" for name, count in run.planned.items() if count)
@@ -160,7 +160,7 @@ def _counts(run: Ended) -> str:
     return f"Planned: {planned}; {sums}" + (f", {unanswered:,} without a response" if unanswered else "")
 
 
-def _way_out(state: State, run: Ended) -> list[str]:
+def _way_out(state: State, run: RunSummary) -> list[str]:
     selection = f"audience {run.audience} --to {run.destination}"
     lines = []
     if state is State.GUARD:
@@ -213,7 +213,7 @@ class Alerts:
         """Whether any entry with an address watches a sync. Otherwise, its past runs aren't needed."""
         return any(watch.outboxes and watch.watches(sync) for watch in self._watches)
 
-    def tell(self, past: Sequence[Outcome], run: Ended) -> None:
+    def tell(self, past: Sequence[RunOutcome], run: RunSummary) -> None:
         """Send messages for the state change of a run. `past` are the sync's earlier runs, newest first, at
         most `HISTORY`."""
         for watch in self._watches:

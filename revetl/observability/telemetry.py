@@ -26,7 +26,7 @@ class Span(Protocol):
         """Set an attribute."""
 
 
-class Finished(Protocol):
+class RunMetrics(Protocol):
     """What the metrics use of a run (`revetl.sync.state.run_log.Run`)."""
 
     @property
@@ -119,7 +119,7 @@ def request(destination: str, status: int | str) -> None:
         _instruments()["requests"].add(1, {"destination": destination, "status": str(status)})
 
 
-def finished(run: Finished) -> None:
+def finished(run: RunMetrics) -> None:
     """Record a run's duration, and its records by operation and outcome."""
     if not _listening():
         return

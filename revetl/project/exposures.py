@@ -20,7 +20,7 @@ MARK = "# Written by `revetl exposures`. Do not edit: change the syncs, and run 
 
 
 @dataclass(frozen=True)
-class Difference:
+class ExposuresDiff:
     """The difference between the file and its expected content, by names of exposures."""
 
     added: tuple[str, ...]
@@ -78,14 +78,14 @@ class ExposuresFile:
         text = yaml.safe_dump(_unrendered(content), sort_keys=False, allow_unicode=True, width=100)
         return f"{MARK}\n{text}"
 
-    def difference(self) -> Difference | None:
+    def difference(self) -> ExposuresDiff | None:
         """Compare the file with `document`; None if they are equal."""
         wanted = self.document()
         if self.path.exists() and self._text() == wanted:
             return None
         before = _by_name(read_yaml(self.path)) if self.path.exists() else {}
         after = _by_name(yaml.safe_load(wanted))
-        return Difference(
+        return ExposuresDiff(
             added=tuple(sorted(after.keys() - before.keys())),
             changed=tuple(
                 sorted(name for name in after.keys() & before.keys() if after[name] != before[name])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from revetl import dbt
 from revetl.config.base import check
-from revetl.config.jinja import FilledIn, render
+from revetl.config.jinja import RenderedValue, render
 from revetl.config.models import (
     AudienceConfig,
     RevetlConfig,
@@ -287,7 +287,7 @@ class Workspace:
 
         self.destination_class(sync)
         place = f"revetl.yml: destinations.{sync.config.to}"
-        filled_in: set[FilledIn] = set()
+        filled_in: set[RenderedValue] = set()
         config = render(
             self._destination_config(sync),
             place,

@@ -21,22 +21,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from revetl.config.base import check
 from revetl.errors import UsageError
 from revetl.sandbox.apis import api_of
-from revetl.sandbox.apis.base import Answer, Call, Sent
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call
 from revetl.sandbox.owner import (
     MISDIRECTED,
     PROJECT_HEADER,
     SANDBOX_HEADER,
     is_local,
 )
-from revetl.sandbox.rules import Rule, Rules
-from revetl.sandbox.store import Held, Store
+from revetl.sandbox.rules import MisbehaviorRule, MisbehaviorRules
+from revetl.sandbox.store import HeldByDestination, Store
 
 _LONGEST_NUMBER = 15
-_PAGE = Answer(200, "<!DOCTYPE html><html><title>Sign in</title></html>")
+_PAGE = ApiResponse(200, "<!DOCTYPE html><html><title>Sign in</title></html>")
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-class Dropped(Response):
+class DroppedConnection(Response):
     """Promises a body but sends none, so that the server has to close the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,9 +53,9 @@ class Sandbox:
     webhook without one accepts any signature. `project` is the id of the only project that may sync to it;
     without it, every project may."""
 
-    def __init__(self, rules: list[Rule], secrets: Mapping[str, str], project: str | None) -> None:
+    def __init__(self, rules: list[MisbehaviorRule], secrets: Mapping[str, str], project: str | None) -> None:
         self._project = project
-        self.rules = Rules(rules)
+        self.rules = MisbehaviorRules(rules)
         self.store = Store()
         self._secrets = secrets
 
@@ -69,7 +69,7 @@ class Sandbox:
         raw = await request.body()
         query = request.scope["query_string"].decode("latin-1")
         path = request.url.path.removeprefix(f"/{name}")
-        sent = Sent(request.method, path, query, request.headers, raw)
+        sent = ApiRequest(request.method, path, query, request.headers, raw)
         api = api_of(name, sent, self._secrets.get(name))
         if api is None:
             return _json({"error": f"no mock API at {path}"}, 404)
@@ -89,29 +89,29 @@ class Sandbox:
         if answer is _PAGE:
             return Response(answer.body, 200, media_type="text/html")
         if any(rule.kind == "drop" for rule in rules):
-            return Dropped()
+            return DroppedConnection()
         if answer.body is None:
             return Response(b"", answer.status, dict(answer.headers))
         if isinstance(answer.body, str):
             return Response(answer.body, answer.status, dict(answer.headers), media_type="text/csv")
         return _json(answer.body, answer.status, answer.headers)
 
-    def _misbehave(self, rules: list[Rule], call: Call) -> Answer | None:
+    def _misbehave(self, rules: list[MisbehaviorRule], call: Call) -> ApiResponse | None:
         """Return the response of a rule that prevents the call from being applied."""
         for rule in rules:
             if rule.kind == "drop" and rule.when == "before":
-                return Answer(0, None)
+                return ApiResponse(0, None)
             if rule.kind == "page":
                 return _PAGE
             if rule.status is not None and rule.kind in ("status", "reject"):
                 headers = {} if rule.retry_after is None else {"Retry-After": f"{rule.retry_after:g}"}
                 bad = next((i for i in call.ids if rule.kind == "reject" and rule.matches(i)), None)
                 error = rule.reason if bad is None else f"{bad}: {rule.reason}"
-                return Answer(rule.status, {"error": error}, headers)
+                return ApiResponse(rule.status, {"error": error}, headers)
         return None
 
     @staticmethod
-    def _log(held: Held, request: Request, raw: bytes, call: Call, answer: Answer) -> None:
+    def _log(held: HeldByDestination, request: Request, raw: bytes, call: Call, answer: ApiResponse) -> None:
         held.log.append(
             {
                 "seq": len(held.log) + 1,
@@ -161,7 +161,7 @@ class Sandbox:
         return _json({"reset": True})
 
 
-def read_rules(text: str | bytes) -> list[Rule]:
+def read_rules(text: str | bytes) -> list[MisbehaviorRule]:
     """Parse the rules in a JSON object or list. Raises UsageError naming the invalid key."""
     try:
         found: Any = orjson.loads(text)
@@ -169,7 +169,9 @@ def read_rules(text: str | bytes) -> list[Rule]:
         raise UsageError(
             f"misbehave: invalid JSON ({error}). Write an object or a list of objects."
         ) from None
-    return [check(Rule, rule, "misbehave") for rule in (found if isinstance(found, list) else [found])]
+    return [
+        check(MisbehaviorRule, rule, "misbehave") for rule in (found if isinstance(found, list) else [found])
+    ]
 
 
 class Control:
@@ -213,7 +215,7 @@ def _is_address(url: str) -> bool:
 
 
 def create_app(
-    rules: list[Rule] | None = None,
+    rules: list[MisbehaviorRule] | None = None,
     secrets: Mapping[str, str] | None = None,
     project: str | None = None,
     hosts: Iterable[str] = (),

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import re2
 from pydantic import Field, field_validator
 
-from revetl.config.base import Checked
+from revetl.config.base import ConfigModel
 
 
-class Rule(Checked):
+class MisbehaviorRule(ConfigModel):
     """A failure to simulate, for one destination or `*`, up to `times` times (unlimited by default), with a
     `probability`.
 
@@ -61,14 +61,14 @@ def _compiled(pattern: str) -> re2._Regexp:
     return re2.compile(pattern, options)
 
 
-class Rules:
+class MisbehaviorRules:
     """The active rules, and how often each may still apply."""
 
-    def __init__(self, rules: list[Rule]) -> None:
-        self._left: list[tuple[Rule, list[int | None]]] = []
+    def __init__(self, rules: list[MisbehaviorRule]) -> None:
+        self._left: list[tuple[MisbehaviorRule, list[int | None]]] = []
         self.add(rules)
 
-    def add(self, rules: list[Rule]) -> None:
+    def add(self, rules: list[MisbehaviorRule]) -> None:
         """Activate rules."""
         self._left += [(rule, [rule.times]) for rule in rules]
 
@@ -76,11 +76,11 @@ class Rules:
         """Deactivate all rules."""
         self._left.clear()
 
-    def all(self) -> list[Rule]:
+    def all(self) -> list[MisbehaviorRule]:
         """Return the active rules."""
         return [rule for rule, _ in self._left]
 
-    def take(self, destination: str, ids: list[str]) -> list[Rule]:
+    def take(self, destination: str, ids: list[str]) -> list[MisbehaviorRule]:
         """Return the rules that apply to this request, decrementing their `times`."""
         taken = []
         for rule, left in self._left:

@@ -12,7 +12,7 @@ import uvicorn
 
 from revetl.errors import UsageError
 from revetl.sandbox.app import create_app
-from revetl.sandbox.rules import Rule
+from revetl.sandbox.rules import MisbehaviorRule
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -28,7 +28,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _server(
-    rules: list[Rule] | None,
+    rules: list[MisbehaviorRule] | None,
     secrets: Mapping[str, str] | None,
     project: str | None,
     hosts: Iterable[str] = (),
@@ -39,7 +39,7 @@ def _server(
 
 def serve(
     listener: socket.socket,
-    rules: list[Rule] | None = None,
+    rules: list[MisbehaviorRule] | None = None,
     project: str | None = None,
     hosts: Iterable[str] = (),
 ) -> None:
@@ -49,7 +49,7 @@ def serve(
 
 @contextmanager
 def running_sandbox(
-    rules: list[Rule] | None = None,
+    rules: list[MisbehaviorRule] | None = None,
     secrets: Mapping[str, str] | None = None,
     port: int = 0,
     project: str | None = None,

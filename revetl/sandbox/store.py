@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass
-class Held:
+class HeldByDestination:
     """The state of one destination: people by id with their data, audiences by name, and the request log.
     Depending on the tool also lists (names and descriptions by id), jobs, and unsubscribed people by list."""
 
@@ -103,11 +103,11 @@ class Store:
     """The state of every destination that received a request."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, HeldByDestination] = {}
 
-    def of(self, name: str) -> Held:
+    def of(self, name: str) -> HeldByDestination:
         """Return a destination's state, empty if it is new."""
-        return self._held.setdefault(name, Held(name))
+        return self._held.setdefault(name, HeldByDestination(name))
 
     def names(self) -> list[str]:
         """Return the names of the destinations."""

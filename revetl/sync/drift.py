@@ -17,12 +17,12 @@ import orjson
 from sqlglot import exp
 
 from revetl.destinations.base.destination import Destination
-from revetl.mapping.fields import Mapped
+from revetl.mapping.fields import MappedField
 from revetl.project.workspace import Sync
 from revetl.sync.plan.diff import Diff
 from revetl.sync.readback import SCHEMA, ReadBack
 from revetl.sync.state import leases
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import (
     column,
@@ -269,7 +269,7 @@ class Comparison:
         return joined
 
     @property
-    def _compared(self) -> list[Mapped]:
+    def _compared(self) -> list[MappedField]:
         """The fields that hold there what was sent; of who has a value, `set_if_empty` keeps that."""
         config = self.sync.config
         return [item for item in self.diff.mapping.fields if item.name not in config.set_if_empty]
@@ -368,7 +368,7 @@ class Comparison:
         return found
 
 
-def disown(warehouse: Warehouse, tables: Tables, sync: str, repair_id: str) -> None:
+def disown(warehouse: Warehouse, tables: StateTables, sync: str, repair_id: str) -> None:
     """Take back what `adopt` did, of people who are still there: a guard kept them from being removed, and a
     later run is not to do it unasked. In a transaction of the caller."""
     parts = {"state": tables.state, "changes": tables.changes, "sync": sync, "repair_id": repair_id}

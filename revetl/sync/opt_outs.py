@@ -13,7 +13,7 @@ import orjson
 from sqlglot import exp
 
 from revetl.destinations.base.destination import Destination, Identifier
-from revetl.mapping.fields import Mapped, made_alike
+from revetl.mapping.fields import MappedField, made_alike
 from revetl.sync.plan.eligibility import alike
 from revetl.sync.plan.late_identifiers import (
     LATE,
@@ -23,7 +23,7 @@ from revetl.sync.plan.late_identifiers import (
     union,
 )
 from revetl.sync.plan.suppressed import STANDARD, folded
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, select, statement
 
@@ -31,7 +31,11 @@ _VALUE = column("identifier_value", of="p")
 
 
 def suppressed(
-    warehouse: Warehouse, tables: Tables, sync: str, destination: Destination, rows: exp.Table | None = None
+    warehouse: Warehouse,
+    tables: StateTables,
+    sync: str,
+    destination: Destination,
+    rows: exp.Table | None = None,
 ) -> exp.Expr:
     """Whether the person of a row `s` of the state, or of a table that keeps such rows, is suppressed: by the
     key or any identifier, plain, normalized or hashed, or by a field that is named as the suppression is.
@@ -42,7 +46,7 @@ def suppressed(
     kinds = [str(kind) for (kind,) in warehouse.rows(query)]
     known = {each.name: each for each in destination.known_by}
     tests = _as_written(tables, column("key", of="s"), kinds)
-    late: list[tuple[Mapped, list[str]]] = []
+    late: list[tuple[MappedField, list[str]]] = []
     for name in identifiers:
         held = warehouse.json_text(column("identifiers", of="s"), name)
         identifier = known.get(name)
@@ -50,7 +54,7 @@ def suppressed(
         tests += _as_written(tables, held, kinds if identifier is None or identifier.alone else own)
         if identifier is None or not own:
             continue
-        item = made_alike(Mapped(name, column("identifier_value"), "VARCHAR"), identifier)
+        item = made_alike(MappedField(name, column("identifier_value"), "VARCHAR"), identifier)
         if item.late:
             late.append((item, own))
         else:
@@ -88,14 +92,14 @@ def _kinds_of(identifier: Identifier, kinds: Collection[str]) -> list[str]:
     ]
 
 
-def _as_written(tables: Tables, held: exp.Expr, kinds: Collection[str]) -> list[exp.Expr]:
+def _as_written(tables: StateTables, held: exp.Expr, kinds: Collection[str]) -> list[exp.Expr]:
     """Whether a value is in the list as it is written there, or as the hash of that."""
     plain = alike(_VALUE)
     hashed = exp.SHA2(this=plain.copy(), length=exp.convert(256))
     return [_is_among(held, _listed(tables, made, kinds)) for made in (plain, hashed) if kinds]
 
 
-def _listed(tables: Tables, made: exp.Expr, kinds: Collection[str]) -> exp.Select:
+def _listed(tables: StateTables, made: exp.Expr, kinds: Collection[str]) -> exp.Select:
     """The suppressed values of some types, as `made` of the row `p` of the list."""
     return select(
         "select :made as value from :list as p where p.identifier_value is not null and :listed",
@@ -119,11 +123,11 @@ def _is_among(held: exp.Expr, listed: exp.Select) -> exp.Expr:
 
 def _load(
     warehouse: Warehouse,
-    tables: Tables,
+    tables: StateTables,
     kept: exp.Table,
     sync: str,
     destination: Destination,
-    late: Collection[tuple[Mapped, list[str]]],
+    late: Collection[tuple[MappedField, list[str]]],
 ) -> None:
     """Leave in `revetl_late` what is sent of suppressed values, and of texts that an older version has left
     in the state."""
@@ -152,7 +156,9 @@ def _load(
     load(warehouse, union(texts), finishers(destination))
 
 
-def _is_sent(warehouse: Warehouse, tables: Tables, item: Mapped, kinds: Collection[str]) -> exp.Expr:
+def _is_sent(
+    warehouse: Warehouse, tables: StateTables, item: MappedField, kinds: Collection[str]
+) -> exp.Expr:
     """Whether the state row `s` has of a late identifier what is sent of a suppressed value, or a text of
     which that is sent."""
     listed = select(

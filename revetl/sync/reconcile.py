@@ -17,7 +17,7 @@ from datetime import datetime
 from revetl.destinations.base.destination import Destination
 from revetl.errors import RevetlError, UsageError, WarehouseError
 from revetl.observability import logs
-from revetl.observability.alerts import Alerts, Outcome
+from revetl.observability.alerts import Alerts, RunOutcome
 from revetl.project.workspace import Sync, Workspace
 from revetl.sync.drift import MODES, Comparison, Drift, disown
 from revetl.sync.plan import guards
@@ -41,7 +41,7 @@ from revetl.sync.state.last_runs import forget_run
 from revetl.sync.state.recovery import recover, runs_folder
 from revetl.sync.state.run_ids import new_run_id
 from revetl.sync.state.run_log import Run, past_runs
-from revetl.sync.state.tables import Tables, state_tables
+from revetl.sync.state.tables import StateTables, state_tables
 from revetl.sync.stop import Stop
 from revetl.warehouse import Warehouse
 from revetl.warehouse.query_comment import query_comment
@@ -124,7 +124,7 @@ class Reconciler:
     destination: Destination
     id: str = field(default_factory=new_run_id)
     began_at: datetime = field(default_factory=leases.now)
-    tables: Tables = field(init=False)
+    tables: StateTables = field(init=False)
 
     def check(self) -> None:
         """Raises UsageError for what cannot be asked of this sync."""
@@ -204,7 +204,7 @@ class Reconciler:
             raise
 
     def _recover(self, warehouse: Warehouse, alerts: Alerts) -> None:
-        past: list[Outcome] = []
+        past: list[RunOutcome] = []
         if alerts.watches(self.sync.name):
             past = [*past_runs(warehouse, self.tables, self.sync.name, self.id)]
 

@@ -22,12 +22,12 @@ from revetl.sync.plan.late_identifiers import finishers, rows_brought_forward
 from revetl.sync.plan.plan import Plan
 from revetl.sync.plan.presence import MEMBER, Presence
 from revetl.sync.plan.state_summary import Build
-from revetl.sync.run import Runner, Spooled
+from revetl.sync.run import ReadyRun, Runner
 from revetl.sync.state import leases
 from revetl.sync.state.identity import destination_stop, identity_of, read_identity
 from revetl.sync.state.last_runs import forget_run
 from revetl.sync.state.run_log import Run, write_run
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.sync.stop import Stop
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
@@ -38,7 +38,7 @@ ORPHANED, PAUSED = "orphaned", "paused"
 
 
 @dataclass(frozen=True)
-class Unattended:
+class UnattendedSync:
     """A sync that holds people and that no run touches: `why` it is `orphaned` or `paused`, how many it
     holds, and the mode of its last run."""
 
@@ -63,7 +63,7 @@ class Unattended:
         )
 
 
-def unattended(workspace: Workspace, warehouse: Warehouse, tables: Tables) -> list[Unattended]:
+def unattended(workspace: Workspace, warehouse: Warehouse, tables: StateTables) -> list[UnattendedSync]:
     """The orphaned and paused syncs that hold somebody, by name."""
     if not tables.exist(warehouse):
         return []
@@ -97,7 +97,7 @@ def unattended(workspace: Workspace, warehouse: Warehouse, tables: Tables) -> li
             continue
         first, _, rest = str(name).partition(".")
         result.append(
-            Unattended(
+            UnattendedSync(
                 str(name),
                 audience or first,
                 workspace.destination_now(destination or rest),
@@ -109,7 +109,7 @@ def unattended(workspace: Workspace, warehouse: Warehouse, tables: Tables) -> li
     return result
 
 
-def as_sync(workspace: Workspace, each: Unattended) -> Sync:
+def as_sync(workspace: Workspace, each: UnattendedSync) -> Sync:
     """The sync as far as a remove needs it: the declared one, or one made of what the state says. Raises
     UsageError where the destination is gone from revetl.yml."""
     for audience in workspace.audiences():
@@ -137,7 +137,7 @@ class Retirement(Runner):
     only_suppressed = False
     when_missing: ClassVar[str] = "Nobody is in it to be removed."
 
-    def _spool(self, warehouse: Warehouse, lease: leases.Lease) -> Spooled | Run:
+    def _spool(self, warehouse: Warehouse, lease: leases.Lease) -> ReadyRun | Run:
         name, mode = self.sync.name, self.sync.config.mode
         removes = self._removes()
         before = read_identity(warehouse, self.tables, name)
@@ -194,7 +194,7 @@ class Retirement(Runner):
         )
         if isinstance(spool, Run):
             return spool
-        return Spooled(
+        return ReadyRun(
             plan,
             spool,
             "",
@@ -210,7 +210,7 @@ class Retirement(Runner):
             holds_nobody=False,
         )
 
-    def deliver(self, ready: Spooled) -> Run:
+    def deliver(self, ready: ReadyRun) -> Run:
         run = super().deliver(ready)
         if run.status == "success" and not self.only_suppressed:
             with self._writing(light=True) as warehouse:
@@ -255,7 +255,7 @@ class OptOuts(Retirement):
     only_suppressed = True
 
 
-def retirement_plan(warehouse: Warehouse, tables: Tables, sync: Sync, chosen: exp.Expr) -> Plan:
+def retirement_plan(warehouse: Warehouse, tables: StateTables, sync: Sync, chosen: exp.Expr) -> Plan:
     """The plan of removing whom `chosen` is true of."""
     query = statement(
         "select count(*), count(case when :chosen then 1 end) from :state as s where s.sync = :sync",

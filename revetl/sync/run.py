@@ -17,7 +17,7 @@ from revetl.delivery.deliver import Delivery
 from revetl.delivery.disk import on_disk
 from revetl.delivery.journal import Journal
 from revetl.delivery.scrub import scrub
-from revetl.delivery.serializer import Shaping, shaping_in, withheld_note
+from revetl.delivery.serializer import Serializer, shaping_in, withheld_note
 from revetl.delivery.shutdown import Stopper, run_to_end, signals
 from revetl.delivery.spool import OPERATIONS, Spool
 from revetl.destinations.base.audiences import HasAudiences
@@ -25,7 +25,7 @@ from revetl.destinations.base.destination import Destination
 from revetl.destinations.base.flow import AudienceMissing
 from revetl.errors import DestinationRefused, DiskError, GuardStopped, RevetlError, WarehouseError
 from revetl.observability import logs, telemetry
-from revetl.observability.alerts import Alerts, Outcome
+from revetl.observability.alerts import Alerts, RunOutcome
 from revetl.project.workspace import Sync, Workspace
 from revetl.sync.marks import leave_mark, marked_run
 from revetl.sync.plan import guards
@@ -50,10 +50,10 @@ from revetl.sync.plan.settle import (
     label_presence,
     settle_rehashed,
 )
-from revetl.sync.plan.state_summary import Build, Facts
+from revetl.sync.plan.state_summary import Build, StateSummary
 from revetl.sync.state import leases, outbox
 from revetl.sync.state.carry_over import carry_over
-from revetl.sync.state.checkpoint import Folder
+from revetl.sync.state.checkpoint import Checkpoint
 from revetl.sync.state.identity import (
     Identity,
     audience_there,
@@ -74,7 +74,7 @@ from revetl.sync.state.run_log import (
     status_of,
     write_run,
 )
-from revetl.sync.state.tables import Tables, state_tables
+from revetl.sync.state.tables import StateTables, state_tables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.query_comment import query_comment
 
@@ -93,7 +93,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Spooled:
+class ReadyRun:
     """A run that is ready to be delivered: nothing more is needed of the warehouse until it is. `stopped` is
     the guard that let only the removes of suppressed people through. `identity` is where it delivers to and
     `identity_before` what is recorded of that; with `holds_nobody`, an audience that is not there is new."""
@@ -101,7 +101,7 @@ class Spooled:
     plan: Plan
     spool: Spool
     hash_by: str
-    tables: Tables
+    tables: StateTables
     build: Build
     lease: leases.Lease
     identifiers: tuple[str, ...]
@@ -159,23 +159,23 @@ class Runner:
     options: SyncOptions
     progress: Progress
     destination: Destination
-    shaping: Shaping
+    shaping: Serializer
     run_id: str = field(default_factory=new_run_id)
     started_at: datetime = field(default_factory=leases.now)
     stopper: Stopper = field(default_factory=Stopper)
     alerts: Alerts | None = None
-    past: list[Outcome] = field(default_factory=list)
+    past: list[RunOutcome] = field(default_factory=list)
     recovered: int = 0
     is_again: bool = False
     marked: str | None = None
     """The last run that the destination has a mark of, where the state is to be held against it."""
     delivery: Delivery | None = None
     adjusted: dict[str, int] = field(default_factory=dict)
-    tables: Tables = field(init=False)
+    tables: StateTables = field(init=False)
     when_missing: ClassVar[str] = "Every member is sent to a new one, whatever max_change says."
     """What follows where the audience is not there any more."""
 
-    def spool(self) -> Spooled | Run:
+    def spool(self) -> ReadyRun | Run:
         """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
         if not self.options.is_compared:
             self.marked = marked_run(self.workspace, self.sync, self.destination)
@@ -199,7 +199,7 @@ class Runner:
                 leases.release(warehouse, self.tables, lease)
             return ready
 
-    def deliver(self, ready: Spooled) -> Run:
+    def deliver(self, ready: ReadyRun) -> Run:
         """Deliver, journal, commit and record; where the audience turns out to be gone there, send everyone
         to a new one."""
         try:
@@ -210,7 +210,7 @@ class Runner:
             again = self._spool_again(ready, missing)
         return again if isinstance(again, Run) else self._deliver_once(again)
 
-    def _spool_again(self, ready: Spooled, missing: AudienceMissing) -> Spooled | Run:
+    def _spool_again(self, ready: ReadyRun, missing: AudienceMissing) -> ReadyRun | Run:
         """Have the state hold nobody of an audience that is not there, and plan again: nothing has been sent.
         It is booked before the audience is created, so that a run which is cut short loses nobody."""
         self.is_again = True
@@ -232,7 +232,7 @@ class Runner:
                 leases.release(warehouse, self.tables, ready.lease)
             return again
 
-    def _deliver_once(self, ready: Spooled) -> Run:
+    def _deliver_once(self, ready: ReadyRun) -> Run:
         with on_disk(ready.spool.folder):
             journal = Journal(ready.spool.folder)
         try:
@@ -240,9 +240,9 @@ class Runner:
         finally:
             journal.close()
 
-    def _deliver_by(self, ready: Spooled, journal: Journal) -> Run:
+    def _deliver_by(self, ready: ReadyRun, journal: Journal) -> Run:
         self.tables = ready.tables
-        carrier = Folder(
+        carrier = Checkpoint(
             self.tables,
             self.sync.name,
             self.run_id,
@@ -270,7 +270,7 @@ class Runner:
         ready.spool.remove()
         return run
 
-    def _book(self, ready: Spooled, journal: Journal, carrier: Folder, error: RevetlError | None) -> Run:
+    def _book(self, ready: ReadyRun, journal: Journal, carrier: Checkpoint, error: RevetlError | None) -> Run:
         with self._writing(light=True) as warehouse:
             if self.run_id in outbox.open_runs(warehouse, self.tables, self.sync.name):
                 # Otherwise another run has booked them for sent, and may have gone on since.
@@ -289,7 +289,7 @@ class Runner:
             remember_run(self.workspace, self.sync.name, self.run_id)
         return run
 
-    def _record_identity(self, warehouse: Warehouse, ready: Spooled) -> None:
+    def _record_identity(self, warehouse: Warehouse, ready: ReadyRun) -> None:
         """Keep the id of the audience that was delivered to, where it is not known yet."""
         found = None if self.delivery is None else self.delivery.whole.audience_id
         before = ready.identity_before
@@ -314,7 +314,7 @@ class Runner:
         folder = runs_folder(self.workspace, self.sync)
         self.recovered = recover(warehouse, self.tables, self.sync.name, folder, crashed)
 
-    def _spool(self, warehouse: Warehouse, lease: leases.Lease) -> Spooled | Run:
+    def _spool(self, warehouse: Warehouse, lease: leases.Lease) -> ReadyRun | Run:
         options, only = self.options, self.options.only
         planned = plan_changes(
             self.workspace,
@@ -387,7 +387,7 @@ class Runner:
         if isinstance(spool, Run):
             return spool
         names = tuple(item.name for item in diff.mapping.identifiers)
-        return Spooled(
+        return ReadyRun(
             plan,
             spool,
             diff.hash_by,
@@ -404,7 +404,7 @@ class Runner:
             holds_nobody=self._holds_nobody(diff.facts),
         )
 
-    def _holds_nobody(self, facts: Facts) -> bool:
+    def _holds_nobody(self, facts: StateSummary) -> bool:
         """Whether nothing is lost when what is delivered to is not there."""
         if isinstance(self.destination, HasAudiences):
             return not facts.present.get(MEMBER, 0)
@@ -471,7 +471,7 @@ class Runner:
         write_run(warehouse, self.tables, run)
         return run
 
-    async def _deliver(self, ready: Spooled, journal: Journal, carrier: Folder) -> None:
+    async def _deliver(self, ready: ReadyRun, journal: Journal, carrier: Checkpoint) -> None:
         last_fold = time.monotonic()
 
         async def follow() -> None:
@@ -537,13 +537,13 @@ class Runner:
             "use --full-refresh to send everyone to a new one."
         )
 
-    def _fold_now(self, carrier: Folder, lease: leases.Lease) -> None:
+    def _fold_now(self, carrier: Checkpoint, lease: leases.Lease) -> None:
         with self._writing(light=True, lock_timeout=0, wait=False) as warehouse:
             leases.renew(warehouse, self.tables, lease)
             carrier.fold(warehouse)
             logs.event("checkpoint", sync=self.sync.name, run_id=self.run_id)
 
-    def _ended(self, ready: Spooled, journal: Journal, error: RevetlError | None) -> Run:
+    def _ended(self, ready: ReadyRun, journal: Journal, error: RevetlError | None) -> Run:
         done = outcomes(ready.plan.counts, journal.counts())
         notes = [*ready.plan.notes, withheld_note(self.shaping, self.destination)]
         attempted, *answered = (sum(done[name].values()) for name in ("attempted", "delivered", "rejected"))

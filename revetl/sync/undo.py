@@ -17,7 +17,7 @@ from revetl.sync.plan.eligibility import SUPPRESSED, alike
 from revetl.sync.plan.inputs import ColumnsLost, read_inputs
 from revetl.sync.plan.only import (
     CAUSE,
-    Held,
+    HeldRow,
     Trial,
     check_only,
     find_key,
@@ -30,11 +30,11 @@ from revetl.sync.plan.only import (
 )
 from revetl.sync.plan.plan import Plan, without_columns
 from revetl.sync.plan.state_summary import Build
-from revetl.sync.run import Runner, Spooled
+from revetl.sync.run import ReadyRun, Runner
 from revetl.sync.state import leases
 from revetl.sync.state.identity import destination_stop, read_identity
 from revetl.sync.state.run_log import Run, write_run
-from revetl.sync.state.tables import Tables, insert
+from revetl.sync.state.tables import StateTables, insert
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, statement
 
@@ -49,7 +49,7 @@ class Undo(Runner):
 
     _key: str = ""
 
-    def _spool(self, warehouse: Warehouse, lease: leases.Lease) -> Spooled | Run:
+    def _spool(self, warehouse: Warehouse, lease: leases.Lease) -> ReadyRun | Run:
         name, mode, asked = self.sync.name, self.sync.config.mode, self.options.only or ""
         check_only(self.sync, self.destination)
         if mode in _TOLD:
@@ -115,7 +115,7 @@ class Undo(Runner):
         spool = self._write_run_folder(warehouse, plan, diff.facts.build, hash_by=hash_by, presence=written)
         if isinstance(spool, Run):
             return spool
-        return Spooled(
+        return ReadyRun(
             plan,
             spool,
             hash_by,
@@ -131,7 +131,7 @@ class Undo(Runner):
             holds_nobody=False,
         )
 
-    def deliver(self, ready: Spooled) -> Run:
+    def deliver(self, ready: ReadyRun) -> Run:
         run = super().deliver(ready)
         if run.status == "success":
             with self._writing(light=True) as warehouse:
@@ -161,7 +161,7 @@ class Undo(Runner):
         )
         return any(int(count) for (count,) in warehouse.rows(query)) or _has_listed(warehouse, tables, trial)
 
-    def _intent(self, diff: Diff, operation: str, held: Held, hash_by: str) -> dict[str, object]:
+    def _intent(self, diff: Diff, operation: str, held: HeldRow, hash_by: str) -> dict[str, object]:
         fields = held.fields
         if operation != "remove":
             # Of a field that is mapped no more, the run to be undone sent nothing.
@@ -185,7 +185,7 @@ class Undo(Runner):
         }
 
 
-def _restoring(to: str, mode: str, trial: Trial, now: Held | None) -> dict[str, Held]:
+def _restoring(to: str, mode: str, trial: Trial, now: HeldRow | None) -> dict[str, HeldRow]:
     """What is to be sent so that the member is as before the trial, by operation: a remove, the values that
     were acknowledged before, or under other identifiers both. Raises UsageError where that is not known."""
     before = trial.before
@@ -233,7 +233,7 @@ def _tried(diff: Diff, asked: str) -> str | None:
     return keys.pop() if len(keys) == 1 else None
 
 
-def _is_as_before(before: Held | None, now: Held | None) -> bool:
+def _is_as_before(before: HeldRow | None, now: HeldRow | None) -> bool:
     """Whether the state says what it said before."""
     if before is None or now is None:
         return before is now
@@ -241,7 +241,7 @@ def _is_as_before(before: Held | None, now: Held | None) -> bool:
     return now.row_hash is not None and all(getattr(before, n) == getattr(now, n) for n in known)
 
 
-def _has_listed(warehouse: Warehouse, tables: Tables, trial: Trial) -> bool:
+def _has_listed(warehouse: Warehouse, tables: StateTables, trial: Trial) -> bool:
     """Whether any value that was there before is in the list as it is, plain or hashed."""
     assert trial.before is not None
     known = {trial.key}

@@ -23,7 +23,7 @@ from revetl.errors import WarehouseError
 from revetl.warehouse.base import Opening
 from revetl.warehouse.dbt_connection import dbt_credentials, opened_by_dbt, signing_in
 from revetl.warehouse.engine import call, is_scratch, replaced, without
-from revetl.warehouse.json_concat import Spelled, kind_of
+from revetl.warehouse.json_concat import JsonConcat, kind_of
 from revetl.warehouse.templates import statement, table
 
 _EXPIRES = "expiration_timestamp = TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL 1 DAY)"
@@ -47,7 +47,7 @@ def open_engine(target: Target, opening: Opening) -> BigQuery:
     return BigQuery(client, target, opening, bigquery, str(credentials.database))
 
 
-class BigQuery(Spelled):
+class BigQuery(JsonConcat):
     """`revetl.warehouse.Warehouse` with a BigQuery client; `api` is its module."""
 
     dialect = "bigquery"

@@ -14,7 +14,7 @@ from revetl.dbt.project_files import Target
 from revetl.warehouse.base import Opening
 from revetl.warehouse.dbt_connection import opened_by_dbt
 from revetl.warehouse.engine import by_database, call, defined, found_in, is_scratch, replaced, schema_named
-from revetl.warehouse.json_concat import Spelled, if_pointed, kind_of
+from revetl.warehouse.json_concat import JsonConcat, if_pointed, kind_of
 from revetl.warehouse.rewrite import in_parts, told_apart
 from revetl.warehouse.templates import statement, table
 from revetl.warehouse.tsql_booleans import conditioned
@@ -37,7 +37,7 @@ def open_engine(target: Target, opening: Opening) -> Fabric:
     return kind(connection, target, str(target.config.get("database")))
 
 
-class Fabric(Spelled):
+class Fabric(JsonConcat):
     """`revetl.warehouse.Warehouse` with a Fabric connection."""
 
     dialect = "fabric"

@@ -29,7 +29,7 @@ _TYPE = re.compile(r"(\w+)[^(]*(?:\((\d+)(?:,\s*(\d+))?\))?")
 
 
 @dataclass(frozen=True)
-class Kind:
+class TypeKind:
     """The kind of a type: `whole`, `decimal`, `float`, `boolean`, `moment` or `other`; for decimals, with
     precision (`digits`) and scale."""
 
@@ -38,18 +38,18 @@ class Kind:
     scale: int = 0
 
 
-def kind_of(name: str) -> Kind:
+def kind_of(name: str) -> TypeKind:
     """Return the kind of a type, by any engine's name. A decimal without a precision has the maximum."""
     found = _TYPE.fullmatch(name.strip().lower())
     family = _FAMILY_OF.get(found[1], "other") if found else "other"
     if found is None or family != "decimal":
-        return Kind(family)
+        return TypeKind(family)
     if found[2] is None:
-        return Kind(family, scale=_MOST_DIGITS // 2)
-    return Kind(family, int(found[2]), int(found[3] or 0))
+        return TypeKind(family, scale=_MOST_DIGITS // 2)
+    return TypeKind(family, int(found[2]), int(found[3] or 0))
 
 
-class Spelled(Engine):
+class JsonConcat(Engine):
     """An engine that formats each kind of value as JSON."""
 
     nonfinite: ClassVar[Mapping[str, str]] = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
@@ -97,7 +97,7 @@ class Spelled(Engine):
         """Return the widest decimal type with a scale."""
         return exp.DataType.build(f"decimal({_MOST_DIGITS}, {scale})")
 
-    def _decimal(self, value: exp.Expr, kind: Kind) -> exp.Expr:
+    def _decimal(self, value: exp.Expr, kind: TypeKind) -> exp.Expr:
         """Format a decimal as a number if JSON readers preserve it, else as text; independent of scale."""
         text = self.trimmed(text_of(value)) if kind.scale else text_of(value)
         if kind.digits <= _EXACT_DIGITS:

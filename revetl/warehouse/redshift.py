@@ -15,7 +15,7 @@ from revetl.dbt.project_files import Target
 from revetl.warehouse.base import Opening
 from revetl.warehouse.dbt_connection import opened_by_dbt
 from revetl.warehouse.engine import call, found_in, replaced, schema_named, without
-from revetl.warehouse.json_concat import Spelled, text_of
+from revetl.warehouse.json_concat import JsonConcat, text_of
 from revetl.warehouse.rewrite import in_parts, told_apart
 from revetl.warehouse.templates import statement, table
 
@@ -46,7 +46,7 @@ def open_engine(target: Target, opening: Opening) -> Redshift:
     return Redshift(connection, target, database)
 
 
-class Redshift(Spelled):
+class Redshift(JsonConcat):
     """`revetl.warehouse.Warehouse` with a Redshift connection."""
 
     dialect = "redshift"

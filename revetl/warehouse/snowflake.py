@@ -19,7 +19,7 @@ from revetl.dbt.project_files import Target
 from revetl.warehouse.base import Opening
 from revetl.warehouse.dbt_connection import opened_by_dbt
 from revetl.warehouse.engine import TEMPORARY, by_database, call, found_in, portable, replaced, without
-from revetl.warehouse.json_concat import Spelled
+from revetl.warehouse.json_concat import JsonConcat
 from revetl.warehouse.templates import statement, table
 
 _LOWER = re.compile(r"[a-z_][a-z0-9_$]*")
@@ -62,7 +62,7 @@ def lower(name: str) -> str:
     return name.lower() if _UPPER.fullmatch(name) else name
 
 
-class Snowflake(Spelled):
+class Snowflake(JsonConcat):
     """`revetl.warehouse.Warehouse` with a Snowflake connection."""
 
     # Parse unquoted names as lower case.

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from revetl.config.models import FunctionConfig
-from revetl.delivery.functions.process import Function, Outcome
+from revetl.delivery.functions.process import Function, FunctionResult
 from revetl.errors import UsageError
 from tests.conftest import Cli, SandboxClient
 from tests.helpers.project import ProjectFolder
@@ -54,34 +54,34 @@ def function(root: Path, text: str, **limits: Any) -> Function:
 @pytest.mark.parametrize(
     ("body", "outcome"),
     [
-        ("return record", Outcome(({**RECORD, "traits": {"n": 1}},))),
-        ("return [record, record]", Outcome(({**RECORD, "traits": {"n": 1}},) * 2)),
-        ("return None", Outcome(dropped="it gave nothing back")),
-        ("return []", Outcome()),
-        ("raise Drop('small')", Outcome(dropped="small")),
-        ("raise Reject('é \"x\"')", Outcome(rejected='é "x"')),
-        ("raise Retry('later')", Outcome(later="later")),
-        ("print('a line'); return record", Outcome(({**RECORD, "traits": {"n": 1}},))),
-        ("1 / 0", Outcome(rejected="functions/shop.py, line 3: ZeroDivisionError: division by zero")),
-        ("return 5", Outcome(rejected="functions/shop.py: gave a int, and a record is a dict")),
+        ("return record", FunctionResult(({**RECORD, "traits": {"n": 1}},))),
+        ("return [record, record]", FunctionResult(({**RECORD, "traits": {"n": 1}},) * 2)),
+        ("return None", FunctionResult(dropped="it gave nothing back")),
+        ("return []", FunctionResult()),
+        ("raise Drop('small')", FunctionResult(dropped="small")),
+        ("raise Reject('é \"x\"')", FunctionResult(rejected='é "x"')),
+        ("raise Retry('later')", FunctionResult(later="later")),
+        ("print('a line'); return record", FunctionResult(({**RECORD, "traits": {"n": 1}},))),
+        ("1 / 0", FunctionResult(rejected="functions/shop.py, line 3: ZeroDivisionError: division by zero")),
+        ("return 5", FunctionResult(rejected="functions/shop.py: gave a int, and a record is a dict")),
         (
             "return {**record, 'key': 'u2'}",
-            Outcome(rejected="functions/shop.py: changed 'key', which it may not"),
+            FunctionResult(rejected="functions/shop.py: changed 'key', which it may not"),
         ),
-        ("while True: pass", Outcome(rejected="functions/shop.py: took longer than 0.2 s")),
+        ("while True: pass", FunctionResult(rejected="functions/shop.py: took longer than 0.2 s")),
         (
             "try:\n        while True: pass\n    except Exception: return record",
-            Outcome(rejected="functions/shop.py: took longer than 0.2 s"),
+            FunctionResult(rejected="functions/shop.py: took longer than 0.2 s"),
         ),
         (
             "return {**record, 'x': 'x' * 10**9}",
-            Outcome(rejected="functions/shop.py: needs more than 256 MB"),
+            FunctionResult(rejected="functions/shop.py: needs more than 256 MB"),
         ),
-        ("raise SystemExit(3)", Outcome(rejected="functions/shop.py, line 3: SystemExit: 3")),
+        ("raise SystemExit(3)", FunctionResult(rejected="functions/shop.py, line 3: SystemExit: 3")),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_a_function_makes_of_a_record(tmp_path: Path, body: str, outcome: Outcome) -> None:
+def test_what_a_function_makes_of_a_record(tmp_path: Path, body: str, outcome: FunctionResult) -> None:
     text = f"from revetl.functions import Drop, Reject, Retry\ndef on_identify(record):\n    {body}\n"
     own = function(tmp_path, text, timeout=0.2)
     assert own({**RECORD, "traits": {"n": 1}}) == outcome
@@ -160,7 +160,7 @@ def on_identify(record):
     return record
 """
     outcome = function(tmp_path, text)(RECORD)
-    assert outcome == Outcome(
+    assert outcome == FunctionResult(
         rejected="functions/shop.py: answers more than once for a record. Does it fork?"
     )
 

@@ -23,8 +23,8 @@ from revetl.delivery.http import (
     NotAccepted,
     Transport,
 )
-from revetl.delivery.rate_limiter import Budget, account, budgets_dir
-from revetl.destinations.base.spec import Rate
+from revetl.delivery.rate_limiter import RateLimiter, account, budgets_dir
+from revetl.destinations.base.spec import RateLimit
 from revetl.errors import DestinationRefused, UsageError
 from revetl.local import interprocess
 from tests.helpers.gate import Answer, Gate, Seen, gate
@@ -180,7 +180,7 @@ def test_an_empty_quota_waits_until_it_is_renewed(headers: Callable[[], dict[str
 def test_429_halves_what_is_in_flight_and_success_brings_it_back() -> None:
     async def phases(here: Gate) -> None:
         destination = webhook(here.url, max_in_flight=8)
-        budget = Budget(account(here.url, ()), at_once=8)
+        budget = RateLimiter(account(here.url, ()), at_once=8)
         async with Transport(destination) as transport:
             # Eight in flight are told so at once: that is one halving.
             here.rule = lambda seen: Answer(429 if seen.number < 8 else 200, seconds=0.1)
@@ -198,7 +198,7 @@ def test_429_halves_what_is_in_flight_and_success_brings_it_back() -> None:
 
 
 def test_one_halving_a_second_and_never_below_one() -> None:
-    budget = Budget(NAME, at_once=8)
+    budget = RateLimiter(NAME, at_once=8)
     now = time.time()
     halved = []
     for sent_at in (now, now, now + 0.5, now + 1.5, now + 9, now + 19):
@@ -319,11 +319,11 @@ def test_secrets_are_in_no_name_file_or_message(folder: Path) -> None:
     ids=["empty", "zeros", "ones", "short"],
 )
 def test_a_damaged_file_is_as_none(folder: Path, content: bytes) -> None:
-    Budget(NAME, at_once=2, pace=Rate(1_000)).close()
+    RateLimiter(NAME, at_once=2, pace=RateLimit(1_000)).close()
     (folder / NAME / "known").write_bytes(content)
 
     async def run() -> float:
-        budget = Budget(NAME, at_once=2, pace=Rate(1_000))
+        budget = RateLimiter(NAME, at_once=2, pace=RateLimit(1_000))
         start = time.monotonic()
         for _ in range(10):
             async with budget.turn():
@@ -336,7 +336,7 @@ def test_a_damaged_file_is_as_none(folder: Path, content: bytes) -> None:
 
 def test_a_folder_that_is_cleared_away_is_made_again(folder: Path) -> None:
     async def run() -> int:
-        budget = Budget(NAME, at_once=2, pace=Rate(1_000))
+        budget = RateLimiter(NAME, at_once=2, pace=RateLimit(1_000))
         async with budget.turn():
             shutil.rmtree(folder)
             async with budget.turn():
@@ -350,7 +350,7 @@ def test_a_folder_that_is_cleared_away_is_made_again(folder: Path) -> None:
 def test_what_was_written_before_the_clock_was_set_back_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    budget = Budget(NAME, at_once=2)
+    budget = RateLimiter(NAME, at_once=2)
     with monkeypatch.context() as later:
         moment = time.time() + 900
         later.setattr(time, "time", lambda: moment)

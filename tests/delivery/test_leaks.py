@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from revetl.cli import cli
-from revetl.config.jinja import FilledIn
+from revetl.config.jinja import RenderedValue
 from revetl.destinations import destination_class, make_destination
 from revetl.local.redaction import redact
 from revetl.observability import logs
@@ -120,7 +120,9 @@ def test_a_variable_of_any_name_is_secret_in_a_header_or_a_path_and_not_in_a_hos
     url = "https://eu-west-1x.example.com/in/T0051/B99xyz?n=12"
     config = {"type": "webhook", "url": url, "headers": {"X-Acme": "plain-header-5151"}}
     values = ("plain-header-5151", "T0051/B99xyz", "eu-west-1x", "12")
-    made = make_destination(config, "tool").known_from(None, [FilledIn(value, False) for value in values])
+    made = make_destination(config, "tool").known_from(
+        None, [RenderedValue(value, False) for value in values]
+    )
     assert set(made.secrets()) == {"plain-header-5151", "T0051/B99xyz"}
 
 

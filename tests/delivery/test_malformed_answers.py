@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from revetl.cli import cli
 from revetl.delivery.flow_runner import converse
 from revetl.delivery.http import GaveUp, Transport
-from revetl.destinations.salesforce.bulk import Outcome, run_job
+from revetl.destinations.salesforce.bulk import RowResult, run_job
 from tests.conftest import SandboxClient
 from tests.helpers.project import ProjectFolder
 from tests.helpers.raw import Script, raw_server, says
@@ -201,7 +201,7 @@ def test_the_results_of_a_bulk_job_are_read_from_disk_a_line_at_a_time() -> None
         body = b'{"id": "7", "state": "JobComplete", ' + counts + b"}"
         connection.sendall(OK + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
-    async def run(url: str) -> list[Outcome]:
+    async def run(url: str) -> list[RowResult]:
         def call(method: str, path: str, *, json: Any = None, csv: str | None = None) -> httpx.Request:
             return httpx.Request(method, url + path, content=(csv or "{}").encode())
 
@@ -212,7 +212,7 @@ def test_the_results_of_a_bulk_job_are_read_from_disk_a_line_at_a_time() -> None
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         outcomes = asyncio.run(run(server.url))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    assert outcomes == [Outcome("003A")]
+    assert outcomes == [RowResult("003A")]
     assert grown < 40
 
 

@@ -17,25 +17,25 @@ import pytest
 from sqlglot import exp
 
 from revetl.config.models import SyncConfig
-from revetl.delivery.batches import Cut, begun, cut_batches
-from revetl.delivery.serializer import Shaping, record_of, shaping_of
+from revetl.delivery.batches import PositionedBatch, begun, cut_batches
+from revetl.delivery.serializer import Serializer, record_of, shaping_of
 from revetl.destinations import TYPES, make_destination
 from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import (
+    AnswerNotUnderstood,
     Asking,
     Destination,
-    NotUnderstood,
+    Disposition,
+    JobUnfinished,
     Record,
     Records,
     Refused,
     Rejection,
     Step,
-    Unfinished,
-    Verdict,
     Wait,
 )
 from revetl.mapping.fields import (
-    Mapped,
+    MappedField,
     default_identifiers,
     made_alike,
     parse_expression,
@@ -81,7 +81,7 @@ class Outcome:
 
 
 class _Judged(Exception):
-    def __init__(self, verdict: Verdict, text: str) -> None:
+    def __init__(self, verdict: Disposition, text: str) -> None:
         super().__init__(text)
         self.verdict = verdict
         self.text = text
@@ -139,7 +139,7 @@ class Player:
         """What is found out before the records; nothing when that ended the run."""
         try:
             return await self._run(asking)
-        except (_Judged, Refused, NotUnderstood):
+        except (_Judged, Refused, AnswerNotUnderstood):
             self.outcome.fatal = True
             return None
 
@@ -152,16 +152,16 @@ class Player:
                     continue
                 response = await self._client.send(step)
                 judged, unread = self.destination.heard(response)
-                if judged is not Verdict.PASS:
+                if judged is not Disposition.PASS:
                     raise _Judged(judged, response.text)
                 if unread is not None:
-                    raise NotUnderstood(f"{unread}: {step.method} {step.url} {response.text}")
+                    raise AnswerNotUnderstood(f"{unread}: {step.method} {step.url} {response.text}")
                 step = flow.send(response)
         except StopIteration as end:
             value: T = end.value
             return value
 
-    async def _deliver(self, cut: Cut) -> None:
+    async def _deliver(self, cut: PositionedBatch) -> None:
         places = list(range(cut.place, cut.end))
         outcome = self.outcome
         try:
@@ -169,9 +169,9 @@ class Player:
                 assert cut.flow is not None
                 result = await self._run(cut.flow, cut.request)
         except _Judged as judged:
-            if judged.verdict in (Verdict.RETRY, Verdict.LIMITED):
+            if judged.verdict in (Disposition.RETRY, Disposition.LIMITED):
                 outcome.retry += places
-            elif judged.verdict is Verdict.FATAL:
+            elif judged.verdict is Disposition.FATAL:
                 outcome.fatal = True
             elif len(places) == 1:
                 outcome.rejected[places[0]] = judged.text
@@ -181,7 +181,7 @@ class Player:
                 for first, last in ((0, middle), (middle, len(places))):
                     await self._deliver(begun(self.destination, self._mode, cut.part(first, last)))
             return
-        except (Unfinished, NotUnderstood):
+        except (JobUnfinished, AnswerNotUnderstood):
             outcome.retry += places
             return
         except Refused:
@@ -203,7 +203,7 @@ def _content(body: Any) -> bytes:
 
 
 def records_of_rows(
-    destination: Destination, case: dict[str, Any], shaping: Shaping, operation: str
+    destination: Destination, case: dict[str, Any], shaping: Serializer, operation: str
 ) -> list[Record]:
     """The case's rows as records: identifiers by the SQL that the warehouse runs."""
     rows = list(case.get("records", []))
@@ -221,7 +221,7 @@ def records_of_rows(
         **given,
     }
     mapped = [
-        made_alike(Mapped(name, parse_expression(text, columns, "case"), ""), known[name])
+        made_alike(MappedField(name, parse_expression(text, columns, "case"), ""), known[name])
         for name, text in identifiers.items()
     ]
     made: dict[bytes, Record] = {}
@@ -246,12 +246,12 @@ def _key(destination: Destination, columns: dict[str, str]) -> str:
     return own[0] if own else next(iter(columns))
 
 
-def _sent(item: Mapped, row: dict[str, Any], late: dict[str, Finish]) -> Any:
+def _sent(item: MappedField, row: dict[str, Any], late: dict[str, Finish]) -> Any:
     value = _value(item, row)
     return late[item.name](str(value)) if item.late and value is not None else value
 
 
-def _value(item: Mapped, row: dict[str, Any]) -> Any:
+def _value(item: MappedField, row: dict[str, Any]) -> Any:
     if isinstance(item.expression, exp.Column):
         return row.get(item.expression.name)
     with_values = item.expression.transform(

@@ -243,12 +243,12 @@ def test_a_package_that_is_not_there_is_named_with_its_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    from revetl.delivery.transports.files import Files
+    from revetl.delivery.transports.files import FileTransport
 
     with pytest.raises(UsageError, match=r"s3fs writes to 's3://'.*revetl\[s3\]"):
-        Files("s3", {})
+        FileTransport("s3", {})
     with pytest.raises(UsageError, match=r"nothing is known of 's4://'.*'s3'"):
-        Files("s4", {})
+        FileTransport("s4", {})
 
 
 def test_secrets_of_a_store_are_not_shown(tmp_path: Path) -> None:

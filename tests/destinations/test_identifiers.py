@@ -30,7 +30,7 @@ from revetl.destinations.base.destination import (
 from revetl.destinations.intercom.destination import Intercom
 from revetl.identifiers.normalize import NO_VALUES, RULES
 from revetl.mapping.blocklist import is_email
-from revetl.mapping.fields import Mapped, made_alike, make_mapping
+from revetl.mapping.fields import MappedField, made_alike, make_mapping
 from revetl.warehouse.templates import column
 
 CASES = Path(__file__).parent / "cases"
@@ -64,7 +64,7 @@ def sent(identifier: Identifier, values: tuple[str, ...]) -> list[Any]:
 
 @cache
 def _sent(identifier: Identifier, values: tuple[str, ...]) -> list[Any]:
-    item = made_alike(Mapped("id", column("value"), "VARCHAR"), identifier)
+    item = made_alike(MappedField("id", column("value"), "VARCHAR"), identifier)
     listed = exp.values([(at, value) for at, value in enumerate(values)], alias="t", columns=["at", "value"])
     query = exp.select(item.of("t")).from_(listed).order_by("at")
     return [found for (found,) in duckdb.execute(query.sql("duckdb")).fetchall()]

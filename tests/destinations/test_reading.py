@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from revetl.destinations import TYPES, destination_class, make_destination
-from revetl.destinations.base.destination import Member, Page, Refused
+from revetl.destinations.base.destination import AudienceMember, Page, Refused
 
 HOOK = {"type": "webhook", "url": "https://hooks.example.com/in"}
 READ = {**HOOK, "read_url": "https://hooks.example.com/members"}
@@ -55,7 +55,7 @@ def test_a_page_is_asked_for(config: dict[str, Any], cursor: str | None, url: st
         ('{"members": [], "next": null}', Page(())),
         (
             '{"members": [{"id": "u1", "fields": {"n": 1}}, {"id": 2}], "next": 20}',
-            Page((Member({"id": "u1"}, {"n": 1}), Member({"id": 2})), "20"),
+            Page((AudienceMember({"id": "u1"}, {"n": 1}), AudienceMember({"id": 2})), "20"),
         ),
     ],
     ids=["nobody", "members with fields and without, and a page to come"],

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from revetl.destinations import make_destination
 from revetl.destinations.base.destination import (
+    JobUnfinished,
     Record,
     Records,
     Refused,
     Rejection,
-    Unfinished,
     Wait,
 )
 from revetl.destinations.base.readable_text import readable
-from revetl.destinations.salesforce.bulk import Outcome, run_job
+from revetl.destinations.salesforce.bulk import RowResult, run_job
 from revetl.destinations.salesforce.destination import Salesforce
 from revetl.destinations.salesforce.soql import rows_by
 from revetl.destinations.salesforce.task import LONGEST, subject, task_fields
@@ -95,9 +95,9 @@ def test_entering_an_audience_is_a_task_with_its_name() -> None:
 
 
 HEAD = {"ok": '"sf__Id","sf__Created","Ext__c"\n', "bad": '"sf__Id","sf__Error","Ext__c"\n'}
-FINE = [Outcome("003A"), Outcome("003B")]
-REFUSED = Outcome(None, "BAD", Rejection("BAD: no", "Name"))
-RESULTS: dict[str, tuple[int, int, str, str, list[Outcome] | None]] = {
+FINE = [RowResult("003A"), RowResult("003B")]
+REFUSED = RowResult(None, "BAD", Rejection("BAD: no", "Name"))
+RESULTS: dict[str, tuple[int, int, str, str, list[RowResult] | None]] = {
     "all are done, no failures are a header": (2, 0, "003A,true,u1\n003B,true,u2\n", "", FINE),
     "all are done, no failures are an empty body": (2, 0, "003A,true,u1\n003B,true,u2\n", "EMPTY", FINE),
     "all failed, no successes are an empty body": (
@@ -113,11 +113,11 @@ RESULTS: dict[str, tuple[int, int, str, str, list[Outcome] | None]] = {
     "a success without an id": (2, 0, ",true,u1\n003B,true,u2\n", "", None),
     "a failure that is of no field": (
         *(2, 1, "003A,true,u1\n", ",BAD:a: b:--,u2\n"),
-        [FINE[0], Outcome(None, "BAD", Rejection("BAD: a: b"))],
+        [FINE[0], RowResult(None, "BAD", Rejection("BAD: a: b"))],
     ),
     "a failure without a reason": (
         *(2, 1, "003A,true,u1\n", ",,u2\n"),
-        [FINE[0], Outcome(None, "UNKNOWN_EXCEPTION", Rejection("no reason given"))],
+        [FINE[0], RowResult(None, "UNKNOWN_EXCEPTION", Rejection("no reason given"))],
     ),
 }
 
@@ -126,7 +126,7 @@ RESULTS: dict[str, tuple[int, int, str, str, list[Outcome] | None]] = {
     ("processed", "failed", "ok", "bad", "expected"), RESULTS.values(), ids=RESULTS.keys()
 )
 def test_the_results_of_a_job_are_believed_as_far_as_its_counts_agree(
-    processed: int, failed: int, ok: str, bad: str, expected: list[Outcome] | None
+    processed: int, failed: int, ok: str, bad: str, expected: list[RowResult] | None
 ) -> None:
     connector = salesforce()
     job = {"id": "750A", "state": "JobComplete"}
@@ -149,7 +149,7 @@ def test_the_results_of_a_job_are_believed_as_far_as_its_counts_agree(
             asked = flow.send(answer)
     except StopIteration as stop:
         outcomes = stop.value
-    except Unfinished:
+    except JobUnfinished:
         outcomes = None
     assert outcomes == expected
 

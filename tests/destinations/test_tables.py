@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from revetl.delivery.transports.tables import Tables
+from revetl.delivery.transports.tables import TableTransport
 from revetl.destinations.base.destination import Batch
 from revetl.destinations.sql.destination import Sql
 from tests.destinations.test_round_trip import people
@@ -270,9 +270,9 @@ def test_connections_that_break_are_made_anew(
     """Each third statement is lost, before or after it was run."""
     to = database(engine, tmp_path)
     project = project_of(tmp_path, to, create=True, retries=8)
-    changed, calls = Tables._changed, [0]
+    changed, calls = TableTransport._changed, [0]
 
-    def breaks(self: Tables, *given: Any) -> httpx.Response:
+    def breaks(self: TableTransport, *given: Any) -> httpx.Response:
         calls[0] += 1
         if calls[0] % 3 == 1:
             raise httpx.ReadError("lost before")
@@ -281,7 +281,7 @@ def test_connections_that_break_are_made_anew(
             raise httpx.ReadError("lost after")
         return response
 
-    monkeypatch.setattr(Tables, "_changed", breaks)
+    monkeypatch.setattr(TableTransport, "_changed", breaks)
     monkeypatch.setattr(Sql, "batch", Batch(50))
     project.audience("vips", people(0, 400, "7"), meta())
     assert project.open().sync("vips")[0].status == "success"

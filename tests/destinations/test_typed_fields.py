@@ -22,7 +22,7 @@ from revetl.destinations.base.destination import (
     Rejection,
 )
 from revetl.identifiers.normalize import RULES, finish
-from revetl.mapping.fields import Mapped, made_alike
+from revetl.mapping.fields import MappedField, made_alike
 
 MOMENT, DAY = "2026-03-04T23:30:00Z", "2026-03-04"
 
@@ -353,7 +353,9 @@ def test_an_identifier_is_of_its_type_or_nothing(rule: str) -> None:
     """Of Meta's demographics, and X's ids: a wrong one is the hash of somebody else."""
     read = {}
     for text in RULE_CASES[rule]:
-        made = made_alike(Mapped("it", exp.convert(text), ""), Identifier("it", column="it", normalised=rule))
+        made = made_alike(
+            MappedField("it", exp.convert(text), ""), Identifier("it", column="it", normalised=rule)
+        )
         ((read[text],),) = duckdb.execute(f"select {made.expression.sql('duckdb')}").fetchall()
     assert read == RULE_CASES[rule]
 

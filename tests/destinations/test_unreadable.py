@@ -21,8 +21,8 @@ from revetl.destinations.base.answers import entry_of, table_of
 from revetl.destinations.base.destination import (
     Asking,
     Destination,
+    Disposition,
     Records,
-    Verdict,
     Wait,
 )
 from revetl.sandbox.setups import Setup, setups
@@ -150,9 +150,9 @@ async def _walk(
                     step = next(asking)
                     continue
                 response = await client.send(step)
-                while destination.judge(response) is Verdict.RETRY:
+                while destination.judge(response) is Disposition.RETRY:
                     response = await client.send(step)
-                assert destination.heard(response) == (Verdict.PASS, None), (step, response.text)
+                assert destination.heard(response) == (Disposition.PASS, None), (step, response.text)
                 seen.append(f"{step.method} {step.url.path}")
                 if destination.type != "webhook":
                     assert entry_of(step, destination.understood) is not None, step
@@ -160,12 +160,12 @@ async def _walk(
                     headers = {"content-type": kind}
                     other = httpx.Response(200, content=content, headers=headers, request=step)
                     if needed != (may_be or "") and not _may_be(destination.type, step, needed):
-                        assert destination.heard(other) != (Verdict.PASS, None), (step, name)
+                        assert destination.heard(other) != (Disposition.PASS, None), (step, name)
                 for status, content in product(ERRORS, ODD):
                     odd = httpx.Response(status, content=content, request=step)
                     verdict, _ = destination.heard(odd)
                     destination.asked_pause(odd)
-                    assert status != 401 or verdict is not Verdict.BISECT, (step, content)
+                    assert status != 401 or verdict is not Disposition.BISECT, (step, content)
                 step = asking.send(response)
         except StopIteration as end:
             return end.value

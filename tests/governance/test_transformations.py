@@ -17,7 +17,7 @@ from revetl.governance.tracking_plan.compiled_transformations import compile_tra
 from revetl.governance.tracking_plan.derived import derived_sql
 from revetl.governance.tracking_plan.project import compiled_errors
 from revetl.governance.tracking_plan.transformed import transform
-from revetl.governance.transformations import Derived, TransformationsFile, read_transformations
+from revetl.governance.transformations import DerivedProperty, TransformationsFile, read_transformations
 from tests.conftest import Cli
 from tests.governance.examples import order
 from tests.governance.rendering import Renderer
@@ -96,7 +96,7 @@ def test_a_type_that_cannot_be_inferred_is_an_error(tmp_path: Path) -> None:
     )
     (sentence,) = compiled_errors(tmp_path)
     assert sentence.startswith("transformations.yaml: transformations.0: derive.b: cannot infer the type of")
-    assert derived_sql("b", Derived(sql="some_function(a)", type="number"), {}).type == "number"
+    assert derived_sql("b", DerivedProperty(sql="some_function(a)", type="number"), {}).type == "number"
 
 
 READS: dict[str, tuple[str, str, list[str]]] = {
@@ -116,7 +116,7 @@ READS: dict[str, tuple[str, str, list[str]]] = {
 
 @pytest.mark.parametrize(("sql", "kind", "reads"), READS.values(), ids=READS.keys())
 def test_reads_and_type_of_derived_sql(sql: str, kind: str, reads: list[str]) -> None:
-    made = derived_sql("x", Derived(sql=sql), {})
+    made = derived_sql("x", DerivedProperty(sql=sql), {})
     assert (made.type, [each.type for each in made.reads]) == (kind, reads)
 
 

@@ -18,7 +18,7 @@ from revetl.cli import cli
 from revetl.dbt.project_files import Options
 from revetl.destinations import TYPES, destination_class
 from revetl.errors import UsageError
-from revetl.importers import Imported, import_export
+from revetl.importers import ImportResult, import_export
 from revetl.importers.kinds import (
     ALSO,
     LOOKUPS,
@@ -51,11 +51,11 @@ def _options(shop: Path) -> Options:
     return Options(project_dir=shop, profiles_dir=shop)
 
 
-def _imported(shop: Path, tool: str, *, writes: bool = False) -> Imported:
+def _imported(shop: Path, tool: str, *, writes: bool = False) -> ImportResult:
     return import_export(Workspace(_options(shop)), tool, EXPORTS / tool, writes=writes)
 
 
-def _meta(made: Imported, name: str) -> dict[str, Any]:
+def _meta(made: ImportResult, name: str) -> dict[str, Any]:
     (text,) = (text for file, text in made.files.items() if file.name == f"{name}.yml")
     config: dict[str, Any] = yaml.safe_load(text)["models"][0]["config"]
     return config

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from revetl.errors import UsageError
-from revetl.ingest.load import Loaded, load_files
+from revetl.ingest.load import LoadResult, load_files
 from revetl.local.paths import examples_dir
 
 COMMON = "id, user_id, anonymous_id, context, timestamp::varchar, received_at::varchar"
@@ -31,10 +31,10 @@ class Landing:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 
-    def load(self, *files: Path) -> Loaded:
+    def load(self, *files: Path) -> LoadResult:
         return load_files(self.connection, files)
 
-    def lines(self, *lines: bytes | str | dict[str, Any]) -> Loaded:
+    def lines(self, *lines: bytes | str | dict[str, Any]) -> LoadResult:
         raw = [
             line
             if isinstance(line, bytes)

@@ -16,9 +16,9 @@ from revetl.config.data_alerts import CHECK_KINDS, DataCheck
 from revetl.config.models import RevetlConfig
 from revetl.errors import UsageError, WarehouseError
 from revetl.inspect.data_alerts import CheckResult, check_data
-from revetl.inspect.data_alerts.verdict import Measured, judge
+from revetl.inspect.data_alerts.verdict import Measurement, judge
 from revetl.observability.alerts import check_alerts, check_data_alerts
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from tests.conftest import Cli
 from tests.helpers.built import ROOT
 from tests.helpers.project import ProjectFolder
@@ -117,7 +117,7 @@ class World:
 def world(tmp_path: Path, request: pytest.FixtureRequest) -> World:
     made = World(tmp_path / "shop", request.param)
     with made.project.open().workspace.writing() as warehouse:
-        Tables(made.project.backend.state_schema, warehouse.database).create(warehouse)
+        StateTables(made.project.backend.state_schema, warehouse.database).create(warehouse)
     return made
 
 
@@ -268,7 +268,7 @@ def test_nothing_is_sent_by_a_user_who_cannot_keep_the_states(tmp_path: Path, re
     world = World(tmp_path / "shop", "postgres")
     check = {"check": "freshness", "above": "6 hours", "source": "web"}
     with world.project.open().workspace.writing() as warehouse:
-        Tables(world.project.backend.state_schema, warehouse.database).create(warehouse)
+        StateTables(world.project.backend.state_schema, warehouse.database).create(warehouse)
     backend = world.project.backend
     reader = f"reader_{backend.schema}"
     schemas = f"schema {backend.schema}, {backend.state_schema}"
@@ -289,15 +289,15 @@ def test_nothing_is_sent_by_a_user_who_cannot_keep_the_states(tmp_path: Path, re
 @pytest.mark.parametrize(
     ("check", "measured"),
     [
-        ({"check": "unmatched", "source": "*", "above": "5%"}, Measured("web", 1 - 95 / 100, "share")),
-        ({"check": "violations", "above": "0.7%"}, Measured("web", 7, total=1_000)),
-        ({"check": "volume", "drop": "30%"}, Measured("web", 70, before=(100,))),
-        ({"check": "volume", "rise": "30%"}, Measured("web", 130, before=(100,))),
-        ({"check": "volume", "below": 1}, Measured("web", 1)),
-        ({"check": "freshness", "source": "*", "above": "6 hours"}, Measured("web", 21_600, "seconds")),
+        ({"check": "unmatched", "source": "*", "above": "5%"}, Measurement("web", 1 - 95 / 100, "share")),
+        ({"check": "violations", "above": "0.7%"}, Measurement("web", 7, total=1_000)),
+        ({"check": "volume", "drop": "30%"}, Measurement("web", 70, before=(100,))),
+        ({"check": "volume", "rise": "30%"}, Measurement("web", 130, before=(100,))),
+        ({"check": "volume", "below": 1}, Measurement("web", 1)),
+        ({"check": "freshness", "source": "*", "above": "6 hours"}, Measurement("web", 21_600, "seconds")),
     ],
 )
-def test_a_value_at_its_threshold_does_not_alert(check: dict[str, Any], measured: Measured) -> None:
+def test_a_value_at_its_threshold_does_not_alert(check: dict[str, Any], measured: Measurement) -> None:
     assert not judge(DataCheck.model_validate(check), measured).is_alerting
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from revetl.errors import UsageError
-from revetl.inspect.explain import Why, explain
+from revetl.inspect.explain import Explanation, explain
 from revetl.inspect.explain.answer import Condition
 from tests.helpers.project import ProjectFolder
 
@@ -28,7 +28,7 @@ create table vips as select * from (values ('u2', 1), ('u4', 2)) as v (user_id, 
 """
 
 
-def asked(project: ProjectFolder, person: str, query: str, meta: dict[str, Any] | None = None) -> Why:
+def asked(project: ProjectFolder, person: str, query: str, meta: dict[str, Any] | None = None) -> Explanation:
     """Why a person is in the audience `chosen`, built of a query."""
     project.audience("chosen", query, dict(meta or {"key": "user_id"}), compiled_code=query)
     return explain(project.open().workspace, person, "chosen")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from revetl.inspect.explain import explain
-from revetl.inspect.explain.answer import Verdict
+from revetl.inspect.explain.answer import SyncVerdict
 from tests.conftest import Cli, SandboxClient
 from tests.helpers.project import ProjectFolder
 
@@ -33,7 +33,7 @@ def build(project: ProjectFolder, query: str, **sync: Any) -> None:
     project.audience("chosen", query, meta, compiled_code=query)
 
 
-def verdict(project: ProjectFolder, person: str, **options: Any) -> Verdict:
+def verdict(project: ProjectFolder, person: str, **options: Any) -> SyncVerdict:
     (found,) = explain(project.open().workspace, person, "chosen", **options).delivery
     return found
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
-from revetl.observability.alerts import Past
+from revetl.observability.alerts import PastRun
 from tests.helpers.http import LoopbackServer
 
 NONE: Mapping[str, int] = {}
@@ -43,8 +43,8 @@ GUARD = FakeRun(
 FEW = FakeRun("rejected", rejected={"add": 4}, delivered={"add": 96})
 MANY = FakeRun("rejected", rejected={"add": 40}, delivered={"add": 60})
 INTERRUPTED = FakeRun("interrupted", {"add": 10}, NONE, delivered={"add": 10}, aborted={"add": 90})
-CRASHED = Past("crashed", {"add": 10}, NONE)
-RUNNING = Past("running", NONE, NONE)
+CRASHED = PastRun("crashed", {"add": 10}, NONE)
+RUNNING = PastRun("running", NONE, NONE)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from revetl.observability.alerts import (
-    Outcome,
+    RunOutcome,
     State,
     last_state,
     messages,
@@ -52,7 +52,7 @@ from tests.observability.support import (
         ),
     ],
 )
-def test_state_of_a_run(run: Outcome, limit: float, state: State | None) -> None:
+def test_state_of_a_run(run: RunOutcome, limit: float, state: State | None) -> None:
     assert state_of(run, limit) is state
 
 
@@ -68,7 +68,7 @@ def test_state_of_a_run(run: Outcome, limit: float, state: State | None) -> None
         pytest.param([IDLE, GUARD, MANY], State.OK, id="a guard came between"),
     ],
 )
-def test_state_of_a_sync(newest_first: Sequence[Outcome], state: State | None) -> None:
+def test_state_of_a_sync(newest_first: Sequence[RunOutcome], state: State | None) -> None:
     assert last_state(newest_first) is state
 
 
@@ -88,7 +88,7 @@ def test_state_of_a_sync(newest_first: Sequence[Outcome], state: State | None) -
         pytest.param([INTERRUPTED, REFUSED], OK, "recovered", id="recovery is seen across an interruption"),
     ],
 )
-def test_a_state_change_has_one_message(past: Sequence[Outcome], run: FakeRun, kind: str | None) -> None:
+def test_a_state_change_has_one_message(past: Sequence[RunOutcome], run: FakeRun, kind: str | None) -> None:
     previous = last_state(past)
     said = messages(previous, state_after(previous, run), run)
     assert [message.kind for message in said] == ([kind] if kind else [])

@@ -11,7 +11,7 @@ import pytest
 
 from revetl.delivery.serializer import shaping_in
 from revetl.sync.plan.options import SyncOptions
-from revetl.sync.run import Progress, Runner, Spooled
+from revetl.sync.run import Progress, ReadyRun, Runner
 from tests.conftest import SandboxClient
 from tests.helpers.project import ProjectFolder
 from tests.helpers.suites import first_fast
@@ -78,7 +78,7 @@ def test_a_run_keeps_hashes_and_no_phone_number(shop: ProjectFolder) -> None:
     shaping = shaping_in(workspace.root, sync, destination)
     runner = Runner(workspace, sync, SyncOptions(), Progress(), destination, shaping)
     ready = runner.spool()
-    assert isinstance(ready, Spooled)
+    assert isinstance(ready, ReadyRun)
     kept = [str(shop.sql("select identifiers, fields from revetl.revetl.sync_intents"))]
     kept += [str(batch.to_pylist()) for _, batch in ready.spool.batches("add")]
     kept += [file.read_bytes().decode("latin1") for file in ready.spool.folder.glob("journal*")]

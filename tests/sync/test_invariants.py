@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revetl.delivery.batches import Cut, cut_batches
+from revetl.delivery.batches import PositionedBatch, cut_batches
 from revetl.delivery.journal import (
     DELIVERED,
     UNSENT,
-    Answer,
     Journal,
     Range,
+    RangeOutcome,
 )
 from revetl.destinations.base.destination import (
     Batch,
@@ -89,7 +89,7 @@ def test_every_row_that_was_sent_is_delivered_unsent_or_unknown(
                 if outcome is not None:
                     for start, end in ((first, middle), (middle, last)):
                         if start < end:
-                            await journal.write(Answer(Range("add", start, end), outcome))
+                            await journal.write(RangeOutcome(Range("add", start, end), outcome))
                 expected[outcome] |= set(range(first, last))
                 first = last
 
@@ -165,7 +165,7 @@ def test_parts_of_a_batch_say_of_places_what_the_whole_says(
 ) -> None:
     of = tuple(place for place, count in enumerate(counts) for _ in range(count))
     records = tuple(Record(f"u{place}", {}, {}, "r") for place in of)
-    cut = Cut(5, len(counts), Records("a.s", "a", "r", "add", records), of)
+    cut = PositionedBatch(5, len(counts), Records("a.s", "a", "r", "add", records), of)
     rejected = {at: why for at, why in rejected.items() if at < len(of)}
     middle = data.draw(st.integers(0, len(counts)))
     told: dict[int, str] = {}

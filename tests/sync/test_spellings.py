@@ -19,7 +19,7 @@ from revetl.identifiers.phones import e164
 from revetl.sync.plan.diff import Diff
 from revetl.sync.plan.eligibility import LEFT_OUT
 from revetl.sync.plan.inputs import read_inputs
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
 from tests.conftest import SandboxClient
@@ -117,7 +117,7 @@ class Opened:
 
     def __init__(self, project: ProjectFolder, warehouse: Warehouse) -> None:
         self.workspace, self.warehouse = project.open().workspace, warehouse
-        self.tables = Tables(self.workspace.state_schema, warehouse.database)
+        self.tables = StateTables(self.workspace.state_schema, warehouse.database)
 
     def suppress(self, kind: str, value: str) -> None:
         """Have one suppression and no other."""

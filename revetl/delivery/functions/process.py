@@ -31,7 +31,7 @@ _TURNS = 2
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FunctionResult:
     """What a function made of a record: `records` to be sent in its place; or why it is dropped, rejected, or
     left to the next run."""
 
@@ -97,7 +97,7 @@ class Function:
                 f"{', '.join(handlers) or 'none'}."
             )
 
-    def __call__(self, record: Mapping[str, Any]) -> Outcome:
+    def __call__(self, record: Mapping[str, Any]) -> FunctionResult:
         """What it makes of a record. Raises UsageError where it cannot be loaded."""
         for _ in range(_TURNS):
             if self._process is None:
@@ -106,19 +106,19 @@ class Function:
                 return self._outcome(self._asked(record))
             except _Died as death:
                 self._stop()
-                return Outcome(rejected=f"{self.called}: {death}")
+                return FunctionResult(rejected=f"{self.called}: {death}")
             except _OutOfStep:
                 # A copy of the process, or the function itself, has answered besides: who knows for whom.
                 self._stop()
-        return Outcome(rejected=f"{self.called}: answers more than once for a record. Does it fork?")
+        return FunctionResult(rejected=f"{self.called}: answers more than once for a record. Does it fork?")
 
-    def _outcome(self, answer: Mapping[str, Any]) -> Outcome:
+    def _outcome(self, answer: Mapping[str, Any]) -> FunctionResult:
         if "records" in answer:
-            return Outcome(tuple(answer["records"]))
+            return FunctionResult(tuple(answer["records"]))
         why = {name: str(text).replace(str(self.path), self.called) for name, text in answer.items()}
         if not why.keys() & {"drop", "reject", "retry"}:
             raise _OutOfStep
-        return Outcome(dropped=why.get("drop"), rejected=why.get("reject"), later=why.get("retry"))
+        return FunctionResult(dropped=why.get("drop"), rejected=why.get("reject"), later=why.get("retry"))
 
     def _start(self) -> list[str]:
         command = [sys.executable, "-m", "revetl.delivery.functions.worker", str(self.path)]

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BeforeValidator, Field, model_validator
 
-from revetl.config.base import Checked, read_checked
+from revetl.config.base import ConfigModel, read_checked
 from revetl.config.models import FunctionConfig
-from revetl.delivery.functions.process import FOLDER, Function, Outcome
+from revetl.delivery.functions.process import FOLDER, Function, FunctionResult
 from revetl.errors import UsageError, nearest
 
 
-class Given(Checked):
+class GivenRecord(ConfigModel):
     """A record of a test; what is not said of it is as a first run has it."""
 
     key: str = "key"
@@ -32,7 +32,7 @@ class Given(Checked):
 _NOT_SENT = ("drop", "reject", "retry")
 
 
-class Expected(Checked):
+class ExpectedRecord(ConfigModel):
     """What a test expects of a record that is sent: only what is named is compared. Or that it is not sent:
     `drop`, `reject` or `retry`, with a part of the reason."""
 
@@ -46,7 +46,7 @@ class Expected(Checked):
     retry: str | None = None
 
     @model_validator(mode="after")
-    def _one_thing(self) -> Expected:
+    def _one_thing(self) -> ExpectedRecord:
         if self.not_sent is not None and len(self.model_fields_set) > 1:
             raise ValueError("drop, reject and retry each stand alone")
         return self
@@ -63,16 +63,16 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, Mapping) else value
 
 
-class FunctionTest(Checked):
+class FunctionTest(ConfigModel):
     """One test: what a record of a kind becomes."""
 
     name: str
     on: Literal["identify", "track", "group", "delete"] = "identify"
-    given: Given
-    expect: Annotated[tuple[Expected, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    given: GivenRecord
+    expect: Annotated[tuple[ExpectedRecord, ...], BeforeValidator(_as_list), Field(min_length=1)]
 
 
-class FunctionTests(Checked):
+class FunctionTests(ConfigModel):
     """The file of a function's tests, and the limits to run them in."""
 
     tests: Annotated[tuple[FunctionTest, ...], Field(min_length=1)]
@@ -118,7 +118,7 @@ def _record(test: FunctionTest) -> dict[str, Any]:
     return {"type": test.on, **given}
 
 
-def _problem(test: FunctionTest, outcome: Outcome) -> str | None:
+def _problem(test: FunctionTest, outcome: FunctionResult) -> str | None:
     words = {"drop": outcome.dropped, "reject": outcome.rejected, "retry": outcome.later}
     said = next((f"{word}: {why}" for word, why in words.items() if why is not None), None)
     if (word := test.expect[0].not_sent) is not None:
@@ -136,7 +136,7 @@ def _problem(test: FunctionTest, outcome: Outcome) -> str | None:
     return None if made == expected else f"expected {_text(expected)}, got {_text(made)}"
 
 
-def _named(expected: Expected) -> dict[str, Any]:
+def _named(expected: ExpectedRecord) -> dict[str, Any]:
     return {name: getattr(expected, name) for name in sorted(expected.model_fields_set)}
 
 

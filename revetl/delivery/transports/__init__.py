@@ -20,13 +20,13 @@ def client_of(destination: Destination, auth: httpx.Auth | None) -> httpx.AsyncC
 
         return HttpClient(destination, limits, auth)
     if scheme == "sql":
-        from revetl.delivery.transports.tables import Tables
+        from revetl.delivery.transports.tables import TableTransport
 
-        carrier: httpx.AsyncBaseTransport = Tables(destination.connection_options())
+        carrier: httpx.AsyncBaseTransport = TableTransport(destination.connection_options())
     else:
-        from revetl.delivery.transports.files import Files
+        from revetl.delivery.transports.files import FileTransport
 
-        carrier = Files(scheme, destination.connection_options())
+        carrier = FileTransport(scheme, destination.connection_options())
     return httpx.AsyncClient(transport=carrier, timeout=destination.timeout, auth=auth)
 
 

@@ -38,7 +38,7 @@ _FOLDERS = ("file", "sftp", "ssh", "memory")
 """Where folders have to be made; elsewhere they are parts of names."""
 
 
-class Files(httpx.AsyncBaseTransport):
+class FileTransport(httpx.AsyncBaseTransport):
     """Carries requests to a file system. Nobody reads half a file: a local one gets its name when it is on
     the disk, and an object is there when all of it is. Raises UsageError for a scheme that nothing is known
     of, and where the package for it is not installed."""

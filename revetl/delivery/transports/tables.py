@@ -24,7 +24,7 @@ from revetl.warehouse.templates import column, table
 _LOCK_SECONDS = 10.0
 
 
-class Tables(httpx.AsyncBaseTransport):
+class TableTransport(httpx.AsyncBaseTransport):
     """Carries requests to a warehouse by one connection, one after the other. Raises UsageError for a
     connection that names no engine there is."""
 

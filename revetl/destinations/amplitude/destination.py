@@ -17,14 +17,14 @@ from revetl.destinations.amplitude.events import (
     properties,
     refused_events,
 )
-from revetl.destinations.base.answers import ACKNOWLEDGED, Understood
+from revetl.destinations.base.answers import ACKNOWLEDGED, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
-    Verdict,
+    RateLimit,
     object_of,
 )
 from revetl.destinations.base.personal_data import WithholdsPersonalData
@@ -46,23 +46,23 @@ HOSTS = {
 Rejected = dict[int, str | Rejection]
 
 UNDERSTOOD = (
-    Understood("POST /identify", (ACKNOWLEDGED, {"code": 200})),
-    Understood("POST /2/httpapi", {"code": 200}),
-    Understood("POST /batch", {"code": 200}),
-    Understood("GET /api/3/cohorts", {"cohorts": [{"id": str, "name": str}]}),
-    Understood("POST /api/3/cohorts/upload", ({"cohort_id": str}, {"cohortId": str}), again=False),
-    Understood("POST /api/3/cohorts/membership", {"memberships_result": [{"skipped_ids": list}]}),
-    Understood("GET /api/2/usersearch", {"matches": [dict]}),
-    Understood("POST /api/2/deletions/users", ([{"status": str}], {"status": str})),
+    SuccessShape("POST /identify", (ACKNOWLEDGED, {"code": 200})),
+    SuccessShape("POST /2/httpapi", {"code": 200}),
+    SuccessShape("POST /batch", {"code": 200}),
+    SuccessShape("GET /api/3/cohorts", {"cohorts": [{"id": str, "name": str}]}),
+    SuccessShape("POST /api/3/cohorts/upload", ({"cohort_id": str}, {"cohortId": str}), again=False),
+    SuccessShape("POST /api/3/cohorts/membership", {"memberships_result": [{"skipped_ids": list}]}),
+    SuccessShape("GET /api/2/usersearch", {"matches": [dict]}),
+    SuccessShape("POST /api/2/deletions/users", ([{"status": str}], {"status": str})),
 )
 
 
 class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
     """User properties and events by user or device id; a mirrored audience is a cohort with its name."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000, bytes=1_000_000)
-    rate: ClassVar[Rate | None] = Rate(requests=100)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=100)
     cleared: ClassVar[Any] = UNSET
     can_set_if_empty: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (
@@ -173,15 +173,15 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
     def probe(self) -> httpx.Request:
         return self.ask("GET", "/api/3/cohorts")
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         status, path, said = response.status_code, response.request.url.path, object_of(response)
         error = str(said.get("missing_field") or said.get("error") or response.text).lower()
         if status == 400 and (
             "/cohorts" in path or error.startswith(("invalid api", "invalid_api", "api_key"))
         ):
-            return Verdict.FATAL
+            return Disposition.FATAL
         if (status in {400, 413} and path.endswith("/identify")) or names_events(said):
-            return Verdict.PASS
+            return Disposition.PASS
         return super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:

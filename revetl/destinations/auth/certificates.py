@@ -8,11 +8,11 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
-from revetl.config.base import Checked
+from revetl.config.base import ConfigModel
 from revetl.errors import UsageError
 
 
-class ClientCertificate(Checked):
+class ClientCertificate(ConfigModel):
     """A client certificate with its chain and its key, both in PEM."""
 
     certificate: Path

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
-from revetl.config.base import Checked
+from revetl.config.base import ConfigModel
 from revetl.destinations.auth.providers import Provider, provider_of
 from revetl.destinations.auth.store import SignIn, SignIns, Tokens
 from revetl.destinations.base.addresses import LOOPBACK
@@ -27,7 +27,7 @@ _EARLY_SECONDS = 30.0
 Url = Annotated[str, Field(pattern="^https?://")]
 
 
-class SignInConfig(Checked):
+class SignInConfig(ConfigModel):
     """The OAuth app that users sign in with, as registered with the provider. URLs and scopes default to the
     provider's."""
 

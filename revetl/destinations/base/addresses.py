@@ -9,14 +9,14 @@ from urllib.parse import SplitResult, parse_qsl, unquote, unquote_plus, urlsplit
 
 import httpx
 
-from revetl.config.jinja import FilledIn
+from revetl.config.jinja import RenderedValue
 from revetl.local.redaction import HIDDEN, SHORTEST_SECRET, without_users
 
 _SHORTEST_PART = 8
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def secret_parts(filled_in: Iterable[FilledIn]) -> Iterator[str]:
+def secret_parts(filled_in: Iterable[RenderedValue]) -> Iterator[str]:
     """Yield the secret parts of values from outside revetl.yml: secrets themselves, and the user, path and
     query of URLs, which contain the token of many webhooks."""
     for each in filled_in:
@@ -29,7 +29,7 @@ def secret_parts(filled_in: Iterable[FilledIn]) -> Iterator[str]:
             yield from (part for part in parts if len(part) >= _SHORTEST_PART)
 
 
-def carried_parts(filled_in: Iterable[FilledIn], address: str, headers: Iterable[str]) -> Iterator[str]:
+def carried_parts(filled_in: Iterable[RenderedValue], address: str, headers: Iterable[str]) -> Iterator[str]:
     """Yield values from outside revetl.yml that end up in a header, path or query. They are treated as
     credentials, regardless of the name of their variable."""
     url = _split(address)
@@ -39,7 +39,7 @@ def carried_parts(filled_in: Iterable[FilledIn], address: str, headers: Iterable
             yield each.value
 
 
-def shown_address(url: httpx.URL, filled_in: Iterable[FilledIn]) -> str:
+def shown_address(url: httpx.URL, filled_in: Iterable[RenderedValue]) -> str:
     """Return a URL as shown in a plan: path and query parts from outside revetl.yml are masked."""
     filled_in = tuple(filled_in)
     if url.scheme == "file" or not filled_in:

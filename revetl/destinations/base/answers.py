@@ -40,7 +40,7 @@ EMPTY, ACKNOWLEDGED, FILE = Body
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
+class SuccessShape:
     """The success responses to a call. `call` is a method and path such as `POST /users/*`, where `*` matches
     anything. `again`: whether the call is safe to repeat, by its nature or through an id in it."""
 
@@ -54,7 +54,7 @@ class Understood:
         return method in ("*", request.method) and fnmatchcase(request.url.path, "*" + path)
 
 
-def entry_of(request: httpx.Request, understood: Iterable[Understood]) -> Understood | None:
+def entry_of(request: httpx.Request, understood: Iterable[SuccessShape]) -> SuccessShape | None:
     """Return the first entry that matches a request."""
     return next((each for each in understood if each.is_of(request)), None)
 
@@ -163,7 +163,7 @@ def _of(shape: Shape) -> str:
     return f": {described(shape)}"
 
 
-def table_of(understood: Iterable[Understood]) -> str:
+def table_of(understood: Iterable[SuccessShape]) -> str:
     """Render the table of calls for a destination's reference page."""
     rows = [
         f"| `{each.call}` | {described(each.shape)} | {'yes' if each.again else 'no'} |"

@@ -17,7 +17,7 @@ from revetl.destinations.base.marks import with_mark
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchCount:
     """How many people of an audience a destination has matched: lower and upper bound. None if it doesn't
     report a number, as for audiences that are too small or too new."""
 
@@ -104,7 +104,7 @@ class AdAudience(HasAudiences):
         """Whether it can report how many people it has matched."""
         return cls.matched is not AdAudience.matched
 
-    def matched(self, audience_id: str) -> Asking[Matched]:
+    def matched(self, audience_id: str) -> Asking[MatchCount]:
         """Return how many of the people sent it has matched."""
         raise NotImplementedError  # `tells_matched` is false unless overridden
 

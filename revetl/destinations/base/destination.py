@@ -17,29 +17,29 @@ import httpx
 import orjson
 from pydantic import Field, PrivateAttr
 
-from revetl.config.base import Checked
-from revetl.config.jinja import FilledIn
+from revetl.config.base import ConfigModel
+from revetl.config.jinja import RenderedValue
 from revetl.destinations.base.addresses import address_of, carried_parts, secret_parts
 from revetl.destinations.base.answers import (
     UNLIKE,
-    Understood,
+    SuccessShape,
     entry_of,
     misread,
 )
-from revetl.destinations.base.dispositions import Verdict, verdict
+from revetl.destinations.base.dispositions import Disposition, verdict
 from revetl.destinations.base.field_check import TEXT
 from revetl.destinations.base.flow import (
+    AnswerNotUnderstood,
     Asking,
     Flow,
-    NotUnderstood,
+    JobUnfinished,
     Refused,
     Step,
-    Unfinished,
     Wait,
     object_of,
     poll,
 )
-from revetl.destinations.base.members import Member, Page, Reading
+from revetl.destinations.base.members import AudienceMember, Page, Reading
 from revetl.destinations.base.records import (
     Record,
     Records,
@@ -52,7 +52,7 @@ from revetl.destinations.base.spec import (
     Batch,
     Identifier,
     IdentifierChoice,
-    Rate,
+    RateLimit,
     lacking,
 )
 
@@ -63,10 +63,10 @@ __all__ = [
     "Destination",
     "Flow",
     "Identifier",
-    "Member",
-    "NotUnderstood",
+    "AudienceMember",
+    "AnswerNotUnderstood",
     "Page",
-    "Rate",
+    "RateLimit",
     "Reading",
     "Record",
     "Records",
@@ -74,8 +74,8 @@ __all__ = [
     "Rejection",
     "Result",
     "Step",
-    "Unfinished",
-    "Verdict",
+    "JobUnfinished",
+    "Disposition",
     "Wait",
     "object_of",
     "poll",
@@ -97,7 +97,7 @@ def entered_or_left(records: Records) -> Records:
     )
 
 
-class Destination(Checked):
+class Destination(ConfigModel):
     """A configured destination. Subclasses add their configuration as fields, their limits and identifiers as
     class variables, and the operations they support.
 
@@ -106,10 +106,10 @@ class Destination(Checked):
     """
 
     batch: ClassVar[Batch]
-    rate: ClassVar[Rate | None] = None
+    rate: ClassVar[RateLimit | None] = None
     identifiers: ClassVar[tuple[Identifier, ...]]
-    statuses: ClassVar[Mapping[int, Verdict]] = {}
-    understood: ClassVar[tuple[Understood, ...]] = ()
+    statuses: ClassVar[Mapping[int, Disposition]] = {}
+    understood: ClassVar[tuple[SuccessShape, ...]] = ()
     """The response bodies that mean success, by call; any other body with a success status is an error."""
     identifier_key: ClassVar[str | None] = None
     """The configuration key that names the lookup identifier, if there is one."""
@@ -159,7 +159,7 @@ class Destination(Checked):
     phone_region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
     """Country of phone numbers without a country code, such as `US`."""
     _project: str | None = PrivateAttr(default=None)
-    _filled_in: tuple[FilledIn, ...] = PrivateAttr(default=())
+    _filled_in: tuple[RenderedValue, ...] = PrivateAttr(default=())
     _ways: dict[str, tuple[frozenset[str], ...]] = PrivateAttr(default_factory=dict)
 
     def upsert(self, records: Records) -> Flow:
@@ -262,7 +262,7 @@ class Destination(Checked):
         """Return a copy whose relative paths are resolved against `root`."""
         return self
 
-    def known_from(self, project: str | None, filled_in: Iterable[FilledIn] = ()) -> Self:
+    def known_from(self, project: str | None, filled_in: Iterable[RenderedValue] = ()) -> Self:
         """Return a copy that knows its project, and which of its values come from outside revetl.yml."""
         made = self.model_copy()
         made._project, made._filled_in = project, tuple(filled_in)
@@ -274,7 +274,7 @@ class Destination(Checked):
         return self._project
 
     @property
-    def filled_in(self) -> tuple[FilledIn, ...]:
+    def filled_in(self) -> tuple[RenderedValue, ...]:
         """Return the configuration values that come from outside revetl.yml."""
         return self._filled_in
 
@@ -286,19 +286,19 @@ class Destination(Checked):
         """Return a harmless request that needs the credentials, for `revetl debug`."""
         raise NotImplementedError  # without an override, `can_probe` is false
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Classify a response for its batch: by status, unless the API reports errors in the body."""
         return verdict(response.status_code, self.statuses)
 
-    def heard(self, response: httpx.Response) -> tuple[Verdict, str | None]:
+    def heard(self, response: httpx.Response) -> tuple[Disposition, str | None]:
         """Classify a response for its batch; for an apparent success, also describe why the body isn't an
         expected response."""
         try:
             judged = self.judge(response)
         except UNLIKE:
             judged = verdict(response.status_code, {})
-            return judged, "JSON of an unexpected shape" if judged is Verdict.PASS else None
-        return judged, self.misread(response) if judged is Verdict.PASS else None
+            return judged, "JSON of an unexpected shape" if judged is Disposition.PASS else None
+        return judged, self.misread(response) if judged is Disposition.PASS else None
 
     def misread(self, response: httpx.Response) -> str | None:
         """Describe why a body isn't an expected success response; None if it is, or if it is an error that
@@ -429,9 +429,9 @@ class Destination(Checked):
         return self.limits
 
     @property
-    def pace(self) -> Rate | None:
+    def pace(self) -> RateLimit | None:
         """Return the rate limit of this configuration."""
-        return Rate(self.requests_per_second) if self.requests_per_second else self.rate
+        return RateLimit(self.requests_per_second) if self.requests_per_second else self.rate
 
     @classmethod
     def modes(cls) -> tuple[str, ...]:

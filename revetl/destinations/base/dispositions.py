@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 
-class Verdict(Enum):
+class Disposition(Enum):
     """What a status means for its batch."""
 
     PASS = "the connector reads the response"  # noqa: S105
@@ -17,16 +17,16 @@ class Verdict(Enum):
     FATAL = "nothing will be accepted: stop the run"
 
 
-def verdict(status: int, own: Mapping[int, Verdict]) -> Verdict:
+def verdict(status: int, own: Mapping[int, Disposition]) -> Disposition:
     """Return the disposition of a status; a connector's own entries take precedence."""
     if status in own:
         return own[status]
     if status < 300:
-        return Verdict.PASS
+        return Disposition.PASS
     if status in {408, 425, 429} or status >= 500:
-        return Verdict.RETRY
+        return Disposition.RETRY
     if status == 413:
-        return Verdict.SPLIT
+        return Disposition.SPLIT
     if status in {400, 409, 422}:
-        return Verdict.BISECT
-    return Verdict.FATAL
+        return Disposition.BISECT
+    return Disposition.FATAL

@@ -48,12 +48,12 @@ class AudienceMissing(Exception):
         self.everything = everything
 
 
-class Unfinished(Exception):
+class JobUnfinished(Exception):
     """Raised in a flow when a job was accepted but didn't report its outcome in time: its records' outcome is
     unknown, and they are sent again in the next run."""
 
 
-class NotUnderstood(Exception):
+class AnswerNotUnderstood(Exception):
     """Raised in a flow for an unexpected response: the outcome of its records is unknown."""
 
 
@@ -84,6 +84,6 @@ def poll(
         if is_done(response):
             return response
         if waited + wait > limit:
-            raise Unfinished(f"its job did not finish within {waited:,.0f} seconds")
+            raise JobUnfinished(f"its job did not finish within {waited:,.0f} seconds")
         yield Wait(wait)
         waited, wait = waited + wait, min(2 * wait, longest)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from revetl.destinations.base.flow import Asking
 
 
-class Member(NamedTuple):
+class AudienceMember(NamedTuple):
     """One member in a destination: identifiers by the destination's names, and fields; None if it doesn't
     return fields."""
 
@@ -21,7 +21,7 @@ class Member(NamedTuple):
 class Page:
     """A page of an audience's members. `next` is the cursor of the following page; None after the last."""
 
-    members: tuple[Member, ...]
+    members: tuple[AudienceMember, ...]
     next: str | None = None
 
 

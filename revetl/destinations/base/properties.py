@@ -16,7 +16,7 @@ _NOBODY = frozenset(
 )
 
 
-class Changes(NamedTuple):
+class PropertyChanges(NamedTuple):
     """Properties to set, to set only if empty, and the names of properties to unset."""
 
     set: dict[str, Any]
@@ -24,10 +24,10 @@ class Changes(NamedTuple):
     unset: list[str]
 
 
-def changes(records: Records, record: Record, more: Mapping[str, Any]) -> Changes:
+def changes(records: Records, record: Record, more: Mapping[str, Any]) -> PropertyChanges:
     """Return the property changes of a record, with `more` to be set."""
     given, kept = given_fields(record), records.set_if_empty
-    return Changes(
+    return PropertyChanges(
         {**{name: value for name, value in given.items() if name not in kept}, **more},
         {name: value for name, value in given.items() if name in kept},
         [name for name in record.fields if name not in given],

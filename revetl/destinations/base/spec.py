@@ -16,7 +16,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RateLimit:
     """The rate limit of a destination: `requests` in any `per_seconds`."""
 
     requests: float

@@ -14,13 +14,13 @@ from revetl.destinations.base.destination import (
     Asking,
     Batch,
     Destination,
+    Disposition,
     Flow,
     Identifier,
+    JobUnfinished,
     Records,
     Refused,
     Result,
-    Unfinished,
-    Verdict,
     poll,
 )
 
@@ -29,7 +29,7 @@ _ROUNDS = 20
 
 
 @dataclass(frozen=True)
-class Run:
+class TriggeredRun:
     """The state of a run in the other tool: its status there, whether it has ended, why it failed if it did,
     how many rows were rejected, and whether it was skipped because another run was in progress."""
 
@@ -40,7 +40,7 @@ class Run:
     was_skipped: bool = False
 
 
-class Triggered(Destination):
+class TriggeredSync(Destination):
     """A sync of another tool, which reads the audience's table itself: no people are sent. When the audience
     has changed, its sync (`syncs`, by audience name, else `sync_id`) is triggered and awaited for up to
     `max_wait` seconds; then all changes count as delivered, since only the other tool knows the outcome per
@@ -49,7 +49,7 @@ class Triggered(Destination):
     batch: ClassVar[Batch] = Batch(records=100_000)
     takes_one: ClassVar[bool] = False
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("id", column="user_id"),)
-    statuses: ClassVar[Mapping[int, Verdict]] = {404: Verdict.PASS, 409: Verdict.PASS}
+    statuses: ClassVar[Mapping[int, Disposition]] = {404: Disposition.PASS, 409: Disposition.PASS}
 
     api_key: SecretStr
     sync_id: SyncId | None = None
@@ -59,7 +59,7 @@ class Triggered(Destination):
     max_wait: Annotated[float, Field(gt=0)] = 3_600.0
 
     @model_validator(mode="after")
-    def _has_sync(self) -> Triggered:
+    def _has_sync(self) -> TriggeredSync:
         if self.sync_id is None and not self.syncs:
             raise ValueError("Set sync_id, or syncs: {AUDIENCE: ID}: the sync to trigger.")
         return self
@@ -100,7 +100,7 @@ class Triggered(Destination):
         """Return the request for a run's state."""
         raise NotImplementedError  # implemented by every connector
 
-    def read_run(self, response: httpx.Response) -> Run:
+    def read_run(self, response: httpx.Response) -> TriggeredRun:
         """Return the run's state from a response."""
         raise NotImplementedError  # implemented by every connector
 
@@ -130,16 +130,16 @@ class Triggered(Destination):
             # A run already in progress read the audience before it was built, so wait for it and trigger
             # ours.
             yield from poll(lambda: self.ask_latest(sync), self.is_free, limit=self.max_wait)
-        raise Unfinished(f"its sync '{named}' was busy on every attempt to trigger it")
+        raise JobUnfinished(f"its sync '{named}' was busy on every attempt to trigger it")
 
-    def waited_for(self, sync: str, id_: str) -> Asking[Run]:
+    def waited_for(self, sync: str, id_: str) -> Asking[TriggeredRun]:
         """Wait until a run has ended. Raises Unfinished after `max_wait` seconds."""
         response = yield from poll(
             lambda: self.ask(sync, id_), lambda answer: self.read_run(answer).is_over, limit=self.max_wait
         )
         return self.read_run(response)
 
-    def _judge_run(self, sync: str, id_: str, run: Run) -> None:
+    def _judge_run(self, sync: str, id_: str, run: TriggeredRun) -> None:
         what = f"{self.type}: run {id_} of sync '{sync}'"
         if run.failure is not None:
             raise Refused(

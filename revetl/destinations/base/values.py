@@ -37,7 +37,7 @@ _GENDERS = {
 }
 
 
-class Unfit(ValueError):
+class InvalidValue(ValueError):
     """A value cannot be converted to the type."""
 
 
@@ -50,7 +50,7 @@ def moment_in(value: Any) -> datetime:
             pass
         else:
             return (given if given.tzinfo else given.replace(tzinfo=UTC)).astimezone(UTC)
-    raise Unfit
+    raise InvalidValue
 
 
 def _date(value: Any) -> str:
@@ -89,7 +89,7 @@ def _number(value: Any) -> Any:
     except InvalidOperation:
         finite = False
     if not finite:
-        raise Unfit
+        raise InvalidValue
     return value.strip()
 
 
@@ -97,7 +97,7 @@ def _boolean(value: Any) -> bool:
     word = str(value).strip().lower()
     if isinstance(value, bool | int | str) and word in _TRUE | _FALSE:
         return word in _TRUE
-    raise Unfit
+    raise InvalidValue
 
 
 def _birthday(value: Any) -> str:
@@ -112,13 +112,13 @@ def _gender(value: Any) -> str:
     for letter, words in _GENDERS.items():
         if word in words:
             return letter
-    raise Unfit
+    raise InvalidValue
 
 
 def _country(value: Any) -> str:
     found = country_upper(str(value), None)
     if found is None:
-        raise Unfit
+        raise InvalidValue
     return found
 
 
@@ -146,7 +146,7 @@ def converted(record: Record, kinds: Mapping[str, str | None], cleared: Any = No
         words, converter = _CONVERTERS[kind]
         try:
             fitting = converter(value)
-        except Unfit:
+        except InvalidValue:
             shown = str(value)[:60]
             return Rejection(f"field '{name}' requires {words}, but got '{shown}'", field=name)
         if fitting != value or type(fitting) is not type(value):

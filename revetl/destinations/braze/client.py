@@ -11,9 +11,9 @@ from pydantic import Field, SecretStr, model_validator
 from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import (
     Asking,
+    Disposition,
     Records,
     Refused,
-    Verdict,
     object_of,
 )
 from revetl.destinations.braze.users import KINDS, known_as
@@ -94,13 +94,13 @@ class BrazeWorkspace(HasAudiences):
         """Send an empty request: with a valid key, the response is an error about the missing objects."""
         return self.post("/users/track", json=_NOBODY)
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Pass on a 400 response that names the bad objects, or reports that there are none."""
         if response.status_code == 400:
             errors = object_of(response).get("errors") or []
             named = [error for error in errors if isinstance(error, dict) and "index" in error]
             if named or response.request.content == self.probe().content:
-                return Verdict.PASS
+                return Disposition.PASS
         return super().judge(response)
 
 

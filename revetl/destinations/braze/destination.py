@@ -9,14 +9,14 @@ from urllib.parse import urlencode
 import httpx
 import orjson
 
-from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.answers import SuccessShape
 from revetl.destinations.base.consent import towards_less
 from revetl.destinations.base.destination import (
     Attribute,
     Batch,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Records,
     Rejection,
     Result,
@@ -27,8 +27,8 @@ from revetl.destinations.base.values import COUNTRY, GENDER
 from revetl.destinations.braze.client import BrazeWorkspace
 from revetl.destinations.braze.users import (
     MOST_OBJECTS,
-    Kind,
-    Told,
+    UserIdentifier,
+    UserObject,
     arrays,
     by_kind,
     happenings,
@@ -38,16 +38,16 @@ from revetl.destinations.braze.users import (
 LESS = {"email_subscribe": ("unsubscribed",), "push_subscribe": ("unsubscribed",), "subscription_groups": ()}
 
 UNDERSTOOD = (
-    Understood(
+    SuccessShape(
         "POST /users/track",
         {
             "message": ("success", "queued"),
             "errors?": [{"type": str, "index": int, "input_array?": str}],
         },
     ),
-    Understood("POST /users/delete", {"deleted": int}),
-    Understood("POST /v2/subscription/status/set", {"message": "success"}),
-    Understood("GET /subscription/status/get", {"status": dict}),
+    SuccessShape("POST /users/delete", {"deleted": int}),
+    SuccessShape("POST /v2/subscription/status/set", {"message": "success"}),
+    SuccessShape("GET /subscription/status/get", {"status": dict}),
 )
 
 
@@ -55,9 +55,9 @@ class Braze(BrazeWorkspace):
     """Attributes of Braze users by external id. A mirrored audience is a boolean custom attribute with its
     name, or a subscription group; people who left the group are never added again."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=MOST_OBJECTS)
-    rate: ClassVar[Rate | None] = Rate(requests=3_000, per_seconds=3)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=3_000, per_seconds=3)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("external_id", column="user_id"),
         Identifier("email", column="email", checked="email"),
@@ -114,7 +114,7 @@ class Braze(BrazeWorkspace):
             if self.app_id is not None:
                 about["app_id"] = self.app_id
             happened = happenings(records.event_of(record), record.fields, self.purchase_events)
-            told += [Told(place, kind, {**about, **what}) for kind, what in happened]
+            told += [UserObject(place, kind, {**about, **what}) for kind, what in happened]
         return self.send(told)
 
     def attributes(self, records: Records, more: Mapping[str, bool], *, with_fields: bool = True) -> Flow:
@@ -124,10 +124,10 @@ class Braze(BrazeWorkspace):
             fields = towards_less(record.fields, LESS) if with_fields else {}
             # Braze doesn't create users from an alias alone, unless this is set.
             made = {"_update_existing_only": False} if with_fields and [*known] == ["user_alias"] else {}
-            told.append(Told(place, "attributes", {**known, **fields, **made, **more}))
+            told.append(UserObject(place, "attributes", {**known, **fields, **made, **more}))
         return self.send(told)
 
-    def send(self, told: Sequence[Told]) -> Flow:
+    def send(self, told: Sequence[UserObject]) -> Flow:
         """Send objects, in requests of the maximum size."""
         rejected: dict[int, str | Rejection] = {}
         retry: dict[int, str | Rejection] = {}
@@ -166,7 +166,9 @@ class Braze(BrazeWorkspace):
             yield self.grouped(records, "unsubscribed", users.kind, users.names)
         return Result()
 
-    def grouped(self, records: Records, state: str, kind: Kind, names: Sequence[Any]) -> httpx.Request:
+    def grouped(
+        self, records: Records, state: str, kind: UserIdentifier, names: Sequence[Any]
+    ) -> httpx.Request:
         """Build the request that adds users to the audience's subscription group, or removes them."""
         group = {
             "subscription_group_id": records.audience_id,

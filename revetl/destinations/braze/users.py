@@ -21,7 +21,7 @@ MOST_OBJECTS = 75
 """The maximum number of objects per request to /users/track, across all kinds."""
 
 
-class Told(NamedTuple):
+class UserObject(NamedTuple):
     """An object of a request, its kind (attributes, events, purchases), and the position of its record."""
 
     place: int
@@ -29,7 +29,7 @@ class Told(NamedTuple):
     object: Mapping[str, Any]
 
 
-class Kind(NamedTuple):
+class UserIdentifier(NamedTuple):
     """An identifier of users, and the name of its list in deletion requests. `in_groups`: whether
     subscription groups support it."""
 
@@ -39,11 +39,11 @@ class Kind(NamedTuple):
 
 
 KINDS = (
-    Kind("external_id", "external_ids"),
-    Kind("braze_id", "braze_ids", in_groups=False),
-    Kind("user_alias", "user_aliases", in_groups=False),
-    Kind("email", "email_addresses"),
-    Kind("phone", "phone_numbers"),
+    UserIdentifier("external_id", "external_ids"),
+    UserIdentifier("braze_id", "braze_ids", in_groups=False),
+    UserIdentifier("user_alias", "user_aliases", in_groups=False),
+    UserIdentifier("email", "email_addresses"),
+    UserIdentifier("phone", "phone_numbers"),
 )
 """In Braze's order of precedence."""
 
@@ -51,7 +51,7 @@ KINDS = (
 class Users(NamedTuple):
     """The users of one request, by one identifier: their positions in the batch, and their values."""
 
-    kind: Kind
+    kind: UserIdentifier
     places: tuple[int, ...]
     names: tuple[Any, ...]
 
@@ -92,7 +92,7 @@ def happenings(
     return made
 
 
-def arrays(told: Sequence[Told]) -> dict[str, list[Mapping[str, Any]]]:
+def arrays(told: Sequence[UserObject]) -> dict[str, list[Mapping[str, Any]]]:
     """Return the arrays of a request, one per kind of object."""
     made: dict[str, list[Mapping[str, Any]]] = {}
     for each in told:
@@ -100,11 +100,11 @@ def arrays(told: Sequence[Told]) -> dict[str, list[Mapping[str, Any]]]:
     return made
 
 
-def refused(response: httpx.Response, told: Sequence[Told]) -> Result:
+def refused(response: httpx.Response, told: Sequence[UserObject]) -> Result:
     """Return the rejections in a response. An error has the index of its object in its array, and may name a
     field; if nothing was accepted, objects without an error are retried."""
     answer = response.json()
-    of_kind: dict[str, list[Told]] = {}
+    of_kind: dict[str, list[UserObject]] = {}
     for each in told:
         of_kind.setdefault(each.kind, []).append(each)
     rejected: dict[int, str | Rejection] = {}

@@ -7,23 +7,23 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import Field
 
-from revetl.destinations.base.answers import Understood
-from revetl.destinations.base.triggered import Run, Triggered
+from revetl.destinations.base.answers import SuccessShape
+from revetl.destinations.base.triggered import TriggeredRun, TriggeredSync
 
 UNDER_WAY = frozenset({"queued", "working"})
 
 UNDERSTOOD = (
-    Understood("POST /syncs/*/trigger", {"data": {"sync_run_id": (int, str)}}, again=False),
-    Understood("GET /sync_runs/*", {"data": dict}),
-    Understood("GET /syncs/*/sync_runs", {"data": [{"status": str}]}),
-    Understood("GET /syncs", {"data": list}),
+    SuccessShape("POST /syncs/*/trigger", {"data": {"sync_run_id": (int, str)}}, again=False),
+    SuccessShape("GET /sync_runs/*", {"data": dict}),
+    SuccessShape("GET /syncs/*/sync_runs", {"data": [{"status": str}]}),
+    SuccessShape("GET /syncs", {"data": list}),
 )
 
 
-class Census(Triggered):
+class Census(TriggeredSync):
     """A sync of a Census workspace, by its id."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
 
     type: Literal["census"]
     base_url: Annotated[str, Field(pattern="^https?://")] = "https://app.getcensus.com/api/v1"
@@ -38,19 +38,19 @@ class Census(Triggered):
     def ask(self, sync: str, run: str) -> httpx.Request:
         return self.request("GET", f"/sync_runs/{run}")
 
-    def read_run(self, response: httpx.Response) -> Run:
+    def read_run(self, response: httpx.Response) -> TriggeredRun:
         run = response.json()["data"]
         status = run["status"]
         if status in UNDER_WAY:
-            return Run(status, is_over=False)
+            return TriggeredRun(status, is_over=False)
         if status == "skipped":
-            return Run(status, was_skipped=True)
+            return TriggeredRun(status, was_skipped=True)
         if run.get("canceled"):
-            return Run("canceled", failure="it was canceled there")
+            return TriggeredRun("canceled", failure="it was canceled there")
         if status != "completed":
-            return Run(status, failure=_reason(run))
+            return TriggeredRun(status, failure=_reason(run))
         invalid = run.get("source_record_invalids", run.get("records_invalid"))
-        return Run(status, rejected=int(run.get("records_failed") or 0) + int(invalid or 0))
+        return TriggeredRun(status, rejected=int(run.get("records_failed") or 0) + int(invalid or 0))
 
     def ask_latest(self, sync: str) -> httpx.Request:
         return self.request("GET", f"/syncs/{sync}/sync_runs", params={"per_page": "5", "order": "desc"})

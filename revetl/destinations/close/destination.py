@@ -9,15 +9,15 @@ import httpx
 from pydantic import BeforeValidator, SecretStr
 from pydantic import Field as Checks
 
-from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.answers import SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Attribute,
+    Disposition,
     Identifier,
     Record,
     Records,
     Refused,
-    Verdict,
 )
 from revetl.destinations.base.field_check import (
     DATE,
@@ -38,14 +38,14 @@ LISTS = {"email": "emails", "phone": "phones"}
 LEAD_NAME = "lead_name"
 
 UNDERSTOOD = (
-    Understood("POST /data/search/", {"data": [{"id": str}]}),
-    Understood("POST /contact/", {"id": str}, again=False),
-    Understood("POST /lead/", {"id": str}, again=False),
-    Understood("POST /activity/*", {"id": str}, again=False),
-    Understood("GET /custom_field_schema/contact/", {"fields": [{"id": str, "name": str}]}),
-    Understood("PUT /custom_field/contact/*", {"id": str}),
-    Understood("GET /contact/*", {"id": str}),
-    Understood("PUT /contact/*", {"id": str}),
+    SuccessShape("POST /data/search/", {"data": [{"id": str}]}),
+    SuccessShape("POST /contact/", {"id": str}, again=False),
+    SuccessShape("POST /lead/", {"id": str}, again=False),
+    SuccessShape("POST /activity/*", {"id": str}, again=False),
+    SuccessShape("GET /custom_field_schema/contact/", {"fields": [{"id": str, "name": str}]}),
+    SuccessShape("PUT /custom_field/contact/*", {"id": str}),
+    SuccessShape("GET /contact/*", {"id": str}),
+    SuccessShape("PUT /contact/*", {"id": str}),
 )
 
 
@@ -53,8 +53,8 @@ class Close(PersonByPerson):
     """Contacts of Close by email or a custom field. An audience is a choice of a multiple-choice contact
     field. A new contact gets its own lead."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
-    statuses: ClassVar[Mapping[int, Verdict]] = {404: Verdict.BISECT}
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
+    statuses: ClassVar[Mapping[int, Disposition]] = {404: Disposition.BISECT}
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
     identifier_key: ClassVar[str | None] = "lookup_field"
     known_fields: ClassVar[tuple[Attribute, ...]] = (

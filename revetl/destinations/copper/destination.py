@@ -10,17 +10,17 @@ import httpx
 from pydantic import AliasChoices, SecretStr
 from pydantic import Field as Checks
 
-from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.answers import SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Attribute,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Record,
     Records,
     Result,
-    Verdict,
 )
 from revetl.destinations.base.per_person import Field, Person, PersonByPerson
 from revetl.destinations.base.spec import looked_up_by
@@ -36,20 +36,20 @@ from revetl.destinations.copper.person import (
 FIND = "/people/fetch_by_email"
 
 UNDERSTOOD = (
-    Understood("POST /people/fetch_by_email", {"id": int}),
-    Understood("POST /people/search", [{"id": int}]),
-    Understood("PUT /people/*", {"id": int}),
-    Understood("POST /activities", {"id": int}, again=False),
-    Understood("GET /custom_field_definitions", [{"id": int, "name": str}]),
-    Understood("GET /account", {"id": int}),
+    SuccessShape("POST /people/fetch_by_email", {"id": int}),
+    SuccessShape("POST /people/search", [{"id": int}]),
+    SuccessShape("PUT /people/*", {"id": int}),
+    SuccessShape("POST /activities", {"id": int}, again=False),
+    SuccessShape("GET /custom_field_definitions", [{"id": int, "name": str}]),
+    SuccessShape("GET /account", {"id": int}),
 )
 
 
 class Copper(PersonByPerson):
     """People of Copper by email or a custom field; an audience is a tag with its name."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
-    rate: ClassVar[Rate | None] = Rate(requests=180, per_seconds=60)
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=180, per_seconds=60)
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
     identifier_key: ClassVar[str | None] = "lookup_field"
     known_fields: ClassVar[tuple[Attribute, ...]] = tuple(
@@ -142,8 +142,8 @@ class Copper(PersonByPerson):
     def probe(self) -> httpx.Request:
         return self.request("GET", "/account")
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """A 404 means that the person doesn't exist: not found, or deleted meanwhile."""
         if response.status_code == 404:
-            return Verdict.PASS if response.request.url.path.endswith(FIND) else Verdict.BISECT
+            return Disposition.PASS if response.request.url.path.endswith(FIND) else Disposition.BISECT
         return super().judge(response)

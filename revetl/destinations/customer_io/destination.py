@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Literal
 
 import orjson
 
-from revetl.destinations.base.answers import EMPTY, Understood
+from revetl.destinations.base.answers import EMPTY, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Attribute,
     Batch,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Record,
     Records,
     Rejection,
@@ -33,11 +33,11 @@ from revetl.destinations.customer_io.person import (
 OBJECT_BYTES = 32_000
 
 UNDERSTOOD = (
-    Understood("POST /api/v2/batch", {"errors?": [{"batch_index": int}]}),
-    Understood("POST /api/v1/segments/*", (EMPTY, dict)),
-    Understood("GET /v1/segments", {"segments": [{"id": (int, str), "name": str}]}),
-    Understood("POST /v1/segments", {"segment": {"id": (int, str)}}),
-    Understood("GET /api/v1/accounts/region", dict),
+    SuccessShape("POST /api/v2/batch", {"errors?": [{"batch_index": int}]}),
+    SuccessShape("POST /api/v1/segments/*", (EMPTY, dict)),
+    SuccessShape("GET /v1/segments", {"segments": [{"id": (int, str), "name": str}]}),
+    SuccessShape("POST /v1/segments", {"segment": {"id": (int, str)}}),
+    SuccessShape("GET /api/v1/accounts/region", dict),
 )
 
 
@@ -45,9 +45,9 @@ class CustomerIo(CustomerIoApi):
     """People of Customer.io by id, email or cio_id; an audience is a manual segment with its name.
     Unsubscribed people are never subscribed again."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000, bytes=500_000)
-    rate: ClassVar[Rate | None] = Rate(requests=100)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=100)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("id", column="user_id"),
         Identifier("email", column="email", normalised="email"),

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import BeforeValidator
 
-from revetl.destinations.base.answers import Understood
-from revetl.destinations.base.audiences import AdAudience, HasDescriptions, Matched
+from revetl.destinations.base.answers import SuccessShape
+from revetl.destinations.base.audiences import AdAudience, HasDescriptions, MatchCount
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
@@ -24,18 +24,18 @@ OWN = ("EXTERN_ID", "EMAIL", "PHONE", "MADID")
 LIMITED_DATA_USE = [f"DATA_PROCESSING_OPTIONS{part}" for part in ("", "_COUNTRY", "_STATE")]
 
 UNDERSTOOD = (
-    Understood("* /users", {"num_received": int, "num_invalid_entries?": int}),
-    Understood("GET /customaudiences", {"data": [{"id": str, "name": str}], "paging?": dict}),
-    Understood("POST /customaudiences", {"id": str}, again=False),
-    Understood("GET *", dict),
-    Understood("POST *", {"success?": True, "id?": str}),
+    SuccessShape("* /users", {"num_received": int, "num_invalid_entries?": int}),
+    SuccessShape("GET /customaudiences", {"data": [{"id": str, "name": str}], "paging?": dict}),
+    SuccessShape("POST /customaudiences", {"id": str}, again=False),
+    SuccessShape("GET *", dict),
+    SuccessShape("POST *", {"success?": True, "id?": str}),
 )
 
 
 class FacebookAds(FacebookGraph, HasDescriptions, AdAudience):
     """Members of an ad account's Custom Audience, matched by all available hashed keys."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=10_000)
     smallest: ClassVar[int | None] = 100
     identifiers: ClassVar[tuple[Identifier, ...]] = (
@@ -107,12 +107,12 @@ class FacebookAds(FacebookGraph, HasDescriptions, AdAudience):
     def describe(self, audience_id: str, text: str) -> Asking[None]:
         yield self.call("POST", audience_id, json={"description": text})
 
-    def matched(self, audience_id: str) -> Asking[Matched]:
+    def matched(self, audience_id: str) -> Asking[MatchCount]:
         names = [f"approximate_count_{bound}_bound" for bound in ("lower", "upper")]
         answer = yield self.call("GET", audience_id, asked={"fields": ",".join(names)})
         # -1 means that the audience isn't ready, or that this account may not see its size.
         low, high = (count if (count := answer.json().get(name, -1)) >= 0 else None for name in names)
-        return Matched(low, high)
+        return MatchCount(low, high)
 
     def probe(self) -> httpx.Request:
         return self.call("GET", f"act_{self.ad_account_id}", asked={"fields": "id,name,account_status"})

@@ -9,12 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import Field
 
-from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.answers import SuccessShape
 from revetl.destinations.base.destination import (
+    AnswerNotUnderstood,
     Batch,
     Flow,
     Identifier,
-    NotUnderstood,
 )
 from revetl.destinations.base.personal_data import WithholdsPersonalData
 from revetl.destinations.base.records import Record, Records, Result
@@ -48,15 +48,15 @@ TOO_BROAD = (
 LONGEST_AGO, LONGEST_AGO_IN_STORE = timedelta(days=7), timedelta(days=62)
 
 UNDERSTOOD = (
-    Understood("POST /events", {"events_received": int}),
-    Understood("GET *", {"id": str}),
+    SuccessShape("POST /events", {"events_received": int}),
+    SuccessShape("GET *", {"id": str}),
 )
 
 
 class FacebookConversions(FacebookGraph, WithholdsPersonalData):
     """Events of a pixel or dataset, with all available hashed keys of each person."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000)
     matches_by_all: ClassVar[bool] = True
     named_is_allowed: ClassVar[bool] = False
@@ -100,7 +100,7 @@ class FacebookConversions(FacebookGraph, WithholdsPersonalData):
             body["test_event_code"] = self.test_event_code
         answer = yield self.call("POST", f"{self.pixel_id}/events", json=body)
         if (received := answer.json()["events_received"]) < len(records):
-            raise NotUnderstood(f"the response reports {received} of {len(records)} events as received")
+            raise AnswerNotUnderstood(f"the response reports {received} of {len(records)} events as received")
         return Result()
 
     def event(self, records: Records, record: Record) -> dict[str, Any]:

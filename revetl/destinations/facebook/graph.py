@@ -10,7 +10,7 @@ import httpx
 import orjson
 from pydantic import Field, SecretStr
 
-from revetl.destinations.base.destination import Destination, Verdict, object_of
+from revetl.destinations.base.destination import Destination, Disposition, object_of
 
 LIMITED = frozenset({4, 17, 32, 341, 613, *range(80_000, 80_015)})
 AGAIN = frozenset({1, 2, 368, 5000})
@@ -43,16 +43,16 @@ class FacebookGraph(Destination):
             query["appsecret_proof"] = hmac.digest(key.encode(), token.encode(), "sha256").hex()
         return self.request(method, f"/{self.version}/{path}", json=json, params=query)
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Meta returns 400 for nearly every error; the code identifies it."""
         error = object_of(response, "error")
         code = error.get("code")
         if code in LIMITED:
-            return Verdict.LIMITED
+            return Disposition.LIMITED
         if code in REFUSED or code in SUBCODES or error.get("error_subcode") in SUBCODES:
-            return Verdict.FATAL
+            return Disposition.FATAL
         if code in AGAIN or error.get("is_transient"):
-            return Verdict.RETRY
+            return Disposition.RETRY
         return super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:

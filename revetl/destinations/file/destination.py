@@ -12,7 +12,7 @@ import httpx
 import orjson
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
-from revetl.destinations.base.answers import EMPTY, Understood
+from revetl.destinations.base.answers import EMPTY, SuccessShape
 from revetl.destinations.base.delivered_rows import row_types, rows_of
 from revetl.destinations.base.destination import (
     Asking,
@@ -50,17 +50,17 @@ def _address(path: Any) -> Any:
 
 
 UNDERSTOOD = (
-    Understood("PUT *", (EMPTY, dict)),
-    Understood(f"GET */{LAST_RUN}", ({"mark": str}, {"files": list})),
-    Understood("GET *", {"files": list}),
-    Understood("HEAD *", EMPTY),
+    SuccessShape("PUT *", (EMPTY, dict)),
+    SuccessShape(f"GET */{LAST_RUN}", ({"mark": str}, {"files": list})),
+    SuccessShape("GET *", {"files": list}),
+    SuccessShape("HEAD *", EMPTY),
 )
 
 
 class File(Destination):
     """Rows of added, updated and removed members, or of all members, in files; one folder per run."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=100_000)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("user_id", column="user_id"),

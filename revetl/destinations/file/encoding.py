@@ -49,7 +49,7 @@ class Form(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Written:
+class EncodedFile:
     """A file's bytes, its number of rows, and by index why rows were rejected."""
 
     content: bytes
@@ -57,11 +57,11 @@ class Written:
     refused: Mapping[int, str] = field(default_factory=dict)
 
 
-def encoded(form: Form, rows: Sequence[Row], types: Mapping[str, str]) -> Written:
+def encoded(form: Form, rows: Sequence[Row], types: Mapping[str, str]) -> EncodedFile:
     """Encode rows with the columns in `types` (name to portable type)."""
     if form.format == "ndjson":
         lines = [orjson.dumps({name: row[name] for name in types if name in row}) for row in rows]
-        return Written(_compressed(b"".join(line + b"\n" for line in lines), form), len(rows))
+        return EncodedFile(_compressed(b"".join(line + b"\n" for line in lines), form), len(rows))
     if form.format == "csv":
         # Keep timestamps in their original notation.
         types = {name: portable_types.TEXT if kind in _AS_WRITTEN else kind for name, kind in types.items()}
@@ -71,9 +71,9 @@ def encoded(form: Form, rows: Sequence[Row], types: Mapping[str, str]) -> Writte
     sink = pa.BufferOutputStream()
     if form.format == "parquet":
         pq.write_table(table, sink, compression=form.codec)
-        return Written(sink.getvalue().to_pybytes(), table.num_rows, refused)
+        return EncodedFile(sink.getvalue().to_pybytes(), table.num_rows, refused)
     pc.write_csv(table, sink, pc.WriteOptions(delimiter=form.delimiter))
-    return Written(_compressed(sink.getvalue().to_pybytes(), form), table.num_rows, refused)
+    return EncodedFile(_compressed(sink.getvalue().to_pybytes(), form), table.num_rows, refused)
 
 
 def _escaped(value: Any) -> Any:

@@ -9,15 +9,15 @@ from urllib.parse import quote
 
 import httpx
 
-from revetl.destinations.base.answers import EMPTY, Understood
+from revetl.destinations.base.answers import EMPTY, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Attribute,
     Batch,
+    Disposition,
     Flow,
     Identifier,
     Refused,
-    Verdict,
 )
 from revetl.destinations.base.personal_data import WithholdsPersonalData
 from revetl.destinations.base.records import Record, Records, Result
@@ -30,16 +30,16 @@ SHAPE = Shape(name=PROPERTY, objects=True, lists=True)
 """Fullstory accepts objects and lists, but not lists of objects."""
 
 UNDERSTOOD = (
-    Understood("POST /v2/*/batch", {"job": {"id": str}}),
-    Understood(
+    SuccessShape("POST /v2/*/batch", {"job": {"id": str}}),
+    SuccessShape(
         "GET /v2/*/batch/*/errors", {"results?": [dict], "next_page_token?": str, "total_records": (str, int)}
     ),
-    Understood(
+    SuccessShape(
         "GET /v2/*/batch/*",
         {"job": {"status": ("PROCESSING", "COMPLETED", "FAILED", "CANCELLED")}, "errors?": int},
     ),
-    Understood("DELETE /v2/users*", (EMPTY, dict)),
-    Understood("GET /me", dict),
+    SuccessShape("DELETE /v2/users*", (EMPTY, dict)),
+    SuccessShape("GET /me", dict),
 )
 
 
@@ -47,7 +47,7 @@ class FullStory(ImportJobs, WithholdsPersonalData):
     """Properties and events of Fullstory's users by uid, through import jobs. A mirrored audience is a
     boolean property with its name, usable in Fullstory's segments."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=50_000)
     known_fields: ClassVar[tuple[Attribute, ...]] = (
         Attribute("display_name", "name"),
@@ -124,10 +124,10 @@ class FullStory(ImportJobs, WithholdsPersonalData):
     def probe(self) -> httpx.Request:
         return self.request("GET", "/me")
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         # Deleting an unknown user counts as success.
         if response.request.method == "DELETE" and response.status_code == 404:
-            return Verdict.PASS
+            return Disposition.PASS
         return super().judge(response)
 
 

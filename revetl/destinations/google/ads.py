@@ -8,16 +8,16 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.auth.refresh import RefreshesToken
-from revetl.destinations.base.answers import Understood
-from revetl.destinations.base.audiences import AdAudience, HasDescriptions, Matched
+from revetl.destinations.base.answers import SuccessShape
+from revetl.destinations.base.audiences import AdAudience, HasDescriptions, MatchCount
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Records,
-    Verdict,
     object_of,
 )
 from revetl.destinations.base.spec import IdentifierChoice
@@ -36,16 +36,16 @@ from revetl.destinations.google.common import (
 )
 
 UNDERSTOOD = (
-    Understood("POST /offlineUserDataJobs:create", {"resourceName": str}),
-    Understood("POST :addOperations", {"partialFailureError?": dict}),
-    Understood("POST :run", {"name": str}),
-    Understood("POST /googleAds:search", {"results?": [dict]}),
-    Understood("POST /userLists:mutate", {"results": [{"resourceName": str}]}, again=False),
-    Understood("POST /v1/audienceMembers:*", {"requestId": str}),
-    Understood("GET /userLists", {"userLists?": [{"id": (str, int)}]}),
-    Understood("POST /userLists", {"id": (str, int)}, again=False),
-    Understood("GET /userLists/*", {"sizeInfo?": dict, "description?": str}),
-    Understood("PATCH /userLists/*", {"id?": (str, int)}),
+    SuccessShape("POST /offlineUserDataJobs:create", {"resourceName": str}),
+    SuccessShape("POST :addOperations", {"partialFailureError?": dict}),
+    SuccessShape("POST :run", {"name": str}),
+    SuccessShape("POST /googleAds:search", {"results?": [dict]}),
+    SuccessShape("POST /userLists:mutate", {"results": [{"resourceName": str}]}, again=False),
+    SuccessShape("POST /v1/audienceMembers:*", {"requestId": str}),
+    SuccessShape("GET /userLists", {"userLists?": [{"id": (str, int)}]}),
+    SuccessShape("POST /userLists", {"id": (str, int)}, again=False),
+    SuccessShape("GET /userLists/*", {"sizeInfo?": dict, "description?": str}),
+    SuccessShape("PATCH /userLists/*", {"id?": (str, int)}),
 )
 
 
@@ -53,7 +53,7 @@ class GoogleAds(RefreshesToken, HasDescriptions, AdAudience):
     """Members of a Google Ads Customer Match list: by hashed email, phone and address, by your own ids, or by
     mobile advertising ids."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=50_000)
     smallest: ClassVar[int | None] = 100
     identifiers: ClassVar[tuple[Identifier, ...]] = IDENTIFIERS["CONTACT_INFO"]
@@ -125,7 +125,7 @@ class GoogleAds(RefreshesToken, HasDescriptions, AdAudience):
         return Batch(min(self.batch.records, data_manager.BATCH.records))
 
     @property
-    def pace(self) -> Rate | None:
+    def pace(self) -> RateLimit | None:
         return super().pace or (data_manager.RATE if self.api == "data_manager" else None)
 
     def headers(self) -> dict[str, str]:
@@ -154,7 +154,7 @@ class GoogleAds(RefreshesToken, HasDescriptions, AdAudience):
     def describe(self, audience_id: str, text: str) -> Asking[None]:
         return self.through.describe(self, audience_id, text)
 
-    def matched(self, audience_id: str) -> Asking[Matched]:
+    def matched(self, audience_id: str) -> Asking[MatchCount]:
         return self.through.matched(self, audience_id)
 
     def probe(self) -> httpx.Request:
@@ -165,19 +165,19 @@ class GoogleAds(RefreshesToken, HasDescriptions, AdAudience):
         address = (frozenset(ADDRESS),) if self.upload_key_type == "CONTACT_INFO" else ()
         return (*super().found_by(mode), *address)
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Pass on errors that Google explains, to quote the explanation."""
         error = object_of(response, "error")
         codes = {code for code, _ in errors_in(error)}
         if is_over_soon(error, codes):
-            return Verdict.RETRY
+            return Disposition.RETRY
         judged = super().judge(response)
         path = response.request.url.path
-        if path.endswith((":ingest", ":remove")) and judged is Verdict.BISECT:
-            return Verdict.PASS if codes else judged
+        if path.endswith((":ingest", ":remove")) and judged is Disposition.BISECT:
+            return Disposition.PASS if codes else judged
         blames_records = path.endswith(":addOperations") and codes.isdisjoint(WAYS_OUT)
-        if judged is Verdict.FATAL or (judged is Verdict.BISECT and not blames_records):
-            return Verdict.PASS if error else Verdict.FATAL
+        if judged is Disposition.FATAL or (judged is Disposition.BISECT and not blames_records):
+            return Disposition.PASS if error else Disposition.FATAL
         return judged
 
     def pause(self, response: httpx.Response) -> float | None:

@@ -11,13 +11,13 @@ from urllib.parse import quote
 import httpx
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from revetl.destinations.base.answers import EMPTY, Understood
+from revetl.destinations.base.answers import EMPTY, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Verdict,
     object_of,
 )
 from revetl.destinations.base.personal_data import WithholdsPersonalData
@@ -32,9 +32,9 @@ STREAMS = {"measurement_id": "client_id", "firebase_app_id": "app_instance_id"}
 """The id of a data stream, and the identifier of its instances."""
 
 UNDERSTOOD = (
-    Understood("POST /debug/mp/collect", {"validationMessages": list}),
+    SuccessShape("POST /debug/mp/collect", {"validationMessages": list}),
     # Events have no id, so duplicates aren't dropped.
-    Understood("POST /mp/collect", EMPTY, again=False),
+    SuccessShape("POST /mp/collect", EMPTY, again=False),
 )
 
 
@@ -42,13 +42,13 @@ class GoogleAnalytics(WithholdsPersonalData):
     """User properties and events of the browsers or app instances of a GA4 data stream. A mirrored audience
     is a boolean user property with its name."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=25, bytes=130_000)
     matches_by_all: ClassVar[bool] = True
     named_is_allowed: ClassVar[bool] = False
     withholds_always: ClassVar[bool] = True
     # These only report errors of the HTTP request itself, and events already sent stay sent.
-    statuses: ClassVar[Mapping[int, Verdict]] = dict.fromkeys((400, 413, 422), Verdict.PASS)
+    statuses: ClassVar[Mapping[int, Disposition]] = dict.fromkeys((400, 413, 422), Disposition.PASS)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("client_id", column="client_id"),
         Identifier("app_instance_id", column="app_instance_id"),
@@ -189,10 +189,10 @@ class GoogleAnalytics(WithholdsPersonalData):
             "look for an event in Realtime"
         )
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         # Only the validation endpoint reports errors.
         if object_of(response).get("validationMessages"):
-            return Verdict.FATAL
+            return Disposition.FATAL
         return super().judge(response)
 
 

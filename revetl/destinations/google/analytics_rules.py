@@ -53,7 +53,7 @@ def refused_stream(key: str, value: str) -> str | None:
     return f"'{value}' is {other}. Set {wanted}"
 
 
-class Rule(NamedTuple):
+class NameLimits(NamedTuple):
     """Maximum lengths of a name and a text, the maximum count, and names reserved by Google."""
 
     name: int
@@ -63,7 +63,7 @@ class Rule(NamedTuple):
 
 
 RULES = {
-    "event": Rule(
+    "event": NameLimits(
         name=40,
         reserved=frozenset(
             [
@@ -106,8 +106,8 @@ RULES = {
             ]
         ),
     ),
-    "parameter": Rule(name=40, value=100, reserved=frozenset({"firebase_conversion"})),
-    "user property": Rule(
+    "parameter": NameLimits(name=40, value=100, reserved=frozenset({"firebase_conversion"})),
+    "user property": NameLimits(
         name=24,
         value=36,
         reserved=frozenset(

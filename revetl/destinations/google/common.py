@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 import httpx
 from pydantic import BeforeValidator, Field
 
-from revetl.destinations.base.audiences import Matched
+from revetl.destinations.base.audiences import MatchCount
 from revetl.destinations.base.destination import (
     Asking,
     Flow,
@@ -102,7 +102,7 @@ class Api(Protocol):
     def describe(self, ads: GoogleAds, audience_id: str, text: str) -> Asking[None]:
         """Set the description of a list."""
 
-    def matched(self, ads: GoogleAds, audience_id: str) -> Asking[Matched]:
+    def matched(self, ads: GoogleAds, audience_id: str) -> Asking[MatchCount]:
         """Return how many members of the list Google has matched, for its display network."""
 
     def probe(self, ads: GoogleAds) -> httpx.Request:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from revetl.destinations.base.flow import NotUnderstood
+from revetl.destinations.base.flow import AnswerNotUnderstood
 from revetl.destinations.base.records import Rejection, for_now
 
 PROCESSING = ("PROCESSING", "REQUEST_STATUS_UNKNOWN")
@@ -20,7 +20,7 @@ FOR_NOW = frozenset({"INTERNAL_ERROR", "TOO_RECENT_CLICK"})
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RequestStatus:
     """Whether all events of a request failed, and the counts by reason."""
 
     failed: bool
@@ -41,18 +41,20 @@ def is_processed(response: httpx.Response) -> bool:
     return all(each["requestStatus"] not in PROCESSING for each in _statuses(response))
 
 
-def outcomes_of(response: httpx.Response, count: int) -> list[Outcome]:
+def outcomes_of(response: httpx.Response, count: int) -> list[RequestStatus]:
     """Return the outcomes of a processed request, for each of its `count` destinations in order. Raises
     NotUnderstood if their number differs, or a status is unknown."""
     statuses = _statuses(response)
     if len(statuses) != count:
-        raise NotUnderstood(f"the response has the status of {len(statuses)} destinations instead of {count}")
+        raise AnswerNotUnderstood(
+            f"the response has the status of {len(statuses)} destinations instead of {count}"
+        )
     return [_outcome(each) for each in statuses]
 
 
-def _outcome(status: Mapping[str, Any]) -> Outcome:
+def _outcome(status: Mapping[str, Any]) -> RequestStatus:
     if status["requestStatus"] not in ENDED:
-        raise NotUnderstood(f"the request has the unknown status {status['requestStatus']}")
+        raise AnswerNotUnderstood(f"the request has the unknown status {status['requestStatus']}")
     counts: dict[str, int] = {}
     for error in status.get("errorInfo", {}).get("errorCounts", []):
         reason = _short(str(error.get("reason", "UNSPECIFIED")))
@@ -60,7 +62,7 @@ def _outcome(status: Mapping[str, Any]) -> Outcome:
         counts[reason] = counts.get(reason, 0) + int(error.get("recordCount", 1))
     if status["requestStatus"] == "PARTIAL_SUCCESS" and not counts:
         counts["UNSPECIFIED"] = 1
-    return Outcome(status["requestStatus"] == "FAILED", counts)
+    return RequestStatus(status["requestStatus"] == "FAILED", counts)
 
 
 def _statuses(response: httpx.Response) -> list[dict[str, Any]]:

@@ -13,15 +13,15 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from revetl.config.events import cased
 from revetl.destinations.auth.refresh import RefreshesToken
-from revetl.destinations.base.answers import Understood, misread
+from revetl.destinations.base.answers import SuccessShape, misread
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Refused,
-    Verdict,
     object_of,
     poll,
 )
@@ -59,8 +59,8 @@ _PLACE = re.compile(r"\bevents\[([0-9]+)\]")
 _VALIDATED = {"requestId?": str, "fieldWarnings?": [dict]}
 
 UNDERSTOOD = (
-    Understood("POST /v1/events:ingest", {"requestId": str, "fieldWarnings?": [dict]}),
-    Understood("GET /v1/requestStatus:retrieve", {"requestStatusPerDestination": [{"requestStatus": str}]}),
+    SuccessShape("POST /v1/events:ingest", {"requestId": str, "fieldWarnings?": [dict]}),
+    SuccessShape("GET /v1/requestStatus:retrieve", {"requestStatusPerDestination": [{"requestStatus": str}]}),
 )
 
 
@@ -75,9 +75,9 @@ def _by_name(value: object) -> object:
 class GoogleConversions(RefreshesToken, WithholdsPersonalData):
     """Conversions of Google Ads: by ad clicks, and by hashed emails, phone numbers and addresses."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=2_000)
-    rate: ClassVar[Rate | None] = Rate(requests=DATA_MANAGER_REQUESTS, per_seconds=60)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=DATA_MANAGER_REQUESTS, per_seconds=60)
     matches_by_all: ClassVar[bool] = True
     named_is_allowed: ClassVar[bool] = False
     withholds_always: ClassVar[bool] = True
@@ -274,15 +274,15 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
         event = {"transactionId": PROBE, "eventTimestamp": now, "eventSource": self.event_source}
         return self.ingest([{**event, "userData": nobody}], validate_only=True)
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Pass on errors that Google explains, to quote the explanation."""
         error = object_of(response, "error")
         codes = {code for code, _ in errors_in(error)}
         if is_over_soon(error, codes):
-            return Verdict.RETRY
+            return Disposition.RETRY
         judged = super().judge(response)
-        explained = judged is Verdict.FATAL or (judged is Verdict.BISECT and bool(codes))
-        return Verdict.PASS if error and explained else judged
+        explained = judged is Disposition.FATAL or (judged is Disposition.BISECT and bool(codes))
+        return Disposition.PASS if error and explained else judged
 
     def misread(self, response: httpx.Response) -> str | None:
         """A validation response may have no request id."""

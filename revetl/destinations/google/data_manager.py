@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import orjson
 
-from revetl.destinations.base.audiences import Matched
+from revetl.destinations.base.audiences import MatchCount
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
     Flow,
-    Rate,
+    RateLimit,
     Record,
     Records,
     Result,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from revetl.destinations.google.ads import GoogleAds
 
 BATCH = Batch(records=10_000)
-RATE = Rate(requests=DATA_MANAGER_REQUESTS, per_seconds=60)
+RATE = RateLimit(requests=DATA_MANAGER_REQUESTS, per_seconds=60)
 BASE_URL = DATA_MANAGER
 KEY_TYPES = {"CONTACT_INFO": "CONTACT_ID", "CRM_ID": "USER_ID", "MOBILE_ADVERTISING_ID": "MOBILE_ID"}
 SINGLE = {"hashedEmail": "emailAddress", "hashedPhoneNumber": "phoneNumber"}
@@ -130,11 +130,11 @@ def describe(ads: GoogleAds, audience_id: str, text: str) -> Asking[None]:
     answer_of((yield lists(ads, "PATCH", json={"description": text}, asked=asked, name=audience_id)))
 
 
-def matched(ads: GoogleAds, audience_id: str) -> Asking[Matched]:
+def matched(ads: GoogleAds, audience_id: str) -> Asking[MatchCount]:
     """Return how many members of the list Google has matched, for its display network."""
     found = answer_of((yield lists(ads, "GET", asked={}, name=audience_id))).get("sizeInfo", {})
     size = int(found.get("displayNetworkMembersCount", -1))
-    return Matched(size if size >= 0 else None)
+    return MatchCount(size if size >= 0 else None)
 
 
 def probe(ads: GoogleAds) -> httpx.Request:

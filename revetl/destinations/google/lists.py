@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from revetl.destinations.base.audiences import Matched
+from revetl.destinations.base.audiences import MatchCount
 from revetl.destinations.base.destination import Asking, Refused
 from revetl.destinations.google.common import answer_of, call, search
 
@@ -58,12 +58,12 @@ def describe(ads: GoogleAds, audience_id: str, text: str) -> Asking[None]:
     answer_of((yield call(ads, "userLists:mutate", {"operations": [change]})))
 
 
-def matched(ads: GoogleAds, audience_id: str) -> Asking[Matched]:
+def matched(ads: GoogleAds, audience_id: str) -> Asking[MatchCount]:
     """Return how many members of the list Google has matched, for its display network."""
     rows = answer_of((yield search(ads, SIZE.format(audience_id))))["results"]
     # It is -1 for lists that are too new; JSON represents 64-bit integers as text.
     size = int(rows[0]["userList"].get("sizeForDisplay", -1))
-    return Matched(size if size >= 0 else None)
+    return MatchCount(size if size >= 0 else None)
 
 
 def probe(ads: GoogleAds) -> httpx.Request:

@@ -9,15 +9,15 @@ import httpx
 from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.auth.basic import basic
-from revetl.destinations.base.answers import ACKNOWLEDGED, EMPTY, Understood
+from revetl.destinations.base.answers import ACKNOWLEDGED, EMPTY, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Refused,
-    Verdict,
 )
 from revetl.destinations.base.personal_data import WithholdsPersonalData
 from revetl.destinations.base.records import Record, Records, Result
@@ -31,10 +31,10 @@ EVENT = Shape(lists=True, longest=lambda _: LONGEST_EVENT)
 """Event properties: scalars and lists; Heap truncates longer texts itself."""
 
 UNDERSTOOD = (
-    Understood("POST /api/add_user_properties", (EMPTY, ACKNOWLEDGED, dict)),
-    Understood("POST /api/track", (EMPTY, ACKNOWLEDGED, dict)),
-    Understood("POST /auth_token", {"access_token": str}),
-    Understood("POST /user_deletion", {"status": str}),
+    SuccessShape("POST /api/add_user_properties", (EMPTY, ACKNOWLEDGED, dict)),
+    SuccessShape("POST /api/track", (EMPTY, ACKNOWLEDGED, dict)),
+    SuccessShape("POST /auth_token", {"access_token": str}),
+    SuccessShape("POST /user_deletion", {"status": str}),
 )
 
 
@@ -42,9 +42,9 @@ class Heap(WithholdsPersonalData):
     """User properties and events of Heap by identity. A mirrored audience is a boolean user property with its
     name, usable in Heap's segments."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000)
-    rate: ClassVar[Rate | None] = Rate(requests=15, per_seconds=60)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=15, per_seconds=60)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("identity", column="user_id"),
         Identifier("user_id", column="heap_user_id"),
@@ -155,10 +155,10 @@ class Heap(WithholdsPersonalData):
     def probe(self) -> httpx.Request:
         return self.token()
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         # A wrong app_id affects every record.
         if response.status_code == 400 and "app_id" in response.text.lower():
-            return Verdict.FATAL
+            return Disposition.FATAL
         return super().judge(response)
 
 

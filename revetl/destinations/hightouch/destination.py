@@ -7,25 +7,25 @@ from typing import Annotated, ClassVar, Literal
 import httpx
 from pydantic import Field
 
-from revetl.destinations.base.answers import Understood
-from revetl.destinations.base.destination import Asking, Rate, Refused
-from revetl.destinations.base.triggered import Run, Triggered
+from revetl.destinations.base.answers import SuccessShape
+from revetl.destinations.base.destination import Asking, RateLimit, Refused
+from revetl.destinations.base.triggered import TriggeredRun, TriggeredSync
 
 DONE = frozenset({"success", "warning"})
 FAILED = frozenset({"failed", "cancelled", "interrupted", "aborted"})
 
 UNDERSTOOD = (
-    Understood("POST /syncs/*/trigger", {"id": (str, int)}, again=False),
-    Understood("GET /syncs/*/runs", {"data": [{"status": str}]}),
-    Understood("GET /syncs", {"data": [dict]}),
+    SuccessShape("POST /syncs/*/trigger", {"id": (str, int)}, again=False),
+    SuccessShape("GET /syncs/*/runs", {"data": [{"status": str}]}),
+    SuccessShape("GET /syncs", {"data": [dict]}),
 )
 
 
-class Hightouch(Triggered):
+class Hightouch(TriggeredSync):
     """A sync of Hightouch, by its id or slug."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
-    rate: ClassVar[Rate | None] = Rate(requests=200, per_seconds=10)
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=200, per_seconds=10)
 
     type: Literal["hightouch"]
     base_url: Annotated[str, Field(pattern="^https?://")] = "https://api.hightouch.com/api/v1"
@@ -48,16 +48,16 @@ class Hightouch(Triggered):
     def ask(self, sync: str, run: str) -> httpx.Request:
         return self.request("GET", f"/syncs/{sync}/runs", params={"runId": run})
 
-    def read_run(self, response: httpx.Response) -> Run:
+    def read_run(self, response: httpx.Response) -> TriggeredRun:
         runs = response.json()["data"]
         if not runs or runs[0]["status"] not in DONE | FAILED:
             # A run that was just triggered may not be listed yet.
-            return Run("queued", is_over=False)
+            return TriggeredRun("queued", is_over=False)
         run = runs[0]
         status, counts = run["status"], run.get("failedRows") or {}
         if status in FAILED:
-            return Run(status, failure=run.get("error") or "no reason given")
-        return Run(status, rejected=sum(int(count or 0) for count in counts.values()))
+            return TriggeredRun(status, failure=run.get("error") or "no reason given")
+        return TriggeredRun(status, rejected=sum(int(count or 0) for count in counts.values()))
 
     def ask_latest(self, sync: str) -> httpx.Request:
         return self.request("GET", f"/syncs/{sync}/runs", params={"limit": "5", "orderBy": "id"})

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from revetl.destinations.base.destination import (
-    NotUnderstood,
+    AnswerNotUnderstood,
     Refused,
     Rejection,
     Result,
@@ -27,7 +27,7 @@ ADDITIONAL = "hs_additional_emails"
 
 
 @dataclass
-class Answered:
+class BatchAnswer:
     """The outcome of a batch, by position: ids of records, and why others were rejected."""
 
     ids: dict[int, str] = field(default_factory=dict)
@@ -65,18 +65,18 @@ def records_by(results: Iterable[Mapping[str, Any]], id_property: str) -> dict[s
     return found
 
 
-def answered(response: httpx.Response, names: Mapping[int, str], id_property: str) -> Answered:
+def answered(response: httpx.Response, names: Mapping[int, str], id_property: str) -> BatchAnswer:
     """Parse the response for a batch, given names by position. A record is identified by the trace id sent
     with it, which is its position, or by its name. Records of a conflict (409) are retried."""
     if response.status_code == 409:
-        return Answered(retry=dict.fromkeys(names, for_now(str(object_of(response).get("message")))))
+        return BatchAnswer(retry=dict.fromkeys(names, for_now(str(object_of(response).get("message")))))
     answer = response.json()
     results, errors = answer.get("results") or [], answer.get("errors") or []
     if not results and not errors:
-        raise NotUnderstood("the response has neither results nor errors")
+        raise AnswerNotUnderstood("the response has neither results nor errors")
     by_trace = {each.get("objectWriteTraceId"): each for each in results}
     by_name = records_by(results, id_property)
-    made = Answered()
+    made = BatchAnswer()
     for place, name in names.items():
         record = by_trace.get(str(place)) or by_name.get(same(name))
         if record is not None:

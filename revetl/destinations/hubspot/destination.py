@@ -10,16 +10,16 @@ from urllib.parse import quote
 
 import httpx
 
-from revetl.destinations.base.answers import EMPTY, Understood
+from revetl.destinations.base.answers import EMPTY, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Attribute,
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Refused,
-    Verdict,
 )
 from revetl.destinations.base.field_check import check_fields
 from revetl.destinations.base.records import (
@@ -34,35 +34,35 @@ from revetl.destinations.hubspot.objects import STANDARD, HubSpotObject, kinds_o
 TYPE_IDS = {"contacts": "0-1", "companies": "0-2"}
 
 UNDERSTOOD = (
-    Understood("POST /crm/v3/objects/*/batch/*", {"results": [{"id": (str, int)}], "errors?": [dict]}),
-    Understood(
+    SuccessShape("POST /crm/v3/objects/*/batch/*", {"results": [{"id": (str, int)}], "errors?": [dict]}),
+    SuccessShape(
         "PUT /crm/v3/lists/*/memberships/*",
         tuple(
             {name: list}
             for name in ("recordsIdsAdded", "recordIdsAdded", "recordIdsRemoved", "recordsIdsRemoved")
         ),
     ),
-    Understood("GET /crm/v3/lists/object-type-id/*", {"list": {"listId": (str, int)}}),
-    Understood("POST /crm/v3/lists", {"list": {"listId": (str, int)}}),
-    Understood("POST /events/v3/send/batch", EMPTY),
-    Understood("GET /events/v3/event-definitions/*", {"properties": [{"name": str, "type": str}]}),
-    Understood("GET /crm/v3/properties/*/*", {"name": str}),
-    Understood("GET /crm/v3/properties/*", {"results": [{"name": str, "type": str}]}),
+    SuccessShape("GET /crm/v3/lists/object-type-id/*", {"list": {"listId": (str, int)}}),
+    SuccessShape("POST /crm/v3/lists", {"list": {"listId": (str, int)}}),
+    SuccessShape("POST /events/v3/send/batch", EMPTY),
+    SuccessShape("GET /events/v3/event-definitions/*", {"properties": [{"name": str, "type": str}]}),
+    SuccessShape("GET /crm/v3/properties/*/*", {"name": str}),
+    SuccessShape("GET /crm/v3/properties/*", {"results": [{"name": str, "type": str}]}),
 )
 
 
 class HubSpot(HubSpotObject):
     """Contacts, companies or other records by a unique property; an audience is a list of them."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=100)
-    rate: ClassVar[Rate | None] = Rate(requests=100, per_seconds=10)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=100, per_seconds=10)
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
     identifier_key: ClassVar[str | None] = "id_property"
-    statuses: ClassVar[Mapping[int, Verdict]] = {
-        409: Verdict.PASS,  # it was created meanwhile
-        423: Verdict.RETRY,  # it is locked by another write
-        477: Verdict.RETRY,  # the account is being migrated
+    statuses: ClassVar[Mapping[int, Disposition]] = {
+        409: Disposition.PASS,  # it was created meanwhile
+        423: Disposition.RETRY,  # it is locked by another write
+        477: Disposition.RETRY,  # the account is being migrated
     }
     cleared: ClassVar[Any] = ""
     can_set_if_empty: ClassVar[bool] = True

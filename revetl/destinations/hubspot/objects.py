@@ -13,9 +13,9 @@ from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import (
     Asking,
     Attribute,
+    Disposition,
     Identifier,
     Records,
-    Verdict,
     object_of,
 )
 from revetl.destinations.base.field_check import (
@@ -27,7 +27,7 @@ from revetl.destinations.base.field_check import (
 )
 from revetl.destinations.hubspot.batch import (
     ADDITIONAL,
-    Answered,
+    BatchAnswer,
     answered,
     records_by,
     same,
@@ -83,13 +83,13 @@ class HubSpotObject(SignsIn, HasAudiences):
     def probe(self) -> httpx.Request:
         return self.request("GET", f"/crm/v3/properties/{self.object_type}/{self.id_property}")
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Distinguish 404 responses: a missing list or record has one, and so does a wrong URL."""
         path = response.request.url.path
         if response.status_code == 404 and "/crm/v3/lists/object-type-id/" in path:
-            return Verdict.PASS
+            return Disposition.PASS
         if response.status_code == 404 and "/batch/" in path and object_of(response).get("category"):
-            return Verdict.BISECT
+            return Disposition.BISECT
         return super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:
@@ -119,7 +119,7 @@ class HubSpotObject(SignsIn, HasAudiences):
         answer = yield self.batched("read", asked)
         return records_by(answer.json()["results"], self.id_property)
 
-    def put(self, records: Records, verb: str = "upsert") -> Asking[Answered]:
+    def put(self, records: Records, verb: str = "upsert") -> Asking[BatchAnswer]:
         """Create or update a batch, without overwriting values of `set_if_empty` fields."""
         there: dict[str, Mapping[str, Any]] = {}
         if records.set_if_empty:
@@ -128,7 +128,7 @@ class HubSpotObject(SignsIn, HasAudiences):
 
     def write(
         self, verb: str, records: Records, places: Iterable[int], there: Mapping[str, Mapping[str, Any]]
-    ) -> Asking[Answered]:
+    ) -> Asking[BatchAnswer]:
         """Upsert, create or update the records at some positions; values in `there` are not overwritten."""
         names, inputs = self.names(records), []
         chosen = {place: names[place] for place in places}

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, SecretStr, model_validator
 from pydantic import Field as Checks
 
 from revetl.destinations.auth.sign_in import SignsIn
-from revetl.destinations.base.destination import Asking, Verdict, object_of
+from revetl.destinations.base.destination import Asking, Disposition, object_of
 from revetl.destinations.base.per_person import Field, PersonByPerson
 from revetl.destinations.intercom.contact import attributes_of
 
@@ -61,12 +61,12 @@ class IntercomWorkspace(SignsIn, PersonByPerson):
     def probe(self) -> httpx.Request:
         return self.request("GET", "/me")
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Removing an unknown contact succeeds, updating one fails; a conflict response names the existing
         contact."""
         method, path = response.request.method, response.request.url.path
         if response.status_code == 409 and method == "POST" and path.endswith("/contacts"):
-            return Verdict.PASS
+            return Disposition.PASS
         if response.status_code == 404 and object_of(response).get("type") == "error.list":
-            return Verdict.PASS if method == "DELETE" or path.endswith("/archive") else Verdict.BISECT
+            return Disposition.PASS if method == "DELETE" or path.endswith("/archive") else Disposition.BISECT
         return super().judge(response)

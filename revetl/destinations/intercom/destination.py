@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Literal
 
 import httpx
 
-from revetl.destinations.base.answers import EMPTY, Understood
+from revetl.destinations.base.answers import EMPTY, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Attribute,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Record,
     Records,
     Refused,
@@ -40,26 +40,26 @@ MOST_METADATA = 10
 """The maximum number of fields that Intercom keeps per event."""
 
 UNDERSTOOD = (
-    Understood("POST /contacts/search", {"data": [{"id": str}]}),
+    SuccessShape("POST /contacts/search", {"data": [{"id": str}]}),
     # An existing contact results in a conflict response.
-    Understood("POST /contacts", {"id": str}),
-    Understood("GET /contacts/*", {"id": str}),
-    Understood("PUT /contacts/*", {"id": str}),
-    Understood("POST /contacts/*", {"id": str}),
-    Understood("DELETE /contacts/*", {"id": str}),
-    Understood("POST /events", (EMPTY, dict), again=False),
-    Understood("GET /tags", {"data": [{"id": str, "name": str}]}),
-    Understood("POST /tags", {"id": str}),
-    Understood("GET /data_attributes", {"data": [dict]}),
-    Understood("GET /me", dict),
+    SuccessShape("POST /contacts", {"id": str}),
+    SuccessShape("GET /contacts/*", {"id": str}),
+    SuccessShape("PUT /contacts/*", {"id": str}),
+    SuccessShape("POST /contacts/*", {"id": str}),
+    SuccessShape("DELETE /contacts/*", {"id": str}),
+    SuccessShape("POST /events", (EMPTY, dict), again=False),
+    SuccessShape("GET /tags", {"data": [{"id": str, "name": str}]}),
+    SuccessShape("POST /tags", {"id": str}),
+    SuccessShape("GET /data_attributes", {"data": [dict]}),
+    SuccessShape("GET /me", dict),
 )
 
 
 class Intercom(IntercomWorkspace):
     """Contacts of Intercom by external id or email; an audience is a tag."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
-    rate: ClassVar[Rate | None] = Rate(requests=1_666, per_seconds=10)
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=1_666, per_seconds=10)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("external_id", column="user_id"),
         Identifier("email", column="email", normalised="email"),

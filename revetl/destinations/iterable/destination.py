@@ -11,18 +11,18 @@ from urllib.parse import quote
 import httpx
 from pydantic import Field, SecretStr, model_validator
 
-from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.answers import SuccessShape
 from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Record,
     Records,
     Result,
-    Verdict,
 )
 from revetl.destinations.base.field_check import check_fields
 from revetl.destinations.base.flow import object_of
@@ -40,14 +40,14 @@ EMAIL = Identifier("email", column="email", normalised="email")
 USER_ID = Identifier("userId", column="user_id")
 
 UNDERSTOOD = (
-    Understood("POST /users/bulkUpdate", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
-    Understood("POST /lists/subscribe", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
-    Understood("POST /lists/unsubscribe", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
-    Understood("POST /events/trackBulk", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
-    Understood("DELETE /users/*", {"code": "Success"}),
-    Understood("GET /lists", {"lists": [{"id": int, "name": str, "listType": str}]}),
-    Understood("POST /lists", {"listId": int}, again=False),
-    Understood("GET /users/getFields", {"fields": dict}),
+    SuccessShape("POST /users/bulkUpdate", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    SuccessShape("POST /lists/subscribe", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    SuccessShape("POST /lists/unsubscribe", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    SuccessShape("POST /events/trackBulk", {"successCount": int, "failCount": int, "failedUpdates?": dict}),
+    SuccessShape("DELETE /users/*", {"code": "Success"}),
+    SuccessShape("GET /lists", {"lists": [{"id": int, "name": str, "listType": str}]}),
+    SuccessShape("POST /lists", {"listId": int}, again=False),
+    SuccessShape("GET /users/getFields", {"fields": dict}),
 )
 
 
@@ -55,9 +55,9 @@ class IterableProject(HasAudiences):
     """Users of an Iterable project by email or user id; an audience is a static list. Subscriptions are never
     changed."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000, bytes=4_000_000)
-    rate: ClassVar[Rate | None] = Rate(requests=5)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=5)
     identifiers: ClassVar[tuple[Identifier, ...]] = (EMAIL, USER_ID)
 
     type: Literal["iterable"]
@@ -165,12 +165,12 @@ class IterableProject(HasAudiences):
     def probe(self) -> httpx.Request:
         return self.request("GET", "/lists")
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Use the error code if it is more specific than the status."""
         code = object_of(response).get("code")
         if response.request.method == "DELETE" and (response.status_code == 404 or code in GONE):
-            return Verdict.PASS
-        codes = {"BatchTooLarge": Verdict.SPLIT, "UniqueFieldsLimitExceeded": Verdict.FATAL}
+            return Disposition.PASS
+        codes = {"BatchTooLarge": Disposition.SPLIT, "UniqueFieldsLimitExceeded": Disposition.FATAL}
         return codes.get(str(code)) or super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:

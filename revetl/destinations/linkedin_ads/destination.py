@@ -9,16 +9,16 @@ import httpx
 from pydantic import BeforeValidator, Field
 
 from revetl.destinations.auth.refresh import RefreshesToken
-from revetl.destinations.base.answers import EMPTY, Understood
-from revetl.destinations.base.audiences import AdAudience, Matched
+from revetl.destinations.base.answers import EMPTY, SuccessShape
+from revetl.destinations.base.audiences import AdAudience, MatchCount
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Refused,
-    Verdict,
     Wait,
 )
 from revetl.destinations.base.records import (
@@ -55,19 +55,19 @@ A_PAGE = 100
 Url = Annotated[str, Field(pattern="^https?://")]
 
 UNDERSTOOD = (
-    Understood("POST /rest/dmpSegments/*", {"elements": [{"status": int, "error?": dict}]}),
-    Understood("GET /rest/dmpSegments", {"elements": [{"id": (int, str), "name": str, "type": str}]}),
+    SuccessShape("POST /rest/dmpSegments/*", {"elements": [{"status": int, "error?": dict}]}),
+    SuccessShape("GET /rest/dmpSegments", {"elements": [{"id": (int, str), "name": str, "type": str}]}),
     # The segment's id is in a header.
-    Understood("POST /rest/dmpSegments", (EMPTY, dict), again=False),
-    Understood("GET /rest/dmpSegments/*", dict),
-    Understood("GET /rest/adAccounts/*", dict),
+    SuccessShape("POST /rest/dmpSegments", (EMPTY, dict), again=False),
+    SuccessShape("GET /rest/dmpSegments/*", dict),
+    SuccessShape("GET /rest/adAccounts/*", dict),
 )
 
 
 class LinkedinAds(RefreshesToken, AdAudience):
     """Members of an ad account's DMP segment: people by hashed email or name, or companies."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=5_000)
     identifiers: ClassVar[tuple[Identifier, ...]] = PEOPLE
     smallest: ClassVar[int | None] = 300
@@ -94,8 +94,8 @@ class LinkedinAds(RefreshesToken, AdAudience):
         return PEOPLE if self.segment_type == "USER" else COMPANIES
 
     @property
-    def pace(self) -> Rate | None:
-        return super().pace or Rate(600 if self.segment_type == "USER" else 300, per_seconds=60)
+    def pace(self) -> RateLimit | None:
+        return super().pace or RateLimit(600 if self.segment_type == "USER" else 300, per_seconds=60)
 
     def headers(self) -> dict[str, str]:
         versions = {"LinkedIn-Version": self.version, "X-Restli-Protocol-Version": "2.0.0"}
@@ -159,17 +159,17 @@ class LinkedinAds(RefreshesToken, AdAudience):
         yield Wait(5.0)  # A new segment doesn't accept members earlier.
         return answer.headers.get("x-restli-id") or str(answer.headers["x-linkedin-id"])
 
-    def matched(self, audience_id: str) -> Asking[Matched]:
+    def matched(self, audience_id: str) -> Asking[MatchCount]:
         answer = yield self.request("GET", f"/rest/dmpSegments/{audience_id}/destinations/LINKEDIN")
-        return Matched(answer.json().get("audienceSize"))
+        return MatchCount(answer.json().get("audienceSize"))
 
     def probe(self) -> httpx.Request:
         return self.request("GET", f"/rest/adAccounts/{self.ad_account_id}")
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Retry on a new segment, which isn't found or is locked for a minute or two."""
         if response.status_code in {404, 409, 423} and "/dmpSegments/" in response.request.url.path:
-            return Verdict.RETRY
+            return Disposition.RETRY
         return super().judge(response)
 
 

@@ -14,10 +14,10 @@ from revetl.destinations.auth.sign_in import SignsIn
 from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import (
     Asking,
+    Disposition,
     Identifier,
     Record,
     Records,
-    Verdict,
     object_of,
 )
 
@@ -72,13 +72,13 @@ class MailchimpApi(SignsIn, HasAudiences):
         hashed = hashlib.md5(address.encode(), usedforsecurity=False).hexdigest()
         return self.request(method, f"{self.list_path}/members/{hashed}{action}", json=json)
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         # Errors of a single member are handled by the flow.
         if response.status_code in (400, 404) and "/members/" in response.request.url.path:
-            return Verdict.PASS
+            return Disposition.PASS
         # Mailchimp's own 403 has a body; a 403 for too many requests has none.
         if response.status_code == 403 and not object_of(response):
-            return Verdict.LIMITED
+            return Disposition.LIMITED
         return super().judge(response)
 
     def probe(self) -> httpx.Request:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
-from revetl.destinations.base.answers import EMPTY, Understood
+from revetl.destinations.base.answers import EMPTY, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Attribute,
@@ -32,7 +32,7 @@ KINDS = {"number": NUMBER, "date": DATE, "birthday": BIRTHDAY}
 ARCHIVED = "the member is archived, and archived members are not restored. Unarchive it in Mailchimp"
 
 UNDERSTOOD = (
-    Understood(
+    SuccessShape(
         "POST /segments/*",
         {
             "members_added": list,
@@ -40,23 +40,23 @@ UNDERSTOOD = (
             "errors?": [{"error": str, "email_addresses": list}],
         },
     ),
-    Understood("POST /segments", {"id": (int, str)}, again=False),
-    Understood("GET /segments", {"segments": [{"id": (int, str), "name": str}]}),
-    Understood("POST /actions/delete-permanent", EMPTY),
-    Understood("POST /members/*/events", EMPTY, again=False),
-    Understood("* /members/*", {"status": str}),
-    Understood("GET /merge-fields", {"merge_fields": [{"tag": str, "name": str}]}),
-    Understood(
+    SuccessShape("POST /segments", {"id": (int, str)}, again=False),
+    SuccessShape("GET /segments", {"segments": [{"id": (int, str), "name": str}]}),
+    SuccessShape("POST /actions/delete-permanent", EMPTY),
+    SuccessShape("POST /members/*/events", EMPTY, again=False),
+    SuccessShape("* /members/*", {"status": str}),
+    SuccessShape("GET /merge-fields", {"merge_fields": [{"tag": str, "name": str}]}),
+    SuccessShape(
         "POST /3.0/lists/*", {"new_members": [dict], "updated_members": [dict], "errors?": [{"error": str}]}
     ),
-    Understood("GET /3.0/lists/*", dict),
+    SuccessShape("GET /3.0/lists/*", dict),
 )
 
 
 class Mailchimp(MailchimpApi):
     """List members by email; an audience is a tag with its name. Existing members are never resubscribed."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=500)
     known_fields: ClassVar[tuple[Attribute, ...]] = (
         Attribute("FNAME", "first_name"),

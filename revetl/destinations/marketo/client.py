@@ -11,12 +11,12 @@ from pydantic import Field, SecretStr, model_validator
 
 from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import (
+    AnswerNotUnderstood,
     Asking,
+    Disposition,
     Identifier,
-    NotUnderstood,
     Records,
     Rejection,
-    Verdict,
     object_of,
 )
 from revetl.destinations.base.field_check import (
@@ -31,14 +31,14 @@ from revetl.destinations.base.spec import looked_up_by
 RENEW = frozenset({"601", "602"})
 VERDICTS = {
     # Too many calls by all applications, concurrently or within 20 seconds.
-    **dict.fromkeys(("606", "615"), Verdict.LIMITED),
-    **dict.fromkeys(("502", "604", "608", "611", "614", "713", "719"), Verdict.RETRY),
+    **dict.fromkeys(("606", "615"), Disposition.LIMITED),
+    **dict.fromkeys(("502", "604", "608", "611", "614", "713", "719"), Disposition.RETRY),
     # The token, permissions, the daily quota, a wrong URL, a missing field or list.
     **dict.fromkeys(
-        (*RENEW, "600", "603", "609", "605", "607", "610", "1006", "1011", "1013"), Verdict.FATAL
+        (*RENEW, "600", "603", "609", "605", "607", "610", "1006", "1011", "1013"), Disposition.FATAL
     ),
     # Nothing found; handled by the flow.
-    "702": Verdict.PASS,
+    "702": Disposition.PASS,
 }
 KINDS = {
     **dict.fromkeys(("integer", "score", "float", "currency", "percent"), NUMBER),
@@ -112,10 +112,10 @@ class MarketoApi(HasAudiences):
     def probe(self) -> httpx.Request:
         return self.request("GET", "/rest/v1/leads/describe2.json")
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Marketo returns 200 for nearly every error; the code identifies it."""
         told = codes(response)
-        return VERDICTS.get(told[0], Verdict.BISECT) if told else super().judge(response)
+        return VERDICTS.get(told[0], Disposition.BISECT) if told else super().judge(response)
 
 
 def codes(response: httpx.Response) -> list[str]:
@@ -138,7 +138,7 @@ def refusals(results: Iterable[tuple[int, Mapping[str, Any]]], well: str = "") -
     for name, result in results:
         status = str(result["status"]).lower()
         if status not in TAKEN | NOT_TAKEN:
-            raise NotUnderstood(f"a record has the unknown status '{status}'")
+            raise AnswerNotUnderstood(f"a record has the unknown status '{status}'")
         reasons = result.get("reasons") or result.get("errors") or [{"code": "", "message": status}]
         codes_of_it = [str(reason["code"]) for reason in reasons]
         if status in TAKEN or (status == "skipped" and codes_of_it[0] == well and well):

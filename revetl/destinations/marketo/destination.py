@@ -9,15 +9,15 @@ from urllib.parse import urlencode
 
 import orjson
 
-from revetl.config.base import Checked
-from revetl.destinations.base.answers import Understood
+from revetl.config.base import ConfigModel
+from revetl.destinations.base.answers import SuccessShape
 from revetl.destinations.base.destination import (
+    AnswerNotUnderstood,
     Asking,
     Attribute,
     Batch,
     Flow,
-    NotUnderstood,
-    Rate,
+    RateLimit,
     Record,
     Records,
     Refused,
@@ -29,7 +29,7 @@ from revetl.destinations.base.records import nobody
 from revetl.destinations.marketo.client import KINDS, MarketoApi, refusals
 
 
-class ActivityType(Checked):
+class ActivityType(ConfigModel):
     """A custom activity type: its id, and the field for its primary attribute."""
 
     id: int
@@ -37,19 +37,19 @@ class ActivityType(Checked):
 
 
 UNDERSTOOD = (
-    Understood("GET /rest/v1/leads/describe2.json", {"success": True, "result": [{"fields": [dict]}]}),
-    Understood("GET /rest/v1/leads.json", {"success": True, "result": [{"id": int}]}),
-    Understood("POST /rest/v1/leads.json", {"success": True, "result": [dict]}),
-    Understood("* /rest/v1/lists/*/leads.json", {"success": True, "result": [{"id": int, "status": str}]}),
-    Understood(
+    SuccessShape("GET /rest/v1/leads/describe2.json", {"success": True, "result": [{"fields": [dict]}]}),
+    SuccessShape("GET /rest/v1/leads.json", {"success": True, "result": [{"id": int}]}),
+    SuccessShape("POST /rest/v1/leads.json", {"success": True, "result": [dict]}),
+    SuccessShape("* /rest/v1/lists/*/leads.json", {"success": True, "result": [{"id": int, "status": str}]}),
+    SuccessShape(
         "POST /rest/v1/activities/external.json", {"success": True, "result": [{"status": str}]}, again=False
     ),
     # If nothing is found, the result is missing, or the error is 702.
-    Understood(
+    SuccessShape(
         "GET /rest/asset/v1/staticList/byName.json",
         ({"success": True, "result?": [{"id": int}]}, {"success": False, "errors": [{"code": "702"}]}),
     ),
-    Understood(
+    SuccessShape(
         "POST /rest/asset/v1/staticLists.json", {"success": True, "result": [{"id": int}]}, again=False
     ),
 )
@@ -58,9 +58,9 @@ UNDERSTOOD = (
 class Marketo(MarketoApi):
     """Leads of Marketo by email or another field; an audience is a static list with its name."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=300, bytes=1_000_000)
-    rate: ClassVar[Rate | None] = Rate(requests=100, per_seconds=20)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=100, per_seconds=20)
     can_set_if_empty: ClassVar[bool] = True
     known_fields: ClassVar[tuple[Attribute, ...]] = (
         Attribute("email", "email"),
@@ -148,7 +148,7 @@ class Marketo(MarketoApi):
         answer = yield self.post("/rest/v1/leads.json", json=body)
         results = answer.json()["result"]
         if len(results) != len(leads):
-            raise NotUnderstood(f"the response has {len(results)} results for {len(leads)} leads")
+            raise AnswerNotUnderstood(f"the response has {len(results)} results for {len(leads)} leads")
         rejected = refusals(enumerate(results), well)
         if listed:
             ids = {at: result["id"] for at, result in enumerate(results) if at not in rejected}

@@ -9,13 +9,13 @@ import httpx
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from revetl.destinations.auth.basic import basic
-from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.answers import SuccessShape
 from revetl.destinations.base.destination import (
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
-    Verdict,
+    RateLimit,
     object_of,
 )
 from revetl.destinations.base.personal_data import WithholdsPersonalData
@@ -41,10 +41,10 @@ HOSTS = {
 }
 
 UNDERSTOOD = (
-    Understood("POST /engage", (1, {"status": 1}, {"code": 200, "status": "OK"})),
-    Understood("POST /import", {"code": 200, "status": "OK"}),
-    Understood("POST /data-deletions/*", {"status": "ok"}),
-    Understood("* /api/app/*", dict),
+    SuccessShape("POST /engage", (1, {"status": 1}, {"code": 200, "status": "OK"})),
+    SuccessShape("POST /import", {"code": 200, "status": "OK"}),
+    SuccessShape("POST /data-deletions/*", {"status": "ok"}),
+    SuccessShape("* /api/app/*", dict),
 )
 
 
@@ -52,9 +52,9 @@ class Mixpanel(WithholdsPersonalData):
     """Profiles and events of Mixpanel by distinct_id. A mirrored audience is a boolean property with its
     name, usable in Mixpanel's cohorts."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=2_000, bytes=10_000_000, record_bytes=1_000_000)
-    rate: ClassVar[Rate | None] = Rate(requests=15)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=15)
     cleared: ClassVar[Any] = UNSET
     can_set_if_empty: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("distinct_id", column="user_id"),)
@@ -157,15 +157,15 @@ class Mixpanel(WithholdsPersonalData):
         """Return a URL of the app API, which has its own host."""
         return f"{self.app_url.rstrip('/')}/api/app/{path}"
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         # The response names the bad records; the others were accepted.
         if response.status_code == 400 and object_of(response).get("failed_records"):
-            return Verdict.PASS
+            return Disposition.PASS
         # The whole request was rejected, without naming the bad record.
         if response.is_success and response.content.strip() == b"0":
-            return Verdict.BISECT
+            return Disposition.BISECT
         if response.is_success and object_of(response).get("status") == 0:
-            return Verdict.BISECT
+            return Disposition.BISECT
         return super().judge(response)
 
 

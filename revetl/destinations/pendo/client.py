@@ -9,7 +9,7 @@ import httpx
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from revetl.destinations.base.audiences import HasAudiences
-from revetl.destinations.base.destination import Verdict, object_of, verdict
+from revetl.destinations.base.destination import Disposition, object_of, verdict
 
 HOSTS = {
     "us": "https://app.pendo.io",
@@ -25,7 +25,7 @@ class PendoApi(HasAudiences):
     """A Pendo subscription: an integration key, and for events the shared secret of an app's track events."""
 
     # A segment allows one write at a time: 'Operation in progress'.
-    statuses: ClassVar[Mapping[int, Verdict]] = {409: Verdict.LIMITED}
+    statuses: ClassVar[Mapping[int, Disposition]] = {409: Disposition.LIMITED}
 
     integration_key: SecretStr | None = None
     track_event_shared_secret: Annotated[
@@ -61,11 +61,11 @@ class PendoApi(HasAudiences):
     def probe(self) -> httpx.Request:
         return self.request("GET", "/api/v1/token/verify")
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         said = object_of(response)
         # Responses identify missing visitors, but not visitors with invalid values.
         if response.is_success and (said.get("failed") or 0) > len(said.get("missing") or []):
-            return Verdict.BISECT
+            return Disposition.BISECT
         operations = [each["status"] for each in said.get("multistatus") or []]
         return verdict(max([response.status_code, *operations]), self.statuses)
 

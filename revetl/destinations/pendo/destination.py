@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 import httpx
 
-from revetl.destinations.base.answers import ACKNOWLEDGED, EMPTY, Understood
+from revetl.destinations.base.answers import ACKNOWLEDGED, EMPTY, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
@@ -33,24 +33,24 @@ from revetl.destinations.pendo.data import (
 )
 
 UNDERSTOOD = (
-    Understood(
+    SuccessShape(
         "POST /api/v1/metadata/visitor/*",
         {"total": int, "updated": int, "failed?": int, "missing?": list, "errors?": list},
     ),
-    Understood("GET /api/v1/metadata/schema/visitor", dict),
-    Understood("PATCH /api/v1/segment/*", {"multistatus": [{"status": int}]}),
-    Understood("GET /api/v1/segment", [{"id": str, "name": str}]),
-    Understood("POST /api/v1/segment/upload", {"segmentId": str}, again=False),
-    Understood("POST /data/track", (EMPTY, ACKNOWLEDGED, dict), again=False),
-    Understood("POST /api/v1/bulkdelete/visitor", {"id": (str, int)}),
-    Understood("GET /api/v1/token/verify", dict),
+    SuccessShape("GET /api/v1/metadata/schema/visitor", dict),
+    SuccessShape("PATCH /api/v1/segment/*", {"multistatus": [{"status": int}]}),
+    SuccessShape("GET /api/v1/segment", [{"id": str, "name": str}]),
+    SuccessShape("POST /api/v1/segment/upload", {"segmentId": str}, again=False),
+    SuccessShape("POST /data/track", (EMPTY, ACKNOWLEDGED, dict), again=False),
+    SuccessShape("POST /api/v1/bulkdelete/visitor", {"id": (str, int)}),
+    SuccessShape("GET /api/v1/token/verify", dict),
 )
 
 
 class Pendo(PendoApi, WithholdsPersonalData):
     """Metadata and track events of Pendo's visitors; a mirrored audience is a segment with its name."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=1_000)
     matches_by_all: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (

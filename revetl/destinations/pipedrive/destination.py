@@ -8,16 +8,16 @@ from typing import Any, ClassVar, Literal
 
 import httpx
 
-from revetl.destinations.base.answers import Understood
+from revetl.destinations.base.answers import SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Attribute,
+    Disposition,
     Identifier,
-    Rate,
+    RateLimit,
     Record,
     Records,
     Refused,
-    Verdict,
 )
 from revetl.destinations.base.field_check import (
     BOOLEAN,
@@ -42,22 +42,22 @@ LISTS = {"email": "emails", "phone": "phones"}
 LABELS = "label_ids"
 
 UNDERSTOOD = (
-    Understood("GET /api/v2/persons/search", {"success": True, "data": {"items": [{"item": {"id": int}}]}}),
-    Understood("GET /api/v2/itemSearch/field", {"success": True, "data": [{"id": int}]}),
-    Understood("GET /api/v2/personFields", {"success": True, "data": [{"field_code": str}]}),
-    Understood("POST /api/v2/personFields/*", {"success": True, "data": [{"id": int}]}, again=False),
-    Understood("GET /api/v2/persons/*", {"success": True, "data": {"id": int}}),
-    Understood("PATCH /api/v2/persons/*", {"success": True, "data": {"id": int}}),
-    Understood("POST /api/v2/*", {"success": True, "data": {"id": int}}, again=False),
+    SuccessShape("GET /api/v2/persons/search", {"success": True, "data": {"items": [{"item": {"id": int}}]}}),
+    SuccessShape("GET /api/v2/itemSearch/field", {"success": True, "data": [{"id": int}]}),
+    SuccessShape("GET /api/v2/personFields", {"success": True, "data": [{"field_code": str}]}),
+    SuccessShape("POST /api/v2/personFields/*", {"success": True, "data": [{"id": int}]}, again=False),
+    SuccessShape("GET /api/v2/persons/*", {"success": True, "data": {"id": int}}),
+    SuccessShape("PATCH /api/v2/persons/*", {"success": True, "data": {"id": int}}),
+    SuccessShape("POST /api/v2/*", {"success": True, "data": {"id": int}}, again=False),
 )
 
 
 class Pipedrive(PipedriveApi):
     """Persons of Pipedrive by email or a custom field; an audience is a label with its name."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
-    rate: ClassVar[Rate | None] = Rate(requests=20, per_seconds=2)
-    statuses: ClassVar[Mapping[int, Verdict]] = {404: Verdict.BISECT}
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=20, per_seconds=2)
+    statuses: ClassVar[Mapping[int, Disposition]] = {404: Disposition.BISECT}
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("email", column="email", normalised="email"),)
     identifier_key: ClassVar[str | None] = "lookup_field"
     known_fields: ClassVar[tuple[Attribute, ...]] = (

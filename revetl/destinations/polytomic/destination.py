@@ -7,24 +7,24 @@ from typing import Annotated, Any, ClassVar, Literal
 import httpx
 from pydantic import Field
 
-from revetl.destinations.base.answers import Understood
-from revetl.destinations.base.triggered import Run, Triggered
+from revetl.destinations.base.answers import SuccessShape
+from revetl.destinations.base.triggered import TriggeredRun, TriggeredSync
 
 OVER = frozenset({"completed", "errors", "failed", "canceled", "interrupted"})
 FAILED = frozenset({"failed", "canceled", "interrupted"})
 
 UNDERSTOOD = (
-    Understood("POST /executions", {"data": {"id": str}}),
-    Understood("GET /executions/*", {"data": {"status": str}}),
-    Understood("GET /executions", {"data": [{"status": str}]}),
-    Understood("GET /api/me", {"data": dict}),
+    SuccessShape("POST /executions", {"data": {"id": str}}),
+    SuccessShape("GET /executions/*", {"data": {"status": str}}),
+    SuccessShape("GET /executions", {"data": [{"status": str}]}),
+    SuccessShape("GET /api/me", {"data": dict}),
 )
 
 
-class Polytomic(Triggered):
+class Polytomic(TriggeredSync):
     """A sync of Polytomic by its id: a model sync, or a bulk sync."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
 
     type: Literal["polytomic"]
     kind: Literal["model", "bulk"] = "model"
@@ -51,17 +51,17 @@ class Polytomic(Triggered):
     def ask(self, sync: str, run: str) -> httpx.Request:
         return self.request("GET", f"{self.executions(sync)}/{run}")
 
-    def read_run(self, response: httpx.Response) -> Run:
+    def read_run(self, response: httpx.Response) -> TriggeredRun:
         run = response.json()["data"]
         status = run["status"]
         if status not in OVER:
-            return Run(status, is_over=False)
+            return TriggeredRun(status, is_over=False)
         if status in FAILED:
             said = run.get("status_message") or "; ".join(run.get("errors") or ())
-            return Run(status, failure=said or "no reason given")
+            return TriggeredRun(status, failure=said or "no reason given")
         # Model syncs report errors in `counts`, bulk syncs next to the status.
         count = run.get("error_count") or (run.get("counts") or {}).get("error") or 0
-        return Run(status, rejected=int(count) or int(status == "errors"))
+        return TriggeredRun(status, rejected=int(count) or int(status == "errors"))
 
     def ask_latest(self, sync: str) -> httpx.Request:
         return self.request("GET", self.executions(sync))

@@ -14,10 +14,10 @@ import orjson
 
 from revetl.destinations.base.destination import (
     Asking,
+    JobUnfinished,
     Refused,
     Rejection,
     Result,
-    Unfinished,
     poll,
 )
 from revetl.destinations.base.large_answers import large, lines_of
@@ -47,7 +47,7 @@ _ENDED = frozenset({"JobComplete", "Failed", "Aborted"})
 _UPLOADS = 5
 
 
-class Outcome(NamedTuple):
+class RowResult(NamedTuple):
     """The outcome of a row: its record's id, or the error code and the rejection."""
 
     id: str | None = None
@@ -64,16 +64,16 @@ def error_of(response: httpx.Response) -> tuple[str, str]:
         return "", ""
 
 
-def outcome_of(answer: Mapping[str, Any]) -> Outcome:
+def outcome_of(answer: Mapping[str, Any]) -> RowResult:
     """Return the outcome of a row from its result in a collection response."""
     if answer["success"]:
-        return Outcome(answer["id"])
+        return RowResult(answer["id"])
     error = answer["errors"][0]
     code, fields = error["statusCode"], error.get("fields") or [None]
-    return Outcome(None, code, Rejection(f"{code}: {error['message']}", fields[0]))
+    return RowResult(None, code, Rejection(f"{code}: {error['message']}", fields[0]))
 
 
-def result_of(outcomes: Iterable[tuple[int, Outcome]], fine: Collection[str] = ()) -> Result:
+def result_of(outcomes: Iterable[tuple[int, RowResult]], fine: Collection[str] = ()) -> Result:
     """Return the result of a batch, by position; error codes in `fine` count as success."""
     outcomes = list(outcomes)
     failed = {at: each for at, each in outcomes if each.why is not None and each.code not in fine}
@@ -115,7 +115,7 @@ def nested(row: Row) -> Row:
 
 def run_job(
     call: Callable[..., httpx.Request], about: Row, key: str, rows: list[Row]
-) -> Asking[list[Outcome]]:
+) -> Asking[list[RowResult]]:
     """Process rows in a job and return the outcome of each; `key` is the column that identifies a row. Raises
     Refused if the job did nothing, Unfinished if its outcome is unknown."""
     content = _csv(rows)
@@ -127,7 +127,7 @@ def run_job(
         if error_of(closed)[0] != "INVALIDJOB":
             break
     else:
-        raise Unfinished("its job could not be closed")
+        raise JobUnfinished("its job could not be closed")
     ended = (
         yield from poll(
             lambda: call("GET", f"jobs/ingest/{job}"), lambda response: response.json()["state"] in _ENDED
@@ -136,7 +136,7 @@ def run_job(
     if ended["state"] != "JobComplete" and not ended.get("numberRecordsProcessed"):
         why = ended.get("errorMessage") or "no reason given"
         raise Refused(f"Salesforce ended the job {job} as {ended['state']}: {why}. No rows were processed.")
-    found: dict[str, Outcome] = {}
+    found: dict[str, RowResult] = {}
     listed: dict[str, int] = {}
     for kind, read in (("successfulResults", _succeeded), ("failedResults", _failed)):
         answer = yield large(call("GET", f"jobs/ingest/{job}/{kind}"))
@@ -145,7 +145,9 @@ def run_job(
             found[line[key]] = read(line)
             listed[kind] += 1
     _check_counts(ended, listed)
-    left = Outcome(None, "UNPROCESSED", Rejection(ended.get("errorMessage") or "the job did not process it"))
+    left = RowResult(
+        None, "UNPROCESSED", Rejection(ended.get("errorMessage") or "the job did not process it")
+    )
     return [found.get(_cell(row[key]), left) for row in rows]
 
 
@@ -156,17 +158,17 @@ def _check_counts(job: Mapping[str, Any], listed: Mapping[str, int]) -> None:
     counted = {"successfulResults": job["numberRecordsProcessed"] - failed, "failedResults": failed}
     for kind, count in counted.items():
         if listed[kind] < count:
-            raise Unfinished(f"its job counts {count:,} rows of {kind} but lists {listed[kind]:,}")
+            raise JobUnfinished(f"its job counts {count:,} rows of {kind} but lists {listed[kind]:,}")
 
 
-def _succeeded(line: Mapping[str, str]) -> Outcome:
+def _succeeded(line: Mapping[str, str]) -> RowResult:
     """Return the outcome of a row of `successfulResults`."""
     if not line["sf__Id"]:
-        raise Unfinished("its job lists a row as successful without its record's id")
-    return Outcome(line["sf__Id"])
+        raise JobUnfinished("its job lists a row as successful without its record's id")
+    return RowResult(line["sf__Id"])
 
 
-def _failed(line: Mapping[str, str]) -> Outcome:
+def _failed(line: Mapping[str, str]) -> RowResult:
     """Return the outcome of a row of `failedResults`: `CODE:message:fields --`. The message may contain
     colons, and the fields may be missing."""
     code, _, rest = line["sf__Error"].partition(":")
@@ -174,7 +176,7 @@ def _failed(line: Mapping[str, str]) -> Outcome:
     is_named = bool(has_fields) and fields.endswith("--")
     field = re.match(r"\w+", fields) if is_named else None
     reason = f"{code}: {(message if is_named else rest) or 'no reason given'}"
-    return Outcome(
+    return RowResult(
         None, code or "UNKNOWN_EXCEPTION", Rejection(reason.removeprefix(": "), field and field[0])
     )
 

@@ -14,10 +14,10 @@ from revetl.config.models import share
 from revetl.destinations.auth.sign_in import SignsIn
 from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import (
+    Disposition,
     Flow,
     Records,
     Refused,
-    Verdict,
 )
 from revetl.destinations.salesforce.bulk import AGAIN, error_of
 
@@ -125,18 +125,18 @@ class SalesforceOrg(SignsIn, HasAudiences):
         """Whether the org has used its share of API calls, according to the latest response."""
         return self._used >= self.max_daily_api_share
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Use the code in the body: 403 is also used for limits."""
         if usage := _USAGE.search(response.headers.get("sforce-limit-info", "")):
             self._used = int(usage[1]) / max(int(usage[2]), 1)
         code, _ = error_of(response)
         if code == _LIMIT:
-            return Verdict.LIMITED
+            return Disposition.LIMITED
         if code in AGAIN:
-            return Verdict.RETRY
+            return Disposition.RETRY
         if code in _REFUSED:
-            return Verdict.FATAL
-        return Verdict.PASS if code in _SPOILT_JOB else super().judge(response)
+            return Disposition.FATAL
+        return Disposition.PASS if code in _SPOILT_JOB else super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:
         # This is the 24-hour limit; the concurrent request limit has the same code but ends soon.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from revetl.destinations.base.answers import EMPTY, FILE, Understood
+from revetl.destinations.base.answers import EMPTY, FILE, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Attribute,
@@ -39,24 +39,24 @@ POWERS = {"insert": ("createable",), "update": ("updateable",), "events": ("crea
 
 ROW = {"success": bool, "errors?": [dict], "id?": str}
 UNDERSTOOD = (
-    Understood("PATCH /composite/sobjects*", [ROW]),
-    Understood("DELETE /composite/sobjects", [ROW]),
-    Understood("POST /composite/sobjects", [ROW], again=False),
-    Understood("GET /query*", {"records": [dict], "done": bool}),
-    Understood("GET /describe", {"fields": [{"name": str}]}),
-    Understood("POST /sobjects/Campaign", {"id": str}, again=False),
-    Understood("GET /jobs/ingest/*Results", (FILE, EMPTY)),
-    Understood("PUT /jobs/ingest/*/batches", EMPTY),
-    Understood("POST /jobs/ingest", {"id": str}),
-    Understood("* /jobs/ingest/*", {"state": str}),
-    Understood("GET /limits", dict),
+    SuccessShape("PATCH /composite/sobjects*", [ROW]),
+    SuccessShape("DELETE /composite/sobjects", [ROW]),
+    SuccessShape("POST /composite/sobjects", [ROW], again=False),
+    SuccessShape("GET /query*", {"records": [dict], "done": bool}),
+    SuccessShape("GET /describe", {"fields": [{"name": str}]}),
+    SuccessShape("POST /sobjects/Campaign", {"id": str}, again=False),
+    SuccessShape("GET /jobs/ingest/*Results", (FILE, EMPTY)),
+    SuccessShape("PUT /jobs/ingest/*/batches", EMPTY),
+    SuccessShape("POST /jobs/ingest", {"id": str}),
+    SuccessShape("* /jobs/ingest/*", {"state": str}),
+    SuccessShape("GET /limits", dict),
 )
 
 
 class Salesforce(SalesforceObject):
     """Records of an object by an external id; an audience is a campaign, whose members they are."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=200)
     identifiers: ClassVar[tuple[Identifier, ...]] = (Identifier("Email", column="email", normalised="email"),)
     identifier_key: ClassVar[str | None] = "external_id_field"

@@ -21,8 +21,8 @@ from revetl.destinations.base.destination import (
 from revetl.destinations.base.readable_text import readable_value
 from revetl.destinations.base.spec import looked_up_by
 from revetl.destinations.salesforce.bulk import (
-    Outcome,
     Row,
+    RowResult,
     nested,
     outcome_of,
     run_job,
@@ -100,7 +100,7 @@ class SalesforceObject(SalesforceOrg):
 
     def found(
         self, records: Records, fields: Collection[str] = ()
-    ) -> Asking[tuple[dict[int, Row], list[tuple[int, Outcome]]]]:
+    ) -> Asking[tuple[dict[int, Row], list[tuple[int, RowResult]]]]:
         """Return by position the existing record, and errors for those with none or several."""
         there = yield from self.people(records, fields)
         found, missing = {}, []
@@ -111,10 +111,10 @@ class SalesforceObject(SalesforceOrg):
             else:
                 count = "multiple" if rows else "no"
                 why = f"{count} {self.object} records have this {self.external_id_field}"
-                missing.append((place, Outcome(None, "NOT_FOUND", Rejection(why))))
+                missing.append((place, RowResult(None, "NOT_FOUND", Rejection(why))))
         return found, missing
 
-    def put(self, records: Records) -> Asking[list[Outcome]]:
+    def put(self, records: Records) -> Asking[list[RowResult]]:
         """Create or update a batch, without overwriting values of `set_if_empty` fields."""
         rows, kept = [self.row(record) for record in records], records.set_if_empty
         if kept:
@@ -126,7 +126,7 @@ class SalesforceObject(SalesforceOrg):
 
     def write(
         self, operation: str, kind: str, rows: list[Row], key: str | None, *, fine: str | None = None
-    ) -> Asking[list[Outcome]]:
+    ) -> Asking[list[RowResult]]:
         """Insert, upsert, update or delete rows of an object, and return the outcome of each. `key` is the
         field that identifies a row; an error containing `fine` counts as success. Objects and lists are
         converted to text, since fields don't accept them."""
@@ -137,7 +137,7 @@ class SalesforceObject(SalesforceOrg):
             }
             for row in rows
         ]
-        outcomes: list[Outcome] = []
+        outcomes: list[RowResult] = []
         if self.bulk_threshold is not None and key is not None and len(rows) > self.bulk_threshold:
             about = {"object": kind, "operation": operation, "contentType": "CSV", "lineEnding": "LF"}
             if operation == "upsert":
@@ -151,7 +151,7 @@ class SalesforceObject(SalesforceOrg):
                 answer = yield self.collection(operation, kind, part, key)
                 outcomes += [outcome_of(each) for each in answer.json()]
         return [
-            Outcome(each.id) if fine and each.why and fine in each.why.reason else each for each in outcomes
+            RowResult(each.id) if fine and each.why and fine in each.why.reason else each for each in outcomes
         ]
 
     def collection(self, operation: str, kind: str, rows: list[Row], key: str | None) -> httpx.Request:

@@ -15,10 +15,10 @@ from revetl.destinations.auth.basic import basic
 from revetl.destinations.base.destination import (
     Batch,
     Destination,
+    Disposition,
     Flow,
-    Rate,
+    RateLimit,
     Result,
-    Verdict,
 )
 from revetl.destinations.segment.messages import Message, packed
 
@@ -32,7 +32,7 @@ class SegmentApi(Destination):
     """A source of Segment or RudderStack: hosts, keys, and the common parts of all messages."""
 
     batch: ClassVar[Batch] = Batch(records=2_500, bytes=500_000)
-    rate: ClassVar[Rate | None] = Rate(requests=1_000)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=1_000)
 
     write_key: SecretStr
     region: Literal["us", "eu"] = "us"
@@ -60,10 +60,10 @@ class SegmentApi(Destination):
     def headers(self) -> dict[str, str]:
         return {"Authorization": basic(self.write_key.get_secret_value())}
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         said = response.text.lower() if response.status_code == 400 else ""
         is_refused = "authorization header" in said or "write key" in said
-        return Verdict.FATAL if is_refused else super().judge(response)
+        return Disposition.FATAL if is_refused else super().judge(response)
 
     def send(self, told: Iterable[list[Message]]) -> Flow:
         """Send each record's messages, in as many requests as needed."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from revetl.destinations.base.answers import ACKNOWLEDGED, Understood
+from revetl.destinations.base.answers import ACKNOWLEDGED, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
@@ -30,8 +30,8 @@ IDS_A_REGULATION = 5_000
 
 UNDERSTOOD = (
     # RudderStack responds with a single word.
-    Understood("POST /v1/batch", (ACKNOWLEDGED, {"success": True})),
-    Understood("POST /regulations", {"data": {"regulateId": str}}),
+    SuccessShape("POST /v1/batch", (ACKNOWLEDGED, {"success": True})),
+    SuccessShape("POST /regulations", {"data": {"regulateId": str}}),
 )
 
 
@@ -39,7 +39,7 @@ class Segment(SegmentApi):
     """`identify` calls, or `group` calls for accounts, with the mapped traits and, for a mirrored audience, a
     boolean trait with its name."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("userId", column="user_id"),
         Identifier("anonymousId", column="anonymous_id"),

@@ -11,9 +11,9 @@ from pydantic import Field, SecretStr, model_validator
 from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import (
     Asking,
+    Disposition,
     Identifier,
     Records,
-    Verdict,
 )
 from revetl.destinations.base.flow import poll
 from revetl.destinations.base.large_answers import large, lines_of
@@ -51,17 +51,17 @@ class SendGridApi(HasAudiences):
         signed = {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
         return {**signed, "on-behalf-of": self.on_behalf_of} if self.on_behalf_of else signed
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         status, request = response.status_code, response.request
         # Invalid contacts, handled by the flow.
         if status == 400 and request.method == "PUT":
-            return Verdict.PASS
+            return Disposition.PASS
         # Nobody found, a job that is too new, or a deleted error file.
         parts = request.url.path.split("/")
         if status == 404 and not {"search", "imports"}.isdisjoint(parts):
-            return Verdict.PASS
+            return Disposition.PASS
         if status < 500 and request.url.host != httpx.URL(self.base_url).host:
-            return Verdict.PASS
+            return Disposition.PASS
         return super().judge(response)
 
     def probe(self) -> httpx.Request:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, ClassVar, Literal
 
-from revetl.destinations.base.answers import EMPTY, FILE, Understood
+from revetl.destinations.base.answers import EMPTY, FILE, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Attribute,
@@ -36,20 +36,20 @@ from revetl.destinations.sendgrid.mail import SEND, SendsMail
 KINDS = {"Date": DATE, "Number": NUMBER}
 """Value types by type of custom field; text fields accept any value."""
 UNDERSTOOD = (
-    Understood("PUT /v3/marketing/contacts", {"job_id": str}),
-    Understood("GET /v3/marketing/contacts/imports/*", {"status": str, "results?": dict}),
-    Understood("POST /v3/marketing/contacts/search/*", {"result": dict}),
-    Understood("DELETE /v3/marketing/lists/*", (EMPTY, dict)),
-    Understood("DELETE /v3/marketing/contacts", {"job_id": str}),
-    Understood("GET /v3/marketing/lists", {"result": [{"id": str, "name": str}]}),
-    Understood("POST /v3/marketing/lists", {"id": str}, again=False),
-    Understood(
+    SuccessShape("PUT /v3/marketing/contacts", {"job_id": str}),
+    SuccessShape("GET /v3/marketing/contacts/imports/*", {"status": str, "results?": dict}),
+    SuccessShape("POST /v3/marketing/contacts/search/*", {"result": dict}),
+    SuccessShape("DELETE /v3/marketing/lists/*", (EMPTY, dict)),
+    SuccessShape("DELETE /v3/marketing/contacts", {"job_id": str}),
+    SuccessShape("GET /v3/marketing/lists", {"result": [{"id": str, "name": str}]}),
+    SuccessShape("POST /v3/marketing/lists", {"id": str}, again=False),
+    SuccessShape(
         "GET /v3/marketing/field_definitions", {"reserved_fields": [{"name": str}], "custom_fields?": [dict]}
     ),
     # Emails have no id for deduplication. With sandbox_mode, the status is 200.
-    Understood(f"POST {SEND}", EMPTY, again=False),
+    SuccessShape(f"POST {SEND}", EMPTY, again=False),
     # A job's error file is in an object store.
-    Understood("GET *", FILE),
+    SuccessShape("GET *", FILE),
 )
 
 Rejected = dict[int, str | Rejection]
@@ -60,7 +60,7 @@ class SendGrid(SendsMail):
     """Contacts of SendGrid by email or another identifier. An audience is a list with its name, and an event
     is an email. Unsubscribes are stored separately, and never changed."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=30_000, bytes=6_000_000)
     cleared: ClassVar[Any] = ""
     can_set_if_empty: ClassVar[bool] = True

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import httpx
 from pydantic import BeforeValidator, Field, model_validator
 
-from revetl.config.base import Checked
+from revetl.config.base import ConfigModel
 from revetl.destinations.base.destination import (
     Batch,
     Flow,
@@ -27,7 +27,7 @@ EVENT_ID = "revetl_event_id"
 LARGEST_BYTES = 30_000_000
 
 
-class Address(Checked):
+class Address(ConfigModel):
     """An email address, and the name shown with it."""
 
     email: Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
@@ -42,7 +42,7 @@ def _as_address(value: Any) -> Any:
     return {"email": value} if isinstance(value, str) else value
 
 
-class UnsubscribeGroups(Checked):
+class UnsubscribeGroups(ConfigModel):
     """The unsubscribe group of an email, and the groups on its preferences page."""
 
     group_id: int
@@ -58,7 +58,7 @@ GivenAddress = Annotated[Address, BeforeValidator(_as_address)]
 Category = Annotated[str, Field(min_length=1, max_length=255)]
 
 
-class Email(Checked):
+class Email(ConfigModel):
     """The parts of an email besides the event: `template_id` is the id of a dynamic template."""
 
     template_id: Annotated[str | None, Field(pattern="^d-.")] = None

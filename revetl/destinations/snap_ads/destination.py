@@ -8,17 +8,17 @@ import httpx
 from pydantic import Field
 
 from revetl.destinations.auth.refresh import RefreshesToken
-from revetl.destinations.base.answers import Understood
-from revetl.destinations.base.audiences import AdAudience, Matched
+from revetl.destinations.base.answers import SuccessShape
+from revetl.destinations.base.audiences import AdAudience, MatchCount
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Records,
     Result,
-    Verdict,
     object_of,
 )
 from revetl.destinations.base.records import is_for_now, refusal
@@ -27,26 +27,26 @@ ACCOUNTS = "https://accounts.snapchat.com"
 FOR_EVER = 9_999
 
 UNDERSTOOD = (
-    Understood("* /segments/*/users", {"request_status": "SUCCESS"}),
-    Understood(
+    SuccessShape("* /segments/*/users", {"request_status": "SUCCESS"}),
+    SuccessShape(
         "GET /adaccounts/*/segments",
         {"request_status": "SUCCESS", "segments": [{"segment": {"id": str, "name": str}}]},
     ),
-    Understood(
+    SuccessShape(
         "POST /adaccounts/*/segments",
         {"request_status": "SUCCESS", "segments": [{"segment": {"id": str}}]},
         again=False,
     ),
-    Understood("GET *", {"request_status": "SUCCESS"}),
+    SuccessShape("GET *", {"request_status": "SUCCESS"}),
 )
 
 
 class SnapAds(RefreshesToken, AdAudience):
     """Members of an ad account's segment, by the hash of each id; one type of id per request."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=100_000)
-    rate: ClassVar[Rate | None] = Rate(requests=10)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=10)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("EMAIL_SHA256", column="email", hashed="email"),
         Identifier("PHONE_SHA256", column="phone", hashed="e164_digits"),
@@ -112,22 +112,24 @@ class SnapAds(RefreshesToken, AdAudience):
         answer = yield self.post(self.segments, json={"segments": [about]})
         return str(answer.json()["segments"][0]["segment"]["id"])
 
-    def matched(self, audience_id: str) -> Asking[Matched]:
+    def matched(self, audience_id: str) -> Asking[MatchCount]:
         answer = yield self.request("GET", f"/{self.version}/segments/{audience_id}")
         found = answer.json()["segments"][0]["segment"]
         # Until the segment is ready, the number is meaningless.
         is_known = found.get("targetable_status", "READY") != "NOT_READY"
-        return Matched(found.get("approximate_number_users")) if is_known else Matched()
+        return MatchCount(found.get("approximate_number_users")) if is_known else MatchCount()
 
     def probe(self) -> httpx.Request:
         return self.request("GET", f"/{self.version}/adaccounts/{self.ad_account_id}")
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """Check the status of each part: a successful response may contain failed parts."""
         said = object_of(response)
         parts = [part for key in ("users", "segments") for part in said.get(key) or ()]
         states = {said.get("request_status"), *(part.get("sub_request_status") for part in parts)} - {None}
         if response.is_success and any(str(state).upper() != "SUCCESS" for state in states):
             reasons = [str(part.get("sub_request_error_reason") or "") for part in parts]
-            return Verdict.RETRY if any(is_for_now(refusal(why)) for why in reasons) else Verdict.BISECT
+            return (
+                Disposition.RETRY if any(is_for_now(refusal(why)) for why in reasons) else Disposition.BISECT
+            )
         return super().judge(response)

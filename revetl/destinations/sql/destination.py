@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BeforeValidator, Field, model_validator
 
-from revetl.destinations.base.answers import EMPTY, Understood
+from revetl.destinations.base.answers import EMPTY, SuccessShape
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
@@ -40,16 +40,16 @@ MARKS = "revetl_marks"
 
 _MARK = {"sync": TEXT, "mark": TEXT}
 UNDERSTOOD = (
-    Understood("POST *", (EMPTY, dict)),
-    Understood("PUT *", (EMPTY, dict)),
-    Understood("GET *", {"columns?": dict, "rows?": list}),
+    SuccessShape("POST *", (EMPTY, dict)),
+    SuccessShape("PUT *", (EMPTY, dict)),
+    SuccessShape("GET *", {"columns?": dict, "rows?": list}),
 )
 
 
 class Sql(Destination):
     """People as rows of a table in any supported warehouse, with one MERGE per batch."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=5_000, bytes=8_000_000)
     can_set_if_empty: ClassVar[bool] = True
     identifiers: ClassVar[tuple[Identifier, ...]] = (

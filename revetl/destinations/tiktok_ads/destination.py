@@ -11,17 +11,17 @@ import orjson
 from pydantic import BeforeValidator, Field, SecretStr
 
 from revetl.destinations.auth.sign_in import SignsIn
-from revetl.destinations.base.answers import Understood
-from revetl.destinations.base.audiences import AdAudience, Matched
+from revetl.destinations.base.answers import SuccessShape
+from revetl.destinations.base.audiences import AdAudience, MatchCount
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Records,
     Result,
-    Verdict,
     object_of,
 )
 
@@ -36,23 +36,23 @@ NO_AUDIENCE = re.compile("audience.*(exist|belong|permission|found)", re.IGNOREC
 LONGEST_NAME, SHORTENED = 70, 67
 
 UNDERSTOOD = (
-    Understood("POST /segment/mapping/", {"code": 0}),
-    Understood(
+    SuccessShape("POST /segment/mapping/", {"code": 0}),
+    SuccessShape(
         "GET /dmp/custom_audience/list/",
         {"code": 0, "data": {"list": [{"audience_id": str, "name": str}], "page_info": {"total_page": int}}},
     ),
-    Understood("POST /segment/audience/", {"code": 0, "data": {"audience_id": str}}, again=False),
-    Understood("GET *", {"code": 0, "data": dict}),
+    SuccessShape("POST /segment/audience/", {"code": 0, "data": {"audience_id": str}}, again=False),
+    SuccessShape("GET *", {"code": 0, "data": dict}),
 )
 
 
 class TikTokAds(SignsIn, AdAudience):
     """Members of an advertiser's audience segment, by the hash of each id."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=10_000)
     smallest: ClassVar[int | None] = 1_000
-    rate: ClassVar[Rate | None] = Rate(requests=10)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=10)
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("EMAIL_SHA256", column="email", hashed="email"),
         Identifier("PHONE_SHA256", column="phone", hashed="e164"),
@@ -130,16 +130,16 @@ class TikTokAds(SignsIn, AdAudience):
         answer = yield self.call("POST", "segment/audience", json=about)
         return str(answer.json()["data"]["audience_id"])
 
-    def matched(self, audience_id: str) -> Asking[Matched]:
+    def matched(self, audience_id: str) -> Asking[MatchCount]:
         asked = {"advertiser_id": self.advertiser_id, "custom_audience_ids": f'["{audience_id}"]'}
         answer = yield self.call("GET", "dmp/custom_audience/get", asked=asked)
-        return Matched(answer.json()["data"]["list"][0]["audience_details"].get("cover_num"))
+        return MatchCount(answer.json()["data"]["list"][0]["audience_details"].get("cover_num"))
 
     def probe(self) -> httpx.Request:
         advertisers = orjson.dumps([self.advertiser_id]).decode()
         return self.call("GET", "advertiser/info", asked={"advertiser_ids": advertisers})
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         """TikTok returns 200 for nearly every error; the code in the body identifies it."""
         said = object_of(response)
         code = said.get("code")
@@ -147,18 +147,18 @@ class TikTokAds(SignsIn, AdAudience):
             # The shape of the body decides whether a success is TikTok's.
             return super().judge(response)
         if code == 0:
-            return Verdict.PASS
+            return Disposition.PASS
         if code in LIMITED:
-            return Verdict.LIMITED
+            return Disposition.LIMITED
         if code in BUSY or code >= 50_000:
-            return Verdict.RETRY
+            return Disposition.RETRY
         if code == TOO_MANY:
-            return Verdict.SPLIT
+            return Disposition.SPLIT
         is_about_us = code in REFUSED or 40_100 < code < 40_400
         if is_about_us or NO_AUDIENCE.search(str(said.get("message"))):
-            return Verdict.FATAL
+            return Disposition.FATAL
         # TikTok doesn't report partially accepted batches either.
-        return Verdict.BISECT
+        return Disposition.BISECT
 
 
 def _shown(audience: str) -> str:

@@ -9,18 +9,18 @@ import httpx
 from pydantic import Field, SecretStr
 
 from revetl.destinations.auth.sign_in import SignsIn
-from revetl.destinations.base.answers import Understood
-from revetl.destinations.base.audiences import AdAudience, Matched
+from revetl.destinations.base.answers import SuccessShape
+from revetl.destinations.base.audiences import AdAudience, MatchCount
 from revetl.destinations.base.destination import (
     Asking,
     Batch,
+    Disposition,
     Flow,
     Identifier,
-    Rate,
+    RateLimit,
     Records,
     Rejection,
     Result,
-    Verdict,
     object_of,
 )
 from revetl.destinations.base.records import for_now, refusal
@@ -33,19 +33,21 @@ OF_ACCOUNT = frozenset(
 )
 """Error codes of the account or audience, regardless of the status."""
 UNDERSTOOD = (
-    Understood("POST /custom_audiences/*/users", {"data": {"success_count": int}, "operation_errors?": list}),
-    Understood("GET /custom_audiences", {"data": [{"id": str, "name": str}]}),
-    Understood("POST /custom_audiences", {"data": {"id": str}}, again=False),
-    Understood("GET *", {"data": dict}),
+    SuccessShape(
+        "POST /custom_audiences/*/users", {"data": {"success_count": int}, "operation_errors?": list}
+    ),
+    SuccessShape("GET /custom_audiences", {"data": [{"id": str, "name": str}]}),
+    SuccessShape("POST /custom_audiences", {"data": {"id": str}}, again=False),
+    SuccessShape("GET *", {"data": dict}),
 )
 
 
 class TwitterAds(SignsIn, AdAudience):
     """Members of an ad account's Custom Audience, by the hash of each id."""
 
-    understood: ClassVar[tuple[Understood, ...]] = UNDERSTOOD
+    understood: ClassVar[tuple[SuccessShape, ...]] = UNDERSTOOD
     batch: ClassVar[Batch] = Batch(records=2_500, bytes=5_000_000)
-    rate: ClassVar[Rate | None] = Rate(requests=1_500, per_seconds=60)
+    rate: ClassVar[RateLimit | None] = RateLimit(requests=1_500, per_seconds=60)
     smallest: ClassVar[int | None] = 100
     identifiers: ClassVar[tuple[Identifier, ...]] = (
         Identifier("email", column="email", hashed="email"),
@@ -126,24 +128,24 @@ class TwitterAds(SignsIn, AdAudience):
         answer = yield self.call("POST", "/custom_audiences", asked={"name": audience})
         return str(answer.json()["data"]["id"])
 
-    def matched(self, audience_id: str) -> Asking[Matched]:
+    def matched(self, audience_id: str) -> Asking[MatchCount]:
         answer = yield self.call("GET", f"/custom_audiences/{audience_id}")
         size = answer.json()["data"].get("audience_size")
-        return Matched(None if size is None else int(size))
+        return MatchCount(None if size is None else int(size))
 
     def probe(self) -> httpx.Request:
         return self.call("GET")
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         said = object_of(response)
         errors = said.get("errors") or ()
         codes = {str(error.get("code")) for error in errors if isinstance(error, dict)}
         if codes & OF_ACCOUNT:
-            return Verdict.FATAL
+            return Disposition.FATAL
         if codes & AGAIN:
-            return Verdict.RETRY
+            return Disposition.RETRY
         if response.status_code == 400 and said.get("operation_errors"):
-            return Verdict.PASS
+            return Disposition.PASS
         return super().judge(response)
 
     def pause(self, response: httpx.Response) -> float | None:

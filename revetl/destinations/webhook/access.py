@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import httpx
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
-from revetl.config.base import Checked
+from revetl.config.base import ConfigModel
 from revetl.destinations.auth.certificates import ClientCertificate, context_of
 from revetl.destinations.base.destination import Destination
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from revetl.destinations.auth.oauth import OAuth
 
 
-class OAuthClient(Checked):
+class OAuthClient(ConfigModel):
     """An OAuth client and its token URL; with a refresh token, it acts for the user who granted it."""
 
     token_url: Annotated[str, Field(pattern="^https?://")]

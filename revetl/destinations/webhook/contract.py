@@ -9,8 +9,8 @@ import orjson
 
 from revetl.destinations.base.answers import is_page
 from revetl.destinations.base.destination import (
-    Member,
-    NotUnderstood,
+    AnswerNotUnderstood,
+    AudienceMember,
     Page,
     Refused,
 )
@@ -86,11 +86,11 @@ def page_of(response: httpx.Response) -> Page:
     return Page(members, None if cursor is None else str(cursor))
 
 
-def _member(row: Any) -> Member:
+def _member(row: Any) -> AudienceMember:
     person, fields = row["id"], row.get("fields")
     if person is None or not isinstance(fields, dict | None):
         raise ValueError("an id is null, or fields is not an object")
-    return Member({"id": person}, fields)
+    return AudienceMember({"id": person}, fields)
 
 
 def unreadable(response: httpx.Response, is_reading: bool) -> str | None:
@@ -138,7 +138,7 @@ def rejected_by(response: httpx.Response, records: Records) -> dict[int, Rejecti
     }
     places = {str(record.identifiers["id"]): index for index, record in enumerate(records)}
     if strangers := [person for person in refused if person not in places]:
-        raise NotUnderstood(f'its "rejected" contains {strangers[0]}, which is not in the batch')
+        raise AnswerNotUnderstood(f'its "rejected" contains {strangers[0]}, which is not in the batch')
     return {
         index: refused[person]
         for index, record in enumerate(records)

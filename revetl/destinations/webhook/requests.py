@@ -12,7 +12,7 @@ import orjson
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from revetl.destinations.base.addresses import address_of
-from revetl.destinations.base.destination import Batch, Refused, Verdict
+from revetl.destinations.base.destination import Batch, Disposition, Refused
 from revetl.destinations.base.records import Records
 from revetl.destinations.webhook.access import WebhookAccess
 from revetl.destinations.webhook.contract import (
@@ -160,11 +160,11 @@ class WebhookRequests(WebhookAccess):
         # Without a body, the path and query are signed.
         return self.signed(request, content or request.url.raw_path)
 
-    def judge(self, response: httpx.Response) -> Verdict:
+    def judge(self, response: httpx.Response) -> Disposition:
         status = response.status_code
         if self.success and response.request.method != "GET":
             if status in self.success:
-                return Verdict.PASS
+                return Disposition.PASS
             if status < 300:
-                return Verdict.FATAL
+                return Disposition.FATAL
         return super().judge(response)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from revetl.governance.tracking_plan.check import Checker, Violation
 from revetl.governance.tracking_plan.compiled import CompiledPlan
-from revetl.governance.tracking_plan.enforce import Enforced, Enforcer
+from revetl.governance.tracking_plan.enforce import EnforcedMessage, Enforcer
 from revetl.governance.tracking_plan.plan import PLAN_FILE, TrackingPlan, read_plan
 
 __all__ = [
     "PLAN_FILE",
     "Checker",
     "CompiledPlan",
-    "Enforced",
+    "EnforcedMessage",
     "Enforcer",
     "TrackingPlan",
     "Violation",

@@ -12,7 +12,7 @@ from jsonschema import Draft7Validator, ValidationError, validators  # type: ign
 from revetl.errors import UsageError, nearest
 from revetl.governance.tracking_plan import rules as parts
 from revetl.governance.tracking_plan.patterns import in_python
-from revetl.governance.tracking_plan.plan import DOCUMENTS, Rules, TrackingPlan
+from revetl.governance.tracking_plan.plan import DOCUMENTS, MessageRules, TrackingPlan
 from revetl.governance.tracking_plan.policy import action_of
 from revetl.governance.tracking_plan.schema import schema_of
 
@@ -79,7 +79,7 @@ def _text(value: object) -> str | None:
 
 
 def _violations(
-    message: Mapping[str, Any], rules: Rules, validator: Any, source: str | None
+    message: Mapping[str, Any], rules: MessageRules, validator: Any, source: str | None
 ) -> Iterator[dict[str, Any]]:
     document = message.get(rules.document)
     for error in validator.iter_errors({} if document is None else document):

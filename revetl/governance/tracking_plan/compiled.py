@@ -17,15 +17,15 @@ from revetl.governance.tracking_plan.plan import (
     ACTIONS,
     PLAN_FILE,
     UNPLANNED_ACTIONS,
-    Rules,
+    MessageRules,
     TrackingPlan,
     read_plan,
 )
 from revetl.governance.tracking_plan.policy import BySource, Policy, is_template
 from revetl.governance.tracking_plan.rules import (
-    Document,
+    DocumentRules,
     Names,
-    Rule,
+    PlanRule,
     document_of,
     planned_events,
 )
@@ -85,8 +85,8 @@ class _Entry:
 
     number: int
     level: int
-    document: Document
-    rules: Rules
+    document: DocumentRules
+    rules: MessageRules
     elements: list[int] = field(default_factory=list)
 
 
@@ -95,7 +95,7 @@ class _Numbers(NamedTuple):
     closed: Iterator[int]
 
 
-def _enter(entries: list[_Entry], document: Document, rules: Rules, level: int) -> int:
+def _enter(entries: list[_Entry], document: DocumentRules, rules: MessageRules, level: int) -> int:
     """Add a document and its nested ones. Returns its number."""
     entry = _Entry(len(entries) + 1, level, document, rules)
     entries.append(entry)
@@ -104,7 +104,7 @@ def _enter(entries: list[_Entry], document: Document, rules: Rules, level: int) 
     return entry.number
 
 
-def _places(documents: Sequence[Document]) -> list[dict[Names, int]]:
+def _places(documents: Sequence[DocumentRules]) -> list[dict[Names, int]]:
     """Assign an index to each value that is read, per document. Values of the same types share indexes across
     documents, so that the type of an index is checked once, not once per document."""
     kinds: list[dict[Names, tuple[Any, int]]] = []
@@ -122,7 +122,7 @@ def _places(documents: Sequence[Document]) -> list[dict[Names, int]]:
     return [{names: places[kind] for names, kind in of_document.items()} for of_document in kinds]
 
 
-def _looked_at(document: Document) -> list[Names]:
+def _looked_at(document: DocumentRules) -> list[Names]:
     """Return the paths that are read, without duplicates: of values with rules, of objects with required
     properties, and of planned properties of closed objects, to distinguish them from unplanned ones."""
     names = [rule.names for rule in document.rules]
@@ -180,7 +180,7 @@ def _action(policy: Policy, valid: tuple[str, ...]) -> Any:
     return Template(policy, valid) if is_template(policy) else policy
 
 
-def _argument(rule: Rule) -> dict[str, Any]:
+def _argument(rule: PlanRule) -> dict[str, Any]:
     match rule.name:
         case "type":
             return {"types": list(rule.argument)}

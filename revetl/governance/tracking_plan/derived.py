@@ -10,7 +10,7 @@ from sqlglot import exp
 from sqlglot.optimizer.annotate_types import annotate_types
 
 from revetl.errors import UsageError
-from revetl.governance.transformations import Derived
+from revetl.governance.transformations import DerivedProperty
 from revetl.warehouse.templates import parse_scalar
 
 DIALECTS = ("duckdb", "postgres", "snowflake", "bigquery", "redshift", "spark", "databricks", "fabric")
@@ -24,7 +24,7 @@ _TYPES = {"number": "double", "integer": "double", "string": "varchar", "boolean
 
 
 @dataclass(frozen=True)
-class Read:
+class PropertyRead:
     """A property that an expression reads: its path, and its type (number, string or boolean)."""
 
     path: str
@@ -36,23 +36,23 @@ class DerivedSql:
     """An expression by dialect, with placeholders `__read_0__` … for `reads`, and the type of its value."""
 
     type: str
-    reads: tuple[Read, ...]
+    reads: tuple[PropertyRead, ...]
     sql: Mapping[str, str]
 
 
-def derived_sql(name: str, derived: Derived, casts: Mapping[str, str]) -> DerivedSql:
+def derived_sql(name: str, derived: DerivedProperty, casts: Mapping[str, str]) -> DerivedSql:
     """Compile the SQL of the derived property `name`. A property has its type in `casts`, else it is a number
     if the SQL computes with it or compares it with a number, else a string. Raises UsageError if the type of
     the value can't be inferred."""
     expression = parse_scalar(derived.sql, f"derive.{name}")
-    reads: list[Read] = []
+    reads: list[PropertyRead] = []
 
     def fill(node: exp.Expr) -> exp.Expr:
         if not isinstance(node, exp.Column):
             return node
         path = ".".join(part.name for part in node.parts)
         kind = casts.get(path) or ("number" if _is_number(node) else "string")
-        reads.append(Read(path, "number" if kind == "integer" else kind))
+        reads.append(PropertyRead(path, "number" if kind == "integer" else kind))
         return exp.column(f"__read_{len(reads) - 1}__")
 
     filled = expression.transform(fill)
@@ -104,7 +104,7 @@ def _is_literal_number(node: exp.Expr) -> bool:
     return isinstance(inner, exp.Literal) and not inner.is_string
 
 
-def _type_of(name: str, filled: exp.Expr, reads: list[Read]) -> str:
+def _type_of(name: str, filled: exp.Expr, reads: list[PropertyRead]) -> str:
     typed = filled.transform(
         lambda node: (
             exp.cast(exp.column("read"), _TYPES[reads[int(node.name.strip("_").removeprefix("read_"))].type])

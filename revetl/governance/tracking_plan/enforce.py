@@ -23,7 +23,7 @@ _SEVERITY = ("allow", "flag", "omit", "block")
 
 
 @dataclass(frozen=True)
-class Enforced:
+class EnforcedMessage:
     """An enforced message: `action` is the most severe one of its violations (allow without any); `message`
     lacks omitted properties, and is None if blocked."""
 
@@ -39,14 +39,14 @@ class Enforcer:
         self._checker = Checker(plan)
         self._rules = {(rules.message_type, rules.event): rules for rules in plan.rules()}
 
-    def enforce(self, message: Mapping[str, Any], source: str | None = None) -> Enforced:
+    def enforce(self, message: Mapping[str, Any], source: str | None = None) -> EnforcedMessage:
         """Enforce the plan on a Segment-spec message from a source, without modifying the argument. Raises
         UsageError if it isn't a message."""
         found = tuple(self._checker.check(message, source))
         actions = {each.action for each in found}
         action = next((each for each in reversed(_SEVERITY) if each in actions), "allow")
         if action == "block":
-            return Enforced(action, None, found)
+            return EnforcedMessage(action, None, found)
         kept = dict(message)
         if "omit" in actions:
             event = next((each.event for each in found), None)
@@ -54,7 +54,7 @@ class Enforcer:
             if action_of(rules.unplanned_properties, source) == "omit":
                 field = DOCUMENTS[rules.message_type]
                 kept[field] = _planned_members(copy.deepcopy(message[field]), rules.properties)
-        return Enforced(action, kept, found)
+        return EnforcedMessage(action, kept, found)
 
 
 def _planned_members(value: Mapping[str, Any], properties: tuple[Property, ...]) -> dict[str, Any]:

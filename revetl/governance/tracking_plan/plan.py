@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, model_validator
 
-from revetl.config.base import Checked, read_checked
+from revetl.config.base import ConfigModel, read_checked
 from revetl.errors import UsageError, nearest
 from revetl.governance.tracking_plan.patterns import portable
 from revetl.governance.tracking_plan.policy import (
@@ -59,7 +59,7 @@ def _types(value: object) -> object:
     return found
 
 
-class Value(Checked):
+class Value(ConfigModel):
     """Rules for a value. `properties` are those of an object; `items` are the rules for array elements."""
 
     description: str | None = None
@@ -131,7 +131,7 @@ class Property(Value):
         return self
 
 
-class _Planned(Checked):
+class _Planned(ConfigModel):
     """Common keys of planned events and message types. If `on_violation` or `unplanned_properties` is None,
     the source's applies, else the plan's."""
 
@@ -175,7 +175,7 @@ class Traits(_Planned):
     traits: tuple[Property, ...] = ()
 
 
-class SourcePolicy(Checked):
+class SourcePolicy(ConfigModel):
     """Actions for messages of one source, with the plan's as defaults. `events` overrides `on_violation` of
     events (and of `identify`, `group`, `page`, `screen`) for this source."""
 
@@ -186,7 +186,7 @@ class SourcePolicy(Checked):
 
 
 @dataclass(frozen=True)
-class Rules:
+class MessageRules:
     """The rules for messages of a type (and event, for track), with the plan's defaults filled in."""
 
     message_type: str
@@ -207,7 +207,7 @@ class Rules:
         return self.event or self.message_type
 
 
-class TrackingPlan(Checked):
+class TrackingPlan(ConfigModel):
     """A tracking plan. docs/how-to/tracking-plan.md documents the keys."""
 
     events: tuple[Event, ...] = ()
@@ -257,7 +257,7 @@ class TrackingPlan(Checked):
     def resolved(self, resolve: Resolve) -> TrackingPlan:
         """Return the plan with its templates resolved. Raises what `resolve` raises."""
 
-        def decided(each: Checked, place: str) -> dict[str, Any]:
+        def decided(each: ConfigModel, place: str) -> dict[str, Any]:
             valid = {"on_violation": ACTIONS, "unplanned_events": ACTIONS}
             return {
                 key: resolve(value, f"{PLAN_FILE}: {place}{key}", valid.get(key, UNPLANNED_ACTIONS))
@@ -294,7 +294,7 @@ class TrackingPlan(Checked):
         types = {name: getattr(self, name) for name in DOCUMENTS if name != "track"}
         return found | {name: each for name, each in types.items() if each is not None}
 
-    def rules(self) -> Iterator[Rules]:
+    def rules(self) -> Iterator[MessageRules]:
         """Yield the rules of every event and of the other planned message types."""
         for event in self.events:
             yield self._rules("track", event, event.properties, event.name)
@@ -307,8 +307,8 @@ class TrackingPlan(Checked):
 
     def _rules(
         self, message_type: str, planned: _Planned, properties: tuple[Property, ...], event: str | None = None
-    ) -> Rules:
-        return Rules(
+    ) -> MessageRules:
+        return MessageRules(
             message_type,
             event,
             planned.description,

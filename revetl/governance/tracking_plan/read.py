@@ -20,7 +20,7 @@ from revetl.governance.transformations import Transformation
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedMessage:
     """A message, by the line it begins at, and its violations. `transformed`: it was transformed before the
     check; `derived` lists properties that only the warehouse derives."""
 
@@ -35,7 +35,7 @@ def check_messages(
     file: Path,
     transformations: tuple[Transformation, ...] = (),
     source: str | None = None,
-) -> Iterator[Checked]:
+) -> Iterator[CheckedMessage]:
     """Transform and check the messages of a file: one message, or one per line. `-` is stdin; .gz is
     decompressed. A missing derived property isn't a violation, because only the warehouse derives it. Raises
     UsageError with the line of an invalid message."""
@@ -50,7 +50,7 @@ def check_messages(
                 for each in checker.check(made.message, source)
                 if not (each.rule == "required" and each.path in made.derived)
             ]
-            yield Checked(line, found, made.is_changed, made.derived)
+            yield CheckedMessage(line, found, made.is_changed, made.derived)
         except UsageError as error:
             raise UsageError(f"{name}, line {line}: {error}") from None
 

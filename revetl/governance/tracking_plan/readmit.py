@@ -16,7 +16,7 @@ from revetl.governance.tracking_plan.project import resolved_plan
 
 
 @dataclass(frozen=True)
-class Readmitted:
+class ReadmissionCount:
     """Counts for an event (or another type of message): messages blocked from staging now, those of them
     that the plan on disk lets in, and messages in staging that it blocks."""
 
@@ -31,7 +31,7 @@ class Readmitted:
 class Readmission:
     """The changes of the next dbt build with the plan on disk. `written` lists the macro files written."""
 
-    events: tuple[Readmitted, ...]
+    events: tuple[ReadmissionCount, ...]
     written: tuple[str, ...]
 
     @property
@@ -64,7 +64,9 @@ def readmit(options: Options, *, dry_run: bool = False) -> Readmission:
     )
     counts = ("blocked_count", "let_in_count", "taken_out_count")
     events = [
-        Readmitted(str(row["message_type"]), row["event"], *(int(float(row[name] or 0)) for name in counts))
+        ReadmissionCount(
+            str(row["message_type"]), row["event"], *(int(float(row[name] or 0)) for name in counts)
+        )
         for row in rows
     ]
     events.sort(key=lambda each: (each.message_type != "track", each.message_type, each.event or ""))

@@ -13,8 +13,8 @@ from typing import Any
 from revetl.errors import UsageError
 from revetl.governance.tracking_plan.plan import (
     DOCUMENTS,
+    MessageRules,
     Property,
-    Rules,
     TrackingPlan,
     Value,
 )
@@ -60,7 +60,7 @@ class _Catalog:
         self.properties: dict[str, Document] = {}
         self._losses = losses
 
-    def reference(self, planned: Property, rules: Rules, place: str) -> Document:
+    def reference(self, planned: Property, rules: MessageRules, place: str) -> Document:
         """Add a planned property and return its reference for a rule of the plan."""
         place = f"{place}.{planned.name}"
         found: Document = {

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from revetl.governance.tracking_plan.plan import (
+    MessageRules,
     Property,
-    Rules,
     TrackingPlan,
     Value,
 )
@@ -26,7 +26,7 @@ LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True)
-class Rule:
+class PlanRule:
     """One rule. `names` is the path from the document to the value; `path` is its text, to append to the
     document's own path."""
 
@@ -52,15 +52,15 @@ class Array:
 
     names: Names
     path: str
-    element: Document
+    element: DocumentRules
 
 
 @dataclass
-class Document:
+class DocumentRules:
     """The rules for a message's document or an array's element."""
 
     is_element: bool
-    rules: list[Rule] = field(default_factory=list)
+    rules: list[PlanRule] = field(default_factory=list)
     closed: list[ClosedObject] = field(default_factory=list)
     arrays: list[Array] = field(default_factory=list)
 
@@ -70,11 +70,11 @@ class Document:
         return not (self.rules or self.closed or self.arrays)
 
 
-def document_of(rules: Rules) -> Document:
+def document_of(rules: MessageRules) -> DocumentRules:
     """Flatten the rules for messages of one event or type."""
-    maker = _Maker(Document(is_element=False), closes=not is_allowed(rules.unplanned_properties))
+    maker = _Maker(DocumentRules(is_element=False), closes=not is_allowed(rules.unplanned_properties))
     if not is_allowed(rules.on_violation):
-        maker.document.rules.append(Rule("type", (), "", ("object",), expected("type", ("object",))))
+        maker.document.rules.append(PlanRule("type", (), "", ("object",), expected("type", ("object",))))
     maker.object((), rules.properties)
     if is_allowed(rules.on_violation):
         _forget_rules(maker.document)
@@ -125,7 +125,7 @@ def path_of(steps: Sequence[str | int], *, after: bool = False) -> str:
 class _Maker:
     """Collects the rules of one document."""
 
-    def __init__(self, document: Document, *, closes: bool) -> None:
+    def __init__(self, document: DocumentRules, *, closes: bool) -> None:
         self.document = document
         self.closes = closes
 
@@ -155,19 +155,21 @@ class _Maker:
         if value.properties is not None:
             self.object(names, value.properties)
         if value.items is not None:
-            element = _Maker(Document(is_element=True), closes=self.closes)
+            element = _Maker(DocumentRules(is_element=True), closes=self.closes)
             element.value((), value.items)
             if not element.document.is_free:
                 self.document.arrays.append(Array(names, self._path(names), element.document))
 
     def _add(self, rule: str, names: Names, argument: Any) -> None:
-        self.document.rules.append(Rule(rule, names, self._path(names), argument, expected(rule, argument)))
+        self.document.rules.append(
+            PlanRule(rule, names, self._path(names), argument, expected(rule, argument))
+        )
 
     def _path(self, names: Names) -> str:
         return path_of(names, after=self.document.is_element)
 
 
-def _forget_rules(document: Document) -> None:
+def _forget_rules(document: DocumentRules) -> None:
     """Remove all rules except those on unplanned properties."""
     document.rules.clear()
     for array in document.arrays:

@@ -15,8 +15,8 @@ from revetl.governance.tracking_plan.patterns import portable
 from revetl.governance.tracking_plan.plan import (
     DOCUMENTS,
     TYPES,
+    MessageRules,
     Property,
-    Rules,
     TrackingPlan,
     Value,
 )
@@ -30,7 +30,7 @@ _READ = {"type", "enum", "const", "pattern", "minimum", "maximum", "properties",
 _PLANNED_TYPES = [name for name in TYPES if name != "any"]
 
 
-def schema_of(rules: Rules) -> dict[str, Any]:
+def schema_of(rules: MessageRules) -> dict[str, Any]:
     """Return the schema of the properties or traits of an event or message type."""
     closes = not is_allowed(rules.unplanned_properties)
     head: dict[str, Any] = {"$schema": DRAFT, "title": rules.name}
@@ -39,7 +39,7 @@ def schema_of(rules: Rules) -> dict[str, Any]:
     return {**head, "type": "object", **_object(rules.properties, closes=closes)}
 
 
-def message_schema(rules: Rules) -> dict[str, Any]:
+def message_schema(rules: MessageRules) -> dict[str, Any]:
     """Return the schema of a message whose properties or traits follow the rules."""
     inside = schema_of(rules)
     head = {key: inside.pop(key) for key in ("$schema", "title", "description") if key in inside}

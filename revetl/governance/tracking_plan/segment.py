@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from revetl.governance.tracking_plan.plan import DOCUMENTS, Rules, TrackingPlan
+from revetl.governance.tracking_plan.plan import DOCUMENTS, MessageRules, TrackingPlan
 from revetl.governance.tracking_plan.schema import Losses, message_schema, planned_rules
 
 Document = dict[str, Any]
@@ -42,7 +42,7 @@ def exported_to_public_api(plan: TrackingPlan) -> Document:
     return {"rules": rules}
 
 
-def _schema(rules: Rules) -> Document:
+def _schema(rules: MessageRules) -> Document:
     schema = message_schema(rules)
     schema.pop("title")
     schema["properties"] = {"context": {}, "traits": {}, "properties": {}} | schema["properties"]

@@ -18,7 +18,7 @@ _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))([.]0+)?")
 
 
 @dataclass(frozen=True)
-class Transformed:
+class TransformedMessage:
     """A transformed message, and the names of properties that only the warehouse derives."""
 
     message: dict[str, Any]
@@ -28,7 +28,7 @@ class Transformed:
 
 def transform(
     transformations: tuple[Transformation, ...], message: Mapping[str, Any], source: str | None = None
-) -> Transformed:
+) -> TransformedMessage:
     """Transform a Segment-spec message from a source with the first transformation that applies. Other values
     are returned unchanged."""
     kind = str(message.get("type"))
@@ -36,13 +36,13 @@ def transform(
     event = event.strip() if isinstance(event, str) else None
     entry = first_of(transformations, kind, event if kind == "track" else None, source)
     if entry is None or kind not in DOCUMENTS:
-        return Transformed(dict(message))
+        return TransformedMessage(dict(message))
     made = dict(message)
     if entry.rename_event is not None:
         made["event"] = entry.rename_event.strip()
     if isinstance(document := made.get(DOCUMENTS[kind]), Mapping):
         made[DOCUMENTS[kind]] = _document(entry, copy.deepcopy(dict(document)))
-    return Transformed(made, tuple(entry.derive), is_changed=True)
+    return TransformedMessage(made, tuple(entry.derive), is_changed=True)
 
 
 def _document(entry: Transformation, document: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from revetl.importers.segment_sql.names import (
     context_path,
     snake_case,
 )
-from revetl.importers.segment_sql.refusal import Source
+from revetl.importers.segment_sql.refusal import SqlSource
 from revetl.importers.segment_sql.relations import Catalog, Relation
 from revetl.mapping.internal_columns import PERSON
 
@@ -24,7 +24,7 @@ DOCUMENTS = {"properties", "traits", "context"}
 
 
 @dataclass
-class Output:
+class OutputColumn:
     """An output column of a step: its new name, and its meaning: a person, moment, event or document."""
 
     name: str
@@ -32,11 +32,11 @@ class Output:
 
 
 @dataclass
-class Step:
+class QueryStep:
     """A query in the SQL: a CTE, a derived table, a branch, a subquery or the whole."""
 
     scope: Scope
-    outputs: dict[str, Output] = field(default_factory=dict)
+    outputs: dict[str, OutputColumn] = field(default_factory=dict)
 
     @property
     def query(self) -> exp.Expr:
@@ -44,10 +44,10 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Bound:
+class BoundColumn:
     """A column's source, a relation or a step under the name `alias`, and the meaning of its values."""
 
-    of: Relation | Step
+    of: Relation | QueryStep
     alias: str
     meaning: str | None
     can_be_missing: bool
@@ -56,35 +56,35 @@ class Bound:
 class Columns:
     """The steps of a query, inner ones first; `bind` resolves their columns."""
 
-    def __init__(self, source: Source, catalog: Catalog, root: exp.Expr) -> None:
+    def __init__(self, source: SqlSource, catalog: Catalog, root: exp.Expr) -> None:
         self.source = source
         self.catalog = catalog
-        self.steps = [Step(scope) for scope in traverse_scope(root)]
+        self.steps = [QueryStep(scope) for scope in traverse_scope(root)]
         self._by_query = {id(step.query): step for step in self.steps}
-        self._bound: dict[int, tuple[exp.Expr, Bound]] = {}
+        self._bound: dict[int, tuple[exp.Expr, BoundColumn]] = {}
         self._uses: dict[tuple[int, str], list[exp.Column]] = {}
 
-    def of(self, node: exp.Expr | None) -> Bound | None:
+    def of(self, node: exp.Expr | None) -> BoundColumn | None:
         """Return a column's binding, if it was bound."""
         return self._bound[id(node)][1] if id(node) in self._bound else None
 
-    def step_of(self, query: exp.Expr | None) -> Step | None:
+    def step_of(self, query: exp.Expr | None) -> QueryStep | None:
         """Return the step of a query."""
         query = query.unnest() if isinstance(query, exp.Subquery) else query
         return self._by_query.get(id(query))
 
-    def bound_as(self, column: exp.Column, bound: Bound) -> exp.Column:
+    def bound_as(self, column: exp.Column, bound: BoundColumn) -> exp.Column:
         """Store a column's binding."""
         self._bound[id(column)] = (column, bound)
-        if isinstance(bound.of, Step):
+        if isinstance(bound.of, QueryStep):
             self._uses.setdefault((id(bound.of.query), column.name), []).append(column)
         return column
 
-    def uses(self, step: Step, name: str) -> list[exp.Column]:
+    def uses(self, step: QueryStep, name: str) -> list[exp.Column]:
         """Return where an output column of a step is used."""
         return self._uses.get((id(step.query), name), [])
 
-    def bind(self, step: Step) -> None:
+    def bind(self, step: QueryStep) -> None:
         """Bind the columns of a step, and convert those of Segment's tables to the package's: members of
         documents become `Read`s. Inner steps must be bound already."""
         inside: set[int] = set()
@@ -134,12 +134,12 @@ class Columns:
             str(each.meta.get("written") or each.name) for each in parts[len(parts) - len(rest) + 1 :]
         )
         path = (*after, *path)
-        if isinstance(of, Step):
+        if isinstance(of, QueryStep):
             if name not in of.outputs:
                 name, path = "context", (*context_path(name), *path)
             output = of.outputs[name]
             made = self._column(output.name, alias, parts, rest)
-            self.bound_as(made, Bound(of, alias, output.meaning, can_be_missing))
+            self.bound_as(made, BoundColumn(of, alias, output.meaning, can_be_missing))
             return read_of(made, path, kind) if path else made
         messages = of.messages
         if messages is not None and name not in of.columns:
@@ -150,7 +150,7 @@ class Columns:
                 name, path = messages.document, (*self._planned(of, name), *path)
         name = of.columns.get(name, name)
         made = self._column(name, alias, parts, rest)
-        self.bound_as(made, Bound(of, alias, self.meaning(of, name), can_be_missing))
+        self.bound_as(made, BoundColumn(of, alias, self.meaning(of, name), can_be_missing))
         if path:
             for each in path:
                 if any(character in each for character in ".\"'\\{}"):
@@ -202,7 +202,7 @@ class Columns:
 
     def _resolved(
         self, scope: Scope, node: exp.Expr, names: list[str]
-    ) -> tuple[str, Relation | Step | None, list[str], bool]:
+    ) -> tuple[str, Relation | QueryStep | None, list[str], bool]:
         """Return the alias and its source, the remaining names, and whether an outer join may lack its
         row."""
         qualified = self._qualified(scope, node, names)
@@ -242,7 +242,7 @@ class Columns:
 
     def _qualified(
         self, scope: Scope, node: exp.Expr, names: list[str]
-    ) -> tuple[str, Relation | Step, list[str], bool] | None:
+    ) -> tuple[str, Relation | QueryStep, list[str], bool] | None:
         """Resolve a name qualified with its table, from this query or an outer one."""
         here: Scope | None = scope
         while here is not None:
@@ -257,7 +257,7 @@ class Columns:
             here = _around(here)
         return None
 
-    def _check(self, of: Relation | Step, name: str, node: exp.Expr) -> None:
+    def _check(self, of: Relation | QueryStep, name: str, node: exp.Expr) -> None:
         if not _knows(of, name) and not _is_open(of) and name != "*":
             raise self.source.refused(
                 node,
@@ -265,7 +265,7 @@ class Columns:
                 f"{nearest(name, _has(of))}",
             )
 
-    def sources(self, scope: Scope) -> Iterator[tuple[str, Relation | Step]]:
+    def sources(self, scope: Scope) -> Iterator[tuple[str, Relation | QueryStep]]:
         """Yield a step's sources, by their names in it."""
         for alias, (_, found) in scope.selected_sources.items():
             if isinstance(found, exp.Table):
@@ -292,29 +292,29 @@ def _parts(column: exp.Column | exp.Dot) -> Iterator[exp.Identifier]:
         yield from (each for each in column.parts if isinstance(each, exp.Identifier))
 
 
-def _has(of: Relation | Step) -> set[str]:
+def _has(of: Relation | QueryStep) -> set[str]:
     """Return the known columns of a source."""
-    if isinstance(of, Step):
+    if isinstance(of, QueryStep):
         return set(of.outputs)
     if of.kind == "model":
         return {*of.columns, *IDENTITIES} if not of.columns else set(of.columns)
     return set(of.columns)
 
 
-def _knows(of: Relation | Step, name: str) -> bool:
+def _knows(of: Relation | QueryStep, name: str) -> bool:
     """Whether a source has a column: context columns of Segment's warehouses are in the document."""
     if name in _has(of):
         return True
     is_message = isinstance(of, Relation) and of.messages is not None
     has_context = (
-        isinstance(of, Step) and "context" in of.outputs and of.outputs["context"].meaning == "document"
+        isinstance(of, QueryStep) and "context" in of.outputs and of.outputs["context"].meaning == "document"
     )
     return name.startswith("context_") and (is_message or has_context)
 
 
-def _is_open(of: Relation | Step) -> bool:
+def _is_open(of: Relation | QueryStep) -> bool:
     """Whether a source may have unknown columns."""
-    if isinstance(of, Step):
+    if isinstance(of, QueryStep):
         return False
     return of.kind == "model" or (of.messages is not None and of.messages.is_flat)
 

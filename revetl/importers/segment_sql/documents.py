@@ -29,7 +29,7 @@ class Index(Exception):
     """The path contains an array element."""
 
 
-class Read(exp.Expression, exp.Func):
+class MemberRead(exp.Expression, exp.Func):
     """A member of a document: `this` is the document, `expressions` the names of the path, `to` the value
     type it is cast to."""
 
@@ -40,10 +40,10 @@ class Read(exp.Expression, exp.Func):
         return tuple(str(each.this) for each in self.expressions)
 
 
-def read_of(document: exp.Expr, path: tuple[str, ...], to: str | None = None) -> Read:
+def read_of(document: exp.Expr, path: tuple[str, ...], to: str | None = None) -> MemberRead:
     """Build the read of a member of a document by its path."""
     names = [exp.Literal.string(name) for name in path]
-    return Read(this=document, expressions=names, to=None if to is None else exp.Var(this=to))
+    return MemberRead(this=document, expressions=names, to=None if to is None else exp.Var(this=to))
 
 
 def as_read(node: exp.Expr) -> tuple[exp.Column | exp.Dot, tuple[str, ...], str | None] | None:

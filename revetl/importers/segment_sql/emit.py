@@ -15,7 +15,7 @@ _INDENT = "    "
 
 
 @dataclass
-class Rung:
+class Cte:
     """A CTE: its name, including column names if it has them, and its query."""
 
     name: str
@@ -23,7 +23,7 @@ class Rung:
 
 
 @dataclass
-class Ladder:
+class CteLadder:
     """The parts of a model. `person` is the query's column that identifies a person; `profile` are the
     members' columns from revetl_profiles, `extras` those from the query."""
 
@@ -34,8 +34,8 @@ class Ladder:
     is_unique: bool
     chosen: str = "chosen"
     members: str = "members"
-    relations: list[Rung] = field(default_factory=list)
-    steps: list[Rung] = field(default_factory=list)
+    relations: list[Cte] = field(default_factory=list)
+    steps: list[Cte] = field(default_factory=list)
 
     def fill(self, catalog: Catalog, jinja: Jinja, root: exp.Expr) -> None:
         """Render the steps of the query, and the members."""
@@ -44,18 +44,18 @@ class Ladder:
             root.set("with_", None)
             for cte in with_.expressions:
                 name = jinja.sql(cte.args["alias"])
-                self.steps.append(Rung(name, jinja.filled(jinja.sql(cte.this, pretty=True))))
+                self.steps.append(Cte(name, jinja.filled(jinja.sql(cte.this, pretty=True))))
         query = jinja.filled(jinja.sql(root, pretty=True))
-        self.steps.append(Rung(self.chosen, query))
+        self.steps.append(Cte(self.chosen, query))
         self.steps += self._members(catalog)
 
-    def _members(self, catalog: Catalog) -> list[Rung]:
+    def _members(self, catalog: Catalog) -> list[Cte]:
         given = self.chosen
         rungs = []
         if self.extras and not self.is_unique:
             given = f"{self.chosen}_once"
             columns = ",\n".join(f"{_INDENT}{name}" for name in (self.person, *self.extras))
-            rungs.append(Rung(given, f"select distinct\n{columns}\nfrom {self.chosen}"))
+            rungs.append(Cte(given, f"select distinct\n{columns}\nfrom {self.chosen}"))
         selected = [f"profiles.{name}" for name in self.profile]
         selected += [f"{given}.{name}" for name in self.extras]
         lines = ["select", ",\n".join(f"{_INDENT}{each}" for each in selected)]
@@ -69,7 +69,7 @@ class Ladder:
         else:
             chosen = f"profiles.{PERSON} in (select {self.person} from {self.chosen})"  # noqa: S608
             lines.append(f"where\n{_INDENT}{is_known}\n{_INDENT}and {chosen}")
-        return [*rungs, Rung(self.members, "\n".join(lines))]
+        return [*rungs, Cte(self.members, "\n".join(lines))]
 
     def text(self, comment: str) -> str:
         """Return the text of the model."""

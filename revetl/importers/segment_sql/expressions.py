@@ -7,8 +7,8 @@ import re
 
 from sqlglot import exp
 
-from revetl.importers.segment_sql.columns import Bound, Columns
-from revetl.importers.segment_sql.documents import Read
+from revetl.importers.segment_sql.columns import BoundColumn, Columns
+from revetl.importers.segment_sql.documents import MemberRead
 from revetl.importers.segment_sql.jinja import Jinja, quoted
 from revetl.importers.segment_sql.relations import Relation
 from revetl.importers.segment_sql.timestamps import Moments
@@ -37,7 +37,7 @@ def write_expressions(root: exp.Expr, columns: Columns, jinja: Jinja) -> None:
     for node in reversed(nodes):
         if id(node) in gone:
             continue
-        if isinstance(node, Read):
+        if isinstance(node, MemberRead):
             _check_elements(columns, node)
             _write_read(values, jinja, node, gone)
             continue
@@ -48,7 +48,7 @@ def write_expressions(root: exp.Expr, columns: Columns, jinja: Jinja) -> None:
             node.replace(made)
 
 
-def _name_event(columns: Columns, values: Values, node: exp.Column, bound: Bound) -> None:
+def _name_event(columns: Columns, values: Values, node: exp.Column, bound: BoundColumn) -> None:
     """Choose between `event`, in snake_case, and `event_text`, as it was sent, by the values it is compared
     with."""
     assert isinstance(bound.of, Relation)
@@ -84,7 +84,7 @@ def _name_event(columns: Columns, values: Values, node: exp.Column, bound: Bound
         node.replace(as_sent)
 
 
-def _check_elements(columns: Columns, node: Read) -> None:
+def _check_elements(columns: Columns, node: MemberRead) -> None:
     """Reject array functions on a member: members are read as text or numbers, never as arrays."""
     kind = type(node.parent).__name__
     if kind.startswith(("Array", "JSON", "Explode", "ParseJSON")) or kind in (
@@ -97,7 +97,7 @@ def _check_elements(columns: Columns, node: Read) -> None:
         )
 
 
-def _write_read(values: Values, jinja: Jinja, node: Read, gone: set[int]) -> None:
+def _write_read(values: Values, jinja: Jinja, node: MemberRead, gone: set[int]) -> None:
     """Replace a member of a document by the macro for its type."""
     place: exp.Expr = node
     cast: exp.Cast | None = None
@@ -114,7 +114,7 @@ def _write_read(values: Values, jinja: Jinja, node: Read, gone: set[int]) -> Non
     place.replace(_member(values, jinja, node, kind, cast))
 
 
-def _kind(values: Values, node: Read) -> str:
+def _kind(values: Values, node: MemberRead) -> str:
     planned, wanted = values.kind(node), values.wanted(node)
     if isinstance(node.parent, exp.Is) and isinstance(node.parent.expression, exp.Null):
         return "text"
@@ -133,7 +133,7 @@ def _cast_kind(cast: exp.Cast) -> str:
     return "boolean" if cast.to.is_type("boolean") else "text"
 
 
-def _member(values: Values, jinja: Jinja, node: Read, kind: str, cast: exp.Cast | None) -> exp.Expr:
+def _member(values: Values, jinja: Jinja, node: MemberRead, kind: str, cast: exp.Cast | None) -> exp.Expr:
     document, path = node.this, node.path
     name = quoted(".".join(path))
     if kind == "number" and len(path) == 1:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlglot import exp
 
 from revetl.importers.segment_sql.columns import (
-    Bound,
+    BoundColumn,
     Columns,
-    Output,
-    Step,
+    OutputColumn,
+    QueryStep,
 )
 from revetl.importers.segment_sql.names import IDENTITIES
 from revetl.importers.segment_sql.relations import Relation
@@ -19,7 +19,7 @@ _COMPARED = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
 _PASSING = (exp.Max, exp.Min, exp.AnyValue, exp.First, exp.Last, exp.Coalesce, exp.Case, exp.If)
 
 
-def resolve_people(columns: Columns, step: Step) -> None:
+def resolve_people(columns: Columns, step: QueryStep) -> None:
     """Convert the ids of a step to people wherever people are meant, and set the step's outputs."""
     query = step.query
     if isinstance(query, exp.SetOperation):
@@ -41,7 +41,7 @@ def resolve_people(columns: Columns, step: Step) -> None:
     _outputs(columns, step)
 
 
-def _decide(columns: Columns, node: exp.Column, bound: Bound) -> None:
+def _decide(columns: Columns, node: exp.Column, bound: BoundColumn) -> None:
     is_person = _means_person(columns, node, bound)
     if is_person:
         _check_in(columns, node)
@@ -55,7 +55,7 @@ def _decide(columns: Columns, node: exp.Column, bound: Bound) -> None:
         relation.use(PERSON)
         _strip_casts(node)
         node.set("this", exp.to_identifier(PERSON))
-        columns.bound_as(node, Bound(relation, bound.alias, "person", bound.can_be_missing))
+        columns.bound_as(node, BoundColumn(relation, bound.alias, "person", bound.can_be_missing))
     elif not is_person:
         raise columns.source.refused(
             node,
@@ -92,7 +92,7 @@ def _identify(columns: Columns, relation: Relation, node: exp.Column, kind: str 
         relation.use(node.name)
 
 
-def _means_person(columns: Columns, node: exp.Column, bound: Bound) -> bool:
+def _means_person(columns: Columns, node: exp.Column, bound: BoundColumn) -> bool:
     """Whether an id stands for a person instead of a message's own id."""
     inner: exp.Expr = node
     parent = inner.parent
@@ -150,7 +150,7 @@ def _strip_casts(node: exp.Column) -> None:
         node.parent.replace(node)
 
 
-def _fold(columns: Columns, step: Step) -> None:
+def _fold(columns: Columns, step: QueryStep) -> None:
     """Replace COALESCE of a message's ids by its person."""
     for node in list(step.scope.find_all(exp.Coalesce)):
         arguments = [each.unnest() for each in (node.this, *node.expressions)]
@@ -168,7 +168,7 @@ def _fold(columns: Columns, step: Step) -> None:
                 node.set("this", first)
 
 
-def _other_names(columns: Columns, step: Step) -> None:
+def _other_names(columns: Columns, step: QueryStep) -> None:
     """Treat columns of the project's models that are compared with ids, or named like one, as ids."""
     for node in list(step.scope.find_all(exp.EQ)):
         for one, other in ((node.this, node.expression), (node.expression, node.this)):
@@ -195,24 +195,24 @@ def _other_names(columns: Columns, step: Step) -> None:
                 _name(columns, node, bound, asked.name.lower())
 
 
-def _is_plain(bound: Bound) -> bool:
+def _is_plain(bound: BoundColumn) -> bool:
     return bound.meaning is None and isinstance(bound.of, Relation) and bound.of.kind == "model"
 
 
-def _name(columns: Columns, node: exp.Column, bound: Bound, kind: str) -> None:
+def _name(columns: Columns, node: exp.Column, bound: BoundColumn, kind: str) -> None:
     assert isinstance(bound.of, Relation)
     _identify(columns, bound.of, node, kind if kind in IDENTITIES else "user_id")
-    columns.bound_as(node, Bound(bound.of, bound.alias, "identity", bound.can_be_missing))
+    columns.bound_as(node, BoundColumn(bound.of, bound.alias, "identity", bound.can_be_missing))
 
 
-def _using(columns: Columns, step: Step, join: exp.Join) -> None:
+def _using(columns: Columns, step: QueryStep, join: exp.Join) -> None:
     """Convert JOIN … USING (user_id) to a join of people."""
     named = join.args.get("using") or []
     for place, each in enumerate(named):
         name = each.name.lower()
         news = set()
         for alias, of in columns.sources(step.scope):
-            if isinstance(of, Step):
+            if isinstance(of, QueryStep):
                 if name in of.outputs:
                     output = of.outputs[name]
                     news.add(output.name if output.meaning == "person" else name)
@@ -240,7 +240,7 @@ def _group_once(query: exp.Expr) -> None:
         group.set("expressions", list(seen.values()))
 
 
-def _outputs(columns: Columns, step: Step) -> None:
+def _outputs(columns: Columns, step: QueryStep) -> None:
     query = step.query
     if not isinstance(query, exp.Select):
         raise columns.source.refused(query, f"{type(query).__name__.upper()} cannot be translated.")
@@ -258,7 +258,7 @@ def _outputs(columns: Columns, step: Step) -> None:
             name in step.outputs or (meaning != "person" and was != name)
         ):
             projection, name = exp.alias_(projection, was), was
-        output = Output(name, meaning)
+        output = OutputColumn(name, meaning)
         step.outputs[name] = output
         if not isinstance(projection, exp.Alias):
             step.outputs.setdefault(was, output)
@@ -266,7 +266,7 @@ def _outputs(columns: Columns, step: Step) -> None:
     query.set("expressions", made)
     if names := _given_names(query):
         step.outputs = {
-            name: Output(name, output.meaning)
+            name: OutputColumn(name, output.meaning)
             for name, output in zip(names, once(step.outputs), strict=False)
         }
 
@@ -279,7 +279,7 @@ def _moment(columns: Columns, node: exp.Expr) -> str | None:
     return "moment" if bound is not None and bound.meaning == "moment" else None
 
 
-def once(outputs: dict[str, Output]) -> list[Output]:
+def once(outputs: dict[str, OutputColumn]) -> list[OutputColumn]:
     """Return the columns of a step in order, without duplicates: a column may have two names."""
     return list({id(each): each for each in outputs.values()}.values())
 
@@ -291,7 +291,7 @@ def _given_names(query: exp.Expr) -> list[str]:
     return [each.name.lower() for each in alias.columns] if isinstance(alias, exp.TableAlias) else []
 
 
-def _star(columns: Columns, step: Step, projection: exp.Expr) -> list[exp.Expr]:
+def _star(columns: Columns, step: QueryStep, projection: exp.Expr) -> list[exp.Expr]:
     star = projection.this if isinstance(projection, exp.Column) else projection
     if any(star.args.get(key) for key in ("except_", "replace", "rename", "except")):
         raise columns.source.refused(projection, "SELECT * with EXCEPT or REPLACE: list the columns.")
@@ -305,10 +305,10 @@ def _star(columns: Columns, step: Step, projection: exp.Expr) -> list[exp.Expr]:
         if isinstance(of, Relation):
             if of.kind == "model":
                 raise columns.source.refused(projection, f"SELECT * of {of.name}: list the columns.")
-            person = Output(PERSON, "person")
+            person = OutputColumn(PERSON, "person")
             given = {PERSON: person, **dict.fromkeys(IDENTITIES, person)}
             given |= {
-                of.use(name): Output(name, columns.meaning(of, name))
+                of.use(name): OutputColumn(name, columns.meaning(of, name))
                 for name in of.columns.values()
                 if name not in given
             }
@@ -318,12 +318,12 @@ def _star(columns: Columns, step: Step, projection: exp.Expr) -> list[exp.Expr]:
         for name, output in given.items():
             step.outputs.setdefault(name, output)
         for output in once(given):
-            bound = Bound(of, alias, output.meaning, False)
+            bound = BoundColumn(of, alias, output.meaning, False)
             made.append(columns.bound_as(exp.column(output.name, table=alias), bound))
     return made
 
 
-def _outputs_of_branches(columns: Columns, step: Step) -> None:
+def _outputs_of_branches(columns: Columns, step: QueryStep) -> None:
     query = step.query
     assert isinstance(query, exp.SetOperation)
     branches = [columns.step_of(branch) for branch in (query.left, query.right)]
@@ -340,7 +340,9 @@ def _outputs_of_branches(columns: Columns, step: Step) -> None:
             )
     names = _given_names(query)
     if names:
-        step.outputs = {name: Output(name, each.meaning) for name, each in zip(names, lefts, strict=False)}
+        step.outputs = {
+            name: OutputColumn(name, each.meaning) for name, each in zip(names, lefts, strict=False)
+        }
     for node in list(step.scope.find_all(exp.Column)):
         if node.name.lower() in step.outputs:
             node.set("this", exp.to_identifier(step.outputs[node.name.lower()].name))

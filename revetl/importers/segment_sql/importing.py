@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from revetl.errors import UsageError
-from revetl.importers.segment_sql.refusal import Source
+from revetl.importers.segment_sql.refusal import SqlSource
 from revetl.importers.segment_sql.translate import DIALECTS, check_dialect, translate
 from revetl.local.paths import dbt_project_dir
 from revetl.project.workspace import Workspace
@@ -20,7 +20,7 @@ FOLDER = "models/audiences"
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedAudience:
     """The files written by an import."""
 
     name: str
@@ -37,7 +37,7 @@ def import_audience(
     key: str = "user_id",
     folder: str | Path = FOLDER,
     force: bool = False,
-) -> Imported:
+) -> ImportedAudience:
     """Convert the SQL of a file (`-` is stdin) to the model `name` and its YAML in a folder of the project.
     `dialect` is sqlglot's name of the SQL dialect, by default the project's. Raises UsageError, writing
     nothing, for untranslatable SQL, a name that is taken, and existing files without `force`."""
@@ -45,10 +45,10 @@ def import_audience(
     dialect = (dialect or own).lower()
     check_dialect(dialect)
     root = workspace.dbt.root
-    made = Imported(name, root / folder / f"{name}.sql", root / folder / f"{name}.yml")
+    made = ImportedAudience(name, root / folder / f"{name}.sql", root / folder / f"{name}.yml")
     _check_name(workspace, made, force)
     shown = "stdin" if str(file) == "-" else str(file)
-    ladder, _, catalog = translate(workspace, _read(file, shown), Source(shown, dialect), key)
+    ladder, _, catalog = translate(workspace, _read(file, shown), SqlSource(shown, dialect), key)
     origin = (shown if shown == "stdin" else file.name).replace("#}", "")
     comment = f"Imported from {origin} ({dialect}) on {date.today():%Y-%m-%d}."
     text = ladder.text(comment)
@@ -69,7 +69,7 @@ def import_audience(
     return made
 
 
-def _check_name(workspace: Workspace, made: Imported, force: bool) -> None:
+def _check_name(workspace: Workspace, made: ImportedAudience, force: bool) -> None:
     if not re.fullmatch(r"[a-z_][a-z0-9_]*", made.name):
         raise UsageError(
             f"--name '{made.name}' is not a valid model name: use lowercase letters, digits and underscores."

@@ -27,14 +27,14 @@ _MADE = {"ToDays": "day", "ToHours": "hour", "ToMinutes": "minute", "ToSeconds":
 
 
 @dataclass(frozen=True)
-class Span:
+class Interval:
     """An integer number of months, or a number of seconds."""
 
     months: int = 0
     seconds: Fraction = Fraction(0)
 
-    def __neg__(self) -> Span:
-        return Span(-self.months, -self.seconds)
+    def __neg__(self) -> Interval:
+        return Interval(-self.months, -self.seconds)
 
 
 def unit_of(node: exp.Expr | None) -> str | None:
@@ -60,17 +60,17 @@ def number_of(node: exp.Expr | None) -> Fraction | None:
     return None
 
 
-def span_of(amount: Fraction | None, unit: str | None) -> Span | None:
+def span_of(amount: Fraction | None, unit: str | None) -> Interval | None:
     """Return the span of an amount in a unit."""
     if amount is None or unit is None:
         return None
     if unit in _MONTHS:
         months = amount * _MONTHS[unit]
-        return Span(months=int(months)) if months.denominator == 1 else None
-    return Span(seconds=amount * _SECONDS[unit])
+        return Interval(months=int(months)) if months.denominator == 1 else None
+    return Interval(seconds=amount * _SECONDS[unit])
 
 
-def interval_of(node: exp.Expr) -> Span | None:
+def interval_of(node: exp.Expr) -> Interval | None:
     """Return the span of an INTERVAL, or of an equivalent expression."""
     if isinstance(node, exp.Paren):
         return interval_of(node.this)
@@ -81,7 +81,7 @@ def interval_of(node: exp.Expr) -> Span | None:
         for side, times in ((node.this, node.expression), (node.expression, node.this)):
             inner, number = interval_of(side), number_of(times)
             if inner is not None and number is not None and (inner.months * number).denominator == 1:
-                return Span(int(inner.months * number), inner.seconds * number)
+                return Interval(int(inner.months * number), inner.seconds * number)
         return None
     if isinstance(node, exp.Interval) and node.args.get("unit") is not None:
         return span_of(number_of(node.this), unit_of(node.args["unit"]))
@@ -93,20 +93,20 @@ def interval_of(node: exp.Expr) -> Span | None:
     return None
 
 
-def _written(text: str) -> Span | None:
+def _written(text: str) -> Interval | None:
     """Parse a text such as `1 day 2 hours`."""
-    total = Span()
+    total = Interval()
     rest = re.sub(r"([+-]?\d+(?:\.\d+)?)\s*([a-zA-Z]+)\s*", r"\1 \2;", text.strip())
     for each in filter(None, rest.split(";")):
         number, _, unit = each.partition(" ")
         found = span_of(number_of(exp.Literal.string(number)), unit_of(exp.Var(this=unit)))
         if found is None:
             return None
-        total = Span(total.months + found.months, total.seconds + found.seconds)
+        total = Interval(total.months + found.months, total.seconds + found.seconds)
     return total
 
 
-def moved(jinja: Jinja, moment: exp.Expr, span: Span) -> exp.Expr | None:
+def moved(jinja: Jinja, moment: exp.Expr, span: Interval) -> exp.Expr | None:
     """Return a timestamp shifted by a span; None for fractions of a second."""
     made = moment
     if span.months:

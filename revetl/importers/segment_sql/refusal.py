@@ -10,7 +10,7 @@ from revetl.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Source:
+class SqlSource:
     """Imported SQL: the file's name, and its dialect."""
 
     name: str

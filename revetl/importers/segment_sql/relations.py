@@ -23,7 +23,7 @@ from revetl.importers.segment_sql.names import (
     Messages,
     snake_case,
 )
-from revetl.importers.segment_sql.refusal import Source
+from revetl.importers.segment_sql.refusal import SqlSource
 from revetl.local.paths import dbt_project_dir
 from revetl.mapping.internal_columns import PERSON
 from revetl.project.workspace import Workspace
@@ -62,7 +62,7 @@ class Relation:
 class Catalog:
     """The tables that SQL may refer to in a project."""
 
-    def __init__(self, workspace: Workspace, source: Source) -> None:
+    def __init__(self, workspace: Workspace, source: SqlSource) -> None:
         self._workspace = workspace
         self._source = source
         self._relations: dict[str, Relation] = {}

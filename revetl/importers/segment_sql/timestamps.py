@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from revetl.importers.segment_sql.intervals import (
-    Span,
+    Interval,
     interval_of,
     moved,
     number_of,
@@ -14,7 +14,7 @@ from revetl.importers.segment_sql.intervals import (
     unit_of,
 )
 from revetl.importers.segment_sql.jinja import Jinja
-from revetl.importers.segment_sql.refusal import Source
+from revetl.importers.segment_sql.refusal import SqlSource
 from revetl.importers.segment_sql.values import Values, is_now, is_temporal
 
 TEMPORAL = {"moment", "today", "shifted", "date"}
@@ -42,7 +42,7 @@ _DIFFERENCES = (exp.DateDiff, exp.TsOrDsDiff, exp.TimestampDiff, exp.DatetimeDif
 class Moments:
     """Converts time expressions to the package's macros."""
 
-    def __init__(self, source: Source, values: Values, jinja: Jinja) -> None:
+    def __init__(self, source: SqlSource, values: Values, jinja: Jinja) -> None:
         self._source = source
         self._values = values
         self._jinja = jinja
@@ -125,10 +125,10 @@ class Moments:
         kind = "date" if name in ("day", "week", "month", "quarter", "year") else "moment"
         return self._told(start_of(self._jinja, name, node.this), kind)
 
-    def _span(self, node: exp.Expr, unit: str) -> Span | None:
+    def _span(self, node: exp.Expr, unit: str) -> Interval | None:
         return interval_of(node) or span_of(number_of(node), unit)
 
-    def _moved(self, moment: exp.Expr, span: Span | None) -> exp.Expr | None:
+    def _moved(self, moment: exp.Expr, span: Interval | None) -> exp.Expr | None:
         made = None if span is None else moved(self._jinja, moment, span)
         if made is None:
             return None

@@ -11,11 +11,11 @@ from sqlglot.errors import ParseError, SqlglotError, UnsupportedError
 
 from revetl.errors import UsageError, nearest
 from revetl.importers.segment_sql.columns import Columns
-from revetl.importers.segment_sql.emit import Ladder, Rung, of_relation
+from revetl.importers.segment_sql.emit import Cte, CteLadder, of_relation
 from revetl.importers.segment_sql.expressions import write_expressions
 from revetl.importers.segment_sql.identity_rewrite import once, resolve_people
 from revetl.importers.segment_sql.jinja import Jinja
-from revetl.importers.segment_sql.refusal import Source
+from revetl.importers.segment_sql.refusal import SqlSource
 from revetl.importers.segment_sql.relations import Catalog
 from revetl.mapping.internal_columns import PERSON
 from revetl.project.workspace import Workspace
@@ -51,7 +51,9 @@ _REFUSED: dict[type[exp.Expr], str] = {
 }
 
 
-def translate(workspace: Workspace, text: str, source: Source, key: str) -> tuple[Ladder, Jinja, Catalog]:
+def translate(
+    workspace: Workspace, text: str, source: SqlSource, key: str
+) -> tuple[CteLadder, Jinja, Catalog]:
     """Translate a query to a model. Raises UsageError with the line of anything untranslatable."""
     root = _parsed(text, source)
     _check(root, source)
@@ -82,7 +84,7 @@ def check_dialect(name: str) -> None:
         raise UsageError(f"--dialect {name}: unknown dialect. {nearest(name, known)}")
 
 
-def _parsed(text: str, source: Source) -> exp.Expr:
+def _parsed(text: str, source: SqlSource) -> exp.Expr:
     if mark := re.search(r"\{[{%#]", text):
         line = text.count("\n", 0, mark.start()) + 1
         raise UsageError(
@@ -140,7 +142,7 @@ def _readable_as(text: str, dialect: str) -> str:
     return "If it is another dialect, set it with --dialect."
 
 
-def _check(root: exp.Expr, source: Source) -> None:
+def _check(root: exp.Expr, source: SqlSource) -> None:
     for node in root.walk():
         for kind, words in _REFUSED.items():
             if isinstance(node, kind):
@@ -155,7 +157,7 @@ def _check(root: exp.Expr, source: Source) -> None:
             raise source.refused(node, f"{node.sql(source.dialect)}: a table function cannot be translated.")
 
 
-def _check_functions(root: exp.Expr, source: Source, dialect: str) -> None:
+def _check_functions(root: exp.Expr, source: SqlSource, dialect: str) -> None:
     """Keep engine-specific functions in the same dialect, and reject them in any other."""
     if _ALIKE.get(source.dialect, source.dialect) == _ALIKE.get(dialect, dialect):
         return
@@ -180,7 +182,7 @@ def _without_own_names(root: exp.Expr, columns: Columns, dialect: str) -> None:
                     node.replace(meant if isinstance(meant, exp.Func | exp.Column) else exp.paren(meant))
 
 
-def _ladder(root: exp.Expr, columns: Columns, catalog: Catalog, key: str) -> Ladder:
+def _ladder(root: exp.Expr, columns: Columns, catalog: Catalog, key: str) -> CteLadder:
     """Determine the model's output: people, and other columns of the outer SELECT."""
     step = columns.step_of(root)
     assert step is not None
@@ -209,7 +211,7 @@ def _ladder(root: exp.Expr, columns: Columns, catalog: Catalog, key: str) -> Lad
                 f"--key {key}: neither revetl_profiles nor the outer SELECT has it. {nearest(key, known)}"
             )
         profile.append(key)
-    return Ladder(
+    return CteLadder(
         person=person.name,
         profile=[name for name in profile if name not in names],
         extras=names,
@@ -232,7 +234,7 @@ def _is_unique(root: exp.Expr, columns: Columns) -> bool:
     return False
 
 
-def _name_relations(columns: Columns, ladder: Ladder, jinja: Jinja) -> None:
+def _name_relations(columns: Columns, ladder: CteLadder, jinja: Jinja) -> None:
     """Name the relations like steps, and make the query read those."""
     tables: list[tuple[exp.Table, str]] = []
     taken = set()
@@ -247,7 +249,7 @@ def _name_relations(columns: Columns, ladder: Ladder, jinja: Jinja) -> None:
     for relation in columns.catalog.relations:
         names[relation.name] = _free(relation.name, taken)
         taken.add(names[relation.name])
-        ladder.relations.append(Rung(names[relation.name], ""))
+        ladder.relations.append(Cte(names[relation.name], ""))
     ladder.chosen, ladder.members = _free("chosen", taken), _free("members", taken)
     for node, relation_name in tables:
         name = names[relation_name]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from revetl.importers.segment_sql.columns import Columns, Step
-from revetl.importers.segment_sql.documents import Read
+from revetl.importers.segment_sql.columns import Columns, QueryStep
+from revetl.importers.segment_sql.documents import MemberRead
 from revetl.importers.segment_sql.names import snake_case
 from revetl.importers.segment_sql.relations import Relation
 
@@ -78,7 +78,7 @@ class Values:
             return "span"
         if isinstance(node, exp.Cast):
             return self._of_cast(node)
-        if isinstance(node, Read):
+        if isinstance(node, MemberRead):
             return node.text("to") or self.planned(node)
         if isinstance(node, exp.Column):
             bound = self._columns.of(node)
@@ -162,7 +162,7 @@ class Values:
         outputs = [] if step is None else list({id(each): each for each in step.outputs.values()}.values())
         return self._columns.uses(step, outputs[place].name) if step and place < len(outputs) else []
 
-    def planned(self, read: Read) -> str | None:
+    def planned(self, read: MemberRead) -> str | None:
         """Return the tracking plan's kind of a member of a document, for the events in the SELECT."""
         column = read.this
         bound = self._columns.of(column) if isinstance(column, exp.Column) else None
@@ -192,7 +192,7 @@ class Values:
         kind = found.pop() if len(found) == 1 else None
         return None if kind == "any" else kind
 
-    def _events(self, read: Read, relation: Relation) -> set[str]:
+    def _events(self, read: MemberRead, relation: Relation) -> set[str]:
         """Return the events that a SELECT filters by, in snake_case."""
         if relation.event is not None:
             return {relation.event}
@@ -234,4 +234,4 @@ def literals_of(values: Values, node: exp.Expr) -> list[exp.Literal]:
     return [each for each in texts if isinstance(each, exp.Literal) and each.is_string]
 
 
-__all__ = ["Step", "Values", "is_event", "is_now", "literals_of"]
+__all__ = ["QueryStep", "Values", "is_event", "is_now", "literals_of"]

@@ -16,7 +16,7 @@ from revetl.observability.alerts import DataAlerts, check_data_alerts
 from revetl.observability.notify import Message
 from revetl.project.workspace import Workspace
 from revetl.sync.state.leases import now as this_moment
-from revetl.sync.state.tables import Tables, insert, state_tables
+from revetl.sync.state.tables import StateTables, insert, state_tables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
 
@@ -123,7 +123,7 @@ def _evaluated(
         warehouse.close()
 
 
-def _are_readable(warehouse: Warehouse, tables: Tables) -> bool:
+def _are_readable(warehouse: Warehouse, tables: StateTables) -> bool:
     """Whether the tables that checks read exist in this version's format. The table of states may be
     missing."""
     runs, *others, states = warehouse.catalog([tables.named(name) for name in (*_READ, "alert_states")])
@@ -156,7 +156,7 @@ def _message(result: CheckResult, before: _State | None) -> Message:
     return Message(kind, _title(result), "\n".join(line.replace("..", ".") for line in lines))
 
 
-def _read(warehouse: Warehouse, tables: Tables) -> dict[tuple[str, str], _State]:
+def _read(warehouse: Warehouse, tables: StateTables) -> dict[tuple[str, str], _State]:
     rows = warehouse.rows(
         statement(
             # Rows without a target come first, so that later rows of this target take precedence.

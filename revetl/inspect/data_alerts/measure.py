@@ -14,9 +14,9 @@ from sqlglot import exp
 from revetl.config.data_alerts import DataCheck
 from revetl.errors import WarehouseError
 from revetl.inspect.data_alerts.subjects import NO_SOURCE, is_plain, matches
-from revetl.inspect.data_alerts.verdict import Measured
+from revetl.inspect.data_alerts.verdict import Measurement
 from revetl.project.workspace import Workspace
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import query, statement, table
 
@@ -62,7 +62,7 @@ class Measures:
 
     workspace: Workspace
     warehouse: Warehouse
-    tables: Tables
+    tables: StateTables
     checks: Sequence[DataCheck]
     now: datetime
     _windows: list[Window] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Measures:
     _builds: dict[str, list[_Build]] | None = None
     _ends: list[datetime] | None = None
 
-    def of(self, check: DataCheck) -> list[Measured]:
+    def of(self, check: DataCheck) -> list[Measurement]:
         """Return the values of a check, one per subject."""
         match check.check:
             case "violations":
@@ -90,7 +90,7 @@ class Measures:
 
     # Messages
 
-    def _violations_of(self, check: DataCheck) -> list[Measured]:
+    def _violations_of(self, check: DataCheck) -> list[Measurement]:
         place = self._place(self._recent(check))
         totals: dict[str, list[float]] = {}
         for event in self._received(check):
@@ -100,11 +100,11 @@ class Measures:
             if self._is_asked(check, event):
                 totals.setdefault(self._subject(check, event), [0, 0])[0] += counts[place]
         return [
-            Measured(subject, broken, total=total, note=f"See {_VIOLATIONS}." if broken else "")
+            Measurement(subject, broken, total=total, note=f"See {_VIOLATIONS}." if broken else "")
             for subject, (broken, total) in totals.items()
         ]
 
-    def _volume_of(self, check: DataCheck) -> list[Measured]:
+    def _volume_of(self, check: DataCheck) -> list[Measurement]:
         recent = self._place(self._recent(check))
         builds = [self._place(window) for window in self._build_windows(check)]
         values: dict[str, list[float]] = {}
@@ -119,10 +119,10 @@ class Measures:
             rates = [counts[place] / self._hours(place) for place in builds]
             before, current = (tuple(rates[1:]), rates[0]) if rates else ((), None)
             note = "Messages per hour, from build to build." if check.is_relative else ""
-            made.append(Measured(subject, counts[recent], before=before, current=current, note=note))
+            made.append(Measurement(subject, counts[recent], before=before, current=current, note=note))
         return made
 
-    def _new_events_of(self, check: DataCheck) -> list[Measured]:
+    def _new_events_of(self, check: DataCheck) -> list[Measurement]:
         window = self._recent(check)
         place = self._place(window)
         known: dict[str | None, datetime] = {}
@@ -140,10 +140,11 @@ class Measures:
             if counts[place] and matches(check.source, source):
                 names.setdefault(source or NO_SOURCE, set()).add(name)
         return [
-            Measured(subject, len(found), names=tuple(sorted(found)[:20])) for subject, found in names.items()
+            Measurement(subject, len(found), names=tuple(sorted(found)[:20]))
+            for subject, found in names.items()
         ]
 
-    def _unmatched_of(self, check: DataCheck) -> list[Measured]:
+    def _unmatched_of(self, check: DataCheck) -> list[Measurement]:
         window = self._recent(check)
         profiles = self._built(_PROFILES)
         selects = [
@@ -164,7 +165,7 @@ class Measures:
             )
         )
         return [
-            Measured(source or NO_SOURCE, 1 - int(matched) / int(count), "share")
+            Measurement(source or NO_SOURCE, 1 - int(matched) / int(count), "share")
             for source, count, matched in rows
             if count and matches(check.source, source)
         ]
@@ -312,7 +313,7 @@ class Measures:
 
     # Audiences and syncs
 
-    def _audiences_of(self, check: DataCheck) -> list[Measured]:
+    def _audiences_of(self, check: DataCheck) -> list[Measurement]:
         names = [model.name for model in self.workspace.models() if matches(check.audience, model.name)]
         made = []
         for name in names:
@@ -322,12 +323,12 @@ class Measures:
             before = builds[1 : check.builds + 1]
             if check.check == "audience_size":
                 values = [float(build.members) for build in before]
-                made.append(Measured(name, builds[0].members, before=tuple(values)))
+                made.append(Measurement(name, builds[0].members, before=tuple(values)))
                 continue
             # The first build has no previous members who could leave.
             shares = [_churn(build) for build in before if _size_before(build)]
             made.append(
-                Measured(
+                Measurement(
                     name,
                     builds[0].left,
                     total=_size_before(builds[0]),
@@ -384,7 +385,7 @@ class Measures:
                 self._builds.setdefault(audience, []).append(build)
         return self._builds
 
-    def _ages_of(self, check: DataCheck) -> list[Measured]:
+    def _ages_of(self, check: DataCheck) -> list[Measurement]:
         last: dict[str, datetime | None] = {}
         if check.audience is not None:
             names = [model.name for model in self.workspace.models() if matches(check.audience, model.name)]
@@ -400,10 +401,10 @@ class Measures:
         for subject, moment in last.items():
             age = None if moment is None else max((self.now - moment).total_seconds(), 0.0)
             note = "" if moment is None else f"Last: {moment:%Y-%m-%d %H:%M} UTC."
-            made.append(Measured(subject, age, "seconds", note=note))
+            made.append(Measurement(subject, age, "seconds", note=note))
         return made
 
-    def _invalid_of(self, check: DataCheck) -> list[Measured]:
+    def _invalid_of(self, check: DataCheck) -> list[Measurement]:
         """Return the share of the audience with an invalid identifier, in the last run of each sync."""
         rows = self.warehouse.rows(
             query(
@@ -424,7 +425,7 @@ class Measures:
             counts = {str(name): int(count) for name, count in json.loads(invalid or "{}").items()}
             worst = max(counts.values(), default=0)
             note = ", ".join(f"{name}: {count:,} invalid" for name, count in counts.items())
-            made.append(Measured(sync, min(worst / int(members), 1.0), "share", note=note))
+            made.append(Measurement(sync, min(worst / int(members), 1.0), "share", note=note))
         return made
 
 

@@ -9,7 +9,7 @@ from revetl.config.data_alerts import DataCheck
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """A value of one subject. `unit` is count, share or seconds; `total` is the total that a count belongs
     to, if a share can be computed; `before` are the values of earlier builds; `names` are the counted items,
     if there are few; `note` is additional text. A None value is unknown."""
@@ -25,23 +25,23 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Assessment:
     """Whether a check alerts, and a sentence with the reason or the normal value."""
 
     is_alerting: bool
     sentence: str
 
 
-def judge(check: DataCheck, found: Measured) -> Verdict:
+def judge(check: DataCheck, found: Measurement) -> Assessment:
     """Evaluate a value. A missing value (nothing to divide by, no builds to compare with) doesn't alert,
     except for freshness, where it means that nothing was ever seen."""
     reasons = [*_absolute(check, found), *_relative(check, found)]
     if reasons:
-        return Verdict(True, "; ".join(reasons) + (f". {found.note}" if found.note else ""))
-    return Verdict(False, _shown(found) + (f". {found.note}" if found.note else ""))
+        return Assessment(True, "; ".join(reasons) + (f". {found.note}" if found.note else ""))
+    return Assessment(False, _shown(found) + (f". {found.note}" if found.note else ""))
 
 
-def _absolute(check: DataCheck, found: Measured) -> list[str]:
+def _absolute(check: DataCheck, found: Measurement) -> list[str]:
     if found.unit == "seconds" and found.value is None:
         return ["nothing was ever seen"]
     reasons = []
@@ -60,7 +60,7 @@ def _absolute(check: DataCheck, found: Measured) -> list[str]:
     return reasons
 
 
-def _relative(check: DataCheck, found: Measured) -> list[str]:
+def _relative(check: DataCheck, found: Measurement) -> list[str]:
     value = found.value if found.current is None else found.current
     if not check.is_relative or not found.before or value is None:
         return []
@@ -83,7 +83,7 @@ def _exceeds(value: float, threshold: float) -> bool:
     return value > threshold and not math.isclose(value, threshold, rel_tol=1e-9)
 
 
-def _shown(found: Measured) -> str:
+def _shown(found: Measurement) -> str:
     if found.value is None:
         return "no value"
     if found.unit == "share":

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from revetl.errors import UsageError
-from revetl.inspect.explain.answer import Why
+from revetl.inspect.explain.answer import Explanation
 from revetl.inspect.explain.delivery import explain_delivery
 from revetl.inspect.explain.membership import explain_membership
 from revetl.inspect.explain.person import find_person
 from revetl.project.workspace import Workspace
 
-__all__ = ["Why", "explain"]
+__all__ = ["Explanation", "explain"]
 
 
-def explain(workspace: Workspace, asked: str, name: str, *, to: str | None = None) -> Why:
+def explain(workspace: Workspace, asked: str, name: str, *, to: str | None = None) -> Explanation:
     """Explain why the person identified by `asked` is or isn't in the audience `name`, and the outcome at
     each of its syncs (or the one to `to`). Opens the warehouse read-only.
 
@@ -36,4 +36,4 @@ def explain(workspace: Workspace, asked: str, name: str, *, to: str | None = Non
             f"No person found for '{asked}': it is not a {audience.key} in {name} or the tables it reads, "
             "and not an identifier in revetl_profiles or the identity graph. Check the spelling."
         )
-    return Why(name, audience.key, person, membership, delivery)
+    return Explanation(name, audience.key, person, membership, delivery)

@@ -42,7 +42,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Step:
+class TraceStep:
     """A CTE, a branch, a table, or the final select. `rows` is how many of the person's rows it returns, None
     if unknown; `reads` are its input steps and tables."""
 
@@ -62,12 +62,12 @@ class Membership:
     member: bool
     by_query: bool | None
     reasons: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[TraceStep, ...]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Change:
+class SentChange:
     """A change that was sent, or attempted."""
 
     run_id: str
@@ -79,7 +79,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SyncVerdict:
     """The disposition of the person at one sync under one key. `verdict` is a single word, `sentence`
     explains it; `next_operation` is what the next run would send; `differs` maps fields to (the destination's
     value, the audience's value)."""
@@ -92,16 +92,16 @@ class Verdict:
     differs: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     held_since: datetime | None = None
     held_by_run: str | None = None
-    history: tuple[Change, ...] = ()
+    history: tuple[SentChange, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Why:
+class Explanation:
     """Why a person is or isn't in an audience, and the outcome at each destination."""
 
     audience: str
     key: str
     person: Person
     membership: Membership
-    delivery: tuple[Verdict, ...]
+    delivery: tuple[SyncVerdict, ...]

@@ -13,8 +13,8 @@ from revetl.inspect.explain.answer import Condition
 from revetl.inspect.explain.rows import rows_before_where
 from revetl.inspect.explain.source import words
 from revetl.inspect.explain.trace import (
-    Rung,
     Trace,
+    TracedStep,
     conjuncts,
     tables_of,
 )
@@ -70,7 +70,7 @@ class _Test:
     when_null: str = "null"
 
 
-def judge(trace: Trace, rung: Rung, warehouse: Warehouse) -> tuple[list[Condition], list[str]]:
+def judge(trace: Trace, rung: TracedStep, warehouse: Warehouse) -> tuple[list[Condition], list[str]]:
     """Evaluate the conditions of a rung for the person; returns notes about parts that weren't analyzed."""
     if isinstance(rung.query, exp.SetOperation):
         return _set_operation(trace, rung), []
@@ -82,7 +82,7 @@ def judge(trace: Trace, rung: Rung, warehouse: Warehouse) -> tuple[list[Conditio
 class _Judge:
     """Evaluates one select's clauses in the order in which the engine does."""
 
-    def __init__(self, trace: Trace, rung: Rung, select: exp.Select, warehouse: Warehouse) -> None:
+    def __init__(self, trace: Trace, rung: TracedStep, select: exp.Select, warehouse: Warehouse) -> None:
         self.trace, self.rung, self.select, self.warehouse = trace, rung, select, warehouse
         self.dialect = trace.ladder.dialect
         self.conditions: list[Condition] = []
@@ -368,7 +368,7 @@ def _columns(test: exp.Expr) -> list[exp.Expr]:
     return found
 
 
-def _set_operation(trace: Trace, rung: Rung) -> list[Condition]:
+def _set_operation(trace: Trace, rung: TracedStep) -> list[Condition]:
     query = rung.query
     first, second = (trace.rungs.get(rung.reads.get(part, "")) for part in ("first", "second"))
     if isinstance(query, exp.Union) or first is None or second is None:

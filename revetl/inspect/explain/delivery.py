@@ -9,14 +9,14 @@ from typing import Any
 
 import orjson
 
-from revetl.inspect.explain.answer import Change, Person, Verdict
-from revetl.inspect.explain.facts import Facts, Row
+from revetl.inspect.explain.answer import Person, SentChange, SyncVerdict
+from revetl.inspect.explain.facts import Row, SyncRows
 from revetl.inspect.explain.keyed_diff import NextChange, next_changes
 from revetl.mapping.fields import ALONG
 from revetl.observability.text import counted
 from revetl.project.workspace import Sync, Workspace
 from revetl.sync.plan.inputs import ColumnsLost, read_inputs
-from revetl.sync.state.tables import Tables, state_tables
+from revetl.sync.state.tables import StateTables, state_tables
 from revetl.warehouse import Warehouse
 
 _LEFT_OUT = {
@@ -37,7 +37,7 @@ _SENT = {
 
 def explain_delivery(
     workspace: Workspace, syncs: Sequence[Sync], person: Person, warehouse: Warehouse
-) -> Iterator[Verdict]:
+) -> Iterator[SyncVerdict]:
     """Yield a disposition per sync and key of the person, or one without a key if the key doesn't identify
     them."""
     tables = state_tables(workspace, warehouse.database)
@@ -46,12 +46,12 @@ def explain_delivery(
 
 
 def _of_sync(
-    workspace: Workspace, sync: Sync, person: Person, warehouse: Warehouse, tables: Tables
-) -> Iterator[Verdict]:
+    workspace: Workspace, sync: Sync, person: Person, warehouse: Warehouse, tables: StateTables
+) -> Iterator[SyncVerdict]:
     key = sync.audience.key
     keys = tuple(dict.fromkeys((*person.keys, *person.identities.get(key, ()))))
     if not keys:
-        yield Verdict(
+        yield SyncVerdict(
             sync.name,
             None,
             "no_key",
@@ -60,13 +60,13 @@ def _of_sync(
         return
     destination = workspace.destination(sync, placeholders=True)
     diff = read_inputs(workspace, sync, destination, warehouse, tables)
-    facts = Facts(sync, keys, warehouse, tables)
+    facts = SyncRows(sync, keys, warehouse, tables)
     held, rejections, history = facts.held(), facts.rejections(), facts.history()
     last_run = facts.last_run()
     if isinstance(diff, ColumnsLost):
         stop = diff.stop
         for each in keys:
-            yield Verdict(
+            yield SyncVerdict(
                 sync.name, each, "stopped", f"guard {stop.guard} would stop the next run: {stop.message}"
             )
         return
@@ -109,14 +109,14 @@ class _AtSync:
     last_run: Row | None
     by: tuple[str, ...]
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> SyncVerdict:
         """Return the first that applies: ineligible, not a member, rejected, unanswered, unidentified,
         changed, sent."""
         word, sentence = self._word_and_sentence()
         change = self.change if self.change is not None and not self.change.waits else None
         sent = change.operation if change is not None and change.operation in _SENT else None
         acknowledged = self.held if self.held is not None and self.held["row_hash"] is not None else None
-        return Verdict(
+        return SyncVerdict(
             sync=self.sync.name,
             key=self.key,
             verdict=word,
@@ -256,8 +256,8 @@ class _AtSync:
             yield f"run {self.last_run['run_id']} has been running since {since}."
 
 
-def _change(row: Row) -> Change:
-    return Change(
+def _change(row: Row) -> SentChange:
+    return SentChange(
         run_id=row["run_id"],
         operation=row["operation"],
         cause=row.get("cause"),

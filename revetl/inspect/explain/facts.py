@@ -11,7 +11,7 @@ from revetl.inspect.explain.person import among
 from revetl.project.workspace import Sync, Workspace
 from revetl.sync.plan.diff import Diff
 from revetl.sync.plan.eligibility import LEFT_OUT
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, statement
 
@@ -19,11 +19,11 @@ Row = Mapping[str, Any]
 HISTORY = 5
 
 
-class Facts:
+class SyncRows:
     """The rows of some keys at one sync. Tables and columns that an older revetl didn't create count as
     empty."""
 
-    def __init__(self, sync: Sync, keys: tuple[str, ...], warehouse: Warehouse, tables: Tables) -> None:
+    def __init__(self, sync: Sync, keys: tuple[str, ...], warehouse: Warehouse, tables: StateTables) -> None:
         self.sync, self.keys, self.warehouse, self.tables = sync, keys, warehouse, tables
 
     def held(self) -> dict[str, Row]:

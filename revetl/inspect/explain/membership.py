@@ -10,12 +10,12 @@ from revetl.inspect.explain.answer import (
     Condition,
     Membership,
     Person,
-    Step,
+    TraceStep,
 )
 from revetl.inspect.explain.conditions import judge
 from revetl.inspect.explain.person import among
 from revetl.inspect.explain.source import NotAnalysed, compiled_sql, take_apart
-from revetl.inspect.explain.trace import Rung, Trace
+from revetl.inspect.explain.trace import Trace, TracedStep
 from revetl.observability.text import counted
 from revetl.project.workspace import AudienceModel, Workspace
 from revetl.warehouse import Warehouse
@@ -87,7 +87,7 @@ class _Explained:
         reasons = tuple(dict.fromkeys(self._reasons(root))) if by_query is False else ()
         return Membership(member, by_query, reasons, tuple(self._steps()), tuple(found))
 
-    def _steps(self) -> Iterator[Step]:
+    def _steps(self) -> Iterator[TraceStep]:
         for rung in self.trace.rungs.values():
             if self._is_passed_over(rung):
                 continue
@@ -97,7 +97,7 @@ class _Explained:
             elif rung.handle is None:
                 notes = [*notes, "not analyzed: it has no column that identifies the person"]
             reads = dict.fromkeys(self._title(self.trace.rungs[name]) for name in rung.reads.values())
-            yield Step(
+            yield TraceStep(
                 name=self._title(rung),
                 rows=rung.rows,
                 reads=tuple(reads),
@@ -106,7 +106,7 @@ class _Explained:
                 is_table=rung.query is None,
             )
 
-    def _is_passed_over(self, rung: Rung) -> bool:
+    def _is_passed_over(self, rung: TracedStep) -> bool:
         """Whether to skip a rung: a plain select of another step or table adds nothing to it, and a table is
         shown as the CTE that imports it."""
         if rung is self.trace.root:
@@ -118,7 +118,7 @@ class _Explained:
             )
         return False
 
-    def _is_import(self, rung: Rung) -> bool:
+    def _is_import(self, rung: TracedStep) -> bool:
         query = rung.query
         parts = ("where", "group", "having", "qualify", "limit", "distinct", "joins", "offset")
         return (
@@ -127,11 +127,11 @@ class _Explained:
             and not any(query.args.get(p) for p in parts)
         )
 
-    def _title(self, rung: Rung) -> str:
+    def _title(self, rung: TracedStep) -> str:
         relation = self.trace.ladder.tables.get(rung.name)
         return relation.name if relation is not None else rung.name
 
-    def _reasons(self, rung: Rung) -> Iterator[str]:
+    def _reasons(self, rung: TracedStep) -> Iterator[str]:
         """Yield what excludes the person from a rung, down to the cause."""
         if rung.rows:
             return
@@ -160,14 +160,14 @@ class _Explained:
         if not decisive:
             yield f"{title}: the person is lost in a part that was not analyzed"
 
-    def _of_joined(self, rung: Rung, condition: Condition) -> Iterator[str]:
+    def _of_joined(self, rung: TracedStep, condition: Condition) -> Iterator[str]:
         for source in rung.sources:
             child = self.trace.rungs.get(rung.reads.get(source.alias, ""))
             named = condition.text.removeprefix("join ").partition(" on ")[0]
             if child is not None and child.rows == 0 and named == self._title(child):
                 yield from self._reasons(child)
 
-    def _of_parts(self, rung: Rung) -> Iterator[str]:
+    def _of_parts(self, rung: TracedStep) -> Iterator[str]:
         first, second = (self.trace.rungs.get(rung.reads.get(part, "")) for part in ("first", "second"))
         if isinstance(rung.query, exp.Except) and first is not None and first.rows:
             if second is not None and second.rows:

@@ -12,9 +12,9 @@ from sqlglot import exp
 
 from revetl.inspect.explain.source import words
 from revetl.inspect.explain.trace import (
-    Rung,
-    Source,
     Trace,
+    TracedStep,
+    TraceSource,
     conjuncts,
     tables_of,
 )
@@ -43,7 +43,7 @@ class Rows:
     notes: list[str] = field(default_factory=list)
 
 
-def rows_before_where(trace: Trace, rung: Rung) -> Rows:
+def rows_before_where(trace: Trace, rung: TracedStep) -> Rows:
     """Return the person's rows of a select. Joins that can't be rearranged stay as they are, with a note."""
     select = rung.query
     assert isinstance(select, exp.Select)
@@ -71,14 +71,14 @@ def _as_written(select: exp.Select) -> exp.Select:
     return query
 
 
-def _order(rung: Rung, where: list[exp.Expr]) -> list[tuple[Source, list[exp.Expr]]] | None:
+def _order(rung: TracedStep, where: list[exp.Expr]) -> list[tuple[TraceSource, list[exp.Expr]]] | None:
     """Return the sources starting with the anchor, each with its join conditions. None if reordering them
     would change the query's meaning."""
     if rung.anchor is None or not all(source.is_simple for source in rung.sources):
         return None
     if any(source.join is not None and _is_odd(source.join) for source in rung.sources):
         return None
-    free: list[Source] = []
+    free: list[TraceSource] = []
     for source in rung.sources:
         if not source.is_inner:
             break
@@ -92,7 +92,7 @@ def _order(rung: Rung, where: list[exp.Expr]) -> list[tuple[Source, list[exp.Exp
     # Joins may be written in WHERE: `from a, b where a.id = b.id`.
     ties = [test for test in where if len(tables_of(test)) > 1]
     waiting = [source for source in free if source is not anchor]
-    order: list[tuple[Source, list[exp.Expr]]] = [(anchor, [])]
+    order: list[tuple[TraceSource, list[exp.Expr]]] = [(anchor, [])]
     there = {anchor.alias}
     while waiting:
         source, on = _next(waiting, there, pool) or _next(waiting, there, ties) or (waiting[0], [])
@@ -112,8 +112,8 @@ def _is_odd(join: exp.Join) -> bool:
 
 
 def _next(
-    waiting: list[Source], there: set[str], pool: list[exp.Expr]
-) -> tuple[Source, list[exp.Expr]] | None:
+    waiting: list[TraceSource], there: set[str], pool: list[exp.Expr]
+) -> tuple[TraceSource, list[exp.Expr]] | None:
     """Return the first source with a condition that ties it to the present ones, and all such conditions."""
     for source in waiting:
         on = [
@@ -126,11 +126,11 @@ def _next(
     return None
 
 
-def _plain(source: Source) -> exp.Expr:
+def _plain(source: TraceSource) -> exp.Expr:
     return exp.alias_(exp.to_table(source.name, quoted=True), source.alias, table=True)
 
 
-def _join(trace: Trace, found: Rows, source: Source, on: list[exp.Expr]) -> None:
+def _join(trace: Trace, found: Rows, source: TraceSource, on: list[exp.Expr]) -> None:
     kind = source.join.kind if source.join is not None else ""
     side = source.join.side if source.join is not None else ""
     test = exp.and_(*(each.copy() for each in on)) if on else exp.true()

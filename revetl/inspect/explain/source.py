@@ -1,4 +1,4 @@
-"""Decomposes an audience's compiled SQL into a `Ladder` of CTEs, with every column qualified."""
+"""Decomposes an audience's compiled SQL into a `QueryLadder` of CTEs, with every column qualified."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NotAnalysed(Exception):
 
 
 @dataclass(frozen=True)
-class Ladder:
+class QueryLadder:
     """A query in steps: un-nested CTEs in order, and the final select. `tables` are the relations that the
     steps read, by their name in the steps; `columns` are the columns of every step and table."""
 
@@ -89,7 +89,7 @@ def _age(compiled: Path, model: Path, name: str) -> tuple[str, ...]:
     return ()
 
 
-def take_apart(sql: str, warehouse: Warehouse) -> Ladder:
+def take_apart(sql: str, warehouse: Warehouse) -> QueryLadder:
     """Decompose a query. Raises NotAnalysed if it can't be parsed or its columns can't be resolved."""
     dialect = warehouse.dialect
     try:
@@ -123,7 +123,7 @@ def take_apart(sql: str, warehouse: Warehouse) -> Ladder:
         query.set("with_", None)
     columns = {name: tuple(found) for name, found in schema.items()}
     columns |= {name: tuple(step.named_selects) for name, step in ctes.items()}
-    return Ladder(
+    return QueryLadder(
         query,
         ctes,
         tables,

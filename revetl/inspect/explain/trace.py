@@ -16,7 +16,7 @@ from sqlglot import exp
 from revetl.errors import WarehouseError
 from revetl.inspect.explain.answer import Person
 from revetl.inspect.explain.person import PROFILE, among, naming
-from revetl.inspect.explain.source import Ladder
+from revetl.inspect.explain.source import QueryLadder
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column
 
@@ -25,7 +25,7 @@ FINAL = "final select"
 
 
 @dataclass(frozen=True)
-class Source:
+class TraceSource:
     """A step or table that a select reads under an alias. `join` is None for the first; `is_simple` is false
     for anything but plain relations (`unnest`, a lateral join)."""
 
@@ -44,7 +44,7 @@ class Source:
 
 
 @dataclass
-class Rung:
+class TracedStep:
     """A step in the trace. `handle` is over its own columns, `local` over those of its sources; `anchor` is
     the alias of the only source that `local` reads."""
 
@@ -53,7 +53,7 @@ class Rung:
     handle: exp.Expr | None
     local: exp.Expr | None = None
     anchor: str | None = None
-    sources: tuple[Source, ...] = ()
+    sources: tuple[TraceSource, ...] = ()
     reads: dict[str, str] = field(default_factory=dict)
     """Maps an alias, or a part of a set operation, to the name of its rung."""
     rows: int | None = None
@@ -63,10 +63,10 @@ class Rung:
 class Trace:
     """The rungs of a ladder by name, inputs first."""
 
-    def __init__(self, ladder: Ladder, key: str, person: Person) -> None:
+    def __init__(self, ladder: QueryLadder, key: str, person: Person) -> None:
         self.ladder = ladder
         self.person = person
-        self.rungs: dict[str, Rung] = {}
+        self.rungs: dict[str, TracedStep] = {}
         self._open: set[str] = set()
         columns = {each.lower(): each for each in ladder.root.named_selects}
         handle: exp.Expr | None = None
@@ -76,12 +76,12 @@ class Trace:
             handle = naming(person.identities, columns.values())
         self.root = self._visit(FINAL, ladder.root, handle)
 
-    def _visit(self, name: str, query: exp.Query | None, handle: exp.Expr | None) -> Rung:
+    def _visit(self, name: str, query: exp.Query | None, handle: exp.Expr | None) -> TracedStep:
         if name in self.rungs:
             return self.rungs[name]
         bare = query.unnest() if isinstance(query, exp.Subquery) else query
         query = bare if isinstance(bare, exp.Query) else None
-        rung = Rung(name, query, handle)
+        rung = TracedStep(name, query, handle)
         self._open.add(name)
         if isinstance(query, exp.SetOperation):
             self._branches(rung, query)
@@ -91,7 +91,7 @@ class Trace:
         self.rungs[name] = rung
         return rung
 
-    def _branches(self, rung: Rung, query: exp.SetOperation) -> None:
+    def _branches(self, rung: TracedStep, query: exp.SetOperation) -> None:
         for part, word, where in ((query.left, "first", "before"), (query.right, "second", "after")):
             branch = part.unnest() if isinstance(part, exp.Subquery) else part
             if not isinstance(branch, exp.Query):
@@ -101,7 +101,7 @@ class Trace:
             child = self._visit(f"{rung.name}: {where} {query.key}", branch, handle)
             rung.reads[word] = child.name
 
-    def _select(self, rung: Rung, query: exp.Select) -> None:
+    def _select(self, rung: TracedStep, query: exp.Select) -> None:
         rung.sources = _sources(query)
         by_alias = {source.alias: source for source in rung.sources}
         rung.local = None if rung.handle is None else _pushed(rung.handle, query)
@@ -125,7 +125,7 @@ class Trace:
             child = self._visit(source.name, self.ladder.ctes.get(source.name), handle)
             rung.reads[source.alias] = child.name
 
-    def _anchor_by_name(self, rung: Rung) -> None:
+    def _anchor_by_name(self, rung: TracedStep) -> None:
         for source in rung.sources:
             test = naming(self.person.identities, self.ladder.columns.get(source.name, ()))
             if test is not None and source.is_simple:
@@ -133,7 +133,7 @@ class Trace:
                 rung.local = _qualified(test, source.alias)
                 return
 
-    def _source_handle(self, rung: Rung, source: Source, query: exp.Select) -> exp.Expr | None:
+    def _source_handle(self, rung: TracedStep, source: TraceSource, query: exp.Select) -> exp.Expr | None:
         if source.alias == rung.anchor and rung.local is not None:
             return unqualified(rung.local)
         by_name = naming(self.person.identities, self.ladder.columns.get(source.name, ()))
@@ -156,7 +156,7 @@ class Trace:
                     return exp.In(this=unqualified(mine), query=exp.Subquery(this=found))
         return None
 
-    def relation(self, rung: Rung) -> exp.Expr:
+    def relation(self, rung: TracedStep) -> exp.Expr:
         """Return what a query selects from to read a rung's output."""
         if rung.name in self.ladder.ctes or rung.name in self.ladder.tables:
             return exp.Table(this=exp.to_identifier(rung.name, quoted=rung.name in self.ladder.ctes))
@@ -171,15 +171,15 @@ class Trace:
         if self.person.is_resolved or any(rung.rows for rung in self.rungs.values()):
             return
         # Nothing found so far: check tables that the trace didn't reach.
-        unseen: list[Rung] = []
+        unseen: list[TracedStep] = []
         for name in self.ladder.tables.keys() - self.rungs.keys():
             test = naming(self.person.identities, self.ladder.columns[name])
             if test is not None:
-                unseen.append(Rung(name, None, test))
+                unseen.append(TracedStep(name, None, test))
         self._count(unseen, warehouse)
         self.rungs = {**{rung.name: rung for rung in unseen if rung.rows}, **self.rungs}
 
-    def _count(self, asked: list[Rung], warehouse: Warehouse) -> None:
+    def _count(self, asked: list[TracedStep], warehouse: Warehouse) -> None:
         if not asked:
             return
         try:
@@ -195,7 +195,7 @@ class Trace:
         for rung, count in zip(asked, counts, strict=True):
             rung.rows = count
 
-    def _counts(self, rungs: list[Rung], warehouse: Warehouse) -> list[int | None]:
+    def _counts(self, rungs: list[TracedStep], warehouse: Warehouse) -> list[int | None]:
         counted: list[exp.Expr] = []
         for index, rung in enumerate(rungs):
             assert rung.handle is not None
@@ -278,7 +278,7 @@ def _pushed(handle: exp.Expr, query: exp.Select) -> exp.Expr | None:
     return pushed if possible and tables_of(pushed) else None
 
 
-def _of_first(local: exp.Expr, sources: Mapping[str, Source]) -> exp.Expr:
+def _of_first(local: exp.Expr, sources: Mapping[str, TraceSource]) -> exp.Expr:
     """Resolve columns shared by `using` joins to the first side."""
 
     def first(node: exp.Expr) -> exp.Expr:
@@ -296,7 +296,7 @@ def _of_first(local: exp.Expr, sources: Mapping[str, Source]) -> exp.Expr:
     return local.transform(first)
 
 
-def _sources(query: exp.Select) -> tuple[Source, ...]:
+def _sources(query: exp.Select) -> tuple[TraceSource, ...]:
     from_ = query.args.get("from_")
     if from_ is None:
         return ()
@@ -305,9 +305,9 @@ def _sources(query: exp.Select) -> tuple[Source, ...]:
     return tuple(found)
 
 
-def _source(relation: exp.Expr, join: exp.Join | None) -> Source:
+def _source(relation: exp.Expr, join: exp.Join | None) -> TraceSource:
     plain = isinstance(relation, exp.Table) and isinstance(relation.this, exp.Identifier)
     plain = plain and not (
         relation.args.get("joins") or relation.args.get("pivots") or relation.args.get("sample")
     )
-    return Source(relation.alias_or_name, relation.name if plain else "", join, plain)
+    return TraceSource(relation.alias_or_name, relation.name if plain else "", join, plain)

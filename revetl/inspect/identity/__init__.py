@@ -3,8 +3,8 @@ rules."""
 
 from __future__ import annotations
 
-from revetl.inspect.identity.cut import CutMade, cut
-from revetl.inspect.identity.diff import Difference, diff
+from revetl.inspect.identity.cut import CutResult, cut
+from revetl.inspect.identity.diff import ProfilesDiff, diff
 from revetl.inspect.identity.profile import Profile, show
 
-__all__ = ["CutMade", "Difference", "Profile", "cut", "diff", "show"]
+__all__ = ["CutResult", "ProfilesDiff", "Profile", "cut", "diff", "show"]

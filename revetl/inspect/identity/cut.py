@@ -15,7 +15,7 @@ from string import Template
 from revetl.dbt import identity_lists
 from revetl.errors import UsageError
 from revetl.inspect.identity.find import (
-    Identifier,
+    GraphIdentifier,
     identifiers_by_id,
     identifiers_called,
     listed,
@@ -49,7 +49,7 @@ seeds:
 
 
 @dataclass(frozen=True)
-class CutMade:
+class CutResult:
     """The result of a split. `seed_name` is the seed's name; `is_unread`: no variable names it yet, so the
     models don't read it."""
 
@@ -62,7 +62,7 @@ class CutMade:
     is_unread: bool
 
 
-def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) -> CutMade:
+def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) -> CutResult:
     """Record that two identifiers don't belong to the same person: adds a row to the project's seed, unless
     it exists already. A new seed gets its column types in a file next to it. Identifiers are `type:value`, or
     an unambiguous value. Raises UsageError for an unknown or ambiguous identifier or a canonical id, for
@@ -81,7 +81,7 @@ def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) 
     is_new = _append(seed, one, other, reason)
     if is_first:
         _replace(seed.with_suffix(".yml"), Template(_TYPES).substitute(name=name).encode())
-    return CutMade(
+    return CutResult(
         left=one.named,
         right=other.named,
         seed=seed.relative_to(workspace.root),
@@ -92,7 +92,7 @@ def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) 
     )
 
 
-def _identifier(workspace: Workspace, warehouse: Warehouse, asked: str) -> Identifier:
+def _identifier(workspace: Workspace, warehouse: Warehouse, asked: str) -> GraphIdentifier:
     found = identifiers_called(workspace, warehouse, asked)
     if len(found) == 1:
         return found[0]
@@ -126,7 +126,7 @@ def _seed_file(workspace: Workspace, name: str) -> Path:
     return found[0] if found else folders[0] / f"{name}.csv"
 
 
-def _append(seed: Path, left: Identifier, right: Identifier, reason: str | None) -> bool:
+def _append(seed: Path, left: GraphIdentifier, right: GraphIdentifier, reason: str | None) -> bool:
     """Add a row; returns False without writing if the pair exists, in either order."""
     before = seed.read_bytes() if seed.exists() else b""
     text = before.decode("utf-8-sig")

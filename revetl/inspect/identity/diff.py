@@ -44,7 +44,7 @@ class AudienceChange:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ProfilesDiff:
     """Profiles as last built by dbt, compared with those under the new rules. `merged` counts new profiles
     that combine several old ones, `split` old ones divided into several new ones, `identifiers_moved`
     identifiers whose profile has a different canonical id."""
@@ -60,7 +60,7 @@ class Difference:
     audiences: tuple[AudienceChange, ...]
 
 
-def diff(workspace: Workspace, rules: Path) -> Difference:
+def diff(workspace: Workspace, rules: Path) -> ProfilesDiff:
     """Compute what the rules in a YAML file would change. The models are built with them in a temporary
     schema. Raises UsageError for invalid rules, WarehouseError if dbt or the warehouse fails, or the project
     isn't built."""
@@ -75,7 +75,7 @@ def diff(workspace: Workspace, rules: Path) -> Difference:
         warehouse = workspace.warehouse(read_only=True)
         try:
             after = built.relations["model.revetl.int_revetl__identity_graph"]
-            return Difference(
+            return ProfilesDiff(
                 **_profiles(warehouse, before, after),
                 largest=_largest(warehouse, before, after),
                 audiences=tuple(_audience(warehouse, each, built.relations) for each in audiences),

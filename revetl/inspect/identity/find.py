@@ -16,7 +16,7 @@ from revetl.warehouse.templates import statement, table
 _SHOWN = 5
 
 
-class Identifier(NamedTuple):
+class GraphIdentifier(NamedTuple):
     """A row of the identity graph."""
 
     identifier_id: str
@@ -62,7 +62,7 @@ def check_type(kind: str | None, types: Iterable[str]) -> None:
 
 def identifiers_called(
     workspace: Workspace, warehouse: Warehouse, asked: str, kind: str | None = None
-) -> list[Identifier]:
+) -> list[GraphIdentifier]:
     """Return the identifiers that `asked` matches, of type `kind` if given: by exact value; else as
     `type:value`; else with the value trimmed, or in lowercase. Empty if there is none."""
     types = known_types(workspace, warehouse)
@@ -80,13 +80,15 @@ def identifiers_called(
     return []
 
 
-def identifiers_by_id(workspace: Workspace, warehouse: Warehouse, identifier_id: str) -> list[Identifier]:
+def identifiers_by_id(
+    workspace: Workspace, warehouse: Warehouse, identifier_id: str
+) -> list[GraphIdentifier]:
     """Return the identifier with an id, such as a canonical id: at most one."""
     graph = relation_of(workspace, warehouse, "int_revetl__identity_graph")
     return _rows(warehouse, graph, "identifier_id", [identifier_id.strip().lower()])
 
 
-def listed(found: Iterable[Identifier]) -> str:
+def listed(found: Iterable[GraphIdentifier]) -> str:
     """Format identifiers for a sentence: the first few, and how many more."""
     names = [each.named for each in found]
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
@@ -97,7 +99,7 @@ def _folded(value: str) -> list[str]:
     return list(dict.fromkeys((trimmed(value), value.lower(), trimmed(value).lower())))
 
 
-def _rows(warehouse: Warehouse, graph: exp.Table, column: str, values: list[str]) -> list[Identifier]:
+def _rows(warehouse: Warehouse, graph: exp.Table, column: str, values: list[str]) -> list[GraphIdentifier]:
     test = exp.In(this=exp.column(column, table="g"), expressions=[exp.convert(value) for value in values])
     rows = warehouse.rows(
         statement(
@@ -107,4 +109,4 @@ def _rows(warehouse: Warehouse, graph: exp.Table, column: str, values: list[str]
             test=test,
         )
     )
-    return [Identifier(*row) for row in rows]
+    return [GraphIdentifier(*row) for row in rows]

@@ -34,7 +34,7 @@ Place = tuple[str | None, str]
 
 
 @dataclass(frozen=True)
-class Built:
+class BuiltRelations:
     """The relation of every model that was built, by its unique id."""
 
     relations: Mapping[str, exp.Table]
@@ -62,7 +62,7 @@ def read_rules(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def built_by(workspace: Workspace, rules: Mapping[str, Any]) -> Iterator[Built]:
+def built_by(workspace: Workspace, rules: Mapping[str, Any]) -> Iterator[BuiltRelations]:
     """Build the audiences, the identity graph and everything they depend on with other rules. The built
     relations are always dropped at the end. Raises UsageError for invalid rules and, before building
     anything, if models would overwrite the project's own; WarehouseError if dbt fails."""
@@ -90,7 +90,7 @@ def built_by(workspace: Workspace, rules: Mapping[str, Any]) -> Iterator[Built]:
             )
             done = _run(workspace, options, "build", *words, *kinds, "--select", *selection)
             _succeed(done, "dbt build")
-            yield Built(
+            yield BuiltRelations(
                 {
                     name: table(node.get("alias") or node["name"], node["schema"], node.get("database"))
                     for name, node in nodes.items()

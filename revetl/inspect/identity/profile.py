@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from revetl.errors import UsageError
 from revetl.inspect.identity.find import (
-    Identifier,
+    GraphIdentifier,
     check_type,
     identifiers_by_id,
     identifiers_called,
@@ -24,7 +24,7 @@ from revetl.warehouse.templates import statement
 
 
 @dataclass(frozen=True)
-class Member:
+class ProfileIdentifier:
     """An identifier of the profile; the canonical one names it."""
 
     identifier_type: str
@@ -50,7 +50,7 @@ class Edge:
 
 
 @dataclass(frozen=True)
-class Cut:
+class ProfileCut:
     """Two identifiers that were split, at least one of them in the profile."""
 
     left_type: str
@@ -112,9 +112,9 @@ class Profile:
     canonical_id: str
     first_seen_at: datetime
     last_seen_at: datetime
-    identifiers: tuple[Member, ...]
+    identifiers: tuple[ProfileIdentifier, ...]
     edges: tuple[Edge, ...]
-    cuts: tuple[Cut, ...]
+    cuts: tuple[ProfileCut, ...]
     merges: tuple[Merge, ...]
     conflicts: tuple[Conflict, ...]
 
@@ -167,7 +167,7 @@ def _by_id(workspace: Workspace, warehouse: Warehouse, asked: str) -> tuple[str,
     return own.canonical_id, "lost canonical id" if rows else "identifier id"
 
 
-def _several(asked: str, found: list[Identifier]) -> str:
+def _several(asked: str, found: list[GraphIdentifier]) -> str:
     names = "; ".join(f"{each.named} (profile {each.canonical_id})" for each in found)
     if len({each.type for each in found}) == len(found):
         types = " or ".join(f"--type {each.type}" for each in found)
@@ -239,7 +239,7 @@ def _read(
         return warehouse.rows(statement(query, profile=canonical_id, **relations))
 
     graph, sightings = "int_revetl__identity_graph", "int_revetl__identity_sightings"
-    members = tuple(Member(*row) for row in rows(_MEMBERS, graph=graph))
+    members = tuple(ProfileIdentifier(*row) for row in rows(_MEMBERS, graph=graph))
     edges = [
         Edge(*row) for row in rows(_EDGES, graph=graph, edges="revetl_identity_edges", sightings=sightings)
     ]
@@ -252,7 +252,7 @@ def _read(
         identifiers=members,
         edges=tuple(each for each in edges if each.source != "cut"),
         cuts=tuple(
-            Cut(each.left_type, each.left_value, each.right_type, each.right_value, each.first_seen_at)
+            ProfileCut(each.left_type, each.left_value, each.right_type, each.right_value, each.first_seen_at)
             for each in edges
             if each.source == "cut"
         ),

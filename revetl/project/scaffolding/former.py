@@ -86,7 +86,7 @@ _SOURCE = re.compile(r"""\bsource\(\s*['"](?P<name>raw|revetl)['"]\s*,""")
 
 
 @dataclass(frozen=True)
-class Use:
+class FormerName:
     """A name of 0.1.0 at a line of a file of the project, and its replacement."""
 
     file: Path
@@ -95,7 +95,7 @@ class Use:
     now: str
 
 
-def uses(root: Path) -> list[Use]:
+def uses(root: Path) -> list[FormerName]:
     """Return the uses in the project's SQL and YAML, sorted by file and line. Names of the project's own
     models only count if qualified with the package."""
     document = read_yaml(root / "dbt_project.yml", unique=False)
@@ -116,11 +116,15 @@ def uses(root: Path) -> list[Use]:
             if name in NAMES and is_ours:
                 yield_as = f"ref('revetl', '{NAMES[name]}')" if " " not in NAMES[name] else NAMES[name]
                 was = match[0] + ")"
-                found.append(Use(relative, _line(text, match.start()), was, yield_as.format(name=name)))
+                found.append(
+                    FormerName(relative, _line(text, match.start()), was, yield_as.format(name=name))
+                )
         for match in _SOURCE.finditer(text):
             if match["name"] not in own_sources:
                 now = f"source('{_SOURCES[match['name']]}', …)"
-                found.append(Use(relative, _line(text, match.start()), match[0].rstrip(",") + ", …)", now))
+                found.append(
+                    FormerName(relative, _line(text, match.start()), match[0].rstrip(",") + ", …)", now)
+                )
         if _is_yaml(file):
             found += _scalars(relative, text, own)
     return sorted(found, key=lambda use: (use.file.as_posix(), use.line, use.was))
@@ -153,12 +157,12 @@ def _listed(file: Path, key: str) -> list[Mapping[str, Any]]:
     return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
 
 
-def _scalars(file: Path, text: str, own: set[str]) -> Iterator[Use]:
+def _scalars(file: Path, text: str, own: set[str]) -> Iterator[FormerName]:
     """Yield values of the key `model`, which names a model without ref, for example in exclusions."""
     for key, value in _pairs(yaml.compose(text, Loader=yaml.SafeLoader)):
         if key.value == "model" and value.value in NAMES and value.value not in own:
             now = NAMES[value.value].format(name=value.value)
-            yield Use(
+            yield FormerName(
                 file,
                 value.start_mark.line + 1,
                 f"model: {value.value}",
@@ -178,7 +182,7 @@ def _pairs(node: yaml.Node | None) -> Iterator[tuple[yaml.ScalarNode, yaml.Scala
             yield from _pairs(value)
 
 
-def _keys(root: Path, document: Mapping[str, Any]) -> Iterator[Use]:
+def _keys(root: Path, document: Mapping[str, Any]) -> Iterator[FormerName]:
     """Yield configuration of the package's models, seeds and snapshots in dbt_project.yml."""
     text = (root / "dbt_project.yml").read_text(encoding="utf-8")
     tree = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -190,7 +194,9 @@ def _keys(root: Path, document: Mapping[str, Any]) -> Iterator[Use]:
                 kind == "seeds" and name in {"cut_edges", "blocked_identifiers"}
             ):
                 line = key.start_mark.line + 1
-                yield Use(Path("dbt_project.yml"), line, f"{kind}.revetl.{name}", now.format(name=name))
+                yield FormerName(
+                    Path("dbt_project.yml"), line, f"{kind}.revetl.{name}", now.format(name=name)
+                )
 
 
 def _entries(node: yaml.Node | None) -> list[tuple[yaml.Node, yaml.Node]]:

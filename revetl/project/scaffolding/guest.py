@@ -69,7 +69,7 @@ class PackageSource:
 
 
 @dataclass(frozen=True)
-class Change:
+class FileChange:
     """A file of the project, by relative path: its content before (None if it doesn't exist) and after."""
 
     file: Path
@@ -83,7 +83,7 @@ class Adoption:
     what is left to the user."""
 
     root: Path
-    changes: tuple[Change, ...]
+    changes: tuple[FileChange, ...]
     has_copy: bool = False
     notes: tuple[str, ...] = ()
 
@@ -146,8 +146,8 @@ def plan_adoption(project: DbtProject, source: PackageSource, warehouse: str | N
         edited, dispatch_notes = _dispatched(edited, document, project.name)
         notes += dispatch_notes
     changes = [
-        Change(Path(file), None if text is None else text.encode(), made.encode()),
-        Change(Path("dbt_project.yml"), project_text.encode(), edited.encode()),
+        FileChange(Path(file), None if text is None else text.encode(), made.encode()),
+        FileChange(Path("dbt_project.yml"), project_text.encode(), edited.encode()),
         *_revetl_yml(root),
     ]
     return Adoption(
@@ -208,9 +208,9 @@ def _file_of_packages(root: Path) -> str:
     return there[-1] if there else "packages.yml"
 
 
-def _revetl_yml(root: Path) -> Iterator[Change]:
+def _revetl_yml(root: Path) -> Iterator[FileChange]:
     if not (root / "revetl.yml").exists():
-        yield Change(Path("revetl.yml"), None, (MINIMAL / "revetl.yml").read_bytes())
+        yield FileChange(Path("revetl.yml"), None, (MINIMAL / "revetl.yml").read_bytes())
 
 
 def _dispatched(text: str, document: Mapping[str, Any], name: str) -> tuple[str, list[str]]:
@@ -226,7 +226,7 @@ def _dispatched(text: str, document: Mapping[str, Any], name: str) -> tuple[str,
     ]
 
 
-def unified(changes: Iterable[Change]) -> str:
+def unified(changes: Iterable[FileChange]) -> str:
     """Format changes as a unified diff."""
     lines: list[str] = []
     for each in changes:
@@ -289,7 +289,7 @@ def undo(root: Path) -> list[str]:
         )
     record = json.loads(notes.read_text(encoding="utf-8"))
     files = [
-        Change(
+        FileChange(
             Path(each["file"]),
             None if each["before"] is None else base64.b64decode(each["before"]),
             base64.b64decode(each["after"]),

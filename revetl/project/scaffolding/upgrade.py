@@ -11,12 +11,12 @@ from revetl.config.base import read_yaml
 from revetl.dbt.project_files import DbtProject
 from revetl.errors import UsageError
 from revetl.project.scaffolding import SCAFFOLD, edits
-from revetl.project.scaffolding.former import EXAMPLES, Use, uses
-from revetl.project.scaffolding.guest import Change
+from revetl.project.scaffolding.former import EXAMPLES, FormerName, uses
+from revetl.project.scaffolding.guest import FileChange
 from revetl.project.scaffolding.vendored import (
     VENDORED,
     Copy,
-    Difference,
+    CopyDiff,
     copy_package,
     difference_to,
     read_copy,
@@ -35,9 +35,9 @@ class Upgrade:
 
     root: Path
     copy: Copy
-    difference: Difference
-    changes: tuple[Change, ...]
-    uses: tuple[Use, ...]
+    difference: CopyDiff
+    changes: tuple[FileChange, ...]
+    uses: tuple[FormerName, ...]
     notes: tuple[str, ...]
 
     @property
@@ -61,7 +61,7 @@ def plan_upgrade(project: DbtProject, *, force: bool = False, with_examples: boo
     if not force:
         _check_unedited(copy)
     is_former = _numbers(copy.version) < _RENAMED_SINCE
-    changes: list[Change] = []
+    changes: list[FileChange] = []
     notes: list[str] = []
     if is_former:
         changes += _carried_over(project)
@@ -110,7 +110,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
-def _carried_over(project: DbtProject) -> Iterator[Change]:
+def _carried_over(project: DbtProject) -> Iterator[FileChange]:
     """Yield dbt_project.yml with the default schemas of 0.1.0 set explicitly and the project's own lists set
     as variables. Seeds keep their names."""
     file = project.root / "dbt_project.yml"
@@ -137,7 +137,7 @@ def _carried_over(project: DbtProject) -> Iterator[Change]:
     for name in _LISTS:
         text = edits.without(text, ("seeds", "revetl", name), file.name)
     if text.encode() != before:
-        yield Change(Path(file.name), before, text.encode())
+        yield FileChange(Path(file.name), before, text.encode())
 
 
 def _seeds(root: Path, document: object, name: str) -> Iterator[Path]:
@@ -164,7 +164,7 @@ def _former_notes(root: Path, *, with_examples: bool) -> Iterator[str]:
     )
 
 
-def _examples(root: Path) -> Iterator[Change]:
+def _examples(root: Path) -> Iterator[FileChange]:
     """Yield the example audiences as files of the project. Raises UsageError if it has a model with such a
     name."""
     folder = Path("models", "audiences")
@@ -173,4 +173,4 @@ def _examples(root: Path) -> Iterator[Change]:
             raise UsageError(f"--with-examples: {file.relative_to(root)} already exists. Omit the option.")
     for file in sorted((SCAFFOLD / folder).iterdir()):
         if file.stem in EXAMPLES or file.name == "_examples.yml":
-            yield Change(folder / file.name, None, file.read_bytes())
+            yield FileChange(folder / file.name, None, file.read_bytes())

@@ -48,7 +48,7 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Difference:
+class CopyDiff:
     """The files that differ between a newer package and a copy."""
 
     added: tuple[str, ...]
@@ -92,10 +92,10 @@ def read_copy(folder: Path) -> Copy | None:
         ) from error
 
 
-def difference_to(copy: Copy) -> Difference:
+def difference_to(copy: Copy) -> CopyDiff:
     """Compare this version's package with a copy."""
     ours = package_checksums()
-    return Difference(
+    return CopyDiff(
         added=tuple(sorted(set(ours) - set(copy.files))),
         changed=tuple(sorted(name for name in set(ours) & set(copy.files) if ours[name] != copy.files[name])),
         removed=tuple(sorted(set(copy.files) - set(ours))),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from revetl.sandbox.apis.base import Api, Sent
+from revetl.sandbox.apis.base import Api, ApiRequest
 
 PLAYED: dict[str, str] = {
     "amplitude": "AmplitudeApi",
@@ -42,7 +42,7 @@ PLAYED: dict[str, str] = {
 """Module name to class name, for APIs selected by the name of the destination."""
 
 
-def api_of(destination: str, sent: Sent, secret: str | None) -> Api | None:
+def api_of(destination: str, sent: ApiRequest, secret: str | None) -> Api | None:
     """Return the API that a request addresses: by the destination's name, else by its path. None if there is
     none. `secret` is a webhook's secret."""
     kind = destination.partition(".")[0]

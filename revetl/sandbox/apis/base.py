@@ -9,12 +9,12 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 
 @dataclass(frozen=True)
-class Sent:
+class ApiRequest:
     """A request as received. `path` is the part after the destination's name, such as `/v1/people`."""
 
     method: str
@@ -59,7 +59,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """A response, and whether the call was applied."""
 
     status: int
@@ -75,13 +75,13 @@ class Api(Protocol):
     def name(self) -> str:
         """Return its name in `/_/members`."""
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         """Return the call in a request, or an error response."""
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         """Store the call's data, except for records that a rule rejects."""
 
 
-def refusing(rejecting: list[Rule], record_id: str) -> str | None:
+def refusing(rejecting: list[MisbehaviorRule], record_id: str) -> str | None:
     """Return the reason of the first rule that rejects a record; None if none does."""
     return next((rule.reason for rule in rejecting if rule.matches(record_id)), None)

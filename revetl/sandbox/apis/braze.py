@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _OBJECTS = ("attributes", "events", "purchases")
 _ERASED = ("external_ids", "braze_ids", "user_aliases", "email_addresses", "phone_numbers")
@@ -26,7 +26,7 @@ class BrazeApi:
     max_users: int = 50
     name: str = "braze"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.bearer:
             return _bad("Invalid API key", 401)
         if sent.method == "GET":
@@ -48,13 +48,13 @@ class BrazeApi:
                 return _bad(f"'{kind}' may have at most {self.max_objects} objects")
         return Call(body, ids, ",".join(kinds))
 
-    def _states(self, asked: Mapping[str, list[str]]) -> Call | Answer:
+    def _states(self, asked: Mapping[str, list[str]]) -> Call | ApiResponse:
         people = [name for key in ("external_id[]", "email[]", "phone[]") for name in asked.get(key, ())]
         if not people or len(people) > self.max_users or "subscription_group_id" not in asked:
             return _bad(f"a subscription group and up to {self.max_users} users are required")
         return Call(asked["subscription_group_id"][0], people, "states")
 
-    def _erased(self, body: Mapping[str, list[Any]]) -> Call | Answer:
+    def _erased(self, body: Mapping[str, list[Any]]) -> Call | ApiResponse:
         (kind,) = (name for name in body if name in _ERASED)
         if len(body[kind]) > self.max_users:
             return _bad("The max number of ids per request was exceeded")
@@ -63,22 +63,22 @@ class BrazeApi:
         ids = [_braze_id(each) if isinstance(each, dict) else str(each) for each in body[kind]]
         return Call(body, ids, "erase")
 
-    def _grouped(self, body: Mapping[str, Any]) -> Call | Answer:
+    def _grouped(self, body: Mapping[str, Any]) -> Call | ApiResponse:
         (group,) = body["subscription_groups"]
         people = [str(name) for kind in _GROUPED for name in group.get(kind, ())]
         if not people or len(people) > self.max_users:
             return _bad(f"between 1 and {self.max_users} users are required")
         return Call(group, people, "group")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "states":
-                return Answer(200, {"status": _states(call, held), "message": "success"}, _HEADERS)
+                return ApiResponse(200, {"status": _states(call, held), "message": "success"}, _HEADERS)
             case "erase":
                 there = sum(person in held.profiles for person in call.ids)
                 for person in call.ids:
                     held.erase(person)
-                return Answer(201, {"deleted": there, "message": "success"}, _HEADERS, applied=True)
+                return ApiResponse(201, {"deleted": there, "message": "success"}, _HEADERS, applied=True)
             case "group":
                 group, joins = call.body["subscription_group_id"], call.body["subscription_state"]
                 for person in call.ids:
@@ -88,11 +88,11 @@ class BrazeApi:
                     else:
                         held.unsubscribed[group].add(person)
                         held.take_out(group, person)
-                return Answer(201, {"message": "success"}, _HEADERS, applied=True)
+                return ApiResponse(201, {"message": "success"}, _HEADERS, applied=True)
         return _tracked(call, held, rejecting)
 
 
-def _tracked(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+def _tracked(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
     errors = []
     for kind in _OBJECTS:
         for index, given in enumerate(call.body.get(kind, [])):
@@ -111,10 +111,10 @@ def _tracked(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
     body: dict[str, Any] = {"message": "success", "attributes_processed": len(call.ids) - len(errors)}
     if errors:
         body["errors"] = errors
-    return Answer(201, body, _HEADERS, applied=True)
+    return ApiResponse(201, body, _HEADERS, applied=True)
 
 
-def _states(call: Call, held: Held) -> dict[str, str]:
+def _states(call: Call, held: HeldByDestination) -> dict[str, str]:
     left, joined = held.unsubscribed[call.body], held.audiences[call.body]
     return {
         person: "Unsubscribed" if person in left else "Subscribed" if person in joined else "Unknown"
@@ -136,5 +136,5 @@ def _braze_id(user: Mapping[str, Any]) -> str:
     return f"{alias['alias_label']}:{alias['alias_name']}" if alias else ""
 
 
-def _bad(message: str, status: int = 400) -> Answer:
-    return Answer(status, {"message": message})
+def _bad(message: str, status: int = 400) -> ApiResponse:
+    return ApiResponse(status, {"message": message})

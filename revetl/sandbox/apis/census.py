@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from revetl.sandbox.apis import runs
-from revetl.sandbox.apis.base import Answer, Call, Sent
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class CensusApi:
 
     name: str = "census"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.bearer.startswith("secret-token:"):
-            return Answer(401, {"status": "unauthorized", "message": "Access token is invalid"})
+            return ApiResponse(401, {"status": "unauthorized", "message": "Access token is invalid"})
         match sent.method, sent.parts:
             case "GET", ["syncs"]:
                 return Call([], [], "find")
@@ -29,22 +29,24 @@ class CensusApi:
                 return Call(runs.runs_of(held, sync)[: int(sent.asked["per_page"])], [], "runs")
             case "GET", ["sync_runs", run] if runs.run_of(held, run) is not None:
                 return Call(run, [], "run")
-        return Answer(404, {"status": "not_found"})
+        return ApiResponse(404, {"status": "not_found"})
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "trigger":
                 (sync,) = call.ids
                 run = runs.begin(held, sync, rejecting, skipped=runs.is_busy(held, sync))
                 if held.jobs[f"job-{run}"]["skipped"]:
                     held.jobs[f"job-{run}"]["asked"] = 2
-                return Answer(200, {"status": "success", "data": {"sync_run_id": int(run)}}, applied=True)
+                return ApiResponse(
+                    200, {"status": "success", "data": {"sync_run_id": int(run)}}, applied=True
+                )
             case "run":
-                return Answer(200, {"status": "success", "data": _shown(held, call.body)})
-        return Answer(200, {"status": "success", "data": [_shown(held, run) for run in call.body]})
+                return ApiResponse(200, {"status": "success", "data": _shown(held, call.body)})
+        return ApiResponse(200, {"status": "success", "data": [_shown(held, run) for run in call.body]})
 
 
-def _shown(held: Held, id_: str) -> dict[str, Any]:
+def _shown(held: HeldByDestination, id_: str) -> dict[str, Any]:
     run = runs.look(held, id_)
     error = runs.failure(run)
     if run["skipped"]:

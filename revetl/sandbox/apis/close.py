@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 AUDIENCES, SCORE = "cf_audiences", "cf_score"
 """The ids of two contact fields: a multiple-choice field, and a number."""
@@ -19,9 +19,9 @@ class CloseApi:
 
     name: str = "close"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.headers.get("authorization", "").startswith("Basic "):
-            return Answer(401, {"error": "The server could not verify that you are authorized"})
+            return ApiResponse(401, {"error": "The server could not verify that you are authorized"})
         match sent.method, sent.parts:
             case "GET", ["custom_field_schema", "contact"]:
                 return Call(None, [], "describe")
@@ -41,9 +41,9 @@ class CloseApi:
                 return Call(sent.json(), [_emails(held)[contact]], "update")
             case "POST", ["activity", "note" | "custom"]:
                 return Call(sent.json(), [], "track")
-        return Answer(404, {"error": "Not found"})
+        return ApiResponse(404, {"error": "Not found"})
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "describe":
                 choices = list(held.lists.values())
@@ -52,12 +52,12 @@ class CloseApi:
                     {"id": AUDIENCES, "name": "Audiences", **several},
                     {"id": SCORE, "name": "Score", "type": "number", "accepts_multiple_values": False},
                 ]
-                return Answer(200, {"fields": fields})
+                return ApiResponse(200, {"fields": fields})
             case "create_audience":
                 for name in call.body:
                     if name not in held.lists.values():
                         held.new_list(name)
-                return Answer(200, {"id": AUDIENCES, "choices": call.body}, applied=True)
+                return ApiResponse(200, {"id": AUDIENCES, "choices": call.body}, applied=True)
             case "search":
                 found = held.profiles.get(call.body)
                 contacts = (
@@ -65,19 +65,19 @@ class CloseApi:
                     if found
                     else []
                 )
-                return Answer(200, {"data": contacts, "cursor": None})
+                return ApiResponse(200, {"data": contacts, "cursor": None})
             case "get":
-                return Answer(200, held.profiles[call.body])
+                return ApiResponse(200, held.profiles[call.body])
             case "track":
                 held.track(None, call.body["lead_id"], call.body.get("note", ""), call.body)
-                return Answer(200, {"id": "acti_1"}, applied=True)
+                return ApiResponse(200, {"id": "acti_1"}, applied=True)
         (email,) = call.ids
         if (reason := refusing(rejecting, email)) is not None:
             return _bad("emails", reason)
         return self._save(call.body, held, email)
 
     @staticmethod
-    def _save(body: dict[str, Any], held: Held, email: str) -> Answer:
+    def _save(body: dict[str, Any], held: HeldByDestination, email: str) -> ApiResponse:
         field = f"custom.{AUDIENCES}"
         joined = [*(body.get(field) or []), body.get(f"{field}.add")]
         choices = held.lists.values()
@@ -92,12 +92,12 @@ class CloseApi:
                 held.put(name, email, {})
         if (left := body.get(f"{field}.remove")) is not None:
             held.take_out(left, email)
-        return Answer(200, held.profiles[email], applied=True)
+        return ApiResponse(200, held.profiles[email], applied=True)
 
 
-def _emails(held: Held) -> dict[str, str]:
+def _emails(held: HeldByDestination) -> dict[str, str]:
     return {person["id"]: email for email, person in held.profiles.items()}
 
 
-def _bad(field: str, reason: str) -> Answer:
-    return Answer(400, {"errors": [], "field-errors": {field: reason}})
+def _bad(field: str, reason: str) -> ApiResponse:
+    return ApiResponse(400, {"errors": [], "field-errors": {field: reason}})

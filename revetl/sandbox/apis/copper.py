@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 SCORE = 100_764
 """The id of a custom number field."""
@@ -19,10 +19,10 @@ class CopperApi:
 
     name: str = "copper"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         needed = ("x-pw-accesstoken", "x-pw-application", "x-pw-useremail")
         if not all(sent.headers.get(name) for name in needed):
-            return Answer(401, {"success": False, "status": 401, "message": "Invalid API token"})
+            return ApiResponse(401, {"success": False, "status": 401, "message": "Invalid API token"})
         match sent.method, sent.parts:
             case "GET", ["account"]:
                 return Call(None, [], "probe")
@@ -44,26 +44,26 @@ class CopperApi:
                 return Call(sent.json(), [], "track")
         return _not_there()
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "probe":
-                return Answer(200, {"id": 1, "name": "sandbox"})
+                return ApiResponse(200, {"id": 1, "name": "sandbox"})
             case "describe":
                 score = {"id": SCORE, "name": "Score", "data_type": "Float", "available_on": ["person"]}
-                return Answer(200, [score])
+                return ApiResponse(200, [score])
             case "search":
-                return Answer(200, held.profiles[call.body])
+                return ApiResponse(200, held.profiles[call.body])
             case "track":
                 person = str(call.body["parent"]["id"])
                 held.track(None, person, call.body["details"], call.body)
-                return Answer(200, {"id": len(held.events)}, applied=True)
+                return ApiResponse(200, {"id": len(held.events)}, applied=True)
         (email,) = call.ids
         if (reason := refusing(rejecting, email)) is not None:
             return _bad(reason)
-        return Answer(200, self._save(call.body, held, email), applied=True)
+        return ApiResponse(200, self._save(call.body, held, email), applied=True)
 
     @staticmethod
-    def _save(body: dict[str, Any], held: Held, email: str) -> dict[str, Any]:
+    def _save(body: dict[str, Any], held: HeldByDestination, email: str) -> dict[str, Any]:
         known = held.profiles.get(email, {"id": 1 + len(held.profiles), "tags": []})
         own = {
             f"custom {each['custom_field_definition_id']}": each["value"]
@@ -79,9 +79,9 @@ class CopperApi:
         return held.profiles[email]
 
 
-def _not_there() -> Answer:
-    return Answer(404, {"success": False, "status": 404, "message": "Resource not found"})
+def _not_there() -> ApiResponse:
+    return ApiResponse(404, {"success": False, "status": 404, "message": "Resource not found"})
 
 
-def _bad(message: str) -> Answer:
-    return Answer(422, {"success": False, "status": 422, "message": message})
+def _bad(message: str) -> ApiResponse:
+    return ApiResponse(422, {"success": False, "status": 422, "message": message})

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _ACTIONS = ("identify", "event", "delete", "suppress", "merge")
 _ULID = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -24,10 +24,10 @@ class CustomerIoApi:
     max_ids: int = 1_000
     name: str = "customer_io"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         scheme = sent.headers.get("authorization", "").partition(" ")[0]
         if scheme != ("Bearer" if sent.parts[0] == "v1" else "Basic"):
-            return Answer(401, {"meta": {"error": "Unauthorized request"}})
+            return ApiResponse(401, {"meta": {"error": "Unauthorized request"}})
         match sent.method, sent.parts:
             case "GET", ["api", "v1", "accounts", "region"]:
                 return Call({"region": "us", "url": "track.customer.io"}, [], "probe")
@@ -37,37 +37,39 @@ class CustomerIoApi:
                 return Call(sent.json()["segment"]["name"], [], "create")
             case "POST", ["api", "v1", "segments", segment, verb]:
                 if segment not in held.lists:
-                    return Answer(404, {"meta": {"error": "segment not found"}})
+                    return ApiResponse(404, {"meta": {"error": "segment not found"}})
                 ids = [str(each) for each in sent.json()["ids"]]
                 if len(ids) > self.max_ids:
-                    return Answer(400, {"meta": {"error": f"more than {self.max_ids} ids"}})
+                    return ApiResponse(400, {"meta": {"error": f"more than {self.max_ids} ids"}})
                 return Call(held.lists[segment], ids, verb)
             case "POST", ["api", "v2", "batch"]:
                 if len(sent.raw) > self.max_bytes:
-                    return Answer(413, {"errors": [{"reason": "too_large", "message": "at most 500 KB"}]})
+                    return ApiResponse(
+                        413, {"errors": [{"reason": "too_large", "message": "at most 500 KB"}]}
+                    )
                 batch = sent.json()["batch"]
                 return Call(batch, [_called(each.get("identifiers")) for each in batch], "batch")
-        return Answer(404, {"meta": {"error": "not found"}})
+        return ApiResponse(404, {"meta": {"error": "not found"}})
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "probe":
-                return Answer(200, call.body)
+                return ApiResponse(200, call.body)
             case "find":
                 segments = [
                     {"id": int(made), "name": name, "type": "manual"} for made, name in held.lists.items()
                 ]
-                return Answer(200, {"segments": segments})
+                return ApiResponse(200, {"segments": segments})
             case "create":
                 made = {"id": int(held.new_list(call.body)), "name": call.body, "type": "manual"}
-                return Answer(200, {"segment": made}, applied=True)
+                return ApiResponse(200, {"segment": made}, applied=True)
             case "add_customers" | "remove_customers":
                 for person in call.ids:
                     if call.operation == "add_customers":
                         held.put(call.body, person, {})
                     else:
                         held.take_out(call.body, person)
-                return Answer(200, {}, applied=True)
+                return ApiResponse(200, {}, applied=True)
         errors = []
         for at, (each, person) in enumerate(zip(call.body, call.ids, strict=True)):
             wrong = self._wrong(each, person)
@@ -78,7 +80,7 @@ class CustomerIoApi:
             else:
                 field, reason, message = wrong
                 errors.append({"batch_index": at, "field": field, "reason": reason, "message": message})
-        return Answer(207 if errors else 200, {"errors": errors} if errors else {}, applied=True)
+        return ApiResponse(207 if errors else 200, {"errors": errors} if errors else {}, applied=True)
 
     def _wrong(self, each: dict[str, Any], person: str) -> tuple[str, str, str] | None:
         """Return the field, reason and message of a rejected object."""
@@ -97,7 +99,7 @@ class CustomerIoApi:
         return None
 
 
-def _apply(each: dict[str, Any], person: str, held: Held) -> None:
+def _apply(each: dict[str, Any], person: str, held: HeldByDestination) -> None:
     match each["action"]:
         case "identify":
             given = each.get("attributes", {})

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _PLAIN = frozenset({"EXTERN_ID", "MADID", "APPUID", "PAGEUID"})
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -22,7 +22,7 @@ class FacebookAdsApi:
     max_rows: int = 10_000
     name: str = "facebook_ads"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.bearer:
             return graph_error(401, 190, "Invalid OAuth access token")
         match sent.method, sent.parts[1:]:
@@ -48,22 +48,24 @@ class FacebookAdsApi:
                 return Call({**payload, "audience": audience}, ids, operation)
         return graph_error(400, 2500, f"Unknown path components: {sent.path}")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         if call.operation == "probe":
-            return Answer(200, call.body)
+            return ApiResponse(200, call.body)
         if call.operation == "describe":
             text = held.descriptions.get(call.body)
-            return Answer(200, {"id": call.body, **({"description": text} if text else {})})
+            return ApiResponse(200, {"id": call.body, **({"description": text} if text else {})})
         if call.operation == "count":
             # People without an email are never matched.
             people = held.audiences[held.lists[call.body]]
             count = sum("EMAIL" in held.profiles[person] for person in people)
             names = ("approximate_count_lower_bound", "approximate_count_upper_bound")
-            return Answer(200, dict.fromkeys(names, count if count >= 100 else -1))
+            return ApiResponse(200, dict.fromkeys(names, count if count >= 100 else -1))
         if call.operation == "find":
-            return Answer(200, {"data": [{"id": made, "name": name} for made, name in held.lists.items()]})
+            return ApiResponse(
+                200, {"data": [{"id": made, "name": name} for made, name in held.lists.items()]}
+            )
         if call.operation == "create":
-            return Answer(200, {"id": held.new_list(call.body)}, applied=True)
+            return ApiResponse(200, {"id": held.new_list(call.body)}, applied=True)
         audience = held.lists[call.body["audience"]]
         invalid = []
         for row, person in zip(call.body["data"], call.ids, strict=True):
@@ -82,9 +84,11 @@ class FacebookAdsApi:
             "num_invalid_entries": len(invalid),
             "invalid_entry_samples": {str(at): str(row) for at, row in enumerate(invalid)},
         }
-        return Answer(200, body, applied=True)
+        return ApiResponse(200, body, applied=True)
 
 
-def graph_error(status: int, code: int, message: str, **more: Any) -> Answer:
+def graph_error(status: int, code: int, message: str, **more: Any) -> ApiResponse:
     """Return an error in the Graph API's format."""
-    return Answer(status, {"error": {"message": message, "type": "OAuthException", "code": code, **more}})
+    return ApiResponse(
+        status, {"error": {"message": message, "type": "OAuthException", "code": code, **more}}
+    )

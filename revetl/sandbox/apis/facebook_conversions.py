@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
 from revetl.sandbox.apis.facebook_ads import graph_error
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _HASHED = ("em", "ph", "fn", "ln", "ct", "st", "zp", "country", "ge", "db")
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -26,7 +26,7 @@ class FacebookConversionsApi:
     max_events: int = 1_000
     name: str = "facebook_conversions"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.bearer:
             return graph_error(401, 190, "Invalid OAuth access token")
         match sent.method, sent.parts[1:]:
@@ -40,9 +40,9 @@ class FacebookConversionsApi:
                 return Call(events, people, "events", [str(event.get("event_id")) for event in events])
         return graph_error(400, 2500, f"Unknown path components: {sent.path}")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         if call.operation == "probe":
-            return Answer(200, call.body)
+            return ApiResponse(200, call.body)
         for event, person in zip(call.body, call.ids, strict=True):
             if (wrong := _wrong(event, person) or refusing(rejecting, person)) is not None:
                 return graph_error(400, 100, "Invalid parameter", error_user_msg=wrong)
@@ -52,10 +52,10 @@ class FacebookConversionsApi:
                 held.seen_messages.add(seen)
                 _happened(held, event, person, event_id)
         said = {"events_received": len(call.ids), "messages": [], "fbtrace_id": "sandbox"}
-        return Answer(200, said, applied=True)
+        return ApiResponse(200, said, applied=True)
 
 
-def _happened(held: Held, event: dict[str, Any], person: str, event_id: str) -> None:
+def _happened(held: HeldByDestination, event: dict[str, Any], person: str, event_id: str) -> None:
     custom = event.get("custom_data") or {}
     held.track(event_id, person, event["event_name"], custom)
     audience = custom.get("audience_key")

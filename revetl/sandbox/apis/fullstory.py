@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _PROPERTY = re.compile("[A-Za-z][A-Za-z0-9_]{0,511}")
 _PAGE = 10
@@ -22,7 +22,7 @@ class FullStoryApi:
     max_items: int = 50_000
     name: str = "fullstory"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.headers.get("authorization", "").startswith("Basic "):
             return _error(401, "unauthorized", "access is unauthorized")
         match sent.method, sent.parts:
@@ -46,7 +46,7 @@ class FullStoryApi:
                 return Call(None, [person], "erase") if known else _error(404, "resource_not_found", person)
         return _error(404, "resource_not_found", f"nothing at {sent.path}")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "users" | "events":
                 return _imported(call, held, rejecting)
@@ -57,14 +57,16 @@ class FullStoryApi:
                 failed = held.jobs[job]["failed"]
                 last = first + _PAGE
                 more = {"next_page_token": str(last)} if last < len(failed) else {}
-                return Answer(200, {"results": failed[first:last], "total_records": str(len(failed)), **more})
+                return ApiResponse(
+                    200, {"results": failed[first:last], "total_records": str(len(failed)), **more}
+                )
             case "erase":
                 held.erase(call.ids[0])
-                return Answer(200, {}, applied=True)
-        return Answer(200, call.body)
+                return ApiResponse(200, {}, applied=True)
+        return ApiResponse(200, call.body)
 
 
-def _imported(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+def _imported(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
     failed: list[dict[str, Any]] = []
     one = call.operation.removesuffix("s")
     for item, person in zip(call.body, call.ids, strict=True):
@@ -79,16 +81,16 @@ def _imported(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
             own = {name: item[name] for name in ("display_name", "email") if name in item}
             held.merge(person, {**own, **properties})
     job = held.new_job(failed=failed, imports=len(call.ids) - len(failed), asked=0)
-    return Answer(200, {"job": _about(job, "PROCESSING")}, applied=True)
+    return ApiResponse(200, {"job": _about(job, "PROCESSING")}, applied=True)
 
 
-def _state(job: str, held: Held) -> Answer:
+def _state(job: str, held: HeldByDestination) -> ApiResponse:
     about = held.jobs[job]
     about["asked"] += 1
     ended = "FAILED" if about["failed"] else "COMPLETED"
     status = "PROCESSING" if about["asked"] == 1 else ended
     counts = {"imports": about["imports"], "errors": len(about["failed"])}
-    return Answer(200, {**counts, "job": _about(job, status)})
+    return ApiResponse(200, {**counts, "job": _about(job, status)})
 
 
 def _about(job: str, status: str) -> dict[str, str]:
@@ -99,5 +101,5 @@ def _person(user: dict[str, Any]) -> str:
     return str(user.get("uid") or user.get("id") or "")
 
 
-def _error(status: int, code: str, message: str) -> Answer:
-    return Answer(status, {"code": code, "message": message})
+def _error(status: int, code: str, message: str) -> ApiResponse:
+    return ApiResponse(status, {"code": code, "message": message})

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _HASHED = ("hashedEmail", "hashedPhoneNumber", "emailAddress", "phoneNumber")
@@ -27,7 +27,7 @@ class GoogleAdsApi:
     max_members: int = 10_000
     name: str = "google_ads"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.bearer:
             return _error(401, "UNAUTHENTICATED", "authenticationError", "OAUTH_TOKEN_INVALID")
         of_google_ads = re.fullmatch("v[0-9]+", sent.parts[0]) and sent.parts[1:2] == ["customers"]
@@ -64,37 +64,37 @@ class GoogleAdsApi:
                 return self._members(sent, held, verb.partition(":")[2])
         return _error(404, "NOT_FOUND", "requestError", "RPC_NOT_FOUND")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "search":
-                return Answer(200, {"results": _found(call.body, held)})
+                return ApiResponse(200, {"results": _found(call.body, held)})
             case "create":
                 customer, name = call.body
                 made = f"customers/{customer}/userLists/{held.new_list(name)}"
-                return Answer(200, {"results": [{"resourceName": made}]}, applied=True)
+                return ApiResponse(200, {"results": [{"resourceName": made}]}, applied=True)
             case "change":
-                return Answer(200, {"results": call.body}, applied=True)
+                return ApiResponse(200, {"results": call.body}, applied=True)
             case "count":
                 about = {"displayNetworkMembersCount": str(_size(call.body, held))}
                 text = held.descriptions.get(call.body)
                 told = {} if text is None else {"description": text}
-                return Answer(200, {"id": call.body, "sizeInfo": about, **told})
+                return ApiResponse(200, {"id": call.body, "sizeInfo": about, **told})
             case "list lists":
                 found = [{"id": each, "displayName": name} for each, name in held.lists.items()]
-                return Answer(200, {"userLists": found})
+                return ApiResponse(200, {"userLists": found})
             case "new list":
-                return Answer(200, {"id": held.new_list(call.body["displayName"])}, applied=True)
+                return ApiResponse(200, {"id": held.new_list(call.body["displayName"])}, applied=True)
             case "new job":
                 customer, about = call.body
                 job = held.new_job(list=about["userList"].rpartition("/")[2], operations=[], state="PENDING")
-                return Answer(200, {"resourceName": f"customers/{customer}/offlineUserDataJobs/{job}"})
+                return ApiResponse(200, {"resourceName": f"customers/{customer}/offlineUserDataJobs/{job}"})
             case "fill job":
                 return _filled(call, rejecting)
             case "run job":
                 return _run(call, held)
         return self._changed(call, held, rejecting)
 
-    def _job(self, sent: Sent, held: Held, job: str, verb: str) -> Call | Answer:
+    def _job(self, sent: ApiRequest, held: HeldByDestination, job: str, verb: str) -> Call | ApiResponse:
         if job not in held.jobs:
             return _error(404, "NOT_FOUND", "databaseError", "NOT_FOUND")
         if verb == "run":
@@ -107,7 +107,7 @@ class GoogleAdsApi:
             return _error(400, "INVALID_ARGUMENT", "offlineUserDataJobError", "TOO_MANY_USER_IDENTIFIERS")
         return Call((held.jobs[job], body, users), [_person(user) for user in users], "fill job")
 
-    def _members(self, sent: Sent, held: Held, verb: str) -> Call | Answer:
+    def _members(self, sent: ApiRequest, held: HeldByDestination, verb: str) -> Call | ApiResponse:
         body = sent.json()
         if body["destinations"][0]["productDestinationId"] not in held.lists:
             return refused([("destinations[0].product_destination_id", "INVALID_USER_LIST_ID")])
@@ -119,7 +119,7 @@ class GoogleAdsApi:
         return Call((body, users), [_person(user) for user in users], verb)
 
     @staticmethod
-    def _changed(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def _changed(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         body, users = call.body
         bad = [
             (f"audience_members[{at}].user_data", "INVALID_SHA256_FORMAT")
@@ -134,10 +134,10 @@ class GoogleAdsApi:
                 held.put(audience, person, _known(user))
             else:
                 held.take_out(audience, person)
-        return Answer(200, {"requestId": "sandbox"}, applied=True)
+        return ApiResponse(200, {"requestId": "sandbox"}, applied=True)
 
 
-def _filled(call: Call, rejecting: list[Rule]) -> Answer:
+def _filled(call: Call, rejecting: list[MisbehaviorRule]) -> ApiResponse:
     job, body, users = call.body
     errors = []
     for at, (user, person) in enumerate(zip(users, call.ids, strict=True)):
@@ -147,10 +147,10 @@ def _filled(call: Call, rejecting: list[Rule]) -> Answer:
         else:
             job["operations"].append((person, next(iter(body["operations"][at])), _known(user)))
     partial = {"code": 3, "message": "Multiple errors in 'details'.", "details": [{"errors": errors}]}
-    return Answer(200, {"partialFailureError": partial} if errors else {}, applied=True)
+    return ApiResponse(200, {"partialFailureError": partial} if errors else {}, applied=True)
 
 
-def _run(call: Call, held: Held) -> Answer:
+def _run(call: Call, held: HeldByDestination) -> ApiResponse:
     name, job = call.body
     if job["state"] != "PENDING":
         return _error(400, "INVALID_ARGUMENT", "offlineUserDataJobError", "JOB_ALREADY_STARTED")
@@ -160,10 +160,10 @@ def _run(call: Call, held: Held) -> Answer:
         else:
             held.take_out(held.lists[job["list"]], person)
     job["state"] = "RUNNING" if name.endswith(("3", "7")) else "SUCCESS"
-    return Answer(200, {"name": "operations/sandbox"}, applied=True)
+    return ApiResponse(200, {"name": "operations/sandbox"}, applied=True)
 
 
-def _found(query: str, held: Held) -> list[dict[str, Any]]:
+def _found(query: str, held: HeldByDestination) -> list[dict[str, Any]]:
     """Return the rows of the few supported queries."""
     if job := _OF_JOB.search(query):
         about = held.jobs[job[1].rpartition("/")[2]]
@@ -179,7 +179,7 @@ def _found(query: str, held: Held) -> list[dict[str, Any]]:
     return [{"customer": {"id": "1"}}]
 
 
-def _size(made: str, held: Held) -> int:
+def _size(made: str, held: HeldByDestination) -> int:
     return len(held.audiences[held.lists[made]])
 
 
@@ -201,16 +201,18 @@ def _failure(kind: str, code: str, message: str, at: int | None = None) -> dict[
     return {"errorCode": {kind: code}, "message": message, "location": {"fieldPathElements": path}}
 
 
-def _error(status: int, word: str, kind: str, code: str) -> Answer:
+def _error(status: int, word: str, kind: str, code: str) -> ApiResponse:
     details = [{"errors": [_failure(kind, code, "returned by the sandbox")]}]
-    return Answer(status, {"error": {"code": status, "message": code, "status": word, "details": details}})
+    return ApiResponse(
+        status, {"error": {"code": status, "message": code, "status": word, "details": details}}
+    )
 
 
-def refused(bad: list[tuple[str, str]]) -> Answer:
+def refused(bad: list[tuple[str, str]]) -> ApiResponse:
     """Return the Data Manager API's response to an invalid request."""
     violations: list[Mapping[str, str]] = [
         {"field": field, "description": "returned by the sandbox", "reason": reason} for field, reason in bad
     ]
     details = [{"reason": "INVALID_ARGUMENT"}, {"fieldViolations": violations}]
     error = {"code": 400, "message": "There was a problem", "status": "INVALID_ARGUMENT", "details": details}
-    return Answer(400, {"error": error})
+    return ApiResponse(400, {"error": error})

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from revetl.sandbox.apis.base import Answer, Call, Sent
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _NAME = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _OWN = ("ga_", "google_", "firebase_")
@@ -23,33 +23,33 @@ class GoogleAnalyticsApi:
 
     name: str = "google_analytics"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if sent.method != "POST" or sent.parts[-2:] != ["mp", "collect"]:
-            return Answer(404, None)
+            return ApiResponse(404, None)
         try:
             body = sent.json()
         except ValueError:
             body = None
         wrong = _wrong(body, sent)
         if sent.parts[0] == "debug":
-            return Answer(200, {"validationMessages": wrong})
+            return ApiResponse(200, {"validationMessages": wrong})
         stream = {"measurement_id", "firebase_app_id"} & sent.asked.keys()
         if wrong or not stream or not sent.asked.get("api_secret"):
-            return Answer(204, "")
+            return ApiResponse(204, "")
         person = str(body.get("client_id") or body["app_instance_id"])
         return Call(body, [person], "collect")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         # GA4 never reports rejections, so rules that reject have no effect here.
         (person,) = call.ids
         properties = call.body.get("user_properties", {})
         held.merge(person, {name: given["value"] for name, given in properties.items()})
         for event in call.body["events"]:
             held.track(None, person, event["name"], event.get("params", {}))
-        return Answer(204, "", applied=True)
+        return ApiResponse(204, "", applied=True)
 
 
-def _wrong(body: Any, sent: Sent) -> list[dict[str, str]]:
+def _wrong(body: Any, sent: ApiRequest) -> list[dict[str, str]]:
     """Return Google's validation messages for a body."""
 
     def message(path: str, code: str, text: str) -> dict[str, str]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
 from revetl.sandbox.apis.google_ads import refused
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
@@ -30,19 +30,19 @@ class GoogleConversionsApi:
     max_destinations: int = 10
     name: str = "google_conversions"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.bearer:
             error = {"code": 401, "message": "Request is missing a credential.", "status": "UNAUTHENTICATED"}
-            return Answer(401, {"error": error})
+            return ApiResponse(401, {"error": error})
         match sent.method, sent.parts:
             case "GET", ["v1", "requestStatus:retrieve"]:
                 return Call(sent.asked.get("requestId"), [], "status")
             case "POST", ["v1", "events:ingest"]:
                 return self._events(sent)
         error = {"code": 404, "message": "Method not found.", "status": "NOT_FOUND"}
-        return Answer(404, {"error": error})
+        return ApiResponse(404, {"error": error})
 
-    def _events(self, sent: Sent) -> Call | Answer:
+    def _events(self, sent: ApiRequest) -> Call | ApiResponse:
         body = sent.json()
         targets, events = body.get("destinations") or [], body.get("events") or []
         if not 0 < len(targets) <= self.max_destinations:
@@ -60,7 +60,7 @@ class GoogleConversionsApi:
         ids = [str(event.get("transactionId")) for event in events]
         return Call(body, [_person(event) for event in events], "events", ids)
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         if call.operation == "status":
             return _status(call.body, held)
         events = call.body["events"]
@@ -73,24 +73,26 @@ class GoogleConversionsApi:
         if bad:
             return refused(bad)
         if call.body.get("validateOnly"):
-            return Answer(200, {"requestId": "validated"})
+            return ApiResponse(200, {"requestId": "validated"})
         for event, person in zip(events, call.ids, strict=True):
             _happened(held, event, person, call.body["destinations"])
         made = held.new_job(count=len(events), targets=call.body["destinations"], state="PROCESSING")
-        return Answer(200, {"requestId": made}, applied=True)
+        return ApiResponse(200, {"requestId": made}, applied=True)
 
 
-def _status(request: str, held: Held) -> Answer:
+def _status(request: str, held: HeldByDestination) -> ApiResponse:
     if request not in held.jobs:
         return refused([("request_id", "INVALID_REQUEST_ID")])
     job = held.jobs[request]
     state, job["state"] = job["state"], "SUCCESS"
     ended = {"eventsIngestionStatus": {"recordCount": str(job["count"])}} if state == "SUCCESS" else {}
     each = [{"destination": target, "requestStatus": state, **ended} for target in job["targets"]]
-    return Answer(200, {"requestStatusPerDestination": each})
+    return ApiResponse(200, {"requestStatusPerDestination": each})
 
 
-def _happened(held: Held, event: dict[str, Any], person: str, targets: list[dict[str, Any]]) -> None:
+def _happened(
+    held: HeldByDestination, event: dict[str, Any], person: str, targets: list[dict[str, Any]]
+) -> None:
     references = event.get("destinationReferences") or [each.get("reference") for each in targets]
     for target in targets:
         if target.get("reference") not in references:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from revetl.sandbox.apis import runs
-from revetl.sandbox.apis.base import Answer, Call, Sent
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class HightouchApi:
 
     name: str = "hightouch"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.bearer:
-            return Answer(401, "Unauthorized")
+            return ApiResponse(401, "Unauthorized")
         match sent.method, sent.parts:
             case "GET", ["syncs"]:
                 slug = sent.asked.get("slug")
@@ -29,7 +29,7 @@ class HightouchApi:
                 if sync == runs.UNKNOWN:
                     return _not_found(sync)
                 if not isinstance(sent.json().get("fullResync", False), bool):
-                    return Answer(422, {"message": "Validation failed", "details": {}})
+                    return ApiResponse(422, {"message": "Validation failed", "details": {}})
                 return Call(sent.json(), [sync], "trigger")
             case "GET", ["syncs", sync, "runs"]:
                 run = sent.asked.get("runId")
@@ -40,16 +40,16 @@ class HightouchApi:
                 )
         return _not_found(sent.path)
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "find":
-                return Answer(200, call.body)
+                return ApiResponse(200, call.body)
             case "trigger":
-                return Answer(200, {"id": runs.begin(held, call.ids[0], rejecting)}, applied=True)
-        return Answer(200, {"data": [_shown(held, run) for run in call.body], "hasMore": False})
+                return ApiResponse(200, {"id": runs.begin(held, call.ids[0], rejecting)}, applied=True)
+        return ApiResponse(200, {"data": [_shown(held, run) for run in call.body], "hasMore": False})
 
 
-def _shown(held: Held, id_: str) -> dict[str, Any]:
+def _shown(held: HeldByDestination, id_: str) -> dict[str, Any]:
     run = runs.look(held, id_)
     error = runs.failure(run)
     if not runs.is_over(run):
@@ -62,5 +62,5 @@ def _shown(held: Held, id_: str) -> dict[str, Any]:
     return {"id": int(id_), "status": status, "failedRows": failed} | ({"error": error} if error else {})
 
 
-def _not_found(what: str) -> Answer:
-    return Answer(404, {"message": f"{what} was not found"})
+def _not_found(what: str) -> ApiResponse:
+    return ApiResponse(404, {"message": f"{what} was not found"})

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 Row = dict[str, Any]
 
@@ -33,7 +33,7 @@ class HubSpotApi:
     most: int = 100
     name: str = "hubspot"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.bearer:
             return _error(401, "INVALID_AUTHENTICATION", "Authentication credentials not found.")
         match sent.method, sent.parts:
@@ -62,14 +62,14 @@ class HubSpotApi:
                 return Call({"list": made, "ids": ids}, [_named(each, held) or each for each in ids], verb)
         return _error(404, "OBJECT_NOT_FOUND", f"nothing found at {sent.path}")
 
-    def _batch(self, kind: str, verb: str, body: Row, held: Held) -> Call | Answer:
+    def _batch(self, kind: str, verb: str, body: Row, held: HeldByDestination) -> Call | ApiResponse:
         inputs = body["inputs"]
         if len(inputs) > self.most:
             return _error(400, "VALIDATION_ERROR", f"Batch size must be less than or equal to {self.most}")
         whole = {**body, "kind": kind, "inputs": inputs}
         return Call(whole, [_called(each, held) for each in inputs], f"batch {verb}")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         answer = self._apply(call, held, rejecting)
         left = _BURST - 1 - len(held.log) % (_BURST - 1)
         limits = {
@@ -79,7 +79,7 @@ class HubSpotApi:
         }
         return replace(answer, headers={**answer.headers, **limits})
 
-    def _apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def _apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "batch read":
                 return _read(call, held)
@@ -89,24 +89,24 @@ class HubSpotApi:
                 found = next((made for made, name in held.lists.items() if name == call.body), None)
                 if found is None:
                     return _error(404, "OBJECT_NOT_FOUND", f"List does not exist with name {call.body}.")
-                return Answer(200, {"list": _list(found, call.body)})
+                return ApiResponse(200, {"list": _list(found, call.body)})
             case "search":
                 query = str(call.body.get("query", "")).lower()
                 lists = [_list(made, name) for made, name in held.lists.items() if query in name.lower()]
-                return Answer(200, {"lists": lists, "hasMore": False, "offset": 0, "total": len(lists)})
+                return ApiResponse(200, {"lists": lists, "hasMore": False, "offset": 0, "total": len(lists)})
             case "create":
                 if call.body["name"] in held.lists.values():
                     return _error(400, "VALIDATION_ERROR", "list names must be unique")
                 made = held.new_list(call.body["name"])
-                return Answer(200, {"list": _list(made, call.body["name"])}, applied=True)
+                return ApiResponse(200, {"list": _list(made, call.body["name"])}, applied=True)
             case "add" | "remove":
                 return _listed(call, held)
             case "track":
                 return _track(call, held, rejecting)
-        return Answer(200, call.body)
+        return ApiResponse(200, call.body)
 
 
-def _read(call: Call, held: Held) -> Answer:
+def _read(call: Call, held: HeldByDestination) -> ApiResponse:
     """Look up records; an error names the missing ones."""
     by = call.body.get("idProperty", "hs_object_id")
     results, missing = [], []
@@ -117,13 +117,13 @@ def _read(call: Call, held: Held) -> Answer:
         else:
             results.append(_record(held.profiles[person], call.body.get("properties", ())))
     if not missing:
-        return Answer(200, {**_DONE, "results": results})
+        return ApiResponse(200, {**_DONE, "results": results})
     error = {"status": "error", "category": "OBJECT_NOT_FOUND", "message": "Could not get some objects"}
     errors = [{**error, "context": {"ids": missing}, "errors": [], "links": {}}]
-    return Answer(207, {**_DONE, "results": results, "numErrors": 1, "errors": errors})
+    return ApiResponse(207, {**_DONE, "results": results, "numErrors": 1, "errors": errors})
 
 
-def _write(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+def _write(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
     verb, inputs = call.operation.removeprefix("batch "), call.body["inputs"]
     errors = []
     for each, name in zip(inputs, call.ids, strict=True):
@@ -160,10 +160,10 @@ def _write(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
         for each, reason in errors
     ]
     body = {**_DONE, "results": results, "numErrors": len(told), "errors": told}
-    return Answer(207 if told else 201 if verb == "create" else 200, body, applied=True)
+    return ApiResponse(207 if told else 201 if verb == "create" else 200, body, applied=True)
 
 
-def _wrong(kind: str, verb: str, given: Row, held: Held) -> str | None:
+def _wrong(kind: str, verb: str, given: Row, held: HeldByDestination) -> str | None:
     """Return why a record is rejected; None if it isn't."""
     known = _PROPERTIES[kind]
     for name, value in given["properties"].items():
@@ -185,7 +185,7 @@ def _wrong(kind: str, verb: str, given: Row, held: Held) -> str | None:
     return None
 
 
-def _listed(call: Call, held: Held) -> Answer:
+def _listed(call: Call, held: HeldByDestination) -> ApiResponse:
     audience = held.lists[call.body["list"]]
     done, missing = [], []
     for each, person in zip(call.body["ids"], call.ids, strict=True):
@@ -201,10 +201,10 @@ def _listed(call: Call, held: Held) -> Answer:
             done.append(each)
     added, removed = (done, []) if call.operation == "add" else ([], done)
     body = {"recordsIdsAdded": added, "recordIdsRemoved": removed, "recordIdsMissing": missing}
-    return Answer(200, body, applied=True)
+    return ApiResponse(200, body, applied=True)
 
 
-def _track(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+def _track(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
     for event, person in zip(call.body, call.ids, strict=True):
         if not event["eventName"].startswith("pe"):
             return _error(400, "VALIDATION_ERROR", f"no event definition {event['eventName']}")
@@ -212,10 +212,10 @@ def _track(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
             return _error(400, "VALIDATION_ERROR", f"cannot be associated: {person}")
     for event, person in zip(call.body, call.ids, strict=True):
         held.track(event.get("uuid"), person, event["eventName"], event.get("properties", {}))
-    return Answer(204, "", applied=True)
+    return ApiResponse(204, "", applied=True)
 
 
-def _by(by: str, value: Any, held: Held) -> str | None:
+def _by(by: str, value: Any, held: HeldByDestination) -> str | None:
     """Return the record with a value in a property."""
     text = str(value).casefold()
     if by == "email" and text in held.profiles:
@@ -224,11 +224,11 @@ def _by(by: str, value: Any, held: Held) -> str | None:
     return None if value is None else next(matching, None)
 
 
-def _named(made: Any, held: Held) -> str:
+def _named(made: Any, held: HeldByDestination) -> str:
     return _by("hs_object_id", made, held) or ""
 
 
-def _called(given: Row, held: Held) -> str:
+def _called(given: Row, held: HeldByDestination) -> str:
     """Return a record's name in the log."""
     properties = given.get("properties", {})
     name = given.get("id") or properties.get("email") or properties.get("shop_id")
@@ -274,5 +274,7 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def _error(status: int, category: str, message: str) -> Answer:
-    return Answer(status, {"status": "error", "category": category, "message": message, "correlationId": "0"})
+def _error(status: int, category: str, message: str) -> ApiResponse:
+    return ApiResponse(
+        status, {"status": "error", "category": category, "message": message, "correlationId": "0"}
+    )

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 ATTRIBUTES = {"score": "integer", "plan": "string", "renewed_at": "date"}
 """Custom attributes of contacts, with their types."""
@@ -21,7 +21,7 @@ class IntercomApi:
 
     name: str = "intercom"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.bearer:
             return _error(401, "token_unauthorized", "Access Token Invalid")
         ids = {str(each["id"]): person for person, each in held.profiles.items()}
@@ -54,7 +54,9 @@ class IntercomApi:
         return _error(404, "not_found", "Resource Not Found")
 
     @staticmethod
-    def _of_contact(method: str, rest: list[str], sent: Sent, held: Held, person: str) -> Call | Answer:
+    def _of_contact(
+        method: str, rest: list[str], sent: ApiRequest, held: HeldByDestination, person: str
+    ) -> Call | ApiResponse:
         match method, rest:
             case "GET", []:
                 return Call(_shown(held, person), [], "tell")
@@ -69,29 +71,31 @@ class IntercomApi:
         return _error(404, "tag_not_found", "Tag not found")
 
     @staticmethod
-    def _event(body: Mapping[str, Any], held: Held, ids: Mapping[str, str]) -> Call | Answer:
+    def _event(
+        body: Mapping[str, Any], held: HeldByDestination, ids: Mapping[str, str]
+    ) -> Call | ApiResponse:
         person = ids.get(str(body.get("id")), str(body.get("user_id")))
         if person not in held.profiles:
             return _error(404, "user_not_found", "User Not Found")
         return Call(body, [person], "track")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "tell":
-                return Answer(200, call.body, _HEADERS)
+                return ApiResponse(200, call.body, _HEADERS)
             case "create_tag":
                 made = held.new_list(call.body)
-                return Answer(200, {"type": "tag", "id": made, "name": call.body}, applied=True)
+                return ApiResponse(200, {"type": "tag", "id": made, "name": call.body}, applied=True)
             case "search":
                 found = [_shown(held, person) for person in held.profiles if _is(call.body, held, person)]
-                return Answer(200, {"type": "list", "data": found, "total_count": len(found)}, _HEADERS)
+                return ApiResponse(200, {"type": "list", "data": found, "total_count": len(found)}, _HEADERS)
         (person,) = call.ids
         if call.operation in ("create", "update") and (reason := refusing(rejecting, person)) is not None:
             return _error(400, "parameter_invalid", reason)
         return self._done(call, held, person)
 
     @staticmethod
-    def _done(call: Call, held: Held, person: str) -> Answer:
+    def _done(call: Call, held: HeldByDestination, person: str) -> ApiResponse:
         match call.operation:
             case "create" | "update":
                 own = call.body.get("custom_attributes") or {}
@@ -101,7 +105,7 @@ class IntercomApi:
                 plain = {name: value for name, value in call.body.items() if name != "custom_attributes"}
                 known = held.profiles.get(person, {}).get("id", f"c{1 + len(held.profiles)}")
                 held.put(None, person, {**plain, **own, "id": known})
-                return Answer(200, _shown(held, person), _HEADERS, applied=True)
+                return ApiResponse(200, _shown(held, person), _HEADERS, applied=True)
             case "tag":
                 held.put(held.lists[call.body], person, {})
             case "untag":
@@ -109,12 +113,12 @@ class IntercomApi:
             case "erase":
                 known = held.profiles.get(person, {}).get("id")
                 held.erase(person)
-                return Answer(200, {"id": known, "type": "contact", "deleted": True}, applied=True)
+                return ApiResponse(200, {"id": known, "type": "contact", "deleted": True}, applied=True)
             case "track":
                 body = call.body
                 held.track(None, person, body["event_name"], body.get("metadata") or {})
-                return Answer(202, None, _HEADERS, applied=True)
-        return Answer(200, {"id": call.body, "type": "tag", "name": "", "deleted": True}, applied=True)
+                return ApiResponse(202, None, _HEADERS, applied=True)
+        return ApiResponse(200, {"id": call.body, "type": "tag", "name": "", "deleted": True}, applied=True)
 
 
 def _attributes() -> list[dict[str, Any]]:
@@ -133,7 +137,7 @@ def _attributes() -> list[dict[str, Any]]:
     ]
 
 
-def _shown(held: Held, person: str) -> dict[str, Any]:
+def _shown(held: HeldByDestination, person: str) -> dict[str, Any]:
     """Return a contact as in responses."""
     fields = held.profiles[person]
     own = {name: value for name, value in fields.items() if name in ATTRIBUTES}
@@ -144,7 +148,7 @@ def _shown(held: Held, person: str) -> dict[str, Any]:
     return {"type": "contact", **plain, "custom_attributes": own, "tags": {"type": "list", "data": tags}}
 
 
-def _is(query: Mapping[str, Any], held: Held, person: str) -> bool:
+def _is(query: Mapping[str, Any], held: HeldByDestination, person: str) -> bool:
     """Whether a contact matches a query."""
     if query["operator"] in ("OR", "AND"):
         each = [_is(part, held, person) for part in query["value"]]
@@ -152,5 +156,5 @@ def _is(query: Mapping[str, Any], held: Held, person: str) -> bool:
     return str(held.profiles[person].get(query["field"])) == str(query["value"])
 
 
-def _error(status: int, code: str, message: str) -> Answer:
-    return Answer(status, {"type": "error.list", "errors": [{"code": code, "message": message}]})
+def _error(status: int, code: str, message: str) -> ApiResponse:
+    return ApiResponse(status, {"type": "error.list", "errors": [{"code": code, "message": message}]})

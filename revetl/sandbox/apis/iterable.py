@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 FIELDS = {"email": "string", "userId": "string", "firstName": "string", "score": "long"}
 
@@ -21,7 +21,7 @@ class IterableApi:
     max_bytes: int = 4_000_000
     name: str = "iterable"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.headers.get("api-key"):
             return _error(401, "BadApiKey", "Invalid API key")
         if len(sent.raw) > self.max_bytes:
@@ -46,27 +46,27 @@ class IterableApi:
                 return Call(None, [unquote(person)], "erase")
         return _error(404, "NotFound", f"nothing found at {sent.path}")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "lists":
                 lists = [
                     {"id": int(made), "name": name, "listType": "Standard", "createdAt": 1}
                     for made, name in held.lists.items()
                 ]
-                return Answer(200, {"lists": lists})
+                return ApiResponse(200, {"lists": lists})
             case "fields":
-                return Answer(200, {"fields": FIELDS})
+                return ApiResponse(200, {"fields": FIELDS})
             case "create_list":
-                return Answer(200, {"listId": int(held.new_list(call.body))}, applied=True)
+                return ApiResponse(200, {"listId": int(held.new_list(call.body))}, applied=True)
             case "erase":
                 if call.ids[0] not in held.profiles:
                     return _error(400, "UnknownEmailError", "No user with that email")
                 held.erase(call.ids[0])
-                return Answer(200, {"code": "Success", "msg": "", "params": None}, applied=True)
+                return ApiResponse(200, {"code": "Success", "msg": "", "params": None}, applied=True)
         return _each(call, held, rejecting)
 
 
-def _each(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+def _each(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
     """Apply a call to each person; failures are reported by identifier."""
     listed = held.lists.get(str(call.body.get("listId")))
     people = call.body.get("users") or call.body.get("subscribers") or call.body["events"]
@@ -88,14 +88,14 @@ def _each(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
             held.put(listed, person, fields)
     count = sum(len(people) for people in failures.values())
     body = {"successCount": len(people) - count, "failCount": count, "failedUpdates": failures}
-    return Answer(200, {**body, "createdFields": [], "filteredOutFields": []}, applied=True)
+    return ApiResponse(200, {**body, "createdFields": [], "filteredOutFields": []}, applied=True)
 
 
-def _about(body: Any, people: list[Mapping[str, Any]], operation: str) -> Call | Answer:
+def _about(body: Any, people: list[Mapping[str, Any]], operation: str) -> Call | ApiResponse:
     if any(("email" in person) == ("userId" in person) for person in people):
         return _error(400, "BadParams", "one of email and userId is required")
     return Call(body, [str(person.get("email") or person.get("userId")) for person in people], operation)
 
 
-def _error(status: int, code: str, message: str) -> Answer:
-    return Answer(status, {"code": code, "msg": message, "params": None})
+def _error(status: int, code: str, message: str) -> ApiResponse:
+    return ApiResponse(status, {"code": code, "msg": message, "params": None})

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -21,7 +21,7 @@ class LinkedinAdsApi:
     max_elements: int = 5_000
     name: str = "linkedin_ads"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.bearer:
             return _error(401, "Empty oauth2 access token")
         if "linkedin-version" not in sent.headers:
@@ -40,20 +40,20 @@ class LinkedinAdsApi:
                 return self._elements(sent, held, segment)
         return _error(404, f"No virtual resource found for {sent.path}")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "probe":
-                return Answer(200, call.body)
+                return ApiResponse(200, call.body)
             case "find":
                 found = [
                     {"id": made, "name": name, "type": "USER", "destinations": [{"status": "READY"}]}
                     for made, name in held.lists.items()
                 ]
-                return Answer(200, {"elements": found[call.body : call.body + 100]})
+                return ApiResponse(200, {"elements": found[call.body : call.body + 100]})
             case "create":
                 made = held.new_list(call.body)
                 held.jobs[made] = {"found": False}
-                return Answer(201, {}, {"x-restli-id": made}, applied=True)
+                return ApiResponse(201, {}, {"x-restli-id": made}, applied=True)
         segment, elements = call.body
         if not held.jobs[segment]["found"]:
             held.jobs[segment]["found"] = True
@@ -62,9 +62,9 @@ class LinkedinAdsApi:
             _applied(held, held.lists[segment], element, person, rejecting)
             for element, person in zip(elements, call.ids, strict=True)
         ]
-        return Answer(200, {"elements": answers}, applied=True)
+        return ApiResponse(200, {"elements": answers}, applied=True)
 
-    def _elements(self, sent: Sent, held: Held, segment: str) -> Call | Answer:
+    def _elements(self, sent: ApiRequest, held: HeldByDestination, segment: str) -> Call | ApiResponse:
         if segment not in held.lists:
             return _error(404, f"Could not find DMP segment with ID {segment}")
         if sent.headers.get("x-restli-method", "").upper() != "BATCH_CREATE":
@@ -83,7 +83,11 @@ def _person(element: dict[str, Any]) -> str:
 
 
 def _applied(
-    held: Held, audience: str, element: dict[str, Any], person: str, rejecting: list[Rule]
+    held: HeldByDestination,
+    audience: str,
+    element: dict[str, Any],
+    person: str,
+    rejecting: list[MisbehaviorRule],
 ) -> dict[str, Any]:
     """Return the result of an element."""
     reason = refusing(rejecting, person)
@@ -99,5 +103,5 @@ def _applied(
     return {"status": 201}
 
 
-def _error(status: int, message: str) -> Answer:
-    return Answer(status, {"status": status, "code": "SANDBOX", "message": message})
+def _error(status: int, message: str) -> ApiResponse:
+    return ApiResponse(status, {"status": status, "code": "SANDBOX", "message": message})

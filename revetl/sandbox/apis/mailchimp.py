@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _MERGE_FIELDS = {"FNAME": "text", "LNAME": "text", "PHONE": "phone", "SCORE": "number"}
 _FORGOTTEN = "was permanently deleted and cannot be re-imported"
@@ -23,7 +23,7 @@ class MailchimpApi:
     max_members: int = 500
     name: str = "mailchimp"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.headers.get("authorization", "").startswith(("Basic ", "Bearer ")):
             return _problem(401, "API Key Invalid", "Your API key may be invalid")
         body = sent.json() if sent.raw else {}
@@ -62,17 +62,17 @@ class MailchimpApi:
                 return Call(body, [person or str(body["email_address"]).lower()], "member")
         return _problem(404, "Resource Not Found", f"nothing found at {sent.path}")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "fields":
                 fields = [{"tag": tag, "name": tag.title(), "type": k} for tag, k in _MERGE_FIELDS.items()]
-                return Answer(200, {"merge_fields": fields, "total_items": len(fields)})
+                return ApiResponse(200, {"merge_fields": fields, "total_items": len(fields)})
             case "find":
                 segments = [{"id": int(made), "name": name} for made, name in held.lists.items()]
-                return Answer(200, {"segments": segments, "total_items": len(segments)})
+                return ApiResponse(200, {"segments": segments, "total_items": len(segments)})
             case "create":
                 made = int(held.new_list(call.body))
-                return Answer(200, {"id": made, "name": call.body, "type": "static"}, applied=True)
+                return ApiResponse(200, {"id": made, "name": call.body, "type": "static"}, applied=True)
             case "tag" | "untag":
                 return _tagged(call, held)
             case "batch":
@@ -82,19 +82,19 @@ class MailchimpApi:
                 refused = refusing(rejecting, person) or _put(person, call.body, held, call.body)
                 if refused is not None:
                     return _problem(400, "Invalid Resource", f"{person} {refused}")
-                return Answer(200, _member(person, held), applied=True)
+                return ApiResponse(200, _member(person, held), applied=True)
             case "track":
                 held.track(None, call.ids[0], call.body["name"], call.body.get("properties", {}))
-                return Answer(204, "", applied=True)
+                return ApiResponse(204, "", applied=True)
             case "delete":
                 (person,) = call.ids
                 held.erase(person)
                 held.seen_messages.add(person)
-                return Answer(204, "", applied=True)
-        return Answer(200, call.body)
+                return ApiResponse(204, "", applied=True)
+        return ApiResponse(200, call.body)
 
 
-def _batch(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+def _batch(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
     new: list[dict[str, Any]] = []
     updated: list[dict[str, Any]] = []
     errors = []
@@ -111,10 +111,10 @@ def _batch(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
             errors.append({**error, "field": "", "field_message": ""})
     body = {"new_members": new, "updated_members": updated, "errors": errors}
     counts = {"total_created": len(new), "total_updated": len(updated), "error_count": len(errors)}
-    return Answer(200, {**body, **counts}, applied=True)
+    return ApiResponse(200, {**body, **counts}, applied=True)
 
 
-def _put(person: str, member: dict[str, Any], held: Held, new: dict[str, Any]) -> str | None:
+def _put(person: str, member: dict[str, Any], held: HeldByDestination, new: dict[str, Any]) -> str | None:
     """Store a member; returns the reason if it is rejected."""
     known = held.profiles.get(person)
     status = member.get("status") or (known or {}).get("status") or new.get("status_if_new")
@@ -130,7 +130,7 @@ def _put(person: str, member: dict[str, Any], held: Held, new: dict[str, Any]) -
     return None
 
 
-def _tagged(call: Call, held: Held) -> Answer:
+def _tagged(call: Call, held: HeldByDestination) -> ApiResponse:
     done = []
     for person in call.ids:
         # People who aren't on the list are ignored.
@@ -144,17 +144,17 @@ def _tagged(call: Call, held: Held) -> Answer:
     added, removed = (done, []) if call.operation == "tag" else ([], done)
     counts = {"total_added": len(added), "total_removed": len(removed), "error_count": 0}
     body = {"members_added": added, "members_removed": removed, "errors": [], **counts}
-    return Answer(200, body, applied=True)
+    return ApiResponse(200, body, applied=True)
 
 
-def _member(person: str, held: Held) -> dict[str, Any]:
+def _member(person: str, held: HeldByDestination) -> dict[str, Any]:
     fields = held.profiles[person]
     merge = {name: value for name, value in fields.items() if name != "status"}
     about = {"id": _hash(person), "email_address": person, "status": fields["status"]}
     return {**about, "merge_fields": merge}
 
 
-def _whose(hashed: str, held: Held) -> str:
+def _whose(hashed: str, held: HeldByDestination) -> str:
     return next((person for person in held.profiles if hashed in (_hash(person), person)), "")
 
 
@@ -162,6 +162,8 @@ def _hash(person: str) -> str:
     return hashlib.md5(person.encode(), usedforsecurity=False).hexdigest()
 
 
-def _problem(status: int, title: str, detail: str) -> Answer:
+def _problem(status: int, title: str, detail: str) -> ApiResponse:
     about = "https://mailchimp.com/developer/marketing/docs/errors/"
-    return Answer(status, {"type": about, "title": title, "status": status, "detail": detail, "instance": ""})
+    return ApiResponse(
+        status, {"type": about, "title": title, "status": status, "detail": detail, "instance": ""}
+    )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _FIELDS = {"email": "email", "phone": "phone", "leadScore": "score", "createdAt": "datetime"} | dict.fromkeys(
     ("firstName", "lastName", "company", "city", "country", "postalCode"), "string"
@@ -24,13 +24,13 @@ class MarketoApi:
     max_leads: int = 300
     name: str = "marketo"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         parts = [part.removesuffix(".json") for part in sent.parts]
         if parts == ["identity", "oauth", "token"]:
             given = {**sent.asked, **sent.form()}
             if not given.get("client_id") or not given.get("client_secret"):
                 about = "Bad client credentials"
-                return Answer(401, {"error": "unauthorized", "error_description": about})
+                return ApiResponse(401, {"error": "unauthorized", "error_description": about})
             return Call(None, [], "token")
         token = held.jobs.get("token", {})
         if token.get("value") != sent.bearer:
@@ -64,13 +64,13 @@ class MarketoApi:
                 return Call(body, ids, "add" if method == "POST" else "remove")
         return _error("610", "Requested resource not found")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "token":
                 value = f"token-{len(held.jobs)}-{held.jobs.get('token', {}).get('count', 0)}"
                 count = held.jobs.get("token", {}).get("count", 0) + 1
                 held.jobs["token"] = {"value": value, "left": _PLAYED_CALLS, "count": count}
-                return Answer(200, {"access_token": value, "token_type": "bearer", "expires_in": 3599})
+                return ApiResponse(200, {"access_token": value, "token_type": "bearer", "expires_in": 3599})
             case "describe":
                 fields = [
                     {"name": name, "displayName": name, "dataType": kind, "updateable": name != "createdAt"}
@@ -96,7 +96,7 @@ class MarketoApi:
         return _result(results, applied=True)
 
     @staticmethod
-    def _sync(call: Call, held: Held, row: dict[str, Any], email: str) -> dict[str, Any]:
+    def _sync(call: Call, held: HeldByDestination, row: dict[str, Any], email: str) -> dict[str, Any]:
         known = held.profiles.get(email)
         action = call.body.get("action", "createOrUpdate")
         if action == "createOnly" and known:
@@ -108,7 +108,7 @@ class MarketoApi:
         return {"id": lead, "status": "updated" if known else "created"}
 
     @staticmethod
-    def _track(call: Call, held: Held, row: dict[str, Any], email: str) -> dict[str, Any]:
+    def _track(call: Call, held: HeldByDestination, row: dict[str, Any], email: str) -> dict[str, Any]:
         if not email:
             return _skipped("1004", "Lead not found")
         about = {each["apiName"]: each["value"] for each in row["attributes"]}
@@ -117,7 +117,7 @@ class MarketoApi:
         return {"id": len(held.events), "status": "added"}
 
     @staticmethod
-    def _member(call: Call, held: Held, lead: int, email: str) -> dict[str, Any]:
+    def _member(call: Call, held: HeldByDestination, lead: int, email: str) -> dict[str, Any]:
         audience = call.body["audience"]
         if not email:
             return {"id": lead, **_skipped("1004", "Lead not found")}
@@ -130,7 +130,7 @@ class MarketoApi:
         return {"id": lead, "status": "removed"}
 
 
-def _emails(held: Held) -> dict[int, str]:
+def _emails(held: HeldByDestination) -> dict[int, str]:
     return {lead["id"]: email for email, lead in held.profiles.items()}
 
 
@@ -138,10 +138,10 @@ def _skipped(code: str, message: str) -> dict[str, Any]:
     return {"status": "skipped", "reasons": [{"code": code, "message": message}]}
 
 
-def _error(code: str, message: str) -> Answer:
+def _error(code: str, message: str) -> ApiResponse:
     errors = [{"code": code, "message": message}]
-    return Answer(200, {"requestId": "1#1", "success": False, "errors": errors})
+    return ApiResponse(200, {"requestId": "1#1", "success": False, "errors": errors})
 
 
-def _result(result: list[Any], *, applied: bool = False) -> Answer:
-    return Answer(200, {"requestId": "1#1", "success": True, "result": result}, applied=applied)
+def _result(result: list[Any], *, applied: bool = False) -> ApiResponse:
+    return ApiResponse(200, {"requestId": "1#1", "success": True, "result": result}, applied=applied)

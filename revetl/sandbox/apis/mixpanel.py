@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _INSERT_ID = re.compile("[A-Za-z0-9-]{1,36}")
 _OPERATIONS = ("$set", "$set_once", "$unset", "$delete")
@@ -25,7 +25,7 @@ class MixpanelApi:
     max_bytes: int = 10_000_000
     name: str = "mixpanel"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         match sent.method, sent.parts:
             case "GET", ["api", "app", "me"]:
                 return (
@@ -38,13 +38,13 @@ class MixpanelApi:
                     return _unauthorised()
                 people = sent.json()["distinct_ids"]
                 if len(people) > self.max_records:
-                    return Answer(400, {"status": "error", "error": "too many distinct_ids"})
+                    return ApiResponse(400, {"status": "error", "error": "too many distinct_ids"})
                 return Call(None, people, "erase")
             case "POST", ["import" | "engage" as kind]:
                 return self._batch(sent, kind)
-        return Answer(404, {"status": "error", "error": f"nothing at {sent.path}"})
+        return ApiResponse(404, {"status": "error", "error": f"nothing at {sent.path}"})
 
-    def _batch(self, sent: Sent, kind: str) -> Call | Answer:
+    def _batch(self, sent: ApiRequest, kind: str) -> Call | ApiResponse:
         if kind == "import" and not _account(sent):
             return _unauthorised()
         is_json = sent.headers.get("content-type", "").startswith("application/json")
@@ -52,7 +52,7 @@ class MixpanelApi:
         records = given if isinstance(given, list) else [given]
         if len(records) > self.max_records or len(sent.raw) > self.max_bytes:
             said = {"code": 413, "error": "request exceeds max limit", "status": "Request Entity Too Large"}
-            return Answer(413, said)
+            return ApiResponse(413, said)
         is_strict = sent.asked.get("strict") == "1"
         if kind == "import":
             about = [record["properties"] for record in records]
@@ -60,13 +60,13 @@ class MixpanelApi:
             return Call((records, is_strict), ids, kind, [str(each.get("$insert_id")) for each in about])
         return Call((records, is_strict), [str(record.get("$distinct_id", "")) for record in records], kind)
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         if call.operation == "probe":
-            return Answer(200, call.body)
+            return ApiResponse(200, call.body)
         if call.operation == "erase":
             for person in call.ids:
                 held.erase(person)
-            return Answer(201, {"status": "ok", "results": {"task_id": "1"}}, applied=True)
+            return ApiResponse(201, {"status": "ok", "results": {"task_id": "1"}}, applied=True)
         failed = []
         records, is_strict = call.body
         for at, (record, person) in enumerate(zip(records, call.ids, strict=True)):
@@ -82,16 +82,16 @@ class MixpanelApi:
                 _update(held, person, record)
         if not is_strict:
             first = failed[0]["message"] if failed else None
-            return Answer(200, {"status": 0 if failed else 1, "error": first}, applied=True)
+            return ApiResponse(200, {"status": 0 if failed else 1, "error": first}, applied=True)
         taken = {"num_records_imported": len(call.ids) - len(failed)}
         if failed:
             error = "some data points in the request failed validation"
             said = {"code": 400, "error": error, "status": "Bad Request", "failed_records": failed}
-            return Answer(400, {**said, **taken}, applied=True)
-        return Answer(200, {"code": 200, "status": "OK", **taken}, applied=True)
+            return ApiResponse(400, {**said, **taken}, applied=True)
+        return ApiResponse(200, {"code": 200, "status": "OK", **taken}, applied=True)
 
 
-def _update(held: Held, person: str, update: dict[str, Any]) -> None:
+def _update(held: HeldByDestination, person: str, update: dict[str, Any]) -> None:
     if "$delete" in update:
         held.erase(person)
         return
@@ -111,9 +111,9 @@ def _wrong(record: dict[str, Any], person: str, kind: str) -> str | None:
     return None if record["properties"].get("time") else "'properties.time' is invalid"
 
 
-def _account(sent: Sent) -> bool:
+def _account(sent: ApiRequest) -> bool:
     return sent.headers.get("authorization", "").startswith("Basic ")
 
 
-def _unauthorised() -> Answer:
-    return Answer(401, {"code": 401, "error": "Invalid credentials", "status": "Unauthorized"})
+def _unauthorised() -> ApiResponse:
+    return ApiResponse(401, {"code": 401, "error": "Invalid credentials", "status": "Unauthorized"})

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _CUSTOM = {
     "score": "number",
@@ -29,9 +29,9 @@ class PendoApi:
     max_deleted: int = 500
     name: str = "pendo"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.headers.get("x-pendo-integration-key"):
-            return Answer(403, {"message": "forbidden"})
+            return ApiResponse(403, {"message": "forbidden"})
         match sent.method, sent.parts:
             case "GET", ["api", "v1", "token", "verify"]:
                 return Call({"valid": True, "writeAccess": True}, [], "probe")
@@ -46,11 +46,11 @@ class PendoApi:
             case "POST", ["api", "v1", "segment", "upload"]:
                 body = sent.json()
                 if not body.get("visitors"):
-                    return Answer(400, {"message": "a segment needs visitors"})
+                    return ApiResponse(400, {"message": "a segment needs visitors"})
                 return Call(body["name"], [], "create")
             case "PATCH", ["api", "v1", "segment", segment, "visitor"]:
                 if segment not in held.lists:
-                    return Answer(404, {"message": "no such segment"})
+                    return ApiResponse(404, {"message": "no such segment"})
                 (patch,) = sent.json()["patch"]
                 return self._limited(Call((segment, patch["op"]), list(map(str, patch["value"])), "patch"))
             case "POST", ["api", "v1", "metadata", "visitor", "custom", "value"]:
@@ -62,22 +62,22 @@ class PendoApi:
             case "POST", ["api", "v1", "bulkdelete", "visitor"]:
                 people = list(map(str, sent.json()["visitors"]))
                 if len(people) > self.max_deleted:
-                    return Answer(400, {"message": f"more than {self.max_deleted} visitors"})
+                    return ApiResponse(400, {"message": f"more than {self.max_deleted} visitors"})
                 return Call(None, people, "erase")
             case "POST", ["data", "track"]:
                 return _track(sent.json())
-        return Answer(404, {"message": f"nothing at {sent.path}"})
+        return ApiResponse(404, {"message": f"nothing at {sent.path}"})
 
-    def _limited(self, call: Call) -> Call | Answer:
+    def _limited(self, call: Call) -> Call | ApiResponse:
         if len(call.ids) > self.max_visitors:
-            return Answer(400, {"message": f"more than {self.max_visitors} visitors"})
+            return ApiResponse(400, {"message": f"more than {self.max_visitors} visitors"})
         return call
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "create":
                 # The placeholder member is not a visitor.
-                return Answer(200, {"segmentId": held.new_list(call.body)}, applied=True)
+                return ApiResponse(200, {"segmentId": held.new_list(call.body)}, applied=True)
             case "patch":
                 return _patched(call, held, rejecting)
             case "metadata":
@@ -85,38 +85,38 @@ class PendoApi:
             case "erase":
                 for person in call.ids:
                     held.erase(person)
-                return Answer(200, {"id": held.new_job(), "status": "PENDING"}, applied=True)
+                return ApiResponse(200, {"id": held.new_job(), "status": "PENDING"}, applied=True)
             case "track":
                 if (reason := refusing(rejecting, call.ids[0])) is not None:
-                    return Answer(400, {"message": reason})
+                    return ApiResponse(400, {"message": reason})
                 held.track(None, call.ids[0], call.body["event"], call.body["properties"])
-                return Answer(200, {}, applied=True)
-        return Answer(200, call.body)
+                return ApiResponse(200, {}, applied=True)
+        return ApiResponse(200, call.body)
 
 
-def _track(body: Mapping[str, Any]) -> Call | Answer:
+def _track(body: Mapping[str, Any]) -> Call | ApiResponse:
     needed = ("type", "event", "visitorId", "timestamp", "context")
     if missing := [name for name in needed if body.get(name) is None]:
-        return Answer(400, {"message": f"missing: {', '.join(missing)}"})
+        return ApiResponse(400, {"message": f"missing: {', '.join(missing)}"})
     return Call(body, [str(body["visitorId"])], "track")
 
 
-def _patched(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+def _patched(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
     segment, operation = call.body
     for person in call.ids:
         if (reason := refusing(rejecting, person)) is not None:
             said = {"status": 400, "message": reason, "operation": operation}
-            return Answer(200, {"multistatus": [said]})
+            return ApiResponse(200, {"multistatus": [said]})
     for person in call.ids:
         if operation == "add":
             held.put(held.lists[segment], person, {})
         else:
             held.take_out(held.lists[segment], person)
     done = {"status": 200, "message": "success", "operation": operation}
-    return Answer(200, {"multistatus": [done]}, applied=True)
+    return ApiResponse(200, {"multistatus": [done]}, applied=True)
 
 
-def _described(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+def _described(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
     visitors, creates = call.body
     missing, errors = [], []
     for visitor, person in zip(visitors, call.ids, strict=True):
@@ -131,4 +131,4 @@ def _described(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
     failed = len(missing) + len(errors)
     body = {"total": len(visitors), "updated": len(visitors) - failed, "failed": failed, "kind": "visitor"}
     more = {name: values for name, values in (("missing", missing), ("errors", errors)) if values}
-    return Answer(200, {**body, **more}, applied=True)
+    return ApiResponse(200, {**body, **more}, applied=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 AUDIENCES, SCORE = "a" * 40, "5" * 40
 """The codes of two custom fields: a multiple-option field, and a number."""
@@ -19,9 +19,9 @@ class PipedriveApi:
 
     name: str = "pipedrive"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not (sent.headers.get("x-api-token") or sent.bearer):
-            return Answer(401, {"success": False, "error": "unauthorized access"})
+            return ApiResponse(401, {"success": False, "error": "unauthorized access"})
         match sent.method, sent.parts[2:]:
             case "GET", ["personFields"]:
                 return Call(None, [], "describe")
@@ -42,9 +42,9 @@ class PipedriveApi:
                 body = sent.json()
                 person = str(body["participants"][0]["person_id"])
                 return Call(body, [_emails(held).get(person, "")], "track")
-        return Answer(404, {"success": False, "error": "Person not found"})
+        return ApiResponse(404, {"success": False, "error": "Person not found"})
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "describe":
                 options = [{"id": int(made), "label": name} for made, name in held.lists.items()]
@@ -73,7 +73,7 @@ class PipedriveApi:
         return _data(_shown(held.profiles[email]), applied=True)
 
     @staticmethod
-    def _save(call: Call, held: Held, email: str) -> None:
+    def _save(call: Call, held: HeldByDestination, email: str) -> None:
         own = call.body.get("custom_fields", {})
         top = {name: value for name, value in call.body.items() if name != "custom_fields"}
         made = held.profiles.get(email, {}).get("id", 1 + len(held.profiles))
@@ -86,7 +86,7 @@ class PipedriveApi:
                     held.take_out(name, email)
 
 
-def _emails(held: Held) -> dict[str, str]:
+def _emails(held: HeldByDestination) -> dict[str, str]:
     return {str(person["id"]): email for email, person in held.profiles.items()}
 
 
@@ -106,11 +106,11 @@ def _field(code: str, name: str, kind: str, options: list[Any] | None) -> dict[s
     }
 
 
-def _data(data: Any, *, applied: bool = False) -> Answer:
-    return Answer(
+def _data(data: Any, *, applied: bool = False) -> ApiResponse:
+    return ApiResponse(
         200, {"success": True, "data": data, "additional_data": {"next_cursor": None}}, applied=applied
     )
 
 
-def _bad(error: str) -> Answer:
-    return Answer(400, {"success": False, "error": error, "code": "ERR_SCHEMA_VALIDATION_FAILED"})
+def _bad(error: str) -> ApiResponse:
+    return ApiResponse(400, {"success": False, "error": error, "code": "ERR_SCHEMA_VALIDATION_FAILED"})

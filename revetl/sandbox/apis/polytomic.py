@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from revetl.sandbox.apis import runs
-from revetl.sandbox.apis.base import Answer, Call, Sent
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class PolytomicApi:
 
     name: str = "polytomic"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.bearer:
             return _error(401, "unauthorized")
         is_bulk = sent.parts[:2] == ["api", "bulk"]
@@ -39,26 +39,26 @@ class PolytomicApi:
                 return Call(run, [], "run")
         return _error(404, "not found")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "probe":
-                return Answer(200, call.body)
+                return ApiResponse(200, call.body)
             case "trigger":
                 run = self._made(held, call.body["key"]) or runs.begin(
                     held, call.ids[0], rejecting, **call.body
                 )
-                return Answer(200, {"data": {"id": run, "status": "created"}}, applied=True)
+                return ApiResponse(200, {"data": {"id": run, "status": "created"}}, applied=True)
             case "run":
-                return Answer(200, {"data": _shown(held, call.body)})
-        return Answer(200, {"data": [_shown(held, run) for run in call.body]})
+                return ApiResponse(200, {"data": _shown(held, call.body)})
+        return ApiResponse(200, {"data": [_shown(held, run) for run in call.body]})
 
     @staticmethod
-    def _made(held: Held, key: str) -> str | None:
+    def _made(held: HeldByDestination, key: str) -> str | None:
         """Return the execution created with an idempotency key."""
         return next((name.removeprefix("job-") for name, run in held.jobs.items() if run["key"] == key), None)
 
 
-def _shown(held: Held, id_: str) -> dict[str, Any]:
+def _shown(held: HeldByDestination, id_: str) -> dict[str, Any]:
     run = runs.look(held, id_)
     error = runs.failure(run)
     ended = "completed" if error is None else "failed"
@@ -69,5 +69,5 @@ def _shown(held: Held, id_: str) -> dict[str, Any]:
     return {"id": id_, "status": status, "counts": counts, "errors": [error] if error else None}
 
 
-def _error(status: int, message: str) -> Answer:
-    return Answer(status, {"status": status, "message": message})
+def _error(status: int, message: str) -> ApiResponse:
+    return ApiResponse(status, {"status": status, "message": message})

@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass, replace
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
 from revetl.sandbox.apis.salesforce_org import (
     PREFIXES,
     REQUIRED,
@@ -20,8 +20,8 @@ from revetl.sandbox.apis.salesforce_org import (
     member_id,
     query,
 )
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _DAILY = 100_000
 _RESULTS = {"successfulresults": "sf__Id", "failedresults": "sf__Error", "unprocessedrecords": ""}
@@ -36,7 +36,7 @@ class SalesforceApi:
     most: int = 200
     name: str = "salesforce"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if sent.parts == ["services", "oauth2", "token"]:
             return _token(sent)
         if not sent.bearer:
@@ -48,7 +48,7 @@ class SalesforceApi:
             return _error(404, "NOT_FOUND", "The requested resource does not exist")
         return found
 
-    def _found(self, sent: Sent, held: Held, path: list[str]) -> Call | Answer | None:
+    def _found(self, sent: ApiRequest, held: HeldByDestination, path: list[str]) -> Call | ApiResponse | None:
         match sent.method, path:
             case "GET", ["limits"]:
                 left = _DAILY - len(held.log)
@@ -72,7 +72,9 @@ class SalesforceApi:
                 return _job(sent, held, rest)
         return None
 
-    def _rows(self, kind: str, operation: str, by: str, rows: list[Row], held: Held) -> Call | Answer:
+    def _rows(
+        self, kind: str, operation: str, by: str, rows: list[Row], held: HeldByDestination
+    ) -> Call | ApiResponse:
         if len(rows) > self.most:
             return _error(400, "LIMIT_EXCEEDED", f"record limit reached: {self.most}")
         plain = [_flat(row) for row in rows]
@@ -85,42 +87,42 @@ class SalesforceApi:
         about = {"kind": kind, "operation": operation, "by": by, "rows": plain}
         return Call(about, [_called(row, held) for row in plain], operation)
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         answer = self._apply(call, held, rejecting)
         # The current request isn't in the log yet.
         usage = {"Sforce-Limit-Info": f"api-usage={len(held.log) + 1}/{_DAILY}"}
         return replace(answer, headers={**answer.headers, **usage})
 
-    def _apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def _apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "query":
                 try:
-                    return Answer(200, query(call.body, held))
+                    return ApiResponse(200, query(call.body, held))
                 except ValueError as error:
                     return _error(400, "MALFORMED_QUERY", str(error))
             case "create":
                 made = campaign_id(held.new_list(call.body))
-                return Answer(201, {"id": made, "success": True, "errors": []}, applied=True)
+                return ApiResponse(201, {"id": made, "success": True, "errors": []}, applied=True)
             case "insert" | "upsert" | "update" | "delete":
-                return Answer(200, [_json(each) for each in _write(call, held, rejecting)], applied=True)
+                return ApiResponse(200, [_json(each) for each in _write(call, held, rejecting)], applied=True)
             case "job":
                 about = {"state": "Open", "uploads": 0, "rows": [], "results": []}
                 named = {"kind": call.body["object"], "by": call.body.get("externalIdFieldName", "Id")}
                 made = held.new_job(**about, **named, operation=call.body["operation"])
-                return Answer(200, {**call.body, "id": made, "state": "Open"}, applied=True)
+                return ApiResponse(200, {**call.body, "id": made, "state": "Open"}, applied=True)
             case "upload":
                 job = held.jobs[call.body["job"]]
                 job["uploads"] += 1
                 job["rows"] = call.body["rows"]
-                return Answer(201, "", applied=True)
+                return ApiResponse(201, "", applied=True)
             case "close":
                 return _close(call, held, rejecting)
             case "state":
                 return _state(call.body, held)
-        return Answer(200, call.body)
+        return ApiResponse(200, call.body)
 
 
-def _token(sent: Sent) -> Call | Answer:
+def _token(sent: ApiRequest) -> Call | ApiResponse:
     form = sent.form()
     needed = {
         "client_credentials": ("client_id", "client_secret"),
@@ -128,16 +130,16 @@ def _token(sent: Sent) -> Call | Answer:
         "urn:ietf:params:oauth:grant-type:jwt-bearer": ("assertion",),
     }.get(form.get("grant_type", ""))
     if needed is None:
-        return Answer(
+        return ApiResponse(
             400, {"error": "unsupported_grant_type", "error_description": "grant type not supported"}
         )
     if not all(form.get(name) for name in needed):
-        return Answer(400, {"error": "invalid_grant", "error_description": "authentication failure"})
+        return ApiResponse(400, {"error": "invalid_grant", "error_description": "authentication failure"})
     at = "https://sandbox.my.salesforce.com"
     return Call({"access_token": "SANDBOX", "instance_url": at, "token_type": "Bearer"}, [], "token")
 
 
-def _job(sent: Sent, held: Held, path: list[str]) -> Call | Answer | None:
+def _job(sent: ApiRequest, held: HeldByDestination, path: list[str]) -> Call | ApiResponse | None:
     if sent.method == "POST" and not path:
         return Call(sent.json(), [], "job")
     job = held.jobs.get(path[0])
@@ -158,7 +160,7 @@ def _job(sent: Sent, held: Held, path: list[str]) -> Call | Answer | None:
     return None
 
 
-def _close(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+def _close(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
     job = held.jobs[call.body]
     if job["state"] != "Open":
         return _error(400, "INVALIDJOBSTATE", "Closing already closed Job not allowed")
@@ -167,15 +169,15 @@ def _close(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
     unknown = [name for name in job["rows"][0] if name != "Id" and not _is_field(job["kind"], name)]
     if unknown and job["operation"] != "delete":
         job |= {"state": "Failed", "errorMessage": f"InvalidBatch : Field name not found : {unknown[0]}"}
-        return Answer(200, {"id": call.body, "state": "UploadComplete"}, applied=True)
+        return ApiResponse(200, {"id": call.body, "state": "UploadComplete"}, applied=True)
     read = [_read(job["kind"], row) for row in job["rows"]]
     about = {"kind": job["kind"], "operation": job["operation"], "by": job["by"], "rows": read}
     job["results"] = _write(Call(about, call.ids, job["operation"]), held, rejecting)
     job["state"] = "UploadComplete"
-    return Answer(200, {"id": call.body, "state": "UploadComplete"}, applied=True)
+    return ApiResponse(200, {"id": call.body, "state": "UploadComplete"}, applied=True)
 
 
-def _state(name: str, held: Held) -> Answer:
+def _state(name: str, held: HeldByDestination) -> ApiResponse:
     job = held.jobs[name]
     following = {"UploadComplete": "InProgress", "InProgress": "JobComplete"}
     job["state"] = following.get(job["state"], job["state"])
@@ -189,7 +191,7 @@ def _state(name: str, held: Held) -> Answer:
         "numberRecordsFailed": sum(error is not None for _, error in results),
         "errorMessage": job.get("errorMessage"),
     }
-    return Answer(200, about)
+    return ApiResponse(200, about)
 
 
 def _results(job: dict[str, Any], kind: str) -> str:
@@ -212,7 +214,7 @@ Outcome = tuple[str | None, Row | None]
 """The id of a record, and its error if any."""
 
 
-def _write(call: Call, held: Held, rejecting: list[Rule]) -> list[Outcome]:
+def _write(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> list[Outcome]:
     kind, operation, by = (call.body[name] for name in ("kind", "operation", "by"))
     ids = {row["Id"]: person for person, row in held.profiles.items()}
     outcomes: list[Outcome] = []
@@ -231,7 +233,9 @@ def _write(call: Call, held: Held, rejecting: list[Rule]) -> list[Outcome]:
     return outcomes
 
 
-def _person(kind: str, operation: str, by: str, row: Row, held: Held, ids: dict[str, str]) -> Outcome:
+def _person(
+    kind: str, operation: str, by: str, row: Row, held: HeldByDestination, ids: dict[str, str]
+) -> Outcome:
     key = row.pop("Id", None)
     named = (
         None if operation == "insert" else ids.get(key) if operation == "update" else _by(kind, by, row, held)
@@ -264,7 +268,7 @@ def _person(kind: str, operation: str, by: str, row: Row, held: Held, ids: dict[
     return held.profiles[named]["Id"], None
 
 
-def _join(row: Row, held: Held, ids: dict[str, str]) -> Outcome:
+def _join(row: Row, held: HeldByDestination, ids: dict[str, str]) -> Outcome:
     made = list_of(row["CampaignId"])
     person = ids.get(next((row[f"{kind}Id"] for kind in PREFIXES if row.get(f"{kind}Id")), ""))
     if made not in held.lists or person is None:
@@ -276,7 +280,7 @@ def _join(row: Row, held: Held, ids: dict[str, str]) -> Outcome:
     return member_id(made, held.profiles[person]["Id"]), None
 
 
-def _delete(key: str, held: Held, ids: dict[str, str]) -> Outcome:
+def _delete(key: str, held: HeldByDestination, ids: dict[str, str]) -> Outcome:
     if key.startswith("00v"):
         audience = held.lists[key[3:8].lstrip("0")]
         person = next((each for made, each in ids.items() if made[-10:] == key[8:]), None)
@@ -290,7 +294,7 @@ def _delete(key: str, held: Held, ids: dict[str, str]) -> Outcome:
     return key, None
 
 
-def _by(kind: str, by: str, row: Row, held: Held) -> str | None:
+def _by(kind: str, by: str, row: Row, held: HeldByDestination) -> str | None:
     """Return the record that shares a row's value in a field."""
     value = str(row.get(by)).casefold()
     if by == "External_Id__c":
@@ -302,7 +306,7 @@ def _by(kind: str, by: str, row: Row, held: Held) -> str | None:
     return None
 
 
-def _called(row: Row, held: Held) -> str:
+def _called(row: Row, held: HeldByDestination) -> str:
     """Return a row's name in the log: the person's name."""
     for name in ("External_Id__c", "Email"):
         if row.get(name):
@@ -364,5 +368,5 @@ def _json(outcome: Outcome) -> Row:
     return {"id": made, "success": True, "errors": []}
 
 
-def _error(status: int, code: str, message: str) -> Answer:
-    return Answer(status, [{"message": message, "errorCode": code}])
+def _error(status: int, code: str, message: str) -> ApiResponse:
+    return ApiResponse(status, [{"message": message, "errorCode": code}])

@@ -8,7 +8,7 @@ from typing import Any
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
-from revetl.sandbox.store import Held
+from revetl.sandbox.store import HeldByDestination
 
 Row = dict[str, Any]
 
@@ -74,7 +74,7 @@ def kind_of(record: Row) -> str:
     return next((kind for kind, prefix in PREFIXES.items() if record["Id"].startswith(prefix)), "")
 
 
-def rows_of(kind: str, held: Held) -> Iterator[Row]:
+def rows_of(kind: str, held: HeldByDestination) -> Iterator[Row]:
     """Return the rows of an object."""
     if kind in PREFIXES:
         yield from (row for row in held.profiles.values() if kind_of(row) == kind)
@@ -91,7 +91,7 @@ def rows_of(kind: str, held: Held) -> Iterator[Row]:
         yield from (event["properties"] for event in held.events)
 
 
-def query(text: str, held: Held) -> Row:
+def query(text: str, held: HeldByDestination) -> Row:
     """Execute a query: `SELECT … FROM … WHERE … [= | IN] … AND …`. Raises ValueError for any other."""
     try:
         # MySQL is the SQL dialect whose string literals match SOQL's, with backslash escapes.

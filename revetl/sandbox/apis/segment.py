@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from revetl.sandbox.apis.base import Answer, Call, Sent
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _NEEDED = {"identify": (), "track": ("event",), "page": (), "screen": (), "group": ("groupId",)}
 """Required keys of a message by type, besides the person."""
@@ -29,11 +29,11 @@ class SegmentApi:
     max_subjects: int = 5_000
     name: str = "segment"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if sent.path == "/regulations":
             return self._regulation(sent)
         if not sent.headers.get("authorization", "").startswith("Basic "):
-            return Answer(401, {"success": False, "message": "no write key"})
+            return ApiResponse(401, {"success": False, "message": "no write key"})
         try:
             raw = gzip.decompress(sent.raw) if _is_gzip(sent.headers) else sent.raw
             body = orjson.loads(raw)
@@ -41,29 +41,29 @@ class SegmentApi:
             ids = [_whom(message) for message in batch]
             kinds = {str(message["type"]) for message in batch}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return Answer(400, {"success": False, "message": "Malformed JSON"})
+            return ApiResponse(400, {"success": False, "message": "Malformed JSON"})
         is_rudderstack = any("channel" in message for message in batch)
         if len(raw) > (self.max_rudderstack_bytes if is_rudderstack else self.max_bytes):
-            return Answer(400, {"success": False, "message": "Exceed payload limit"})
+            return ApiResponse(400, {"success": False, "message": "Exceed payload limit"})
         if any(len(orjson.dumps(message)) > self.max_message_bytes for message in batch):
-            return Answer(400, {"success": False, "message": "Exceed payload limit"})
+            return ApiResponse(400, {"success": False, "message": "Exceed payload limit"})
         return Call(body, ids, ",".join(sorted(kinds)), [str(m.get("messageId")) for m in batch])
 
-    def _regulation(self, sent: Sent) -> Call | Answer:
+    def _regulation(self, sent: ApiRequest) -> Call | ApiResponse:
         if not sent.bearer:
-            return Answer(401, {"errors": [{"type": "unauthorized", "message": "no token"}]})
+            return ApiResponse(401, {"errors": [{"type": "unauthorized", "message": "no token"}]})
         asked = sent.json()
         ids = [str(each) for each in asked["subjectIds"]]
         if asked["subjectType"] != "USER_ID" or not 0 < len(ids) <= self.max_subjects:
             wrong = {"type": "bad-request", "message": f"1 to {self.max_subjects} USER_IDs are allowed"}
-            return Answer(400, {"errors": [wrong]})
+            return ApiResponse(400, {"errors": [wrong]})
         return Call(asked, ids, "regulation")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         if call.operation == "regulation":
             for person in call.ids:
                 held.erase(person)
-            return Answer(200, {"data": {"regulateId": held.new_job()}}, applied=True)
+            return ApiResponse(200, {"data": {"regulateId": held.new_job()}}, applied=True)
         # Segment never rejects single messages of a batch, so rules that reject have no effect here. Messages
         # beyond the maximum are dropped.
         taken = list(zip(call.body["batch"], call.ids, call.message_ids, strict=True))[: self.max_messages]
@@ -72,7 +72,7 @@ class SegmentApi:
                 continue
             held.seen_messages.add(message_id)
             _apply(message, person, message_id, held)
-        return Answer(200, {"success": True}, applied=True)
+        return ApiResponse(200, {"success": True}, applied=True)
 
 
 def _is_gzip(headers: Mapping[str, str]) -> bool:
@@ -83,7 +83,7 @@ def _whom(message: Mapping[str, Any]) -> str:
     return str(message.get("userId") or message["anonymousId"])
 
 
-def _apply(message: Mapping[str, Any], person: str, message_id: str, held: Held) -> None:
+def _apply(message: Mapping[str, Any], person: str, message_id: str, held: HeldByDestination) -> None:
     """Store a message's data; incomplete messages are accepted without effect."""
     kind = message["type"]
     if kind == "alias":
@@ -102,7 +102,7 @@ def _apply(message: Mapping[str, Any], person: str, message_id: str, held: Held)
         held.track(message_id, person, name, message.get("properties") or {})
 
 
-def _make_one(before: str, person: str, held: Held) -> None:
+def _make_one(before: str, person: str, held: HeldByDestination) -> None:
     """Merge `before` into `person`, whose own traits take precedence."""
     if before == person or before not in held.profiles:
         return

@@ -6,9 +6,9 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _KNOWN_BY = ("email", "phone_number_id", "external_id", "anonymous_id")
 _RESERVED = ("first_name", "last_name", "city", "state_province_region", "postal_code", "country")
@@ -27,7 +27,7 @@ class SendGridApi:
     max_bytes: int = 6_000_000
     name: str = "sendgrid"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         match sent.method, sent.parts[1:]:
             case "GET", ["files", job]:
                 return Call(job, [], "file")
@@ -61,7 +61,7 @@ class SendGridApi:
                 return Call(None, [_whose(each, held) for each in ids], "delete")
         return _error(404, "not found")
 
-    def _put(self, sent: Sent, held: Held) -> Call | Answer:
+    def _put(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         body = sent.json()
         contacts = body["contacts"]
         if len(contacts) > self.max_contacts or len(sent.raw) > self.max_bytes:
@@ -83,7 +83,7 @@ class SendGridApi:
                 return _error(400, "at least one identifier is required", f"contacts[{at}]")
         return Call(body, [_called(contact) for contact in contacts], "add")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         match call.operation:
             case "mail":
                 return _send(call, held, rejecting)
@@ -96,30 +96,34 @@ class SendGridApi:
                     {"name": name, "field_type": "Text"} for name in (*_RESERVED, "email")
                 ]
                 read_only = {"name": "created_at", "field_type": "Date", "read_only": True}
-                return Answer(200, {"custom_fields": own, "reserved_fields": [*reserved, read_only]})
+                return ApiResponse(200, {"custom_fields": own, "reserved_fields": [*reserved, read_only]})
             case "find":
                 lists = [{"id": made, "name": name} for made, name in held.lists.items()]
-                return Answer(200, {"result": lists, "_metadata": {"count": len(lists)}})
+                return ApiResponse(200, {"result": lists, "_metadata": {"count": len(lists)}})
             case "create":
                 if call.body in held.lists.values():
                     return _error(400, "a list with that name exists")
                 made = held.new_list(call.body)
-                return Answer(201, {"id": made, "name": call.body, "contact_count": 0}, applied=True)
+                return ApiResponse(201, {"id": made, "name": call.body, "contact_count": 0}, applied=True)
             case "job":
                 return _state(call.body, held.jobs[call.body["job"]])
             case "file":
-                return Answer(200, "email,error\n" + "\n".join(held.jobs[call.body]["errors"]))
+                return ApiResponse(200, "email,error\n" + "\n".join(held.jobs[call.body]["errors"]))
             case "search":
                 kind, names = call.body
                 return _search(kind, names, held)
             case "remove":
                 for person in call.ids:
                     held.take_out(call.body, person)
-                return Answer(202, {"job_id": held.new_job(kind="remove", errors=[], count=0)}, applied=True)
+                return ApiResponse(
+                    202, {"job_id": held.new_job(kind="remove", errors=[], count=0)}, applied=True
+                )
             case "delete":
                 for person in call.ids:
                     held.erase(person)
-                return Answer(202, {"job_id": held.new_job(kind="delete", errors=[], count=0)}, applied=True)
+                return ApiResponse(
+                    202, {"job_id": held.new_job(kind="delete", errors=[], count=0)}, applied=True
+                )
         errors = []
         for contact, person in zip(call.body["contacts"], call.ids, strict=True):
             if (reason := refusing(rejecting, person)) is not None:
@@ -131,10 +135,10 @@ class SendGridApi:
             for listed in call.body.get("list_ids", ()):
                 held.put(held.lists[listed], person, {})
         made = held.new_job(kind="upsert", errors=errors, count=len(call.ids), asked=0)
-        return Answer(202, {"job_id": made}, applied=True)
+        return ApiResponse(202, {"job_id": made}, applied=True)
 
 
-def _mail(sent: Sent) -> Call | Answer:
+def _mail(sent: ApiRequest) -> Call | ApiResponse:
     """Parse emails as `mail/send` does: a request is accepted completely or not at all."""
     body = sent.json()
     given = body.get("personalizations") or []
@@ -159,36 +163,40 @@ def _mail(sent: Sent) -> Call | Answer:
     return Call(body, ids, "mail", [each.get("custom_args", {}).get("revetl_event_id") for each in given])
 
 
-def _send(call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+def _send(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
     body = call.body
     for at, person in enumerate(call.ids):
         if (reason := refusing(rejecting, person)) is not None:
             return _error(400, reason, f"personalizations.{at}.to.0.email")
     if (body.get("mail_settings", {}).get("sandbox_mode") or {}).get("enable"):
-        return Answer(200, "")
+        return ApiResponse(200, "")
     common = {name: body[name] for name in ("from", "reply_to", "categories", "asm") if name in body}
     for each in body["personalizations"]:
         for to in each["to"]:
             data = each.get("dynamic_template_data", {})
             # As in the real API, a retried email is not recognized as a duplicate.
             held.track(None, to["email"].lower(), body["template_id"], {**common, "to": to, "data": data})
-    return Answer(202, "", applied=True)
+    return ApiResponse(202, "", applied=True)
 
 
-def _state(asked: dict[str, str], job: dict[str, Any]) -> Answer:
+def _state(asked: dict[str, str], job: dict[str, Any]) -> ApiResponse:
     """Return a job's status: pending on the first request."""
     job["asked"] = job.get("asked", 0) + 1
     if job["asked"] == 1:
-        return Answer(200, {"id": asked["job"], "status": "pending", "job_type": job["kind"], "results": {}})
+        return ApiResponse(
+            200, {"id": asked["job"], "status": "pending", "job_type": job["kind"], "results": {}}
+        )
     errors = job["errors"]
     status = "completed" if not errors else "failed" if len(errors) == job["count"] else "errored"
     results: dict[str, Any] = {"requested_count": job["count"], "errored_count": len(errors)}
     if errors:
         results["errors_url"] = f"{asked['files']}/{asked['job']}"
-    return Answer(200, {"id": asked["job"], "status": status, "job_type": job["kind"], "results": results})
+    return ApiResponse(
+        200, {"id": asked["job"], "status": status, "job_type": job["kind"], "results": results}
+    )
 
 
-def _search(kind: str, names: list[str], held: Held) -> Answer:
+def _search(kind: str, names: list[str], held: HeldByDestination) -> ApiResponse:
     result: dict[str, Any] = {}
     for name in names:
         found = next((each for each in held.profiles.values() if each.get(kind) == name), None)
@@ -201,16 +209,16 @@ def _search(kind: str, names: list[str], held: Held) -> Answer:
         result[name] = {"contact": {**rest, "custom_fields": own, "list_ids": lists}}
     if not any("contact" in each for each in result.values()):
         return _error(404, "no contacts found")
-    return Answer(200, {"result": result})
+    return ApiResponse(200, {"result": result})
 
 
 def _called(contact: dict[str, Any]) -> str:
     return str(next((contact[name] for name in _KNOWN_BY if contact.get(name)), ""))
 
 
-def _whose(made: str, held: Held) -> str:
+def _whose(made: str, held: HeldByDestination) -> str:
     return next((person for person, each in held.profiles.items() if each["id"] == made), "")
 
 
-def _error(status: int, message: str, field: str | None = None) -> Answer:
-    return Answer(status, {"errors": [{"field": field, "message": message}]})
+def _error(status: int, message: str, field: str | None = None) -> ApiResponse:
+    return ApiResponse(status, {"errors": [{"field": field, "message": message}]})

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _SCHEMAS = (["EMAIL_SHA256"], ["PHONE_SHA256"], ["MOBILE_AD_ID_SHA256"])
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -23,11 +23,11 @@ class SnapAdsApi:
     uses: int = 40
     name: str = "snap_ads"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if sent.parts[-1:] == ["access_token"]:
             given = sent.form()
             if given.get("grant_type") != "refresh_token" or not given.get("refresh_token"):
-                return Answer(400, {"error": "invalid_grant", "error_description": "no refresh token"})
+                return ApiResponse(400, {"error": "invalid_grant", "error_description": "no refresh token"})
             return Call(given, [], "token")
         if not self._is_good(sent.bearer, held):
             return _error(401, "E1001", "unauthorized")
@@ -47,13 +47,13 @@ class SnapAdsApi:
                 return self._users(sent, segment, held)
         return _error(404, "E1002", f"Unknown path: {sent.path}")
 
-    def _is_good(self, token: str, held: Held) -> bool:
+    def _is_good(self, token: str, held: HeldByDestination) -> bool:
         if token in held.jobs:
             held.jobs[token]["uses"] -= 1
             return bool(held.jobs[token]["uses"] >= 0)
         return token != ""
 
-    def _users(self, sent: Sent, segment: str, held: Held) -> Call | Answer:
+    def _users(self, sent: ApiRequest, segment: str, held: HeldByDestination) -> Call | ApiResponse:
         if segment not in held.lists:
             return _error(404, "E1003", f"Segment {segment} does not exist")
         users = sent.json()["users"][0]
@@ -63,10 +63,10 @@ class SnapAdsApi:
         operation = "add" if sent.method == "POST" else "remove"
         return Call({"schema": users["schema"][0], "segment": segment}, ids, operation)
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         if call.operation == "token":
             made = held.new_job(uses=self.uses)
-            return Answer(200, {"access_token": made, "expires_in": 1_800, "token_type": "Bearer"})
+            return ApiResponse(200, {"access_token": made, "expires_in": 1_800, "token_type": "Bearer"})
         if call.operation == "probe":
             return _success(call.body)
         if call.operation == "find":
@@ -95,10 +95,10 @@ class SnapAdsApi:
         return _success({"users": [{"sub_request_status": "SUCCESS", "user": user}]})
 
 
-def _success(body: dict[str, Any]) -> Answer:
-    return Answer(200, {"request_status": "SUCCESS", "request_id": "1", **body}, applied=True)
+def _success(body: dict[str, Any]) -> ApiResponse:
+    return ApiResponse(200, {"request_status": "SUCCESS", "request_id": "1", **body}, applied=True)
 
 
-def _error(status: int, code: str, message: str) -> Answer:
+def _error(status: int, code: str, message: str) -> ApiResponse:
     told = {"debug_message": message, "display_message": message, "error_code": code}
-    return Answer(status, {"request_status": "ERROR", "request_id": "1", **told})
+    return ApiResponse(status, {"request_status": "ERROR", "request_id": "1", **told})

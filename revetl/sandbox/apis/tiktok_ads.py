@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _SCHEMA = frozenset({"EMAIL_SHA256", "PHONE_SHA256", "IDFA_SHA256", "AAID_SHA256"})
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -24,7 +24,7 @@ class TikTokAdsApi:
     max_rows: int = 10_000
     name: str = "tiktok_ads"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not sent.headers.get("access-token"):
             return _said(40_104, "Access token is empty")
         match sent.method, sent.parts[2:]:
@@ -42,7 +42,7 @@ class TikTokAdsApi:
                 return self._mapping(sent.json(), held)
         return _said(40_400, f"Unsupported path: {sent.path}")
 
-    def _mapping(self, asked: dict[str, Any], held: Held) -> Call | Answer:
+    def _mapping(self, asked: dict[str, Any], held: HeldByDestination) -> Call | ApiResponse:
         rows, schema = asked["batch_data"], asked["id_schema"]
         if len(rows) > self.max_rows:
             return _said(40_061, f"batch_data: the maximum is {self.max_rows}")
@@ -55,7 +55,7 @@ class TikTokAdsApi:
         ids = [str(next((each["id"] for each in row), "")) for row in known]
         return Call({**asked, "audiences": sorted(audiences)}, ids, asked["action"])
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         if call.operation == "probe":
             return _said(0, "OK", call.body)
         if call.operation == "find":
@@ -83,6 +83,6 @@ class TikTokAdsApi:
         return _said(0, "OK", applied=True)
 
 
-def _said(code: int, message: str, data: Any = None, *, applied: bool = False) -> Answer:
+def _said(code: int, message: str, data: Any = None, *, applied: bool = False) -> ApiResponse:
     body = {"code": code, "message": message, "request_id": "1", "data": data or {}}
-    return Answer(200, body, applied=applied)
+    return ApiResponse(200, body, applied=applied)

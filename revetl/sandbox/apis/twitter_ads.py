@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _HASHED = frozenset({"email", "phone_number", "handle", "twitter_id", "device_id"})
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -25,7 +25,7 @@ class TwitterAdsApi:
     max_bytes: int = 5_000_000
     name: str = "twitter_ads"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         signed = dict(re.findall(r'oauth_(\w+)="([^"]*)"', sent.headers.get("authorization", "")))
         nonce = unquote(signed.get("nonce", ""))
         if not signed.keys() >= _SIGNED or nonce in held.seen_messages:
@@ -46,7 +46,7 @@ class TwitterAdsApi:
                 return self._users(sent, audience)
         return _error(404, "NOT_FOUND", f"{sent.path} was not found")
 
-    def _users(self, sent: Sent, audience: str) -> Call | Answer:
+    def _users(self, sent: ApiRequest, audience: str) -> Call | ApiResponse:
         operations = sent.json()
         if len(operations) > self.max_operations or len(sent.raw) > self.max_bytes:
             return _error(400, "INVALID_PARAMETER", f"the maximum is {self.max_operations} operations")
@@ -54,7 +54,7 @@ class TwitterAdsApi:
         ids = [str(next((values[0] for values in person.values()), "")) for person in people]
         return Call({"audience": audience, "operations": operations}, ids, "users")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         if call.operation == "probe":
             return _data(call.body)
         if call.operation == "find":
@@ -69,7 +69,7 @@ class TwitterAdsApi:
             reasons = [_problem(person, known, rejecting) for person, known in people]
             errors.append([{"code": "INVALID_PARAMETER", "message": why} for why in reasons if why])
         if any(errors):
-            return Answer(400, {"errors": [], "operation_errors": errors})
+            return ApiResponse(400, {"errors": [], "operation_errors": errors})
         for kind, person, known in taken:
             if kind == "Update":
                 held.put(held.lists[call.body["audience"]], person, known)
@@ -78,7 +78,7 @@ class TwitterAdsApi:
         return _data({"success_count": len(taken), "total_count": len(taken)})
 
 
-def _problem(person: str, known: dict[str, list[str]], rejecting: list[Rule]) -> str | None:
+def _problem(person: str, known: dict[str, list[str]], rejecting: list[MisbehaviorRule]) -> str | None:
     unhashed = [
         name
         for name, values in known.items()
@@ -89,9 +89,9 @@ def _problem(person: str, known: dict[str, list[str]], rejecting: list[Rule]) ->
     return refusing(rejecting, person)
 
 
-def _data(found: Any) -> Answer:
-    return Answer(200, {"request": {"params": {}}, "data": found, "next_cursor": None}, applied=True)
+def _data(found: Any) -> ApiResponse:
+    return ApiResponse(200, {"request": {"params": {}}, "data": found, "next_cursor": None}, applied=True)
 
 
-def _error(status: int, code: str, message: str) -> Answer:
-    return Answer(status, {"errors": [{"code": code, "message": message}], "request": {"params": {}}})
+def _error(status: int, code: str, message: str) -> ApiResponse:
+    return ApiResponse(status, {"errors": [{"code": code, "message": message}], "request": {"params": {}}})

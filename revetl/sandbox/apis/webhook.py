@@ -6,9 +6,9 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from revetl.sandbox.apis.base import Answer, Call, Sent, refusing
-from revetl.sandbox.rules import Rule
-from revetl.sandbox.store import Held
+from revetl.sandbox.apis.base import ApiRequest, ApiResponse, Call, refusing
+from revetl.sandbox.rules import MisbehaviorRule
+from revetl.sandbox.store import HeldByDestination
 
 _OPERATIONS = frozenset({"add", "update", "remove", "insert", "track", "delete"})
 
@@ -30,24 +30,24 @@ class WebhookApi:
     max_bytes: int = 10_000_000
     name: str = "webhook"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not _is_signed(self.secret, sent.raw, sent.headers):
-            return Answer(401, {"error": "invalid signature"})
+            return ApiResponse(401, {"error": "invalid signature"})
         if len(sent.raw) > self.max_bytes:
-            return Answer(413, {"error": f"more than {self.max_bytes} bytes"})
+            return ApiResponse(413, {"error": f"more than {self.max_bytes} bytes"})
         try:
             body = sent.json()
             ids = [str(record["id"]) for record in body["records"]]
             call = Call(body, ids, str(body["operation"]), [str(body["batch_id"])])
             if body["operation"] not in _OPERATIONS or not isinstance(body["audience"], str):
-                return Answer(400, {"error": "invalid operation or audience"})
+                return ApiResponse(400, {"error": "invalid operation or audience"})
         except (ValueError, KeyError, TypeError) as error:
-            return Answer(400, {"error": f"not a batch: {error}"})
+            return ApiResponse(400, {"error": f"not a batch: {error}"})
         if len(ids) > self.max_records:
-            return Answer(413, {"error": f"more than {self.max_records} records"})
+            return ApiResponse(413, {"error": f"more than {self.max_records} records"})
         return call
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         rejected = []
         for record, record_id in zip(call.body["records"], call.ids, strict=True):
             if (reason := refusing(rejecting, record_id)) is not None:
@@ -71,7 +71,7 @@ class WebhookApi:
                 empty = call.body.get("set_if_empty", ())
                 held.put(call.body["audience"], record_id, record["fields"], empty)
         accepted = len(call.ids) - len(rejected)
-        return Answer(200, {"accepted": accepted, "rejected": rejected}, applied=True)
+        return ApiResponse(200, {"accepted": accepted, "rejected": rejected}, applied=True)
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,18 @@ class WebhookReadApi:
     page_members: int = 1_000
     name: str = "webhook"
 
-    def read(self, sent: Sent, held: Held) -> Call | Answer:
+    def read(self, sent: ApiRequest, held: HeldByDestination) -> Call | ApiResponse:
         if not _is_signed(self.secret, sent.query.encode(), sent.headers):
-            return Answer(401, {"error": "invalid signature"})
+            return ApiResponse(401, {"error": "invalid signature"})
         asked = sent.asked
         if "audience" not in asked:
-            return Answer(400, {"error": "audience is missing"})
+            return ApiResponse(400, {"error": "audience is missing"})
         return Call(asked, [], "read")
 
-    def apply(self, call: Call, held: Held, rejecting: list[Rule]) -> Answer:
+    def apply(self, call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]) -> ApiResponse:
         after = call.body.get("cursor", "")
         there = sorted(person for person in held.audiences.get(call.body["audience"], {}) if person > after)
         page = there[: self.page_members]
         members = [{"id": person, "fields": held.profiles.get(person, {})} for person in page]
         last = page[-1] if len(there) > len(page) else None
-        return Answer(200, {"members": members, "next": last})
+        return ApiResponse(200, {"members": members, "next": last})

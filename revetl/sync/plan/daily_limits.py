@@ -15,7 +15,7 @@ from revetl.errors import Locked, RevetlError
 from revetl.mapping.fields import TIMESTAMP, FieldMapping
 from revetl.project.workspace import Sync
 from revetl.sync.state import leases
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
 
@@ -93,7 +93,7 @@ class DailyLimit:
 
 @contextmanager
 def counted_alone(
-    destination: Destination, sync: Sync, warehouse: Warehouse, tables: Tables, run_id: str
+    destination: Destination, sync: Sync, warehouse: Warehouse, tables: StateTables, run_id: str
 ) -> Iterator[None]:
     """Let no other run count what is left of the daily limit until this one has written what it is about to
     send. Raises Locked where another run takes too long for that."""
@@ -117,7 +117,7 @@ def counted_alone(
 
 
 def daily_limit_of(
-    destination: Destination, sync: Sync, warehouse: Warehouse, tables: Tables
+    destination: Destination, sync: Sync, warehouse: Warehouse, tables: StateTables
 ) -> DailyLimit | None:
     """The daily limit of a sync, with what is used of it; None where its destination declares none."""
     limit = destination.daily_limit(sync.config.mode)

@@ -24,9 +24,9 @@ from revetl.sync.plan.former_texts import as_sent
 from revetl.sync.plan.identifier_sql import IdentifierSql
 from revetl.sync.plan.late_identifiers import CHANGED, SENT, Finish
 from revetl.sync.plan.presence import Presence
-from revetl.sync.plan.state_summary import Facts
+from revetl.sync.plan.state_summary import StateSummary
 from revetl.sync.state.identity import Identity
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import (
     column,
@@ -62,12 +62,12 @@ class Diff:
     of."""
 
     warehouse: Warehouse
-    tables: Tables
+    tables: StateTables
     sync: str
     members: Members
     mapping: FieldMapping
     mode: str
-    facts: Facts
+    facts: StateSummary
     presence: Presence
     identity: Identity
     starts_over: bool = False

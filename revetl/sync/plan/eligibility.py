@@ -18,13 +18,13 @@ from revetl.mapping.events import CALLS, MESSAGE_TYPE, TRACK
 from revetl.mapping.fields import parse_expression, trimmed
 from revetl.project.workspace import Sync, Workspace
 from revetl.sync.plan.spellings import (
+    ComparedIdentifier,
     ListOfPeople,
     Match,
-    Spelled,
-    Unchanged,
+    UnchangedCondition,
     matches,
 )
-from revetl.sync.plan.state_summary import Facts
+from revetl.sync.plan.state_summary import StateSummary
 from revetl.sync.plan.suppressed import (
     Kinds,
     check_kinds,
@@ -33,7 +33,7 @@ from revetl.sync.plan.suppressed import (
     unmatched,
 )
 from revetl.sync.state import leases
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import (
     column,
@@ -63,13 +63,13 @@ def members_of(
     workspace: Workspace,
     sync: Sync,
     columns: dict[str, str],
-    facts: Facts,
+    facts: StateSummary,
     warehouse: Warehouse,
-    tables: Tables,
+    tables: StateTables,
     identified: Mapping[str, str],
-    spelled: Sequence[Spelled] = (),
+    spelled: Sequence[ComparedIdentifier] = (),
     region: str | None = None,
-    unchanged: Unchanged | None = None,
+    unchanged: UnchangedCondition | None = None,
 ) -> Members:
     """The members of a sync's audience that may be sent. `identified` names the identifiers that are taken
     from columns, `spelled` are those by which members are found in any spelling, `region` is what phone
@@ -144,7 +144,7 @@ def members_of(
     return Members(exp.Subquery(this=remaining), True, kinds, ignored)
 
 
-def _as_written(tables: Tables, kinds: Kinds, spelled: Sequence[Spelled]) -> list[Match]:
+def _as_written(tables: StateTables, kinds: Kinds, spelled: Sequence[ComparedIdentifier]) -> list[Match]:
     """By the columns that somebody is suppressed by: what is suppressed as it is written, and its hash, where
     that is what would be sent."""
     hashed = {name for each in spelled if each.is_hashed and each.is_as_written for name in each.columns}
@@ -159,7 +159,9 @@ def _as_written(tables: Tables, kinds: Kinds, spelled: Sequence[Spelled]) -> lis
     return found
 
 
-def _suppressing(spelled: Spelled, tables: Tables, facts: Facts, kinds: Kinds) -> ListOfPeople | None:
+def _suppressing(
+    spelled: ComparedIdentifier, tables: StateTables, facts: StateSummary, kinds: Kinds
+) -> ListOfPeople | None:
     """The suppressions that an identifier is compared with, where that finds more than they do as they are
     written."""
     own = [kind for name in sorted(spelled.columns) for kind in kinds.get(name, ())]
@@ -176,7 +178,7 @@ def _suppressing(spelled: Spelled, tables: Tables, facts: Facts, kinds: Kinds) -
     )
 
 
-def suppressed_by(tables: Tables, kinds: Iterable[str], value: exp.Expr | None = None) -> exp.Select:
+def suppressed_by(tables: StateTables, kinds: Iterable[str], value: exp.Expr | None = None) -> exp.Select:
     """The suppressed values of some types, each with when it was first so: `value`, `since`. An expression
     over `identifier_value` takes the place of the value as it was written."""
     made = statement(
@@ -197,7 +199,7 @@ def alike(value: exp.Expr) -> exp.Expr:
     return statement("lower(:text)", text=trimmed(value))
 
 
-def record_holdouts(sync: Sync, members: Members, warehouse: Warehouse, tables: Tables) -> None:
+def record_holdouts(sync: Sync, members: Members, warehouse: Warehouse, tables: StateTables) -> None:
     """Keep who is held out, with the time it was first so; who is in the audience and held out no longer is
     dropped."""
     parts = {
@@ -313,7 +315,7 @@ def _among(people: _People) -> exp.Expr:
     )
 
 
-def _normalised(people: _People, spelled: Sequence[Spelled]) -> Iterator[ListOfPeople]:
+def _normalised(people: _People, spelled: Sequence[ComparedIdentifier]) -> Iterator[ListOfPeople]:
     """The same people as identifiers are compared, where the column is one."""
     value = column(people.name, of="s")
     for each in spelled:
@@ -379,7 +381,7 @@ def _bucket(sync: Sync, warehouse: Warehouse) -> exp.Expr:
     return warehouse.bucket(statement(":salt || ':' || :key", salt=_salt(sync), key=_key(sync)), BUCKETS)
 
 
-def _rank(sync: Sync, columns: dict[str, str], facts: Facts, tables: Tables) -> exp.Expr:
+def _rank(sync: Sync, columns: dict[str, str], facts: StateSummary, tables: StateTables) -> exp.Expr:
     """Whom a limit takes first: by `order_by`; without it, who is held already, so that nobody is swapped
     for another."""
     text, descending = sync.config.order

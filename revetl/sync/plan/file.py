@@ -13,12 +13,12 @@ from typing import Literal
 import orjson
 
 from revetl._version import __version__
-from revetl.config.base import Checked, check
+from revetl.config.base import ConfigModel, check
 from revetl.errors import UsageError
 from revetl.sync.plan.plan import Plan
 
 
-class PlannedSync(Checked):
+class PlannedSync(ConfigModel):
     """One sync of a plan file."""
 
     sync: str
@@ -28,7 +28,7 @@ class PlannedSync(Checked):
     remove: int
 
 
-class PlanFile(Checked):
+class PlanFile(ConfigModel):
     """A plan file. `target` is the dbt target that it was made on."""
 
     format: Literal["revetl plan 1"] = "revetl plan 1"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from revetl.mapping.fields import FieldMapping, Mapped
+from revetl.mapping.fields import FieldMapping, MappedField
 from revetl.sync.plan.late_identifiers import SENT, made_by, sent_column, with_sent
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, select, statement
@@ -70,7 +70,7 @@ def as_sent(
         # Of a text that is none, nothing was sent, and nothing may be sent to take it out.
         return column(sent_column(at[name]), of="s")
 
-    def typed(item: Mapped) -> tuple[exp.Expr, str]:
+    def typed(item: MappedField) -> tuple[exp.Expr, str]:
         if not item.type.upper().startswith(_NUMBERS):
             return value(item.name), "VARCHAR"
         kind = exp.DataType.build(item.type, dialect=warehouse.dialect)

@@ -21,7 +21,7 @@ SMALLEST_GUARDED = 1_000
 
 
 @dataclass(frozen=True)
-class Change:
+class GuardInputs:
     """What the guards look at: sizes, changed keys, the last build of the model and what failed in it, and
     fields that were sent and are no longer there."""
 
@@ -42,7 +42,7 @@ class Change:
     lost_fields: tuple[str, ...] = ()
 
 
-def judge(change: Change, diff: Diff) -> list[Stop]:
+def judge(change: GuardInputs, diff: Diff) -> list[Stop]:
     """The guards that stop this change, `keys` first."""
     stops = []
     if change.null_keys or change.repeated_keys:
@@ -77,7 +77,7 @@ def lost_state(sync: str, run_id: str, held: int) -> Stop:
     )
 
 
-def volume(change: Change) -> list[Stop]:
+def volume(change: GuardInputs) -> list[Stop]:
     """The guards that stop a change for its size alone."""
     stops = []
     if change.held_rows and not change.audience_rows:
@@ -110,7 +110,7 @@ def volume(change: Change) -> list[Stop]:
     return stops
 
 
-def _stale(change: Change) -> str | None:
+def _stale(change: GuardInputs) -> str | None:
     if change.max_age is None:
         return None
     most = timedelta(seconds=change.max_age)
@@ -150,7 +150,7 @@ def as_error(stop: Stop) -> GuardStopped:
     return GuardStopped(stop.guard, stop.message + way_out)
 
 
-def _keys(change: Change, diff: Diff) -> str:
+def _keys(change: GuardInputs, diff: Diff) -> str:
     """The sentence about null and repeated keys, with examples of each."""
     parts = []
     relation = diff.members.relation

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from revetl.mapping.fields import FieldMapping, Mapped, trimmed
+from revetl.mapping.fields import FieldMapping, MappedField, trimmed
 from revetl.sync.plan.eligibility import Members, alike, suppressed_by
 from revetl.sync.plan.late_identifiers import (
     CHANGED,
@@ -16,7 +16,7 @@ from revetl.sync.plan.late_identifiers import (
     with_sent,
 )
 from revetl.sync.plan.suppressed import listed_as
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.json_concat import kind_of
 from revetl.warehouse.templates import column, select, statement
@@ -29,7 +29,7 @@ class IdentifierSql:
     somebody may hold an identifier that another had. `removes`: whether who left is taken out."""
 
     warehouse: Warehouse
-    tables: Tables
+    tables: StateTables
     sync: str
     members: Members
     mapping: FieldMapping
@@ -41,11 +41,11 @@ class IdentifierSql:
     removes: bool
 
     @property
-    def late(self) -> tuple[Mapped, ...]:
+    def late(self) -> tuple[MappedField, ...]:
         """The identifiers of which the runner makes what is sent."""
         return self.mapping.late
 
-    def sent_of(self, item: Mapped) -> exp.Expr:
+    def sent_of(self, item: MappedField) -> exp.Expr:
         """What is sent of an identifier of the member `a` of `model`; of a late one, of a changed member."""
         return column(sent_column(self.late.index(item)), of="a") if item.late else item.of("a")
 
@@ -62,7 +62,7 @@ class IdentifierSql:
         """What is sent of the identifiers of the member `a` of `model`, as the text of a JSON object."""
         return self._json_of({item: self.sent_of(item) for item in self.mapping.identifiers})
 
-    def _json_of(self, values: Mapping[Mapped, exp.Expr]) -> exp.Expr:
+    def _json_of(self, values: Mapping[MappedField, exp.Expr]) -> exp.Expr:
         return self.warehouse.json_object(
             {item.name: (value, item.type) for item, value in values.items()},
             whole={item.name for item in values if _has_fractions(item.type)},
@@ -122,7 +122,7 @@ class IdentifierSql:
             (self._recorded(item), self._values_of(item)) for item in self.mapping.identifiers if item.alone
         ]
 
-    def held_identifiers(self) -> list[tuple[Mapped, exp.Expr, exp.Expr]]:
+    def held_identifiers(self) -> list[tuple[MappedField, exp.Expr, exp.Expr]]:
         """Each identifier, its recorded text in the state row `s`, and whether it takes out nobody but whom
         it is recorded of."""
         return [
@@ -142,7 +142,7 @@ class IdentifierSql:
             for item in self.mapping.identifiers
         ]
 
-    def _recorded(self, item: Mapped) -> exp.Expr:
+    def _recorded(self, item: MappedField) -> exp.Expr:
         """The recorded text of an identifier in the state row `s`; null for a blank one, which an older
         version may have sent."""
         text = self.warehouse.json_text(column("identifiers", of="s"), item.name)
@@ -150,7 +150,7 @@ class IdentifierSql:
             return text
         return statement("case when :trimmed <> '' then :text end", trimmed=trimmed(text), text=text)
 
-    def _values_of(self, item: Mapped) -> exp.Query:
+    def _values_of(self, item: MappedField) -> exp.Query:
         """What current members have of an identifier, as it is sent: of a late one, what changed members are
         to be sent, and what the others were."""
         value = self.sent_of(item)
@@ -171,7 +171,7 @@ class IdentifierSql:
         )
         return exp.union(now, before)
 
-    def is_invalid(self, item: Mapped) -> exp.Expr:
+    def is_invalid(self, item: MappedField) -> exp.Expr:
         """Whether the member `a` of `model` has a text that is no valid identifier. Of a late one, of a
         changed member."""
         usable = self.sent_of(item) if item.late else item.usable("a")
@@ -279,7 +279,7 @@ class IdentifierSql:
         )
         return exp.Case(ifs=[exp.If(this=exp.or_(*whole), true=exp.convert(1))])
 
-    def _usable(self, item: Mapped) -> exp.Expr:
+    def _usable(self, item: MappedField) -> exp.Expr:
         """A usable identifier of the member `a`; of a late one, what the state row `u` has, for who is not
         changed."""
         if not (item.late and self.has_state):
@@ -313,7 +313,7 @@ class IdentifierSql:
         kinds = self.members.suppressed_by.get(name)
         return suppressed_by(self.tables, kinds, None if made is None else alike(made)) if kinds else None
 
-    def _late_suppressed(self, item: Mapped, name: str, text: exp.Expr) -> exp.Select | None:
+    def _late_suppressed(self, item: MappedField, name: str, text: exp.Expr) -> exp.Select | None:
         """The suppressed values of a late identifier, as they are sent: `value`, `since`."""
         if not (kinds := self.members.suppressed_by.get(name)):
             return None

@@ -23,7 +23,7 @@ from revetl.sync.plan.former_texts import has_former
 from revetl.sync.plan.late_identifiers import finishers, made_by
 from revetl.sync.plan.pii import give_salt, hidden
 from revetl.sync.plan.presence import Presence
-from revetl.sync.plan.spellings import Unchanged, spelled_of
+from revetl.sync.plan.spellings import UnchangedCondition, spelled_of
 from revetl.sync.plan.state_summary import find_places, read_facts
 from revetl.sync.plan.suppressed import identified_by
 from revetl.sync.state.identity import (
@@ -31,7 +31,7 @@ from revetl.sync.state.identity import (
     identity_of,
 )
 from revetl.sync.state.last_runs import remembered_run
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.sync.stop import Stop
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, statement
@@ -50,7 +50,7 @@ def read_inputs(
     sync: Sync,
     destination: Destination,
     warehouse: Warehouse,
-    tables: Tables,
+    tables: StateTables,
     *,
     full_refresh: bool = False,
     marked: str | None = None,
@@ -124,8 +124,8 @@ def read_inputs(
 
 
 def _unchanged(
-    warehouse: Warehouse, tables: Tables, sync: Sync, mapping: FieldMapping, hash_by: str
-) -> Unchanged:
+    warehouse: Warehouse, tables: StateTables, sync: Sync, mapping: FieldMapping, hash_by: str
+) -> UnchangedCondition:
     key = exp.cast(column(sync.audience.key, of="a"), "varchar")
     test = statement(
         "h.sync = :sync and h.key = :key and h.row_hash = :row_hash and h.hash_by = :hash_by",
@@ -134,7 +134,7 @@ def _unchanged(
         row_hash=warehouse.row_hash(hashed_values(mapping)),
         hash_by=hash_by,
     )
-    return Unchanged(tables.state, key, test)
+    return UnchangedCondition(tables.state, key, test)
 
 
 def _typed(mapping: FieldMapping, warehouse: Warehouse, model: exp.Table) -> FieldMapping:

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from revetl.destinations.base.destination import Destination
 from revetl.errors import UsageError
-from revetl.mapping.fields import Mapped
+from revetl.mapping.fields import MappedField
 from revetl.project.workspace import Sync
 from revetl.sync.plan import guards
 from revetl.sync.plan.daily_limits import LATER
@@ -24,7 +24,7 @@ from revetl.sync.plan.eligibility import LEFT_OUT, alike
 from revetl.sync.plan.plan import Plan
 from revetl.sync.plan.suppressed import STANDARD
 from revetl.sync.state import leases
-from revetl.sync.state.tables import Tables, insert
+from revetl.sync.state.tables import StateTables, insert
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, select, statement
 
@@ -56,7 +56,7 @@ _ROW = (
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldRow:
     """What the state says of one member."""
 
     row_hash: int | None
@@ -77,7 +77,7 @@ class Trial:
     key: str
     run_id: str
     operations: str
-    before: Held | None
+    before: HeldRow | None
 
 
 def check_only(sync: Sync, destination: Destination) -> None:
@@ -157,7 +157,7 @@ def _matching(diff: Diff, sync: Sync, asked: str) -> dict[str, str | None]:
     return found
 
 
-def sent_as(diff: Diff, item: Mapped, asked: str) -> list[exp.Expr]:
+def sent_as(diff: Diff, item: MappedField, asked: str) -> list[exp.Expr]:
     """What is sent of a text as an identifier: as it is written, and normalized as the destination's rule
     says."""
     found: list[exp.Expr] = [exp.convert(asked.strip().lower())]
@@ -175,12 +175,12 @@ def is_one_of(value: exp.Expr, values: list[exp.Expr]) -> exp.Expr:
     return exp.In(this=alike(value), expressions=values)
 
 
-def _is_made(item: Mapped) -> bool:
+def _is_made(item: MappedField) -> bool:
     """Whether a column's text is normalized to be sent, so that any other text can be, too."""
     return item.made is not None and isinstance(item.raw, exp.Column)
 
 
-def _spellings(diff: Diff, item: Mapped, relation: exp.Table, asked: str) -> list[str]:
+def _spellings(diff: Diff, item: MappedField, relation: exp.Table, asked: str) -> list[str]:
     """The texts of the audience of which the runner makes the same identifier as of `asked`: only those are
     read that have its last digits in their order."""
     finish = diff.finishers[item.name]
@@ -243,7 +243,7 @@ def narrowed(diff: Diff, sync: Sync, plan: Plan, key: str, why: str | None) -> P
         whole=False,
         digest=None,
     )
-    change = guards.Change(
+    change = guards.GuardInputs(
         sync=plan.sync,
         key=sync.audience.key,
         audience_rows=plan.audience_rows,
@@ -280,25 +280,27 @@ def theirs(key: str, of: str | None = "c") -> exp.Expr:
     )
 
 
-def held_of(warehouse: Warehouse, tables: Tables, sync: str, key: str) -> Held | None:
+def held_of(warehouse: Warehouse, tables: StateTables, sync: str, key: str) -> HeldRow | None:
     """What the state says of a key."""
     query = exp.select(*_ROW).from_(tables.state)
     rows = warehouse.rows(query.where(statement("sync = :sync and key = :key", sync=sync, key=key)))
-    return next((Held(*row) for row in rows), None)
+    return next((HeldRow(*row) for row in rows), None)
 
 
-def trial_of(warehouse: Warehouse, tables: Tables, sync: str, key: str) -> Trial | None:
+def trial_of(warehouse: Warehouse, tables: StateTables, sync: str, key: str) -> Trial | None:
     """The last run of only this member that was not undone."""
     names = ("run_id", "operations", "was_held", *_ROW[:-2])
     query = exp.select(*names).from_(tables.trials)
     rows = warehouse.rows(query.where(statement("sync = :sync and key = :key", sync=sync, key=key)))
     for run_id, operations, was_held, *row in rows:
-        before = Held(**dict(zip(_ROW, (*row, None), strict=False))) if was_held else None
+        before = HeldRow(**dict(zip(_ROW, (*row, None), strict=False))) if was_held else None
         return Trial(key, str(run_id), str(operations), before)
     return None
 
 
-def is_current(warehouse: Warehouse, tables: Tables, sync: str, trial: Trial, now: Held | None) -> bool:
+def is_current(
+    warehouse: Warehouse, tables: StateTables, sync: str, trial: Trial, now: HeldRow | None
+) -> bool:
     """Whether nothing was delivered of the member since the trial, but by a run that was to take it back."""
     if now is None:
         since = statement(
@@ -328,7 +330,9 @@ def is_current(warehouse: Warehouse, tables: Tables, sync: str, trial: Trial, no
     return now.pending_run_id is not None and any(int(count) for (count,) in warehouse.rows(undone))
 
 
-def keep_trial(warehouse: Warehouse, tables: Tables, sync: str, key: str, run_id: str, plan: Plan) -> None:
+def keep_trial(
+    warehouse: Warehouse, tables: StateTables, sync: str, key: str, run_id: str, plan: Plan
+) -> None:
     """Keep what the state says of the member before a run of only this one; where another such run is to be
     undone still, what it was before that."""
     now, earlier = held_of(warehouse, tables, sync, key), trial_of(warehouse, tables, sync, key)
@@ -353,7 +357,7 @@ def keep_trial(warehouse: Warehouse, tables: Tables, sync: str, key: str, run_id
     warehouse.run(insert(tables.trials, values))
 
 
-def forget_trial(warehouse: Warehouse, tables: Tables, sync: str, key: str) -> None:
+def forget_trial(warehouse: Warehouse, tables: StateTables, sync: str, key: str) -> None:
     """There is nothing of the member to be undone."""
     warehouse.run(
         statement(
@@ -362,7 +366,7 @@ def forget_trial(warehouse: Warehouse, tables: Tables, sync: str, key: str) -> N
     )
 
 
-def forget_old_trials(warehouse: Warehouse, tables: Tables, days: int) -> None:
+def forget_old_trials(warehouse: Warehouse, tables: StateTables, days: int) -> None:
     """Drop what is older than `days`."""
     since = leases.now() - timedelta(days=days)
     warehouse.run(statement("delete from :trials where tried_at < :since", trials=tables.trials, since=since))

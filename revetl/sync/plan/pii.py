@@ -11,7 +11,7 @@ from sqlglot import exp
 from revetl.errors import UsageError
 from revetl.governance.pii import MASK, Hider
 from revetl.governance.transformations import PiiRule
-from revetl.mapping.fields import FieldMapping, Mapped
+from revetl.mapping.fields import FieldMapping, MappedField
 from revetl.observability import logs
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement, table
@@ -78,7 +78,7 @@ def give_salt(warehouse: Warehouse, hider: Hider) -> None:
     warehouse.load(SALT, pa.table({"salt": [hider.salt]}))
 
 
-def _hidden(item: Mapped, rule: PiiRule | None) -> Mapped:
+def _hidden(item: MappedField, rule: PiiRule | None) -> MappedField:
     if rule is None:
         return item
     text = exp.cast(item.expression, "varchar")

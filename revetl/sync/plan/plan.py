@@ -48,7 +48,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Identified:
+class IdentifierPreview:
     """An identifier of a plan: the share of members who have a valid one, the rule it is made by, examples of
     `raw`, `normalised` and `sent` values, and how many members have one that is not valid."""
 
@@ -69,7 +69,7 @@ class Preview:
     request_count: int
     minutes: float | None
     share: float
-    identifiers: tuple[Identified, ...]
+    identifiers: tuple[IdentifierPreview, ...]
     changed_fields: Mapping[str, int]
     charge: int | None = None
     charged_in: str | None = None
@@ -159,7 +159,7 @@ def judged(
     failures = set(workspace.manifest.failures(sync.audience.model))
     if facts.build.failed:
         failures.add(sync.audience.name)
-    change = guards.Change(
+    change = guards.GuardInputs(
         sync=sync.name,
         key=sync.audience.key,
         audience_rows=summary.audience_rows,
@@ -196,7 +196,7 @@ def judged(
     return replace(plan, digest=_digest(plan, sync, diff, summary))
 
 
-def _stops(change: guards.Change, diff: Diff) -> list[Stop]:
+def _stops(change: guards.GuardInputs, diff: Diff) -> list[Stop]:
     """The guards that stop a change. What a run cut short was already allowed to do is looked up only where
     a guard on volume would stop."""
     stops = guards.judge(change, diff)

@@ -17,7 +17,7 @@ from revetl.sync.plan.plan import Plan, judged, without_columns
 from revetl.sync.plan.preview import preview
 from revetl.sync.plan.settle import brought_forward
 from revetl.sync.state.carry_over import former_name
-from revetl.sync.state.tables import Tables, state_tables
+from revetl.sync.state.tables import StateTables, state_tables
 from revetl.warehouse import Warehouse
 
 
@@ -38,7 +38,7 @@ def plan_changes(
     sync: Sync,
     destination: Destination,
     warehouse: Warehouse,
-    tables: Tables,
+    tables: StateTables,
     options: SyncOptions,
     *,
     marked: str | None = None,

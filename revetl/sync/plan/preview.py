@@ -12,19 +12,19 @@ import orjson
 from sqlglot import exp
 
 from revetl.delivery.batches import cut_batches
-from revetl.delivery.serializer import Shaping, record_of
+from revetl.delivery.serializer import Serializer, record_of
 from revetl.delivery.spool import OPERATIONS
 from revetl.destinations.base.addresses import shown_address
 from revetl.destinations.base.destination import Destination, Record, Records
 from revetl.destinations.base.secret_values import SENSITIVE
 from revetl.identifiers.normalize import RULES, finish
 from revetl.local.redaction import redact
-from revetl.mapping.fields import Mapped
+from revetl.mapping.fields import MappedField
 from revetl.project.workspace import Sync
 from revetl.sync.plan.counts import Counts
 from revetl.sync.plan.diff import Diff
 from revetl.sync.plan.plan import (
-    Identified,
+    IdentifierPreview,
     Plan,
     Preview,
     Request,
@@ -45,7 +45,7 @@ def preview(
     sync: Sync,
     diff: Diff,
     destination: Destination,
-    shaping: Shaping,
+    shaping: Serializer,
     size: int,
 ) -> Preview:
     """The preview of a plan, with the exact requests for up to `size` records of each operation."""
@@ -124,7 +124,7 @@ def _samples(plan: Plan, diff: Diff, size: int) -> dict[str, list[tuple[str, str
     return found
 
 
-def _examples(diff: Diff, item: Mapped, size: int) -> exp.Expr:
+def _examples(diff: Diff, item: MappedField, size: int) -> exp.Expr:
     """Raw, normalised and sent values of a hashed identifier, in the columns of a record."""
     raw, normalised, sent = item.steps("a")
     return statement(
@@ -196,7 +196,7 @@ def _identified(
     diff: Diff,
     summary: Counts,
     samples: Mapping[str, list[tuple[str, str, str, str]]],
-) -> tuple[float, tuple[Identified, ...]]:
+) -> tuple[float, tuple[IdentifierPreview, ...]]:
     """The share of members who have any identifier, and each identifier with its own."""
     most = max(summary.audience_rows, 1)
     found = []
@@ -207,12 +207,12 @@ def _identified(
         examples = tuple(
             _finished(item, texts, destination) for _, *texts in samples.get(f"{_EXAMPLE} {item.name}", [])
         )
-        found.append(Identified(item.name, count / most, rule, examples, max(given - count, 0)))
+        found.append(IdentifierPreview(item.name, count / most, rule, examples, max(given - count, 0)))
     return summary.identified / most, tuple(found)
 
 
 def _finished(
-    item: Mapped, example: Sequence[str | None], destination: Destination
+    item: MappedField, example: Sequence[str | None], destination: Destination
 ) -> tuple[object, object, object]:
     """A raw value, the one made alike, and what is sent, with what the runner does to them."""
     raw, made, sent = example

@@ -23,7 +23,7 @@ from sqlglot import exp
 from revetl.destinations.base.destination import Destination, Identifier
 from revetl.identifiers.normalize import RULES, finish
 from revetl.identifiers.phones import LONG_END, SHORT_END
-from revetl.mapping.fields import FieldMapping, Mapped, made_alike
+from revetl.mapping.fields import FieldMapping, MappedField, made_alike
 from revetl.sync.plan.late_identifiers import Finish, load, union
 from revetl.sync.plan.suppressed import folded
 from revetl.warehouse import Warehouse
@@ -45,11 +45,11 @@ _AS_WRITTEN = ("email", "lower", "text")
 
 
 @dataclass(frozen=True)
-class Spelled:
+class ComparedIdentifier:
     """An identifier as it is compared, and the `columns` of the audience that it is made of. `sent_as` is its
     name in the state, where that has what is sent of it."""
 
-    item: Mapped
+    item: MappedField
     identifier: Identifier
     columns: frozenset[str]
     sent_as: str | None = None
@@ -71,7 +71,7 @@ class Spelled:
 
     def made_of(self, value: exp.Expr) -> exp.Expr:
         """What is sent of a value; of a late identifier, the text that it is made of."""
-        plain = made_alike(Mapped(self.item.name, column("value"), "VARCHAR"), self.identifier)
+        plain = made_alike(MappedField(self.item.name, column("value"), "VARCHAR"), self.identifier)
         return plain.over(value)
 
 
@@ -80,7 +80,7 @@ class ListOfPeople:
     """Values to compare an identifier with: `value` of the rows `s` of a relation that are `listed`, each
     with its `since`. `has_hashes`: some may be hashes."""
 
-    spelled: Spelled
+    spelled: ComparedIdentifier
     relation: exp.Table
     value: exp.Expr
     listed: exp.Expr
@@ -89,7 +89,7 @@ class ListOfPeople:
 
 
 @dataclass(frozen=True)
-class Unchanged:
+class UnchangedCondition:
     """Who is sent nothing new: the state's row `h` of the member `a`, as a condition, and where it is."""
 
     state: exp.Table
@@ -107,7 +107,7 @@ def spelled_of(
     destination: Destination,
     columns: Collection[str],
     identified: Mapping[str, str],
-) -> list[Spelled]:
+) -> list[ComparedIdentifier]:
     """The identifiers that a destination normalizes: those that a sync maps, then those of the columns named
     as one is, or that one is taken from (`identified`). `email` and `phone` are normalized even where the
     destination takes whatever it gets. `sent` is the mapping with what is hidden hidden."""
@@ -117,7 +117,9 @@ def spelled_of(
         identifier = known[item.name]
         if item.made is not None and (item.alone or item.kind.startswith(_PERSONAL)):
             found.append(
-                Spelled(item, identifier, item.columns, item.name if item in sent.identifiers else None)
+                ComparedIdentifier(
+                    item, identifier, item.columns, item.name if item in sent.identifiers else None
+                )
             )
     used = {name for each in found for name in each.columns}
     others = [each for each in known.values() if each.alone and (each.hashed or each.normalised)]
@@ -128,8 +130,8 @@ def spelled_of(
         for identifier in others:
             names = {folded(identifier.name), folded(identifier.column)}
             if names & {folded(name), folded(identified.get(name, name))}:
-                item = made_alike(Mapped(identifier.name, column(name), "VARCHAR"), identifier)
-                found.append(Spelled(item, identifier, frozenset({name})))
+                item = made_alike(MappedField(identifier.name, column(name), "VARCHAR"), identifier)
+                found.append(ComparedIdentifier(item, identifier, frozenset({name})))
                 break
     return found
 
@@ -139,7 +141,7 @@ def matches(
     lists: Sequence[ListOfPeople],
     model: exp.Table,
     region: str | None,
-    unchanged: Unchanged | None,
+    unchanged: UnchangedCondition | None,
 ) -> list[list[Match]]:
     """By list, what finds the members who are on it. Leaves `revetl_listed` and `revetl_spelled` in the
     warehouse where an identifier takes a library."""
@@ -167,7 +169,7 @@ def _match(each: ListOfPeople) -> Match:
 
 
 def _late_matches(
-    warehouse: Warehouse, at: int, each: ListOfPeople, model: exp.Table, unchanged: Unchanged | None
+    warehouse: Warehouse, at: int, each: ListOfPeople, model: exp.Table, unchanged: UnchangedCondition | None
 ) -> Iterator[Match]:
     parts = {
         "listed": LISTED,
@@ -238,7 +240,7 @@ def _reads_all(each: ListOfPeople) -> bool:
     return each.has_hashes and each.spelled.is_hashed and each.spelled.sent_as is not None
 
 
-def _finisher(spelled: Spelled, region: str | None) -> Finish:
+def _finisher(spelled: ComparedIdentifier, region: str | None) -> Finish:
     return partial(finish, spelled.rule, region=region, hashed=spelled.is_hashed)
 
 
@@ -271,7 +273,9 @@ def _load_listed(warehouse: Warehouse, late: dict[int, ListOfPeople], region: st
     warehouse.load(LISTED, pa.Table.from_batches(batches, schema=schema).sort_by(by))
 
 
-def _sent_and_ending(spelled: Spelled, raw: str, region: str | None) -> tuple[str | None, str | None]:
+def _sent_and_ending(
+    spelled: ComparedIdentifier, raw: str, region: str | None
+) -> tuple[str | None, str | None]:
     """What is sent of a listed text, and how the texts end of which the same is."""
     ends = RULES[spelled.rule].ends
     if ends is None or (spelled.is_hashed and len(raw) == _HASH):
@@ -282,7 +286,7 @@ def _sent_and_ending(spelled: Spelled, raw: str, region: str | None) -> tuple[st
     return hashlib.sha256(plain.encode()).hexdigest() if spelled.is_hashed else plain, ends.end_of(plain)
 
 
-def _texts(at: int, each: ListOfPeople, model: exp.Table, unchanged: Unchanged | None) -> exp.Select:
+def _texts(at: int, each: ListOfPeople, model: exp.Table, unchanged: UnchangedCondition | None) -> exp.Select:
     """The different texts of members who may be on a list."""
     text = each.spelled.item.of("a")
     made = select(

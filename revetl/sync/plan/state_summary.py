@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from revetl.project.workspace import Sync
 from revetl.sync.plan.presence import MEMBER, Presence, written_by_mode
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, statement
 
@@ -26,7 +26,7 @@ class Build:
 
 
 @dataclass(frozen=True)
-class Places:
+class CatalogSummary:
     """What the catalog says: the audience's columns (None where it was not built), and which of the runner's
     tables are there."""
 
@@ -44,7 +44,7 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Facts:
+class StateSummary:
     """What the tables say about a sync. Of the state rows that count as held in its mode: how many, those
     whose outcome is unknown, those hashed by another maker, and the maker and the fields of one of those.
     `present` counts all its rows by presence, `unlabelled` those of older versions, which say none and are
@@ -73,7 +73,7 @@ class Facts:
     hashed_kinds: frozenset[str] = frozenset()
     build: Build = Build()
 
-    def holding_nobody(self) -> Facts:
+    def holding_nobody(self) -> StateSummary:
         """The same of a state that is to hold nobody."""
         return replace(
             self,
@@ -133,25 +133,25 @@ _PARTS = {
 _READ = tuple(_PARTS)
 
 
-def find_places(sync: Sync, warehouse: Warehouse, tables: Tables) -> Places:
+def find_places(sync: Sync, warehouse: Warehouse, tables: StateTables) -> CatalogSummary:
     """Look the audience and the runner's tables up."""
     audience, *found = warehouse.catalog([sync.audience.relation, *map(tables.named, _READ)])
     there = {name: columns for name, columns in zip(_READ, found, strict=True) if columns is not None}
     has_presence = "presence" in {name.lower() for name in there.get("sync_state", {"presence": ""})}
     has_targets = "target" in {name.lower() for name in there.get("model_builds", {"target": ""})}
-    return Places(audience, frozenset(there), has_presence, has_targets)
+    return CatalogSummary(audience, frozenset(there), has_presence, has_targets)
 
 
 def read_facts(
     sync: Sync,
     warehouse: Warehouse,
-    tables: Tables,
-    places: Places,
+    tables: StateTables,
+    places: CatalogSummary,
     hash_by: str,
     presence: Presence,
     remembered: str | None = None,
     made_by: exp.Expr | None = None,
-) -> Facts:
+) -> StateSummary:
     """Read what the tables that are there say, where `presence` is what the sync's mode counts as held,
     `remembered` the last run that this machine knows, and `made_by` the maker of a state row's hash, where
     that is not `hash_by` as it stands. Raises UsageError when a newer revetl made them."""
@@ -171,7 +171,7 @@ def read_facts(
         if name in places.tables
     ]
     if not parts:
-        return Facts(knows_run=remembered is None)
+        return StateSummary(knows_run=remembered is None)
     query = parts[0] if len(parts) == 1 else exp.union(*parts, distinct=False)
     found: dict[str, list[tuple[Any, ...]]] = {}
     for what, *rest in warehouse.rows(query):
@@ -195,7 +195,7 @@ def read_facts(
         Build(moment, invocation_id, bool(failed))
         for invocation_id, _, moment, failed, *_ in found.get("build", [])
     ]
-    return Facts(
+    return StateSummary(
         has_state=places.has_state,
         held_rows=sum(each.rows for each in held),
         uncertain=sum(each.uncertain for each in held),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from revetl.sync.plan.diff import CHANGES, Diff
-from revetl.sync.plan.guards import Change
+from revetl.sync.plan.guards import GuardInputs
 from revetl.warehouse.templates import statement
 
 FINISHED = ("success", "rejected")
@@ -45,7 +45,7 @@ where s.sync = :sync and s.row_hash is null and s.acknowledged_at is null
 
 
 @dataclass(frozen=True)
-class Unfinished:
+class UnfinishedChanges:
     """Planned changes that an unfinished run was allowed to make, by operation, and `pending_rows`: rows of
     the state that no destination ever acknowledged, which therefore count as held by nobody."""
 
@@ -55,7 +55,7 @@ class Unfinished:
     pending_rows: int = 0
 
 
-def without_unfinished(change: Change, diff: Diff) -> Change:
+def without_unfinished(change: GuardInputs, diff: Diff) -> GuardInputs:
     """What is left of a change for the guards on volume to judge."""
     found = unfinished(diff)
     return replace(
@@ -67,7 +67,7 @@ def without_unfinished(change: Change, diff: Diff) -> Change:
     )
 
 
-def unfinished(diff: Diff) -> Unfinished:
+def unfinished(diff: Diff) -> UnfinishedChanges:
     """Count them over `revetl_changes`, in one statement."""
     rows = diff.warehouse.rows(
         statement(
@@ -82,7 +82,7 @@ def unfinished(diff: Diff) -> Unfinished:
         )
     )
     again = {operation: (int(n1), int(n2 or 0)) for what, operation, n1, n2 in rows if what == "again"}
-    return Unfinished(
+    return UnfinishedChanges(
         adds=sum(again.get(operation, (0, 0))[0] for operation in ("add", "rekey")),
         updates=again.get("update", (0, 0))[0],
         removes=sum(again.get(operation, (0, 0))[1] for operation in ("remove", "rekey")),

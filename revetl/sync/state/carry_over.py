@@ -7,7 +7,7 @@ from revetl.project.workspace import Sync, Workspace
 from revetl.sync.state import leases
 from revetl.sync.state.identity import Identity, read_identity, record_identity
 from revetl.sync.state.last_runs import rename_run
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
 
@@ -20,7 +20,12 @@ _RENAMED = (
 
 
 def carry_over(
-    warehouse: Warehouse, tables: Tables, workspace: Workspace, sync: Sync, identity: Identity, run_id: str
+    warehouse: Warehouse,
+    tables: StateTables,
+    workspace: Workspace,
+    sync: Sync,
+    identity: Identity,
+    run_id: str,
 ) -> str | None:
     """Rename what the tables and this machine have of a former name of a sync, once: nothing happens where
     the sync has a state already, or the former one has none. Gives the former name. Raises Locked while a run
@@ -59,7 +64,7 @@ def carry_over(
     return former
 
 
-def former_name(warehouse: Warehouse, tables: Tables, workspace: Workspace, sync: Sync) -> str | None:
+def former_name(warehouse: Warehouse, tables: StateTables, workspace: Workspace, sync: Sync) -> str | None:
     """The former name that the state has a sync by, where it has nothing by the one it has now."""
     names = workspace.former_names(sync)
     if not names or not warehouse.exists(tables.state) or _holds(warehouse, tables, sync.name):
@@ -67,6 +72,6 @@ def former_name(warehouse: Warehouse, tables: Tables, workspace: Workspace, sync
     return next((name for name in names if _holds(warehouse, tables, name)), None)
 
 
-def _holds(warehouse: Warehouse, tables: Tables, sync: str) -> bool:
+def _holds(warehouse: Warehouse, tables: StateTables, sync: str) -> bool:
     query = statement("select 1 from :state as s where s.sync = :sync limit 1", state=tables.state, sync=sync)
     return bool(warehouse.rows(query))

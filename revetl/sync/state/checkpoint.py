@@ -27,7 +27,7 @@ from revetl.delivery.scrub import scrub
 from revetl.delivery.spool import OPERATIONS, Spool
 from revetl.mapping.fields import trimmed
 from revetl.sync.state import leases
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import (
     column,
@@ -173,13 +173,13 @@ and not exists (
 
 
 @dataclass(frozen=True)
-class Folder:
+class Checkpoint:
     """Carries one run's journal to the state of its sync. `by_key`: people are known by the key, so nobody's
     identifiers change. `refused_before`: the destination may have refused some of the records before.
     `again`: parts of it may have been carried already, by a run that was cut short. `presence` is what the
     destination has of those who were delivered (presence.py)."""
 
-    tables: Tables
+    tables: StateTables
     sync: str
     run_id: str
     hash_by: str

@@ -28,7 +28,7 @@ from revetl.errors import GuardStopped
 from revetl.project.workspace import Sync, Workspace
 from revetl.sync.state import leases
 from revetl.sync.state.run_ids import beginning
-from revetl.sync.state.tables import Tables, insert
+from revetl.sync.state.tables import StateTables, insert
 from revetl.sync.stop import Stop
 from revetl.warehouse import Warehouse, location_of
 from revetl.warehouse.templates import statement
@@ -154,7 +154,7 @@ def audience_there(
     return (None if before is None else before.called) or was or own
 
 
-def read_identity(warehouse: Warehouse, tables: Tables, sync: str) -> Identity | None:
+def read_identity(warehouse: Warehouse, tables: StateTables, sync: str) -> Identity | None:
     """What is recorded of a sync; None where nothing is."""
     rows = warehouse.rows(
         statement(
@@ -166,7 +166,7 @@ def read_identity(warehouse: Warehouse, tables: Tables, sync: str) -> Identity |
     return Identity.read((str(rows[0][0]), str(rows[0][1]))) if rows else None
 
 
-def record_identity(warehouse: Warehouse, tables: Tables, sync: str, identity: Identity) -> None:
+def record_identity(warehouse: Warehouse, tables: StateTables, sync: str, identity: Identity) -> None:
     """Keep it in the place of what is recorded. In a transaction of the caller."""
     written_by, delivered_to = identity.texts()
     warehouse.run(
@@ -176,7 +176,7 @@ def record_identity(warehouse: Warehouse, tables: Tables, sync: str, identity: I
     warehouse.run(insert(tables.identities, row))
 
 
-def forget_held(warehouse: Warehouse, tables: Tables, sync: str, *, members_only: bool = False) -> None:
+def forget_held(warehouse: Warehouse, tables: StateTables, sync: str, *, members_only: bool = False) -> None:
     """Have the state hold nobody, or no member of the audience: where it delivered to is not there now."""
     query = "delete from :state where sync = :sync"
     if members_only:
@@ -184,7 +184,7 @@ def forget_held(warehouse: Warehouse, tables: Tables, sync: str, *, members_only
     warehouse.run(statement(query, state=tables.state, sync=sync))
 
 
-def check_warehouse(warehouse: Warehouse, tables: Tables, sync: str, now: Identity) -> None:
+def check_warehouse(warehouse: Warehouse, tables: StateTables, sync: str, now: Identity) -> None:
     """Raises GuardStopped where another warehouse or target wrote the state, before any of it is touched."""
     if (stop := warehouse_stop(sync, read_identity(warehouse, tables, sync), now)) is not None:
         raise GuardStopped(stop.guard, stop.message)

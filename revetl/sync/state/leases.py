@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from revetl.errors import Locked
 from revetl.sync.state import machine
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
 
@@ -50,7 +50,7 @@ values (:sync, :run_id, :host, :process, :now, :until)
 """
 
 
-def acquire(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> Lease:
+def acquire(warehouse: Warehouse, tables: StateTables, sync: str, run_id: str) -> Lease:
     """Take the lease of `sync` and give it. Raises Locked, naming the holder, when another run has it.
 
     It is taken by one statement and then read back, for where an engine has no locks, one statement is the
@@ -104,7 +104,7 @@ def _refuse(sync: str, others: list[_Holder]) -> None:
         )
 
 
-def _held(warehouse: Warehouse, tables: Tables, sync: str) -> list[_Holder]:
+def _held(warehouse: Warehouse, tables: StateTables, sync: str) -> list[_Holder]:
     rows = warehouse.rows(
         statement(
             "select run_id, host, process, acquired_at, expires_at from :locks as k where k.sync = :sync",
@@ -115,7 +115,7 @@ def _held(warehouse: Warehouse, tables: Tables, sync: str) -> list[_Holder]:
     return [_Holder(*row) for row in rows]
 
 
-def renew(warehouse: Warehouse, tables: Tables, lease: Lease) -> None:
+def renew(warehouse: Warehouse, tables: StateTables, lease: Lease) -> None:
     """Keep the lease for as long again. Raises Locked when another run took it after it had expired."""
     parts = {"locks": tables.locks, "sync": lease.sync, "run_id": lease.run_id}
     with warehouse.transaction():
@@ -136,7 +136,7 @@ def renew(warehouse: Warehouse, tables: Tables, lease: Lease) -> None:
     lease.expires_at = until
 
 
-def release(warehouse: Warehouse, tables: Tables, lease: Lease) -> None:
+def release(warehouse: Warehouse, tables: StateTables, lease: Lease) -> None:
     """Give the lease back; another run's is left alone."""
     warehouse.run(
         statement(

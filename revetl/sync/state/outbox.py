@@ -22,7 +22,7 @@ from revetl.sync.state.checkpoint import (
     NOT_YET,
     UNKNOWN,
 )
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
 
@@ -34,7 +34,7 @@ and not exists (
 """
 
 
-def intend(warehouse: Warehouse, tables: Tables, diff: Diff, run_id: str) -> None:
+def intend(warehouse: Warehouse, tables: StateTables, diff: Diff, run_id: str) -> None:
     """Keep every change of a plan, as whole records."""
     queries = {
         "remove": leaving(diff, run_id),
@@ -88,7 +88,7 @@ def intend(warehouse: Warehouse, tables: Tables, diff: Diff, run_id: str) -> Non
         )
 
 
-def intended(tables: Tables, sync: str, run_id: str, operation: str) -> exp.Expr:
+def intended(tables: StateTables, sync: str, run_id: str, operation: str) -> exp.Expr:
     """The changes of an operation, in the spool's columns."""
     return (
         exp.select(*COLUMNS)
@@ -104,7 +104,7 @@ def intended(tables: Tables, sync: str, run_id: str, operation: str) -> exp.Expr
     )
 
 
-def drop(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> None:
+def drop(warehouse: Warehouse, tables: StateTables, sync: str, run_id: str) -> None:
     """Forget what a run was about to send: it is booked."""
     warehouse.run(
         statement(
@@ -116,7 +116,7 @@ def drop(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> None:
     )
 
 
-def open_runs(warehouse: Warehouse, tables: Tables, sync: str) -> list[str]:
+def open_runs(warehouse: Warehouse, tables: StateTables, sync: str) -> list[str]:
     """Runs of a sync that were about to send something and are not booked, the oldest first. What is left of
     any other run tells nothing new, and may be older than what was booked since."""
     query = statement(
@@ -127,7 +127,7 @@ def open_runs(warehouse: Warehouse, tables: Tables, sync: str) -> list[str]:
     return [str(run_id) for (run_id,) in warehouse.rows(query)]
 
 
-def take_for_sent(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> int:
+def take_for_sent(warehouse: Warehouse, tables: StateTables, sync: str, run_id: str) -> int:
     """Book what a lost run was about to send, and no checkpoint has, as sent without an answer, and forget
     its intents. Gives the number of records."""
     parts: dict[str, object] = {

@@ -16,9 +16,9 @@ from revetl.observability import logs
 from revetl.project.workspace import Sync, Workspace
 from revetl.sync.plan.presence import MEMBER
 from revetl.sync.state import outbox
-from revetl.sync.state.checkpoint import Folder
+from revetl.sync.state.checkpoint import Checkpoint
 from revetl.sync.state.run_log import Run, close_crashed, running
-from revetl.sync.state.tables import Tables
+from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 
 Tell = Callable[[Run], None]
@@ -30,7 +30,7 @@ def runs_folder(workspace: Workspace, sync: Sync) -> Path:
 
 
 def recover(
-    warehouse: Warehouse, tables: Tables, sync: str, folder: Path, on_crashed: Tell = lambda _: None
+    warehouse: Warehouse, tables: StateTables, sync: str, folder: Path, on_crashed: Tell = lambda _: None
 ) -> int:
     """Fold what is left in `folder` into the state, by the holder of the sync's lease; what a run was about
     to send and left nothing of that can be read is taken for sent without an answer. Tells `on_crashed` of
@@ -55,7 +55,7 @@ def recover(
     return recovered
 
 
-def _fold_left(warehouse: Warehouse, tables: Tables, sync: str, left: Path) -> int:
+def _fold_left(warehouse: Warehouse, tables: StateTables, sync: str, left: Path) -> int:
     about = left / "run.json"
     # It is written last: without it, the run was cut short before anything was sent.
     if not about.exists():
@@ -66,7 +66,7 @@ def _fold_left(warehouse: Warehouse, tables: Tables, sync: str, left: Path) -> i
     spool = Spool(left)
     journal = Journal(left, is_there=True)
     try:
-        carrier = Folder(tables, sync, left.name, hash_by, presence, spool, journal, again=True)
+        carrier = Checkpoint(tables, sync, left.name, hash_by, presence, spool, journal, again=True)
         carrier.fold(warehouse)
         recovered = carrier.fold_rest(warehouse)
     finally:

@@ -16,9 +16,9 @@ from revetl._version import __version__
 from revetl.delivery.exchange import Exchange
 from revetl.delivery.spool import OPERATIONS
 from revetl.errors import DiskError, GuardStopped, Locked, RevetlError
-from revetl.observability.alerts import HISTORY, Past
+from revetl.observability.alerts import HISTORY, PastRun
 from revetl.sync.state import leases
-from revetl.sync.state.tables import Tables, insert
+from revetl.sync.state.tables import StateTables, insert
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
 
@@ -110,7 +110,7 @@ def status_of(error: RevetlError | None, rejected: int, signal: int | None) -> t
     return ("rejected", 1) if rejected else ("success", 0)
 
 
-def write_run(warehouse: Warehouse, tables: Tables, run: Run) -> None:
+def write_run(warehouse: Warehouse, tables: StateTables, run: Run) -> None:
     """Put the run's row in the place of the one it may have."""
     warehouse.run(statement("delete from :runs where run_id = :id", runs=tables.runs, id=run.run_id))
     plain = {each.name: getattr(run, each.name) for each in fields_of(run)}
@@ -125,7 +125,7 @@ def write_run(warehouse: Warehouse, tables: Tables, run: Run) -> None:
     warehouse.run(insert(tables.runs, values))
 
 
-def _booked(warehouse: Warehouse, tables: Tables, run_id: str) -> dict[str, dict[str, int]]:
+def _booked(warehouse: Warehouse, tables: StateTables, run_id: str) -> dict[str, dict[str, int]]:
     """What became of a run's changes, by outcome and operation, as `sync_changes` has it."""
     found: dict[str, dict[str, int]] = {}
     rows = warehouse.rows(
@@ -140,7 +140,7 @@ def _booked(warehouse: Warehouse, tables: Tables, run_id: str) -> dict[str, dict
     return found
 
 
-def running(warehouse: Warehouse, tables: Tables, sync: str) -> list[str]:
+def running(warehouse: Warehouse, tables: StateTables, sync: str) -> list[str]:
     """The runs of a sync that have not ended, the oldest first."""
     query = statement(
         "select run_id from :runs as r where r.sync = :sync and r.status = 'running' order by started_at",
@@ -150,7 +150,7 @@ def running(warehouse: Warehouse, tables: Tables, sync: str) -> list[str]:
     return [str(run_id) for (run_id,) in warehouse.rows(query)]
 
 
-def close_crashed(warehouse: Warehouse, tables: Tables, run_id: str) -> Run:
+def close_crashed(warehouse: Warehouse, tables: StateTables, run_id: str) -> Run:
     """Complete the row of a run that was cut short with what is booked of it, and give that run."""
     kept = ("sync", "audience", "destination", "mode", "started_at")
     planned = [f"planned_{name}" for name in OPERATIONS]
@@ -174,7 +174,7 @@ def close_crashed(warehouse: Warehouse, tables: Tables, run_id: str) -> Run:
     return run
 
 
-def past_runs(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> list[Past]:
+def past_runs(warehouse: Warehouse, tables: StateTables, sync: str, run_id: str) -> list[PastRun]:
     """What a sync's runs before this one came to, the newest first, as alerts read it."""
     counted = {
         name: " + ".join(f"{name}_{kind}" for kind in OPERATIONS) for name in ("attempted", "rejected")
@@ -189,10 +189,10 @@ def past_runs(warehouse: Warehouse, tables: Tables, sync: str, run_id: str) -> l
             n=HISTORY,
         )
     )
-    return [Past(status, {"all": attempted}, {"all": rejected}) for status, attempted, rejected in rows]
+    return [PastRun(status, {"all": attempted}, {"all": rejected}) for status, attempted, rejected in rows]
 
 
-def forget_old_changes(warehouse: Warehouse, tables: Tables, days: int) -> None:
+def forget_old_changes(warehouse: Warehouse, tables: StateTables, days: int) -> None:
     """Drop the changes that are older than `days`."""
     warehouse.run(
         statement(

@@ -60,7 +60,7 @@ def state_columns() -> dict[str, dict[str, str]]:
 
 
 @dataclass(frozen=True)
-class Tables:
+class StateTables:
     """The runner's tables in `schema` of `database`, always named in full: a DuckDB file may be named as
     the schema is."""
 
@@ -283,11 +283,11 @@ class Tables:
         return version > 0 or "sync_state" not in missing
 
 
-def state_tables(workspace: Workspace, database: str) -> Tables:
+def state_tables(workspace: Workspace, database: str) -> StateTables:
     """The tables of a project, in the database that its target opens."""
     former = None if workspace.dbt.variable("state_schema") else _FORMER
     schema = workspace.state_schema
-    return Tables(
+    return StateTables(
         schema, database, None if schema.lower() == former else former, target=workspace.target.name
     )
 

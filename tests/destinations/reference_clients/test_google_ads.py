@@ -20,7 +20,7 @@ from sqlglot import exp
 from revetl.destinations import make_destination
 from revetl.destinations.google.common import IDENTIFIERS
 from revetl.identifiers.normalize import finish
-from revetl.mapping.fields import Mapped, made_alike
+from revetl.mapping.fields import MappedField, made_alike
 from tests.destinations.test_cases import Player
 
 json_format = pytest.importorskip("google.protobuf.json_format")
@@ -107,7 +107,7 @@ def test_google_has_such_answers(case: dict[str, Any]) -> None:
 def ours(name: str, value: str) -> str | None:
     """A value as it is sent."""
     identifier = next(each for each in IDENTIFIERS["CONTACT_INFO"] if each.name == name)
-    item = made_alike(Mapped(name, exp.convert(value), ""), identifier)
+    item = made_alike(MappedField(name, exp.convert(value), ""), identifier)
     found = duckdb.execute(f"select {item.expression.sql('duckdb')}").fetchone()
     assert found is not None
     rule = identifier.hashed or identifier.normalised

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from revetl.delivery.serializer import Shaping, record_of
+from revetl.delivery.serializer import Serializer, record_of
 from tests.helpers.project import ProjectFolder
 from tests.scenarios.losses.recorder import META, Bodies, left, quoted, records, table
 from tests.sync.test_sync import synced
@@ -206,5 +206,7 @@ def _only(name: str, column: str) -> str:
 
 def test_half_a_surrogate_pair_is_rejected_by_name() -> None:
     """DuckDB takes none into a JSON column; another engine may."""
-    record = record_of(Shaping(), "add", "u1", '{"id": "u1"}', r'{"note": "fine", "name": "\ud800"}', "run")
+    record = record_of(
+        Serializer(), "add", "u1", '{"id": "u1"}', r'{"note": "fine", "name": "\ud800"}', "run"
+    )
     assert str(record.problem).startswith("field 'name' cannot be sent as JSON")
