@@ -19,7 +19,7 @@ from revetl.destinations.base.destination import (
     Rejection,
     Result,
 )
-from revetl.destinations.base.records import is_for_now
+from revetl.destinations.base.records import SyncContext, is_for_now
 from revetl.destinations.base.values import converted
 
 Reasons = Mapping[int, str | Rejection]
@@ -85,17 +85,17 @@ class PositionedBatch:
 def cut_batches(
     destination: Destination,
     mode: str,
-    whole: Records,
+    context: SyncContext,
     source: Iterable[tuple[int, Iterable[Record]]],
     on_adjusted: Callable[[str, str], None] = lambda field, how: None,
 ) -> Iterator[PositionedBatch]:
     """Batches of `source` (place of the first record, records) that are within the destination's limits, in
-    order. `whole` says what they are part of; its records are not read. `on_adjusted` is called for each
+    order. `context` says what they are part of; its records are not read. `on_adjusted` is called for each
     field of a record that was changed so that the destination takes it, with what was done."""
     limits = destination.limits_of(mode)
-    kinds = {**destination.kinds_of(mode), **whole.kinds}
+    kinds = {**destination.kinds_of(mode), **context.kinds}
     adjusts = type(destination).adjusted is not Destination.adjusted
-    unfit = _unfit_by(destination, mode, whole)
+    unfit = _unfit_by(destination, mode, context)
     waiting: deque[tuple[int, Record]] = deque()
     refused: dict[int, str | Rejection] = {}
     made: list[Record | Rejection]
@@ -115,7 +115,7 @@ def cut_batches(
         cut = PositionedBatch(
             start,
             end - start,
-            replace(whole, records=tuple([record for _, record in taken])),
+            context.batch([record for _, record in taken]),
             tuple([place - start for place, _ in taken]),
             {place - start: refused.pop(place) for place in [*refused] if place < end},
         )
@@ -136,7 +136,7 @@ def cut_batches(
                 while start < seen:
                     yield next_cut()
                 start = seen = place + 1
-                yield PositionedBatch(place, 1, replace(whole, records=()), (), later=record.later)
+                yield PositionedBatch(place, 1, context.batch(()), (), later=record.later)
                 continue
             if record.instead is None and not kinds and not adjusts:
                 if why := record.problem or unfit(record):
@@ -169,7 +169,7 @@ def cut_batches(
         yield next_cut()
 
 
-def _unfit_by(destination: Destination, mode: str, whole: Records) -> Callable[[Record], str | None]:
+def _unfit_by(destination: Destination, mode: str, context: SyncContext) -> Callable[[Record], str | None]:
     """Says why a record cannot be sent, with the values for which nobody can be found by it."""
     kind = type(destination)
     by_names = kind.unidentified is Destination.unidentified
@@ -188,7 +188,7 @@ def _unfit_by(destination: Destination, mode: str, whole: Records) -> Callable[[
     def unfit(record: Record) -> str | None:
         wrong = unidentified(record)
         if wrong is None and is_checked:
-            wrong = destination.unfit(mode, whole, record)
+            wrong = destination.unfit(mode, context, record)
         if wrong is None or record.invalid is None:
             return wrong
         return f"{wrong}: {record.invalid}"

@@ -35,13 +35,12 @@ from revetl.destinations.base.addresses import shown_address
 from revetl.destinations.base.destination import (
     Destination,
     Disposition,
-    Records,
     Refused,
     Rejection,
     Result,
 )
 from revetl.destinations.base.flow import AudienceMissing
-from revetl.destinations.base.records import is_for_now
+from revetl.destinations.base.records import SyncContext, is_for_now
 from revetl.errors import DestinationRefused, DiskError, Locked
 
 _RECORD_ATTEMPTS = 4
@@ -74,7 +73,7 @@ class Delivery:
 
     destination: Destination
     mode: str
-    whole: Records
+    context: SyncContext
     spool: Spool
     journal: Journal
     shaping: Serializer
@@ -126,21 +125,21 @@ class Delivery:
     async def _prepare(self, transport: Transport) -> None:
         """Find out what has to be known of the destination before anything is sent."""
         try:
-            ended = await converse(transport, self.destination.prepare(self.mode, self.whole, self.fields))
+            ended = await converse(transport, self.destination.prepare(self.mode, self.context, self.fields))
         except (Refused, NotAccepted) as error:
             raise DestinationRefused(transport.redact(str(error))) from None
-        self.whole = ended.value
-        found, before = self.whole.audience_id, self.audience_before
-        is_named = self.destination.audience_of(self.whole.audience) is not None
+        self.context = ended.value
+        found, before = self.context.audience_id, self.audience_before
+        is_named = self.destination.audience_of(self.context.audience) is not None
         if found and before and found != before and not is_named:
             # Somebody has made it again under the name.
-            raise AudienceMissing(self.whole.audience)
+            raise AudienceMissing(self.context.audience)
 
     async def _finish(self, transport: Transport) -> None:
         """Say what is to be said when every record was answered."""
         counts = await asyncio.to_thread(self.journal.counts)
         try:
-            await converse(transport, self.destination.finish(self.whole, counts["delivered"]))
+            await converse(transport, self.destination.finish(self.context, counts["delivered"]))
         except (Refused, NotAccepted) as error:
             raise DestinationRefused(transport.redact(str(error))) from None
 
@@ -180,8 +179,8 @@ class Delivery:
             (place, records_of(batch, self.shaping, operation))
             for place, batch in self.spool.batches(operation)
         )
-        whole = replace(self.whole, operation=operation)
-        return cut_batches(self.destination, self.mode, whole, source, self._count_adjusted)
+        context = replace(self.context, operation=operation)
+        return cut_batches(self.destination, self.mode, context, source, self._count_adjusted)
 
     def _count_adjusted(self, name: str, how: str) -> None:
         key = f"{name}: {how}"

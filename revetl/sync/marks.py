@@ -13,11 +13,11 @@ import orjson
 from revetl.delivery.flow_runner import converse
 from revetl.delivery.http import Transport
 from revetl.delivery.shutdown import run_to_end
-from revetl.destinations.base.destination import Asking, Destination, Records
+from revetl.destinations.base.destination import Asking, Destination
 from revetl.destinations.base.marks import mark_of, run_in
-from revetl.destinations.base.records import digest
+from revetl.destinations.base.records import SyncContext, digest
 from revetl.project.workspace import Sync, Workspace
-from revetl.sync.plan.preview import whole_of
+from revetl.sync.plan.preview import context_of
 from revetl.sync.state.last_runs import warehouse_of
 
 T = TypeVar("T")
@@ -28,16 +28,18 @@ def marked_run(workspace: Workspace, sync: Sync, destination: Destination) -> st
     has none, or cannot be asked."""
     if not destination.keeps_marks:
         return None
-    whole = whole_of(sync, "", sync.audience.name)
-    asking = destination.marked(sync.config.mode, whole)
+    context = context_of(sync, "", sync.audience.name)
+    asking = destination.marked(sync.config.mode, context)
     return run_in(run_to_end(lambda: _tried(destination, asking)), _origin(workspace, sync))
 
 
-async def leave_mark(workspace: Workspace, sync: Sync, destination: Destination, whole: Records) -> None:
-    """Leave the mark of the run that `whole` is of."""
+async def leave_mark(
+    workspace: Workspace, sync: Sync, destination: Destination, context: SyncContext
+) -> None:
+    """Leave the mark of the run that `context` is of."""
     if destination.keeps_marks:
-        mark = mark_of(whole.run_id, _origin(workspace, sync))
-        await _tried(destination, destination.mark(sync.config.mode, whole, mark))
+        mark = mark_of(context.run_id, _origin(workspace, sync))
+        await _tried(destination, destination.mark(sync.config.mode, context, mark))
 
 
 async def _tried(destination: Destination, asking: Asking[T]) -> T | None:

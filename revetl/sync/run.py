@@ -42,7 +42,7 @@ from revetl.sync.plan.plan import (
 )
 from revetl.sync.plan.planner import plan_changes
 from revetl.sync.plan.presence import MEMBER, Presence
-from revetl.sync.plan.preview import whole_of
+from revetl.sync.plan.preview import context_of
 from revetl.sync.plan.settle import (
     dismiss_rejections,
     drop_former_identifiers,
@@ -291,7 +291,7 @@ class Runner:
 
     def _record_identity(self, warehouse: Warehouse, ready: ReadyRun) -> None:
         """Keep the id of the audience that was delivered to, where it is not known yet."""
-        found = None if self.delivery is None else self.delivery.whole.audience_id
+        found = None if self.delivery is None else self.delivery.context.audience_id
         before = ready.identity_before
         identity = ready.identity.in_audience(found).kept_from(before)
         if before is None or before.delivered_to.get("audience") != identity.delivered_to.get("audience"):
@@ -488,8 +488,8 @@ class Runner:
         self.delivery = delivery = Delivery(
             destination=self.destination,
             mode=self.sync.config.mode,
-            whole=replace(
-                whole_of(self.sync, self.run_id, audience), creates=ready.holds_nobody or self.is_again
+            context=replace(
+                context_of(self.sync, self.run_id, audience), creates=ready.holds_nobody or self.is_again
             ),
             spool=ready.spool,
             journal=journal,
@@ -507,7 +507,7 @@ class Runner:
             with self.stopper.telling(asyncio.get_running_loop(), delivery.stop):
                 await delivery.run()
                 if not self.stopper.stopped and any(journal.counts()["delivered"].values()):
-                    await leave_mark(self.workspace, self.sync, self.destination, delivery.whole)
+                    await leave_mark(self.workspace, self.sync, self.destination, delivery.context)
         except AudienceMissing:
             if (renamed := self._renamed(delivery.audience_before)) is not None:
                 raise renamed from None

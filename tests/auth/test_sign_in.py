@@ -395,7 +395,7 @@ def test_a_refresh_token_that_ended_says_to_sign_in_again(shop: Shop) -> None:
 PROBE = """
 import sys
 from tests.helpers.project import ProjectFolder
-from revetl.sync.probing import probed
+from revetl.delivery.connection_check import probed
 from pathlib import Path
 project = ProjectFolder.existing(Path(sys.argv[1])).open()
 print(probed(project.workspace.destination(project.sync_named("vips.crm"))))

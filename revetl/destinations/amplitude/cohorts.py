@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr
 from revetl.destinations.auth.basic import basic
 from revetl.destinations.base.audiences import HasAudiences
 from revetl.destinations.base.destination import Asking, Flow, Refused
-from revetl.destinations.base.records import Records, Result
+from revetl.destinations.base.records import Records, Result, SyncContext
 
 
 class AmplitudeCohorts(HasAudiences):
@@ -41,10 +41,10 @@ class AmplitudeCohorts(HasAudiences):
             content=None if json is None else orjson.dumps(json),
         )
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         if mode in ("mirror", "delete") and self.secret_key is None:
             raise Refused("amplitude: cohorts and deletions need the project's secret_key. Set it.")
-        return (yield from super().prepare(mode, whole, fields))
+        return (yield from super().prepare(mode, context, fields))
 
     def find_audience(self, audience: str) -> Asking[str | None]:
         answer = yield self.ask("GET", "/api/3/cohorts")

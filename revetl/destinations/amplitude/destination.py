@@ -34,6 +34,7 @@ from revetl.destinations.base.records import (
     Records,
     Rejection,
     Result,
+    SyncContext,
     for_now,
     nobody,
     refusal,
@@ -161,7 +162,7 @@ class Amplitude(AmplitudeCohorts, WithholdsPersonalData):
         # Cohorts and deletions need a user id.
         return (frozenset({"user_id"}),) if mode in ("mirror", "delete") else super().found_by(mode)
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
         if all(is_nobody(each) for each in record.identifiers.values()) and record.identifiers:
             return "its id is a placeholder that Amplitude ignores"
         return None

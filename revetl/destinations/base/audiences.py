@@ -14,6 +14,7 @@ from revetl.destinations.base.destination import (
 )
 from revetl.destinations.base.flow import AudienceMissing
 from revetl.destinations.base.marks import with_mark
+from revetl.destinations.base.records import SyncContext
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,17 @@ class HasAudiences(Destination):
     def audience_of(self, audience: str) -> str | None:
         return self.audiences.get(audience, self.audience_id)
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         if not self.uses_audience(mode):
-            return whole
-        known = self.audience_of(whole.audience)
+            return context
+        known = self.audience_of(context.audience)
         if known is None:
-            known = yield from self.find_audience(whole.audience)
+            known = yield from self.find_audience(context.audience)
         if known is None:
-            if not whole.creates:
-                raise AudienceMissing(whole.audience)
-            known = yield from self.create_audience(whole.audience)
-        return replace(whole, audience_id=known)
+            if not context.creates:
+                raise AudienceMissing(context.audience)
+            known = yield from self.create_audience(context.audience)
+        return replace(context, audience_id=known)
 
 
 class HasDescriptions(HasAudiences):
@@ -71,20 +72,20 @@ class HasDescriptions(HasAudiences):
         """Set the description of an audience."""
         raise NotImplementedError  # implemented by every connector
 
-    def marked(self, mode: str, whole: Records) -> Asking[str | None]:
+    def marked(self, mode: str, context: SyncContext) -> Asking[str | None]:
         if not self.uses_audience(mode):
             return None
-        known = self.audience_of(whole.audience)
+        known = self.audience_of(context.audience)
         if known is None:
-            known = yield from self.find_audience(whole.audience)
+            known = yield from self.find_audience(context.audience)
         return None if known is None else (yield from self.description(known))
 
-    def mark(self, mode: str, whole: Records, text: str) -> Asking[None]:
-        if whole.audience_id is None:
+    def mark(self, mode: str, context: SyncContext, text: str) -> Asking[None]:
+        if context.audience_id is None:
             return
-        there = yield from self.description(whole.audience_id)
+        there = yield from self.description(context.audience_id)
         if (text_now := with_mark(there, text)) is not None:
-            yield from self.describe(whole.audience_id, text_now)
+            yield from self.describe(context.audience_id, text_now)
 
 
 class AdAudience(HasAudiences):

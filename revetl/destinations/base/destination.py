@@ -45,6 +45,7 @@ from revetl.destinations.base.records import (
     Records,
     Rejection,
     Result,
+    SyncContext,
 )
 from revetl.destinations.base.secret_values import names_of_secrets, secrets_in
 from revetl.destinations.base.spec import (
@@ -57,14 +58,16 @@ from revetl.destinations.base.spec import (
 )
 
 __all__ = [
+    "AnswerNotUnderstood",
     "Asking",
     "Attribute",
+    "AudienceMember",
     "Batch",
     "Destination",
+    "Disposition",
     "Flow",
     "Identifier",
-    "AudienceMember",
-    "AnswerNotUnderstood",
+    "JobUnfinished",
     "Page",
     "RateLimit",
     "Reading",
@@ -74,8 +77,6 @@ __all__ = [
     "Rejection",
     "Result",
     "Step",
-    "JobUnfinished",
-    "Disposition",
     "Wait",
     "object_of",
     "poll",
@@ -224,26 +225,26 @@ class Destination(ConfigModel):
             found["audience"] = known
         return found
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         """Read what the run needs to know about the destination, once before anything is sent, and return
-        `whole` with it. `fields` are the mapped fields with the engine's types. Raises Refused, saying what
+        `context` with it. `fields` are the mapped fields with the engine's types. Raises Refused, saying what
         to set, if fields or the audience don't exist."""
-        return whole
+        return context
         yield
 
-    def finish(self, whole: Records, counts: Mapping[str, int]) -> Asking[None]:
+    def finish(self, context: SyncContext, counts: Mapping[str, int]) -> Asking[None]:
         """Send the final requests after the last batch, once a run in which every record got a response.
         `counts` are the accepted records by operation. If this fails, the run fails."""
         return
         yield
 
-    def marked(self, mode: str, whole: Records) -> Asking[str | None]:
+    def marked(self, mode: str, context: SyncContext) -> Asking[str | None]:
         """Read the text that may contain the marker of the sync's last run (`marks.py`); None if it has
         none."""
         return None  # without an override, `keeps_marks` is false
         yield
 
-    def mark(self, mode: str, whole: Records, text: str) -> Asking[None]:
+    def mark(self, mode: str, context: SyncContext, text: str) -> Asking[None]:
         """Store a marker, replacing the previous one."""
         return
         yield
@@ -365,8 +366,8 @@ class Destination(ConfigModel):
         property is changed or dropped instead of rejecting the record. The run reports the counts."""
         return record, {}
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        """Explain why an identified record cannot be sent in a mode, as part of `whole`; None if it can. For
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
+        """Explain why an identified record cannot be sent in a mode, as part of `context`; None if it can. For
         APIs that drop records silently."""
         return None
 

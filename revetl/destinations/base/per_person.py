@@ -18,7 +18,7 @@ from revetl.destinations.base.destination import (
     Result,
 )
 from revetl.destinations.base.field_check import check_fields
-from revetl.destinations.base.records import nobody
+from revetl.destinations.base.records import SyncContext, nobody
 
 Person = Mapping[str, Any]
 """A person's data in the destination, by its field names, with their `id`."""
@@ -139,12 +139,12 @@ class PersonByPerson(HasAudiences):
         yield self.happened(found[0], records, record)
         return Result()
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
-        whole = yield from super().prepare(mode, whole, fields)
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
+        context = yield from super().prepare(mode, context, fields)
         known = {each.name for each in self.known_fields}
         own = {name: given for name, given in fields.items() if name not in known}
         if own and mode not in ("events", "audience_events"):
             there = yield from self.fields_there()
             kinds = check_fields(self.type, own, {name: field.kind for name, field in there.items()})
-            whole = replace(whole, fields={name: there[name].name for name in own}, kinds=kinds)
-        return whole
+            context = replace(context, fields={name: there[name].name for name in own}, kinds=kinds)
+        return context

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
@@ -31,29 +31,54 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
-    """A batch in order, with its context. `operation` is add, update or remove; `event` is the event name in
-    mode `events`, and `happens_again` is whether it may occur twice per key; `set_if_empty` lists fields that
-    must not overwrite a value; `at` is the start of the run, in ISO 8601. `audience_id` is the audience's id
-    in the destination, and `fields` maps fields to the destination's names if they differ; `kinds` are their
-    value types (metadata.py), by the sync's names. `spreads`: the sync lists no fields, so they are those of
-    the model or of the event's properties. If `creates` is false, a missing audience is not created but
-    reported (AudienceMissing): the state has members of it."""
+class SyncContext:
+    """What the batches of one operation (add, update or remove) of a run have in common. `event` is what records are tracked as, in mode `events`, and
+    `happens_again` whether it may happen twice for a key; `set_if_empty` names fields that must not overwrite
+    a value; `at` is when the run began, in ISO 8601. `audience_id` is what the destination calls the audience,
+    and `fields` what it calls the mapped fields, where it has names of its own for them; `kinds` are the kinds
+    of values that they take (field_check.py), by the sync's names. `spreads`: the sync names no fields, so
+    they are whatever the model or the properties of an event have. Where `creates` is false, an audience that
+    does not exist is not created but reported as missing (AudienceMissing): the state holds members of it."""
 
     sync: str
     audience: str
     run_id: str
     operation: str
+    event: str | None = field(default=None, kw_only=True)
+    set_if_empty: tuple[str, ...] = field(default=(), kw_only=True)
+    happens_again: bool = field(default=False, kw_only=True)
+    at: str | None = field(default=None, kw_only=True)
+    audience_id: str = field(default="", kw_only=True)
+    creates: bool = field(default=True, kw_only=True)
+    spreads: bool = field(default=False, kw_only=True)
+    fields: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    kinds: Mapping[str, str | None] = field(default_factory=dict, kw_only=True)
+
+    def batch(self, records: Iterable[Record]) -> Records:
+        """Records in this context."""
+        own = {each.name: getattr(self, each.name) for each in fields(SyncContext)}
+        return Records(**own, records=tuple(records))
+
+    def event_of(self, record: Record) -> str:
+        """Return the event name of a record; empty if it isn't an event."""
+        return record.event or self.event or ""
+
+    def fields_over(self, record: Record, held: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a record's fields by the destination's names, without `set_if_empty` fields that already
+        have a value in `held`, the person's data in the destination."""
+        named = {name: self.fields.get(name, name) for name in record.fields}
+        return {
+            named[name]: value
+            for name, value in record.fields.items()
+            if name not in self.set_if_empty or held.get(named[name]) in (None, "", [])
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Records(SyncContext):
+    """A batch in order, with its context."""
+
     records: tuple[Record, ...]
-    event: str | None = None
-    set_if_empty: tuple[str, ...] = ()
-    happens_again: bool = False
-    at: str | None = None
-    audience_id: str = ""
-    creates: bool = True
-    spreads: bool = False
-    fields: Mapping[str, str] = field(default_factory=dict)
-    kinds: Mapping[str, str | None] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -71,20 +96,6 @@ class Records:
         if event and not self.happens_again:
             return digest(self.sync, event, record.key, *part)
         return digest(self.sync, self.operation, record.key, record.origin, *part)
-
-    def event_of(self, record: Record) -> str:
-        """Return the event name of a record; empty if it isn't an event."""
-        return record.event or self.event or ""
-
-    def fields_over(self, record: Record, held: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a record's fields by the destination's names, without `set_if_empty` fields that already
-        have a value in `held`, the person's data in the destination."""
-        named = {name: self.fields.get(name, name) for name in record.fields}
-        return {
-            named[name]: value
-            for name, value in record.fields.items()
-            if name not in self.set_if_empty or held.get(named[name]) in (None, "", [])
-        }
 
     @property
     def batch_id(self) -> str:

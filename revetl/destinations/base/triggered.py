@@ -23,6 +23,7 @@ from revetl.destinations.base.destination import (
     Result,
     poll,
 )
+from revetl.destinations.base.records import SyncContext
 
 SyncId = Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9_.-]+$")]
 _ROUNDS = 20
@@ -112,13 +113,15 @@ class TriggeredSync(Destination):
         """Whether none of the latest runs is in progress."""
         raise NotImplementedError  # implemented by every connector
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
-        named = self.audience_of(whole.audience)
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
+        named = self.audience_of(context.audience)
         if named is None:
-            raise Refused(f"{self.type}: syncs: has no entry for '{whole.audience}'. Add it, or set sync_id.")
+            raise Refused(
+                f"{self.type}: syncs: has no entry for '{context.audience}'. Add it, or set sync_id."
+            )
         sync = yield from self.known_as(named)
         for attempt in range(_ROUNDS):
-            response = yield self.start(sync, f"{whole.run_id}-{attempt}")
+            response = yield self.start(sync, f"{context.run_id}-{attempt}")
             if response.status_code == 404:
                 raise Refused(f"{self.type}: sync '{named}' not found with this api_key. Set sync_id.")
             if response.status_code != 409:
@@ -126,7 +129,7 @@ class TriggeredSync(Destination):
                 run = yield from self.waited_for(sync, id_)
                 if not run.was_skipped:
                     self._judge_run(named, id_, run)
-                    return whole
+                    return context
             # A run already in progress read the audience before it was built, so wait for it and trigger
             # ours.
             yield from poll(lambda: self.ask_latest(sync), self.is_free, limit=self.max_wait)

@@ -21,6 +21,7 @@ from revetl.destinations.base.destination import (
     Result,
 )
 from revetl.destinations.base.field_check import MOMENT
+from revetl.destinations.base.records import SyncContext
 from revetl.destinations.customer_io.client import CustomerIoApi
 from revetl.destinations.customer_io.person import (
     attributes_of,
@@ -60,7 +61,7 @@ class CustomerIo(CustomerIoApi):
     type: Literal["customer_io"]
     on_delete: Literal["delete", "suppress"] = "delete"
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
         size = len(orjson.dumps(record.fields))
         large = f"its attributes have {size} bytes, more than the maximum of {OBJECT_BYTES}"
         return large if size > OBJECT_BYTES else None

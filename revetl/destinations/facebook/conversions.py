@@ -17,7 +17,7 @@ from revetl.destinations.base.destination import (
     Identifier,
 )
 from revetl.destinations.base.personal_data import WithholdsPersonalData
-from revetl.destinations.base.records import Record, Records, Result
+from revetl.destinations.base.records import Record, Records, Result, SyncContext
 from revetl.destinations.base.timestamps import since_epoch, too_old
 from revetl.destinations.facebook.graph import FacebookGraph
 
@@ -127,10 +127,10 @@ class FacebookConversions(FacebookGraph, WithholdsPersonalData):
         enough = [each for each in sets if not any(each <= broad for broad in TOO_BROAD)]
         return tuple(each for each in enough if not any(other < each for other in enough))
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
         source = record.fields.get("action_source") or self.action_source
         longest = LONGEST_AGO_IN_STORE if source == "physical_store" else LONGEST_AGO
-        return too_old(record.timestamp, whole.at, longest, "Meta")
+        return too_old(record.timestamp, context.at, longest, "Meta")
 
     def probe(self) -> httpx.Request:
         return self.call("GET", self.pixel_id, asked={"fields": "id,name"})

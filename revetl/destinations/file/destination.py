@@ -25,6 +25,7 @@ from revetl.destinations.base.destination import (
     Result,
 )
 from revetl.destinations.base.portable_types import portable_type
+from revetl.destinations.base.records import SyncContext
 from revetl.destinations.base.spec import looked_up_by
 from revetl.destinations.file.encoding import (
     CODECS,
@@ -147,41 +148,41 @@ class File(Destination):
             yield self.put(records, f"{operation}-{records.batch_id}{self.form.suffix}", written.content)
         return Result(rejected=written.refused)
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         if self.contents == "full" and mode != "mirror":
             raise Refused("contents: full requires mode mirror. Change one of the two.")
-        return replace(whole, fields={name: portable_type(given) for name, given in fields.items()})
+        return replace(context, fields={name: portable_type(given) for name, given in fields.items()})
         yield
 
-    def finish(self, whole: Records, counts: Mapping[str, int]) -> Asking[None]:
+    def finish(self, context: SyncContext, counts: Mapping[str, int]) -> Asking[None]:
         if not self.takes_whole("mirror"):
             return
-        listed = yield httpx.Request("GET", self.folder(whole))
+        listed = yield httpx.Request("GET", self.folder(context))
         files = listed.json()["files"]
         rows = sum(count for operation, count in counts.items() if operation != "remove")
-        columns = row_types(whole, "member", self.include)
-        about = {"sync": whole.sync, "run_id": whole.run_id, "at": whole.at, "rows": rows}
-        yield self.put(whole, MANIFEST, orjson.dumps({**about, "columns": columns, "files": files}))
+        columns = row_types(context, "member", self.include)
+        about = {"sync": context.sync, "run_id": context.run_id, "at": context.at, "rows": rows}
+        yield self.put(context, MANIFEST, orjson.dumps({**about, "columns": columns, "files": files}))
 
-    def marked(self, mode: str, whole: Records) -> Asking[str | None]:
-        found = (yield httpx.Request("GET", self.last_run(whole))).json()
+    def marked(self, mode: str, context: SyncContext) -> Asking[str | None]:
+        found = (yield httpx.Request("GET", self.last_run(context))).json()
         return None if "mark" not in found else str(found["mark"])
 
-    def mark(self, mode: str, whole: Records, text: str) -> Asking[None]:
-        yield httpx.Request("PUT", self.last_run(whole), content=orjson.dumps({"mark": text}))
+    def mark(self, mode: str, context: SyncContext, text: str) -> Asking[None]:
+        yield httpx.Request("PUT", self.last_run(context), content=orjson.dumps({"mark": text}))
 
-    def last_run(self, records: Records) -> str:
+    def last_run(self, context: SyncContext) -> str:
         """Return the URL of the file with the marker of the sync's last run."""
-        return f"{self.base_url.rstrip('/')}/{quote(records.sync)}/{LAST_RUN}"
+        return f"{self.base_url.rstrip('/')}/{quote(context.sync)}/{LAST_RUN}"
 
     def probe(self) -> httpx.Request:
         return httpx.Request("HEAD", self.base_url)
 
-    def folder(self, records: Records) -> str:
+    def folder(self, context: SyncContext) -> str:
         """Return the URL of a run's folder."""
-        run = f"{quote(records.sync)}/run_id={quote(records.run_id)}"
+        run = f"{quote(context.sync)}/run_id={quote(context.run_id)}"
         return f"{self.base_url.rstrip('/')}/{run}"
 
-    def put(self, records: Records, name: str, content: bytes) -> httpx.Request:
+    def put(self, context: SyncContext, name: str, content: bytes) -> httpx.Request:
         """Return the request that writes a file of a run."""
-        return httpx.Request("PUT", f"{self.folder(records)}/{name}", content=content)
+        return httpx.Request("PUT", f"{self.folder(context)}/{name}", content=content)

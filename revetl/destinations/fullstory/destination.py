@@ -20,7 +20,7 @@ from revetl.destinations.base.destination import (
     Refused,
 )
 from revetl.destinations.base.personal_data import WithholdsPersonalData
-from revetl.destinations.base.records import Record, Records, Result
+from revetl.destinations.base.records import Record, Records, Result, SyncContext
 from revetl.destinations.base.shapes import Shape
 from revetl.destinations.fullstory.jobs import ImportJobs
 
@@ -103,10 +103,10 @@ class FullStory(ImportJobs, WithholdsPersonalData):
         yield self.request("DELETE", f"/v2/users{whose}")
         return Result()
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
-        own = [whole.audience] if mode in ("mirror", "audience_events") else []
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
+        own = [context.audience] if mode in ("mirror", "audience_events") else []
         _check_names([*fields, *own])
-        return whole
+        return context
         yield
 
     def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
@@ -116,7 +116,7 @@ class FullStory(ImportJobs, WithholdsPersonalData):
     def limits_of(self, mode: str) -> Batch:
         return Batch(records=1) if mode == "delete" else self.limits
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
         if len(str(record.identifiers.get("uid", ""))) > LONGEST_UID:
             return f"its uid is longer than {LONGEST_UID} characters"
         return None

@@ -21,7 +21,7 @@ from revetl.destinations.base.destination import (
     object_of,
 )
 from revetl.destinations.base.personal_data import WithholdsPersonalData
-from revetl.destinations.base.records import Record, Records, Result
+from revetl.destinations.base.records import Record, Records, Result, SyncContext
 from revetl.destinations.base.spec import IdentifierChoice
 from revetl.destinations.base.timestamps import MICROSECONDS, since_epoch, too_old
 from revetl.destinations.google import analytics_rules as rules
@@ -151,11 +151,11 @@ class GoogleAnalytics(WithholdsPersonalData):
         stream = f"{self.stream}={quote(getattr(self, self.stream), safe=':')}"
         return self.post(f"{path}?{stream}", json={**known, **consent, **more})
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
-        events = [rules.event_name(whole.event)] if whole.event else []
-        own = [whole.audience] if mode in ("mirror", "audience_events") else []
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
+        events = [rules.event_name(context.event)] if context.event else []
+        own = [context.audience] if mode in ("mirror", "audience_events") else []
         rules.check_names({"event": events or [self.event_name], rules.kind_of(mode): [*fields, *own]})
-        return whole
+        return context
         yield
 
     def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
@@ -167,11 +167,11 @@ class GoogleAnalytics(WithholdsPersonalData):
         made, how = rules.fitted(fields, 5 if self.analytics_360 else 1)
         return record._replace(event=name, fields=made), how
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        if old := too_old(record.timestamp, whole.at, LONGEST_AGO, "GA4"):
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
+        if old := too_old(record.timestamp, context.at, LONGEST_AGO, "GA4"):
             return old
         # Removed members are sent without fields.
-        fields = {} if mode == "mirror" and whole.operation == "remove" else record.fields
+        fields = {} if mode == "mirror" and context.operation == "remove" else record.fields
         wrong = rules.refused_value(rules.kind_of(mode), fields, 5 if self.analytics_360 else 1)
         return rules.refused_event(record) or wrong
 

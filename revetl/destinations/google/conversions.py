@@ -31,6 +31,7 @@ from revetl.destinations.base.records import (
     Records,
     Rejection,
     Result,
+    SyncContext,
 )
 from revetl.destinations.google import conversion_events as events
 from revetl.destinations.google.common import (
@@ -235,8 +236,8 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
                 self._failed.setdefault(_run(records), Counter()).update(outcome.counts)
         return {at: outcomes[action].rejection for at, action in actions.items() if outcomes[action].failed}
 
-    def finish(self, whole: Records, counts: Mapping[str, int]) -> Asking[None]:
-        failed = self._failed.pop(_run(whole), Counter())
+    def finish(self, context: SyncContext, counts: Mapping[str, int]) -> Asking[None]:
+        failed = self._failed.pop(_run(context), Counter())
         if failed:
             reasons = ", ".join(f"{reason} ({count:,})" for reason, count in failed.most_common())
             raise Refused(
@@ -253,9 +254,9 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
         """A complete address is as sufficient as an email."""
         return (*super().found_by(mode), frozenset(events.ADDRESS))
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        is_exit = mode == "audience_events" and whole.operation == "remove"
-        name = whole.event_of(record)
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
+        is_exit = mode == "audience_events" and context.operation == "remove"
+        name = context.event_of(record)
         if mode == "audience_events":
             name = EXITED if is_exit else ENTERED
         if wrong := events.refused(record, self.consent):
@@ -294,8 +295,8 @@ class GoogleConversions(RefreshesToken, WithholdsPersonalData):
         return retry_delay(response)
 
 
-def _run(records: Records) -> str:
-    return f"{records.sync} {records.run_id}"
+def _run(context: SyncContext) -> str:
+    return f"{context.sync} {context.run_id}"
 
 
 def _validated(count: int, rejected: Mapping[int, str | Rejection]) -> str:

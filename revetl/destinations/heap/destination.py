@@ -20,7 +20,7 @@ from revetl.destinations.base.destination import (
     Refused,
 )
 from revetl.destinations.base.personal_data import WithholdsPersonalData
-from revetl.destinations.base.records import Record, Records, Result
+from revetl.destinations.base.records import Record, Records, Result, SyncContext
 from revetl.destinations.base.shapes import Shape
 
 HOSTS = {"us": "https://heapanalytics.com", "eu": "https://c.eu.heap-api.com"}
@@ -117,13 +117,13 @@ class Heap(WithholdsPersonalData):
         """Return a URL of the deletion API, which has one host for both regions."""
         return f"{self.deletion_url.rstrip('/')}/api/public/v0/{path}"
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         if mode == "delete" and self.api_key is None:
             raise Refused("Heap's deletion API needs an API key. Set api_key (Privacy & Security).")
         if mode not in ("events", "audience_events"):
-            own = [whole.audience] if mode == "mirror" else []
+            own = [context.audience] if mode == "mirror" else []
             _check_names([*fields, *own])
-        return whole
+        return context
         yield
 
     def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
@@ -141,10 +141,10 @@ class Heap(WithholdsPersonalData):
         # User properties are set by identity.
         return (frozenset({"identity"}),)
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
         if len(str(record.identifiers.get("identity", ""))) > LONGEST_IDENTITY:
             return f"its identity is longer than {LONGEST_IDENTITY} characters"
-        if len(whole.event_of(record)) > LONGEST_EVENT:
+        if len(context.event_of(record)) > LONGEST_EVENT:
             return f"its event name is longer than {LONGEST_EVENT} characters"
         return None
 

@@ -25,6 +25,7 @@ from revetl.destinations.base.field_check import check_fields
 from revetl.destinations.base.records import (
     Records,
     Result,
+    SyncContext,
     for_now,
     nobody,
 )
@@ -72,14 +73,14 @@ class HubSpot(HubSpotObject):
     type: Literal["hubspot"]
     event_names: Mapping[str, str] = {}
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         """Check the fields against the properties of the object, or of the event."""
-        if fields and whole.event and mode == "events":
-            named = self.event_name(whole.event)
+        if fields and context.event and mode == "events":
+            named = self.event_name(context.event)
             path = f"/events/v3/event-definitions/{quote(named, safe='')}"
             told = yield self.request("GET", path, params={"includeProperties": "true"})
             kinds = check_fields(f"HubSpot: event {named}", fields, kinds_of(told.json()["properties"]))
-            whole = replace(whole, kinds=kinds)
+            context = replace(context, kinds=kinds)
         elif fields and mode not in ("events", "audience_events"):
             told = yield self.request("GET", f"/crm/v3/properties/{self.object_type}")
             properties = told.json()["results"]
@@ -90,8 +91,8 @@ class HubSpot(HubSpotObject):
                     f"values. Set id_property to one of: {', '.join(sorted(unique)) or 'none exist yet'}."
                 )
             kinds = check_fields(f"HubSpot: {self.object_type}", fields, kinds_of(properties))
-            whole = replace(whole, kinds=kinds)
-        return (yield from super().prepare(mode, whole, fields))
+            context = replace(context, kinds=kinds)
+        return (yield from super().prepare(mode, context, fields))
 
     def upsert(self, records: Records) -> Flow:
         return (yield from self.put(records)).result

@@ -21,7 +21,7 @@ from revetl.destinations.base.destination import (
 )
 from revetl.destinations.base.field_check import MOMENT, TEXT
 from revetl.destinations.base.per_person import Person
-from revetl.destinations.base.records import nobody
+from revetl.destinations.base.records import SyncContext, nobody
 from revetl.destinations.intercom.client import IntercomWorkspace
 from revetl.destinations.intercom.contact import (
     EXISTS,
@@ -136,9 +136,9 @@ class Intercom(IntercomWorkspace):
         about = {"event_name": records.event_of(record), "created_at": unix(record.timestamp or records.at)}
         return self.post("/events", json={**who, **about, "metadata": record.fields})
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         if "events" in mode and len(fields) > MOST_METADATA:
             raise Refused(
                 f"Intercom keeps at most {MOST_METADATA} fields per event, but {len(fields)} are mapped."
             )
-        return (yield from super().prepare(mode, whole, fields))
+        return (yield from super().prepare(mode, context, fields))

@@ -26,6 +26,7 @@ from revetl.destinations.base.destination import (
 )
 from revetl.destinations.base.field_check import check_fields
 from revetl.destinations.base.flow import object_of
+from revetl.destinations.base.records import SyncContext
 from revetl.destinations.iterable.users import (
     GONE,
     KINDS,
@@ -141,15 +142,15 @@ class IterableProject(HasAudiences):
             users.append(user)
         return users
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
-        whole = yield from super().prepare(mode, whole, fields)
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
+        context = yield from super().prepare(mode, context, fields)
         # Otherwise, Iterable creates missing fields, or reports dropped ones.
         if fields and self.create_new_fields is False and "events" not in mode:
             answer = yield self.request("GET", "/users/getFields")
             there = answer.json()["fields"]
             known = {name: KINDS.get(str(kind)) for name, kind in there.items()}
-            whole = replace(whole, kinds=check_fields("Iterable", fields, known))
-        return whole
+            context = replace(context, kinds=check_fields("Iterable", fields, known))
+        return context
 
     def find_audience(self, audience: str) -> Asking[str | None]:
         answer = yield self.probe()

@@ -17,6 +17,7 @@ from revetl.destinations.base.destination import (
     object_of,
 )
 from revetl.destinations.base.field_check import DATE, NUMBER, check_fields
+from revetl.destinations.base.records import SyncContext
 from revetl.destinations.base.shapes import as_text
 from revetl.destinations.base.values import BIRTHDAY
 from revetl.destinations.mailchimp.client import (
@@ -163,18 +164,18 @@ class Mailchimp(MailchimpApi):
             if "already" not in str(error["error"]).lower()
         }
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
-        whole = yield from super().prepare(mode, whole, fields)
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
+        context = yield from super().prepare(mode, context, fields)
         merge = {name: kind for name, kind in fields.items() if name not in OWN}
         if not merge or mode in ("events", "audience_events"):
-            return whole
+            return context
         answer = yield self.request("GET", f"{self.list_path}/merge-fields?count=1000")
         told = answer.json()["merge_fields"]
         tags = {str(each[key]): str(each["tag"]) for key in ("name", "tag") for each in told}
         check_fields("Mailchimp", merge, dict.fromkeys(tags))
         types = {str(each[key]): KINDS.get(str(each.get("type"))) for key in ("name", "tag") for each in told}
         kinds = {name: types[name] for name in merge}
-        return replace(whole, fields={name: tags[name] for name in merge}, kinds=kinds)
+        return replace(context, fields={name: tags[name] for name in merge}, kinds=kinds)
 
 
 def _told(error: Mapping[str, Any]) -> str:

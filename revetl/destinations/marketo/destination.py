@@ -25,7 +25,7 @@ from revetl.destinations.base.destination import (
     Result,
 )
 from revetl.destinations.base.field_check import TEXT, check_fields
-from revetl.destinations.base.records import nobody
+from revetl.destinations.base.records import SyncContext, nobody
 from revetl.destinations.marketo.client import KINDS, MarketoApi, refusals
 
 
@@ -124,11 +124,11 @@ class Marketo(MarketoApi):
             rejected |= refusals(zip(sent, answer.json()["result"], strict=True))
         return Result(rejected)
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        looks_up = mode in ("mirror", "events", "audience_events") or whole.set_if_empty
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
+        looks_up = mode in ("mirror", "events", "audience_events") or context.set_if_empty
         if looks_up and "," in self.called(record.identifiers):
             return f"its {self.lookup_field} contains a comma, so Marketo would look up two leads"
-        return super().unfit(mode, whole, record)
+        return super().unfit(mode, context, record)
 
     def sync(self, action: str, records: Records, *, well: str = "", listed: bool = False) -> Flow:
         """Send leads, and add them to the list if `listed`. `well` is an error code that counts as
@@ -181,11 +181,11 @@ class Marketo(MarketoApi):
         answer = yield self.form("/rest/asset/v1/staticLists.json", {"folder": folder, "name": audience})
         return str(answer.json()["result"][0]["id"])
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
-        whole = yield from super().prepare(mode, whole, fields)
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
+        context = yield from super().prepare(mode, context, fields)
         if mode in ("events", "audience_events"):
             entering = ("Audience Entered", "Audience Exited") if mode == "audience_events" else ()
-            for event in filter(None, (whole.event, *entering)):
+            for event in filter(None, (context.event, *entering)):
                 if event not in self.activity_types:
                     raise Refused(
                         f"Marketo: no custom activity configured for '{event}'. Set activity_types."
@@ -194,5 +194,5 @@ class Marketo(MarketoApi):
             answer = yield self.probe()
             there = answer.json()["result"][0]["fields"]
             kinds = {each["name"]: KINDS.get(each["dataType"], TEXT) for each in there if each["updateable"]}
-            whole = replace(whole, kinds=check_fields("marketo", fields, kinds))
-        return whole
+            context = replace(context, kinds=check_fields("marketo", fields, kinds))
+        return context

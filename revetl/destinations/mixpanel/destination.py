@@ -30,6 +30,7 @@ from revetl.destinations.base.records import (
     Records,
     Rejection,
     Result,
+    SyncContext,
     refusal,
 )
 from revetl.destinations.base.timestamps import MILLISECONDS, since_epoch
@@ -143,7 +144,7 @@ class Mixpanel(WithholdsPersonalData):
         answer = yield self.request("POST", "/import", params=asked, headers=self.account(), json=events)
         return Result(_rejected(answer, range(len(records))))
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
         wrong = "its distinct_id is a placeholder that Mixpanel ignores"
         return wrong if is_nobody(known(record)) else None
 

@@ -18,7 +18,7 @@ from revetl.destinations.base.destination import (
 )
 from revetl.destinations.base.field_check import check_fields
 from revetl.destinations.base.personal_data import WithholdsPersonalData
-from revetl.destinations.base.records import Record, Records, Result
+from revetl.destinations.base.records import Record, Records, Result, SyncContext
 from revetl.destinations.base.timestamps import too_old
 from revetl.destinations.pendo.client import PendoApi
 from revetl.destinations.pendo.data import (
@@ -117,16 +117,16 @@ class Pendo(PendoApi, WithholdsPersonalData):
     def uses_audience(self, mode: str) -> bool:
         return mode == "mirror"
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         if mode in ("events", "audience_events"):
-            check_properties([*fields, *([whole.audience] if mode == "audience_events" else [])])
+            check_properties([*fields, *([context.audience] if mode == "audience_events" else [])])
         elif fields and mode != "delete":
             answer = yield self.request("GET", "/api/v1/metadata/schema/visitor")
             kinds = check_fields("Pendo", fields, writable(answer.json(), self.metadata_group))
-            whole = replace(whole, kinds=kinds)
+            context = replace(context, kinds=kinds)
         if mode == "mirror":
-            whole = yield from super().prepare(mode, whole, fields)
-        return whole
+            context = yield from super().prepare(mode, context, fields)
+        return context
 
     def adjusted(self, mode: str, record: Record) -> tuple[Record, Mapping[str, str]]:
         if mode not in ("events", "audience_events"):
@@ -138,5 +138,5 @@ class Pendo(PendoApi, WithholdsPersonalData):
         most = {"events": 1, "audience_events": 1, "delete": 500}
         return Batch(records=most[mode]) if mode in most else self.limits
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
-        return too_old(record.timestamp, whole.at, LONGEST_AGO, "Pendo")
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
+        return too_old(record.timestamp, context.at, LONGEST_AGO, "Pendo")

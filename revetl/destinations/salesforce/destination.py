@@ -16,6 +16,7 @@ from revetl.destinations.base.destination import (
     Records,
     Refused,
 )
+from revetl.destinations.base.records import SyncContext
 from revetl.destinations.salesforce.bulk import result_of
 from revetl.destinations.salesforce.objects import (
     STANDARD,
@@ -72,23 +73,23 @@ class Salesforce(SalesforceObject):
         # The columns of an event are its properties, not fields of the person.
         return () if mode in EVENTS else self.declared
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         if mode == "mirror" and self.object not in MEMBERS:
             raise Refused(f"Salesforce: {self.object} records cannot be campaign members. Use mode 'upsert'.")
         if mode in EVENTS:
             described = (yield self.call("GET", "sobjects/Task/describe")).json()
-            named = {} if whole.spreads else fields
+            named = {} if context.spreads else fields
             by = self.task_external_id_field
             checked = check_described(described, named, may=POWERS["events"], external_id=by)
-            whole = replace(whole, kinds={**writable(described), **checked})
+            context = replace(context, kinds={**writable(described), **checked})
         elif fields:
             described = (yield self.call("GET", f"sobjects/{self.object}/describe")).json()
             may = POWERS.get(mode, ("createable", "updateable"))
             by = self.external_id_field
-            whole = replace(whole, kinds=check_described(described, fields, may=may, external_id=by))
+            context = replace(context, kinds=check_described(described, fields, may=may, external_id=by))
         if self.is_over:
             raise self.over()
-        return (yield from super().prepare(mode, whole, fields))
+        return (yield from super().prepare(mode, context, fields))
 
     def upsert(self, records: Records) -> Flow:
         return result_of(enumerate((yield from self.put(records))))

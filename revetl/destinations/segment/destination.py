@@ -17,6 +17,7 @@ from revetl.destinations.base.destination import (
     Refused,
     Result,
 )
+from revetl.destinations.base.records import SyncContext
 from revetl.destinations.segment.client import SegmentApi
 from revetl.destinations.segment.messages import (
     BEFORE,
@@ -70,13 +71,13 @@ class Segment(SegmentApi):
             return (frozenset({"groupId"}),)
         return super().found_by(mode)
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
         if mode == "delete" or mode in ("events", "audience_events"):
             return None
         is_alias = record.fields.get(BEFORE) and "userId" not in record.identifiers
         return "an alias call needs a userId, which it lacks" if is_alias else None
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         if mode == "delete" and self.data_plane_url:
             raise Refused("RudderStack's data plane cannot delete people. Use its User Suppression API.")
         if mode == "delete" and self.public_api_token is None:
@@ -84,7 +85,7 @@ class Segment(SegmentApi):
                 "Segment deletes people through its Public API. Set public_api_token to one of its tokens "
                 "(Settings > Workspace settings > Access Management > Tokens)."
             )
-        return (yield from super().prepare(mode, whole, fields))
+        return (yield from super().prepare(mode, context, fields))
 
     def upsert(self, records: Records) -> Flow:
         return self.save(records, {})

@@ -20,6 +20,7 @@ from revetl.destinations.base.destination import (
 from revetl.destinations.base.field_check import DATE, NUMBER, check_fields
 from revetl.destinations.base.records import (
     Rejection,
+    SyncContext,
     for_now,
     nobody,
     refusal,
@@ -172,13 +173,13 @@ class SendGrid(SendsMail):
             refused |= yield from self.put(dict(half), listed)
         return refused
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         if mode == "events":
-            self.checked_mail(whole.event)
-            return whole
-        whole = yield from super().prepare(mode, whole, fields)
+            self.checked_mail(context.event)
+            return context
+        context = yield from super().prepare(mode, context, fields)
         if not fields:
-            return whole
+            return context
         answer = yield self.probe()
         told = answer.json()
         own = told.get("custom_fields") or []
@@ -188,4 +189,4 @@ class SendGrid(SendsMail):
         check_fields("SendGrid", fields, dict.fromkeys([*there, *ids]))
         types = {str(each[key]): each.get("field_type") for each in own for key in ("name", "id")}
         kinds = {name: KINDS.get(str(types.get(name))) for name in fields}
-        return replace(whole, fields={name: ids[name] for name in fields if name in ids}, kinds=kinds)
+        return replace(context, fields={name: ids[name] for name in fields if name in ids}, kinds=kinds)

@@ -18,6 +18,7 @@ from revetl.destinations.base.destination import (
     Refused,
     Result,
 )
+from revetl.destinations.base.records import SyncContext
 from revetl.destinations.base.timestamps import too_old
 from revetl.destinations.sendgrid.client import SendGridApi
 
@@ -135,20 +136,20 @@ class SendsMail(SendGridApi):
             found["container"] = "sandbox_mode" if self.mail.sandbox_mode else "recipients"
         return found
 
-    def unfit(self, mode: str, whole: Records, record: Record) -> str | None:
+    def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
         if mode != "events":
-            return super().unfit(mode, whole, record)
+            return super().unfit(mode, context, record)
         if record.identifiers.get("email") in (None, ""):
             return "it has no email address to send to"
         if self.mail is None:
             return None
-        event = whole.event_of(record)
+        event = context.event_of(record)
         if self.mail.email(event).template_id is None:
             return f"no template configured for '{event}': set mail.template_id or mail.events"
         if self.mail.max_event_age_hours is None:
             return None
         longest = timedelta(hours=self.mail.max_event_age_hours)
-        return too_old(record.timestamp, whole.at, longest, "mail.max_event_age_hours")
+        return too_old(record.timestamp, context.at, longest, "mail.max_event_age_hours")
 
     def track(self, records: Records) -> Flow:
         for record in records:

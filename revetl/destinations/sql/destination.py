@@ -25,6 +25,7 @@ from revetl.destinations.base.destination import (
 from revetl.destinations.base.field_check import BOOLEAN, check_fields, kind_of
 from revetl.destinations.base.flow import AudienceMissing, Refused
 from revetl.destinations.base.portable_types import MOMENT, TEXT, portable_type
+from revetl.destinations.base.records import SyncContext
 from revetl.destinations.base.spec import looked_up_by
 from revetl.destinations.sql.rows import (
     EVENT,
@@ -156,12 +157,12 @@ class Sql(Destination):
             return {self.removed_column: gone}
         return {self.removed_column: records.at if gone else None}
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         own = dict.fromkeys(self.key, TEXT)
         if mode in ("events", "audience_events"):
             own |= EVENT
         if mode == "audience_events":
-            own |= {"audience_key": TEXT, whole.audience: BOOLEAN}
+            own |= {"audience_key": TEXT, context.audience: BOOLEAN}
         if mode == "mirror" and self.removed == "flag":
             own[self.removed_column] = MOMENT
         wanted = {**own, **{name: portable_type(given) for name, given in fields.items() if name not in own}}
@@ -170,25 +171,25 @@ class Sql(Destination):
         if there is None:
             if not self.create:
                 raise Refused(f"table {self.table} does not exist. Create it, or set create: true.")
-            if not whole.creates:
+            if not context.creates:
                 raise AudienceMissing(self.table, everything=True)
             yield self.request("PUT", address, json={"columns": wanted})
             there = wanted
         mapped = {**dict.fromkeys(own, ""), **fields}
         check_fields(f"table {self.table}", mapped, {name: kind_of(kind) for name, kind in there.items()})
-        return replace(whole, fields={name: there[name] for name in mapped})
+        return replace(context, fields={name: there[name] for name in mapped})
 
-    def marked(self, mode: str, whole: Records) -> Asking[str | None]:
-        asked = {"column": "mark", "where": "sync", "is": whole.sync}
+    def marked(self, mode: str, context: SyncContext) -> Asking[str | None]:
+        asked = {"column": "mark", "where": "sync", "is": context.sync}
         rows = (yield self.request("GET", self.marks, params=asked)).json()["rows"]
         return None if not rows else str(rows[0])
 
-    def mark(self, mode: str, whole: Records, text: str) -> Asking[None]:
+    def mark(self, mode: str, context: SyncContext, text: str) -> Asking[None]:
         if (yield self.request("GET", self.marks)).json()["columns"] is None:
             if not self.create:
                 return
             yield self.request("PUT", self.marks, json={"columns": _MARK})
-        row = {"operation": "upsert", "key": ["sync"], "columns": [*_MARK], "rows": [[whole.sync, text]]}
+        row = {"operation": "upsert", "key": ["sync"], "columns": [*_MARK], "rows": [[context.sync, text]]}
         yield self.post(self.marks, json=row)
 
     @property

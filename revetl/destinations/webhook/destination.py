@@ -16,7 +16,7 @@ from revetl.destinations.base.destination import (
     Identifier,
     Reading,
 )
-from revetl.destinations.base.records import Records, Result
+from revetl.destinations.base.records import Records, Result, SyncContext
 from revetl.destinations.webhook.contract import page_of, rejected_by, unreadable
 from revetl.destinations.webhook.requests import Operation, WebhookRequests
 from revetl.destinations.webhook.template import NoAddress
@@ -38,10 +38,10 @@ class Webhook(WebhookRequests):
         (identifier,) = self.identifiers
         return (replace(identifier, hashed=self.hash_id),)
 
-    def prepare(self, mode: str, whole: Records, fields: Mapping[str, str]) -> Asking[Records]:
+    def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         if mode != "delete":
-            self.check_fields_named(whole, fields)
-        return (yield from super().prepare(mode, whole, fields))
+            self.check_fields_named(context, fields)
+        return (yield from super().prepare(mode, context, fields))
 
     def upsert(self, records: Records) -> Flow:
         return self.send(records, "add" if records.operation == "add" else "update")

@@ -13,7 +13,7 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from revetl.destinations.base.addresses import address_of
 from revetl.destinations.base.destination import Batch, Disposition, Refused
-from revetl.destinations.base.records import Records
+from revetl.destinations.base.records import Records, SyncContext
 from revetl.destinations.webhook.access import WebhookAccess
 from revetl.destinations.webhook.contract import (
     record_body,
@@ -111,9 +111,9 @@ class WebhookRequests(WebhookAccess):
     def limits(self) -> Batch:
         return Batch(records=self.batch_size if self.is_batch else 1)
 
-    def check_fields_named(self, whole: Records, fields: Mapping[str, str]) -> None:
+    def check_fields_named(self, context: SyncContext, fields: Mapping[str, str]) -> None:
         """Raises Refused if a template uses a field that the sync doesn't send."""
-        known = [*fields, "audience_key", whole.audience]
+        known = [*fields, "audience_key", context.audience]
         for key, template in {**self.templates(), **self.addresses(), "record": self.record}.items():
             for field in fields_in(template):
                 if field not in known and field.partition(".")[0] not in known:
@@ -122,7 +122,7 @@ class WebhookRequests(WebhookAccess):
                         f"{nearest(field, list(fields))}"
                     )
         named = {path for each in (*self.templates().values(), self.record) for path in paths(each)}
-        if self.templates() and whole.set_if_empty and "set_if_empty" not in named:
+        if self.templates() and context.set_if_empty and "set_if_empty" not in named:
             raise Refused("set_if_empty: body does not include it. Add '${set_if_empty}' to body.")
 
     @cached_property

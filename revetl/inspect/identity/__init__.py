@@ -7,4 +7,4 @@ from revetl.inspect.identity.cut import CutResult, cut
 from revetl.inspect.identity.diff import ProfilesDiff, diff
 from revetl.inspect.identity.profile import Profile, show
 
-__all__ = ["CutResult", "ProfilesDiff", "Profile", "cut", "diff", "show"]
+__all__ = ["CutResult", "Profile", "ProfilesDiff", "cut", "diff", "show"]

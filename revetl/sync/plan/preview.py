@@ -15,7 +15,8 @@ from revetl.delivery.batches import cut_batches
 from revetl.delivery.serializer import Serializer, record_of
 from revetl.delivery.spool import OPERATIONS
 from revetl.destinations.base.addresses import shown_address
-from revetl.destinations.base.destination import Destination, Record, Records
+from revetl.destinations.base.destination import Destination, Record
+from revetl.destinations.base.records import SyncContext
 from revetl.destinations.base.secret_values import SENSITIVE
 from revetl.identifiers.normalize import RULES, finish
 from revetl.local.redaction import redact
@@ -75,15 +76,14 @@ def preview(
     )
 
 
-def whole_of(sync: Sync, run_id: str, audience: str, operation: str = "") -> Records:
-    """What the batches of a run are part of; `audience` is what the destination knows the audience as."""
+def context_of(sync: Sync, run_id: str, audience: str, operation: str = "") -> SyncContext:
+    """The context of a run's batches; `audience` is the destination's name for the audience."""
     config = sync.config
-    return Records(
+    return SyncContext(
         sync.name,
         audience,
         run_id,
         operation,
-        (),
         event=config.event,
         set_if_empty=config.set_if_empty,
         spreads=config.fields is None,
@@ -155,8 +155,8 @@ def _requests(
     if not planned:
         return [], 0, 0.0
     audience_id = destination.audience_of(audience) or _AUDIENCE_ID
-    whole = replace(whole_of(sync, "plan", audience, operation), audience_id=audience_id)
-    cuts = list(cut_batches(destination, sync.config.mode, whole, [(0, records)]))
+    context = replace(context_of(sync, "plan", audience, operation), audience_id=audience_id)
+    cuts = list(cut_batches(destination, sync.config.mode, context, [(0, records)]))
     made = [cut.request for cut in cuts if cut.request is not None]
     limits = destination.limits_of(sync.config.mode)
     each = max(1, limits.records)
