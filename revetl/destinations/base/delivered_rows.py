@@ -13,8 +13,8 @@ EXTRAS = {"operation": "_operation", "change_id": "_change_id", "run_id": "_sync
 
 
 def row_types(context: SyncContext, operation: str, include: Iterable[str]) -> dict[str, str]:
-    """Return the columns of a batch's rows (or of no rows yet), with their portable types. Field types come from
-    `context.fields` (name to type) if set, else from the fields present."""
+    """Return the columns of a batch's rows (or of no rows yet), with their portable types. Field types come
+    from `context.fields` (name to type) if set, else from the fields present."""
     wanted = set(include)
     records = context.records if isinstance(context, Records) else ()
     extras = {column: MOMENT if name == "at" else TEXT for name, column in EXTRAS.items() if name in wanted}

@@ -367,8 +367,8 @@ class Destination(ConfigModel):
         return record, {}
 
     def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
-        """Explain why an identified record cannot be sent in a mode, as part of `context`; None if it can. For
-        APIs that drop records silently."""
+        """Explain why an identified record cannot be sent in a mode, in a context; None if it can. For APIs
+        that drop records silently."""
         return None
 
     @property
