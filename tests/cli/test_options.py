@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from revetl.cli import error_document
+from revetl.cli.common import Output
 from tests.conftest import Cli, SandboxClient
 from tests.helpers.project import ProjectFolder
 from tests.sync.test_sync import META, people
@@ -194,3 +197,39 @@ def test_history_and_rejections_end_at_their_limit(
     assert len(json.loads(cli(shop, "history", "--limit", "2", "-o", "json").stdout)) == 2
     done = cli(shop, "rejections", "--limit", "2", "-o", "json")
     assert ([row["key"] for row in json.loads(done.stdout)], "--limit" in done.stderr) == (["u1", "u2"], True)
+
+
+WIDE = ("sync", "status", "finished_at", "error")
+ROW = ("vips.crm", "success", "2026-01-02 03:04:05", "one two three four five six seven eight nine ten")
+
+
+@pytest.mark.parametrize(("columns", "expected"), [(80, "record"), (200, "table")])
+def test_a_table_that_is_wider_than_the_terminal_becomes_records(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int, expected: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    Output("text", quiet=False, no_color=True).print_table(WIDE, [ROW, ROW])
+    lines = capsys.readouterr().out.splitlines()
+    record = [f"{name:<11}   {value}" for name, value in zip(WIDE, ROW, strict=True)]
+    assert (lines == [*record, "", *record]) == (expected == "record")
+    assert (lines[0].split() == list(WIDE)) == (expected == "table")
+
+
+def test_the_progress_bar_is_gone_while_a_result_is_printed(
+    shop: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    parent, child = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "revetl", "sync", "vips"], cwd=shop.root, stdout=child, stderr=child
+    ) as process:
+        os.close(child)
+        screen = b""
+        with suppress(OSError):
+            while found := os.read(parent, 4096):
+                screen += found
+    os.close(parent)
+    assert process.returncode == 0
+    before = screen.decode().partition("vips.crm: success")[0]
+    # Everything that was drawn in this line is erased before the result is printed.
+    assert before.rpartition("\n")[2].rpartition("\x1b[2K")[2].strip("\r") == ""

@@ -284,7 +284,7 @@ def test_every_error_at_once(project: ProjectFolder, cli: Cli) -> None:
 def test_what_is_right_exits_0(project: ProjectFolder, cli: Cli) -> None:
     shop(project, to_crm(fields=["score"]))
     done = cli(project, "validate")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "The configuration is right.\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "The configuration is valid.\n")
     assert not (project.root / "revetl").exists()
 
 

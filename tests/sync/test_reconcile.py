@@ -55,7 +55,7 @@ def test_a_report_names_what_drifted_and_changes_nothing(
         "    extra: x9 (id x9)",
         "    fields: score 1",
     ]
-    assert done.stderr == "Mend it: revetl reconcile vips.crm --repair\n"
+    assert done.stderr == "Repair it: revetl reconcile vips.crm --repair\n"
     data = json.loads(cli(shop, "reconcile", "vips.crm", "-o", "json").stdout)
     assert (data["drifted"], data["exit_code"], data["repair"]) == (True, 1, None)
     assert {kind: data["there"][kind] for kind in ("read", "missing", "different", "extra", "fields")} == {

@@ -38,8 +38,9 @@ class SyncContext:
     for a key; `set_if_empty` names fields that must not overwrite a value; `at` is when the run began, in ISO
     8601. `audience_id` is the destination's id of the audience, `fields` its names of the mapped fields, and
     `kinds` the kinds of values that they take (field_check.py), by the sync's names. `spreads`: the sync
-    names no fields, so they are those of the model or of an event's properties. Without `creates`, an audience that
-    does not exist is not created but reported as missing (AudienceMissing): the state holds members of it.
+    names no fields, so they are those of the model or of an event's properties. Without `creates`, an
+    audience that does not exist is reported as missing (AudienceMissing), not created: the state holds
+    members of it.
     """
 
     sync: str
