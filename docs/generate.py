@@ -405,7 +405,7 @@ def api_page() -> str:
             page.append(f"```python\nProject{signature(cls.__init__)}\n```\n")
         for name, how, doc in members(cls):
             page += [f"### {cls.__name__}.{name}\n", f"```python\n{how}\n```\n", f"{inspect.cleandoc(doc)}\n"]
-    options = import_module("revetl.sync.run").SyncOptions
+    options = import_module("revetl.sync.plan.options").SyncOptions
     page += ["## SyncOptions\n", f"{one_line(options.__doc__)}\n", data_table(options)]
     page += ["## Exceptions\n", "All are in `revetl.errors`.\n", errors_table()]
     return "\n".join(page)
@@ -428,14 +428,14 @@ JSON: tuple[tuple[str, str, str, str], ...] = (
         "Reconciliation",
         "one object; also `drifted` and `exit_code`",
     ),
-    ("revetl why", "revetl.inspect.explain", "Why", "one object"),
+    ("revetl why", "revetl.inspect.explain", "Explanation", "one object"),
     (
         "revetl alerts check",
         "revetl.inspect.data_alerts",
         "CheckResult",
         "a list, one object per check and subject",
     ),
-    ("revetl load", "revetl.ingest.load", "Loaded", "one object"),
+    ("revetl load", "revetl.ingest.load", "LoadResult", "one object"),
     ("revetl audience preview", "revetl.inspect.audience_preview", "AudiencePreview", "one object"),
     ("revetl audience overlap", "revetl.inspect.overlap", "Overlap", "one object"),
     ("revetl auth --status", "revetl.auth", "Status", "a list, one object per destination"),
