@@ -98,4 +98,4 @@ def test_secrets_and_what_is_required_are_told(tmp_path: Path, cli: Cli) -> None
 def test_a_type_that_is_not_there(tmp_path: Path, cli: Cli) -> None:
     done = cli(tmp_path, "destinations", "show", "braise")
     assert done.returncode == 2
-    assert "there is no destination type 'braise'. Did you mean 'braze'?" in done.stderr
+    assert "unknown destination type 'braise'. Did you mean 'braze'?" in done.stderr

@@ -263,7 +263,7 @@ def test_a_typed_field_gets_a_value_of_its_type_or_the_record_is_refused_by_its_
         refusal = cut.refused.get(0)
         if isinstance(refusal, Rejection):
             found = (refusal.field, None)
-            assert f"field '{name}' takes" in refusal.reason
+            assert f"field '{name}' requires" in refusal.reason
         else:
             assert refusal is None
             found = (name, cut.records.records[0].fields[name])
