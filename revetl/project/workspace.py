@@ -189,7 +189,7 @@ class Workspace:
         """The error for a name that no audience has."""
         names = [model.name for model in self.models()]
         return UsageError(
-            f"There is no audience '{name}': a model is one when it has `config.meta.revetl`. "
+            f"There is no audience '{name}'. An audience is a model with `config.meta.revetl`. "
             f"{nearest(name, names, all_of_them=True)}"
         )
 
