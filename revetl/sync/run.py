@@ -9,11 +9,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
-from revetl.delivery.deliver import Delivery
 from revetl.delivery.disk import on_disk
 from revetl.delivery.journal import Journal
 from revetl.delivery.scrub import scrub
@@ -77,6 +76,9 @@ from revetl.sync.state.run_log import (
 from revetl.sync.state.tables import StateTables, state_tables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.query_comment import query_comment
+
+if TYPE_CHECKING:
+    from revetl.delivery.deliver import Delivery
 
 FOLD_SECONDS = 15.0
 FOLD_RECORDS = 100_000
@@ -485,6 +487,8 @@ class Runner:
 
         before = ready.identity_before
         audience = audience_there(self.sync, self.destination, before)
+        from revetl.delivery.deliver import Delivery
+
         self.delivery = delivery = Delivery(
             destination=self.destination,
             mode=self.sync.config.mode,
