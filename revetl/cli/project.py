@@ -78,8 +78,6 @@ def init_command(
         refuse("package", "revision", "subdirectory", because=because)
     if here and undo:
         refuse("minimal", because="--undo reverts whatever --here did.")
-    if not (here or upgrade) or undo:
-        refuse("yes", because="nothing is asked.")
     if here and undo:
         _undo(folder or Path())
     elif here and minimal:

@@ -264,9 +264,9 @@ def test_the_read_is_signed_by_what_it_asks_for(project: ProjectFolder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (["vips.crn"], 2, "There is no sync 'vips.crn'. Did you mean 'vips.crm'?"),
+        (["vips.crn"], 2, "vips has no sync to 'crn'. Did you mean 'crm'?"),
         (["vips.crm", "--remove-extra"], 2, "--remove-extra is part of a repair. Add --repair."),
-        (["vips.crm", "--force", "empty"], 2, "--force is for a repair. Add --repair."),
+        (["vips.crm", "--force", "empty"], 2, "--force overrides a guard of a repair. Add --repair."),
         (["vips.crm", "--repair", "--force", "emty"], 2, "there is no such guard. Did you mean 'empty'?"),
     ],
 )

@@ -69,8 +69,8 @@ def _results_schema() -> pa.Schema:
 
 # All intents of an operation, as having come to the same.
 ALIKE = """
-select i.*, :outcome as outcome, cast(null as varchar) as reason, 0 as unsure,
-    cast(null as varchar) as kept_reason
+select i.*, :outcome as outcome, cast(null as varchar) as reason, cast(null as varchar) as field,
+    cast(null as varchar) as answer, 0 as attempts, 0 as unsure, cast(null as varchar) as kept_reason
 from :intents as i
 where i.sync = :sync and i.run_id = :run_id and i.operation = :operation
 """
