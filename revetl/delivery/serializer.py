@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from revetl.config.models import SyncConfig
 from revetl.delivery.function_step import Own, function_of
@@ -228,6 +227,8 @@ def _read_at_once(batch: pa.RecordBatch, shaping: Serializer, operation: str) ->
     known, values = _documents(columns[1]), _documents(columns[2])
     if known is None or values is None or shaping.events is not None or shaping.function is not None:
         return (record_of(shaping, operation, *texts) for texts in zip(*columns, strict=True))
+    import pyarrow.compute as pc
+
     matched: Any = pc.match_substring_regex(batch.column("fields"), pattern=_LOOKED_AT)
     by_itself = {place for place, is_matched in enumerate(matched.to_pylist()) if is_matched}
     keys, _, _, origins, invalids = columns

@@ -154,8 +154,8 @@ def test_who_signed_the_host_has_to_be_trusted(guarded: Seen, authority: Authori
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"certificate": "nowhere.pem"}, "client_certificate.certificate: nowhere.pem cannot be read"),
-        ({"key": "nowhere.key"}, "client_certificate.key: nowhere.key cannot be read"),
+        ({"certificate": "nowhere.pem"}, "client_certificate.certificate: cannot read nowhere.pem"),
+        ({"key": "nowhere.key"}, "client_certificate.key: cannot read nowhere.key"),
         ({"password": "wrong"}, "an encrypted key also needs its password"),
         ({}, "an encrypted key also needs its password"),
     ],
