@@ -83,7 +83,7 @@ def test_people_become_leads_events_tasks_and_groups_accounts(
     (run,) = project.sync("salesforce_tasks")
     assert (run.delivered["add"], run.rejected["add"]) == (2, 1)
     assert shop.sql("select key, reason from revetl.revetl.sync_rejections") == [
-        ("m3", "there is no Lead of that External_Id__c")
+        ("m3", "no Lead records have this External_Id__c")
     ]
 
     org = held(sandbox)
