@@ -93,7 +93,7 @@
     {% endfor %}
     {% if lacking %}
         {% do exceptions.raise_compiler_error(
-            table.schema ~ '.' ~ table.identifier ~ ' is not a table of revetl: it has no column '
+            table.schema ~ '.' ~ table.identifier ~ ' is not a revetl table: it has no column '
             ~ lacking | join(', ') ~ '. revetl changes no tables of others and adds none beside them. Give it a schema of '
             ~ 'its own (dbt_project.yml: vars.revetl.' ~ table.variable ~ ': NAME); docs/how-to/adopting.md says how to use events that '
             ~ 'another tool loads.') %}
