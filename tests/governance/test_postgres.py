@@ -52,6 +52,7 @@ def test_sql_and_schema_agree(
     assert set(found) == violations_in(Checker(plan), some)
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(world=worlds())
 def test_only_omitted_properties_are_removed(

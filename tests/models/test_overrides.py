@@ -55,6 +55,7 @@ def test_own_staging_stands_in_the_place_of_the_packages(tmp_path: Path) -> None
     assert quality == [] or {row[0] for row in quality} == {"Order Completed"}
 
 
+@pytest.mark.long
 def test_own_profiles_need_no_identity_of_ours(tmp_path: Path) -> None:
     guest = Guest(tmp_path / "project")
     model(guest, "acme_profiles", "{{ config(materialized='table') }} " + PROFILES)
@@ -82,6 +83,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_stand_in_is_refused_with_what_is_missing(tmp_path: Path, case: str) -> None:
     overrides, sentence = REFUSED[case]

@@ -77,6 +77,7 @@ def test_the_projects_own_macro_names_them(guest: Guest) -> None:
         guest.folder.joinpath("macros", "schemas.sql").unlink()
 
 
+@pytest.mark.long
 def test_variables_name_them_before_any_macro(guest: Guest) -> None:
     guest.folder.joinpath("macros", "schemas.sql").write_text(NAMED)
     guest.variables(raw_schema="landed", state_schema="kept")

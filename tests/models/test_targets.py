@@ -50,6 +50,7 @@ def changes(guest: Guest, target: str) -> list[tuple[Any, ...]]:
     )
 
 
+@pytest.mark.long
 def test_a_build_of_another_target_leaves_the_history_as_it_is(guest: Guest) -> None:
     build(guest, "prod", 2)
     before = history(guest, "prod")

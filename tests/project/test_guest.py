@@ -228,6 +228,7 @@ def test_the_files_of_a_clash_are_named_as_each_dbt_words_it(tmp_path: Path, sai
     assert "\n      marts:\n        +schema: revetl_models\n" in str(sentence)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_model_with_the_name_of_a_public_one_is_named_with_both_files_and_a_way_out(
     tmp_path: Path, in_a_process: Cli
