@@ -263,8 +263,8 @@ def test_an_ephemeral_audience_is_refused_with_what_to_do(story: Story) -> None:
     try:
         said = story.revetl("validate", "--target", "prod", code=2)
         assert (
-            "models/germans.yml: germans: it is ephemeral, and an audience has to be a relation in the "
-            "warehouse. Set `materialized: table` (or view) for it."
+            "models/germans.yml: germans: is ephemeral, but an audience must be a relation in the "
+            "warehouse. Set `materialized: table` (or view)."
         ) in said
     finally:
         (story.folder / file).unlink()
