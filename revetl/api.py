@@ -153,8 +153,8 @@ class Project:
     """A dbt project with revetl in it.
 
     `path` is its folder (or one below it); `profiles_dir`, `profile`, `target` and `vars` mean what they
-    mean to dbt, and `dbt` is the dbt to run. `say` is told what takes time. Raises UsageError for what is
-    written wrongly.
+    mean to dbt, and `dbt` is the dbt to run. `say` gets messages about slow steps. Raises UsageError for
+    invalid configuration.
     """
 
     def __init__(

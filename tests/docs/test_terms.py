@@ -120,7 +120,6 @@ FILES_TO_DO: frozenset[str] = frozenset(
     (
         "models/intermediate/traits/_traits.yml",
         "models/marts/delivery/_delivery.yml",
-        "models/marts/delivery/_sources.yml",
         "models/marts/experiments/_experiments.yml",
         "models/marts/profiles/_profiles.yml",
     )

@@ -172,8 +172,7 @@ class IdentifierSql:
         return exp.union(now, before)
 
     def is_invalid(self, item: MappedField) -> exp.Expr:
-        """Whether the member `a` of `model` has a text that is no valid identifier. Of a late one, of a
-        changed member."""
+        """Whether the member `a` of `model` has an invalid identifier; if it is late, of a changed one."""
         usable = self.sent_of(item) if item.late else item.usable("a")
         return statement(":given is not null and :usable is null", given=item.given("a"), usable=usable)
 

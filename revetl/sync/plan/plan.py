@@ -208,7 +208,7 @@ def _stops(change: guards.GuardInputs, diff: Diff) -> list[Stop]:
 
 
 def _invalid(diff: Diff, summary: Counts) -> dict[str, int]:
-    """How many members have a value that is no valid identifier, by identifier."""
+    """Count the members with an invalid value, by identifier."""
     counts = zip(diff.mapping.identifiers, summary.given, summary.usable, strict=True)
     return {item.name: given - usable for item, given, usable in counts if given > usable}
 

@@ -30,16 +30,16 @@ _COUNTED = ("planned", "attempted", "delivered", "rejected", "aborted")
 
 @dataclass(frozen=True)
 class Run:
-    """What a run did, by operation. planned = attempted + aborted; attempted = delivered + rejected and
-    unknown.
+    """The result of a run, with counts by operation. planned = attempted + aborted; attempted = delivered +
+    rejected + unknown.
 
     `status`: running, success, rejected (some records were), stopped (by a guard), refused (by the
-    destination), lost (another run took the lease), interrupted, crashed. `recovered` counts records of runs
-    that were cut short whose outcome nobody knows. `left_out_rows` are members that were not to be sent.
-    `invalid_identifiers` counts members whose value is no valid identifier, by identifier.
-    `notes` are sentences about what was sent that no count says.
-    `adjusted` counts records by `FIELD: WHAT WAS DONE`, so that the destination takes them. `scope` is `all`,
-    or `one` for a run of one member (`--only`), which has the `answers` that the destination gave.
+    destination), lost (another run took the lease), interrupted, crashed. `recovered` counts records of
+    interrupted runs with an unknown outcome. `left_out_rows` counts members excluded from the sync.
+    `invalid_identifiers` counts members with an invalid value, by identifier. `notes` are sentences about
+    what was sent, beyond the counts. `adjusted` counts records that were changed to fit the destination, by
+    `FIELD: CHANGE`. `scope` is `all`, or `one` for a run of one member (`--only`), which has the
+    destination's `answers`.
     """
 
     run_id: str
