@@ -55,6 +55,11 @@ class SandboxClient:
         """Put rules in force."""
         self._client.post(f"{self.url}/_/misbehave", json=list(rules)).raise_for_status()
 
+    def rules(self) -> list[dict[str, Any]]:
+        """The rules that are in force."""
+        rules: list[dict[str, Any]] = self._client.get(f"{self.url}/_/misbehave").json()
+        return rules
+
     def behave(self) -> None:
         """Lift all rules."""
         self._client.delete(f"{self.url}/_/misbehave")

@@ -138,6 +138,10 @@ def test_a_killed_run_mails_nobody_twice(
     deadline = time.monotonic() + 60
     while len(mailed(sandbox)) < 3 and time.monotonic() < deadline:
         time.sleep(0.005)
+    # The next email is in flight once the rule is used up.
+    sandbox.misbehave({"kind": "slow", "seconds": 30, "times": 1})
+    while any(rule["seconds"] == 30 for rule in sandbox.rules()) and time.monotonic() < deadline:
+        time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     sandbox.behave()
