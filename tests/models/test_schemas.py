@@ -57,6 +57,7 @@ def test_by_default_every_target_has_schemas_of_its_own(guest: Guest) -> None:
     assert guest.backend.sql("select count(*) from main_raw.tracks") == [(0,)]
 
 
+@pytest.mark.long
 def test_the_projects_own_macro_names_them(guest: Guest) -> None:
     guest.folder.joinpath("macros", "schemas.sql").write_text(NAMED)
     try:

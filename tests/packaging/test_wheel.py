@@ -32,11 +32,12 @@ def run(*command: str | Path, cwd: Path) -> str:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a virtual environment's programs, with the wheel just built in it."""
     folder = tmp_path_factory.mktemp("wheel")
-    build: list[str | Path] = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder]
-    run(*build, dbt_project_dir(), cwd=folder)
+    uv: list[str | Path] = [Path(sys.executable).with_name("uv")]
+    run(*uv, "build", "--quiet", "--wheel", "--out-dir", folder, dbt_project_dir(), cwd=folder)
     (wheel,) = folder.glob("revetl-*.whl")
-    run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
-    run(folder / "venv" / "bin" / "pip", "install", "--quiet", wheel, cwd=folder)
+    run(*uv, "venv", "--quiet", "--python", sys.executable, folder / "venv", cwd=folder)
+    python = folder / "venv" / "bin" / "python"
+    run(*uv, "pip", "install", "--quiet", "--python", python, wheel, cwd=folder)
     return folder / "venv" / "bin"
 
 

@@ -22,7 +22,7 @@ import yaml
 from revetl.sandbox import running_sandbox
 from tests.project.projects import dbt
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 AUDIENCE = "{key: user_id, sync: [{to: crm}, {to: preview}]}"
 FILES = {

@@ -226,6 +226,7 @@ def test_schemas_that_were_configured_stay_so(tmp_path: Path, cli: Cli) -> None:
     assert (found["state_schema"], found["raw_schema"]) == ("cdp", "events")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_after_an_upgrade_nobody_is_new_and_nobody_forgotten(
     tmp_path: Path, cli: Cli, sandbox: SandboxClient

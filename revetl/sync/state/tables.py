@@ -142,7 +142,7 @@ class StateTables:
         version, missing = self._found(warehouse)
         if version == VERSION:
             for name in missing:
-                self._create(warehouse, name, state_columns()[name])
+                self._create(warehouse, name, state_columns()[name], None)
                 lost = f"{self.schema}.{name} was gone and is created again, empty. {_LOST.get(name, '')}"
                 say(f"Warning: {lost}".rstrip())
             return
@@ -160,8 +160,12 @@ class StateTables:
 
     def _bring_forward(self, warehouse: Warehouse) -> None:
         warehouse.create_schema(self.schema)
+        wanted = state_columns()
+        there = warehouse.catalog([self.named(name) for name in wanted])
         without_target = [
-            name for name, columns in state_columns().items() if self._create(warehouse, name, columns)
+            name
+            for (name, columns), found in zip(wanted.items(), there, strict=True)
+            if self._create(warehouse, name, columns, found)
         ]
         for name in without_target:
             self._adopt_rows(warehouse, name)
@@ -206,10 +210,13 @@ class StateTables:
             update = "update :table set target = :target where target is null"
             warehouse.run(statement(update, table=self.named(name), target=targets.pop()))
 
-    def _create(self, warehouse: Warehouse, name: str, columns: dict[str, str]) -> bool:
-        """Make a table, or the columns that it lacks; gives whether it has got its column `target`."""
+    def _create(
+        self, warehouse: Warehouse, name: str, columns: dict[str, str], found: dict[str, str] | None
+    ) -> bool:
+        """Create a table, or add the columns that `found`, its present ones, lack. Returns whether the column
+        `target` was added."""
         kinds = {each: warehouse.type_of(kind) for each, kind in columns.items()}
-        if not warehouse.exists(self.named(name)):
+        if found is None:
             definition = exp.Schema(
                 this=self.named(name),
                 expressions=[
@@ -218,7 +225,7 @@ class StateTables:
             )
             warehouse.run(exp.Create(this=definition, kind="TABLE", exists=True))
             return False
-        there = {each.lower() for each in warehouse.columns(self.named(name))}
+        there = {each.lower() for each in found}
         check_ours(self.schema, name, columns, there, "state_schema")
         for each, kind in kinds.items():
             if each not in there:

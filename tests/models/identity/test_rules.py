@@ -87,8 +87,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.mark.parametrize(("identity", "message"), WRONG.values(), ids=WRONG.keys())
 def test_an_invalid_rule_is_named(world: World, identity: dict[str, Any], message: str) -> None:
+    said = world.operate("revetl.identity_rules", json.dumps({"identity": identity}))
+    assert f"vars.revetl.{message}" in said, said
+
+
+def test_an_invalid_rule_stops_dbt_before_it_builds(world: World) -> None:
+    identity, message = WRONG["a limit of 0"]
     said = world.parse(json.dumps({"identity": identity}))
     assert f"vars.revetl.{message}" in said, said
+
+
+def test_valid_rules_are_read_without_an_error(world: World) -> None:
+    assert "rror" not in world.operate("revetl.identity_rules", json.dumps({"identity": {}}))
 
 
 @pytest.mark.parametrize("key", ["normalize", "normalise"])

@@ -34,6 +34,7 @@ class World:
     def __init__(self, folder: Path, rules: Rules, package: Path = ROOT) -> None:
         self.folder = folder
         self.database = folder / "world.duckdb"
+        self._manifest: Any = None
         (folder / "models").mkdir()
         output = {"type": "duckdb", "path": str(self.database), "threads": 2}
         profiles = {"world": {"target": "t", "outputs": {"t": output}}}
@@ -160,6 +161,15 @@ class World:
         """What `dbt parse` says with other variables."""
         return self._run("parse", "--vars", variables)[1]
 
+    def operate(self, macro: str, variables: str) -> str:
+        """What dbt says while a macro runs with other variables, in the project as it was first parsed."""
+        if self._manifest is None:
+            from dbt.cli.main import dbtRunner
+
+            folders = ["--project-dir", str(self.folder), "--profiles-dir", str(self.folder)]
+            self._manifest = dbtRunner().invoke(["--quiet", "parse", *folders]).result
+        return self._run("run-operation", macro, "--vars", variables, manifest=self._manifest)[1]
+
     def render(self, expression: str, variables: str) -> str:
         """The text of a Jinja expression with other variables, in dbt's output."""
         done, said = self._run("compile", "--inline", f"{{{{ {expression} }}}}", "--vars", variables)
@@ -170,7 +180,7 @@ class World:
         done, said = self._run(*arguments)
         assert done, said[-4000:]
 
-    def _run(self, *arguments: str) -> tuple[bool, str]:
+    def _run(self, *arguments: str, manifest: Any = None) -> tuple[bool, str]:
         # Here, for dbt takes seconds to import, and most runs of pytest only collect this.
         from dbt.cli.main import dbtRunner
 
@@ -180,7 +190,7 @@ class World:
         os.chdir(self.folder)
         try:
             with redirect_stdout(out), redirect_stderr(out):
-                done = dbtRunner().invoke(["--no-use-colors", *arguments, *folders])
+                done = dbtRunner(manifest=manifest).invoke(["--no-use-colors", *arguments, *folders])
         finally:
             os.chdir(here)
         return done.success, f"{out.getvalue()} {done.exception or ''}"
