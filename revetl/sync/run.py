@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import orjson
 
 from revetl.delivery.disk import on_disk
+from revetl.delivery.garbage import rarely_collected
 from revetl.delivery.journal import Journal
 from revetl.delivery.scrub import scrub
 from revetl.delivery.serializer import Serializer, shaping_in, withheld_note
@@ -257,7 +258,7 @@ class Runner:
         )
         error: RevetlError | None = None
         try:
-            with signals(self.stopper), on_disk(ready.spool.folder):
+            with signals(self.stopper), on_disk(ready.spool.folder), rarely_collected():
                 run_to_end(lambda: self._deliver(ready, journal, carrier))
         except RevetlError as refusal:
             error = refusal
