@@ -80,7 +80,6 @@ def _notes(plan: Plan) -> Iterator[str]:
         yield f"identifiers: {plan.preview.share:.1%} of the audience can be identified"
     if plan.invalid:
         yield f"invalid identifiers, not sent: {numbered(plan.invalid)}"
-    yield from plan.notes
     for stop in plan.stops:
         yield f"guard {stop.guard} would stop it: {stop.message}"
     if not plan.stops:

@@ -15,7 +15,7 @@ from revetl.observability.text import counted
 @output_options
 @project_options
 def test_command(names: tuple[str, ...], output: str, quiet: bool, no_color: bool, **options: Any) -> int:
-    """Run the tests of the project's functions: given and expect in functions/NAME.yml.
+    """Run the tests of the project's functions: given and expect in destination_functions/NAME.yml.
 
     Exits 1 when a test fails.
     """
@@ -35,7 +35,7 @@ def test_command(names: tuple[str, ...], output: str, quiet: bool, no_color: boo
     if out.json:
         out.print_json([{**vars(result), "passed": result.problem is None} for result in results])
     elif not results:
-        out.say("There are no tests: write functions/NAME.yml (docs/how-to/functions.md).")
+        out.say("There are no tests: write destination_functions/NAME.yml (docs/how-to/functions.md).")
     else:
         out.say(f"{counted(len(results), 'test')}, {failed:,} failed.")
     return 1 if failed else 0

@@ -27,6 +27,7 @@ Location = tuple[int | str, ...]
 _BRANCHES = {"str", "int", "float", "bool", "none"}
 _DEEPEST = 100
 _MOST_NODES = 100_000
+_BOOLEAN, _TEXT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
 _KEY = "[key]"
 """The last part of pydantic's location when the key itself is invalid."""
 
@@ -39,11 +40,14 @@ class ConfigModel(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _words(cls, data: Any) -> Any:
-        """Restore the keys `on` and `null`, which YAML 1.1 reads as true and as no value."""
+        """Restore the keys `on` and `null`, which YAML 1.1 reads as true and as no value; dbt's manifest has
+        `on` as the text 'true'."""
         if not isinstance(data, Mapping):
             return data
-        words = {True: "on", None: "null"}
-        return {words[key] if key is True or key is None else key: value for key, value in data.items()}
+        words: dict[Any, str] = {True: "on", None: "null"}
+        if "on" in cls.model_fields and "on" not in data:
+            words["true"] = "on"
+        return {words.get(key, key): value for key, value in data.items()}
 
     @field_validator("*", mode="before")
     @classmethod
@@ -121,6 +125,9 @@ def _check_nodes(root: yaml.Node, name: str, *, unique: bool) -> None:
             return sizes[id(node)]
         inner: list[yaml.Node] = []
         if isinstance(node, yaml.MappingNode):
+            for key, _ in node.value:
+                if key.tag == _BOOLEAN:
+                    key.tag = _TEXT  # on, off, yes and no are words here, as they are in YAML 1.2
             if unique:
                 _check_keys(node, name)
             inner = [each for pair in node.value for each in pair]

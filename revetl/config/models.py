@@ -34,10 +34,11 @@ class ExcludeConfig(ConfigModel):
 
 
 class FunctionConfig(ConfigModel):
-    """A function of the project, `functions/NAME.py`, with its limits: seconds per record, and megabytes."""
+    """A function of the project, `destination_functions/NAME.py`, with its limits: seconds per record, and
+    megabytes."""
 
     name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
-    """The file `functions/NAME.py`, and the function in it."""
+    """The file `destination_functions/NAME.py`, and the function in it."""
     timeout: Annotated[float, Field(gt=0)] = 1.0
     """Seconds that one record may take."""
     memory: Annotated[int, Field(ge=64)] = 256
@@ -230,6 +231,10 @@ class AudienceConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _what_an_experiment_needs(self) -> AudienceConfig:
+        if {"true", "false"} & {name.lower() for name in self.split or {}}:
+            raise ValueError(
+                "split: dbt reads the names on, yes, off and no as true and false; quote them: 'on'"
+            )
         wrong = []
         for sync in self.sync:
             if self.split is not None and sync.holdout is not None:

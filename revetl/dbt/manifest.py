@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from revetl.dbt.project_files import DbtProject
+from revetl.dbt.yaml_words import restored
 
 _SCHEMA_OF = {"revetl_raw": "raw", "revetl_state": "state"}
 """The package's sources, and the kind of schema of each."""
@@ -90,13 +91,16 @@ class Manifest:
         """Return every enabled model with `config.meta.revetl`, sorted by name. Of a versioned model, it is
         the latest version, under the name without a version, so that syncs continue with new versions."""
         found = [
-            _model(node, self._project.name)
+            self._restored(_model(node, self._project.name))
             for node in self._document["nodes"].values()
             if node["resource_type"] == "model"
             and "revetl" in (node["config"].get("meta") or {})
             and _is_latest(node)
         ]
         return sorted(found, key=lambda model: model.name)
+
+    def _restored(self, model: Model) -> Model:
+        return replace(model, meta=restored(model.meta, self._project.root / model.place, model.name))
 
     def relations(self, *, models_only: bool = False) -> dict[str, tuple[str, str, str | None]]:
         """Return name to (alias, schema, database) of every model, seed, snapshot and source; with

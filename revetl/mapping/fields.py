@@ -275,15 +275,17 @@ class MissingColumn(UsageError):
 
 def default_identifiers(destination: Destination, key: str, columns: Iterable[str]) -> dict[str, str]:
     """Return the identifiers of a sync without `identifiers`: the key as the identifier named like it, else
-    as the first one. For a destination that matches by all identifiers, those whose column the model has."""
+    the first one. That is the key, too, but for a value with a format, such as an email: that is in its
+    own column, if the model has it. For a destination that matches by all identifiers, those whose column
+    the model has."""
     known = destination.known_by
+    there = {name.lower(): name for name in columns}
     if destination.matches_by_all:
-        there = set(columns)
-        found = {each.name: each.column for each in known if each.column in there}
+        found = {each.name: there[each.column] for each in known if each.column in there}
         if any(each.alone for each in known if each.name in found):
             return found
-    own = next((each for each in known if each.column == key), known[0])
-    return {own.name: key}
+    own = next((each for each in known if each.column == key.lower()), known[0])
+    return {own.name: there.get(own.column, key) if own.has_format and own.column != key.lower() else key}
 
 
 def default_fields(

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from revetl.config.models import FunctionConfig
-from revetl.delivery.functions.process import Function, FunctionResult
+from revetl.delivery.functions.process import FOLDER, Function, FunctionResult
 from revetl.errors import UsageError
 from tests.conftest import Cli, SandboxClient
 from tests.helpers.project import ProjectFolder
@@ -19,6 +19,7 @@ from tests.sync.test_sync import people, synced
 
 RECORD = {"type": "identify", "key": "u1", "audience": "a", "operation": "add", "identifiers": {"id": "u1"}}
 
+CALLED = f"{FOLDER}/shop.py"
 SHOP = """
 from revetl.functions import Drop, Reject, Retry
 
@@ -42,8 +43,8 @@ def on_track(record):
 
 
 def write(root: Path, text: str, name: str = "shop") -> None:
-    (root / "functions").mkdir(exist_ok=True)
-    (root / "functions" / f"{name}.py").write_text(textwrap.dedent(text))
+    (root / FOLDER).mkdir(exist_ok=True)
+    (root / FOLDER / f"{name}.py").write_text(textwrap.dedent(text))
 
 
 def function(root: Path, text: str, **limits: Any) -> Function:
@@ -62,22 +63,34 @@ def function(root: Path, text: str, **limits: Any) -> Function:
         ("raise Reject('é \"x\"')", FunctionResult(rejected='é "x"')),
         ("raise Retry('later')", FunctionResult(later="later")),
         ("print('a line'); return record", FunctionResult(({**RECORD, "traits": {"n": 1}},))),
-        ("1 / 0", FunctionResult(rejected="functions/shop.py, line 3: ZeroDivisionError: division by zero")),
-        ("return 5", FunctionResult(rejected="functions/shop.py: gave a int, and a record is a dict")),
+        (
+            "1 / 0",
+            FunctionResult(rejected=f"{CALLED}, line 3: ZeroDivisionError: division by zero"),
+        ),
+        (
+            "return 5",
+            FunctionResult(rejected=f"{CALLED}: gave a int, and a record is a dict"),
+        ),
         (
             "return {**record, 'key': 'u2'}",
-            FunctionResult(rejected="functions/shop.py: changed 'key', which it may not"),
+            FunctionResult(rejected=f"{CALLED}: changed 'key', which it may not"),
         ),
-        ("while True: pass", FunctionResult(rejected="functions/shop.py: took longer than 0.2 s")),
+        (
+            "while True: pass",
+            FunctionResult(rejected=f"{CALLED}: took longer than 0.2 s"),
+        ),
         (
             "try:\n        while True: pass\n    except Exception: return record",
-            FunctionResult(rejected="functions/shop.py: took longer than 0.2 s"),
+            FunctionResult(rejected=f"{CALLED}: took longer than 0.2 s"),
         ),
         (
             "return {**record, 'x': 'x' * 10**9}",
-            FunctionResult(rejected="functions/shop.py: needs more than 256 MB"),
+            FunctionResult(rejected=f"{CALLED}: needs more than 256 MB"),
         ),
-        ("raise SystemExit(3)", FunctionResult(rejected="functions/shop.py, line 3: SystemExit: 3")),
+        (
+            "raise SystemExit(3)",
+            FunctionResult(rejected=f"{CALLED}, line 3: SystemExit: 3"),
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -160,9 +173,7 @@ def on_identify(record):
     return record
 """
     outcome = function(tmp_path, text)(RECORD)
-    assert outcome == FunctionResult(
-        rejected="functions/shop.py: answers more than once for a record. Does it fork?"
-    )
+    assert outcome == FunctionResult(rejected=f"{CALLED}: answers more than once for a record. Does it fork?")
 
 
 @pytest.mark.parametrize(
@@ -186,13 +197,13 @@ def test_a_record_that_kills_its_process_is_rejected_alone(tmp_path: Path, body:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("def on_identify(record)\n", "functions/shop.py, line 1:"),
-        ("import nowhere_at_all\n", "functions/shop.py, line 1: ModuleNotFoundError"),
+        ("def on_identify(record)\n", "destination_functions/shop.py, line 1:"),
+        ("import nowhere_at_all\n", "destination_functions/shop.py, line 1: ModuleNotFoundError"),
         (
             "def on_track(record): return record\n",
             "has no on_identify, which is asked of this sync's records",
         ),
-        ("import os; os._exit(1)\n", "functions/shop.py: ended with 1"),
+        ("import os; os._exit(1)\n", "destination_functions/shop.py: ended with 1"),
     ],
 )
 def test_a_function_that_cannot_be_used_stops_the_run_before_it_begins(
@@ -285,7 +296,7 @@ tests:
 
 def test_revetl_test(project: ProjectFolder, cli: Cli) -> None:
     write(project.root, SHOP)
-    file = project.root / "functions" / "shop.yml"
+    file = project.root / FOLDER / "shop.yml"
     file.write_text(TESTS)
     done = cli(project, "test")
     assert (done.returncode, done.stdout.count("PASS  shop: ")) == (0, 5)
@@ -312,8 +323,31 @@ def test_revetl_test(project: ProjectFolder, cli: Cli) -> None:
 )
 def test_a_wrong_file_of_tests(project: ProjectFolder, cli: Cli, text: str, sentence: str) -> None:
     write(project.root, SHOP)
-    (project.root / "functions" / "shop.yml").write_text(f"tests:\n  - {text}\n")
+    (project.root / FOLDER / "shop.yml").write_text(f"tests:\n  - {text}\n")
     done = cli(project, "test")
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr
     assert "shpo.yml is not there. Did you mean 'shop'?" in cli(project, "test", "shpo").stderr
+
+
+@pytest.mark.parametrize("end", ["py", "yml"])
+def test_files_in_the_former_folder_are_to_be_moved(project: ProjectFolder, cli: Cli, end: str) -> None:
+    """dbt 1.11 reads `functions/` as its own functions."""
+    write(project.root, SHOP)
+    (project.root / FOLDER / "shop.yml").write_text(TESTS)
+    (project.root / "functions").mkdir()
+    (project.root / FOLDER / f"shop.{end}").rename(project.root / "functions" / f"shop.{end}")
+    done = cli(project, "test")
+    assert done.returncode == 2
+    assert f"functions/shop.{end} has to be destination_functions/shop.{end}" in done.stderr
+    if end == "py":
+        meta = {"key": "user_id", "sync": [{"to": "crm", "function": "shop"}]}
+        project.audience("vips", people(("u1", 1)), meta)
+        assert "has to be destination_functions/shop.py" in cli(project, "validate").stderr
+        assert "has to be destination_functions/shop.py" in cli(project, "sync", "audience", "vips").stderr
+
+
+def test_functions_of_dbt_are_left_alone(project: ProjectFolder, cli: Cli) -> None:
+    (project.root / "functions").mkdir()
+    (project.root / "functions" / "schema.yml").write_text("functions:\n  - name: is_positive\n")
+    assert cli(project, "test").returncode == 0

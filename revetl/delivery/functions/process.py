@@ -20,7 +20,10 @@ import orjson
 from revetl.config.models import FunctionConfig
 from revetl.errors import UsageError, nearest
 
-FOLDER = "functions"
+FOLDER = "destination_functions"
+"""In the project's folder. dbt 1.11 reads `functions/` as its own user-defined functions."""
+FORMER_FOLDER = "functions"
+"""Where 0.2 had them."""
 HANDLERS = {"identify": "on_identify", "track": "on_track", "group": "on_group", "delete": "on_delete"}
 """By the type of a record."""
 
@@ -39,6 +42,17 @@ class FunctionResult:
     dropped: str | None = None
     rejected: str | None = None
     later: str | None = None
+
+
+def check_folder(root: Path, name: str) -> None:
+    """Raises UsageError if a function, or its tests, are still in the former folder."""
+    for end in ("py", "yml"):
+        former, place = f"{FORMER_FOLDER}/{name}.{end}", f"{FOLDER}/{name}.{end}"
+        if (root / former).is_file() and not (root / place).exists():
+            raise UsageError(
+                f"{former} has to be {place}: dbt reads {FORMER_FOLDER}/ as its own functions, and its "
+                f"builds fail. Run `mkdir -p {FOLDER} && mv {FORMER_FOLDER}/{name}.* {FOLDER}/`."
+            )
 
 
 class _Died(Exception):
@@ -75,6 +89,7 @@ class Function:
     def check_file(self) -> None:
         """Raises UsageError where there is none, or it is not Python. Nothing of it is run."""
         if not self.path.is_file():
+            check_folder(self.root, self.config.name)
             there = [path.stem for path in self.path.parent.glob("*.py")]
             raise UsageError(f"{self.called} is not there. {nearest(self.config.name, there)}")
         try:

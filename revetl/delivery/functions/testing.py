@@ -1,4 +1,4 @@
-"""The tests of a project's functions: `given` and `expect` in `functions/NAME.yml`."""
+"""The tests of a project's functions: `given` and `expect` in `destination_functions/NAME.yml`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BeforeValidator, Field, model_validator
 
-from revetl.config.base import ConfigModel, read_checked
+from revetl.config.base import ConfigModel, read_checked, read_yaml
 from revetl.config.models import FunctionConfig
-from revetl.delivery.functions.process import FOLDER, Function, FunctionResult
+from revetl.delivery.functions.process import (
+    FOLDER,
+    FORMER_FOLDER,
+    Function,
+    FunctionResult,
+    check_folder,
+)
 from revetl.errors import UsageError, nearest
 
 
@@ -95,6 +101,10 @@ def run_tests(root: Path, names: tuple[str, ...] = ()) -> Iterator[TestResult]:
     """Run the tests of a project's functions, or of those named. Raises UsageError for a file that is wrong,
     a function that is not there or cannot be loaded, and a name without tests."""
     files = {path.stem: path for path in sorted((root / FOLDER).glob("*.yml"))}
+    for former in sorted((root / FORMER_FOLDER).glob("*.yml")):
+        # dbt's own functions are described in YAML files, too.
+        if "tests" in (read_yaml(former) or {}):
+            check_folder(root, former.stem)
     for name in names:
         if name not in files:
             raise UsageError(f"{FOLDER}/{name}.yml is not there. {nearest(name, files)}")

@@ -37,6 +37,11 @@ class Identifier:
     alone: bool = True
     checked: str | None = None
 
+    @property
+    def has_format(self) -> bool:
+        """Whether its values have a format, such as emails and phone numbers."""
+        return bool({self.hashed, self.normalised, self.checked} - {None, "text", "lower"})
+
 
 @dataclass(frozen=True, slots=True)
 class IdentifierChoice:

@@ -10,7 +10,7 @@ from sqlglot import exp
 from revetl.inspect.explain.person import among
 from revetl.project.workspace import Sync, Workspace
 from revetl.sync.plan.diff import Diff
-from revetl.sync.plan.eligibility import LEFT_OUT
+from revetl.sync.plan.eligibility import LEFT_OUT, alike
 from revetl.sync.state.tables import StateTables
 from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, statement
@@ -91,16 +91,18 @@ class SyncRows:
                 on = each.on or key
                 lists.append((each.model, relation, each.column or own or on, on))
         found: dict[str, list[str]] = {}
+        # As `exclude` and `priority` compare them.
+        compared = alike if cause == "excluded" else lambda value: exp.cast(value, "varchar")
         for name, relation, listed, on in lists:
             rows = self.warehouse.rows(
                 statement(
                     "select distinct cast(:key as varchar) from :model as a inner join :relation as x "
-                    "on cast(:listed as varchar) = cast(:mine as varchar) where :of_keys",
+                    "on :listed = :mine where :of_keys",
                     key=column(key, of="a"),
                     model=self.sync.audience.relation,
                     relation=relation,
-                    listed=column(listed, of="x"),
-                    mine=column(on, of="a"),
+                    listed=compared(column(listed, of="x")),
+                    mine=compared(column(on, of="a")),
                     of_keys=among(column(key, of="a"), self.keys),
                 )
             )

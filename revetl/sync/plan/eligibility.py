@@ -275,6 +275,8 @@ class _People:
     on: str
     relation: exp.Table
     name: str
+    any_case: bool = False
+    """Whether case is ignored, as it is in suppressions."""
 
 
 def _excluded(
@@ -286,7 +288,7 @@ def _excluded(
         listed, key = workspace.list_of_people(each.model, place)
         on = excluded_on(sync, each, place, columns)
         name = excluded_column(each, key, on, place, _columns(warehouse, listed, each.model))
-        found.append(_People(on, listed, name))
+        found.append(_People(on, listed, name, any_case=True))
     return found
 
 
@@ -306,13 +308,19 @@ def _columns(warehouse: Warehouse, relation: exp.Table, name: str) -> dict[str, 
 
 
 def _among(people: _People) -> exp.Expr:
+    value, name = column(people.on, of="a"), column(people.name, of="x")
+    compared = alike if people.any_case else _as_text
     return statement(
-        "cast(:value as varchar) in "
-        "(select cast(:name as varchar) from :listed as x where :name is not null)",
-        value=column(people.on, of="a"),
-        name=column(people.name, of="x"),
+        ":value in (select :listed_value from :listed as x where :name is not null)",
+        value=compared(value),
+        listed_value=compared(name),
+        name=name,
         listed=people.relation,
     )
+
+
+def _as_text(value: exp.Expr) -> exp.Expr:
+    return exp.cast(value, "varchar")
 
 
 def _normalised(people: _People, spelled: Sequence[ComparedIdentifier]) -> Iterator[ListOfPeople]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal, get_args
 
 from sqlglot import exp
 
@@ -24,6 +25,9 @@ from revetl.warehouse.templates import statement
 
 Counts = Mapping[str, int]
 """Records by operation."""
+RunStatus = Literal["running", "success", "rejected", "stopped", "refused", "lost", "interrupted", "crashed"]
+"""How a run ended; see Run."""
+STATUSES: tuple[str, ...] = get_args(RunStatus)
 _TEXTS = ("forced", "exit_code", "invalid_identifiers", "notes", "adjusted", "answers")
 _COUNTED = ("planned", "attempted", "delivered", "rejected", "aborted")
 
@@ -95,7 +99,7 @@ def outcomes(planned: Counts, counts: Mapping[str, Counts]) -> dict[str, Counts]
     return {"attempted": attempted, "delivered": delivered, "rejected": rejected, "aborted": aborted}
 
 
-def status_of(error: RevetlError | None, rejected: int, signal: int | None) -> tuple[str, int]:
+def status_of(error: RevetlError | None, rejected: int, signal: int | None) -> tuple[RunStatus, int]:
     """The status and the exit code of a run's end."""
     if isinstance(error, GuardStopped):
         return "stopped", error.exit_code
