@@ -285,10 +285,11 @@ def unknown_note(sync: Sync, count: int) -> str:
 
 
 def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Counts) -> str:
-    """What names a plan: the changes, what they are made from, how they are sent, and the last run."""
+    """What names a plan: the changes, what they are made from, how they are sent, and the last run that
+    delivered anything. A run that delivered nothing leaves the plan as it was."""
     count, total = summary.digest
     sizes = (plan.audience_rows, plan.held_rows, count, total)
-    last = diff.facts.last_run
+    last = diff.facts.last_sent
     return digest(*map(str, sizes), str(last), sync.config.model_dump_json(), diff.mapping.fingerprint)
 
 
