@@ -50,7 +50,8 @@ class StateSummary:
     `present` counts all its rows by presence, `unlabelled` those of older versions, which say none and are
     taken for `unlabelled_are`. `rejections` are the records that the destination refuses, `last_run` is the
     sync's newest run, `last_sent` and `last_mode` the newest that delivered anything, and its mode,
-    `knows_run` whether the run that this machine remembers is in the state, `identity` who wrote the state and where it delivered to, as text.
+    `knows_run` whether the run that this machine remembers is in the state, `identity` who wrote the state
+    and where it delivered to, as text.
     `suppressed_kinds` are the kinds of identifiers that anybody is suppressed by, and `hashed_kinds` those
     with values that may be hashes."""
 
