@@ -370,7 +370,14 @@ class Runner:
         accepts = starts_over and not diff.facts.knows_run and diff.is_marked
         if accepts:
             identity = identity.accepting(leases.now())
-        if before is None or diff.starts_over or diff.identity.has_other_key(before) or accepts:
+        is_other_key = before is not None and before.key_column != identity.key_column
+        if (
+            before is None
+            or diff.starts_over
+            or diff.identity.has_other_key(before)
+            or accepts
+            or is_other_key
+        ):
             with warehouse.transaction():
                 if diff.starts_over:
                     forget_held(warehouse, self.tables, self.sync.name)
