@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from revetl.project.workspace import (
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from sqlglot import exp
 
     from revetl.auth import SignInOptions, Status
     from revetl.destinations.auth.store import SignIn
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from revetl.inspect.audience_preview import AudiencePreview
     from revetl.inspect.data_alerts import CheckResult
     from revetl.inspect.explain import Explanation
+    from revetl.inspect.explain.answer import AudienceOfPerson
     from revetl.inspect.overlap import Overlap
     from revetl.sync.plan.options import SyncOptions
     from revetl.sync.plan.plan import Plan
@@ -638,15 +641,47 @@ class Project:
 
         return check_data(self.workspace, dry_run=dry_run)
 
-    def history(self, name: str | None = None, *, limit: int = 20, **selection: Any) -> list[dict[str, Any]]:
+    def history(
+        self,
+        name: str | None = None,
+        *,
+        limit: int = 20,
+        since: datetime | None = None,
+        failed: bool = False,
+        **selection: Any,
+    ) -> list[dict[str, Any]]:
         """The last `limit` runs, newest first: of every sync, of those of an audience, of the sync
         `audience.destination`, or of a selection as `select` has it. Syncs that the project no longer has are
-        found by their names."""
-        return self._query(
+        found by their names. `since` is a moment in UTC; with `failed`, only runs that did not deliver
+        everything, with the `reasons` of rejected records and how many each has."""
+        from sqlglot import exp
+
+        from revetl.warehouse.templates import column
+
+        tests: list[exp.Expr] = []
+        if since is not None:
+            tests.append(
+                exp.GTE(this=column("started_at"), expression=exp.cast(exp.convert(str(since)), "timestamp"))
+            )
+        if failed:
+            tests.append(exp.not_(column("status").isin("success", "running")))
+        runs = self._query(
             "select * from :runs as r order by started_at desc, run_id desc",
             syncs=self._recorded(name, **selection),
             limit=limit,
+            where=tests,
         )
+        if not failed or not runs:
+            return runs
+        reasons: dict[str, dict[str, int]] = {}
+        counts = self._query(
+            "select run_id, coalesce(reason, 'no reason was given') as reason, count(*) as records "
+            "from :changes as c where outcome = 'rejected' group by run_id, reason order by 3 desc",
+            where=[column("run_id").isin(*(str(run["run_id"]) for run in runs))],
+        )
+        for row in counts:
+            reasons.setdefault(row["run_id"], {})[row["reason"]] = row["records"]
+        return [{**run, "reasons": reasons.get(run["run_id"], {})} for run in runs]
 
     def rejections(
         self, name: str | None = None, *, limit: int = 1_000, **selection: Any
@@ -683,6 +718,14 @@ class Project:
         from revetl.inspect.explain import explain
 
         return explain(self.workspace, person, audience, to=to)
+
+    def audiences_of(self, person: str) -> list[AudienceOfPerson]:
+        """Every audience, with whether a person is in it and which destinations hold them. `person` is the
+        audiences' key, or any identifier that the identity graph knows. Raises UsageError for a person nobody
+        knows."""
+        from revetl.inspect.explain.overview import audiences_of
+
+        return audiences_of(self.workspace, person)
 
     def overlap(self, *names: str) -> Overlap:
         """How many people audiences have in common, two by two, as they were last built. Raises UsageError
@@ -745,9 +788,11 @@ class Project:
         syncs: Sequence[str] | None = None,
         of: str | None = None,
         limit: int | None = None,
+        where: Sequence[exp.Expr] = (),
     ) -> list[dict[str, Any]]:
-        """The rows of a query over `:runs`, `:state` and `:rejections`, of some syncs (by the column `sync`
-        of the alias `of`), and no more than `limit`. Tables of an older version are read as they are."""
+        """The rows of a query over `:runs`, `:state`, `:rejections` and `:changes`: of some syncs (by the
+        column `sync` of the alias `of`), of those `where` all is true, and no more than `limit`. Tables of an
+        older version are read as they are."""
         from sqlglot import exp
 
         from revetl.sync.state.tables import state_tables
@@ -760,10 +805,11 @@ class Project:
             tables = state_tables(self.workspace, warehouse.database)
             if not tables.exist(warehouse):
                 return []
-            select = statement(query, **tables.readable(warehouse, "runs", "state", "rejections"))
+            select = statement(query, **tables.readable(warehouse, "runs", "state", "rejections", "changes"))
             assert isinstance(select, exp.Select)
             if syncs is not None:
                 select = select.where(column("sync", of=of).isin(*syncs))
+            select = select.where(*where)
             if limit is not None:
                 select = select.limit(limit)
             names = list(warehouse.columns(select))

@@ -40,6 +40,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "history": ("history", "Show past runs."),
         "rejections": ("history", "Show rejected records and reasons."),
         "why": ("why", "Explain why a person is in an audience."),
+        "sql": ("sql", "Query the warehouse, read-only."),
         "exposures": ("exposures", "Write syncs as dbt exposures."),
     },
     "Govern": {

@@ -13,8 +13,9 @@ import orjson
 import yaml
 
 from revetl.errors import RevetlError
+from revetl.project.scaffolding import DEMO_ENDS
 
-FIRST, SECOND = "2011-06-01", "2011-07-01"
+FIRST, SECOND = "2011-06-01", DEMO_ENDS
 """The days the demo is built as of. The events end on the second."""
 
 _EVERYWHERE = """\

@@ -31,17 +31,18 @@ def destinations_command(context: click.Context, output: str, quiet: bool, no_co
     if out.json:
         out.print_json(found)
         return
-    rows = [
-        (
-            each["type"],
-            ", ".join(each["modes"]),
-            f"{each['batch']['records']:,}",
-            _pace(each["rate"]),
-            ", ".join(name["name"] or f"({name['named_by']})" for name in each["identifiers"]),
-        )
-        for each in found
-    ]
-    out.print_table(("type", "modes", "a request", "requests", "known by"), rows)
+    out.print_table(("type", "modes"), [(each["type"], ", ".join(each["modes"])) for each in found])
+    out.say("Limits, identifiers and settings of one: revetl destinations show TYPE")
+
+
+@destinations_command.command("list", short_help="List destination types.")
+@output_options
+@click.pass_context
+def list_command(context: click.Context, output: str, quiet: bool, no_color: bool) -> None:
+    """List destination types and their modes, as `revetl destinations` does."""
+    assert context.parent is not None
+    context.parent.invoked_subcommand = None
+    context.parent.invoke(destinations_command.callback, output=output, quiet=quiet, no_color=no_color)  # type: ignore[arg-type]
 
 
 @destinations_command.command("show", short_help="Show one destination type.")

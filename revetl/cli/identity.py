@@ -1,4 +1,4 @@
-"""`revetl identity`: show, cut and diff."""
+"""`revetl identity`: show, cut, uncut and diff."""
 
 from __future__ import annotations
 
@@ -73,6 +73,28 @@ def cut_command(
         return
     for line in _cut_lines(made):
         click.echo(line)
+
+
+@identity_command.command("uncut", short_help="Remove a do-not-link pair.")
+@click.argument("left", metavar="A")
+@click.argument("right", metavar="B")
+@output_options
+@project_options
+def uncut_command(left: str, right: str, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
+    """Undo `revetl identity cut`: remove the pair of identifiers A and B from the seed.
+
+    Each is TYPE:VALUE, or a value, as the seed has it. It takes effect with the next dbt build.
+    """
+    from revetl.inspect.identity import uncut
+
+    out = Output(output, quiet, no_color)
+    seed = uncut(open_project(out, **options).workspace, left, right)
+    if out.json:
+        out.print_json({"seed": str(seed), "next": _next_commands()})
+        return
+    click.echo(f"{seed}: {left} and {right} may be linked again.")
+    build, sync = _next_commands()
+    click.echo(f"\nNext:\n  {build}\n  {sync}")
 
 
 @identity_command.command("diff", short_help="Compare identity rules.")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     help="Warehouse, by its dbt adapter name.",
 )
 @click.option("--here", is_flag=True, help="Add revetl to the dbt project in this folder, or in NAME.")
+@click.option("--demo", is_flag=True, help="Add seven months of a real shop's events to load.")
 @click.option("--minimal", is_flag=True, help="Set up reverse ETL only, without revetl's dbt package.")
 @click.option(
     "--package",
@@ -54,6 +55,7 @@ def init_command(
     folder: Path | None,
     target: str,
     here: bool,
+    demo: bool,
     minimal: bool,
     package: str | None,
     revision: str | None,
@@ -71,6 +73,8 @@ def init_command(
         raise click.UsageError("--force and --with-examples are for --upgrade.")
     if (undo or package or revision or subdirectory) and not here:
         raise click.UsageError("--undo, --package, --revision and --subdirectory are for --here.")
+    if demo and (here or minimal or upgrade):
+        raise click.UsageError("--demo is for a new project with events. Write: revetl init NAME --demo.")
     if here or upgrade:
         refuse("target", because="it is the warehouse of a new project.")
     if here and (minimal or undo):
@@ -91,17 +95,25 @@ def init_command(
             "Name the folder of a new project, or add revetl to the dbt project here with --here."
         )
     else:
-        _make(folder, target, minimal=minimal)
+        _make(folder, target, minimal=minimal, demo=demo)
 
 
-def _make(folder: Path, target: str, *, minimal: bool) -> None:
-    from revetl.project.scaffolding import make_minimal_project, make_project
+def _make(folder: Path, target: str, *, minimal: bool, demo: bool) -> None:
+    from revetl.project.scaffolding import add_demo_events, make_minimal_project, make_project
 
-    for file in make_minimal_project(folder, target) if minimal else make_project(folder, target):
-        click.echo(f"  {file}")
-    first = "vip_customers" if minimal else "high_churn"
-    deps = "" if minimal else "dbt deps && "
-    click.echo(f"\nNext: cd {folder} && {deps}dbt build && revetl plan audience {first}")
+    made = make_minimal_project(folder, target) if minimal else make_project(folder, target)
+    steps = [f"cd {folder}"]
+    if demo:
+        file, last_day = add_demo_events(folder)
+        made.append(file)
+        steps += ["dbt deps", f"revetl load {file.relative_to(folder)}"]
+        steps.append(f"dbt build --vars 'as_of: {last_day}'")
+    else:
+        steps += ["dbt build"] if minimal else ["dbt deps", "dbt build"]
+    for each in made:
+        click.echo(f"  {each}")
+    steps.append(f"revetl plan {'vip_customers' if minimal else 'high_churn'}")
+    click.echo(f"\nNext: {' && '.join(steps)}")
 
 
 def _project_in(folder: Path) -> DbtProject:

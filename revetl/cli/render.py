@@ -46,17 +46,16 @@ def plan_text(plan: Plan) -> Iterator[str]:
         f"{plan.sync} ({plan.mode}): add {plan.add:,}, update {plan.update:,}, remove {plan.remove:,}; "
         f"{plan.audience_rows:,} in the audience, {plan.held_rows:,} held"
     )
-    for note in _notes(plan):
+    for note in _notes(plan, identifiers=True):
         yield f"  {note}"
     if plan.preview is None:
         return
-    for each in plan.preview.identifiers:
-        yield from (f"  {line}" for line in _identifier(each))
     for request in plan.preview.requests:
         yield from _request(request)
 
 
-def _notes(plan: Plan) -> Iterator[str]:
+def _notes(plan: Plan, *, identifiers: bool = False) -> Iterator[str]:
+    """What to know of a plan; `identifiers` come with examples, which are people's data."""
     for operation, by_cause in plan.causes.items():
         named = ", ".join(f"{count:,} {CAUSES.get(cause, cause)}" for cause, count in by_cause.items())
         yield f"{operation}: {named}{_fields(plan) if operation == 'update' else ''}"
@@ -78,6 +77,8 @@ def _notes(plan: Plan) -> Iterator[str]:
         yield f"cost: {counted(preview.request_count, 'request')}{minutes}{charge}"
     if plan.preview is not None and plan.audience_rows:
         yield f"identifiers: {plan.preview.share:.1%} of the audience can be identified"
+        for each in plan.preview.identifiers if identifiers else ():
+            yield from _identifier(each)
     if plan.invalid:
         yield f"invalid identifiers, not sent: {numbered(plan.invalid)}"
     for stop in plan.stops:

@@ -11,7 +11,13 @@ from revetl.cli.common import refuse
 
 @click.command("sandbox")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=int, default=8765, show_default=True, help="Port; 0 picks a free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8765,
+    show_default=True,
+    help="Port; 0 picks a free one.",
+)
 @click.option(
     "--allow-host", multiple=True, metavar="NAME", help="Additional host name to accept; repeatable."
 )

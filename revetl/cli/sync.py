@@ -225,7 +225,9 @@ def _planned(project: Project, path: Path, force: tuple[str, ...]) -> list[tuple
     return [
         (
             project.sync_named(each.sync),
-            SyncOptions(full_refresh=found.full_refresh, force=force, expected=each.digest),
+            SyncOptions(
+                full_refresh=found.full_refresh, force=force, expected=each.digest, expected_at=found.made_at
+            ),
         )
         for each in found.syncs
     ]

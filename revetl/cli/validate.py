@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 def validate_command(
     chosen: Selection, no_secrets: bool, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> int:
-    """Find every error in the configuration at once, without the warehouse.
+    """Find every error in the configuration at once.
 
-    NAME is an audience, or audience.destination. revetl.yml is always checked as a whole.
+    NAME is an audience, or audience.destination. revetl.yml is always checked as a whole. Columns are checked
+    against the compiled SQL, else against the built relation where the warehouse can be read at once; what
+    could not be checked is named.
     """
     from revetl.config.models import read_revetl_yml
     from revetl.dbt.project_files import Options, read_project

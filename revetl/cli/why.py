@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from revetl.inspect.explain import Explanation
-    from revetl.inspect.explain.answer import Condition, SyncVerdict, TraceStep
+    from revetl.inspect.explain.answer import AudienceOfPerson, Condition, SyncVerdict, TraceStep
 
 
 @click.command("why")
 @click.argument("person", metavar="PERSON")
-@selection_options()
+@selection_options(needed=False)
 @output_options
 @project_options
 def why_command(
@@ -36,10 +36,14 @@ def why_command(
     """Explain why PERSON is or is not in an audience, and what its syncs do about it.
 
     PERSON is a value of the audience's key, or any identifier in the identity graph. NAME is an audience, or
-    audience.destination. Changes nothing. With -o json, NAME is an object, and a selection is a list.
+    audience.destination; without it, every audience is listed, with the destinations that hold PERSON.
+    Changes nothing. With -o json, NAME is an object, and a selection is a list.
     """
     out = Output(output, quiet, no_color)
     project = open_project(out, **options)
+    if chosen == Selection():
+        _list_audiences(out, project.audiences_of(person))
+        return
     whys = [
         project.why(person, audience.name, to=to)
         for audience, to in project.audiences_to(chosen.names, to=chosen.to, **chosen.by_dbt)
@@ -51,6 +55,23 @@ def why_command(
     for why in whys:
         for tree in _trees(why):
             console.print(tree)
+
+
+def _list_audiences(out: Output, found: Sequence[AudienceOfPerson]) -> None:
+    """Every audience, with those that the person is in first."""
+    if out.json:
+        out.print_json(found)
+        return
+    words = {True: "yes", False: "no", None: "not built"}
+    rows: list[tuple[object, ...]] = []
+    for each in sorted(found, key=lambda of: (not of.member, not of.held)):
+        about = (each.audience, words[each.member], ", ".join(each.keys))
+        if not each.held:
+            rows.append((*about, "", None))
+        for at, held in enumerate(each.held):
+            rows.append((*(about if at == 0 else ("", "", "")), held.sync.partition(".")[2], held.since))
+    out.print_table(("audience", "member", "key", "held by", "since"), rows)
+    out.say("`since` is when the destination last acknowledged them (UTC). Why: revetl why PERSON AUDIENCE")
 
 
 def _trees(why: Explanation) -> list[Tree]:

@@ -25,12 +25,19 @@ def plain(number: float) -> int | float:
 
 
 def share(value: object) -> float:
-    """Parse `10%` or `0.1` as a fraction of one. Raises ValueError for anything else."""
-    try:
-        found = float(value[:-1]) / 100 if isinstance(value, str) and value.endswith("%") else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise ValueError(f"'{value}' is not a valid fraction; use 10% or 0.1") from None
-    return found
+    """Parse `10%` or `0.1` as a fraction of one. Raises ValueError for anything else: a number of more than 1
+    is a percentage without its sign."""
+    is_percentage = isinstance(value, str) and value.strip().endswith("%")
+    number = finite(str(value).strip().removesuffix("%"))
+    if number is None or isinstance(value, bool):
+        raise ValueError(f"'{value}' is not a valid fraction; use 10% or 0.1")
+    if number < 0:
+        raise ValueError(f"'{value}' is less than nothing; use a share from 0 to 1, such as 0.1, or 10%")
+    if number > 1 and not is_percentage:
+        raise ValueError(
+            f"'{value}' is more than 1, which is everybody; use {number:g}%, or a share from 0 to 1"
+        )
+    return number / 100 if is_percentage else number
 
 
 def seconds(value: object) -> float:

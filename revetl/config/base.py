@@ -208,10 +208,60 @@ def _sentences_of(model: type[BaseModel], data: Any, place: str, error: dict[str
             wrong = parents[-1] if last == _KEY else _at(data, error["loc"])
             valid = [word.strip("'") for word in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
             return [f"{place}: {key}: '{wrong}' is not known. {nearest(str(wrong), valid)}"]
+        case kind if (expected := _expectation(kind, error.get("ctx") or {})) is not None:
+            at = f"{place}: {key}" if key else place
+            value = _at(data, error["loc"])
+            # Text may be a secret, and isn't shown.
+            shown = f"{value} is not valid. It " if isinstance(value, int | float) else ""
+            return [f"{at}: {shown}{expected if shown else expected[0].upper() + expected[1:]}."]
         case _:
             at = f"{place}: {key}" if key else place
             lines = error["msg"].removeprefix("Value error, ").splitlines()
             return [f"{at}: {line if line.endswith('?') else line.rstrip('.') + '.'}" for line in lines]
+
+
+_EXPECTED = {
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "finite_number": "must be a number",
+    "string": "must be text; quote the value",
+    "dict": "must be a mapping, such as {name: value}",
+    "mapping": "must be a mapping, such as {name: value}",
+    "model": "must be a mapping, such as {name: value}",
+    "tuple": "must be a list, such as [a, b]",
+    "list": "must be a list, such as [a, b]",
+    "set": "must be a list, such as [a, b]",
+    "frozen_set": "must be a list, such as [a, b]",
+    "date": "must be a date, such as 2026-01-31",
+    "date_from_datetime": "must be a date, such as 2026-01-31",
+    "datetime": "must be a timestamp, such as 2026-01-31T12:00:00Z",
+    "url": "must be a URL, such as https://example.com",
+}
+"""The beginning of pydantic's type of an error to what is expected."""
+_BOUNDS = {
+    "greater_than": ("gt", "must be greater than {}"),
+    "greater_than_equal": ("ge", "must be {} or more"),
+    "less_than": ("lt", "must be less than {}"),
+    "less_than_equal": ("le", "must be {} or less"),
+    "too_short": ("min_length", "must have at least {} entries"),
+    "too_long": ("max_length", "must have at most {} entries"),
+    "string_too_short": ("min_length", "must have at least {} characters"),
+    "string_too_long": ("max_length", "must have at most {} characters"),
+    "string_pattern_mismatch": ("pattern", "must match the pattern {}"),
+}
+"""Pydantic's type of an error to the bound in its context, and the sentence."""
+
+
+def _expectation(kind: str, context: Mapping[str, Any]) -> str | None:
+    """What a value has to be, for an error that pydantic finds by itself; None for our own."""
+    if kind in _BOUNDS:
+        name, sentence = _BOUNDS[kind]
+        return sentence.format(context[name]).replace("at least 1 entries", "at least one entry")
+    for ending in ("_type", "_parsing", "_from_float", "_parsing_size", "_attributes_type"):
+        if (found := _EXPECTED.get(kind.removesuffix(ending))) is not None and kind.endswith(ending):
+            return found
+    return _EXPECTED.get(kind)
 
 
 def _keys(model: type[BaseModel], parents: list[Any]) -> list[str]:

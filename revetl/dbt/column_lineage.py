@@ -89,6 +89,23 @@ class CompiledColumns:
         path = self._project.target_path / "compiled" / package / node["original_file_path"]
         return path.read_text(encoding="utf-8") if path.is_file() and self._is_current(path) else None
 
+    def is_edited(self, unique_id: str) -> bool:
+        """Whether a model's own file has changed since dbt last built or compiled anything: its relation may
+        have other columns."""
+        node = self._graph[unique_id]
+        file = self._project.root / node["original_file_path"]
+        if node.get("package_name", self._project.name) != self._project.name or not file.is_file():
+            return False
+        made = [
+            path.stat().st_mtime
+            for path in (
+                self._project.target_path / "run_results.json",
+                self._project.target_path / "compiled" / self._project.name / node["original_file_path"],
+            )
+            if path.is_file()
+        ]
+        return bool(made) and file.stat().st_mtime > max(made)
+
     def _is_current(self, path: Path) -> bool:
         if self._changed is None:
             root = self._project.root

@@ -21,6 +21,7 @@ from revetl.destinations.base.retry_headers import quota_wait, retry_after
 from revetl.errors import DestinationRefused, DiskError
 from revetl.local.redaction import redact
 from revetl.observability import logs, telemetry
+from revetl.observability.text import counted
 from revetl.sandbox.owner import refusal_of, signed_by_project
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _DRY_REQUESTS = 5
 _AGAIN = (Disposition.RETRY, Disposition.LIMITED)
 _DRY_SECONDS = 60.0
 _EXCERPT = 300
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ADDRESS = re.compile(r"https?://[^\s'\")]+")
 
 
@@ -115,6 +117,7 @@ class Transport:
         self._on_wait = on_wait
         self._asked_for = ""
         self._said_until = 0.0
+        self._unreachable_said = False
         self._halted = False
         self.on_answer: Callable[[httpx.Request, httpx.Response], None] = lambda *_: None
         self._stack = contextlib.AsyncExitStack()
@@ -216,6 +219,8 @@ class Transport:
                     self._destination.type, "no answer" if attempts.reached else "no connection"
                 )
                 is_last = reached and not self._destination.may_repeat(request)
+                if not reached:
+                    self._say_unreachable(request.url, attempts)
                 raise _TryAgain(_cause(error), last=is_last) from error
             logs.hide(*self._tokens)
             telemetry.request(self._destination.type, response.status_code)
@@ -295,6 +300,13 @@ class Transport:
         logs.event("waiting", host=who, until=at, seconds=round(seconds), why=why)
         self._on_wait(f"{who}: waiting for {_span(seconds)}, until {at}: {why}")
 
+    def _say_unreachable(self, url: httpx.URL, attempts: _Attempts) -> None:
+        """Say once why a run that makes no connection takes its time."""
+        if self._unreachable_said or attempts.is_last:
+            return
+        self._unreachable_said = True
+        self._on_wait(f"{_address_of(url)}: no connection. Trying {counted(attempts.left, 'more time')}.")
+
     def _open(self, why: str) -> None:
         if self._open_for is None:
             self._open_for = self.redact(
@@ -326,6 +338,11 @@ class Transport:
             else "Whether it was sent is unknown, and it is not sent again by itself: `revetl retry` does."
         )
         said = f"{place_of(request.url)} could not be delivered to: {why}. {what_follows}"
+        if not attempts.reached and request.url.host in _LOOPBACK:
+            said += (
+                f" {_address_of(request.url)} is on this machine: if it is the sandbox, start it with "
+                "`revetl sandbox`."
+            )
         return kind(self.redact(said), surely_unsent=surely_unsent)
 
     def _check(self) -> None:
@@ -347,6 +364,11 @@ class Transport:
     @property
     def _tokens(self) -> frozenset[str]:
         return frozenset(getattr(self._auth, "secrets", ()))
+
+
+def _address_of(url: httpx.URL) -> str:
+    """The place of a URL, with its port where it has one."""
+    return place_of(url) + (f":{url.port}" if url.port and url.scheme in ("http", "https") else "")
 
 
 def _too_long(seconds: float, why: str) -> str:
@@ -380,6 +402,15 @@ class _Attempts:
         self.reached = False
         self.maybe_applied = False
         self.answered_before = answered_before
+
+    @property
+    def left(self) -> int:
+        """How many more attempts there are, where nothing but failures follows."""
+        return max(self._left, 0)
+
+    @property
+    def is_last(self) -> bool:
+        return self._left <= 0
 
     def used_up(self, state: RetryCallState) -> bool:
         """Whether it is given up. A 429 is no fault: it has a bound of its own."""

@@ -24,7 +24,7 @@ from revetl.delivery.functions.process import Function
 from revetl.destinations import destination_class
 from revetl.destinations.base.destination import Destination
 from revetl.destinations.base.hygiene import check_sendable
-from revetl.errors import UsageError, nearest
+from revetl.errors import RevetlError, UsageError, nearest
 from revetl.mapping.fields import check_found, make_mapping, parse_expression
 from revetl.observability.alerts import check_alerts, check_data_alerts
 from revetl.project.workspace import (
@@ -36,7 +36,7 @@ from revetl.project.workspace import (
 from revetl.sync.plan.eligibility import excluded_column, excluded_on
 from revetl.sync.plan.suppressed import check_suppressions
 from revetl.warehouse import check_target
-from revetl.warehouse.templates import parse_scalar
+from revetl.warehouse.templates import parse_scalar, table
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -89,6 +89,12 @@ def validate(
     errors.of(check_data_alerts, workspace.config.alerts, names, checker.names)
     if not errors.found:
         errors.of(check_suppressions, workspace)
+    if checker.unchecked:
+        names = ", ".join(sorted(checker.unchecked))
+        say(
+            f"Not checked: the columns of {names}. Neither the compiled SQL nor a built relation that can be "
+            "read now tells them. Run `dbt build` (or `dbt compile`), and validate again."
+        )
     return errors.found
 
 
@@ -155,7 +161,10 @@ class _Checker:
         self._secrets = secrets
         self._columns = CompiledColumns(workspace.manifest, workspace.dbt)
         self._used: set[str] = set()
+        self._relations = _BuiltColumns(workspace)
         self.names: list[str] = []
+        self.unchecked: set[str] = set()
+        """The audiences whose columns are not known."""
 
     def check_audience(self, model: dbt.Model) -> None:
         """Check an audience's meta and its syncs."""
@@ -269,7 +278,7 @@ class _Checker:
     def _columns_of(self, sync: Sync) -> dict[str, str]:
         """Return the model's columns without types; if they are unknown, the columns that the sync
         mentions."""
-        known = self._columns.of(sync.audience.model.unique_id)
+        known = self._known(sync.audience.model)
         if known is not None:
             return dict.fromkeys(known, "")
         config = sync.config
@@ -290,10 +299,20 @@ class _Checker:
             named |= dict.fromkeys(_columns_in(text or ""), "")
         return named
 
+    def _known(self, model: dbt.Model) -> Collection[str] | None:
+        """Return the columns of a model: those of its compiled SQL, else those of its relation, unless the
+        model was edited since. None if they are unknown."""
+        known: Collection[str] | None = self._columns.of(model.unique_id)
+        if known is None and not self._columns.is_edited(model.unique_id):
+            known = self._relations.of(model)
+        if known is None:
+            self.unchecked.add(model.name)
+        return known
+
     def _check_members(self, sync: Sync) -> None:
         """Check what the sync excludes: exclude, priority, and the order of a limit."""
         workspace, errors = self._workspace, self._errors
-        known = self._columns.of(sync.audience.model.unique_id)
+        known = self._known(sync.audience.model)
         for index, each in enumerate(sync.config.exclude):
             place = f"{sync.place}.exclude.{index}"
             listed = errors.of(workspace.list_of_people, each.model, place)
@@ -309,6 +328,29 @@ class _Checker:
             errors.of(workspace.audience, name)
         if order := sync.config.order[0]:
             errors.of(parse_expression, order, self._columns_of(sync), f"{sync.place}.order_by")
+
+
+class _BuiltColumns:
+    """Columns of built relations, from a warehouse that can be opened at once, in one look for all."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._found: dict[str, Collection[str] | None] | None = None
+
+    def of(self, model: dbt.Model) -> Collection[str] | None:
+        if self._found is None:
+            self._found = {}
+            models = self._workspace.models()
+            # What is wrong with the warehouse is for the commands that need it.
+            with suppress(RevetlError):
+                warehouse = self._workspace.warehouse(read_only=True, lock_timeout=0)
+                try:
+                    relations = [table(each.alias, each.schema, each.database) for each in models]
+                    there = warehouse.catalog(relations)
+                finally:
+                    warehouse.close()
+                self._found = {each.unique_id: found for each, found in zip(models, there, strict=True)}
+        return self._found.get(model.unique_id)
 
 
 def _readable_entries(model: dbt.Model, place: str, wrong: set[tuple[int | str, ...]]) -> Iterator[_Entry]:

@@ -352,8 +352,8 @@ class Workspace:
     def _destination_config(self, sync: Sync) -> Mapping[str, Any]:
         if not self.config.destinations and not (self.root / "revetl.yml").exists():
             raise UsageError(
-                f"{sync.place}.to: there is no revetl.yml to define '{sync.config.to}'. "
-                "Run `revetl init --here --minimal` to create one."
+                f"revetl.yml: does not exist in {self.root.name}/, and the audiences' syncs need the "
+                "destinations in it. Run `revetl init --here --minimal` to create it, or restore it."
             )
         if sync.config.to not in self.config.destinations:
             raise UsageError(

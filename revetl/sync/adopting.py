@@ -83,6 +83,6 @@ def adopt_state(workspace: Workspace, syncs: Sequence[Sync]) -> list[dict[str, A
 
 def _shown(identity: Identity) -> dict[str, dict[str, str]]:
     """An identity without what only stands for a secret, or for a moment."""
-    hidden = ("credential", "accepted")
+    hidden = ("credential", "accepted", "key_column")
     to = {name: value for name, value in identity.delivered_to.items() if name not in hidden}
     return {"written_by": dict(identity.written_by), "delivered_to": to}

@@ -64,7 +64,7 @@ from revetl.sync.state.identity import (
 )
 from revetl.sync.state.last_runs import remember_run
 from revetl.sync.state.recovery import recover, runs_folder
-from revetl.sync.state.run_ids import new_run_id
+from revetl.sync.state.run_ids import beginning, new_run_id
 from revetl.sync.state.run_log import (
     Run,
     forget_old_changes,
@@ -337,7 +337,7 @@ class Runner:
         about = {"sync": self.sync.name, "run_id": self.run_id}
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
         if options.expected not in (None, plan.digest) and not self.is_again:
-            return self._end_early(warehouse, plan, build, _moved(plan))
+            return self._end_early(warehouse, plan, build, _moved(plan, options, diff.facts.last_sent))
         # What is sent at most once is not sent again by a full refresh, either, but to another place.
         is_kept = diff.presence.at_most_once and not diff.starts_over
         forced = options.force if is_kept else forced_by(options)
@@ -371,7 +371,14 @@ class Runner:
         accepts = starts_over and not diff.facts.knows_run and diff.is_marked
         if accepts:
             identity = identity.accepting(leases.now())
-        if before is None or diff.starts_over or diff.identity.has_other_key(before) or accepts:
+        is_other_key = before is not None and before.key_column != identity.key_column
+        if (
+            before is None
+            or diff.starts_over
+            or diff.identity.has_other_key(before)
+            or accepts
+            or is_other_key
+        ):
             with warehouse.transaction():
                 if diff.starts_over:
                     forget_held(warehouse, self.tables, self.sync.name)
@@ -594,9 +601,23 @@ class Runner:
         )
 
 
-def _moved(plan: Plan) -> GuardStopped:
+def _moved(plan: Plan, options: SyncOptions, last_sent: str | None) -> GuardStopped:
+    """Why the plan that was made isn't the plan of now: a run has delivered since, or the data changed."""
+    made = options.expected_at
+    has_run = made is not None and last_sent is not None and last_sent >= beginning(made)
+    if has_run and not plan.changes:
+        return GuardStopped(
+            "plan",
+            f"{plan.sync}: run {last_sent} has delivered since the plan was made, and nothing is left to "
+            "send. A plan runs once.",
+        )
+    why = (
+        f"run {last_sent} has delivered since the plan was made"
+        if has_run
+        else "the audience, its configuration or the state has changed since the plan was made"
+    )
     return GuardStopped(
         "plan",
-        f"{plan.sync}: the audience or the state has moved since the plan was made: it is add {plan.add:,}, "
-        f"update {plan.update:,}, remove {plan.remove:,} now. Make the plan anew.",
+        f"{plan.sync}: {why}. Now it would add {plan.add:,}, update {plan.update:,} and remove "
+        f"{plan.remove:,}. Make a new plan with `revetl plan --out`.",
     )

@@ -122,7 +122,7 @@ DESTINATION_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a missing url": ({"type": "webhook"}, "revetl.yml: destinations.crm: url is missing. Add it."),
     "a wrong number": (
         {"type": "webhook", "url": "http://x", "batch_size": "many"},
-        "revetl.yml: destinations.crm: batch_size: Input should be a valid integer",
+        "revetl.yml: destinations.crm: batch_size: Must be a whole number.",
     ),
     "a secret that is not set": (
         {"type": "braze", "region": "us-01", "api_key": "{{ env_var('NO_SUCH_KEY') }}"},
@@ -318,6 +318,6 @@ def test_without_revetl_yml_that_is_what_is_said(shop: ProjectFolder, cli: Cli) 
     done = cli(shop, *SYNC)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert (
-        "there is no revetl.yml to define 'crm'. Run `revetl init --here --minimal` to create one."
+        "revetl.yml: does not exist in shop/, and the audiences' syncs need the destinations in it."
         in done.stderr
     )

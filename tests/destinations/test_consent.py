@@ -81,7 +81,7 @@ def test_who_left_a_group_of_braze_is_not_put_back(tmp_path: Path, sandbox: Sand
     )
     assert answer.status_code == 201
     people = "select * from (values ('u1', 1), ('u2', 2)) as t (user_id, score)"
-    project.audience("news", people, {"key": "user_id", "sync": [{"to": "braze", "max_change": 2}]})
+    project.audience("news", people, {"key": "user_id", "sync": [{"to": "braze", "max_change": "200%"}]})
     (run,) = project.open().sync("news")
     assert run.rejected["add"] == 1
     assert set(sandbox.members("braze", "news")) == {"u2"}

@@ -29,7 +29,7 @@ def project_of(root: Path, **config: Any) -> ProjectFolder:
 
 def meta(**sync: Any) -> dict[str, Any]:
     fields = {"score": "score", "company": "company"}
-    return {"key": "user_id", "sync": [{"to": "lake", "max_change": 2, "fields": fields, **sync}]}
+    return {"key": "user_id", "sync": [{"to": "lake", "max_change": "200%", "fields": fields, **sync}]}
 
 
 def rows_of(files: str, read: str) -> list[tuple[Any, ...]]:

@@ -120,7 +120,7 @@ def test_who_enters_an_audience_is_a_conversion_and_who_leaves_is_not(
 ) -> None:
     config = {"base_url": f"{sandbox.url}/google_conversions", "conversion_action_id": 7005}
     project = ProjectFolder(tmp_path / "shop", {"google_conversions": {**OWN, **config}})
-    sync = {"to": "google_conversions", "mode": "audience_events", "max_change": 2}
+    sync = {"to": "google_conversions", "mode": "audience_events", "max_change": "200%"}
     people = "select 'u{0}' as user_id, 'u{0}@example.com' as email"
     both = f"{people.format(1)} union all {people.format(2)}"
     project.audience("qualified", both, {"key": "user_id", "sync": [sync]})

@@ -90,7 +90,7 @@ def test_what_is_held_is_the_audience(
     made = destination_class(setup.type, name)
     monkeypatch.setattr(made, "batch", replace(made.batch, records=min(50, made.batch.records)))
     project = ProjectFolder(tmp_path / "shop", {name: {"retries": 12, **setup.destination(sandbox.url)}})
-    meta = {"key": shown.key, "sync": [{"to": name, "max_change": 2, **setup.sync}]}
+    meta = {"key": shown.key, "sync": [{"to": name, "max_change": "200%", **setup.sync}]}
     project.audience("vips", people(0, 1_200, "7"), meta)
     refused = [i for i in range(1_200) if shown.rejects and not shown.triggers and i % 50 == 33]
     names = "|".join(shown.called(i) for i in refused)

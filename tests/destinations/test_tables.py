@@ -50,7 +50,7 @@ def point(project: ProjectFolder, to: Backend, **config: Any) -> None:
 
 def meta(**sync: Any) -> dict[str, Any]:
     fields = {"score": "score", "company": "company"}
-    return {"key": "user_id", "sync": [{"to": "db", "max_change": 2, "fields": fields, **sync}]}
+    return {"key": "user_id", "sync": [{"to": "db", "max_change": "200%", "fields": fields, **sync}]}
 
 
 def held(to: Backend, columns: str = "user_id, score") -> list[tuple[Any, ...]]:

@@ -20,7 +20,7 @@ PEOPLE = "select 'u' || i as user_id, {score} as score from range({count}) as t 
 def _project(folder: Path, kind: str, url: str, **config: Any) -> ProjectFolder:
     config = {**setups()[kind].destination(url), **config}
     project = ProjectFolder(folder / "shop", {kind: config})
-    meta = {"key": "user_id", "sync": [{"to": kind, "max_change": 9}]}
+    meta = {"key": "user_id", "sync": [{"to": kind, "max_change": "900%"}]}
     project.audience("vips", PEOPLE.format(score=1, count=20), meta)
     return project
 

@@ -11,7 +11,7 @@ from tests.helpers.project import ProjectFolder
 def synced_by_us(folder: Path, config: dict[str, Any], people: str, sync: dict[str, Any]) -> ProjectFolder:
     """A project whose audience `vips` went to the destination `ours`, which refused one record of it."""
     project = ProjectFolder(folder, {"ours": config})
-    entry = {"to": "ours", "max_change": 2, **sync}
+    entry = {"to": "ours", "max_change": "200%", **sync}
     project.audience("vips", people, {"key": "user_id", "sync": [entry]})
     (run,) = project.open().sync("vips")
     assert run.rejected["add"] == 1

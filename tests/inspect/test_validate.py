@@ -348,3 +348,47 @@ def test_columns_of_older_sql_are_not_believed(project: ProjectFolder) -> None:
     os.utime(project.root / "models" / "vips.sql", (later, later))
     opened = dbt.read_project(dbt.Options(project_dir=project.root))
     assert CompiledColumns(dbt.Manifest(opened), opened).of("model.shop.vips") is None
+
+
+WRONG_COLUMNS: dict[str, tuple[Any, str]] = {
+    "the key": (
+        {"key": "user_ld", "sync": [{"to": "crm"}]},
+        f"{PLACE}.sync.0: key: the model has no column 'user_ld'. Did you mean 'user_id'?",
+    ),
+    "a field": (
+        to_crm(fields={"points": "scor"}),
+        f"{PLACE}.sync.0: fields.points: the model has no column 'scor'. Did you mean 'score'?",
+    ),
+}
+
+
+@pytest.mark.parametrize(("meta", "sentence"), WRONG_COLUMNS.values(), ids=WRONG_COLUMNS.keys())
+def test_columns_are_those_of_the_relation_where_nothing_is_compiled(
+    project: ProjectFolder, meta: Any, sentence: str
+) -> None:
+    shop(project, meta, known=False)
+    assert errors_of(project) == [sentence]
+
+
+def test_columns_that_could_not_be_checked_are_named(project: ProjectFolder, cli: Cli) -> None:
+    shop(project, {"key": "user_ld", "sync": [{"to": "crm"}]}, known=False)
+    project.sql("drop table vips")
+    done = cli(project, "validate")
+    assert done.returncode == 0, done.stderr
+    assert "Not checked: the columns of vips." in done.stderr
+    assert "The configuration is valid." in done.stderr
+
+
+def test_the_relation_of_a_model_that_was_edited_since_is_not_believed(
+    project: ProjectFolder, cli: Cli
+) -> None:
+    shop(project, to_crm(fields=["added_now"]), known=False)
+    project.run_results({})
+    file = project.root / "models" / "vips.sql"
+    file.write_text("select user_id, 1 as added_now from people")
+    project.write_manifest()
+    later = time.time() + 3
+    os.utime(file, (later, later))
+    done = cli(project, "validate", "vips")
+    assert done.returncode == 0, done.stderr
+    assert "Not checked: the columns of vips." in done.stderr

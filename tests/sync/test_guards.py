@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from revetl.errors import UsageError
-from tests.conftest import SandboxClient
+from tests.conftest import Cli, SandboxClient
 from tests.helpers.project import ProjectFolder
 from tests.helpers.suites import first_fast
 from tests.sync.test_sync import META, people, synced
@@ -224,3 +224,41 @@ def test_a_plan_tells_what_would_stop_it(project: ProjectFolder) -> None:
     project.audience("vips", people(("u1", 1), ("u1", 1)), META)
     plans: list[Any] = project.open().plan("vips")
     assert [stop.guard for stop in plans[0].stops] == ["keys"]
+
+
+def test_another_key_that_replaces_everybody_stops_however_few_they_are(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    query = "select 'u1' as user_id, 'a@b.example' as email, 1 as n union all select 'u2', 'c@d.example', 2"
+    project.audience("vips", query, {"key": "user_id", "sync": [{"to": "crm", "fields": ["n"]}]})
+    assert cli(project, "sync", "vips").returncode == 0
+    project.audience("vips", query, {"key": "email", "sync": [{"to": "crm", "fields": ["n"]}]})
+    assert "guard key_changed would stop it" in cli(project, "plan", "vips").stdout
+    done = cli(project, "sync", "vips")
+    assert done.returncode == 3
+    assert "the key was 'user_id' and is 'email' now" in done.stderr
+    assert "2 adds and 2 removes, with 2 held" in done.stderr
+    assert set(sandbox.members("crm", "vips")) == {"u1", "u2"}
+    assert cli(project, "sync", "vips", "--force", "key_changed").returncode == 0
+    assert set(sandbox.members("crm", "vips")) == {"a@b.example", "c@d.example"}
+    # The key that was accepted is the one that is compared from now on.
+    assert cli(project, "sync", "vips").returncode == 0
+    assert "none would stop it" in cli(project, "plan", "vips").stdout
+
+
+def test_the_same_values_under_another_name_of_the_key_go_on(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    project.audience(
+        "vips",
+        "select 'u1' as user_id, 1 as score",
+        {"key": "user_id", "sync": [{"to": "crm", "fields": ["score"]}]},
+    )
+    assert cli(project, "sync", "vips").returncode == 0
+    project.audience(
+        "vips",
+        "select 'u1' as member_id, 1 as score",
+        {"key": "member_id", "sync": [{"to": "crm", "fields": ["score"]}]},
+    )
+    done = cli(project, "sync", "vips")
+    assert (done.returncode, "nothing changed" in done.stdout) == (0, True), done.stderr

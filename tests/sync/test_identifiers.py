@@ -44,7 +44,7 @@ def shop(tmp_path: Path, sandbox: SandboxClient, request: pytest.FixtureRequest)
 
 def meta(**sync: Any) -> dict[str, Any]:
     by = {"EMAIL": "email", "PHONE": "phone"}
-    return {"key": "user_id", "sync": [{"to": "ads", "max_change": 9, "identifiers": by, **sync}]}
+    return {"key": "user_id", "sync": [{"to": "ads", "max_change": "900%", "identifiers": by, **sync}]}
 
 
 def state(project: ProjectFolder) -> dict[str, str]:

@@ -308,7 +308,7 @@ def test_one_member_is_sent_to_every_tool_and_taken_back(
 ) -> None:
     setup = setups()[name]
     project = ProjectFolder(tmp_path / "shop", {name: setup.destination(sandbox.url)})
-    entry = {"to": name, "max_change": 2, **setup.sync}
+    entry = {"to": name, "max_change": "200%", **setup.sync}
     project.audience("vips", everybody(0, 3, "7"), {"key": "user_id", "sync": [entry]})
     shop = project.open()
     (sync,) = shop.select("vips")

@@ -24,7 +24,7 @@ from tests.conftest import Cli, SandboxClient
 from tests.helpers.gate import Answer, Seen, gate
 from tests.helpers.project import ProjectFolder
 
-META = {"key": "user_id", "sync": [{"to": "ads", "max_change": 2}]}
+META = {"key": "user_id", "sync": [{"to": "ads", "max_change": "200%"}]}
 EMAILS = ("null", "'p{}@example.com'")
 COLUMNS = "as t (user_id, email, phone, first_name, churn_risk)"
 ANN, BOB = (
@@ -87,7 +87,7 @@ def test_nobody_is_taken_out_for_a_name_that_nobody_else_has(
     """With the email alone as a key that finds somebody, Ann's own first name frees nothing of hers."""
     meta = {
         "key": "user_id",
-        "sync": [{"to": "ads", "max_change": 2, "identifiers": {"EMAIL": "email", "FN": "first_name"}}],
+        "sync": [{"to": "ads", "max_change": "200%", "identifiers": {"EMAIL": "email", "FN": "first_name"}}],
     }
     shop.declare("vips", meta)
     assert cli(shop, "sync", "audience", "vips").returncode == 0

@@ -126,11 +126,23 @@ def test_a_kept_plan_is_run_once(
     assert (first.returncode, set(sandbox.members("crm", "vips"))) == (0, {"u1", "u2"}), first.stderr
     second = cli(project, "sync", "--plan", str(file))
     assert second.returncode == 3
-    assert "has moved since the plan was made" in second.stderr
+    assert "has delivered since the plan was made, and nothing is left to send" in second.stderr
     ((status, by),) = project.sql(
         "select status, stopped_by from revetl.revetl.sync_runs order by started_at desc limit 1"
     )
     assert (status, by) == ("stopped", "plan")
+
+
+def test_a_kept_plan_runs_after_a_run_that_delivered_nothing(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli, tmp_path: Path
+) -> None:
+    project.audience("vips", people(("u1", 1), ("u2", 2)), META)
+    file = kept(project, tmp_path / "plan.json", cli)
+    sandbox.misbehave({"kind": "status", "status": 401})
+    assert cli(project, "sync", "--plan", str(file)).returncode == 4
+    sandbox.behave()
+    done = cli(project, "sync", "--plan", str(file))
+    assert (done.returncode, set(sandbox.members("crm", "vips"))) == (0, {"u1", "u2"}), done.stderr
 
 
 @pytest.mark.parametrize("what", ["audience", "state", "mapping", "rows of the same number"])

@@ -255,7 +255,7 @@ def test_nobody_stays_under_the_former_name_of_an_audience(
     """Either the tool keeps the name that was delivered, or it has a list, which is to be renamed there."""
     setup = setups()[name]
     project = ProjectFolder(tmp_path / "shop", {name: setup.destination(sandbox.url)})
-    about = {"key": _shown(name).key, "sync": [{"to": name, "max_change": 2, **setup.sync}]}
+    about = {"key": _shown(name).key, "sync": [{"to": name, "max_change": "200%", **setup.sync}]}
     project.audience("vips", everyone(0, 3, "7"), about.copy())
     is_named = "vips" in _requested(project, "vips", name)
     first = synced(project)

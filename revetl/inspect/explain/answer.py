@@ -97,6 +97,30 @@ class SyncVerdict:
 
 
 @dataclass(frozen=True)
+class HeldAt:
+    """A destination that holds a person: what it last acknowledged, when, and to which run."""
+
+    sync: str
+    key: str
+    since: datetime | None
+    run_id: str | None
+
+
+@dataclass(frozen=True)
+class AudienceOfPerson:
+    """An audience, whether the person is in it as built (`member`; None if it isn't built), and where the
+    person is held. `found_by` is the kind of identifier that was given, None if the identity models don't
+    know it."""
+
+    audience: str
+    key: str
+    keys: tuple[str, ...]
+    found_by: str | None
+    member: bool | None
+    held: tuple[HeldAt, ...]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why a person is or isn't in an audience, and the outcome at each destination."""
 

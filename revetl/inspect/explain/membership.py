@@ -29,7 +29,7 @@ def explain_membership(
 ) -> Membership:
     """Explain the membership of a person, step by step. Parts that can't be analyzed are listed in its
     notes."""
-    member = _is_member(audience, person, warehouse)
+    member = is_member(audience, person, warehouse)
     try:
         sql, notes = compiled_sql(workspace, audience)
         ladder = take_apart(sql, warehouse)
@@ -40,7 +40,8 @@ def explain_membership(
     return _Explained(trace, warehouse).membership(member, audience, notes)
 
 
-def _is_member(audience: AudienceModel, person: Person, warehouse: Warehouse) -> bool:
+def is_member(audience: AudienceModel, person: Person, warehouse: Warehouse) -> bool:
+    """Whether the audience as built contains the person."""
     if not person.keys:
         return False
     query = statement(

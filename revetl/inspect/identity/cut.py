@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ SEED = "cut_edges"
 COLUMNS = identity_lists.COLUMNS[SEED]
 PACKAGE = "revetl"
 _NEW_FILE_MODE = 0o644
+_SHOWN = 5
 _TYPES = """\
 version: 2
 
@@ -90,6 +91,56 @@ def cut(workspace: Workspace, left: str, right: str, reason: str | None = None) 
         seed_name=name,
         is_unread=is_unread,
     )
+
+
+def uncut(workspace: Workspace, left: str, right: str) -> Path:
+    """Remove the pair of two identifiers from the project's do-not-link seed, and return the seed's relative
+    path. Identifiers are `type:value`, or a value as it is in the seed. Raises UsageError for a pair that
+    isn't in the seed, naming those that are, and for one that several rows may mean."""
+    name, _ = _seed_name(workspace)
+    seed = _seed_file(workspace, name)
+    shown = seed.relative_to(workspace.root)
+    if not seed.exists():
+        raise UsageError(
+            f"{shown}: does not exist, so no identifiers are cut apart. There is nothing to undo."
+        )
+    content = seed.read_bytes()
+    text = content.decode("utf-8-sig")
+    header, _ = _read(seed, text)
+    names = [each.strip().lower() for each in header]
+    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    pairs = [_ends(dict(zip(names, row, strict=False))) for row in rows[1:]]
+    asked = (left, right)
+    found = [
+        at
+        for at, (one, other) in enumerate(pairs)
+        if (_is_called(one, left) and _is_called(other, right))
+        or (_is_called(one, right) and _is_called(other, left))
+    ]
+    if not found:
+        there = "; ".join(f"{_named(one)} and {_named(other)}" for one, other in pairs[:_SHOWN])
+        more = f" and {len(pairs) - _SHOWN:,} more" if len(pairs) > _SHOWN else ""
+        listed_pairs = f"It has: {there}{more}." if pairs else "It has no pairs."
+        raise UsageError(f"{shown}: has no pair of '{asked[0]}' and '{asked[1]}'. {listed_pairs}")
+    if len({frozenset(pairs[at]) for at in found}) > 1:
+        raise UsageError(f"{shown}: several pairs match '{asked[0]}' and '{asked[1]}'. Write type:value.")
+    newline = "\r\n" if "\r\n" in text else "\n"
+    kept = [rows[0], *(row for at, row in enumerate(rows[1:]) if at not in found)]
+    mark = "\ufeff" if content.startswith(b"\xef\xbb\xbf") else ""
+    _replace(seed.resolve(), (mark + _lines(kept, newline)).encode())
+    return shown
+
+
+def _ends(cells: Mapping[str, str]) -> tuple[tuple[str, str], tuple[str, str]]:
+    return tuple((cells.get(f"{end}_type", ""), cells.get(f"{end}_value", "")) for end in ("left", "right"))  # type: ignore[return-value]
+
+
+def _is_called(identifier: tuple[str, str], asked: str) -> bool:
+    return asked in (identifier[1], _named(identifier))
+
+
+def _named(identifier: tuple[str, str]) -> str:
+    return ":".join(identifier)
 
 
 def _identifier(workspace: Workspace, warehouse: Warehouse, asked: str) -> GraphIdentifier:

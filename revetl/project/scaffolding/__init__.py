@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from string import Template
 
@@ -10,11 +11,13 @@ import yaml
 
 from revetl.config.base import read_yaml
 from revetl.errors import UsageError, nearest
-from revetl.local.paths import dbt_project_dir
+from revetl.local.paths import dbt_project_dir, examples_dir
 from revetl.project.scaffolding.vendored import copy_package
 
-__all__ = ["copy_package", "make_minimal_project", "make_project"]
+__all__ = ["add_demo_events", "copy_package", "make_minimal_project", "make_project"]
 
+DEMO_ENDS = "2011-07-01"
+"""The day on which the demo's events end."""
 SCAFFOLD = Path(__file__).parents[1] / "scaffold"
 MINIMAL = Path(__file__).parents[1] / "scaffold_minimal"
 
@@ -31,6 +34,14 @@ def make_project(folder: Path, target: str = "duckdb") -> list[Path]:
 def make_minimal_project(folder: Path, target: str = "duckdb") -> list[Path]:
     """Create a project without the dbt package, for reverse ETL only: one audience model and revetl.yml."""
     return _make(folder, target, MINIMAL)
+
+
+def add_demo_events(folder: Path) -> tuple[Path, str]:
+    """Copy seven months of a real shop's events into a project, to be loaded with `revetl load`. Returns the
+    file, and the day after the last event, as of which audiences have members."""
+    file = folder / "demo_events.ndjson.gz"
+    shutil.copyfile(examples_dir() / "online_retail" / "events.ndjson.gz", file)
+    return file, DEMO_ENDS
 
 
 def _make(folder: Path, target: str, scaffold: Path) -> list[Path]:

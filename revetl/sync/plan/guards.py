@@ -15,7 +15,7 @@ from revetl.warehouse.templates import statement
 
 VOLUME = ("empty", "max_change", "max_removes")
 """What stops for its size alone: removes of suppressed people are sent all the same."""
-FORCEABLE = (*VOLUME, "max_age", "tests", "columns", "lost_state")
+FORCEABLE = (*VOLUME, "max_age", "tests", "columns", "lost_state", "key_changed")
 EXAMPLES = 5
 SMALLEST_GUARDED = 1_000
 
@@ -40,6 +40,8 @@ class GuardInputs:
     built_at: datetime | None = None
     failures: tuple[str, ...] = ()
     lost_fields: tuple[str, ...] = ()
+    key_before: str | None = None
+    """The key that the state is by, where it is known."""
 
 
 def judge(change: GuardInputs, diff: Diff) -> list[Stop]:
@@ -61,6 +63,8 @@ def judge(change: GuardInputs, diff: Diff) -> list[Stop]:
         stops.append(
             Stop("tests", f"{change.sync}: the last dbt run failed for {named}. Mend it and run `dbt build`.")
         )
+    if (replaced := _replaced(change)) is not None:
+        stops.append(Stop("key_changed", replaced))
     if (stale := _stale(change)) is not None:
         stops.append(Stop("max_age", stale))
     return [*stops, *volume(change)]
@@ -108,6 +112,20 @@ def volume(change: GuardInputs) -> list[Stop]:
             )
         )
     return stops
+
+
+def _replaced(change: GuardInputs) -> str | None:
+    """Why another key isn't the same people under another column's name, however few they are."""
+    touched = change.adds + change.removes
+    if change.key_before in (None, change.key) or touched <= change.max_change * change.held_rows:
+        return None
+    if not change.held_rows:
+        return None
+    return (
+        f"{change.sync}: the key was '{change.key_before}' and is '{change.key}' now, which replaces people "
+        f"that the destination holds: {change.adds:,} adds and {change.removes:,} removes, with "
+        f"{change.held_rows:,} held. Restore the key, or look at `revetl plan`."
+    )
 
 
 def _stale(change: GuardInputs) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class SyncOptions:
     retry: bool = False
     force: tuple[str, ...] = ()
     expected: str | None = None
+    expected_at: datetime | None = None
+    """When the plan of `expected` was made."""
     is_compared: bool = False
     """Whether the state says what was just read of the destination."""
     only: str | None = None

@@ -156,6 +156,7 @@ def judged(
     adds, updates = totals.get("add", 0) + rekeyed, totals.get("update", 0)
     removes = summary.sent_removes
     new_fields, old_fields = _changed_names(diff) if facts.otherwise else ((), ())
+    before = Identity.read(facts.identity)
     failures = set(workspace.manifest.failures(sync.audience.model))
     if facts.build.failed:
         failures.add(sync.audience.name)
@@ -175,6 +176,7 @@ def judged(
         built_at=facts.build.built_at or workspace.manifest.built_at(sync.audience.model),
         failures=tuple(sorted(failures)),
         lost_fields=_lost(diff, old_fields) if sync.config.fields is None else (),
+        key_before=None if full_refresh or before is None else before.key_column,
     )
     plan = Plan(
         **_names(sync),
@@ -285,10 +287,11 @@ def unknown_note(sync: Sync, count: int) -> str:
 
 
 def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Counts) -> str:
-    """What names a plan: the changes, what they are made from, how they are sent, and the last run."""
+    """What names a plan: the changes, what they are made from, how they are sent, and the last run that
+    delivered anything. A run that delivered nothing leaves the plan as it was."""
     count, total = summary.digest
     sizes = (plan.audience_rows, plan.held_rows, count, total)
-    last = diff.facts.last_run
+    last = diff.facts.last_sent
     return digest(*map(str, sizes), str(last), sync.config.model_dump_json(), diff.mapping.fingerprint)
 
 

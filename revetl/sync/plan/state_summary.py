@@ -49,8 +49,9 @@ class StateSummary:
     whose outcome is unknown, those hashed by another maker, and the maker and the fields of one of those.
     `present` counts all its rows by presence, `unlabelled` those of older versions, which say none and are
     taken for `unlabelled_are`. `rejections` are the records that the destination refuses, `last_run` is the
-    sync's newest run, `last_mode` the mode of the newest that sent anything, `knows_run` whether the run that
-    this machine remembers is in the state, `identity` who wrote the state and where it delivered to, as text.
+    sync's newest run, `last_sent` and `last_mode` the newest that delivered anything, and its mode,
+    `knows_run` whether the run that this machine remembers is in the state, `identity` who wrote the state
+    and where it delivered to, as text.
     `suppressed_kinds` are the kinds of identifiers that anybody is suppressed by, and `hashed_kinds` those
     with values that may be hashes."""
 
@@ -63,6 +64,7 @@ class StateSummary:
     rejections: int = 0
     last_run: str | None = None
     last_mode: str | None = None
+    last_sent: str | None = None
     knows_run: bool = True
     identity: tuple[str, str] | None = None
     present: Mapping[str, int] = field(default_factory=dict)
@@ -179,7 +181,7 @@ def read_facts(
     for version_of, _, _, version, *_ in found.get("version", []):
         tables.check(int(version), str(version_of))
     last_run, last_of, _, _, known, _ = found.get("run", [(None, None, None, 0, 0, 0)])[0]
-    last_mode = None if last_of is None else str(last_of).partition(" ")[2]
+    last_sent, _, last_mode = (None, None, None) if last_of is None else str(last_of).partition(" ")
     states = [
         _State(of, *_maker_and_fields(before), *map(int, counts))
         for of, before, _, *counts in found.get("state", [])
@@ -205,6 +207,7 @@ def read_facts(
         rejections=sum(int(count) for _, _, _, count, *_ in found.get("rejections", [])),
         last_run=last_run,
         last_mode=last_mode,
+        last_sent=last_sent,
         # A table of runs that was made again knows none; the state that is there has not been restored.
         knows_run=remembered is None or int(known) > 0 or (last_run is None and bool(states)),
         identity=next(((str(by), str(to)) for by, to, *_ in found.get("identity", [])), None),

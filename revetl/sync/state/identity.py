@@ -37,6 +37,8 @@ _PLACEHOLDER = re.compile(r"<[^<>]*>|\.invalid\b")
 _CREDENTIAL = "credential"
 _AUDIENCE = "audience"
 _KEY = "key"
+_KEY_COLUMN = "key_column"
+"""The audience's key. Another one is no other place: a guard looks at what it changes."""
 _CALLED = "called"
 """What the destination knows the audience as, where that is a former name."""
 _ACCEPTED = "accepted"
@@ -68,6 +70,11 @@ class Identity:
         if not audience_id:
             return self
         return self._with(_AUDIENCE, audience_id)
+
+    @property
+    def key_column(self) -> str | None:
+        """The audience's key that the state is by; None where an older version recorded none."""
+        return self.delivered_to.get(_KEY_COLUMN) or self.delivered_to.get(_KEY)
 
     @property
     def called(self) -> str | None:
@@ -135,6 +142,7 @@ def identity_of(workspace: Workspace, sync: Sync, destination: Destination) -> I
     if destination.sends_at_most_once(sync.config.mode):
         # By another key, nothing of what was sent would be recognized.
         to = {**to, _KEY: sync.audience.key}
+    to = {**to, _KEY_COLUMN: sync.audience.key}
     key = "" if "account" in to else "\0".join(destination.secrets())
     return Identity(written_by, to, key)
 
@@ -253,7 +261,9 @@ def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str,
     return {
         name: (before[name], value)
         for name, value in now.items()
-        if name != _CREDENTIAL and before.get(name) not in (None, value) and not _PLACEHOLDER.search(value)
+        if name not in (_CREDENTIAL, _KEY_COLUMN)
+        and before.get(name) not in (None, value)
+        and not _PLACEHOLDER.search(value)
     }
 
 

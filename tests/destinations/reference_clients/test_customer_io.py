@@ -43,12 +43,12 @@ def test_people_events_and_erasure(tmp_path: Path, sandbox: SandboxClient) -> No
     project = ProjectFolder(tmp_path / "shop", {"ours": ours})
     sync = {
         "to": "ours",
-        "max_change": 2,
+        "max_change": "200%",
         "identifiers": {"id": "user_id", "email": "email"},
         "fields": {"first_name": "first_name", "score": "score"},
     }
     event = {"to": "ours", "mode": "events", "event": "churned", "identifiers": {"id": "user_id"}}
-    erasing = {"to": "ours", "mode": "delete", "max_change": 2, "identifiers": {"id": "user_id"}}
+    erasing = {"to": "ours", "mode": "delete", "max_change": "200%", "identifiers": {"id": "user_id"}}
     one = f"select * from ({PEOPLE}) where user_id = 'u2'"
     project.audience("vips", PEOPLE, {"key": "user_id", "sync": [sync]})
     project.audience("churned", one, {"key": "user_id", "sync": [{**event, "fields": {"score": "score"}}]})

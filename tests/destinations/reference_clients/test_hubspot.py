@@ -49,7 +49,7 @@ def project(tmp_path: Path, sandbox: SandboxClient) -> ProjectFolder:
 
 @pytest.mark.slow
 def test_records_and_lists(project: ProjectFolder, sandbox: SandboxClient) -> None:
-    meta = {"key": "user_id", "sync": [{"to": "ours", "max_change": 2, **SYNC}]}
+    meta = {"key": "user_id", "sync": [{"to": "ours", "max_change": "200%", **SYNC}]}
     project.audience("vips", PEOPLE, meta)
     (run,) = project.open().sync("vips")
     assert run.rejected["add"] == 1

@@ -46,7 +46,7 @@ def held(sandbox: SandboxClient, name: str) -> dict[str, Any]:
 def test_contacts_tags_and_events(tmp_path: Path, sandbox: SandboxClient) -> None:
     ours = {"type": "intercom", "access_token": "TOKEN", "base_url": f"{sandbox.url}/intercom.ours"}
     project = ProjectFolder(tmp_path / "shop", {"ours": ours})
-    project.audience("vips", PEOPLE, {"key": "user_id", "sync": [{"to": "ours", "max_change": 2}]})
+    project.audience("vips", PEOPLE, {"key": "user_id", "sync": [{"to": "ours", "max_change": "200%"}]})
     event = {"to": "ours", "mode": "events", "event": "churned", "timestamp": "renewed_at"}
     meta = {"key": "user_id", "sync": [{**event, "fields": {"score": "score"}}]}
     project.audience("churned", f"select * from ({PEOPLE}) where user_id = 'u1'", meta)

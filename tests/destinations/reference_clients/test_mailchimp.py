@@ -99,7 +99,7 @@ def test_events_and_erasure(tmp_path: Path, sandbox: SandboxClient) -> None:
     project = ProjectFolder(tmp_path / "shop", there)
     base = {"identifiers": {"email_address": "email"}}
     event = {"to": "told", "mode": "events", "event": "churned", "fields": {"score": "score"}, **base}
-    erasing = {"to": "erased", "mode": "delete", "max_change": 2, "fields": {}, **base}
+    erasing = {"to": "erased", "mode": "delete", "max_change": "200%", "fields": {}, **base}
     query = f"select * from ({PEOPLE}) where user_id = 'u1'"
     project.audience("churned", query, {"key": "user_id", "sync": [event]})
     project.audience("forgotten", query, {"key": "user_id", "sync": [erasing]})

@@ -48,7 +48,7 @@ def project(tmp_path: Path, sandbox: SandboxClient) -> ProjectFolder:
 
 @pytest.mark.slow
 def test_profiles(project: ProjectFolder, sandbox: SandboxClient) -> None:
-    sync = {"to": "ours", "max_change": 2, "null": "clear", "set_if_empty": ["score"], "fields": FIELDS}
+    sync = {"to": "ours", "max_change": "200%", "null": "clear", "set_if_empty": ["score"], "fields": FIELDS}
     project.audience("vips", PEOPLE, {"key": "user_id", "sync": [sync]})
     theirs = client(sandbox)
 

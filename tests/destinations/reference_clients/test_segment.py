@@ -32,7 +32,7 @@ def test_people_accounts_events_and_aliases(kind: str, tmp_path: Path, sandbox: 
     host = {"segment": "base_url", "rudderstack": "data_plane_url"}[kind]
     ours = {"type": "segment", "write_key": "KEY", host: f"{sandbox.url}/segment.ours"}
     project = ProjectFolder(tmp_path / "shop", {"ours": {**ours, "integrations": {"All": True}}})
-    to = {"to": "ours", "max_change": 2}
+    to = {"to": "ours", "max_change": "200%"}
     who = {"identifiers": {"userId": "user_id"}}
     traits = {"first_name": "first_name", "score": "score"}
     visitors = {"identifiers": {"anonymousId": "anonymous_id"}, "mode": "upsert"}
