@@ -90,10 +90,10 @@ def validate(
     if not errors.found:
         errors.of(check_suppressions, workspace)
     if checker.unchecked:
-        names = ", ".join(sorted(checker.unchecked))
+        unchecked = ", ".join(sorted(checker.unchecked))
         say(
-            f"Not checked: the columns of {names}. Neither the compiled SQL nor a built relation that can be "
-            "read now tells them. Run `dbt build` (or `dbt compile`), and validate again."
+            f"Not checked: the columns of {unchecked}. Neither compiled SQL nor a built relation tells "
+            "them. Run `dbt build` (or `dbt compile`), and validate again."
         )
     return errors.found
 
