@@ -89,7 +89,7 @@ UNSEEN: dict[str, tuple[str, str]] = {
         f"{PLACE}: nobody has the trait 'mobil'. Did you mean 'mobile'?",
     ),
     "an event in SQL": (
-        "select * from {{ ref('stg_revetl__tracks') }} where event_text in ('Order Completed', 'Ordr Completed')",
+        "select * from {{ ref('tracks') }} where event_text in ('Order Completed', 'Ordr Completed')",
         f"{PLACE}: no track has the name 'Ordr Completed'. Did you mean 'Order Completed'?",
     ),
 }
