@@ -406,6 +406,7 @@ class Project:
         """What each sync would do, with the exact requests for `sample` records an operation. Changes
         nothing and needs no secret. With `compare_target`, what this target's audiences would do to what
         that target's syncs have delivered; with `only`, what becomes of this one member."""
+        from revetl.inspect.unseen_names import say_unseen
         from revetl.sync.plan.options import SyncOptions
         from revetl.sync.plan.planner import plan_sync
 
@@ -413,6 +414,7 @@ class Project:
         syncs = self.select(name, to=to, select=select, exclude=exclude, selector=selector, state=state)
         if compare_target is None:
             syncs = self.runnable(syncs, named=name is not None)
+        say_unseen(self.workspace, self.workspace.say, {sync.audience.model.unique_id for sync in syncs})
         return [
             plan_sync(self.workspace, sync, self.for_one(sync, options), sample, compare_target)
             for sync in syncs

@@ -10,7 +10,7 @@ import orjson
 from revetl.observability.text import counted
 
 if TYPE_CHECKING:
-    from revetl.sync.plan.plan import IdentifierPreview, Plan, Request
+    from revetl.sync.plan.plan import IdentifierPreview, Plan, Request, Shaped
     from revetl.sync.state.run_log import Run
 
 _DONE = {"add": "added", "update": "updated", "remove": "removed"}
@@ -79,12 +79,27 @@ def _notes(plan: Plan, *, identifiers: bool = False) -> Iterator[str]:
         yield f"identifiers: {plan.preview.share:.1%} of the audience can be identified"
         for each in plan.preview.identifiers if identifiers else ():
             yield from _identifier(each)
+    if plan.preview is not None and plan.preview.shaped is not None:
+        yield from _shaped(plan.preview.shaped)
     if plan.invalid:
         yield f"invalid identifiers, not sent: {numbered(plan.invalid)}"
     for stop in plan.stops:
         yield f"guard {stop.guard} would stop it: {stop.message}"
     if not plan.stops:
         yield "guards: none would stop it"
+
+
+def _shaped(found: Shaped) -> Iterator[str]:
+    """What would be rejected, and of which records that is known."""
+    of = f" of the first {found.checked:,} of {found.of:,}" if found.is_sample else f" of {found.of:,}"
+    count = sum(found.rejected.values())
+    if not count:
+        # What the destination itself rejects, only a run can tell.
+        if found.is_sample:
+            yield f"rejections before sending: none{of}; the others were not checked"
+        return
+    yield f"rejections before sending: {count:,}{of}"
+    yield from (f"  {number:,}: {reason}" for reason, number in found.rejected.items())
 
 
 def _fields(plan: Plan) -> str:

@@ -49,6 +49,7 @@ def validate_command(
     if not out.json:
         _say_left_behind(out, given)
         _say_unattended(out, given)
+        _say_unseen(out, given)
     if out.json:
         out.print_json(errors)
     else:
@@ -84,6 +85,16 @@ def _say_left_behind(out: Output, options: Any) -> None:
     with suppress(RevetlError):
         if warning := left_behind(Workspace(options, lock_timeout=0)):
             out.say(f"Warning: {warning}")
+
+
+def _say_unseen(out: Output, options: Any) -> None:
+    """Warn of events, properties and traits that no message has."""
+    from revetl.errors import RevetlError
+    from revetl.inspect.unseen_names import say_unseen
+    from revetl.project.workspace import Workspace
+
+    with suppress(RevetlError):
+        say_unseen(Workspace(options, lock_timeout=0), out.say)
 
 
 def _say_unattended(out: Output, options: Any) -> None:

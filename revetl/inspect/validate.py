@@ -92,8 +92,8 @@ def validate(
     if checker.unchecked:
         unchecked = ", ".join(sorted(checker.unchecked))
         say(
-            f"Not checked: the columns of {unchecked}. Neither the compiled SQL nor a built relation that can be "
-            "read now tells them. Run `dbt build` (or `dbt compile`), and validate again."
+            f"Not checked: the columns of {unchecked}. Neither compiled SQL nor a built relation tells "
+            "them. Run `dbt build` (or `dbt compile`), and validate again."
         )
     return errors.found
 

@@ -11,6 +11,8 @@ import yaml
 
 from revetl.errors import UsageError
 from revetl.sync.plan.file import read_plan, write_plan
+from revetl.sync.plan.plan import Shaped
+from revetl.sync.plan.shaped import _common
 from tests.conftest import Cli, SandboxClient
 from tests.helpers.project import ProjectFolder
 from tests.sync.test_modes import meta
@@ -243,3 +245,68 @@ def test_syncs_at_once(project: ProjectFolder, sandbox: SandboxClient, cli: Cli)
     assert began < ended
     for name in names:
         assert set(sandbox.members("crm", name)) == {f"{name}-1", f"{name}-2"}
+
+
+def shaped_of(project: ProjectFolder) -> Shaped:
+    """What the plan of vips says would be rejected."""
+    (plan,) = project.open().plan("vips")
+    assert plan.preview is not None
+    assert plan.preview.shaped is not None
+    return plan.preview.shaped
+
+
+def test_a_plan_counts_the_records_that_the_destinations_rules_reject(
+    project: ProjectFolder, sandbox: SandboxClient, cli: Cli
+) -> None:
+    config = {"type": "google_analytics", "measurement_id": "G-AAAAAAAA", "api_secret": "sandbox"}
+    project.destinations({"ga": {**config, "base_url": f"{sandbox.url}/google_analytics"}})
+    query = """select 'm' || i as message_id, 'c' || i || '.1' as client_id,
+        cast(now() as timestamp) - interval (case when i < 7 then 100 + i else 1 end) hour as at
+        from range(10) as numbers (i)"""
+    sync = {"to": "ga", "mode": "events", "event": "purchase", "timestamp": "at", "fields": {}}
+    identifiers = {"client_id": "client_id"}
+    project.audience("vips", query, {"key": "message_id", "sync": [{**sync, "identifiers": identifiers}]})
+    found = shaped_of(project)
+    assert (found.checked, found.of, found.is_sample) == (10, 10, False)
+    ((reason, count),) = found.rejected.items()
+    assert count == 7
+    assert "GA4 only accepts events up to 72 hours old" in reason
+    text = cli(project, "plan", "vips").stdout
+    assert f"  rejections before sending: 7 of 10\n    7: {reason}\n" in text
+    assert sum(synced(project).rejected.values()) == 7
+
+
+def test_a_function_sees_a_sample_of_a_plan_only(project: ProjectFolder, sandbox: SandboxClient) -> None:
+    (project.root / "functions").mkdir()
+    (project.root / "functions" / "picky.py").write_text(
+        "def on_identify(event):\n    if event['key'].endswith('5'):\n        raise ValueError('no fives')\n"
+        "    return event\n"
+    )
+    many = "select 'u' || i as user_id, i as score from range(400) as numbers (i)"
+    project.audience("vips", many, {"key": "user_id", "sync": [{"to": "crm", "function": "picky"}]})
+    found = shaped_of(project)
+    assert (found.checked, found.of, found.is_sample) == (100, 400, True)
+    ((reason, count),) = found.rejected.items()
+    assert ("no fives" in reason, 0 < count < 40) == (True, True)
+    assert sum(synced(project).rejected.values()) == 40
+
+
+def test_identifiers_that_fall_away_on_the_way_are_counted(
+    project: ProjectFolder, sandbox: SandboxClient
+) -> None:
+    config = {"type": "facebook_ads", "access_token": "sandbox", "ad_account_id": "123"}
+    project.destinations({"fb": {**config, "base_url": f"{sandbox.url}/facebook_ads"}})
+    query = """select 'u' || i as user_id, case when i = 0 then '+442079460000' else '+1' end as phone
+        from range(3) as numbers (i)"""
+    sync = {"to": "fb", "identifiers": {"PHONE": "phone"}, "fields": {}}
+    project.audience("vips", query, {"key": "user_id", "sync": [sync]})
+    (plan,) = project.open().plan("vips")
+    assert plan.preview is not None
+    assert plan.preview.shaped is not None
+    assert sum(plan.preview.shaped.rejected.values()) == 2
+    assert sum(synced(project).rejected.values()) == 2
+
+
+def test_what_differs_between_reasons_is_left_out() -> None:
+    assert _common("field 'a' has 12 letters", "field 'b' has 15 letters") == "field … has … letters"
+    assert _common("the same", "the same") == "the same"

@@ -60,10 +60,27 @@ class IdentifierPreview:
 
 
 @dataclass(frozen=True)
+class Shaped:
+    """What a run would reject before it sends anything: the first `checked` of the plan's `of` records, made
+    as a run makes them, and how many would be `rejected`, by reason. The destination's own rejections are not
+    among them."""
+
+    checked: int
+    of: int
+    rejected: Mapping[str, int]
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether not all records were made."""
+        return self.checked < self.of
+
+
+@dataclass(frozen=True)
 class Preview:
     """What a person wants to see of a plan before it runs: exact requests, what they cost in requests, in
     minutes at the destination's rate limit and, about, in what it charges by (`charged_in`), who can be
-    identified (`share` of the members, by each identifier), and which fields are the reason for updates."""
+    identified (`share` of the members, by each identifier), which fields are the reason for updates, and what
+    would be rejected before it is sent (`shaped`)."""
 
     requests: tuple[Request, ...]
     request_count: int
@@ -73,6 +90,7 @@ class Preview:
     changed_fields: Mapping[str, int]
     charge: int | None = None
     charged_in: str | None = None
+    shaped: Shaped | None = None
 
 
 @dataclass(frozen=True)

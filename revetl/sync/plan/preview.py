@@ -31,6 +31,7 @@ from revetl.sync.plan.plan import (
     Request,
 )
 from revetl.sync.plan.record_queries import leaving, sending
+from revetl.sync.plan.shaped import shaped
 from revetl.sync.state.identity import Identity, audience_there
 from revetl.warehouse.templates import select, statement
 
@@ -73,6 +74,7 @@ def preview(
         changed_fields=_changed_fields(diff, summary),
         charge=None if destination.charged_in is None else round(charge),
         charged_in=destination.charged_in,
+        shaped=shaped(plan, diff, destination, shaping, _context(sync, destination, audience)),
     )
 
 
@@ -154,8 +156,7 @@ def _requests(
     planned = plan.counts[operation]
     if not planned:
         return [], 0, 0.0
-    audience_id = destination.audience_of(audience) or _AUDIENCE_ID
-    context = replace(context_of(sync, "plan", audience, operation), audience_id=audience_id)
+    context = _context(sync, destination, audience, operation)
     cuts = list(cut_batches(destination, sync.config.mode, context, [(0, records)]))
     made = [cut.request for cut in cuts if cut.request is not None]
     limits = destination.limits_of(sync.config.mode)
@@ -167,6 +168,12 @@ def _requests(
     shown = [show(operation, request, destination) for request in made] if size else []
     charge = sum(map(destination.charge, made)) / max(len(records), 1)
     return shown, math.ceil(planned / each), charge * planned
+
+
+def _context(sync: Sync, destination: Destination, audience: str, operation: str = "") -> SyncContext:
+    """The context of a plan's batches, where the id that only the destination can tell is a word."""
+    audience_id = destination.audience_of(audience) or _AUDIENCE_ID
+    return replace(context_of(sync, "plan", audience, operation), audience_id=audience_id)
 
 
 def show(operation: str, request: httpx.Request, destination: Destination) -> Request:
