@@ -46,6 +46,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Govern": {
         "protocols": ("protocols", "Work with the tracking plan."),
         "pii": ("pii", "Find personal data in events."),
+        "privacy": ("privacy", "Erase and suppress people."),
         "alerts": ("alerts", "Check data and send alerts."),
         "roles": ("roles", "Print the grants that each role needs."),
     },

@@ -303,6 +303,17 @@ class AlertConfig(ConfigModel):
         return self
 
 
+class PrivacyConfig(ConfigModel):
+    """`privacy:` in revetl.yml."""
+
+    order: tuple[str, ...] = ()
+    """Destinations in the order in which people are erased there; the others follow, CRMs first."""
+    phone_region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
+    """Country of phone numbers without a country code, such as `US`."""
+    deadline_days: Annotated[int, Field(ge=1, le=90)] = 30
+    """Days until a request is due."""
+
+
 class RevetlConfig(ConfigModel):
     """`revetl.yml`. Destinations are rendered only when used, so that a missing secret fails only the runs
     that need it. `priorities` are ordered lists of audiences: a person is in the first that contains them."""
@@ -313,6 +324,15 @@ class RevetlConfig(ConfigModel):
     """Lists of audiences, highest priority first."""
     alerts: tuple[AlertConfig, ...] = ()
     """Who is notified, and when."""
+    privacy: PrivacyConfig = PrivacyConfig()
+    """How people are erased."""
+
+    @model_validator(mode="after")
+    def _known_order(self) -> RevetlConfig:
+        for name in self.privacy.order:
+            if name not in self.destinations:
+                raise ValueError(f"privacy.order: there is no destination '{name}'")
+        return self
 
 
 def read_revetl_yml(root: Path) -> RevetlConfig:

@@ -14,6 +14,7 @@ from sqlglot import exp
 from revetl.config.events import cased
 from revetl.config.models import BUCKETS, CONTROL, ExcludeConfig
 from revetl.errors import UsageError, WarehouseError, nearest
+from revetl.mapping.comparable import IdentifierTypes, salted_hash_sql
 from revetl.mapping.events import CALLS, MESSAGE_TYPE, TRACK
 from revetl.mapping.fields import parse_expression, trimmed
 from revetl.project.workspace import Sync, Workspace
@@ -38,6 +39,7 @@ from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import (
     column,
     query,
+    select,
     statement,
     table,
 )
@@ -87,6 +89,7 @@ def members_of(
     found = iter(matches(warehouse, lists, model, region, unchanged))
     by = _as_written(tables, kinds, spelled)
     by += [match for _ in suppressing for match in next(found)]
+    by += _buried(workspace, tables, facts.tombstones, columns, identified)
     tests = [
         exp.or_(_among(each), *(_is_found(m) for _ in them for m in next(found))) for each, them in people
     ]
@@ -156,6 +159,35 @@ def _as_written(tables: StateTables, kinds: Kinds, spelled: Sequence[ComparedIde
             written = alike(column("identifier_value", of="s"))
             digest = exp.SHA2(this=written, length=exp.convert(256))
             found.append((value.copy(), suppressed_by(tables, own, digest)))
+    return found
+
+
+def _buried(
+    workspace: Workspace,
+    tables: StateTables,
+    tombstones: Mapping[str, str],
+    columns: Collection[str],
+    identified: Mapping[str, str],
+) -> list[Match]:
+    """By the columns that somebody has a tombstone by: the salted hash of their normalized values.
+    `tombstones` are the types, with the salt."""
+    if not tombstones:
+        return []
+    types = IdentifierTypes.of(workspace)
+    found: list[Match] = []
+    for name, own in kinds_by_column(tombstones, columns, identified).items():
+        for kind in own:
+            comparable = types.comparable_sql(kind, column(name, of="a"))
+            hashed = salted_hash_sql(tombstones[kind], exp.convert(kind), comparable)
+            listed = select(
+                """
+                select t.identifier_hash as value, min(t.suppressed_at) as since from :tombstones as t
+                where t.identifier_type = :kind group by 1
+                """,
+                tombstones=tables.named("privacy_tombstones"),
+                kind=kind,
+            )
+            found.append((hashed, listed))
     return found
 
 

@@ -73,6 +73,7 @@ class StateSummary:
     has_presence: bool = True
     suppressed_kinds: tuple[str, ...] = ()
     hashed_kinds: frozenset[str] = frozenset()
+    tombstones: Mapping[str, str] = field(default_factory=dict)
     build: Build = Build()
 
     def holding_nobody(self) -> StateSummary:
@@ -124,6 +125,10 @@ _PARTS = {
         select 'suppressed', identifier_type, cast(null as varchar), cast(null as timestamp), count(*),
             count(case when length(trim(identifier_value)) in (64, 128) then 1 end), 0
         from :table as p group by identifier_type
+    """,
+    "privacy_tombstones": """
+        select 'tombstone', t.identifier_type, t.salt, cast(null as timestamp), count(*), 0, 0
+        from :table as t group by t.identifier_type, t.salt
     """,
     "model_builds": """
         select 'build', invocation_id, cast(null as varchar), completed_at,
@@ -219,6 +224,7 @@ def read_facts(
         hashed_kinds=frozenset(
             str(kind) for kind, _, _, _, hashes, _ in found.get("suppressed", []) if int(hashes)
         ),
+        tombstones={str(kind): str(salt) for kind, salt, *_ in found.get("tombstone", [])},
         build=max(builds, key=lambda each: each.built_at or datetime.min, default=Build()),
     )
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 STANDARD = ("user_id", "email", "anonymous_id", "phone", "device_id", "advertising_id")
 """Identifiers that identity resolution knows by their names."""
+CANONICAL_ID = "canonical_id"
+"""The id of a profile, by which privacy requests suppress people too."""
 _UNMISTAKABLE = ("email", "phone")
 """What an identifier of a destination is, whatever the column it is taken from is called."""
 
@@ -69,7 +71,7 @@ def check_kinds(
     workspace: Workspace, warehouse: Warehouse, kinds: Collection[str], columns: Collection[str] = ()
 ) -> None:
     """Raise UsageError for a type of the list that neither an audience nor identity resolution has."""
-    known = {folded(name): name for name in (*STANDARD, *_declared(workspace), *columns)}
+    known = {folded(name): name for name in (*STANDARD, CANONICAL_ID, *_declared(workspace), *columns)}
     unknown = [kind for kind in kinds if folded(kind) not in known]
     if not unknown:
         return

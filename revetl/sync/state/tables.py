@@ -21,7 +21,7 @@ from revetl.warehouse.templates import column, statement, table
 
 Say = Callable[[str], None]
 
-VERSION = 5
+VERSION = 6
 """Counts up when a table changes in a way that an older revetl would not understand."""
 
 _FORMER = "revetl"
@@ -39,6 +39,12 @@ _LOST = {
     "sync_locks": "Which syncs were running is lost: make sure that none is.",
     "audience_holdouts": "Since when people were held out is lost; who is held out stays the same.",
     "suppressions": "The suppression list is lost: people on it are sent again until it is filled again.",
+    "privacy_requests": "Which requests of erasure are open is lost: make them again.",
+    "privacy_identifiers": "The identifiers of open requests of erasure are lost: make the requests again.",
+    "privacy_places": "What is done of open requests of erasure is lost: make the requests again.",
+    "privacy_tombstones": "People suppressed by finished requests are sent again: request their suppression "
+    "again.",
+    "privacy_receipts": "The receipts of erasures are lost.",
     "model_builds": "When audiences were built is lost. Run `dbt build`.",
     "audience_changes": "Who entered and left audiences so far is lost.",
     "audience_builds": "Alerts that compare with earlier builds begin again.",

@@ -1,0 +1,1 @@
+"""Privacy requests: erase and suppress people in the warehouse and at destinations."""
