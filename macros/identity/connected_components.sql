@@ -21,7 +21,8 @@
     {% if increment %}
         {% do revetl.patch_table(
             'select stale.node_id, labels.component_id from ' ~ stale.rows ~ ' as stale inner join (' ~ query
-            ~ ') as labels on stale.label = labels.node_id where ' ~ revetl.is_true('stale.is_seen')) %}
+            ~ ') as labels on stale.label = labels.node_id where ' ~ revetl.is_true('stale.is_seen')
+            ~ (' and ' ~ stale.condition if stale.condition else '')) %}
         {% set built = {'relations': [this]} %}
     {% else %}
         {% set built = revetl.build_table_anew(query) %}

@@ -208,7 +208,7 @@
 {# Tells one set of rules from another, and one version of what is made of them from another; what staging leaves out or
    rewrites is one of them. #}
 {% macro identity_rules_hash() %}
-    {{ return(local_md5('3 ' ~ tojson(var('identity', none), sort_keys=true) ~ revetl.staging_hash())) }}
+    {{ return(local_md5('4 ' ~ tojson(var('identity', none), sort_keys=true) ~ revetl.staging_hash())) }}
 {% endmacro %}
 
 {# The relation of one of this package's models, or of a table beside it, where it is there; for models that

@@ -79,15 +79,18 @@
             or found.message_count <> kept.message_count or found.hash_sum <> kept.hash_sum
     {% endset %}
     {# They stay there: to drop them would be a statement more for every build. #}
-    {% set counted = revetl.make_tables(
-        [(days, revetl.raw_days(raw, sample))], ['select count(*) from (' ~ changed_days ~ ') as changed']) %}
+    {% set varchar = revetl.type_of('varchar') %}
+    {% set counted = revetl.make_tables([(days, revetl.raw_days(raw, sample))], [
+        'select count(*), cast(min(landed_at) as ' ~ varchar ~ '), cast(max(landed_at) as ' ~ varchar ~ ') from ('
+        ~ changed_days ~ ') as changed']) %}
     {% if counted[0][0] == 0 %}
         {% do revetl.nothing_to_do() %}
         {{ return('') }}
     {% endif %}
     {% set columns = revetl.listed_columns(this) %}
     {% set changes = revetl.relation_there('int_revetl__message_changes') %}
-    {% do revetl.working_table('ids', revetl.ids_to_look_at(raw, sample, changed_days)) %}
+    {% do revetl.working_table('ids', revetl.ids_to_look_at(
+        raw, sample, changed_days, counted[0][1], counted[0][2])) %}
     {% set spans = revetl.spans_of_ids(raw, sample) %}
     {% do revetl.working_table('fresh', sql | replace(revetl.raw_span(), revetl.within_span(spans[0]))) %}
     {% do revetl.run_together([revetl.record_message_changes(type, changes, columns, spans[1])]) %}
@@ -128,8 +131,9 @@
         landed_at
 {% endmacro %}
 
-{# The ids of messages with a row whose sum has changed: in the raw table or in the staged one. #}
-{% macro ids_to_look_at(raw, sample, changed_days) %}
+{# The ids of messages with a row whose sum has changed: in the raw table or in the staged one. `first` and `last` are the
+   first and last hours of landing that changed: rows land in that order, and are so read in part. #}
+{% macro ids_to_look_at(raw, sample, changed_days, first, last) %}
     select distinct message_id
     from (
         {%- for rows in revetl.raw_rows(raw, sample) %}
@@ -138,7 +142,9 @@
             {{ revetl.day_or_none(revetl.message_time()) }} as day,
             {{ revetl.hour_or_none('uuid_ts') }} as landed_at
         from {{ rows.relation }}
-        where {{ rows.condition }}
+        where
+            {{ rows.condition }}
+            {{ revetl.within_landing('uuid_ts', first, last) }}
         union all
         {%- endfor %}
         select
@@ -146,9 +152,23 @@
             {{ revetl.day_or_none('timestamp') }} as day,
             {{ revetl.hour_or_none('loaded_at') }} as landed_at
         from {{ this }}
+        where
+            1 = 1
+            {{ revetl.within_landing('loaded_at', first, last) }}
     ) as found
     inner join ({{ changed_days }}) as changed
         on found.day = changed.day and found.landed_at = changed.landed_at
+{% endmacro %}
+
+{# The end of a condition of rows: that they landed from the hour `first` to the hour `last`; nothing where some have no
+   time of landing, which is the year 1. #}
+{% macro within_landing(moment, first, last) %}
+    {% if first.startswith('0001-') %}
+        {{ return('') }}
+    {% endif %}
+    {% set timestamp = revetl.type_of('timestamp') %}
+    {{ return('and ' ~ moment ~ " >= cast('" ~ first ~ "' as " ~ timestamp ~ ') and ' ~ moment ~ ' < '
+        ~ revetl.seconds_after("cast('" ~ last ~ "' as " ~ timestamp ~ ')', 3600) | trim) }}
 {% endmacro %}
 
 {# What stands in a staging model's SQL for the span of the raw rows that are looked at. #}

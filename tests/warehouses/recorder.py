@@ -12,7 +12,11 @@ ANSWERS: list[tuple[str, list[str], list[tuple[Any, ...]]]] = [
     (r"^select count\(\*\) from \S*(__edges_1|__live_1)\W*$", ["n"], [(1,)]),
     (r"^select count\(\*\) from \S+ union all select count", ["n"], [(1,), (0,)]),
     (r"^select count\(\*\) from \S+ as stale", ["n"], [(1,)]),
-    (r"^select count\(\*\) from \([\s\S]*\) as changed$", ["n"], [(1,)]),
+    (
+        r"^select count\(\*\), cast\(min\(landed_at\)[\s\S]* as changed$",
+        ["n", "first", "last"],
+        [(1, "2011-07-01 00:00:00", "2011-07-01 05:00:00")],
+    ),
     (r"^select count\(\*\)", ["n"], [(0,)]),
     (r"^select distinct kind from", ["kind"], [("alias",), ("cut",), ("seen",)]),
     (r"^select cast\(sum\(", ["total"], [("1",)]),

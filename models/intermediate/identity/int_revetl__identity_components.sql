@@ -1,6 +1,6 @@
 {{ config(
     materialized='connected_components',
-    meta={'key': 'node_id', 'stale': 'int_revetl__identity_touched'},
+    meta={'key': 'node_id', 'stale': 'int_revetl__identity_touched', 'stale_if': revetl.is_true('stale.is_regrouped')},
     tags=['identity_increment'],
     **revetl.storage(keys=['node_id'])
 ) }}
@@ -17,7 +17,7 @@ with pairs as (
 touched as (
 
     select * from {{ ref('revetl', 'int_revetl__identity_touched') }}
-    where {{ revetl.is_true('is_seen') }}
+    where {{ revetl.is_true('is_seen') }} and {{ revetl.is_true('is_regrouped') }}
 
 ),
 

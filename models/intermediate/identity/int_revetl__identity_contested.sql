@@ -11,6 +11,7 @@ with all_nodes as (
 touched as (
 
     select * from {{ ref('revetl', 'int_revetl__identity_touched') }}
+    where {{ revetl.is_true('is_regrouped') }}
 
 ),
 

@@ -1,6 +1,6 @@
 {{ config(
     materialized='patched',
-    meta={'key': 'node_id', 'stale': 'int_revetl__identity_touched'},
+    meta={'key': 'node_id', 'stale': 'int_revetl__identity_touched', 'stale_if': revetl.is_true('stale.is_regrouped')},
     tags=['identity_increment'],
     **revetl.storage(keys=['node_id'])
 ) }}
@@ -16,6 +16,7 @@ with all_nodes as (
 touched as (
 
     select * from {{ ref('revetl', 'int_revetl__identity_touched') }}
+    where {{ revetl.is_true('is_regrouped') }}
 
 ),
 
@@ -62,7 +63,6 @@ named as (
     select
         nodes.node_id,
         nodes.first_seen_at,
-        nodes.last_seen_at,
         first_value(nodes.node_id) over (
             partition by coalesce(clusters.cluster_id, nodes.component_id)
             order by
@@ -85,7 +85,6 @@ placed as (
         identifiers.identifier_type,
         identifiers.identifier_value,
         named.first_seen_at,
-        named.last_seen_at,
         named.node_id,
         named.profile_node
     from named
@@ -115,7 +114,6 @@ graph as (
         placed.identifier_value,
         profiles.canonical_id,
         placed.first_seen_at,
-        placed.last_seen_at,
         placed.node_id,
         placed.profile_node
     from placed

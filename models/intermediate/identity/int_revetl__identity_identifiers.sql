@@ -46,7 +46,7 @@ identifiers as (
 touched as (
 
     select * from {{ ref('revetl', 'int_revetl__identity_touched') }}
-    where {{ revetl.is_true('is_seen') }}
+    where {{ revetl.is_true('is_seen') }} and {{ revetl.is_true('is_changed') }}
 
 ),
 

@@ -1,6 +1,9 @@
 {{ config(
     materialized='patched',
-    meta={'key': 'left_node', 'stale': 'int_revetl__identity_touched', 'stale_key': 'node_id'},
+    meta={
+        'key': 'left_node', 'stale': 'int_revetl__identity_touched', 'stale_key': 'node_id',
+        'stale_if': revetl.is_true('stale.is_regrouped')
+    },
     tags=['identity_increment']
 ) }}
 

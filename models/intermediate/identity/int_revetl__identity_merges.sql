@@ -27,6 +27,7 @@ all_pairs as (
 touched as (
 
     select * from {{ ref('revetl', 'int_revetl__identity_touched') }}
+    where {{ revetl.is_true('is_regrouped') }}
 
 ),
 

@@ -34,20 +34,6 @@ touched as (
 
 ),
 
-pairs as (
-
-    select all_pairs.*
-    from all_pairs
-    inner join touched
-        on all_pairs.left_node = touched.node_id
-
-),
-{% else %}
-pairs as (
-
-    select * from all_pairs
-
-),
 {% endif %}
 
 ends as (
@@ -57,17 +43,34 @@ ends as (
         left_type as identifier_type,
         first_seen_at,
         last_seen_at
-    from pairs
+    from all_pairs
     union all
     select
         right_node as node_id,
         right_type as identifier_type,
         first_seen_at,
         last_seen_at
-    from pairs
+    from all_pairs
     where left_node <> right_node
 
 ),
+
+{% if revetl.identity_increment() -%}
+looked_at as (
+
+    select ends.*
+    from ends
+    inner join touched
+        on ends.node_id = touched.node_id
+
+),
+{%- else -%}
+looked_at as (
+
+    select * from ends
+
+),
+{%- endif %}
 
 seen as (
 
@@ -76,7 +79,7 @@ seen as (
         min(identifier_type) as identifier_type,
         min(first_seen_at) as first_seen_at,
         max(last_seen_at) as last_seen_at
-    from ends
+    from looked_at
     group by node_id
 
 ),

@@ -31,6 +31,15 @@ identifiers as (
 ),
 {% endif %}
 
+nodes as (
+
+    select
+        node_id,
+        last_seen_at
+    from {{ ref('revetl', 'int_revetl__identity_nodes') }}
+
+),
+
 sightings as (
 
     select
@@ -52,19 +61,22 @@ identifies as (
 profiles as (
 
     select
-        profile_node,
-        canonical_id,
+        identifiers.profile_node,
+        identifiers.canonical_id,
         {%- for type in ['user_id', 'anonymous_id'] %}
         {{ revetl.first_value_by(
-            "case when identifier_type = '" ~ type ~ "' then identifier_value end", 'first_seen_at', 'identifier_value') }}
+            "case when identifiers.identifier_type = '" ~ type ~ "' then identifiers.identifier_value end",
+            'identifiers.first_seen_at', 'identifiers.identifier_value') }}
             as {{ type }},
         {%- endfor %}
-        min(first_seen_at) as first_seen_at,
-        max(last_seen_at) as last_seen_at
+        min(identifiers.first_seen_at) as first_seen_at,
+        max(nodes.last_seen_at) as last_seen_at
     from identifiers
+    inner join nodes
+        on identifiers.node_id = nodes.node_id
     group by
-        profile_node,
-        canonical_id
+        identifiers.profile_node,
+        identifiers.canonical_id
 
 ),
 

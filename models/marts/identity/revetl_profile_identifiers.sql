@@ -6,21 +6,32 @@ with graph as (
 
 ),
 
+nodes as (
+
+    select
+        node_id,
+        last_seen_at
+    from {{ ref('revetl', 'int_revetl__identity_nodes') }}
+
+),
+
 numbered as (
 
     select
-        canonical_id,
-        identifier_type,
-        identifier_value,
-        first_seen_at,
-        last_seen_at,
+        graph.canonical_id,
+        graph.identifier_type,
+        graph.identifier_value,
+        graph.first_seen_at,
+        nodes.last_seen_at,
         row_number() over (
-            partition by canonical_id, identifier_type
+            partition by graph.canonical_id, graph.identifier_type
             order by
-                first_seen_at,
-                {{ revetl.by_code_point('identifier_value') }}
+                graph.first_seen_at,
+                {{ revetl.by_code_point('graph.identifier_value') }}
         ) as identifier_number
     from graph
+    inner join nodes
+        on graph.node_id = nodes.node_id
 
 )
 

@@ -176,10 +176,11 @@ def _several(asked: str, found: list[GraphIdentifier]) -> str:
 
 
 _MEMBERS = """
-select identifier_type, identifier_value, first_seen_at, last_seen_at, identifier_id = canonical_id
+select g.identifier_type, g.identifier_value, g.first_seen_at, n.last_seen_at, g.identifier_id = g.canonical_id
 from :graph as g
-where canonical_id = :profile
-order by first_seen_at, identifier_type, identifier_value
+inner join :nodes as n on n.node_id = g.node_id
+where g.canonical_id = :profile
+order by g.first_seen_at, g.identifier_type, g.identifier_value
 """
 _EDGES = """
 with members as (
@@ -239,7 +240,9 @@ def _read(
         return warehouse.rows(statement(query, profile=canonical_id, **relations))
 
     graph, sightings = "int_revetl__identity_graph", "int_revetl__identity_sightings"
-    members = tuple(ProfileIdentifier(*row) for row in rows(_MEMBERS, graph=graph))
+    members = tuple(
+        ProfileIdentifier(*row) for row in rows(_MEMBERS, graph=graph, nodes="int_revetl__identity_nodes")
+    )
     edges = [
         Edge(*row) for row in rows(_EDGES, graph=graph, edges="revetl_identity_edges", sightings=sightings)
     ]
