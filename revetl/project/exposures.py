@@ -36,9 +36,9 @@ class ExposuresFile:
     """The file of a project's exposures.
 
     `file` is taken from the project's folder; without it, it is FILE in the first of the project's
-    model-paths. `owner`, such as `Data <data@shop.example>`, is of syncs whose model has no `meta.owner`.
-    `syncs` are those to write; without them, every sync. Raises UsageError for a place that dbt
-    does not read and for a file that `revetl exposures` did not write.
+    model-paths. `owner`, such as `Data <data@shop.example>`, is of syncs whose model has no `meta.owner`;
+    without it, they have the owner in the file. `syncs` are those to write; without them, every sync. Raises
+    UsageError for a place that dbt does not read and for a file that `revetl exposures` did not write.
     """
 
     def __init__(
@@ -64,6 +64,8 @@ class ExposuresFile:
                 f"{self.shown}: was not written by `revetl exposures` and is not overwritten. "
                 "Move the file, or choose another with --file."
             )
+        written = _by_name(read_yaml(self.path)) if self.path.exists() else {}
+        self._owners = {name: each["owner"] for name, each in written.items() if each.get("owner")}
 
     def document(self) -> str:
         """Return the expected content: one exposure per sync, sorted by name. Raises UsageError for a sync
@@ -73,7 +75,7 @@ class ExposuresFile:
         exposures: dict[str, dict[str, Any]] = {}
         for sync in syncs:
             name = _unused(re.sub(r"\W", "_", f"revetl_{sync.audience.name}_to_{sync.config.to}"), exposures)
-            exposures[name] = {"name": name, **self._exposure(sync)}
+            exposures[name] = {"name": name, **self._exposure(sync, name)}
         content = {"version": 2, "exposures": list(exposures.values())}
         text = yaml.safe_dump(_unrendered(content), sort_keys=False, allow_unicode=True, width=100)
         return f"{MARK}\n{text}"
@@ -108,7 +110,7 @@ class ExposuresFile:
     def _inside(self, folder: str) -> bool:
         return self.path.resolve().is_relative_to((self._workspace.root / folder).resolve())
 
-    def _exposure(self, sync: Sync) -> dict[str, Any]:
+    def _exposure(self, sync: Sync, name: str) -> dict[str, Any]:
         self._workspace.destination_class(sync)
         kind = str(self._workspace.config.destinations[sync.config.to]["type"])
         node = self._workspace.manifest.graph()[sync.audience.model.unique_id]
@@ -126,14 +128,18 @@ class ExposuresFile:
         return {
             "label": f"{sync.audience.name} to {sync.config.to}",
             "type": "application",
-            "owner": self._owner_of(sync, node),
+            "owner": self._owner_of(sync, node, name),
             "description": _description(sync, kind),
             "depends_on": [_ref(node, self._workspace.dbt.name)],
             "config": {"meta": {"revetl": {key: value for key, value in details.items() if value}}},
         }
 
-    def _owner_of(self, sync: Sync, node: Mapping[str, Any]) -> dict[str, str]:
-        named = (node["config"].get("meta") or {}).get("owner", self._owner)
+    def _owner_of(self, sync: Sync, node: Mapping[str, Any], name: str) -> dict[str, str]:
+        """The owner of an exposure: the model's, the given one, or the file's; of a new one, that of all."""
+        named = (node["config"].get("meta") or {}).get("owner") or self._owner or self._owners.get(name)
+        if named is None and self._owners:
+            first, *others = self._owners.values()
+            named = first if all(each == first for each in others) else None
         if isinstance(named, Mapping):
             found = {key: str(named[key]) for key in ("name", "email") if named.get(key)}
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from revetl.importers.segment_sql.differences import ISO, day_of_week, is_alike
 from revetl.importers.segment_sql.intervals import (
     Interval,
     interval_of,
@@ -36,6 +37,9 @@ _TRUNCATED = (exp.DateTrunc, exp.TimestampTrunc, exp.DatetimeTrunc)
 _MADE_DAYS = (exp.Date, exp.TsOrDsToDate)
 _MADE_MOMENTS = (exp.Timestamp, exp.TsOrDsToTimestamp, exp.TsOrDsToDatetime, exp.Datetime)
 _READ = {"to_timestamp", "to_timestamp_ntz", "to_timestamp_tz", "try_to_timestamp", "try_to_timestamp_ntz"}
+_BY_BOUNDARIES = {"snowflake", "redshift", "bigquery", "duckdb", "fabric", "tsql"}
+"""Dialects whose DATEDIFF counts the boundaries between two times, not what has elapsed."""
+_CALENDAR = {"month": 12, "quarter": 4, "year": 1}
 _DIFFERENCES = (exp.DateDiff, exp.TsOrDsDiff, exp.TimestampDiff, exp.DatetimeDiff)
 
 
@@ -79,7 +83,31 @@ class Moments:
             return self._difference(node)
         if isinstance(node, (*_COMPARED, exp.Between)):
             self._compare(node)
+        if not is_alike(self._source.dialect, self._jinja.dialect):
+            return self._day_of_week(node)
         return None
+
+    def _day_of_week(self, node: exp.Expr) -> exp.Expr | None:
+        """Convert the number of a day of the week: days since a Sunday or a Monday, modulo 7."""
+        found = day_of_week(node, self._source.dialect)
+        if found is None or self._kind(found[0]) not in TEMPORAL:
+            if found is None:
+                return None
+            raise self._source.refused(
+                node, "the day of the week is counted of a timestamp. Cast the value to one."
+            )
+        moment, first = found
+        # 7 January 1900 was a Sunday.
+        began = exp.Cast(
+            this=exp.Literal.string("1900-01-08" if first == ISO else "1900-01-07"),
+            to=self._jinja.type("timestamp"),
+        )
+        days = self._jinja.call("days_between", began, self._day(moment))
+        whole = exp.Cast(this=days, to=self._jinja.type("bigint"))
+        number: exp.Expr = exp.Mod(this=whole, expression=exp.Literal.number(7))
+        if first:
+            number = exp.paren(exp.Add(this=number, expression=exp.Literal.number(1)))
+        return self._told(number, "number")
 
     def _kind(self, node: exp.Expr | None) -> str | None:
         return self._values.kind(node.unnest() if node is not None else None)
@@ -170,10 +198,17 @@ class Moments:
 
     def _difference(self, node: exp.Expr) -> exp.Expr | None:
         later, earlier = node.this, node.expression
-        unit = unit_of(node.args.get("unit")) or "day"
+        written = node.args.get("unit")
+        unit = unit_of(written) or "day"
         elapsed = isinstance(node, exp.TimestampDiff | exp.DatetimeDiff)
         if not (self._kind(later) in TEMPORAL or self._kind(earlier) in TEMPORAL):
             return None
+        if written is not None and unit_of(written) is None:
+            if is_alike(self._source.dialect, self._jinja.dialect):
+                return None
+            raise self._source.refused(
+                node, f"differences in {written.sql()} cannot be translated. Use days."
+            )
         if unit == "day" and not elapsed:
             return self._told(
                 self._jinja.call("days_between", self._day(earlier), self._day(later)), "number"
@@ -184,7 +219,28 @@ class Moments:
             return self._told(
                 exp.Floor(this=exp.Div(this=seconds, expression=exp.Literal.number(divisor))), "number"
             )
-        return None
+        if is_alike(self._source.dialect, self._jinja.dialect):
+            return None
+        if not elapsed and self._source.dialect in _BY_BOUNDARIES and unit in _CALENDAR:
+            return self._boundaries(earlier, later, unit)
+        raise self._source.refused(
+            node,
+            f"{self._source.dialect} and {self._jinja.dialect} count {unit}s between two times differently. "
+            "Use days.",
+        )
+
+    def _boundaries(self, earlier: exp.Expr, later: exp.Expr, unit: str) -> exp.Expr:
+        """Convert a difference that counts the boundaries of months, quarters or years."""
+
+        def number(moment: exp.Expr) -> exp.Expr:
+            year = exp.Extract(this=exp.var("year"), expression=moment.copy())
+            if unit == "year":
+                return year
+            part = exp.Extract(this=exp.var(unit), expression=moment.copy())
+            factor = exp.Literal.number(_CALENDAR[unit])
+            return exp.paren(exp.Add(this=exp.Mul(this=year, expression=factor), expression=part))
+
+        return self._told(exp.paren(exp.Sub(this=number(later), expression=number(earlier))), "number")
 
     def _compare(self, node: exp.Expr) -> None:
         """Convert comparisons: a date is compared with the start of today, a span with seconds."""

@@ -11,6 +11,7 @@ from sqlglot.errors import ParseError, SqlglotError, UnsupportedError
 
 from revetl.errors import UsageError, nearest
 from revetl.importers.segment_sql.columns import Columns
+from revetl.importers.segment_sql.differences import check_meanings, is_alike
 from revetl.importers.segment_sql.emit import Cte, CteLadder, of_relation
 from revetl.importers.segment_sql.expressions import write_expressions
 from revetl.importers.segment_sql.identity_rewrite import once, resolve_people
@@ -32,7 +33,6 @@ DIALECTS = {
     "synapse": "fabric",
 }
 """sqlglot's dialect by dbt adapter type."""
-_ALIKE = {"databricks": "spark", "spark2": "spark", "tsql": "fabric"}
 _REFUSED: dict[type[exp.Expr], str] = {
     exp.Lateral: "LATERAL",
     exp.Unnest: "UNNEST",
@@ -58,6 +58,7 @@ def translate(
     root = _parsed(text, source)
     _check(root, source)
     dialect = DIALECTS.get(workspace.target.type, workspace.target.type)
+    check_meanings(root, source, dialect)
     catalog, jinja = Catalog(workspace, source), Jinja(dialect)
     columns = Columns(source, catalog, root)
     for step in columns.steps:
@@ -159,7 +160,7 @@ def _check(root: exp.Expr, source: SqlSource) -> None:
 
 def _check_functions(root: exp.Expr, source: SqlSource, dialect: str) -> None:
     """Keep engine-specific functions in the same dialect, and reject them in any other."""
-    if _ALIKE.get(source.dialect, source.dialect) == _ALIKE.get(dialect, dialect):
+    if is_alike(source.dialect, dialect):
         return
     for node in root.find_all(exp.Anonymous, exp.AnonymousAggFunc):
         raise source.refused(
