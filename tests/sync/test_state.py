@@ -206,7 +206,7 @@ def test_tables_of_an_older_revetl_are_brought_forward(
     assert synced(project).delivered == {"add": 1, "update": 0, "remove": 1}
     assert project.sql("select count(*) from revetl.revetl.sync_changes") == [(2,)]
     ((version, made_by),) = project.sql("select version, revetl_version from revetl.revetl.state_version")
-    assert (version, bool(made_by)) == (5, True)
+    assert (version, bool(made_by)) == (6, True)
 
 
 @pytest.mark.parametrize("ask", ["sync", "plan", "status"])
