@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from revetl.sync.plan.options import SyncOptions
     from revetl.sync.plan.plan import Plan
     from revetl.sync.reconcile import Reconciliation
+    from revetl.sync.replay.plan import ReplayPlan
+    from revetl.sync.replay.request import ReplayRequest
+    from revetl.sync.replay.run import ReplayProgress, ReplayRun
+    from revetl.sync.replay.store import Replay
     from revetl.sync.retire import UnattendedSync
     from revetl.sync.run import Progress, Runner
     from revetl.sync.state.run_log import Run
@@ -712,6 +716,112 @@ class Project:
 
         asked = ReconcileOptions(repair, remove_extra, tuple(force), examples)
         return reconcile(self.workspace, self.sync_named(name), asked)
+
+    def plan_replay(
+        self,
+        to: str,
+        *,
+        again: bool = False,
+        sample: int = 1,
+        requests_per_second: float | None = None,
+        **asked: Any,
+    ) -> ReplayPlan:
+        """What a replay to a destination would send, with up to `sample` example requests; nothing is sent.
+        `asked` are the options of `replay`. Raises UsageError for what cannot be replayed."""
+        from revetl.sync.replay.plan import plan_replay
+        from revetl.sync.replay.request import make_request
+
+        request = make_request(to, **asked)
+        return plan_replay(
+            self.workspace, request, again=again, size=sample, requests_per_second=requests_per_second
+        )
+
+    def write_replay_plan(self, path: str | Path, plan: ReplayPlan) -> None:
+        """Write a plan to a file, for `replay(plan=…)`."""
+        from revetl.sync.replay.control import write_plan
+
+        write_plan(self.workspace, Path(path), plan)
+
+    def replay(
+        self,
+        to: str | None = None,
+        *,
+        plan: str | Path | None = None,
+        again: bool = False,
+        requests_per_second: float | None = None,
+        between: str | None = None,
+        progress: ReplayProgress | None = None,
+        **asked: Any,
+    ) -> ReplayRun:
+        """Send the history of events to a destination, or exactly the `plan` in a file; a replay that was
+        interrupted goes on. `asked`: `types` of messages, `sources`, `since`, `until`, `events` (patterns of
+        names), `where`, `people` (an audience) and `mapping` (an audience, or `default`);
+        docs/how-to/replay.md explains them. Raises UsageError for what cannot be replayed, GuardStopped for
+        what was sent before (see `again`) and for a plan that no longer holds, Locked while another replay
+        to the destination runs."""
+        from revetl.sync.replay.control import read_plan
+        from revetl.sync.replay.request import make_request
+
+        if plan is not None:
+            request, expected = read_plan(self.workspace, Path(plan))
+        elif to is not None:
+            request, expected = make_request(to, **asked), None
+        else:
+            raise UsageError("A replay needs a destination (`to`), or a plan.")
+        return self._replay(
+            request,
+            progress,
+            again=again,
+            requests_per_second=requests_per_second,
+            between=between,
+            expected=expected,
+        )
+
+    def resume_replay(
+        self,
+        replay_id: str,
+        *,
+        requests_per_second: float | None = None,
+        between: str | None = None,
+        progress: ReplayProgress | None = None,
+    ) -> ReplayRun:
+        """Go on with a replay that was paused or interrupted. Raises UsageError for one that has ended."""
+        return self._replay(
+            None, progress, requests_per_second=requests_per_second, between=between, resume=replay_id
+        )
+
+    def _replay(
+        self,
+        request: ReplayRequest | None,
+        progress: ReplayProgress | None,
+        *,
+        between: str | None,
+        **options: Any,
+    ) -> ReplayRun:
+        from revetl.sync.replay.request import Hours
+        from revetl.sync.replay.run import ReplayOptions, ReplayProgress, run_replay
+
+        hours = None if between is None else Hours.read(between)
+        asked = ReplayOptions(between=hours, **options)
+        return run_replay(self.workspace, request, asked, progress or ReplayProgress())
+
+    def replays(self) -> list[Replay]:
+        """All replays, the newest first."""
+        from revetl.sync.replay.control import list_replays
+
+        return list_replays(self.workspace)
+
+    def replay_details(self, replay_id: str) -> tuple[Replay, list[dict[str, object]]]:
+        """A replay by its id, and why messages of it were rejected. Raises UsageError."""
+        from revetl.sync.replay.control import replay_details
+
+        return replay_details(self.workspace, replay_id)
+
+    def ask_replay(self, replay_id: str, what: str) -> Replay:
+        """Ask a replay to `pause` or to `cancel`. Raises UsageError for one that has ended."""
+        from revetl.sync.replay.control import ask_replay
+
+        return ask_replay(self.workspace, replay_id, what)
 
     def why(self, person: str, audience: str, *, to: str | None = None) -> Explanation:
         """Why a person is or is not in an audience, and what each sync makes of them. `person` is the

@@ -30,6 +30,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "plan": ("sync", "Show what a sync would do."),
         "sync": ("sync", "Sync audiences to destinations."),
         "retry": ("sync", "Sync, and resend rejected records."),
+        "replay": ("replay", "Send the history of events to a destination."),
+        "replays": ("replay", "List, pause, resume or cancel replays."),
         "reconcile": ("reconcile", "Compare state and destination, and repair."),
         "retire": ("retire", "Remove everyone a sync delivered."),
         "state": ("state", "Show or adopt the state of syncs."),

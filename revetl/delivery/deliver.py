@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 
 import httpx
+import pyarrow as pa
 
 from revetl.delivery.batches import PositionedBatch, begun, cut_batches
 from revetl.delivery.exchange import Exchange
@@ -65,11 +66,11 @@ class BatchResponse:
 @dataclass
 class Delivery:
     """One run's way through its spool. `on_progress` is told how many records got an answer, `on_wait`
-    what a pause is for; `on_tick` is
-    awaited now and then, so that the state can follow the journal; `may_send` is whether the run has its
-    lease, asked before every batch. `ends_whole`: the destination is to be told of the end though nobody is
-    sent. `audience_before` is the id of the audience that the state is of. `answers` collects what the
-    destination answers, where that is asked for."""
+    what a pause is for; `on_tick` is awaited now and then, so that the state can follow the journal;
+    `may_send` is whether the run has its lease, asked before every batch. `ends_whole`: the destination is to
+    be told of the end though nobody is sent. With `lanes`, each of these ranges of the spool is delivered in
+    order, a batch at a time, and all of them at once. `audience_before` is the id of the audience that the
+    state is of. `answers` collects what the destination answers, where that is asked for."""
 
     destination: Destination
     mode: str
@@ -83,6 +84,7 @@ class Delivery:
     on_tick: Callable[[], Awaitable[None]]
     may_send: Callable[[], bool]
     ends_whole: bool = False
+    lanes: Sequence[Range] = ()
     audience_before: str | None = None
     answers: list[Exchange] | None = None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -144,9 +146,8 @@ class Delivery:
             raise DestinationRefused(transport.redact(str(error))) from None
 
     async def _deliver(self, transport: Transport, operation: str) -> None:
-        cuts = self._cuts(operation)
         pending = workers = {
-            asyncio.create_task(self._work(transport, cuts)) for _ in range(self.destination.max_in_flight)
+            asyncio.create_task(self._work(transport, cuts)) for cuts in self._queues(operation)
         }
         try:
             while pending and not self.stop.is_set():
@@ -174,11 +175,17 @@ class Delivery:
         self.error = self.error or error
         self.stop.set()
 
-    def _cuts(self, operation: str) -> Iterator[PositionedBatch]:
-        source = (
-            (place, records_of(batch, self.shaping, operation))
-            for place, batch in self.spool.batches(operation)
-        )
+    def _queues(self, operation: str) -> list[Iterator[PositionedBatch]]:
+        """The batches of an operation for each worker, which share them where there are no lanes."""
+        if self.lanes:
+            lanes = [lane for lane in self.lanes if lane.operation == operation]
+            return [self._cuts(operation, _placed(self.spool.read([lane]))) for lane in lanes]
+        return [self._cuts(operation, self.spool.batches(operation))] * self.destination.max_in_flight
+
+    def _cuts(
+        self, operation: str, batches: Iterator[tuple[int, pa.RecordBatch]]
+    ) -> Iterator[PositionedBatch]:
+        source = ((place, records_of(batch, self.shaping, operation)) for place, batch in batches)
         context = replace(self.context, operation=operation)
         return cut_batches(self.destination, self.mode, context, source, self._count_adjusted)
 
@@ -210,6 +217,9 @@ class Delivery:
                 self.error = self.error or error
                 if transport.circuit_open:
                     self._end(error)
+                if self.lanes:
+                    # What follows in a lane is not delivered before it.
+                    return
             except (DestinationRefused, DiskError) as error:
                 self._end(error)
 
@@ -417,6 +427,11 @@ class Delivery:
     @property
     def _place(self) -> str:
         return place_of(httpx.URL(self.destination.base_url))
+
+
+def _placed(read: Iterator[tuple[Range, pa.RecordBatch]]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Batches, each with the place of its first record."""
+    return ((cut.first, batch) for cut, batch in read)
 
 
 def _runs(size: int, marked: list[int]) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ class HeldByDestination:
     audiences: dict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
     events: list[dict[str, Any]] = field(default_factory=list)
     seen_messages: set[str] = field(default_factory=set)
+    seen_events: set[str] = field(default_factory=set)
     lists: dict[str, str] = field(default_factory=dict)
     descriptions: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -38,8 +39,10 @@ class HeldByDestination:
 
     def track(self, message_id: str | None, person: str, event: str, properties: dict[str, Any]) -> None:
         """Store an event; events with a known message id are dropped."""
-        known = message_id is not None and any(each["message_id"] == message_id for each in self.events)
+        known = message_id is not None and message_id in self.seen_events
         if not known:
+            if message_id is not None:
+                self.seen_events.add(message_id)
             self.events.append(
                 {"message_id": message_id, "person": person, "event": event, "properties": properties}
             )

@@ -53,7 +53,7 @@ def event(records: Records, record: Record) -> dict[str, Any]:
         "event_type": records.event_of(record),
         **({"time": since_epoch(moment, MILLISECONDS)} if moment is not None else {}),
         "event_properties": given,
-        "insert_id": records.change_id(record),
+        "insert_id": records.event_id(record),
     }
 
 

@@ -29,7 +29,7 @@ def rows_of(records: Records, operation: str) -> list[dict[str, Any]]:
     return [
         {
             "_operation": operation,
-            "_change_id": records.change_id(record),
+            "_change_id": records.event_id(record),
             "_sync_run_id": records.run_id,
             "_at": records.at,
             "_event": records.event_of(record),

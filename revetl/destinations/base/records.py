@@ -36,7 +36,8 @@ class SyncContext:
 
     `event` is what records are tracked as, in mode `events`, and `happens_again` whether it may happen twice
     for a key; `set_if_empty` names fields that must not overwrite a value; `at` is when the run began, in ISO
-    8601. `audience_id` is the destination's id of the audience, `fields` its names of the mapped fields, and
+    8601. `has_message_ids`: the keys are the ids of the messages that the records come from. `audience_id`
+    is the destination's id of the audience, `fields` its names of the mapped fields, and
     `kinds` the kinds of values that they take (field_check.py), by the sync's names. `spreads`: the sync
     names no fields, so they are those of the model or of an event's properties. Without `creates`, an
     audience that does not exist is reported as missing (AudienceMissing), not created: the state holds
@@ -50,6 +51,7 @@ class SyncContext:
     event: str | None = field(default=None, kw_only=True)
     set_if_empty: tuple[str, ...] = field(default=(), kw_only=True)
     happens_again: bool = field(default=False, kw_only=True)
+    has_message_ids: bool = field(default=False, kw_only=True)
     at: str | None = field(default=None, kw_only=True)
     audience_id: str = field(default="", kw_only=True)
     creates: bool = field(default=True, kw_only=True)
@@ -96,9 +98,20 @@ class Records(SyncContext):
         """Return the id of a change, independent of the attempt: it stays the same across retries. The id of
         a one-time event is derived from its key only."""
         event, part = self.event_of(record), [str(record.part)] if record.part else []
+        if event and self.has_message_ids:
+            # The same whichever sync or replay sends the message.
+            return digest("message", record.key, *part)
         if event and not self.happens_again:
             return digest(self.sync, event, record.key, *part)
         return digest(self.sync, self.operation, record.key, record.origin, *part)
+
+    def event_id(self, record: Record, form: re.Pattern[str] | None = None) -> str:
+        """Return the id that a destination recognizes an event by: the id of its message if that has the form
+        that the API accepts, else `change_id`."""
+        is_accepted = form is None or form.fullmatch(record.key)
+        if self.has_message_ids and self.event_of(record) and not record.part and is_accepted:
+            return record.key
+        return self.change_id(record)
 
     @property
     def batch_id(self) -> str:

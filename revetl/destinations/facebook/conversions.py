@@ -110,7 +110,7 @@ class FacebookConversions(FacebookGraph, WithholdsPersonalData):
         made: dict[str, Any] = {
             "event_name": records.event_of(record),
             "event_time": since_epoch(str(record.timestamp or records.at), timedelta(seconds=1)),
-            "event_id": records.change_id(record),
+            "event_id": records.event_id(record),
             "action_source": self.action_source,
         }
         if self.limited_data_use:

@@ -92,7 +92,7 @@ class Heap(WithholdsPersonalData):
                 "event": records.event_of(record),
                 "timestamp": record.timestamp or records.at,
                 "properties": given(record),
-                "idempotency_key": records.change_id(record),
+                "idempotency_key": records.event_id(record),
             }
             for record in records
         ]

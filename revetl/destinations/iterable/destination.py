@@ -106,7 +106,7 @@ class IterableProject(HasAudiences):
             {
                 **self.known(record),
                 "eventName": records.event_of(record),
-                "id": records.change_id(record),
+                "id": records.event_id(record),
                 "createdAt": int(datetime.fromisoformat(str(record.timestamp or records.at)).timestamp()),
                 "dataFields": data_fields(record.fields),
             }

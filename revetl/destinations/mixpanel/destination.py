@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -40,6 +41,9 @@ HOSTS = {
     "eu": ("https://api-eu.mixpanel.com", "https://eu.mixpanel.com"),
     "in": ("https://api-in.mixpanel.com", "https://in.mixpanel.com"),
 }
+
+INSERT_ID = re.compile("[A-Za-z0-9-]{1,36}")
+"""The form of an `$insert_id`."""
 
 UNDERSTOOD = (
     SuccessShape("POST /engage", (1, {"status": 1}, {"code": 200, "status": "OK"})),
@@ -136,7 +140,11 @@ class Mixpanel(WithholdsPersonalData):
     def track(self, records: Records) -> Flow:
         def properties(record: Record) -> dict[str, Any]:
             moment = since_epoch(str(record.timestamp or records.at), MILLISECONDS)
-            own = {"time": moment, "distinct_id": known(record), "$insert_id": records.change_id(record)}
+            own = {
+                "time": moment,
+                "distinct_id": known(record),
+                "$insert_id": records.event_id(record, INSERT_ID),
+            }
             return {**given_fields(record), **own}
 
         events = [{"event": records.event_of(record), "properties": properties(record)} for record in records]

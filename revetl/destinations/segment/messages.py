@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ Message = dict[str, Any]
 BEFORE = "previousId"
 """The field with a person's previous identifier."""
 MESSAGE_BYTES = 32_000
+MESSAGE_ID = re.compile(".{1,99}")
+"""The length that Segment accepts for the id of a message."""
 _OPENING, _CLOSING = b'{"batch":[', b"]}"
 
 
@@ -26,6 +29,8 @@ def person(record: Record) -> Message:
 
 def message_id(records: Records, record: Record) -> str:
     """Return a message id that stays the same across retries, so that Segment drops duplicates."""
+    if records.has_message_ids and MESSAGE_ID.fullmatch(record.key):
+        return record.key
     return f"revetl-{records.change_id(record)}"
 
 
@@ -49,6 +54,7 @@ def saved(records: Records, record: Record, traits: Mapping[str, Any]) -> Messag
         **about,
         "messageId": message_id(records, record),
         "traits": traits,
+        **({} if record.timestamp is None else {"timestamp": record.timestamp}),
     }
 
 

@@ -38,7 +38,7 @@ def events_of(records: Records) -> Records:
             record._replace(
                 fields={
                     **record.fields,
-                    "message_id": records.change_id(record),
+                    "message_id": records.event_id(record),
                     "event": records.event_of(record),
                     "timestamp": record.timestamp,
                 }

@@ -42,7 +42,7 @@ def record_body(records: Records, record: Record, operation: str) -> dict[str, A
     if operation == "track":
         if record.event is not None:
             body["event"] = record.event
-        body |= {"message_id": records.change_id(record), "timestamp": record.timestamp}
+        body |= {"message_id": records.event_id(record), "timestamp": record.timestamp}
     return body
 
 
@@ -68,7 +68,7 @@ def values_of_one(records: Records, record: Record) -> dict[str, Any]:
         "fields": dict(record.fields),
         "event": records.event_of(record) or None,
         "timestamp": record.timestamp,
-        "message_id": records.change_id(record),
+        "message_id": records.event_id(record),
     }
 
 

@@ -37,6 +37,8 @@ from revetl.warehouse.templates import select, statement
 
 _EXAMPLES = 3
 _EXAMPLE = "example"
+MESSAGE_ID = "message_id"
+"""The key of audiences of messages."""
 _AUDIENCE_ID = "AUDIENCE_ID"
 """In the place of an id that only the destination can tell."""
 
@@ -87,6 +89,7 @@ def context_of(sync: Sync, run_id: str, audience: str, operation: str = "") -> S
         run_id,
         operation,
         event=config.event,
+        has_message_ids=config.event_column is not None and sync.audience.key == MESSAGE_ID,
         set_if_empty=config.set_if_empty,
         spreads=config.fields is None,
         at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),

@@ -43,7 +43,7 @@ class Run:
     `invalid_identifiers` counts members with an invalid value, by identifier. `notes` are sentences about
     what was sent, beyond the counts. `adjusted` counts records that were changed to fit the destination, by
     `FIELD: CHANGE`. `scope` is `all`, or `one` for a run of one member (`--only`), which has the
-    destination's `answers`.
+    destination's `answers`. `kind` is `sync` or `replay`.
     """
 
     run_id: str
@@ -73,6 +73,7 @@ class Run:
     notes: tuple[str, ...] = ()
     adjusted: Counts = field(default_factory=dict)
     scope: str = "all"
+    kind: str = "sync"
     answers: tuple[Exchange, ...] = ()
 
     @property

@@ -35,6 +35,10 @@ _LOST = {
     "sync_changes": "The history of changes is lost; syncs go on.",
     "sync_rejections": "Which records were rejected is lost; they are sent again.",
     "sync_intents": "What runs cut short were about to send is lost, where it was not booked.",
+    "replays": "Replays that were begun cannot be resumed: begin them again.",
+    "replay_ranges": "What replays sent is lost: another replay may send events twice where a destination "
+    "does not recognize them.",
+    "replay_rejections": "Why events of replays were rejected is lost.",
     "sync_trials": "What runs of one member (--only) could undo is lost.",
     "sync_locks": "Which syncs were running is lost: make sure that none is.",
     "audience_holdouts": "Since when people were held out is lost; who is held out stays the same.",
