@@ -47,7 +47,7 @@ def test_a_lost_state_stops_until_somebody_decides(
     synced(project)
     project.sql(lose)
     project.audience("vips", people(("u2", 2), ("u3", 3)))
-    assert "left 2 at the destination" in cli(project, "plan", "audience", "vips").stdout
+    assert "the destination had 2" in cli(project, "plan", "audience", "vips").stdout
     # It does not pass because it was stopped before.
     for _ in range(2):
         stopped = cli(project, "sync", "audience", "vips")

@@ -160,7 +160,7 @@ def test_a_kept_plan_is_refused_when_something_moved(
     [
         ("{", "not a valid plan file"),
         ("{}", "is missing. Add it."),
-        (None, "cannot be read"),
+        (None, "cannot read the plan file"),
     ],
 )
 def test_a_file_that_is_no_plan(tmp_path: Path, content: str | None, sentence: str) -> None:

@@ -198,8 +198,8 @@ def test_modes_that_say_nothing_of_members_are_not_compared(
 @pytest.mark.parametrize(
     ("rule", "error"),
     [
-        ({"kind": "status", "status": 403}, "127.0.0.1 refused us: 403"),
-        ({"kind": "status", "status": 404}, "127.0.0.1 refused us: 404"),
+        ({"kind": "status", "status": 403}, "127.0.0.1 refused the request: 403"),
+        ({"kind": "status", "status": 404}, "127.0.0.1 refused the request: 404"),
         ({"kind": "status", "status": 400}, "Could not read 127.0.0.1 back: 400"),
         ({"kind": "status", "status": 500}, "500"),
     ],
