@@ -114,17 +114,17 @@
     {{ return(found) }}
 {% endmacro %}
 
-{# Raise an error where the state is about to begin empty while that of an older version is there: who is in each
-   destination would be forgotten. Builds of this version note their target, so theirs is another target's state, whose
-   schema the project's generate_schema_name calls so. #}
+{# Raise an error if the state is about to start empty although an older version's state exists: the members of each
+   destination would be lost. Builds of this version record their target: with one, the schema is another target's,
+   named by the project's generate_schema_name. #}
 {% macro refuse_to_leave_state_behind(tables, former, there) %}
     {% for table in tables if table.identifier == 'sync_state' and revetl.place_of(table) not in there
         and former and revetl.place_of(former[0]) in there
         and 'target' not in there.get(revetl.place_of(former[1]), []) %}
         {% do exceptions.raise_compiler_error(
-            "Schema 'revetl' has the state that an older version of revetl kept there, and " ~ table.schema
-            ~ ' has none. To go on with it, set vars.revetl in dbt_project.yml: `state_schema: revetl` and '
-            ~ '`raw_schema: raw`. To begin a state of its own, set state_schema to another name.') %}
+            "Schema 'revetl' has the state of an older version of revetl, and " ~ table.schema
+            ~ ' has none. To keep using it, set vars.revetl in dbt_project.yml: `state_schema: revetl` and '
+            ~ '`raw_schema: raw`. To start with a new state, set state_schema to another name.') %}
     {% endfor %}
 {% endmacro %}
 

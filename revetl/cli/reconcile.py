@@ -63,7 +63,7 @@ def reconcile_command(
     if force and not repair:
         raise click.UsageError("--force overrides a guard of a repair. Add --repair.")
     if remove_extra and not repair:
-        raise click.UsageError("--remove-extra is part of a repair. Add --repair.")
+        raise click.UsageError("--remove-extra requires --repair.")
     out = Output(output, quiet, no_color)
     project = open_project(out, **options)
     syncs = project.runnable(project.select(**chosen.arguments), named=chosen.name is not None)

@@ -1,1 +1,1 @@
-"""Delivery: records become batches, batches become requests, and each response is journaled."""
+"""Delivery: turn records into batches and requests, and write each response to the write-ahead log."""

@@ -1,6 +1,6 @@
-"""Cutting records into batches that fit: by number, and by the bytes of the request they make.
+"""Cut records into batches within the destination's limits: the number of records, and the request's size.
 
-A flow's first request is made without I/O, so a batch is cut by the size its request really has.
+A flow builds its first request without I/O, so batches are cut by the actual size of the request.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ Reasons = Mapping[int, str | Rejection]
 
 @dataclass(frozen=True)
 class PositionedBatch:
-    """A batch, and the places in the spool that it settles: `size` of them, from `place` on. A place may have
-    no record (it is not to be sent, or is among `refused` already), or several: `of` says for each record
-    which place it is of, counted from the first. With it goes its flow and that flow's first request, or the
-    `result` of what needs no request. `later` is why its one place is left to the next run; `origin` the
-    first place of the batch that it is a part of."""
+    """A batch, and the `size` spool positions that it covers, from `place` on.
+
+    A position may have no record (it is not sent, or already `refused`), or several: `of` has the position of
+    each record, relative to the first. The batch comes with its flow and the flow's first request, or with a
+    `result` if no request is needed. `later` is the reason why its only position is left to the next run;
+    `origin` the first position of the batch that it is part of."""
 
     place: int
     size: int
@@ -46,17 +47,18 @@ class PositionedBatch:
 
     @property
     def batch(self) -> int:
-        """The first place of the batch that it is, or is a part of."""
+        """The first position of the whole batch."""
         return self.place if self.origin is None else self.origin
 
     @property
     def end(self) -> int:
-        """The place after its last."""
+        """The position after the last."""
         return self.place + self.size
 
     def by_place(self, result: Result) -> Result:
-        """What became of records as what became of their places. One of which a record was refused is; one of
-        which a record is to be sent again, or was refused only for now, is sent again whole."""
+        """Convert the result of records to the result of their positions. A position is rejected if any of
+        its records is. If any of its records is retried, or refused temporarily, all of them are sent
+        again."""
         for_now = {at: why for at, why in result.rejected.items() if is_for_now(why)}
         final = {at: why for at, why in result.rejected.items() if at not in for_now}
         rejected = {**{self.of[at]: why for at, why in final.items()}, **self.refused}
@@ -65,7 +67,7 @@ class PositionedBatch:
         return Result(rejected, retry)
 
     def part(self, first: int, last: int) -> PositionedBatch:
-        """Some of its places, of which nothing was sent yet."""
+        """Return the batch of some of its positions, none of which was sent yet."""
         inside = [at for at, place in enumerate(self.of) if first <= place < last]
         return PositionedBatch(
             self.place + first,
@@ -78,7 +80,7 @@ class PositionedBatch:
 
     @property
     def divisible(self) -> bool:
-        """Whether its records are of several places."""
+        """Whether its records belong to several positions."""
         return len(set(self.of)) > 1
 
 
@@ -89,9 +91,9 @@ def cut_batches(
     source: Iterable[tuple[int, Iterable[Record]]],
     on_adjusted: Callable[[str, str], None] = lambda field, how: None,
 ) -> Iterator[PositionedBatch]:
-    """Batches of `source` (place of the first record, records) that are within the destination's limits, in
-    order. `context` says what they are part of; its records are not read. `on_adjusted` is called for each
-    field of a record that was changed so that the destination takes it, with what was done."""
+    """Cut `source` (position of the first record, records) into batches within the destination's limits, in
+    order. `context` describes the sync; its records are not used. `on_adjusted` is called for each field that
+    was changed to fit the destination, with the change."""
     limits = destination.limits_of(mode)
     kinds = {**destination.kinds_of(mode), **context.kinds}
     adjusts = type(destination).adjusted is not Destination.adjusted
@@ -106,7 +108,7 @@ def cut_batches(
         nonlocal start
         taken = [waiting.popleft() for _ in range(min(limits.records, len(waiting)))]
         while waiting and taken and waiting[0][0] == taken[-1][0]:
-            # What came of one record is sent together.
+            # Records made from one record are sent together.
             if taken[0][0] == taken[-1][0]:
                 taken.append(waiting.popleft())
             else:
@@ -170,7 +172,7 @@ def cut_batches(
 
 
 def _unfit_by(destination: Destination, mode: str, context: SyncContext) -> Callable[[Record], str | None]:
-    """Says why a record cannot be sent, with the values for which nobody can be found by it."""
+    """Return a function that returns why a record cannot be sent, with its invalid identifiers."""
     kind = type(destination)
     by_names = kind.unidentified is Destination.unidentified
     is_checked = kind.unfit is not Destination.unfit
@@ -179,7 +181,7 @@ def _unfit_by(destination: Destination, mode: str, context: SyncContext) -> Call
     def unidentified(record: Record) -> str | None:
         if not by_names:
             return destination.unidentified(mode, record)
-        # It is the same for all who have the same identifiers.
+        # The result only depends on which identifiers are set.
         given = tuple([name for name, value in record.identifiers.items() if value not in (None, "")])
         if given not in told:
             told[given] = destination.unidentified(mode, record)
@@ -197,7 +199,7 @@ def _unfit_by(destination: Destination, mode: str, context: SyncContext) -> Call
 
 
 def begun(destination: Destination, mode: str, cut: PositionedBatch) -> PositionedBatch:
-    """A batch with its flow's first step, which makes no connection, and is a request where there is one."""
+    """Return the batch with the first step of its flow, usually a request; nothing is sent yet."""
     if not cut.records.records:
         return replace(cut, flow=None, request=None, result=Result())
     flow = _flow(destination, mode, cut.records)
@@ -210,7 +212,8 @@ def begun(destination: Destination, mode: str, cut: PositionedBatch) -> Position
 
 
 def _flow(destination: Destination, mode: str, records: Records) -> Flow:
-    """The flow of records; of more than a call takes, which came of one, a flow after the other."""
+    """Return the flow of records. Records made from one record that exceed the limit of a call are sent in
+    several flows, one after the other."""
     most = destination.limits_of(mode).records
     if len(records) <= most:
         return destination.flow(mode, records)
@@ -228,7 +231,7 @@ def _one_after_the_other(destination: Destination, mode: str, records: Records, 
 
 
 def _fitting(destination: Destination, mode: str, cut: PositionedBatch) -> PositionedBatch:
-    """The longest start of a batch, near enough, whose request is within the limits of bytes."""
+    """Return about the longest prefix of a batch whose request is within the size limit."""
     limits = destination.limits_of(mode)
     while True:
         made = begun(destination, mode, cut)
@@ -240,10 +243,10 @@ def _fitting(destination: Destination, mode: str, cut: PositionedBatch) -> Posit
             return made
         made.flow.close()
         if not cut.divisible:
-            why = f"its request has {size} bytes, and {most} are the most there"
+            why = f"its request has {size} bytes; the destination allows {most}"
             return replace(cut, refused={**cut.refused, cut.of[0]: why}, result=Result())
         assert limits.bytes is not None
         at = max(1, min(count - 1, count * limits.bytes // size))
-        # Between two places; the first has records.
+        # Cut between two positions; the first has records.
         end = cut.of[at] if cut.of[at] > cut.of[0] else next(place for place in cut.of if place > cut.of[0])
         cut = cut.part(0, end)

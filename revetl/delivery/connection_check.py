@@ -1,4 +1,4 @@
-"""Asking a destination something harmless, to know that it is there and takes the credentials."""
+"""Check the connection and the credentials of a destination with a read-only request."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from revetl.destinations.base.destination import Destination, Refused
 from revetl.errors import DestinationRefused
 
 _EXCERPT = 500
-"""The most characters of an answer that are shown."""
+"""The maximum number of characters of a response that are shown."""
 
 
 def probed(destination: Destination) -> str:
-    """What the destination says of a harmless request, in a few words. Raises DestinationRefused when it
-    cannot be reached or does not take the credentials."""
+    """Send a read-only request and return the response in a few words. Raises DestinationRefused when the
+    destination cannot be reached or does not accept the credentials."""
     if not destination.can_probe:
-        return "not asked, as it has no call that changes nothing"
+        return "not checked: it has no read-only call"
     request = destination.probe()
     response = run_to_end(lambda: _ask(destination, request))
     said = f"{place_of(request.url)} answers {response.status_code}"
@@ -26,17 +26,17 @@ def probed(destination: Destination) -> str:
 
 
 async def _ask(destination: Destination, request: httpx.Request) -> httpx.Response:
-    # Whoever waits for it wants to know now.
+    # Few retries: a user is waiting for the result.
     async with Transport(destination.model_copy(update={"retries": 1})) as transport:
         try:
             response = await transport.send(request)
         except (NotAccepted, Refused) as error:
             said = transport.redact(str(error))
-            raise DestinationRefused(f"{place_of(request.url)} refused a harmless call: {said}") from None
+            raise DestinationRefused(f"{place_of(request.url)} refused a read-only call: {said}") from None
         if response.is_error:
-            # Some connectors let their flows read errors, of which there is none here.
+            # Some connectors read error responses in their flows; this request has no flow.
             said = transport.redact(" ".join(response.text.split()))[:_EXCERPT]
             raise DestinationRefused(
-                f"{place_of(request.url)} refused a harmless call: {response.status_code} {said}"
+                f"{place_of(request.url)} refused a read-only call: {response.status_code} {said}"
             )
         return response

@@ -1,4 +1,4 @@
-"""Delivery: batches in flight at once, each answer journalled before the next batch takes its place."""
+"""Deliver batches concurrently; each response is in the write-ahead log before the next batch is sent."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ _ADJUSTED_NAMES = 100
 
 @dataclass(frozen=True)
 class BatchResponse:
-    """What a destination said of a batch: its result, the text of the answer where something was refused, and
-    whether an earlier attempt may have been applied all the same."""
+    """A destination's response to a batch: the result, the response text if records were rejected, and
+    whether an earlier attempt may have been applied anyway."""
 
     result: Result = field(default_factory=Result)
     text: str | None = None
@@ -65,12 +65,14 @@ class BatchResponse:
 
 @dataclass
 class Delivery:
-    """One run's way through its spool. `on_progress` is told how many records got an answer, `on_wait`
-    what a pause is for; `on_tick` is awaited now and then, so that the state can follow the journal;
-    `may_send` is whether the run has its lease, asked before every batch. `ends_whole`: the destination is to
-    be told of the end though nobody is sent. With `lanes`, each of these ranges of the spool is delivered in
-    order, a batch at a time, and all of them at once. `audience_before` is the id of the audience that the
-    state is of. `answers` collects what the destination answers, where that is asked for."""
+    """Delivers the spool of one run.
+
+    `on_progress` is called with the number of answered records, `on_wait` with the reason of a pause.
+    `on_tick` is awaited regularly, to write checkpoints. `may_send` returns whether the run still has its
+    lease, and is called before every batch. `ends_whole`: complete the full snapshot at the destination even
+    if no records are sent. With `lanes`, each of these ranges of the spool is delivered in order, one batch
+    at a time, and all of them concurrently. `audience_before` is the id of the audience in the state.
+    `answers`, if set, collects the responses."""
 
     destination: Destination
     mode: str
@@ -91,14 +93,16 @@ class Delivery:
     error: DestinationRefused | DiskError | Locked | None = None
     refusals: Refusals = field(default_factory=Refusals)
     adjusted: Counter[str] = field(default_factory=Counter)
-    """How often a field was changed so that the destination takes it, by `FIELD: WHAT WAS DONE`."""
+    """How often a field was changed to fit the destination, by `FIELD: CHANGE`."""
     _cutting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
-        """Deliver every operation in turn. Raises DestinationRefused when the destination ended it, Locked
-        when another run took the lease, DiskError when the journal or the spool failed; what was
-        acknowledged until then is in the journal. Ends early when `stop` is set. Raises AudienceMissing,
-        before anything is sent, when the audience that the state is of is not there any more."""
+        """Deliver every operation in turn; ends early when `stop` is set.
+
+        Raises DestinationRefused when the destination refuses the run, Locked when another run took the
+        lease, and DiskError when the write-ahead log or the spool fails; everything acknowledged until then
+        is in the log. Raises AudienceMissing, before anything is sent, when the audience in the state no
+        longer exists at the destination."""
         async with Transport(self.destination, self.on_wait) as transport:
             if self.answers is not None:
                 transport.on_answer = partial(self._keep_answer, transport, self.answers)
@@ -106,7 +110,7 @@ class Delivery:
             if has_records or self.ends_whole:
                 await self._prepare(transport)
             for operation in OPERATIONS:
-                # All removes are acknowledged before the first update goes out, and so on.
+                # All removes are acknowledged before the first update is sent, and so on.
                 await self._deliver(transport, operation)
                 if self.stop.is_set() or self.error is not None:
                     break
@@ -125,7 +129,7 @@ class Delivery:
         del answers[:-_KEPT_ANSWERS]
 
     async def _prepare(self, transport: Transport) -> None:
-        """Find out what has to be known of the destination before anything is sent."""
+        """Run the requests that the connector needs before it sends records."""
         try:
             ended = await converse(transport, self.destination.prepare(self.mode, self.context, self.fields))
         except (Refused, NotAccepted) as error:
@@ -134,11 +138,11 @@ class Delivery:
         found, before = self.context.audience_id, self.audience_before
         is_named = self.destination.audience_of(self.context.audience) is not None
         if found and before and found != before and not is_named:
-            # Somebody has made it again under the name.
+            # The audience was created again with the same name.
             raise AudienceMissing(self.context.audience)
 
     async def _finish(self, transport: Transport) -> None:
-        """Say what is to be said when every record was answered."""
+        """Run the requests that end a run, once every record has a response."""
         counts = await asyncio.to_thread(self.journal.counts)
         try:
             await converse(transport, self.destination.finish(self.context, counts["delivered"]))
@@ -154,7 +158,7 @@ class Delivery:
                 _, pending = await asyncio.wait(pending, timeout=_TICK_SECONDS)
                 await self._tick()
             if pending:
-                # What is in flight may still be answered; what waits to be sent again is not worth it.
+                # Requests in flight may still get a response; retries are not worth waiting for.
                 transport.halt()
                 await asyncio.wait(pending, timeout=_GRACE_SECONDS)
         finally:
@@ -192,7 +196,7 @@ class Delivery:
     def _count_adjusted(self, name: str, how: str) -> None:
         key = f"{name}: {how}"
         if key not in self.adjusted and len(self.adjusted) >= _ADJUSTED_NAMES:
-            # The names are whatever was sent.
+            # Field names may come from event data, so their number has no limit.
             key = f"other fields: {how}"
         self.adjusted[key] += 1
 
@@ -213,7 +217,7 @@ class Delivery:
             except GaveUp as error:
                 if self.stop.is_set():
                     return
-                # One batch that cannot be delivered keeps no other from it, until nothing gets through.
+                # A batch that cannot be delivered doesn't block others, until nothing gets through.
                 self.error = self.error or error
                 if transport.circuit_open:
                     self._end(error)
@@ -226,15 +230,15 @@ class Delivery:
     async def _next(self, cuts: Iterator[PositionedBatch]) -> PositionedBatch | None:
         if self.shaping.function is None:
             return next(cuts, None)
-        # A function takes its time, in which answers come in.
+        # A user function may take long; responses arrive meanwhile.
         async with self._cutting:
             return await asyncio.to_thread(next, cuts, None)
 
     async def _send(
         self, transport: Transport, cut: PositionedBatch, attempt: int, *, unsure: bool = False
     ) -> None:
-        """Send a batch, or its parts, until every record has an answer in the journal. `unsure`: an earlier
-        attempt may have been applied, whatever is answered now."""
+        """Send a batch, or its parts, until every record has an outcome in the write-ahead log. `unsure`: an
+        earlier attempt may have been applied, whatever the response is now."""
         try:
             said = await self._converse(transport, cut)
         except NotAccepted as refusal:
@@ -272,7 +276,7 @@ class Delivery:
     async def _send_each(
         self, transport: Transport, pieces: list[PositionedBatch], attempt: int, *, unsure: bool
     ) -> None:
-        """Send pieces in turn; when one ends the run, those after it are left to the next."""
+        """Send pieces in turn; if one ends the run, the rest is left to the next run."""
         left = list(pieces)
         while left:
             piece = left.pop(0)
@@ -284,13 +288,13 @@ class Delivery:
                 raise
 
     async def _leave(self, cut: PositionedBatch, attempt: int, *, unsure: bool) -> None:
-        """Leave a batch to the next run. A range without an answer has an unknown outcome."""
+        """Leave a batch to the next run. A range without a response has an unknown outcome."""
         if not unsure:
             await self._answer(cut, BatchResponse(), attempt, outcome=UNSENT)
 
     async def _give_up_on(self, cut: PositionedBatch, said: BatchResponse, attempt: int) -> None:
-        """What was to be sent again more often than it is: refused, or where the destination only had no time
-        for it, left to the next run."""
+        """Give up on records whose retries are used up: reject them, or leave them to the next run if the
+        destination was only busy."""
         retry = said.result.retry
         left = sorted(at for at, why in retry.items() if is_for_now(why))
         for at in sorted(retry.keys() - set(left)):
@@ -301,13 +305,13 @@ class Delivery:
         if left:
             why = retry[left[0]]
             raise GaveUp(
-                f"{self._place} could not take {len(left):,} records for now, after {attempt} attempts: "
+                f"{self._place} temporarily refused {len(left):,} records, after {attempt} attempts: "
                 f"{why.reason if isinstance(why, Rejection) else why}. The next run sends them again.",
                 surely_unsent=not said.unsure,
             )
 
     async def _converse(self, transport: Transport, cut: PositionedBatch) -> BatchResponse:
-        """Run a flow: its requests out, the responses in."""
+        """Run a flow: send its requests, and pass the responses to it."""
         if cut.result is not None:
             return BatchResponse(cut.by_place(cut.result))
         assert cut.flow is not None
@@ -340,7 +344,7 @@ class Delivery:
         if not cut.divisible:
             reason = refusal.reason
             if refusal.verdict is Disposition.SPLIT:
-                reason = f"too large even alone: {reason}"
+                reason = f"the record alone is too large: {reason}"
             refused = cut.by_place(Result(rejected={0: reason}))
             await self._answer(cut, BatchResponse(refused, refusal.reason[:_ANSWER_EXCERPT], unsure), attempt)
             return
@@ -376,12 +380,12 @@ class Delivery:
         try:
             await asyncio.shield(writing)
         except asyncio.CancelledError:
-            # An answer that came in is not left unwritten.
+            # A response that arrived is always written.
             await writing
             raise
 
     def _weigh(self, cut: PositionedBatch, result: Result) -> None:
-        """Note whom of a batch was refused, and whether anybody was accepted."""
+        """Record the rejections of a batch, and whether any record was accepted."""
         if self.refusals.accepted:
             return
         refused = cut.by_place(result)
@@ -396,14 +400,14 @@ class Delivery:
             self.refusals.note(cut, own.items())
 
     async def _release(self) -> None:
-        """Book the rejections that were held back, when somebody was accepted."""
+        """Write the deferred rejections once a record was accepted."""
         while self.refusals.accepted and self.refusals.held:
             answer = self.refusals.held.pop(0)
             await self._write(answer)
             self.on_progress(answer.range.last - answer.range.first)
 
     async def _settle_held(self) -> None:
-        """Decide about what is still held back at the end: nobody was accepted in the run."""
+        """Decide about rejections that are still deferred at the end: no record was accepted in the run."""
         held = self.refusals.held
         if not held:
             return
@@ -420,8 +424,8 @@ class Delivery:
 
     def _refused_by_all(self, words: str) -> DestinationRefused:
         return DestinationRefused(
-            f"{self._place} refused, in the same words, {words}. It is hardly about the records: none counts "
-            "as rejected. Correct it there, or leave those records out, and run the sync again."
+            f"{self._place} gave the same error for {words}. The cause is probably not in the records, so "
+            "none counts as rejected. Fix it there, or exclude those records, and run the sync again."
         )
 
     @property
@@ -435,7 +439,7 @@ def _placed(read: Iterator[tuple[Range, pa.RecordBatch]]) -> Iterator[tuple[int,
 
 
 def _runs(size: int, marked: list[int]) -> list[tuple[int, int]]:
-    """The indexes 0..size cut where being marked begins or ends."""
+    """Split the indexes 0..size into runs of marked and unmarked ones."""
     inside = set(marked)
     edges = [0, *(i for i in range(1, size) if (i in inside) != (i - 1 in inside)), size]
     return list(pairwise(edges))

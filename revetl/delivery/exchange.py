@@ -1,4 +1,4 @@
-"""Requests and their answers, as `--only` shows them."""
+"""Requests and responses, as `--only` shows them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Exchange:
-    """What a destination answered to one request, without its secrets."""
+    """The destination's response to one request, without secrets."""
 
     method: str
     url: str

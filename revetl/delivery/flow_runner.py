@@ -1,4 +1,4 @@
-"""Holding a connector's side of a conversation: its requests and waits out, the responses in."""
+"""Run a connector's flow: send its requests, wait when it asks to, and pass the responses to it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ T = TypeVar("T")
 
 
 class UnreadableAnswer(DestinationRefused):
-    """A connector could not read an answer: it may have been applied, or not."""
+    """A connector could not read a response: the request may or may not have been applied."""
 
 
 @dataclass(frozen=True)
 class FlowResult(Generic[T]):
-    """What a conversation gave, the last response of it, and whether an earlier attempt of one of its
-    requests may have been applied all the same."""
+    """The result of a flow, its last response, and whether an earlier attempt of one of its requests may have
+    been applied anyway."""
 
     value: T
     response: httpx.Response | None
@@ -37,9 +37,10 @@ class FlowResult(Generic[T]):
 
 
 async def converse(transport: Transport, flow: Asking[T], step: Step | None = None) -> FlowResult[T]:
-    """Run a flow to its end, and close it; `step` is its first one where that was taken already. Raises what
-    `Transport.send` raises, Refused (from the flow), Unread for an answer that the flow cannot read, and
-    GaveUp for a job that never ended."""
+    """Run a flow to its end, and close it; `step` is its first step if that was already taken.
+
+    Raises what `Transport.send` raises, Refused (from the flow), UnreadableAnswer for a response that the
+    flow cannot read, and GaveUp for a job that did not finish."""
     response: httpx.Response | None = None
     unsure = False
     try:
@@ -58,9 +59,9 @@ async def converse(transport: Transport, flow: Asking[T], step: Step | None = No
                 why = str(error) if isinstance(error, AnswerNotUnderstood) else repr(error)
                 raise UnreadableAnswer(
                     transport.redact(
-                        f"{place_of(response.request.url)} answered what its API does not ({why}): "
-                        f"{response.status_code} {transport.excerpt(response.text)} Is the address right? "
-                        "Nothing of this batch is taken for delivered; it is sent again with the next run."
+                        f"{place_of(response.request.url)} returned an unexpected response ({why}): "
+                        f"{response.status_code} {transport.excerpt(response.text)} Check the address. "
+                        "The batch is not marked as delivered; the next run sends it again."
                     )
                 ) from None
     except StopIteration as end:
@@ -68,7 +69,7 @@ async def converse(transport: Transport, flow: Asking[T], step: Step | None = No
     except JobUnfinished as error:
         where = "the destination" if response is None else place_of(response.request.url)
         raise GaveUp(
-            f"{where} has not said what became of a batch: {error}. It is sent again with the next run.",
+            f"{where} did not report the result of a batch: {error}. The next run sends it again.",
             surely_unsent=False,
         ) from None
     finally:

@@ -1,4 +1,4 @@
-"""A sync's own function at work: records to it, and records, or none, from it."""
+"""Apply the function of a sync to its records."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _OF_GROUPS = ("groupId", "group_id")
 
 
 def function_of(root: Path, sync: Sync, destination: Destination) -> Own | None:
-    """The function of a sync, which takes a record and its operation; None where it has none. Raises
-    UsageError where it is not there, cannot be loaded, or is not for such records."""
+    """Return the function of a sync, which takes a record and its operation; None if it has none. Raises
+    UsageError when its file does not exist, cannot be loaded, or has no handler for the sync's records."""
     config = sync.config.function
     if config is None:
         return None
@@ -31,7 +31,7 @@ def function_of(root: Path, sync: Sync, destination: Destination) -> Own | None:
 
 
 def kind_of(sync: Sync, destination: Destination) -> str:
-    """What the records of a sync are, by Segment's name of the call."""
+    """Return the kind of a sync's records, named like Segment's calls."""
     if sync.config.mode == "delete":
         return "delete"
     if sync.config.mode == "events":
@@ -70,7 +70,7 @@ def _made(function: Function, told: dict[str, Any], record: Record, kind: str) -
     for part, each in enumerate(outcome.records):
         identifiers, fields = each.get("identifiers", {}), each.get(_fields_of(kind), {})
         if not (isinstance(identifiers, dict) and isinstance(fields, dict)):
-            what = f"{function.called}: 'identifiers' and '{_fields_of(kind)}' of a record are dicts"
+            what = f"{function.called}: 'identifiers' and '{_fields_of(kind)}' of a record must be dicts"
             return record._replace(problem=what)
         known = {name: value for name, value in identifiers.items() if value is not None}
         made.append(record._replace(identifiers=known, fields=fields, part=part))

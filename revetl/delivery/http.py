@@ -1,4 +1,4 @@
-"""The one HTTP client: turns in a shared budget, retries, timeouts, and keeping secrets hidden."""
+"""The HTTP client of all destinations: shared rate limits, retries, timeouts, and redaction of secrets."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 _SHARED_PAUSE = 3_600.0
-"""The longest pause that other runs of an account hear of: what asks for more may be wrong."""
+"""The longest pause that is shared with other runs of an account: longer ones may be a mistake."""
 _LONGEST = 366 * 86_400.0
 _SAID_FROM = 3.0
-"""A pause of so many seconds is worth a word."""
+"""The minimum seconds of a pause that is reported."""
 _SLACK_SECONDS = 1.0
 _RATE_LIMITED_ATTEMPTS = 50
 _DRY_REQUESTS = 5
@@ -51,13 +51,13 @@ def _exponential(state: RetryCallState) -> float:
 _BACK_OFF: Callable[[RetryCallState], float] = _exponential
 """Seconds to wait before an attempt."""
 
-# It tells whole addresses to a program that logs at `info`, and some have a secret in their query.
+# httpx logs full addresses at `info`, and some have a secret in their query.
 logging.getLogger("httpx").addFilter(logs.Redaction())
 
 
 class NotAccepted(Exception):
-    """The response says that the batch, or a record in it, cannot be accepted as it is. `maybe_applied`: an
-    earlier attempt of the same may have been applied all the same."""
+    """The response rejects the batch, or a record in it. `maybe_applied`: an earlier attempt of the request
+    may have been applied anyway."""
 
     def __init__(self, verdict: Disposition, reason: str, *, maybe_applied: bool) -> None:
         super().__init__(reason)
@@ -67,8 +67,8 @@ class NotAccepted(Exception):
 
 
 class GaveUp(DestinationRefused):
-    """A request's retries are used up; others may get through. `surely_unsent`: no attempt can have reached
-    the destination."""
+    """The retries of a request are used up; other requests may succeed. `surely_unsent`: no attempt can have
+    reached the destination."""
 
     def __init__(self, message: str, *, surely_unsent: bool) -> None:
         super().__init__(message)
@@ -76,7 +76,7 @@ class GaveUp(DestinationRefused):
 
 
 class CircuitOpen(GaveUp):
-    """Nothing gets through: this request is given up, and whatever is sent after it will be."""
+    """No request succeeds: this one is given up, and so will be all later ones."""
 
 
 class _TryAgain(Exception):
@@ -90,18 +90,18 @@ class _TryAgain(Exception):
 
 
 class _Ended(Exception):
-    """Sending has ended while a request waited."""
+    """Sending ended while a request waited."""
 
 
 class Transport:
     """An open client for one destination; an async context manager.
 
-    In flight and per second it keeps to the budget that the account has on this machine, whoever uses it.
-    The circuit opens, for good, when nothing gets through: five requests in a row were given up (or two, and
-    a minute has passed), or no connection was made in all attempts of one while no other request was
-    answered, or the destination has had us wait for longer than its `max_pause`, or asks for that. What waits
-    then raises CircuitOpen. `on_wait` is given a sentence for every pause of more than a few seconds, and
-    `on_answer` every request with its answer.
+    All clients of an account on this machine share its limits on concurrent requests and on requests per
+    second. The circuit breaker opens permanently when no request succeeds: five in a row were given up (or
+    two, after a minute), or no attempt of a request could connect while no other request was answered, or the
+    destination made the client wait, or asks it to wait, longer than its `max_pause`. Waiting requests then
+    raise CircuitOpen. `on_wait` is called with a message for every pause of more than a few seconds,
+    `on_answer` with every request and its response.
     """
 
     def __init__(self, destination: Destination, on_wait: Callable[[str], None] = lambda _: None) -> None:
@@ -141,34 +141,33 @@ class Transport:
 
     @property
     def circuit_open(self) -> bool:
-        """Whether nothing will be sent any more, as nothing gets through."""
+        """Whether the circuit breaker is open, so that nothing more is sent."""
         return self._open_for is not None
 
     @property
     def got_through(self) -> bool:
-        """Whether any request has been answered with other than a failure."""
+        """Whether any request got a response other than a failure."""
         return self._answered > 0
 
     def halt(self) -> None:
-        """Send nothing any more: what waits to be sent, or to be sent again, raises GaveUp within a quarter
-        of a second. What is in flight may still be answered."""
+        """Stop sending: requests that wait to be sent or retried raise GaveUp within a quarter of a second.
+        Requests in flight may still get a response."""
         self._halted = True
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, as a job that is under way asks for. Raises GaveUp where sending ends meanwhile."""
+        """Wait between polls of a running job. Raises GaveUp if sending ends meanwhile."""
         try:
             await self._budget.sleep(seconds)
         except _Ended:
-            raise GaveUp("It was stopped while a job was under way.", surely_unsent=False) from None
+            raise GaveUp("The run was stopped while a job was in progress.", surely_unsent=False) from None
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        """The response to a request, when it is one for the connector to read. Its extension `maybe_applied`
-        is whether an earlier attempt of the same may have been applied.
+        """Send a request and return the response for the connector to read. Its extension `maybe_applied` is
+        whether an earlier attempt of the request may have been applied.
 
-        Raises NotAccepted (too large, or a bad record), GaveUp (the retries of this request are used up),
-        CircuitOpen (so that of all requests), and DestinationRefused (credentials, permission, or an address
-        that is wrong).
-        """
+        Raises NotAccepted (too large, or an invalid record), GaveUp (the retries of this request are used
+        up), CircuitOpen (no request succeeds), and DestinationRefused (wrong credentials, permissions or
+        address)."""
         from tenacity import AsyncRetrying, retry_if_exception_type
 
         attempts = _Attempts(self._destination.retries, self._answered)
@@ -178,7 +177,7 @@ class Transport:
                 retry=retry_if_exception_type(_TryAgain),
                 stop=attempts.used_up,
                 wait=attempts.wait,
-                # A wait that ends when sending does.
+                # Stop waiting when sending ends.
                 sleep=self._budget.sleep,
                 reraise=True,
             ):
@@ -188,14 +187,14 @@ class Transport:
         except _TryAgain as error:
             raise self._given_up(request, error, attempts) from None
         except OSError as error:
-            # Of the budget's files, or of a large answer's.
+            # The files of the rate limiter, or of a large response.
             file = error.filename or "a temporary file"
             raise DiskError(
-                f"{file} could not be written or read ({error.strerror or error}). Free some space and run "
-                "the sync again."
+                f"Could not write or read {file} ({error.strerror or error}). Free some space and run the "
+                "sync again."
             ) from error
         except _Ended:
-            why = self._open_for or "it was stopped"
+            why = self._open_for or "the run was stopped"
             raise self._error(request, why, attempts, CircuitOpen if self._open_for else GaveUp) from None
         raise AssertionError("it ends with a response or an error")
 
@@ -207,7 +206,7 @@ class Transport:
                 response = await self._client.send(request)
             except (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
                 raise DestinationRefused(
-                    self.redact(f"A request to {place_of(request.url)} cannot be sent: {error}.")
+                    self.redact(f"Could not send a request to {place_of(request.url)}: {error}.")
                 ) from None
             except httpx.TransportError as error:
                 if (untrusting := distrust(error)) is not None:
@@ -228,18 +227,18 @@ class Transport:
             self.on_answer(request, response)
             if (misdirected := refusal_of(response)) is not None:
                 raise DestinationRefused(misdirected)
-            # Inside the turn: whoever gets the next one knows what this answer said.
+            # Before the slot is released, so that the next request respects this response.
             what, unread = self._destination.heard(response)
             after = self._heed(response, what, sent_at)
         if unread is not None:
-            # It may have been applied, or be a proxy's: nobody knows.
+            # The request may have been applied, or the response may be a proxy's.
             attempts.maybe_applied = True
             said = self._said(response)
-            why = f"its answer is {unread}, not what its API answers (is the address right?): {said}"
+            why = f"its response is {unread}, not a response of its API (check the address): {said}"
             raise _TryAgain(why, last=not self._destination.is_repeatable(request))
         if what in _AGAIN:
             limited = what is Disposition.LIMITED or response.status_code == 429
-            # A 408 is not the tool's word that nothing was done, where doing it twice matters.
+            # For requests that must not run twice, a 408 doesn't prove that nothing was done.
             may_repeat = self._destination.may_repeat(request)
             unsure = response.status_code >= 500 or (response.status_code == 408 and not may_repeat)
             attempts.maybe_applied |= unsure
@@ -247,7 +246,9 @@ class Transport:
             raise _TryAgain(self._said(response), after=after, limited=limited, last=last)
         if what is Disposition.FATAL:
             raise DestinationRefused(
-                self.redact(f"{place_of(request.url)} refused us: {self._said(response)}.{_led(response)}")
+                self.redact(
+                    f"{place_of(request.url)} refused the request: {self._said(response)}.{_led(response)}"
+                )
             )
         self._answered += 1
         self._limited_since = None
@@ -259,13 +260,13 @@ class Transport:
         raise NotAccepted(what, self._said(response), maybe_applied=attempts.maybe_applied)
 
     def _heed(self, response: httpx.Response, what: Disposition, sent_at: float) -> float | None:
-        """Tell all sharers what the response says of the budget; gives the seconds they pause for."""
+        """Share a response's rate limit with all clients of the account; return the seconds to pause."""
         again = what in _AGAIN
         named = self._destination.asked_pause(response)
         if named is None and again:
             named = retry_after(response.headers)
         after = quota_wait(response.headers) if named is None else named
-        # No calendar has the moments that some name.
+        # Some responses name times outside the calendar.
         after = None if after is None else min(after, _LONGEST)
         limited = response.status_code == 429 or what is Disposition.LIMITED
         if limited or (named is not None and response.status_code == 503):
@@ -286,10 +287,10 @@ class Transport:
         return after
 
     def _pausing(self, until: float) -> None:
-        """All of the account are to wait until a moment: say so, or end what would wait for too long."""
+        """Report a pause of the account, or open the circuit breaker if the pause is too long."""
         seconds = until - time.time()
         who = place_of(httpx.URL(self._destination.base_url))
-        why = self._asked_for or "another sync of the same account was asked to"
+        why = self._asked_for or "the destination paused another sync of the same account"
         if seconds > self._destination.max_pause + _SLACK_SECONDS:
             self._open(_too_long(seconds, why))
             return
@@ -310,7 +311,7 @@ class Transport:
     def _open(self, why: str) -> None:
         if self._open_for is None:
             self._open_for = self.redact(
-                f"{why} The limit is max_pause of the destination, {_span(self._destination.max_pause)}"
+                f"{why} The destination's max_pause is {_span(self._destination.max_pause)}"
             )
             logs.event(
                 "circuit_open", host=place_of(httpx.URL(self._destination.base_url)), why=self._open_for
@@ -333,11 +334,12 @@ class Transport:
         else:
             surely_unsent = not attempts.maybe_applied
         what_follows = (
-            "What it did not acknowledge is not taken for delivered; run the sync again when it is up."
+            "Unacknowledged records are not marked as delivered; run the sync again when it is up."
             if surely_unsent or self._destination.may_repeat(request)
-            else "Whether it was sent is unknown, and it is not sent again by itself: `revetl retry` does."
+            else "The outcome is unknown, and the records are not sent again automatically; to do so, use "
+            "`revetl retry`."
         )
-        said = f"{place_of(request.url)} could not be delivered to: {why}. {what_follows}"
+        said = f"Could not deliver to {place_of(request.url)}: {why}. {what_follows}"
         if not attempts.reached and request.url.host in _LOOPBACK:
             said += (
                 f" {_address_of(request.url)} is on this machine: if it is the sandbox, start it with "
@@ -353,12 +355,13 @@ class Transport:
         return f"{response.status_code} {response.reason_phrase} {self.excerpt(response.text)}".strip()
 
     def excerpt(self, text: str, length: int = _EXCERPT) -> str:
-        """The beginning of a text, in one line, without any secret of the destination."""
+        """Return the beginning of a text, on one line, without the destination's secrets."""
         whole = " ".join(self.redact(text).split())
         return whole if len(whole) <= length else whole[:length] + "…"
 
     def redact(self, text: str) -> str:
-        """The text without any secret of the destination, in any encoding. To be called before a cut."""
+        """Return the text without the destination's secrets, in any encoding. Call it before cutting a
+        text."""
         return redact(text, (*self._destination.secrets(), *self._tokens))
 
     @property
@@ -372,7 +375,7 @@ def _address_of(url: httpx.URL) -> str:
 
 
 def _too_long(seconds: float, why: str) -> str:
-    return f"it asks for a pause of {_span(seconds)}: {why} That is until {_clock(time.time() + seconds)}."
+    return f"it asks for a pause of {_span(seconds)}, until {_clock(time.time() + seconds)}: {why}"
 
 
 def _span(seconds: float) -> str:
@@ -384,18 +387,18 @@ def _clock(moment: float) -> str:
 
 
 def _led(response: httpx.Response) -> str:
-    """Of a redirect, where to; the rest of the address may hold a secret."""
+    """Return the host of a redirect; the rest of the address may contain a secret."""
     if not response.has_redirect_location:
         return ""
     try:
         to = response.request.url.join(response.headers["location"])
     except (httpx.InvalidURL, ValueError):
         return ""
-    return f" It redirects to {to.scheme}://{place_of(to)}, which is not followed: correct the address."
+    return f" It redirects to {to.scheme}://{place_of(to)}; redirects are not followed. Correct the address."
 
 
 class _Attempts:
-    """How long a request waits before its next attempt, and when there is none: tenacity's hooks."""
+    """When a request is retried, and when it is given up: tenacity's hooks."""
 
     def __init__(self, retries: int, answered_before: int) -> None:
         self._left = retries
@@ -413,13 +416,13 @@ class _Attempts:
         return self._left <= 0
 
     def used_up(self, state: RetryCallState) -> bool:
-        """Whether it is given up. A 429 is no fault: it has a bound of its own."""
+        """Whether the request is given up. A 429 isn't a failure, and has a separate limit."""
         if not _error_of(state).limited:
             self._left -= 1
         return _error_of(state).last or self._left < 0 or state.attempt_number >= _RATE_LIMITED_ATTEMPTS
 
     def wait(self, state: RetryCallState) -> float:
-        """Seconds; the pause that all were asked for is waited for with the next turn."""
+        """Return the seconds to wait; pauses of the account are waited for before the next attempt."""
         if _error_of(state).after:
             return 0.0
         return _BACK_OFF(state)
@@ -433,15 +436,15 @@ def _error_of(state: RetryCallState) -> _TryAgain:
 
 
 def _never_connected(error: httpx.TransportError) -> bool:
-    """Whether no byte of the request can have left: aiohttp tells the failure to connect from a lost
-    connection, and httpx's names for the two are the same."""
+    """Whether no byte of the request can have been sent: aiohttp distinguishes a failure to connect from a
+    lost connection, but httpx raises the same error for both."""
     import aiohttp
 
     return isinstance(error, httpx.ConnectError) or isinstance(error.__cause__, aiohttp.ClientConnectorError)
 
 
 def _cause(error: httpx.TransportError) -> str:
-    # aiohttp names whole addresses, with what is secret in them.
+    # aiohttp's messages have full addresses, with the secrets in them.
     return _ADDRESS.sub("its address", _cause_of(error))
 
 
@@ -449,7 +452,7 @@ def _cause_of(error: httpx.TransportError) -> str:
     if _never_connected(error):
         return f"no connection ({error.__cause__ or error})"
     if isinstance(error, httpx.RemoteProtocolError):
-        return f"it gave no answer that can be read ({error})"
+        return f"invalid response ({error})"
     if isinstance(error, httpx.ProxyError):
         return f"the proxy refused ({error})"
     is_late = isinstance(error, httpx.ReadTimeout) or isinstance(error.__cause__, TimeoutError)

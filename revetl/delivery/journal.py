@@ -1,10 +1,9 @@
-"""What was sent and what was acknowledged, on this machine's disk before the next batch goes out.
+"""The write-ahead log of a run: what was sent and acknowledged, on disk before the next batch is sent.
 
-A run has a folder, `.revetl/runs/RUN/`, with the spool (one Parquet file an operation) and this journal, a
-SQLite database. Rows are named by operation and their place in that file. Before a batch is sent its range
-is written as `sent`; what became of it is written when the answer is in. A range that is only `sent` after
-a crash has an unknown outcome.
-"""
+A run has a folder, `.revetl/runs/RUN/`, with the spool (one Parquet file per operation) and this log, a
+SQLite database. Rows are identified by operation and position in the spool file. Before a batch is sent,
+its range is written as `sent`; its outcome is written when the response arrives. A range that is only
+`sent` after a crash has an unknown outcome."""
 
 from __future__ import annotations
 
@@ -42,7 +41,7 @@ UNSENT = "unsent"
 
 @dataclass(frozen=True)
 class Range:
-    """Rows `first` to before `last` of an operation's spool file."""
+    """The rows from `first` up to, but excluding, `last` in an operation's spool file."""
 
     operation: str
     first: int
@@ -51,9 +50,9 @@ class Range:
 
 @dataclass(frozen=True)
 class RangeOutcome:
-    """What became of a range: `delivered` but for the rejected places, or `unsent` (surely not applied).
-    `text` is the answer that rejected them, as it came; `unsure`: an earlier attempt of it may have been
-    applied, so that the rejected may be there all the same."""
+    """The outcome of a range: `delivered` except for the rejected positions, or `unsent` (certainly not
+    applied). `text` is the response that rejected them; `unsure`: an earlier attempt may have been applied,
+    so rejected records may be at the destination anyway."""
 
     range: Range
     outcome: str
@@ -65,7 +64,7 @@ class RangeOutcome:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A rejected row: why, for which field, in whose words, after how many attempts."""
+    """A rejected row: the reason, the field, the response, and the number of attempts."""
 
     reason: str
     field: str | None
@@ -75,12 +74,12 @@ class Refusal:
 
 
 class Journal:
-    """One run's journal. Writers wait until their entry is on disk; entries that arrive together share a
-    transaction. They get DiskError when it cannot be."""
+    """One run's write-ahead log. Writers wait until their entry is on disk; entries that arrive together
+    share a transaction. Raises DiskError in the writers when that fails."""
 
     def __init__(self, folder: Path, *, is_there: bool = False) -> None:
-        """Open the journal in `folder`; with `is_there`, one that a run has left: raises sqlite3.Error when
-        nothing of it can be read, for then it does not say that nothing was sent."""
+        """Open the log in `folder`. With `is_there`, open the log of an earlier run: raises sqlite3.Error
+        when it is unreadable, because that doesn't mean that nothing was sent."""
         self.path = folder / "journal.sqlite"
         if is_there:
             with closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=rw", uri=True)) as left:
@@ -93,7 +92,7 @@ class Journal:
         self._writer: asyncio.Task[None] | None = None
 
     async def write(self, entry: Range | RangeOutcome) -> None:
-        """Put an entry on disk: a Range is about to be sent, an Answer came in."""
+        """Write an entry to disk: a Range that is about to be sent, or the RangeOutcome of a response."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, done))
         if self._writer is None or self._writer.done():
@@ -116,7 +115,7 @@ class Journal:
                         done.set_result(None)
 
     def write_now(self, entries: Iterable[Range | RangeOutcome]) -> None:
-        """Put entries on disk in one transaction."""
+        """Write entries to disk in one transaction."""
         with self._transaction() as db:
             for entry in entries:
                 if isinstance(entry, Range):
@@ -146,20 +145,20 @@ class Journal:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing. The writer and the one who folds are on threads of their own."""
+        """Open a transaction. Writing and checkpointing run on separate threads."""
         with self._lock:
             self._connection.execute("begin immediate")
             try:
                 yield self._connection
                 self._connection.execute("commit")
             except BaseException:
-                # On a full disk SQLite may have rolled back already.
+                # With a full disk, SQLite may already have rolled back.
                 if self._connection.in_transaction:
                     self._connection.execute("rollback")
                 raise
 
     def unfolded(self, limit: int) -> list[tuple[int, Range]]:
-        """Delivered ranges that are not in the state yet, in spool order, up to `limit` of them."""
+        """Return up to `limit` delivered ranges that are not in the state yet, in spool order."""
         rows = self._rows(
             "select rowid, operation, first, last from answered where folded = 0 and outcome = ? "
             "order by rowid limit ?",
@@ -169,7 +168,7 @@ class Journal:
         return [(rowid, Range(*cut)) for rowid, *cut in rows if rowid not in self._folded][:limit]
 
     def rejections(self, cut: Range) -> dict[int, Refusal]:
-        """The rejected rows of a range, by their place."""
+        """Return the rejected rows of a range, by position."""
         rows = self._rows(
             "select place, reason, field, answer, attempts, unsure from rejected "
             "where operation = ? and place >= ? and place < ?",
@@ -180,8 +179,8 @@ class Journal:
         return {place: Refusal(*rest) for place, *rest in rows}
 
     def mark_folded(self, rowids: Iterable[int]) -> None:
-        """These delivered ranges are in the state now. Where the disk is full, that is known to this process
-        only: folding twice is folding once."""
+        """Mark delivered ranges as merged into the state. With a full disk, only this process remembers that:
+        merging twice has no effect."""
         marked = [(rowid,) for rowid in rowids]
         try:
             with self._transaction() as db:
@@ -192,7 +191,7 @@ class Journal:
             self._folded.update(rowid for (rowid,) in marked)
 
     def unknown(self) -> list[Range]:
-        """What was sent and never answered: the outcome is not known."""
+        """Return the ranges that were sent without a response: their outcome is unknown."""
         sent = self._rows("select operation, first, last from sent order by operation, first")
         answered = self._covered("select operation, first, last from answered order by operation, first")
         return [
@@ -202,7 +201,7 @@ class Journal:
         ]
 
     def aborted(self, rows: Mapping[str, int]) -> list[Range]:
-        """What of the spool (`rows` by operation) was not attempted, or surely never arrived."""
+        """Return the ranges of the spool (`rows` by operation) that were not attempted, or never arrived."""
         attempted = self._covered(
             "select operation, first, last from answered where outcome = 'delivered' order by first"
         )
@@ -219,7 +218,7 @@ class Journal:
         for operation, first, last in self._rows(query):
             parts = covered.setdefault(operation, [])
             if parts and first <= parts[-1][1]:
-                # As many as there were requests would be looked through for each of them.
+                # Joined, because otherwise the ranges of all requests are scanned for each request.
                 parts[-1] = (parts[-1][0], max(parts[-1][1], last))
             else:
                 parts.append((first, last))
@@ -230,7 +229,8 @@ class Journal:
         return bool(self._rows("select 1 from rejected limit 1"))
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Records by outcome and operation: {'delivered': {'add': 3}, 'rejected': {}, 'unknown': {}}."""
+        """Count records by outcome and operation: {'delivered': {'add': 3}, 'rejected': {}, 'unknown':
+        {}}."""
         rejected = dict(self._rows("select operation, count(*) from rejected group by 1"))
         answered = self._rows(
             "select operation, sum(last - first) from answered where outcome = ? group by 1", DELIVERED
@@ -242,7 +242,7 @@ class Journal:
         return {"delivered": delivered, "rejected": rejected, "unknown": unknown}
 
     def answers(self) -> int:
-        """How many rows have an answer that is not in the state yet."""
+        """Count the rows whose response is not in the state yet."""
         ((rows,),) = self._rows(
             "select coalesce(sum(last - first), 0) from answered where folded = 0 and outcome = ?", DELIVERED
         )
@@ -258,7 +258,7 @@ class Journal:
 
 
 def _minus(whole: tuple[int, int], parts: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The pieces of `whole` that no part covers; parts are in order and do not overlap."""
+    """Return the pieces of `whole` that no part covers; parts are sorted and do not overlap."""
     pieces = []
     start, end = whole
     for place in range(bisect_right(parts, start, key=itemgetter(1)), len(parts)):

@@ -1,14 +1,14 @@
-"""What one account of a destination is asked at once and per second, shared by this user's processes.
+"""Rate limits per account, on concurrent requests and requests per second, shared by a user's processes.
 
-Whoever sends to the same host with the same credentials shares one folder, named by a digest of both:
+All clients with the same host and credentials share one folder, named by a digest of both:
 
-    slot-0 … slot-7    a lock each: who holds one may have a request in flight
-    queue              locked, shared, by those who wait for a slot
+    slot-0 … slot-7    one lock each: its holder may have a request in flight
+    queue              a shared lock, held by processes that wait for a slot
     known              when the next request is due, until when all pause, how many may be in flight now
 
-The locks are the kernel's, so a process that dies holds nothing. A turn costs about 15 microseconds, 25 with
-a rate; the SQLite bucket of pyrate-limiter took 900 for the rate alone, and bounds no requests in flight.
-"""
+The locks are the kernel's, so a process that dies releases them. Acquiring a slot takes about 15
+microseconds, 25 with a rate; the SQLite bucket of pyrate-limiter took 900 for the rate alone, and does not
+limit concurrent requests."""
 
 from __future__ import annotations
 
@@ -44,11 +44,10 @@ _CUT_FORGOTTEN_SECONDS = 300.0
 
 
 def account(base_url: str, secrets: Iterable[str]) -> str:
-    """The name of a budget: a digest that neither the address nor a secret can be read from.
+    """Return the id of an account: a digest that reveals neither the address nor a secret.
 
-    It is of the host and the secrets; without secrets, of the whole address, which then is what tells one
-    account from another.
-    """
+    It is computed from the host and the secrets; without secrets, from the full address, which then
+    identifies the account."""
     url = urlsplit(base_url)
     credential = "\0".join(sorted(set(secrets)))
     place = url.netloc.rpartition("@")[2].lower() if credential else base_url
@@ -57,8 +56,8 @@ def account(base_url: str, secrets: Iterable[str]) -> str:
 
 
 def budgets_dir() -> Path:
-    """The folder of all budgets of this user, made if it is missing: `REVETL_BUDGET_DIR`, or one in the
-    system's folder for temporary files. Raises UsageError when it cannot be used, or is another user's."""
+    """Return the folder of this user's rate limits, created if missing: `REVETL_BUDGET_DIR`, or a folder in
+    the system's temporary directory. Raises UsageError when it is unusable, or belongs to another user."""
     chosen = os.environ.get(_VARIABLE)
     user = str(os.getuid()) if hasattr(os, "getuid") else getpass.getuser()
     folder = Path(chosen) if chosen else Path(tempfile.gettempdir()) / f"revetl-{user}" / "budgets"
@@ -84,16 +83,17 @@ def _is_ours(folder: Path) -> None:
 
 def _unusable(folder: Path, error: OSError) -> UsageError:
     return UsageError(
-        f"{folder}: the folder that requests are counted in cannot be used ({error.strerror or error}). "
-        f"Set {_VARIABLE} to a folder of your own on a local disk."
+        f"{folder}: cannot use the folder of shared rate limits ({error.strerror or error}). "
+        f"Set {_VARIABLE} to a folder that belongs to you, on a local disk."
     )
 
 
 class RateLimiter:
-    """One process's part in a budget. `at_once` bounds the requests in flight of all sharers; `pace` their
-    rate. `check` is called every now and then while a turn is waited for, and may raise to end the wait;
-    `on_pause` with the moment (seconds since 1970) until which all pause, before that is waited for. Raises
-    UsageError when the folder cannot be used."""
+    """One process's access to the shared rate limit of an account.
+
+    `at_once` limits the requests in flight of all processes together, `pace` their rate. `check` is called
+    regularly during a wait, and may raise to end it; `on_pause` is called with the time (seconds since 1970)
+    until which all pause, before the wait. Raises UsageError when the folder is unusable."""
 
     def __init__(
         self,
@@ -125,20 +125,20 @@ class RateLimiter:
         self._may_yield_at = 0.0
 
     def close(self) -> None:
-        """Give back whatever is held."""
+        """Release all locks."""
         for each in (*self._slots.values(), self._queue):
             each.close()
         self._board.close()
 
     @property
     def at_once(self) -> int:
-        """How many requests may be in flight now, of all sharers together."""
+        """The number of requests that may be in flight now, of all processes together."""
         return self._allowed(self._board.read())
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[float]:
-        """Wait until a request may leave, and hold its place until it is answered. Gives the moment it left,
-        for `overloaded`."""
+        """Wait until a request may be sent, and hold a slot until it is answered. Yields the time at which it
+        was sent, for `overloaded`."""
         slot = await self._enter()
         try:
             yield time.time()
@@ -146,13 +146,13 @@ class RateLimiter:
             self._leave(slot)
 
     def pause(self, seconds: float) -> None:
-        """No sharer sends anything for so long."""
+        """Pause all processes of the account for some seconds."""
         with self._board.alone() as known:
             self._board.write(known._replace(resume_at=max(known.resume_at, time.time() + seconds)))
 
     def overloaded(self, sent_at: float) -> None:
-        """A request that left at `sent_at` was too many: halve what may be in flight. Of those that left
-        before the last halving, or within a second of it, one halving is the answer to all."""
+        """Halve the allowed concurrency after a rate-limited request that was sent at `sent_at`. Requests
+        sent before the last halving, or within a second of it, cause no further one."""
         with self._board.alone() as known:
             if sent_at <= known.cut_at + _CUT_SECONDS:
                 return
@@ -160,7 +160,7 @@ class RateLimiter:
             self._board.write(known._replace(window=window, cut_at=time.time()))
 
     def succeeded(self) -> None:
-        """A request was answered well: after as many as may be in flight, one more may be."""
+        """Count a successful request: after as many as may be in flight, allow one more in flight."""
         if self._board.read().window >= self._at_once:
             return
         with self._board.alone() as known:
@@ -173,8 +173,8 @@ class RateLimiter:
 
     async def _enter(self) -> int:
         while True:
-            # A pause is waited for without a slot, the rate with one: else what waited for a slot would
-            # leave with an hour's worth of turns at once.
+            # Wait for a pause without a slot, and for the rate with one: otherwise all requests that waited
+            # for a slot would be sent at once.
             while (until := self._board.read().resume_at) > time.time():
                 self._on_pause(until)
                 await self.sleep(until - time.time())
@@ -188,8 +188,8 @@ class RateLimiter:
             self._leave(slot)
 
     async def _in_time(self) -> bool:
-        """Wait for the rate: GCRA, the token bucket that is one moment. False when all have been told to
-        pause meanwhile."""
+        """Wait for the rate, by GCRA (a token bucket stored as one timestamp). Return False if the account
+        was paused meanwhile."""
         if self._interval:
             with self._board.alone() as known:
                 due = max(known.due, time.time())
@@ -238,8 +238,8 @@ class RateLimiter:
         self._freed.set()
 
     def _yield(self, slot: int) -> None:
-        """Leave a slot to others who wait, now and then, and the likelier the more we hold: whoever answers
-        fast would otherwise take its slots again before others have looked."""
+        """Occasionally leave a slot to waiting processes, with a probability that grows with the slots held:
+        otherwise a process with fast responses would take its slots again before others poll."""
         now = time.monotonic()
         if now < self._may_yield_at:
             return
@@ -257,7 +257,7 @@ class RateLimiter:
         return not (alone and self._queue.can_share)
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep, but for `check`."""
+        """Sleep, calling `check` regularly."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._check()
@@ -265,9 +265,9 @@ class RateLimiter:
 
 
 def _spacing(pace: RateLimit) -> tuple[float, float]:
-    """Seconds between two requests, and how early one may be. At most a tenth of a second's worth, and a
-    twentieth of the whole, may leave in a burst; the rate is that much lower, so that in no `per_seconds`
-    more than `requests` leave."""
+    """Return the seconds between two requests, and how early one may be sent. A burst is at most a tenth of
+    a second's requests, and a twentieth of all; the rate is lower by as much, so that no window of
+    `per_seconds` has more than `requests`."""
     burst = int(min(0.05 * pace.requests, 0.1 * pace.requests / pace.per_seconds))
     interval = pace.per_seconds / (pace.requests - burst)
     return interval, burst * interval

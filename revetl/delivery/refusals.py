@@ -1,9 +1,8 @@
-"""Telling a refusal of some records from a refusal of all.
+"""Distinguish the rejection of some records from an error that affects all records.
 
-A destination that refuses an account, a list or a field refuses every record alike, and those must not be
-booked as rejected: they would not go out again once its cause is gone. Until somebody is accepted, refusals
-are therefore held back, and requests go out one at a time.
-"""
+A destination that refuses an account, a list or a field rejects every record for the same reason. These
+records must not be written as rejected: they would not be sent again once the cause is fixed. Until a
+record is accepted, rejections are therefore deferred, and requests are sent one at a time."""
 
 from __future__ import annotations
 
@@ -18,9 +17,9 @@ from revetl.delivery.journal import RangeOutcome
 from revetl.destinations.base.destination import Record, Rejection
 
 FEWEST = 20
-"""Records that have to be refused in the same words for them to be all."""
+"""How many records must be rejected with the same error to conclude that all are."""
 PROBES = 9
-"""Requests after which nothing more is tried to find somebody who is accepted."""
+"""The maximum number of requests to find a record that is accepted."""
 _MOST_HELD = 10_000
 
 _QUOTED = re.compile(r"""\\"[^"\\]*\\"|'[^']*'|\u2018[^\u2019]*\u2019|“[^”]*”|`[^`]*`""")
@@ -30,13 +29,14 @@ _COMPARED = 150
 
 
 class RefusedByAll(Exception):
-    """All records are refused alike: nothing more is sent."""
+    """All records are rejected with the same error: nothing more is sent."""
 
 
 @dataclass
 class _Tally:
-    """What was refused in the same words, by batch: the places of records, whether the batch was refused
-    whole (it may have one bad record in it), and the places of records that were refused by themselves."""
+    """The rejections with the same error, by batch: the positions of the records, whether the batch was
+    rejected as a whole (perhaps because of one record), and the positions of records that were rejected
+    individually."""
 
     example: str
     places: dict[tuple[str, int], set[int]] = field(default_factory=dict)
@@ -44,9 +44,9 @@ class _Tally:
     alone: dict[tuple[str, int], set[int]] = field(default_factory=dict)
 
     def count(self, *, with_unprobed: bool) -> int:
-        """The records of which it is likely enough that each of them was refused; 0 where it is not. A batch
-        that was refused whole counts when a record of it was refused by itself too, or with `with_unprobed`
-        when that is so of another one."""
+        """Count the records that were probably rejected individually; 0 if that is uncertain. A batch that
+        was rejected as a whole counts if one of its records was also rejected individually or, with
+        `with_unprobed`, if one of another batch was."""
         unprobed = self.whole - self.alone.keys()
         witnesses = len(self.whole) + sum(map(len, self.alone.values()))
         if self.whole and (not self.alone or witnesses < 3):
@@ -60,8 +60,8 @@ class _Tally:
 
 
 class Refusals:
-    """The refusals of one run. `accepted` is whether the destination took anybody: then whoever is refused is
-    refused for themselves."""
+    """The rejections of one run. `accepted` is whether any record was accepted: then each rejection is
+    about its record."""
 
     def __init__(self) -> None:
         self.accepted = False
@@ -74,13 +74,14 @@ class Refusals:
 
     @property
     def suspicious(self) -> bool:
-        """Whether it may be that all are refused."""
+        """Whether all records may be rejected for the same cause."""
         return not self.accepted and bool(self._tallies)
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """A turn to send: at once, or, where all may be refused, when nothing else is in flight. What is
-        noted within it is decided about at its end. Raises RefusedByAll when all are refused."""
+        """Wait for the turn to send: without a wait normally, or when nothing else is in flight if all
+        records may be rejected. Rejections noted meanwhile are evaluated at the end. Raises RefusedByAll
+        when all are rejected."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self.suspicious or self._in_flight == 0)
             if self._found is not None:
@@ -97,7 +98,7 @@ class Refusals:
                 self._changed.notify_all()
 
     def note_whole(self, cut: PositionedBatch, reason: str) -> None:
-        """A request was refused as it is."""
+        """Record that a batch was rejected as a whole."""
         tally = self._tally(reason, cut.records.records)
         batch = (cut.records.operation, cut.batch)
         places = {cut.place + at for at in cut.of}
@@ -108,8 +109,8 @@ class Refusals:
             tally.alone.setdefault(batch, set()).update(places)
 
     def note(self, cut: PositionedBatch, rejected: Iterable[tuple[int, Rejection]]) -> None:
-        """Records of a batch were refused one by one. That nobody there is known by an identifier says
-        nothing about the others."""
+        """Record that records of a batch were rejected individually. An identifier without a match at the
+        destination says nothing about other records."""
         records = {place: self._records_at(cut, place) for place in set(cut.of)}
         for at, why in rejected:
             if why.about == "record" and at in records:
@@ -125,8 +126,8 @@ class Refusals:
         return self._tallies.setdefault(words_of(reason, records), _Tally(reason))
 
     def hold(self, answer: RangeOutcome) -> bool:
-        """Keep an answer that rejects somebody until it is known whether all are refused. False where it is
-        known, or too many are kept."""
+        """Defer a response with rejections until it is known whether all records are rejected. Return False
+        if that is known, or too many are deferred."""
         if self.accepted or len(self.held) >= _MOST_HELD:
             self.accepted = True
             return False
@@ -134,7 +135,7 @@ class Refusals:
         return True
 
     def of_all(self, *, nothing_left: bool = False) -> str | None:
-        """What the destination says to all; None where that is not sure, or not yet."""
+        """Return the error that affects all records; None if that is not certain, or not yet."""
         if nothing_left and self._found is None:
             self._found = self._of_all(with_unprobed=False)
         return self._found
@@ -144,12 +145,12 @@ class Refusals:
             return None
         for tally in self._tallies.values():
             if count := tally.count(with_unprobed=with_unprobed):
-                return f"{count:,} records, and nobody was accepted in this run: {tally.example}"
+                return f"{count:,} records, and accepted none in this run: {tally.example}"
         return None
 
 
 def words_of(reason: str, records: Iterable[Record] = ()) -> str:
-    """A reason without whom and what it is about: names, numbers and quoted values."""
+    """Return a reason without names, numbers and quoted values, for comparison."""
     text = reason
     for record in records:
         for value in (record.key, *record.identifiers.values()):
@@ -160,8 +161,8 @@ def words_of(reason: str, records: Iterable[Record] = ()) -> str:
 
 
 def probing(cut: PositionedBatch) -> list[tuple[int, int]]:
-    """A batch in pieces that tell soonest whether anybody is accepted: the first record by itself, the last
-    and the one in the middle; and then what is between them."""
+    """Split a batch to find out quickly whether any record is accepted: the first, the last and the middle
+    record individually, then the records in between."""
     places = sorted(set(cut.of))
     alone = list(dict.fromkeys((places[0], places[-1], places[len(places) // 2])))
     pieces, start = [(place, place + 1) for place in alone], 0
@@ -173,8 +174,8 @@ def probing(cut: PositionedBatch) -> list[tuple[int, int]]:
 
 
 def halves(cut: PositionedBatch) -> list[tuple[int, int]]:
-    """A batch in two, between two of its places."""
+    """Split a batch in two, between two positions."""
     middle = cut.of[len(cut.of) // 2]
-    # Not before the first that has a record.
+    # Not before the first position with a record.
     middle = middle if middle > cut.of[0] else next(place for place in cut.of if place > middle)
     return [(0, middle), (middle, cut.size)]

@@ -1,6 +1,6 @@
-"""People taken out of a destination's words, where those are kept for longer than the person is.
+"""Remove personal data from a destination's error messages, which are stored longer than the person's data.
 
-A reason is kept for its code and its field; which record it is about, the row beside it says.
+A message is stored for its error code and field; the row it is stored in identifies the record.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _LONGEST_WORD = 200
 
 
 def scrub(text: str | None, *records: str | None) -> str | None:
-    """The text without e-mail addresses, phone numbers and hashes, and without the values of a record, which
-    are given as JSON texts."""
+    """Return the text without email addresses, phone numbers and hashes, and without the values of `records`,
+    which are JSON texts."""
     if not text:
         return text
     for value in sorted(set(_values(records)), key=len, reverse=True):
@@ -51,7 +51,7 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(inner)
     elif isinstance(value, str | int | float) and not isinstance(value, bool):
         text = str(value).strip()
-        # A number of few digits is in many a code.
+        # Short numbers also occur in error codes.
         shortest = 5 if text.isdigit() else _SHORTEST
         if shortest <= len(text) <= _LONGEST_WORD:
             yield text

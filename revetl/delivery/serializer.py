@@ -1,4 +1,4 @@
-"""From what was spooled to the records that a destination is sent."""
+"""Convert spooled rows to the records that are sent to a destination."""
 
 from __future__ import annotations
 
@@ -27,19 +27,18 @@ from revetl.project.workspace import Sync
 from revetl.warehouse.base import NONFINITE
 
 _LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9]\.[0-9]{15}")
-"""What may be a number that a 64-bit float does not hold."""
+"""Matches numbers that a 64-bit float may not represent."""
 _LOOKED_AT = f"{_LONG_NUMBER.pattern}|{re.escape(NONFINITE)}"
-"""What a document has in it that is read by itself."""
+"""Matches documents that must be parsed individually."""
 _READ_ROWS = 1_000
-"""Documents that are read at once: as objects of Python they take ten times their text."""
+"""The number of documents parsed at once: as Python objects they take ten times the memory of their text."""
 
 
 @dataclass(frozen=True)
 class Serializer:
-    """How a sync words its records: what becomes of nulls, what an archived record's fields are, what the
-    destination knows people by, by name, and what is made of events that have names of their own, and by the
-    project's own function. Where personal data is left out, `allowed` are the names that are sent all the
-    same, and `withheld` becomes those that were not."""
+    """The rules by which a sync builds its records: nulls, the fields of archived records, the destination's
+    identifiers by name, event names, and the user function. If personal data is withheld, `allowed` has the
+    names that are sent anyway, and `withheld` collects the names that were not."""
 
     nulls: str = "send"
     cleared: Any = None
@@ -51,14 +50,14 @@ class Serializer:
     withheld: set[str] = field(default_factory=set)
 
     def identifiers(self, known: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The identifiers as they are sent: without those that are null, blank, or nobody's."""
+        """Return the identifiers to send, without null, blank and placeholder values."""
         for value in known.values():
             if is_blank(value):
                 return {name: value for name, value in known.items() if not is_blank(value)}
         return known
 
     def given(self, known: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-        """The identifiers that a function gave, without those that identify nobody, and which these are."""
+        """Return the identifiers of a function without placeholder values, and the names of those removed."""
         found, invalid = {}, []
         for name, value in self.identifiers(known).items():
             if (wrong := none_of(value, self.known_by.get(name))) is None:
@@ -68,12 +67,12 @@ class Serializer:
         return found, "; ".join(invalid) or None
 
     def sends_as_is(self, operation: str) -> bool:
-        """Whether the fields of every record are sent as they are."""
+        """Whether the fields of every record are sent unchanged."""
         is_replaced = operation == "remove" and self.archive
         return self.allowed is None and self.nulls == "send" and not is_replaced
 
     def fields(self, operation: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The fields as they are sent."""
+        """Return the fields to send."""
         if self.allowed is not None:
             fields = without_personal(fields, self.allowed, self.withheld)
         if operation == "remove" and self.archive:
@@ -86,7 +85,7 @@ class Serializer:
 
 
 def shaping_of(sync: SyncConfig, destination: Destination, hider: Hider | None = None) -> Serializer:
-    """The shaping that a sync asks for, but for its function; `hider` is what is hidden from it."""
+    """Return the serializer of a sync, without its function; `hider` has the PII rules."""
     events = event_mapping_of(sync, destination.type, None if hider is None else hider.value)
     return Serializer(
         sync.nulls,
@@ -99,7 +98,7 @@ def shaping_of(sync: SyncConfig, destination: Destination, hider: Hider | None =
 
 
 def _allowed(sync: SyncConfig, destination: Destination) -> frozenset[str] | None:
-    """The names of personal data that may be sent; None where it is not looked for."""
+    """Return the names of personal data that may be sent; None if personal data is not detected."""
     if not isinstance(destination, WithholdsPersonalData) or not destination.withholds(sync.mode):
         return None
     named: list[str] = []
@@ -111,18 +110,18 @@ def _allowed(sync: SyncConfig, destination: Destination) -> frozenset[str] | Non
 
 
 def withheld_note(shaping: Serializer, destination: Destination) -> str | None:
-    """What was left out as personal data, in a sentence; None where nothing was."""
+    """Return the note about withheld personal data; None if nothing was withheld."""
     if not shaping.withheld:
         return None
     names = ", ".join(sorted(shaping.withheld))
     return (
-        f"not sent to {destination.type}, as personal data by name or value: {names}. "
-        "To send one, name it in allow_personal_data of the destination"
+        f"not sent to {destination.type}, because the name or value looks like personal data: {names}. "
+        "To send one, add it to allow_personal_data of the destination"
     )
 
 
 def shaping_in(root: Path, sync: Sync, destination: Destination) -> Serializer:
-    """The shaping of a sync in a project. Raises UsageError for a function that is wrong."""
+    """Return the serializer of a sync in a project. Raises UsageError for an invalid function."""
     shaping = shaping_of(sync.config, destination, hider_of(root, sync.config.to))
     return replace(shaping, function=function_of(root, sync, destination))
 
@@ -136,21 +135,21 @@ def record_of(
     origin: str,
     invalid: str | None = None,
 ) -> Record:
-    """A record of its spooled texts. `invalid` are its identifiers that are none."""
+    """Build a record from its spooled texts. `invalid` has its invalid identifiers."""
     try:
         known: dict[str, Any] = orjson.loads(identifiers)
         values: dict[str, Any] = orjson.loads(fields)
         if _LONG_NUMBER.search(fields):
             values = json.loads(fields, parse_int=_integer, parse_float=_fraction)
     except orjson.JSONDecodeError as error:
-        # JSON columns can hold what no JSON reader takes: half of a surrogate pair, bare NaN.
+        # JSON columns may contain invalid JSON: half of a surrogate pair, bare NaN.
         return Record(key, {}, {}, origin, problem=_unreadable((identifiers, fields), error))
     problem = _nonfinite(values) if NONFINITE in fields else None
     moment, event = values.pop(TIMESTAMP, None), None
     if (events := shaping.events) is not None:
         row = {name.removeprefix(ROW): values.pop(name) for name in [*values] if name.startswith(ROW)}
         event, values = events.made(row, values)
-        problem = problem or (None if event else f"its column '{events.column}' has no name of an event")
+        problem = problem or (None if event else f"its column '{events.column}' has no event name")
     alike = shaping.identifiers(known)
     if shaping.function is None or problem is not None:
         made = shaping.fields(operation, values)
@@ -164,7 +163,7 @@ def record_of(
 
 
 def _of_function(shaping: Serializer, operation: str, record: Record) -> Record:
-    """A record as a function gave it, as it is sent."""
+    """Prepare a record returned by a function for sending."""
     known, invalid = shaping.given(record.identifiers)
     return record._replace(
         identifiers=known, fields=shaping.fields(operation, record.fields), invalid=invalid or record.invalid
@@ -177,7 +176,7 @@ def _integer(digits: str) -> int | str:
 
 
 def _fraction(digits: str) -> float | str:
-    """A number of a document, as text when a 64-bit float would round it."""
+    """Parse a number; return it as text if a 64-bit float would round it."""
     number = float(digits)
     return number if Decimal(repr(number)) == Decimal(digits) else digits
 
@@ -186,12 +185,12 @@ def _nonfinite(values: dict[str, Any]) -> str | None:
     for name, value in values.items():
         if (word := _mark_in(value)) is not None:
             kind = "date" if word in ("infinity", "-infinity") else "number"
-            return f"field '{name}' is {word}, which JSON has no {kind} for"
+            return f"field '{name}' is {word}, which is not a valid JSON {kind}"
     return None
 
 
 def _mark_in(value: Any) -> str | None:
-    """The word of the first value, at any depth, that JSON has none for."""
+    """Return the first value, at any depth, that JSON cannot represent."""
     if isinstance(value, dict) and NONFINITE in value:
         return str(value[NONFINITE])
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -199,7 +198,7 @@ def _mark_in(value: Any) -> str | None:
 
 
 def _unreadable(texts: tuple[str, str], error: Exception) -> str:
-    """Which field it is that cannot be sent: Python's own reader takes more than JSON has."""
+    """Describe the field that cannot be sent; Python's parser accepts more than JSON allows."""
     for kind, text in zip(("identifier", "field"), texts, strict=True):
         try:
             values = json.loads(text)
@@ -214,13 +213,13 @@ def _unreadable(texts: tuple[str, str], error: Exception) -> str:
 
 
 def records_of(batch: pa.RecordBatch, shaping: Serializer, operation: str) -> Iterator[Record]:
-    """The records of a spooled batch, in order."""
+    """Yield the records of a spooled batch, in order."""
     for first in range(0, batch.num_rows, _READ_ROWS):
         yield from _read_at_once(batch.slice(first, _READ_ROWS), shaping, operation)
 
 
 def _read_at_once(batch: pa.RecordBatch, shaping: Serializer, operation: str) -> Iterable[Record]:
-    """The records of a few rows, as `record_of` makes them: what most documents are is read in one go."""
+    """Build the records of some rows like `record_of`, but parse ordinary documents all at once."""
     columns: list[list[Any]] = [
         batch.column(name).to_pylist() for name in ("key", "identifiers", "fields", "origin", "invalid")
     ]
@@ -246,7 +245,7 @@ def _read_at_once(batch: pa.RecordBatch, shaping: Serializer, operation: str) ->
 
 
 def _documents(texts: Sequence[str | None]) -> list[dict[str, Any]] | None:
-    """JSON texts of objects, read; None where one cannot be."""
+    """Parse JSON objects; return None if any is invalid."""
     try:
         read: list[dict[str, Any]] = orjson.loads(f"[{','.join(texts)}]")  # type: ignore[arg-type]
     except (TypeError, orjson.JSONDecodeError):

@@ -1,4 +1,4 @@
-"""Running a delivery's coroutine wherever revetl is called from, and ending it in order."""
+"""Run a delivery's coroutine from any caller, and shut it down gracefully."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Stopper:
-    """Whether a signal asked to stop, told to every delivery that is under way."""
+    """Whether a signal asked to stop; it notifies every delivery in progress."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -26,14 +26,14 @@ class Stopper:
         return self.signal is not None
 
     def stop(self, number: int) -> None:
-        """Ask all to stop, for the signal `number`."""
+        """Ask all deliveries to stop, because of the signal `number`."""
         self.signal = self.signal or number
         for tell in list(self._told):
             tell()
 
     @contextmanager
     def telling(self, loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> Iterator[None]:
-        """Have `event` of `loop` set when it is asked to stop."""
+        """Set `event` in `loop` when a stop is requested."""
 
         def tell() -> None:
             loop.call_soon_threadsafe(event.set)
@@ -51,8 +51,8 @@ class Stopper:
 
 @contextmanager
 def signals(stopper: Stopper) -> Iterator[None]:
-    """SIGINT and SIGTERM stop in order, a second one at once. Only the main thread may take signals;
-    elsewhere (a notebook, an orchestrator) they are not ours."""
+    """Stop gracefully on SIGINT and SIGTERM, and immediately on a second one. Only the main thread can handle
+    signals; in other threads (a notebook, an orchestrator) they are left to the caller."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -71,8 +71,8 @@ def signals(stopper: Stopper) -> Iterator[None]:
 
 
 def run_to_end(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run the coroutine that `make` makes; in a thread of its own where a loop is running already (a
-    notebook). Raises what it raises."""
+    """Run the coroutine that `make` creates; in a new thread if a loop is already running (a notebook).
+    Raises what the coroutine raises."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,7 +1,7 @@
-"""The changes of a run on this machine's disk: one Parquet file an operation.
+"""The spool: the changes of a run on this machine's disk, in one Parquet file per operation.
 
-The warehouse is let go while they are delivered, and memory holds one batch a request in flight, however
-many changes there are.
+The warehouse connection is closed during delivery, and memory use is one batch per request in flight,
+whatever the number of changes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow as pa
 from revetl.delivery.journal import Range
 
 OPERATIONS = ("remove", "update", "add")
-"""In the order they are delivered: who left goes first, for another may hold their identifier by now."""
+"""In order of delivery: removes come first, because another member may have the identifier by now."""
 
 FORGET = "forget"
 ROW_GROUP = 10_000
@@ -40,13 +40,13 @@ COLUMNS = (
 
 @cache
 def schema() -> pa.Schema:
-    """COLUMNS with their types; all but these two are text."""
+    """Return the schema of COLUMNS."""
     types: dict[str, pa.DataType] = {"row_hash": pa.int64(), "caused_at": pa.timestamp("us")}
     return pa.schema({name: types.get(name, pa.string()) for name in COLUMNS})
 
 
 _REPEATED: Any = ["operation", "origin", "cause"]
-"""Columns of few values. The others have no dictionary, so that a file says how large they are in memory."""
+"""Columns with few distinct values. The others have no dictionary, so that file sizes show memory sizes."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Spool:
     folder: Path
 
     def write(self, operation: str, batches: Iterable[pa.RecordBatch]) -> int:
-        """Write an operation's records, in COLUMNS, and give their number."""
+        """Write an operation's records, in COLUMNS, and return their number."""
         import pyarrow.parquet as pq
 
         rows = 0
@@ -69,25 +69,25 @@ class Spool:
                     writer.write_batch(group, row_group_size=ROW_GROUP)
                 rows += batch.num_rows
         partial.rename(self._path(operation))
-        # Arrow would keep what it does not need again until the run ends.
+        # Otherwise Arrow keeps unused memory until the run ends.
         pa.default_memory_pool().release_unused()
         return rows
 
     def rows(self, operation: str) -> int:
-        """How many records an operation has."""
+        """Return the number of records of an operation."""
         import pyarrow.parquet as pq
 
         path = self._path(operation)
         return int(pq.read_metadata(path).num_rows) if path.exists() else 0
 
     def batches(self, operation: str) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """The records of an operation in order, with the place of each batch's first."""
+        """Yield the records of an operation in order, with the position of each batch's first record."""
         import pyarrow.parquet as pq
 
         if not self._path(operation).exists():
             return
         place = 0
-        # Buffering ahead would hold the whole file.
+        # Pre-buffering would load the whole file.
         with pq.ParquetFile(self._path(operation), pre_buffer=False) as file:
             for group in range(file.num_row_groups):
                 for batch in file.read_row_group(group).to_batches():
@@ -97,8 +97,8 @@ class Spool:
     def read(
         self, cuts: list[Range], columns: Sequence[str] = COLUMNS
     ) -> Iterator[tuple[Range, pa.RecordBatch]]:
-        """These columns of the records of ranges, each with the (part of the) range that it is; a row group
-        is read once."""
+        """Yield columns of the records in ranges, each batch with its range or part of one; each row group is
+        read once."""
         import pyarrow.parquet as pq
 
         for operation in {cut.operation: None for cut in cuts}:
@@ -117,8 +117,9 @@ class Spool:
                     start = end
 
     def pieces(self, cuts: Iterable[Range], rows: int, size: int) -> Iterator[tuple[int, Range, float]]:
-        """Ranges in order, cut where they have more than so many rows, or bytes by the mean of a row group:
-        the index of the range, a piece of it, and its bytes. One record can have more."""
+        """Split ranges, in order, into pieces of at most `rows` rows and about `size` bytes (estimated from
+        the mean of the row group): yield the index of the range, the piece, and its bytes. A single record
+        can be larger."""
         groups: dict[str, list[tuple[int, int, float]]] = {}
         for at, cut in enumerate(cuts):
             if cut.operation not in groups:
@@ -141,7 +142,7 @@ class Spool:
                 yield at, Range(cut.operation, first, cut.last), taken
 
     def size(self, cuts: Iterable[Range]) -> int:
-        """The bytes of the records of ranges, by the mean of each row group."""
+        """Estimate the bytes of the records in ranges, from the mean of each row group."""
         groups: dict[str, list[tuple[int, int, float]]] = {}
         taken = 0.0
         for cut in cuts:
@@ -152,7 +153,7 @@ class Spool:
         return int(taken)
 
     def _groups(self, operation: str) -> Iterator[tuple[int, int, float]]:
-        """Of each row group its first record, the one after its last, and the mean size of one."""
+        """Yield for each row group its first record, the one after its last, and the mean record size."""
         import pyarrow.parquet as pq
 
         metadata = pq.read_metadata(self._path(operation))
@@ -172,7 +173,8 @@ class Spool:
 
 
 def _grouped(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """A batch in row groups, of which one is held in memory: of GROUP_BYTES at most, or of one record."""
+    """Split a batch into row groups of at most GROUP_BYTES, or one record; only one is in memory at a
+    time."""
     if batch.nbytes <= GROUP_BYTES:
         yield batch
         return

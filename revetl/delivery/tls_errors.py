@@ -1,4 +1,4 @@
-"""Why a connection was not trusted, by either side: the faults of TLS that trying again does not mend."""
+"""TLS errors that a retry does not fix: a certificate was not trusted, by either side."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ _DOES_NOT_TAKE_IT = re.compile(r"ALERT_\w*(?:CERTIFICATE|UNKNOWN_CA|ACCESS_DENIE
 
 
 def distrust(error: BaseException) -> str | None:
-    """What a host has or wants that ended a connection to it, and what to set; None for any other fault."""
+    """Return the TLS problem of a host and the setting that fixes it; None for any other error."""
     fault = _fault_of(error)
     if fault is None:
         return None
     name, said = fault
     if name == _NOT_TRUSTED_HERE:
         return (
-            f"has a certificate that is not trusted here: {said}. Name the file of who signed it in "
-            "SSL_CERT_FILE, or in ca_bundle where the destination has that."
+            f"has a certificate that is not trusted here: {said}. Set SSL_CERT_FILE, or the destination's "
+            "ca_bundle if it has one, to the file of the certificate authority."
         )
     if _BREAKS_OFF in name:
-        return f"broke off ({said}), as hosts do that want a client certificate. Set client_certificate."
+        return f"closed the connection ({said}); it may require a client certificate. Set client_certificate."
     if _ASKS_FOR_ONE in name:
-        return f"wants a client certificate ({said}). Set client_certificate to one that it knows."
+        return f"requires a client certificate ({said}). Set client_certificate to one that it accepts."
     if _DOES_NOT_TAKE_IT.search(name):
-        return f"does not take the client certificate ({said}). Set client_certificate to one that it knows."
+        return f"rejected the client certificate ({said}). Set client_certificate to one that it accepts."
     return None
 
 
 def _fault_of(error: BaseException | None) -> tuple[str, str] | None:
-    """The name of the first fault of TLS among an error and its causes, and what is said of it."""
+    """Return the name and the message of the first TLS error among an error and its causes."""
     seen = 0
     while error is not None and seen < 10:
         if found := _FAULT.search(str(error)):

@@ -1,4 +1,4 @@
-"""`revetl state`: whose the state of each sync is, and adopting it."""
+"""`revetl state`: show the identity recorded with each sync's state, and adopt the state."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from revetl.sync.state.tables import state_tables
 def state_identities(
     workspace: Workspace, syncs: Sequence[Sync], *, skips_wrong: bool = False
 ) -> list[dict[str, Any]]:
-    """Of each sync, whose its state is (`recorded`, None where nothing is), who it would be written by now
-    (`now`), and `stops`: why a run would stop for that. With `skips_wrong`, without those whose destination
-    is not configured right."""
+    """Return the state identity of each sync.
+
+    `recorded` is the identity in the warehouse (None if there is none), `now` the one that a run would
+    record, and `stops` the reasons why a run would stop because the two differ. With `skips_wrong`, leave out
+    syncs whose destination is misconfigured."""
     warehouse = workspace.warehouse(read_only=True)
     try:
         tables = state_tables(workspace, warehouse.database)
@@ -57,9 +59,11 @@ def state_identities(
 
 
 def adopt_state(workspace: Workspace, syncs: Sequence[Sync]) -> list[dict[str, Any]]:
-    """Record what is now as what the state of each sync is of, remember no run, and accept that the state
-    does not know one. What it holds stays.
-    Gives what `state_identities` does, as it was before. Raises UsageError where no run has ever kept any."""
+    """Record the current identity of each sync's state, forget the last run that this machine remembers, and
+    accept that the state may lack a run. The rows of the state stay as they are.
+
+    Return what `state_identities` returned before the change. Raises UsageError when no run has written state
+    yet."""
     before = state_identities(workspace, syncs)
     with workspace.writing() as warehouse:
         tables = state_tables(workspace, warehouse.database)
@@ -70,7 +74,7 @@ def adopt_state(workspace: Workspace, syncs: Sequence[Sync]) -> list[dict[str, A
             )
         tables.create(warehouse)
         for sync in syncs:
-            # Credentials count: adopting is where somebody says whose account it is.
+            # Needs real credentials: adopting confirms which account the state belongs to.
             now = identity_of(workspace, sync, workspace.destination(sync))
             kept = read_identity(warehouse, tables, sync.name)
             with warehouse.transaction():
@@ -82,7 +86,7 @@ def adopt_state(workspace: Workspace, syncs: Sequence[Sync]) -> list[dict[str, A
 
 
 def _shown(identity: Identity) -> dict[str, dict[str, str]]:
-    """An identity without what only stands for a secret, or for a moment."""
+    """Return an identity without hashes of secrets and timestamps."""
     hidden = ("credential", "accepted", "key_column")
     to = {name: value for name, value in identity.delivered_to.items() if name not in hidden}
     return {"written_by": dict(identity.written_by), "delivered_to": to}

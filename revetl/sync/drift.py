@@ -1,10 +1,10 @@
-"""What a destination holds against what the state says that it holds, as SQL in the warehouse.
+"""Compare the members of a destination with the state of a sync, as SQL in the warehouse.
 
-The members that were read back are in one temporary table, `revetl_there`, and what differs in another,
-`revetl_drift` (kind, key, identifiers). Kinds: `missing`, in the state and not there; `different`, there with
-other fields; `extra`, there and known to neither the state nor the audience. A row whose last attempt was
-never answered is none of these: the next run settles it. Nor is someone there whom the audience has and the
-state does not: the next run adds them.
+The members read back are loaded into a temporary table, `revetl_there`; the differences go to another,
+`revetl_drift` (kind, key, identifiers). Kinds: `missing`, in the state but not at the destination;
+`different`, at the destination with other field values; `extra`, at the destination but in neither the state
+nor the audience. Two cases are not drift, because the next run settles them: a row whose last request got no
+response, and a member of both the audience and the destination who is not in the state yet.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from revetl.warehouse.templates import (
 
 KINDS = ("missing", "different", "extra")
 MODES = ("mirror", "upsert", "update")
-"""Modes in which the destination holds whom the state has. An insert leaves alone who is there, an archived
-member stays there under other fields, and of events nobody is a member."""
+"""Modes in which the members of the destination match the state. In the others they don't: `insert` ignores
+existing records, `archive` keeps former members with other field values, and events have no members."""
 
 _THERE = table("revetl_there")
 _PAGES = table("revetl_pages")
@@ -45,8 +45,8 @@ _LOADED_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Example:
-    """One person of a drift: the audience's key, what the destination knows them by, and of who is
-    `different`, field to (value in the state, value there), as text."""
+    """An example of drift: the audience's key, the destination's identifiers, and for `different` each field
+    with its value in the state and at the destination, as text."""
 
     key: str
     identifiers: Mapping[str, Any]
@@ -55,8 +55,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Drift:
-    """What differs between the state and a destination that holds `read` members. `fields` is how often each
-    differs; `unread` names those that the destination gives nobody's value of, which are not compared."""
+    """The differences between the state and the `read` members of a destination.
+
+    `fields` counts the members with a different value by field. `unread` names the fields that the
+    destination returns for no member; they are not compared."""
 
     read: int
     missing: int = 0
@@ -74,8 +76,8 @@ class Drift:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The statements that compare one sync's state with what was read back. `find` leaves the drift in the
-    warehouse's temporary table, from which `mark` and `adopt` take it."""
+    """Compares one sync's state with the members read back. `find` writes the drift to a temporary table;
+    `mark` and `adopt` read it."""
 
     diff: Diff
     sync: Sync
@@ -83,7 +85,7 @@ class Comparison:
     there: ReadBack
 
     def find(self, examples: int) -> Drift:
-        """Compare, and give the drift with up to `examples` of each kind."""
+        """Compare, and return the drift with up to `examples` of each kind."""
         self._load()
         run = self.diff.warehouse.run
         self.diff.warehouse.temporary(_MATCHED, self._match())
@@ -103,11 +105,12 @@ class Comparison:
         )
 
     def mark(self, repair_id: str) -> dict[str, int]:
-        """Have the state say what is known of the missing and the different, and give how many of each.
+        """Update the state for missing and different members, and return the count of each.
 
-        A missing person is held no longer, so the next run adds them if the audience has them. Of a different
-        one it is uncertain what is there, as of an update without an answer, so the next run sends it again;
-        not where a rejection waits, for then it would not. In a transaction of the caller.
+        A missing member is deleted from the state, so the next run adds them if they are in the audience. A
+        different member gets a pending update, as after an update without a response, so the next run sends
+        it again. Members with an open rejection are left out, because the next run would not send them. The
+        caller owns the transaction.
         """
         diff, parts = self.diff, self._parts(repair_id)
         diff.warehouse.run(
@@ -137,11 +140,11 @@ class Comparison:
         return {kind: self._record(kind, parts) for kind in ("missing", "different")}
 
     def adopt(self, repair_id: str) -> int:
-        """Have the state hold the extra people, as adds without an answer, and give how many.
+        """Insert the extra members into the state, as adds without a response, and return their count.
 
-        They are in no audience, so the next run finds that they left and removes them like anybody who did:
-        by the same guards, journal and acknowledgement. Without a key of the audience, what the destination
-        knows them by takes its place. Nothing of their fields is kept. In a transaction of the caller.
+        They aren't in the audience, so the next run removes them like any member who left: with the same
+        guards, write-ahead log and acknowledgement. They have no audience key, so the identifier at the
+        destination is used instead. Their field values are not stored. The caller owns the transaction.
         """
         parts = self._parts(repair_id)
         self.diff.warehouse.run(
@@ -160,11 +163,11 @@ class Comparison:
         return self._record("extra", parts)
 
     def _record(self, kind: str, parts: Mapping[str, object]) -> int:
-        """Book what was marked among the changes, for a person's history."""
+        """Add the marked members to `sync_changes`, which is the history of each person."""
         operation, reason = {
-            "missing": ("add", "it is not there any more"),
-            "different": ("update", "other fields are there"),
-            "extra": ("remove", "it is there, and was not sent from here"),
+            "missing": ("add", "no longer at the destination"),
+            "different": ("update", "the destination has other field values"),
+            "extra": ("remove", "at the destination, but not sent by this sync"),
         }[kind]
         self.diff.warehouse.run(
             statement(
@@ -209,7 +212,7 @@ class Comparison:
             warehouse.run(insert)
 
     def _match(self) -> exp.Query:
-        """Who of the state is whom there: by any identifier."""
+        """Match state rows with members of the destination by any identifier."""
         matches = [
             statement(
                 "select s.key as key, t.place as place from :held as s "
@@ -248,8 +251,8 @@ class Comparison:
         return statement("insert into :drift select * from :query as d", drift=_DRIFT, query=query.subquery())
 
     def _joined(self) -> exp.Select:
-        """State rows `s` of current members with what is there of them, `t`. Who left is to be removed,
-        whatever their fields are there."""
+        """Join the state rows of current members (`s`) with the members read back (`t`). Former members are
+        left out: they are removed whatever their field values are."""
         joined = statement(
             """
             select from :held as s
@@ -270,12 +273,12 @@ class Comparison:
 
     @property
     def _compared(self) -> list[MappedField]:
-        """The fields that hold there what was sent; of who has a value, `set_if_empty` keeps that."""
+        """The fields to compare; not those of `set_if_empty`, where an existing value is kept."""
         config = self.sync.config
         return [item for item in self.diff.mapping.fields if item.name not in config.set_if_empty]
 
     def _differences(self) -> dict[str, tuple[exp.Expr, exp.Expr, exp.Expr]]:
-        """Field to the value that was sent to `s`, the one that `t` has, and whether these are two."""
+        """Map each field to the value sent (`s`), the value read back (`t`), and whether they differ."""
         found: dict[str, tuple[exp.Expr, exp.Expr, exp.Expr]] = {}
         for item in self._compared:
             if item.name not in self.there.fields:
@@ -288,14 +291,14 @@ class Comparison:
             if self.sync.config.nulls == "skip":
                 differs += " and :ours is not null"
             if item.type.upper().startswith(("DOUBLE", "FLOAT", "DECIMAL")):
-                # 12.50 and 12.5 are one number; a bigint has more digits than a double.
+                # 12.50 equals 12.5. The texts are compared first: a bigint has more digits than a double.
                 differs += " and coalesce(try_cast(:ours as double) <> try_cast(:theirs as double), true)"
             test = exp.paren(statement(differs, ours=ours, theirs=theirs))
             found[item.name] = (ours, theirs, test)
         return found
 
     def _extra(self) -> exp.Expr:
-        """Who is there under no identifier that the state or a current member has."""
+        """Insert members of the destination who share no identifier with the state or a current member."""
         mapping, warehouse = self.diff.mapping, self.diff.warehouse
         names = {
             item.name: warehouse.json_text(column("identifiers", of="t"), item.name)
@@ -355,7 +358,7 @@ class Comparison:
         return tuple(Example(key, _json(text), fields.get(key, {})) for key, text in rows)
 
     def _values(self, keys: list[str]) -> dict[str, dict[str, tuple[str | None, str | None]]]:
-        """Of a few keys, the fields that differ with both values."""
+        """Return the fields that differ, with both values, for a few keys."""
         differences = self._differences()
         columns = [part for parts in differences.values() for part in parts]
         query = self._joined().select(column("key", "s"), *columns).where(column("key", "s").isin(*keys))
@@ -369,8 +372,8 @@ class Comparison:
 
 
 def disown(warehouse: Warehouse, tables: StateTables, sync: str, repair_id: str) -> None:
-    """Take back what `adopt` did, of people who are still there: a guard kept them from being removed, and a
-    later run is not to do it unasked. In a transaction of the caller."""
+    """Revert `adopt` for members who were not removed because a guard stopped the run: a later run must not
+    remove them without being asked to. The caller owns the transaction."""
     parts = {"state": tables.state, "changes": tables.changes, "sync": sync, "repair_id": repair_id}
     warehouse.run(
         statement(

@@ -1,7 +1,7 @@
-"""The mark of a sync's last run at the destination: read before a plan, left after a run that sent anything.
+"""The id of a sync's last run, stored at the destination: read before planning, written after sending.
 
-Nothing depends on it but that a restored warehouse is noticed: where it cannot be read, or written, the run
-goes on. Each is tried once, and not waited for.
+It only serves to detect a restored warehouse. If it cannot be read or written, the run continues: each
+request is tried once, without retries.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ T = TypeVar("T")
 
 
 def marked_run(workspace: Workspace, sync: Sync, destination: Destination) -> str | None:
-    """The last run of a sync on the workspace's warehouse that the destination has a mark of; None where it
-    has none, or cannot be asked."""
+    """Return the id of the sync's last run from this warehouse that is stored at the destination; None if
+    there is none, or it cannot be read."""
     if not destination.keeps_marks:
         return None
     context = context_of(sync, "", sync.audience.name)
@@ -36,24 +36,24 @@ def marked_run(workspace: Workspace, sync: Sync, destination: Destination) -> st
 async def leave_mark(
     workspace: Workspace, sync: Sync, destination: Destination, context: SyncContext
 ) -> None:
-    """Leave the mark of the run that `context` is of."""
+    """Store the id of the run in `context` at the destination."""
     if destination.keeps_marks:
         mark = mark_of(context.run_id, _origin(workspace, sync))
         await _tried(destination, destination.mark(sync.config.mode, context, mark))
 
 
 async def _tried(destination: Destination, asking: Asking[T]) -> T | None:
-    """What a conversation gives, without a second attempt of its requests; None where it fails."""
+    """Run a flow without retrying its requests, and return its result; None if it fails."""
     once = destination.model_copy(update={"retries": 0, "max_pause": 0.0})
     try:
         async with Transport(once) as transport:
             return (await converse(transport, asking)).value
-    except Exception:  # whatever it is, nothing that was delivered depends on it
+    except Exception:  # delivery does not depend on it
         return None
     finally:
         asking.close()
 
 
 def _origin(workspace: Workspace, sync: Sync) -> str:
-    """A destination may be shared by syncs, and by warehouses."""
+    """Identify the sync and the warehouse: several of them may share a destination."""
     return digest(orjson.dumps(warehouse_of(workspace), option=orjson.OPT_SORT_KEYS).decode(), sync.name)[:16]

@@ -1,8 +1,8 @@
-"""Who of a sync's state was suppressed since, where no audience can say it: the sync is orphaned or paused.
+"""Find suppressed people in the state of orphaned and paused syncs, which no audience build covers.
 
-The state keeps identifiers as they were sent: normalized, and hashed where the destination takes hashes. So
-what is in `revetl.suppressions` is normalized by the rule of the destination's identifier before the two are
-compared: `(650) 555-1212` is the hash of `+16505551212`.
+The state stores identifiers as they were sent: normalized, and hashed for destinations that take hashes.
+Values in `revetl.suppressions` are therefore normalized by the destination's rule for the identifier before
+they are compared: `(650) 555-1212` matches the hash of `+16505551212`.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def suppressed(
     destination: Destination,
     rows: exp.Table | None = None,
 ) -> exp.Expr:
-    """Whether the person of a row `s` of the state, or of a table that keeps such rows, is suppressed: by the
-    key or any identifier, plain, normalized or hashed, or by a field that is named as the suppression is.
-    Leaves `revetl_late` in the warehouse where identifiers take a library."""
+    """Return the condition that row `s` of the state (or of a table with the same columns) is of a suppressed
+    person: by the key, by any identifier (plain, normalized or hashed), or by a field with the name of the
+    suppression's type. Creates the temporary table `revetl_late` if an identifier is normalized in Python."""
     kept = tables.state if rows is None else rows
     identifiers, fields = _names(warehouse, kept, sync)
     query = statement("select distinct p.identifier_type from :list as p", list=tables.suppressions)
@@ -69,7 +69,7 @@ def suppressed(
 
 
 def _names(warehouse: Warehouse, kept: exp.Table, sync: str) -> tuple[list[str], list[str]]:
-    """The identifiers and fields that the state has of a sync."""
+    """Return the names of the identifiers and fields in the state of a sync."""
     query = statement(
         "select min(s.identifiers), max(s.identifiers), min(s.fields), max(s.fields) "
         "from :state as s where s.sync = :sync",
@@ -82,9 +82,9 @@ def _names(warehouse: Warehouse, kept: exp.Table, sync: str) -> tuple[list[str],
 
 
 def _kinds_of(identifier: Identifier, kinds: Collection[str]) -> list[str]:
-    """The types of the list whose values may be of an identifier: those named as it is; where somebody is
-    found by it alone, those too that name no other standard identifier, for the column that it was taken
-    from is not known."""
+    """Return the suppression types that apply to an identifier: those with its name. If it is the only
+    identifier of the sync, also those that aren't a standard identifier, because the state doesn't record the
+    column it came from."""
     own = {folded(identifier.name), folded(identifier.column)}
     others = {folded(name) for name in STANDARD} - own
     return [
@@ -93,14 +93,14 @@ def _kinds_of(identifier: Identifier, kinds: Collection[str]) -> list[str]:
 
 
 def _as_written(tables: StateTables, held: exp.Expr, kinds: Collection[str]) -> list[exp.Expr]:
-    """Whether a value is in the list as it is written there, or as the hash of that."""
+    """Return the conditions that a value is on the list, as written there or hashed."""
     plain = alike(_VALUE)
     hashed = exp.SHA2(this=plain.copy(), length=exp.convert(256))
     return [_is_among(held, _listed(tables, made, kinds)) for made in (plain, hashed) if kinds]
 
 
 def _listed(tables: StateTables, made: exp.Expr, kinds: Collection[str]) -> exp.Select:
-    """The suppressed values of some types, as `made` of the row `p` of the list."""
+    """Select the suppressed values of some types, as the expression `made` over row `p` of the list."""
     return select(
         "select :made as value from :list as p where p.identifier_value is not null and :listed",
         made=made,
@@ -129,8 +129,8 @@ def _load(
     destination: Destination,
     late: Collection[tuple[MappedField, list[str]]],
 ) -> None:
-    """Leave in `revetl_late` what is sent of suppressed values, and of texts that an older version has left
-    in the state."""
+    """Load into `revetl_late` the sent form of suppressed values, and of raw texts that an older version
+    stored in the state."""
     texts = [
         select(
             "select distinct :name as name, :text as raw from :list as p where :listed and :text is not null",
@@ -159,8 +159,8 @@ def _load(
 def _is_sent(
     warehouse: Warehouse, tables: StateTables, item: MappedField, kinds: Collection[str]
 ) -> exp.Expr:
-    """Whether the state row `s` has of a late identifier what is sent of a suppressed value, or a text of
-    which that is sent."""
+    """Return the condition that state row `s` has the sent form of a suppressed value for an identifier that
+    is normalized in Python, or a raw text that normalizes to it."""
     listed = select(
         "select l.sent as value from :list as p inner join :late as l on l.name = :name and l.raw = :text "
         "where :listed and l.sent is not null",

@@ -1,5 +1,7 @@
-"""Reading back whom a destination holds, page by page, into a file: memory holds one page, and the warehouse
-is let go while an API is slow."""
+"""Read the members of a destination back, page by page, into a file.
+
+Memory use is one page, and the warehouse connection is closed while the API is slow.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +30,16 @@ SCHEMA = pa.schema(_COLUMNS)
 
 @dataclass(frozen=True)
 class ReadBack:
-    """What was read of an audience: `members` of them in `file`, and the names of the fields that any of them
-    had, for a field that none has is not given back."""
+    """The members of an audience read back: their count, the `file` that holds them, and the fields that at
+    least one of them had. A field that no member has counts as not returned by the destination."""
 
     file: IOBase
     members: int
     fields: frozenset[str]
 
     def tables(self, rows: int) -> Iterator[pa.Table]:
-        """The members in SCHEMA's columns (their place, and their identifiers and fields as JSON), in whole
-        pages of at least `rows` of them at a time."""
+        """Yield the members in the columns of SCHEMA (position, and identifiers and fields as JSON), as whole
+        pages with at least `rows` members each."""
         self.file.seek(0)
         waiting: list[pa.RecordBatch] = []
         with pa.ipc.open_stream(self.file) as reader:
@@ -52,8 +54,9 @@ class ReadBack:
 def read_back(
     destination: Destination, audience: str, file: IOBase, on_page: Callable[[], None] = lambda: None
 ) -> ReadBack:
-    """Read whom the destination holds in the audience into `file`; `on_page` is called after each page.
-    Raises DestinationRefused when it cannot be reached, refuses, or answers what is no page."""
+    """Read the members of the audience at the destination into `file`; `on_page` is called after each page.
+
+    Raises DestinationRefused when the destination cannot be reached, refuses, or returns an invalid page."""
     return run_to_end(lambda: _read(destination, audience, file, on_page))
 
 
@@ -75,7 +78,8 @@ async def _read(
                     return ReadBack(file, place, frozenset(names))
                 if page.next == cursor:
                     raise DestinationRefused(
-                        f"{audience} cannot be read back: the page at cursor '{cursor}' is its own next."
+                        f"Could not read {audience} back: the page at cursor '{cursor}' points to itself as "
+                        "the next page."
                     )
                 cursor = page.next
 
@@ -104,4 +108,4 @@ async def _converse(transport: Transport, destination: Destination, flow: Readin
     try:
         return (await converse(transport, flow)).value
     except (Refused, NotAccepted) as error:
-        raise DestinationRefused(f"{host} cannot be read back: {transport.redact(str(error))}") from None
+        raise DestinationRefused(f"Could not read {host} back: {transport.redact(str(error))}") from None

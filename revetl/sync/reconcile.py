@@ -1,9 +1,9 @@
-"""What has drifted apart: the state against the audience, and against the destination if it can be read back.
+"""Reconcile a sync: compare its state with the audience, and with the destination if that can be read back.
 
-A report changes nothing. A repair has the state say what was found, under the sync's lease and in one
-transaction, and then runs the sync, which sends the difference by its own guards, journal and
-acknowledgement. So a repair that is cut short loses nothing: before the transaction nothing has changed, and
-after it any run of the sync does the rest.
+A report changes nothing. A repair writes what was found to the state, under the sync's lease and in one
+transaction, and then runs the sync, which sends the difference with its usual guards, write-ahead log and
+acknowledgement. An interrupted repair therefore loses nothing: before the transaction nothing has changed,
+and after it any run of the sync completes the repair.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from revetl.warehouse.templates import statement
 
 @dataclass(frozen=True)
 class ReconcileOptions:
-    """What the command line asks, in its words; `examples` is how many to give of each kind."""
+    """The options of `revetl reconcile`; `examples` is the maximum number of examples per kind of drift."""
 
     repair: bool = False
     remove_extra: bool = False
@@ -60,9 +60,9 @@ class ReconcileOptions:
 
 @dataclass(frozen=True)
 class Repair:
-    """What a repair did: people marked in the state, by kind of drift (in `sync_changes` they are under
-    `repair_id`), and the run that followed. `left` counts what it did not mend, by kind: extra people unless
-    they were to be removed, and different ones whom the destination refuses."""
+    """The result of a repair: the members `marked` in the state by kind of drift (under `repair_id` in
+    `sync_changes`), and the run that followed. `left` counts the drift that was not repaired, by kind:
+    extra members without --remove-extra, and different members whom the destination rejects."""
 
     repair_id: str
     marked: Mapping[str, int]
@@ -72,9 +72,11 @@ class Repair:
 
 @dataclass(frozen=True)
 class Reconciliation:
-    """What has drifted apart. `plan` is the audience against the state: what the next run would send, and
-    `keys` are some of those it would, by operation. `there` is the state against the destination, None where
-    that could not be compared; `notes` say why, and what else to know."""
+    """The result of a reconciliation.
+
+    `plan` compares the audience with the state: it is what the next run would send, and `keys` are examples
+    by operation. `there` compares the state with the destination; None if that was not possible. `notes`
+    contain the reason and other warnings."""
 
     sync: str
     plan: Plan
@@ -85,12 +87,12 @@ class Reconciliation:
 
     @property
     def drifted(self) -> bool:
-        """Whether anything differs, as it was found."""
+        """Whether any drift was found, repaired or not."""
         return bool(self.plan.changes) or (self.there is not None and self.there.any)
 
     @property
     def exit_code(self) -> int:
-        """0 when nothing differs or all was mended, the run's when a repair's run ended with one, else 1."""
+        """0 when nothing differs or everything was repaired, the exit code of a failed run, else 1."""
         if self.repair is None:
             return int(self.drifted)
         return self.repair.run.exit_code or int(any(self.repair.left.values()))
@@ -99,11 +101,11 @@ class Reconciliation:
 def reconcile(
     workspace: Workspace, sync: Sync, options: ReconcileOptions, progress: Progress | None = None
 ) -> Reconciliation:
-    """Find what has drifted apart, and with `repair` mend it.
+    """Find drift, and repair it with `options.repair`.
 
-    Raises UsageError for options that do not go together, DestinationRefused when the destination cannot be
-    read back, WarehouseError, and of a repair Locked when a run of the sync is under way, and GuardStopped
-    when what is missing there is implausible.
+    Raises UsageError for options that cannot be combined, DestinationRefused when the destination cannot be
+    read back, and WarehouseError. A repair also raises Locked when the sync is running, and GuardStopped when
+    implausibly many members are missing at the destination.
     """
     guards.check_forced(options.force)
     workspace.check_target(sync)
@@ -127,21 +129,21 @@ class Reconciler:
     tables: StateTables = field(init=False)
 
     def check(self) -> None:
-        """Raises UsageError for what cannot be asked of this sync."""
+        """Raise UsageError for options that this sync does not support."""
         if not self.options.remove_extra:
             return
         if not self.options.repair:
-            raise UsageError("--remove-extra is part of a repair. Add --repair.")
+            raise UsageError("--remove-extra requires --repair.")
         if self.sync.config.mode != "mirror":
             raise UsageError(
-                f"--remove-extra: {self.sync.name} has mode '{self.sync.config.mode}', which removes nobody; "
-                "only 'mirror' does."
+                f"--remove-extra requires mode 'mirror'; {self.sync.name} has mode "
+                f"'{self.sync.config.mode}', which never removes members."
             )
         if (why := self._unread()) is not None:
-            raise UsageError(f"--remove-extra: nobody knows whom {self.sync.config.to} holds: {why}")
+            raise UsageError(f"--remove-extra: the members at the destination are not known: {why}")
 
     def report(self) -> Reconciliation:
-        """Compare, and change nothing."""
+        """Compare without changing anything."""
         with ExitStack() as stack:
             there = self._read(stack)
             warehouse = stack.enter_context(self._open(read_only=True))
@@ -149,13 +151,13 @@ class Reconciler:
             return replace(found, notes=(*found.notes, *self._moving(warehouse)))
 
     def repair(self, progress: Progress) -> Reconciliation:
-        """Compare under the lease, mark, and run the sync."""
+        """Compare under the lease, mark the drift in the state, and run the sync."""
         alerts_config = self.workspace.config.alerts
         with Alerts(alerts_config, [self.sync.name], self.workspace.say) as alerts:
             logs.hide(*alerts.secrets())
             found, marked = self._mark(alerts)
             if found.there is not None:
-                # The state says again what is there, whatever this machine remembers.
+                # The state matches the destination again, so the remembered run no longer matters.
                 forget_run(self.workspace, self.sync.name)
             forced = SyncOptions(force=self.options.force, is_compared=found.there is not None)
             run = run_sync(self.workspace, self.sync, forced, progress, alerts=alerts)
@@ -176,7 +178,7 @@ class Reconciler:
             check_warehouse(warehouse, self.tables, self.sync.name, identity)
             lease = leases.acquire(warehouse, self.tables, self.sync.name, self.id)
         try:
-            # What a dead run had acknowledged comes first: it was so before anything is read now.
+            # Recover crashed runs first: their acknowledgements are older than what is read back now.
             with self._open() as warehouse:
                 self._recover(warehouse, alerts)
             with ExitStack() as stack:
@@ -192,7 +194,7 @@ class Reconciler:
                         if self.options.remove_extra:
                             marked["extra"] = comparison.adopt(self.id)
                         if self.destination.keeps_marks:
-                            # The state says again what is there, whatever run it does not know.
+                            # The state matches the destination again, even if it lacks a run.
                             recorded = read_identity(warehouse, self.tables, self.sync.name) or identity
                             accepted = recorded.accepting(leases.now())
                             record_identity(warehouse, self.tables, self.sync.name, accepted)
@@ -215,7 +217,7 @@ class Reconciler:
         recover(warehouse, self.tables, self.sync.name, runs_folder(self.workspace, self.sync), tell)
 
     def _disown(self) -> None:
-        """Take back what a guard kept from being sent. Where another run has begun, it is that run's."""
+        """Revert the added members after a guard stopped the run, unless another run has started since."""
         with suppress(RevetlError), self._open(light=True) as warehouse:
             lease = leases.acquire(warehouse, self.tables, self.sync.name, self.id)
             with warehouse.transaction():
@@ -223,23 +225,23 @@ class Reconciler:
                 leases.release(warehouse, self.tables, lease)
 
     def _check_plausible(self, plan: Plan, there: Drift) -> None:
-        """Stop where what is missing looks like a wrong answer: the state forgets whom it takes out, and who
-        left the audience could then never be removed. Raises GuardStopped."""
+        """Raise GuardStopped when so many members are missing that the response is probably wrong.
+
+        Missing members are deleted from the state, so those who left the audience could never be removed."""
         name, to = self.sync.name, self.sync.config.to
         stop = None
         if plan.held_rows and there.missing and not there.read:
             stop = Stop(
                 "empty",
-                f"{name}: {to} says that it holds nobody, and {plan.held_rows:,} were acknowledged. Look at "
-                "whether it was asked for the right audience.",
+                f"{name}: {to} returned no members, but acknowledged {plan.held_rows:,}. Check that the sync "
+                "reads the right audience there.",
             )
         share = there.missing / max(plan.held_rows, 1)
         if plan.held_rows >= guards.SMALLEST_GUARDED and share > self.sync.config.max_change:
             stop = stop or Stop(
                 "max_change",
-                f"{name}: {there.missing:,} are missing there, which are {share:.0%} of the "
-                f"{plan.held_rows:,} that were acknowledged, and max_change is "
-                f"{self.sync.config.max_change:.0%}. Look at what {to} answers.",
+                f"{name}: {there.missing:,} of {plan.held_rows:,} acknowledged members ({share:.0%}) are "
+                f"missing at {to}; max_change is {self.sync.config.max_change:.0%}. Check what {to} returns.",
             )
         if stop is not None and guards.standing((stop,), self.options.force):
             raise guards.as_error(stop)
@@ -257,18 +259,18 @@ class Reconciler:
             warehouse.close()
 
     def _unread(self) -> str | None:
-        """Why the destination is not compared; None where it is."""
+        """Return why the destination cannot be compared, or None if it can."""
         mode, to = self.sync.config.mode, self.sync.config.to
         if not self.destination.can_read:
-            return f"{to} ({self.destination.type}) cannot be read back by audience."
+            return f"{to} ({self.destination.type}) does not support reading an audience back."
         if mode not in MODES:
-            return f"in mode '{mode}' it does not hold whom the state has."
+            return f"in mode '{mode}' the members of {to} do not match the state."
         return None
 
     def _read(self, stack: ExitStack, lease: leases.Lease | None = None) -> ReadBack | None:
         if self._unread() is not None:
             return None
-        # A file without a name: it holds people's data, and is gone with the process.
+        # An unnamed file: it contains personal data, and disappears with the process.
         file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
 
         def keep() -> None:
@@ -290,7 +292,7 @@ class Reconciler:
         name, to = self.sync.name, self.sync.config.to
         diff = read_inputs(self.workspace, self.sync, self.destination, warehouse, self.tables)
         if isinstance(diff, ColumnsLost):
-            note = f"{to} was not compared: the audience has lost a column that the sync sends."
+            note = f"{to} was not compared: the audience no longer has a column that the sync sends."
             return Reconciliation(name, without_columns(self.sync, diff), notes=(note,)), None
         if self.options.repair:
             diff = brought_forward(diff)
@@ -303,7 +305,7 @@ class Reconciler:
         found = comparison.find(self.options.examples)
         notes: tuple[str, ...] = ()
         if found.unread and found.read:
-            notes = (f"{to} gives nobody's {', '.join(found.unread)} back, which was not compared.",)
+            notes = (f"Not compared, because {to} does not return it: {', '.join(found.unread)}.",)
         return Reconciliation(name, plan, keys, found, notes), comparison
 
     def _keys(self, diff: Diff) -> dict[str, tuple[str, ...]]:
@@ -326,15 +328,15 @@ class Reconciler:
         return keys
 
     def _moving(self, warehouse: Warehouse) -> Iterator[str]:
-        """What makes a report without the lease unsure."""
+        """Yield warnings about runs that may have changed the state or the destination during a report."""
         name = self.sync.name
         if not self.tables.exist(warehouse):
             return
         if warehouse.exists(self.tables.intents):
             for run_id in outbox.open_runs(warehouse, self.tables, name):
                 yield (
-                    f"What run {run_id} sent is not in the state yet: it is under way, or was cut short, and "
-                    "then the next run or --repair books it."
+                    f"Run {run_id} is in progress or was interrupted; what it sent is not in the state yet. "
+                    "After an interruption, the next run or --repair records it."
                 )
         rows = warehouse.rows(
             statement(
@@ -351,4 +353,4 @@ class Reconciler:
             )
         )
         for (run_id,) in rows:
-            yield f"Run {run_id} was under way meanwhile: what it sent may show as drift."
+            yield f"Run {run_id} was in progress during the comparison: what it sent may show as drift."

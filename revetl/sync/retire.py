@@ -1,8 +1,8 @@
-"""Syncs that no run would touch any more: what they hold, the opt-outs among it, and how they are closed.
+"""Orphaned and paused syncs: find them, remove suppressed people from them, and retire them.
 
-A sync is orphaned when the state has it and the project does not (its audience, its entry or its destination
-was renamed or removed), and paused when it is not `enabled`. Its people stay at the tool. A remove needs
-their identifiers and fields, which the state keeps, and no model.
+A sync is orphaned when it is in the state but not in the project (its audience, its entry or its destination
+was renamed or removed), and paused when it is not `enabled`. Its members stay at the destination. Removing
+them needs only their identifiers and fields, which are in the state, and no model.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
 
 REMOVING = ("mirror", "archive", "audience_events")
-"""Modes in which who leaves is taken out."""
+"""Modes in which members who leave the audience are removed."""
 ORPHANED, PAUSED = "orphaned", "paused"
 
 
 @dataclass(frozen=True)
 class UnattendedSync:
-    """A sync that holds people and that no run touches: `why` it is `orphaned` or `paused`, how many it
-    holds, and the mode of its last run."""
+    """A sync with members that no run updates: `why` is `orphaned` or `paused`, `held` the number of members,
+    and `mode` the mode of its last run."""
 
     sync: str
     audience: str
@@ -51,20 +51,20 @@ class UnattendedSync:
 
     @property
     def removes(self) -> bool:
-        """Whether its people can be taken out."""
+        """Whether its members can be removed."""
         return self.mode in REMOVING
 
     def __str__(self) -> str:
-        """It in words, with the way out."""
-        reason = "it is not enabled" if self.why == PAUSED else "the project has no such sync"
+        """Describe the sync and how to retire it."""
+        reason = "it is not enabled" if self.why == PAUSED else "it is not in the project"
         return (
-            f"{self.sync} is {self.why} ({reason}) and holds {self.held:,}. "
+            f"{self.sync} is {self.why} ({reason}) and has {self.held:,} members. "
             f"`revetl retire {self.sync}` removes them."
         )
 
 
 def unattended(workspace: Workspace, warehouse: Warehouse, tables: StateTables) -> list[UnattendedSync]:
-    """The orphaned and paused syncs that hold somebody, by name."""
+    """Return the orphaned and paused syncs that have members, by name."""
     if not tables.exist(warehouse):
         return []
     found = warehouse.catalog([tables.state, tables.runs])
@@ -110,16 +110,16 @@ def unattended(workspace: Workspace, warehouse: Warehouse, tables: StateTables) 
 
 
 def as_sync(workspace: Workspace, each: UnattendedSync) -> Sync:
-    """The sync as far as a remove needs it: the declared one, or one made of what the state says. Raises
-    UsageError where the destination is gone from revetl.yml."""
+    """Return the declared sync, or one rebuilt from the state with what a remove needs. Raises UsageError
+    when the destination is no longer in revetl.yml."""
     for audience in workspace.audiences():
         for sync in audience.syncs:
             if sync.name == each.sync:
                 return sync
     if each.destination not in workspace.config.destinations:
         raise UsageError(
-            f"{each.sync}: revetl.yml has no destination '{each.destination}' any more, and {each.held:,} "
-            f"people are there. Bring it back, run `revetl retire {each.sync}`, then remove it. "
+            f"{each.sync}: destination '{each.destination}' is no longer in revetl.yml, but still has "
+            f"{each.held:,} members. Restore it, run `revetl retire {each.sync}`, then remove it. "
             f"{nearest(each.destination, workspace.config.destinations)}"
         )
     config = SyncConfig.model_validate({"to": each.destination, "mode": each.mode})
@@ -132,10 +132,10 @@ def as_sync(workspace: Workspace, each: UnattendedSync) -> Sync:
 
 @dataclass
 class Retirement(Runner):
-    """A run that removes everyone a sync holds, from the state alone, and closes the sync."""
+    """A run that removes all members of a sync, using only the state, and then deletes its state."""
 
     only_suppressed = False
-    when_missing: ClassVar[str] = "Nobody is in it to be removed."
+    when_missing: ClassVar[str] = "There are no members to remove."
 
     def _spool(self, warehouse: Warehouse, lease: leases.Lease) -> ReadyRun | Run:
         name, mode = self.sync.name, self.sync.config.mode
@@ -160,8 +160,8 @@ class Retirement(Runner):
             if not self.only_suppressed:
                 if plan.held_rows:
                     self.workspace.say(
-                        f"{name}: closed. {plan.held_rows:,} people stay at {self.sync.config.to}: in mode "
-                        f"{mode} nobody is removed."
+                        f"{name}: retired. {plan.held_rows:,} members stay at {self.sync.config.to}, because "
+                        f"mode {mode} never removes members."
                     )
                 self._close(warehouse)
                 plan = replace(plan, held_rows=0)
@@ -221,8 +221,8 @@ class Retirement(Runner):
         config = self.sync.config
         if config.mode == "archive" and not config.archive:
             raise UsageError(
-                f"{self.sync.name}: what an archived record is to say was declared on the sync, which is "
-                "gone. Bring it back with `enabled: false`, and retire it then."
+                f"{self.sync.name}: cannot archive the members, because the sync that declared the values of "
+                "archived records is gone. Restore it with `enabled: false`, then retire it."
             )
         return config.mode in REMOVING and not self.destination.takes_whole(config.mode)
 
@@ -234,7 +234,7 @@ class Retirement(Runner):
         )
 
     def _close(self, warehouse: Warehouse) -> None:
-        """Forget what is kept of the sync. Rows of people who could not be removed are not there by now."""
+        """Delete the state of the sync. By now it has no rows of members who could not be removed."""
         with warehouse.transaction():
             for each in (
                 self.tables.rejections,
@@ -250,13 +250,13 @@ class Retirement(Runner):
 
 @dataclass
 class OptOuts(Retirement):
-    """A run that removes only people who were suppressed since, and leaves the sync as it is."""
+    """A run that removes only suppressed people, and keeps the sync."""
 
     only_suppressed = True
 
 
 def retirement_plan(warehouse: Warehouse, tables: StateTables, sync: Sync, chosen: exp.Expr) -> Plan:
-    """The plan of removing whom `chosen` is true of."""
+    """Return the plan that removes the rows matching `chosen`."""
     query = statement(
         "select count(*), count(case when :chosen then 1 end) from :state as s where s.sync = :sync",
         chosen=chosen,
@@ -277,9 +277,9 @@ def retirement_plan(warehouse: Warehouse, tables: StateTables, sync: Sync, chose
 
 
 def _stops(plan: Plan, sync: Sync) -> tuple[Stop, ...]:
-    """A retirement is meant to remove all; only a limit that was set for it stands."""
+    """Return the guards that stop a retirement: it removes everyone by design, so only `max_removes` does."""
     most = sync.config.max_removes
     if most is None or plan.remove <= most:
         return ()
-    message = f"{plan.sync}: {plan.remove:,} members would be removed, and max_removes is {most:,}."
+    message = f"{plan.sync}: {plan.remove:,} members would be removed; max_removes is {most:,}."
     return (Stop("max_removes", message),)

@@ -1,4 +1,4 @@
-"""One run of a sync, from its lock to its record; docs/explanation/architecture.md has the steps."""
+"""Run a sync, from taking its lock to recording the run; docs/explanation/architecture.md has the steps."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ _SPOOL_BATCH = 10_000
 
 @dataclass
 class Progress:
-    """Told of a run's way; the CLI draws it."""
+    """Callbacks for the progress of a run, which the CLI displays."""
 
     on_plan: Callable[[Plan], None] = lambda _: None
     on_records: Callable[[int], None] = lambda _: None
@@ -97,9 +97,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class ReadyRun:
-    """A run that is ready to be delivered: nothing more is needed of the warehouse until it is. `stopped` is
-    the guard that let only the removes of suppressed people through. `identity` is where it delivers to and
-    `identity_before` what is recorded of that; with `holds_nobody`, an audience that is not there is new."""
+    """A run that is ready to deliver: it doesn't need the warehouse until delivery ends.
+
+    `stopped` is the guard that let only the removes of suppressed people through. `identity` is where the run
+    delivers to, and `identity_before` the recorded identity. With `holds_nobody`, an audience that does not
+    exist at the destination is new."""
 
     plan: Plan
     spool: Spool
@@ -126,9 +128,11 @@ def run_sync(
     alerts: Alerts | None = None,
     kind: type[Runner] | None = None,
 ) -> Run:
-    """Run a sync, or another `kind` of run. A guard's stop, a refusal and an interruption are recorded and
-    come back as a Run with the exit code; what happens before there is a run to record (Locked, UsageError,
-    WarehouseError) is raised. What became of it is told to logs, telemetry and `alerts`."""
+    """Run a sync, or another `kind` of run.
+
+    A stop by a guard, a refusal by the destination and an interruption are recorded, and returned as a Run
+    with its exit code. Errors before a run is recorded (Locked, UsageError, WarehouseError) are raised. The
+    result goes to logs, telemetry and `alerts`."""
     guards.check_forced(options.force)
     workspace.check_target(sync)
     destination = workspace.destination(sync)
@@ -147,7 +151,7 @@ def run_sync(
     counts = {name: getattr(run, name) for name in ("planned", "delivered", "rejected", "aborted")}
     logs.event("run_finished", **about, status=run.status, **counts, seconds=run.seconds, error=run.error)
     telemetry.finished(run)
-    # A trial of one member says nothing of the sync.
+    # A run of one member says nothing about the health of the sync.
     if alerts is not None and options.only is None:
         alerts.tell(runner.past, run)
     return run
@@ -155,7 +159,7 @@ def run_sync(
 
 @dataclass
 class Runner:
-    """One run of one sync, in two halves: `spool` needs the warehouse, `deliver` the destination."""
+    """One run of one sync, in two steps: `spool` needs the warehouse, `deliver` the destination."""
 
     workspace: Workspace
     sync: Sync
@@ -171,15 +175,15 @@ class Runner:
     recovered: int = 0
     is_again: bool = False
     marked: str | None = None
-    """The last run that the destination has a mark of, where the state is to be held against it."""
+    """The last run id stored at the destination, if the state is to be checked against it."""
     delivery: Delivery | None = None
     adjusted: dict[str, int] = field(default_factory=dict)
     tables: StateTables = field(init=False)
-    when_missing: ClassVar[str] = "Every member is sent to a new one, whatever max_change says."
-    """What follows where the audience is not there any more."""
+    when_missing: ClassVar[str] = "All members are sent to a new audience; max_change does not apply."
+    """The second sentence of the note that the audience no longer exists at the destination."""
 
     def spool(self) -> ReadyRun | Run:
-        """Lock, recover, plan, guard and spool; gives the Run when there is nothing to deliver."""
+        """Lock, recover, plan, guard and spool; return the Run when there is nothing to deliver."""
         if not self.options.is_compared:
             self.marked = marked_run(self.workspace, self.sync, self.destination)
         with self._writing() as warehouse:
@@ -203,8 +207,8 @@ class Runner:
             return ready
 
     def deliver(self, ready: ReadyRun) -> Run:
-        """Deliver, journal, commit and record; where the audience turns out to be gone there, send everyone
-        to a new one."""
+        """Deliver, write the write-ahead log, commit and record. If the audience no longer exists at the
+        destination, send everyone to a new one."""
         try:
             return self._deliver_once(ready)
         except AudienceMissing as missing:
@@ -214,13 +218,15 @@ class Runner:
         return again if isinstance(again, Run) else self._deliver_once(again)
 
     def _spool_again(self, ready: ReadyRun, missing: AudienceMissing) -> ReadyRun | Run:
-        """Have the state hold nobody of an audience that is not there, and plan again: nothing has been sent.
-        It is booked before the audience is created, so that a run which is cut short loses nobody."""
+        """Clear the state of an audience that no longer exists at the destination, and plan again.
+
+        Nothing has been sent. The state is committed before the audience is created, so an interrupted run
+        loses no members."""
         self.is_again = True
         to = self.sync.config.to
         self.workspace.say(
-            f"{self.sync.name}: the audience '{missing.audience}' that was delivered to is no longer at "
-            f"'{to}'. {self.when_missing}"
+            f"{self.sync.name}: the audience '{missing.audience}' no longer exists at '{to}'. "
+            f"{self.when_missing}"
         )
         logs.event("audience_missing", sync=self.sync.name, run_id=self.run_id, audience=missing.audience)
         with self._writing() as warehouse:
@@ -266,7 +272,7 @@ class Runner:
             with on_disk(ready.spool.folder):
                 run = self._book(ready, journal, carrier, error)
         except RevetlError:
-            # The next run books what the journal has.
+            # The next run records what is in the write-ahead log.
             if isinstance(error, DiskError):
                 raise error from None
             raise
@@ -276,7 +282,7 @@ class Runner:
     def _book(self, ready: ReadyRun, journal: Journal, carrier: Checkpoint, error: RevetlError | None) -> Run:
         with self._writing(light=True) as warehouse:
             if self.run_id in outbox.open_runs(warehouse, self.tables, self.sync.name):
-                # Otherwise another run has booked them for sent, and may have gone on since.
+                # Otherwise another run has recorded them as sent, and may have continued since.
                 carrier.fold(warehouse)
                 carrier.fold_rest(warehouse)
                 carrier.forget(warehouse, ready.identifiers)
@@ -293,7 +299,7 @@ class Runner:
         return run
 
     def _record_identity(self, warehouse: Warehouse, ready: ReadyRun) -> None:
-        """Keep the id of the audience that was delivered to, where it is not known yet."""
+        """Record the id of the audience at the destination, if it isn't recorded yet."""
         found = None if self.delivery is None else self.delivery.context.audience_id
         before = ready.identity_before
         identity = ready.identity.in_audience(found).kept_from(before)
@@ -309,7 +315,7 @@ class Runner:
 
     def _recover(self, warehouse: Warehouse) -> None:
         def crashed(run: Run) -> None:
-            # Its row was there as `running`, which shows nothing.
+            # Its row already exists as `running`, without results.
             if self.alerts is not None:
                 self.alerts.tell(self.past, run)
             self.past = [run, *self.past]
@@ -338,13 +344,14 @@ class Runner:
         logs.event("planned", **about, planned=plan.counts, causes=plan.causes, left_out=plan.left_out)
         if options.expected not in (None, plan.digest) and not self.is_again:
             return self._end_early(warehouse, plan, build, _moved(plan, options, diff.facts.last_sent))
-        # What is sent at most once is not sent again by a full refresh, either, but to another place.
+        # Records that are sent at most once are not sent again by a full refresh either, unless the
+        # destination points to another account.
         is_kept = diff.presence.at_most_once and not diff.starts_over
         forced = options.force if is_kept else forced_by(options)
-        # An audience that is not there any more holds nobody, whatever the last run left in it.
+        # An audience that no longer exists has no members, whatever the last run sent.
         stops = guards.standing(plan.stops, (*forced, "lost_state") if self.is_again else forced)
         stopped = guards.as_error(stops[0]) if stops else None
-        # A part of who is left is no whole audience.
+        # Part of the remaining members is not the full audience.
         suppressed_only = guards.only_volume(stops) and plan.suppressed and not plan.whole
         if stopped is not None and not suppressed_only:
             return self._end_early(warehouse, plan, build, stopped)
@@ -415,7 +422,7 @@ class Runner:
         )
 
     def _holds_nobody(self, facts: StateSummary) -> bool:
-        """Whether nothing is lost when what is delivered to is not there."""
+        """Whether the audience may be missing at the destination without losing members."""
         if isinstance(self.destination, HasAudiences):
             return not facts.present.get(MEMBER, 0)
         return not facts.present
@@ -423,13 +430,12 @@ class Runner:
     def _write_run_folder(
         self, warehouse: Warehouse, plan: Plan, build: Build, *, hash_by: str, presence: str
     ) -> Spool | Run:
-        """The spool of what is intended, and what a recovery reads; the ended Run where the disk fails."""
+        """Write the spool and the files that recovery reads; return the failed Run if the disk fails."""
         folder = runs_folder(self.workspace, self.sync) / self.run_id
         try:
             with on_disk(folder):
                 spool = self._write_spool(warehouse, folder)
-                # It is there before the note that makes the run one to be recovered: without it, it would be
-                # lost.
+                # Written before the file that marks the run for recovery: otherwise it would be lost.
                 Journal(folder).close()
                 meta = {"run_id": self.run_id, "sync": self.sync.name, "hash_by": hash_by}
                 meta["presence"] = presence
@@ -441,7 +447,7 @@ class Runner:
     def _not_spooled(
         self, warehouse: Warehouse, plan: Plan, build: Build, folder: Path, error: DiskError
     ) -> Run:
-        """End a run before which the disk failed: nothing was sent."""
+        """End a run whose spool could not be written: nothing was sent."""
         status, code = status_of(error, 0, None)
         done = outcomes(plan.counts, {})
         run = self._run(
@@ -455,7 +461,7 @@ class Runner:
 
     def _write_spool(self, warehouse: Warehouse, folder: Path) -> Spool:
         folder.mkdir(parents=True)
-        # Spooled rows name people; they are nobody else's to read.
+        # Spooled rows are personal data; no other user may read them.
         folder.chmod(0o700)
         spool = Spool(folder)
         for operation in OPERATIONS:
@@ -488,7 +494,7 @@ class Runner:
             nonlocal last_fold
             waiting = await asyncio.to_thread(journal.answers)
             if time.monotonic() - last_fold >= FOLD_SECONDS or waiting >= FOLD_RECORDS:
-                # A warehouse that is busy now is tried again later: the journal keeps everything.
+                # If the warehouse is busy, the checkpoint is tried again later; nothing is lost meanwhile.
                 with suppress(WarehouseError):
                     await asyncio.to_thread(self._fold_now, carrier, ready.lease)
                 last_fold = time.monotonic()
@@ -525,8 +531,8 @@ class Runner:
                 raise renamed from None
             if self.options.only is not None:
                 raise DestinationRefused(
-                    f"The audience '{self.sync.audience.name}' that was delivered to is no longer at "
-                    f"'{self.sync.config.to}'. Sync the audience without --only, which creates it again."
+                    f"The audience '{self.sync.audience.name}' no longer exists at '{self.sync.config.to}'. "
+                    "Sync the audience without --only to create it again."
                 ) from None
             raise
         finally:
@@ -536,17 +542,17 @@ class Runner:
                 logs.event("fields_adjusted", **about, fields=self.adjusted)
 
     def _renamed(self, audience_id: str | None) -> DestinationRefused | None:
-        """Why an audience that is not there under its new name is not taken for gone: it may be there under
-        the former one, with everyone in it."""
+        """Return the refusal for a renamed audience that is missing at the destination: it may still exist
+        there under its former name, with all members."""
         was, now, to = self.sync.audience.config.was, self.sync.audience.name, self.sync.config.to
         is_list = isinstance(self.destination, HasAudiences)
         if was in (None, now) or audience_id is None or not is_list or self.options.full_refresh:
             return None
         return DestinationRefused(
-            f"'{to}' has no audience '{now}', and the one that was delivered to as '{was}' (id "
-            f"{audience_id}) may still be there with everyone in it. Rename it there, or write "
-            f"`audiences: {{{now}: '{audience_id}'}}` under '{to}' in revetl.yml. If it is gone, "
-            "use --full-refresh to send everyone to a new one."
+            f"'{to}' has no audience '{now}'. Its former name '{was}' (id {audience_id}) may still exist "
+            f"there with all members. Rename it at the destination, or set "
+            f"`audiences: {{{now}: '{audience_id}'}}` under '{to}' in revetl.yml. If it was deleted, "
+            "use --full-refresh to send everyone to a new audience."
         )
 
     def _fold_now(self, carrier: Checkpoint, lease: leases.Lease) -> None:

@@ -1,4 +1,4 @@
-"""A stop: why nothing is sent."""
+"""The reason why a guard stopped a run before it sent anything."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stop:
-    """A guard that judged the change implausible, and why. Not every stop can be overridden."""
+    """The guard that stopped the run, and its message. Not every stop can be overridden."""
 
     guard: str
     message: str

@@ -1,4 +1,4 @@
-"""`--only … --undo`: what a run of one member did is taken back, by a run like any other."""
+"""`--only … --undo`: revert a run of one member, with a run like any other."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, statement
 
 _TOLD = ("events", "audience_events", "delete")
-"""Modes in which nothing that was sent can be taken back."""
+"""Modes in which nothing can be undone."""
 _REMOVING = ("mirror", "archive")
 
 
 @dataclass
 class Undo(Runner):
-    """A run that takes back what the last runs of one member (`options.only`) did."""
+    """A run that undoes the last runs of one member (`options.only`)."""
 
     _key: str = ""
 
@@ -53,11 +53,8 @@ class Undo(Runner):
         name, mode, asked = self.sync.name, self.sync.config.mode, self.options.only or ""
         check_only(self.sync, self.destination)
         if mode in _TOLD:
-            what = "an erasure" if mode == "delete" else "an event that was sent"
-            raise UsageError(
-                f"--undo: {name} is in mode {mode}, and {what} cannot be taken back from "
-                f"{self.sync.config.to}."
-            )
+            what = "an erasure" if mode == "delete" else "a sent event"
+            raise UsageError(f"--undo: {name} has mode {mode}, and {what} cannot be undone.")
         diff = read_inputs(self.workspace, self.sync, self.destination, warehouse, self.tables)
         if isinstance(diff, ColumnsLost):
             return self._end_early(
@@ -68,15 +65,15 @@ class Undo(Runner):
         trial = trial_of(warehouse, self.tables, name, key)
         now = held_of(warehouse, self.tables, name, key)
         if trial is None:
-            raise UsageError(f"--undo: no run with --only was made of {key} in {name}, or it was undone.")
+            raise UsageError(f"--undo: {name} has no run with --only of {key} that could be undone.")
         if _is_as_before(trial.before, now):
-            # Nothing of the run had arrived when it was cut short, or everything was refused.
+            # The run was interrupted before anything arrived, or everything was rejected.
             rows = {}
         elif not is_current(warehouse, self.tables, name, trial, now):
             since = f" (run {now.run_id})" if now is not None else ""
             raise UsageError(
-                f"--undo: {key} was synced again since run {trial.run_id}{since}, so what that run did is no "
-                "longer what is there. Nothing was sent."
+                f"--undo: {key} was synced again after run {trial.run_id}{since}, so that run can no longer "
+                "be undone. Nothing was sent."
             )
         else:
             rows = _restoring(self.sync.config.to, mode, trial, now)
@@ -84,7 +81,7 @@ class Undo(Runner):
             why == SUPPRESSED or self._is_suppressed(warehouse, trial)
         ):
             raise UsageError(
-                f"--undo: {key} is suppressed (revetl.suppressions), so what was there before is not sent "
+                f"--undo: {key} is suppressed (revetl.suppressions), so the previous values are not sent "
                 "again."
             )
         plan = Plan(
@@ -139,8 +136,8 @@ class Undo(Runner):
         return run
 
     def _found(self, diff: Diff, asked: str) -> tuple[str, str | None]:
-        """The key of the member, and why the member is left out. Whoever was removed is perhaps in no
-        audience and no state, but was tried."""
+        """Return the key of the member, and why they are excluded. A removed member may be in neither the
+        audience nor the state, but is among the runs of one member."""
         try:
             return find_key(diff, self.sync, asked, self.options.only_keys)
         except UsageError:
@@ -149,7 +146,7 @@ class Undo(Runner):
             return key, None
 
     def _is_suppressed(self, warehouse: Warehouse, trial: Trial) -> bool:
-        """Whether what was there before the trial is of somebody who is suppressed, in any spelling."""
+        """Whether the values from before the run are of a suppressed person, in any spelling."""
         tables, name = self.tables, self.sync.name
         is_listed = suppressed(warehouse, tables, name, self.destination, tables.trials)
         query = statement(
@@ -164,7 +161,7 @@ class Undo(Runner):
     def _intent(self, diff: Diff, operation: str, held: HeldRow, hash_by: str) -> dict[str, object]:
         fields = held.fields
         if operation != "remove":
-            # Of a field that is mapped no more, the run to be undone sent nothing.
+            # The run to undo did not send fields that are no longer mapped.
             names = {item.name for item in diff.mapping.fields}
             values: dict[str, Any] = orjson.loads(held.fields or "{}")
             if any(name not in names and not name.startswith(ALONG) for name in values):
@@ -186,23 +183,23 @@ class Undo(Runner):
 
 
 def _restoring(to: str, mode: str, trial: Trial, now: HeldRow | None) -> dict[str, HeldRow]:
-    """What is to be sent so that the member is as before the trial, by operation: a remove, the values that
-    were acknowledged before, or under other identifiers both. Raises UsageError where that is not known."""
+    """Return the records that restore the member as before the run, by operation: a remove, the previously
+    acknowledged values, or both if the identifiers changed. Raises UsageError when they are not known."""
     before = trial.before
     if before is None:
         if now is None:
             return {}
         if mode not in _REMOVING:
             raise UsageError(
-                f"--undo: in mode {mode} nobody is removed from {to}, and what {to} had of {trial.key} "
-                f"before run {trial.run_id} is not known: revetl had never sent it. Correct it "
-                "there, or erase the person with a sync in mode delete."
+                f"--undo: mode {mode} never removes members, and the values that {to} had for {trial.key} "
+                f"before run {trial.run_id} are unknown: revetl had not sent them. Correct them there, "
+                "or erase the person with a sync in mode delete."
             )
         return {"remove": now}
     if before.row_hash is None:
         raise UsageError(
-            f"--undo: what {to} had of {trial.key} before run {trial.run_id} is not known: the outcome of an "
-            "earlier run was unknown. Sync the audience."
+            f"--undo: the values that {to} had for {trial.key} before run {trial.run_id} are unknown, "
+            "because an earlier run had an unknown outcome. Sync the audience instead."
         )
     if now is None:
         return {"add": before}
@@ -212,7 +209,7 @@ def _restoring(to: str, mode: str, trial: Trial, now: HeldRow | None) -> dict[st
 
 
 def _tried(diff: Diff, asked: str) -> str | None:
-    """The key of a member who was tried, by the key or an identifier of before."""
+    """Find the key of a member with a run of one member, by the key or a previous identifier."""
     if trial_of(diff.warehouse, diff.tables, diff.sync, asked) is not None:
         return asked
     tests = [
@@ -234,7 +231,7 @@ def _tried(diff: Diff, asked: str) -> str | None:
 
 
 def _is_as_before(before: HeldRow | None, now: HeldRow | None) -> bool:
-    """Whether the state says what it said before."""
+    """Whether the state is the same as before the run."""
     if before is None or now is None:
         return before is now
     known = ("row_hash", "identifiers", "fields")
@@ -242,7 +239,7 @@ def _is_as_before(before: HeldRow | None, now: HeldRow | None) -> bool:
 
 
 def _has_listed(warehouse: Warehouse, tables: StateTables, trial: Trial) -> bool:
-    """Whether any value that was there before is in the list as it is, plain or hashed."""
+    """Whether any previous value is on the suppression list as is, plain or hashed."""
     assert trial.before is not None
     known = {trial.key}
     for text in (trial.before.identifiers, trial.before.fields):

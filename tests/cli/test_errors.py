@@ -41,7 +41,7 @@ MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "no selection": (("sync",), "Nothing is selected. Use one of: NAME, --select, --exclude or --selector"),
     "words": (("sync", "vips", "crm"), "'vips crm' is more than one name."),
     "a selection of nothing": (("plan", "--select", "tag:x"), "--select tag:x: no audience matches."),
-    "an unknown guard": ((*SYNC, "--force", "kez"), "--force kez: there is no such guard."),
+    "an unknown guard": ((*SYNC, "--force", "kez"), "--force kez: unknown guard."),
     "an unknown target": ((*SYNC, "--target", "prd"), "shop.outputs has no target 'prd'. There is: dev."),
     "an unknown profile": (("list", "--profile", "shp"), "there is no profile 'shp'. Did you mean 'shop'?"),
     "no project": (("list", "--project-dir", "models"), "models: there is no dbt_project.yml here."),

@@ -1,4 +1,4 @@
-"""What `revetl debug` asks of a destination, over every connector that has a harmless call."""
+"""What `revetl debug` asks of a destination, over every connector that has a read-only call."""
 
 from __future__ import annotations
 

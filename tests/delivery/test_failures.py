@@ -127,7 +127,7 @@ def test_bad_credentials_stop_the_run(project: ProjectFolder, sandbox: SandboxCl
     run = synced(project)
     assert (run.status, run.exit_code, run.unsent) == ("refused", 4, 10)
     assert run.error is not None
-    assert f"127.0.0.1 refused us: {status}" in run.error
+    assert f"127.0.0.1 refused the request: {status}" in run.error
     assert len(sandbox.requests("crm")) == 1
     assert project.sql("select count(*) from revetl.revetl.sync_state") == [(0,)]
 
@@ -141,7 +141,7 @@ def test_a_destination_that_is_not_there(project: ProjectFolder) -> None:
     run = synced(project)
     assert (run.status, run.exit_code, run.unsent) == ("refused", 4, 10)
     assert run.error is not None
-    assert "127.0.0.1 could not be delivered to: no connection" in run.error
+    assert "Could not deliver to 127.0.0.1: no connection" in run.error
     assert project.sql("select count(*) from revetl.revetl.sync_state") == [(0,)]
 
 

@@ -57,23 +57,17 @@ def function(root: Path, text: str, **limits: Any) -> Function:
     [
         ("return record", FunctionResult(({**RECORD, "traits": {"n": 1}},))),
         ("return [record, record]", FunctionResult(({**RECORD, "traits": {"n": 1}},) * 2)),
-        ("return None", FunctionResult(dropped="it gave nothing back")),
+        ("return None", FunctionResult(dropped="the function returned None")),
         ("return []", FunctionResult()),
         ("raise Drop('small')", FunctionResult(dropped="small")),
         ("raise Reject('é \"x\"')", FunctionResult(rejected='é "x"')),
         ("raise Retry('later')", FunctionResult(later="later")),
         ("print('a line'); return record", FunctionResult(({**RECORD, "traits": {"n": 1}},))),
-        (
-            "1 / 0",
-            FunctionResult(rejected=f"{CALLED}, line 3: ZeroDivisionError: division by zero"),
-        ),
-        (
-            "return 5",
-            FunctionResult(rejected=f"{CALLED}: gave a int, and a record is a dict"),
-        ),
+        ("1 / 0", FunctionResult(rejected=f"{CALLED}, line 3: ZeroDivisionError: division by zero")),
+        ("return 5", FunctionResult(rejected=f"{CALLED}: returned a int, but a record must be a dict")),
         (
             "return {**record, 'key': 'u2'}",
-            FunctionResult(rejected=f"{CALLED}: changed 'key', which it may not"),
+            FunctionResult(rejected=f"{CALLED}: changed 'key', which is not allowed"),
         ),
         (
             "while True: pass",
@@ -85,7 +79,7 @@ def function(root: Path, text: str, **limits: Any) -> Function:
         ),
         (
             "return {**record, 'x': 'x' * 10**9}",
-            FunctionResult(rejected=f"{CALLED}: needs more than 256 MB"),
+            FunctionResult(rejected=f"{CALLED}: exceeded 256 MB of memory"),
         ),
         (
             "raise SystemExit(3)",
@@ -173,16 +167,16 @@ def on_identify(record):
     return record
 """
     outcome = function(tmp_path, text)(RECORD)
-    assert outcome == FunctionResult(rejected=f"{CALLED}: answers more than once for a record. Does it fork?")
+    assert outcome == FunctionResult(rejected=f"{CALLED}: more than one answer for a record. Does it fork?")
 
 
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("os.kill(os.getpid(), 9)", "ended with -9"),
+        ("os.kill(os.getpid(), 9)", "exited with -9"),
         ("signal.signal(signal.SIGALRM, signal.SIG_IGN); time.sleep(60)", "took longer than 0.2 s"),
-        ("return {**record, 'traits': {'n': float('nan')}}", "JSON has no word for"),
-        ("return {**record, 'traits': {'n': {1, 2}}}", "JSON has no word for"),
+        ("return {**record, 'traits': {'n': float('nan')}}", "a value that JSON does not support"),
+        ("return {**record, 'traits': {'n': {1, 2}}}", "a value that JSON does not support"),
     ],
 )
 def test_a_record_that_kills_its_process_is_rejected_alone(tmp_path: Path, body: str, reason: str) -> None:
@@ -201,9 +195,9 @@ def test_a_record_that_kills_its_process_is_rejected_alone(tmp_path: Path, body:
         ("import nowhere_at_all\n", "destination_functions/shop.py, line 1: ModuleNotFoundError"),
         (
             "def on_track(record): return record\n",
-            "has no on_identify, which is asked of this sync's records",
+            "does not define on_identify, which this sync's records need",
         ),
-        ("import os; os._exit(1)\n", "destination_functions/shop.py: ended with 1"),
+        ("import os; os._exit(1)\n", "destination_functions/shop.py: exited with 1"),
     ],
 )
 def test_a_function_that_cannot_be_used_stops_the_run_before_it_begins(
@@ -225,7 +219,7 @@ def test_a_function_that_is_not_there(project: ProjectFolder, cli: Cli) -> None:
     )
     done = cli(project, "sync", "audience", "vips")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "functions/shpo.py is not there. Did you mean 'shop'?" in done.stderr
+    assert "functions/shpo.py does not exist. Did you mean 'shop'?" in done.stderr
     assert "functions/shpo.py is not there" in cli(project, "validate").stderr
 
 
@@ -318,7 +312,7 @@ def test_revetl_test(project: ProjectFolder, cli: Cli) -> None:
         ("{name: x, given: {}, expect: {trait: 1}}", "unknown key 'trait'. Did you mean"),
         ("{name: x, given: {}, expect: dorp}", "unknown key 'dorp'. Did you mean 'drop'"),
         ("5", "shop.yml, line 2: tests.0"),
-        ("{name: x, given: {}, expect: {drop: a, reject: b}}", "drop, reject and retry each stand alone"),
+        ("{name: x, given: {}, expect: {drop: a, reject: b}}", "drop, reject and retry cannot be combined"),
     ],
 )
 def test_a_wrong_file_of_tests(project: ProjectFolder, cli: Cli, text: str, sentence: str) -> None:
@@ -327,7 +321,7 @@ def test_a_wrong_file_of_tests(project: ProjectFolder, cli: Cli, text: str, sent
     done = cli(project, "test")
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr
-    assert "shpo.yml is not there. Did you mean 'shop'?" in cli(project, "test", "shpo").stderr
+    assert "shpo.yml does not exist. Did you mean 'shop'?" in cli(project, "test", "shpo").stderr
 
 
 @pytest.mark.parametrize("end", ["py", "yml"])

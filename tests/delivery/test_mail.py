@@ -251,7 +251,7 @@ def test_an_audience_by_another_key_mails_nobody_a_second_time(
     project.declare("orders", {"key": "user_id", "sync": [{**sync, "standard_events": False}]})
     (stopped,) = project.open().sync("orders")
     assert (stopped.status, stopped.stopped_by) == ("stopped", "identity")
-    assert "the key of the audience was 'message_id' and is 'user_id' now" in str(stopped.error)
+    assert "the key of the audience was 'message_id' and is now 'user_id'" in str(stopped.error)
     assert len(mailed(sandbox)) == 2
 
 

@@ -67,7 +67,7 @@ def test_a_malformed_answer_is_one_sentence_of_what_may_pass(answer: bytes) -> N
     found, _ = outcome(says(answer))
     assert isinstance(found, GaveUp), found
     said = str(found)
-    assert said.startswith("127.0.0.1 could not be delivered to: ")
+    assert said.startswith("Could not deliver to 127.0.0.1: ")
     assert (said.count("\n"), "http://" in said, found.exit_code) == (0, False, 4)
 
 
@@ -135,7 +135,7 @@ def test_a_redirect_is_not_followed_and_says_where_to_without_secrets() -> None:
     moved = b"HTTP/1.1 308 Moved\r\nLocation: https://u:pw@new.example.com/in?key=hidden\r\n"
     found, requests = outcome(says(moved + b"Content-Length: 0\r\n\r\n"))
     assert str(found).endswith(
-        "It redirects to https://new.example.com, which is not followed: correct the address."
+        "It redirects to https://new.example.com; redirects are not followed. Correct the address."
     )
     assert requests == 1
 
@@ -153,7 +153,7 @@ def test_an_answer_that_drips_ends_with_the_deadline_of_the_request() -> None:
         says(OK + b"Content-Length: 1000\r\n\r\n", *[b"a"] * 200, every=0.05), timeout=1, deadline=0.5
     )
     assert 0.4 < time.monotonic() - started < 2
-    assert "no answer in time (no whole answer within 0.5 seconds)" in str(found)
+    assert "no answer in time (no complete response within 0.5 seconds)" in str(found)
 
 
 def test_the_deadline_is_four_timeouts_where_it_is_not_set() -> None:
@@ -178,7 +178,7 @@ def test_an_answer_without_end_is_given_up_at_the_limit_and_takes_no_memory(pack
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found, _ = outcome(script)
-    assert "the answer is larger than 8 MiB; max_response_bytes of the destination is the limit" in str(found)
+    assert "the response is larger than 8 MiB, the destination's max_response_bytes" in str(found)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert (grown < 80, sum(sent) < 200_000_000) == (True, True), (grown, sum(sent))
 

@@ -98,7 +98,7 @@ def test_a_proxy_that_opens_no_tunnel_is_a_sentence(
     monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://ada:s3cret@"))
     (error,) = asyncio.run(send_all(webhook("https://tool.example/", retries=0), "a", 1))
     assert isinstance(error, DestinationRefused)
-    assert "tool.example could not be delivered to: the proxy refused (No tunnels)" in str(error)
+    assert "Could not deliver to tool.example: the proxy refused (No tunnels)" in str(error)
     assert proxy.requests[0].startswith(b"CONNECT tool.example:443 ")
     assert "s3cret" not in str(error)
 
@@ -108,6 +108,6 @@ def test_a_proxy_of_another_protocol_is_refused_with_the_way_out(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", url.replace("://", "://ada:s3cret@"))
-    with pytest.raises(UsageError, match="The environment's proxies cannot be used") as error:
+    with pytest.raises(UsageError, match="Invalid proxy in the environment") as error:
         asyncio.run(send_all(webhook("http://tool.example/", retries=0), "a", 1))
     assert "s3cret" not in str(error.value)

@@ -58,4 +58,4 @@ def test_the_error_of_a_run_names_nobody(tmp_path: object) -> None:
         project.audience("vips", "select 'k1' as user_id", {"key": "user_id", "sync": [{"to": "crm"}]})
         project.open().sync("vips")
     ((error,),) = project.sql("select error from revetl.revetl.sync_runs")
-    assert error == "127.0.0.1 refused us: 401 Said ask […], […]."
+    assert error == "127.0.0.1 refused the request: 401 Said ask […], […]."

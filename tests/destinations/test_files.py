@@ -247,7 +247,7 @@ def test_a_package_that_is_not_there_is_named_with_its_extra(
 
     with pytest.raises(UsageError, match=r"s3fs writes to 's3://'.*revetl\[s3\]"):
         FileTransport("s3", {})
-    with pytest.raises(UsageError, match=r"nothing is known of 's4://'.*'s3'"):
+    with pytest.raises(UsageError, match=r"unknown scheme 's4://'.*'s3'"):
         FileTransport("s4", {})
 
 

@@ -70,7 +70,7 @@ def test_a_restored_warehouse_is_noticed_by_the_mark_at_the_destination(
     assert [(run.stopped_by, run.exit_code, sum(run.attempted.values())) for run in runs] == [
         ("restored", 3, 0)
     ] * 2
-    assert "which 'tool' has a mark of, is not in the state" in str(runs[0].error)
+    assert "recorded at 'tool', is not in the state" in str(runs[0].error)
     assert sum(synced(project, full_refresh=True).delivered.values()) >= 20
     assert (synced(project).status, synced(project).stopped_by) == ("success", None)
 

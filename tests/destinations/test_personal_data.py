@@ -102,8 +102,8 @@ def test_personal_data_among_the_properties_of_an_event_is_not_sent_and_that_is_
     assert [name for name in HARMLESS if f'"{name}"' not in text] == []
     names = ", ".join(sorted(PERSONAL))
     assert note == (
-        f"not sent to {kind}, as personal data by name or value: {names}. To send one, name it in "
-        "allow_personal_data of the destination"
+        f"not sent to {kind}, because the name or value looks like personal data: {names}. "
+        "To send one, add it to allow_personal_data of the destination"
     )
 
 
@@ -166,4 +166,4 @@ def test_a_plan_and_a_run_say_once_what_was_left_out(
     assert "@example.com" not in json.dumps(plan["preview"]["requests"])
     done = cli(project, "sync", "audience", "orders")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("as personal data by name or value: email.") == 1
+    assert done.stderr.count("looks like personal data: email.") == 1

@@ -304,7 +304,7 @@ def test_an_event_without_a_name_is_rejected_and_kept(project: ProjectFolder, sa
     run = synced(project, "seen")
     assert (run.delivered["add"], run.rejected["add"], run.exit_code) == (1, 1, 1)
     ((reason,),) = project.sql("select reason from revetl.revetl.sync_rejections")
-    assert reason == "its column 'event' has no name of an event"
+    assert reason == "its column 'event' has no event name"
 
 
 def test_fields_go_with_every_event(project: ProjectFolder, sandbox: SandboxClient) -> None:

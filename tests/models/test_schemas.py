@@ -104,7 +104,7 @@ def test_a_state_of_an_older_version_is_not_left_behind(guest: Guest) -> None:
     guest.write("profiles.yml", {"guest": {"target": "prod", "outputs": outputs}})
     try:
         said = guest.dbt(*BUILT, exit_code=2)
-        assert "Schema 'revetl' has the state that an older version of revetl kept there" in said
+        assert "Schema 'revetl' has the state of an older version of revetl" in said
         assert "`state_schema: revetl`" in said
         assert "other_revetl" not in guest.tables()
         project = Project(guest.folder, profiles_dir=guest.folder)

@@ -32,7 +32,7 @@ def test_tables_that_were_dropped_are_created_again_with_a_warning_each(
     done = cli(project, "sync", "audience", "vips")
     assert done.returncode == 0, done.stderr
     for name in TABLES:
-        assert f"Warning: revetl.{name} was gone and is created again, empty. " in done.stderr
+        assert f"Warning: revetl.{name} was missing; created it again, empty. " in done.stderr
     assert set(sandbox.members("crm", "vips")) == {"u2", "u3"}
     assert cli(project, "sync", "audience", "vips").stderr == ""
 
@@ -47,12 +47,12 @@ def test_a_lost_state_stops_until_somebody_decides(
     synced(project)
     project.sql(lose)
     project.audience("vips", people(("u2", 2), ("u3", 3)))
-    assert "left 2 at the destination" in cli(project, "plan", "audience", "vips").stdout
+    assert "the destination had 2" in cli(project, "plan", "audience", "vips").stdout
     # It does not pass because it was stopped before.
     for _ in range(2):
         stopped = cli(project, "sync", "audience", "vips")
         assert stopped.returncode == 3
-        assert "Who left since cannot be removed" in stopped.stderr
+        assert "members who left cannot be removed" in stopped.stderr
         assert "--full-refresh" in stopped.stderr
     assert set(sandbox.members("crm", "vips")) == {"u1", "u2"}
     status = cli(project, "status")

@@ -22,9 +22,9 @@ def test_null_and_repeated_keys_are_shown_and_nothing_is_sent(
     run = synced(project)
     assert (run.status, run.exit_code) == ("stopped", 3)
     assert run.error == (
-        "vips.crm: 1 rows have no user_id (4) and 1 rows repeat a user_id that another row has "
+        "vips.crm: 1 rows have a null user_id (4) and 1 rows have the same user_id as another row "
         "(u1 (2 rows)). "
-        "A key has to name one row: mend the model, and give the key `unique` and `not_null` tests."
+        "Each key must identify one row: fix the model, and add `unique` and `not_null` tests to the key."
     )
     assert sandbox.requests("crm") == []
 
@@ -39,7 +39,7 @@ def test_a_repeated_key_is_found_whatever_is_held(project: ProjectFolder, mode: 
     run = synced(project)
     assert run.status == "stopped"
     assert run.error is not None
-    assert f"1 rows repeat a user_id that another row has ({repeated} (2 rows))" in run.error
+    assert f"1 rows have the same user_id as another row ({repeated} (2 rows))" in run.error
 
 
 def test_too_large_a_change(project: ProjectFolder, sandbox: SandboxClient) -> None:
@@ -49,7 +49,7 @@ def test_too_large_a_change(project: ProjectFolder, sandbox: SandboxClient) -> N
     stopped = synced(project)
     assert (stopped.status, stopped.exit_code) == ("stopped", 3)
     assert stopped.error is not None
-    assert "700 removes) are 35% of the 2,000 the destination holds, and max_change is 30%" in stopped.error
+    assert "700 removes) are 35% of the 2,000 members at the destination; max_change is 30%" in stopped.error
     assert len(sandbox.members("crm", "vips")) == 2_000
     assert synced(project, force=["max_change"]).delivered["remove"] == 700
     assert project.sql("select forced from revetl.revetl.sync_runs where forced is not null") == [
@@ -79,7 +79,7 @@ def test_more_removes_than_are_allowed(project: ProjectFolder, sandbox: SandboxC
     project.audience("vips", MANY.format(6))
     stopped = synced(project)
     assert (stopped.status, stopped.stopped_by) == ("stopped", "max_removes")
-    assert "3 members would be removed, and max_removes is 2" in str(stopped.error)
+    assert "3 members would be removed; max_removes is 2" in str(stopped.error)
     assert (stopped.planned["remove"], stopped.aborted["remove"]) == (3, 3)
     assert synced(project, force=["max_removes"]).delivered["remove"] == 3
 
@@ -178,7 +178,7 @@ def test_a_column_that_was_sent_and_is_gone(project: ProjectFolder, sandbox: San
     project.audience("vips", people(("u1", 1)))
     run = synced(project)
     assert (run.status, run.stopped_by) == ("stopped", "columns")
-    assert "has lost columns whose values were sent before (name)" in str(run.error)
+    assert "no longer has columns that were sent before (name)" in str(run.error)
     assert synced(project, force=["columns"]).status == "success"
     assert synced(project).status == "success"
 

@@ -167,7 +167,7 @@ def test_another_address_under_the_same_name_stops_until_it_is_refreshed_or_kept
     delivered(project)
     project.destinations({"crm": {"type": "webhook", "url": f"{sandbox.url}/other"}})
     done = cli(project, "sync", "--all")
-    refused(done, "'crm' delivers to a different place", "--full-refresh", "revetl state adopt vips.crm")
+    refused(done, "'crm' points to a different place", "--full-refresh", "revetl state adopt vips.crm")
     assert f"{sandbox.url}/other" not in done.stderr
     assert sandbox.members("other", "vips") == {}
     plan = cli(project, "plan", "audience", "vips", "--full-refresh")

@@ -109,7 +109,7 @@ def test_debug_asks_a_destination_whether_it_takes_the_credentials(
     sandbox.misbehave({"kind": "status", "status": 401, "reason": "TOKEN ended"})
     done = cli(shop, "debug")
     assert done.returncode == 4
-    assert "FAILED  destination ads: 127.0.0.1 refused us: 401" in done.stdout
+    assert "FAILED  destination ads: 127.0.0.1 refused the request: 401" in done.stdout
     assert "TOKEN" not in done.stdout
 
 
@@ -210,6 +210,6 @@ def test_an_answer_of_another_form_is_one_sentence(
     done = cli(shop, "sync", "audience", "vips")
     assert done.returncode == 4
     assert (
-        "its answer is JSON of an unexpected shape, not what its API answers (is the address right?)"
+        "its response is JSON of an unexpected shape, not a response of its API (check the address)"
         in done.stderr
     )

@@ -172,9 +172,9 @@ def test_a_kept_plan_is_refused_when_something_moved(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("{", "is no plan"),
+        ("{", "not a valid plan file"),
         ("{}", "is missing. Add it."),
-        (None, "cannot be read"),
+        (None, "cannot read the plan file"),
     ],
 )
 def test_a_file_that_is_no_plan(tmp_path: Path, content: str | None, sentence: str) -> None:
@@ -190,7 +190,7 @@ def test_a_file_that_is_no_plan(tmp_path: Path, content: str | None, sentence: s
 def test_a_plan_of_another_target(project: ProjectFolder, tmp_path: Path) -> None:
     project.audience("vips", people(("u1", 1)), META)
     write_plan(tmp_path / "p", project.open().plan("vips"), target="prod", full_refresh=False)
-    with pytest.raises(UsageError, match="the plan is of target 'prod', and this is 'dev'"):
+    with pytest.raises(UsageError, match="made for target 'prod', but the current target is 'dev'"):
         read_plan(tmp_path / "p", target="dev")
 
 

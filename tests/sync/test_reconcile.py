@@ -138,7 +138,7 @@ def test_a_field_that_is_given_back_of_nobody_is_not_compared(
     by_hand(sandbox, "add", u1={"other": 1})
     found = reconciled(project)
     assert not found.drifted
-    assert found.notes == ("crm gives nobody's score back, which was not compared.",)
+    assert found.notes == ("Not compared, because crm does not return it: score.",)
 
 
 def test_uncertain_outcomes_and_rejections_are_reported_and_not_doubled(
@@ -172,7 +172,8 @@ def test_tools_without_a_list_of_members_say_so(project: ProjectFolder, kind: st
     found = reconciled(project)
     assert (found.there, found.plan.add) == (None, 1)
     assert found.notes == (
-        f"Only the audience and the state were compared: crm ({kind}) cannot be read back by audience.",
+        "Only the audience and the state were compared: "
+        f"crm ({kind}) does not support reading an audience back.",
     )
 
 
@@ -190,16 +191,16 @@ def test_modes_that_say_nothing_of_members_are_not_compared(
     found = reconciled(project)
     assert (found.there, found.drifted) == (None, False)
     assert f"in mode '{mode}'" in found.notes[0]
-    with pytest.raises(UsageError, match="which removes nobody"):
+    with pytest.raises(UsageError, match="which never removes members"):
         reconciled(project, repair=True, remove_extra=True)
 
 
 @pytest.mark.parametrize(
     ("rule", "error"),
     [
-        ({"kind": "status", "status": 403}, "127.0.0.1 refused us: 403"),
-        ({"kind": "status", "status": 404}, "127.0.0.1 refused us: 404"),
-        ({"kind": "status", "status": 400}, "127.0.0.1 cannot be read back: 400"),
+        ({"kind": "status", "status": 403}, "127.0.0.1 refused the request: 403"),
+        ({"kind": "status", "status": 404}, "127.0.0.1 refused the request: 404"),
+        ({"kind": "status", "status": 400}, "Could not read 127.0.0.1 back: 400"),
         ({"kind": "status", "status": 500}, "500"),
     ],
     ids=["no permission", "no such address", "a wrong question", "out of order"],
@@ -223,7 +224,7 @@ def test_a_read_that_fails_leaves_all_as_it_was(
         ("<html>", "its answer is an HTML page"),
         ('{"people": []}', "read_url must respond with"),
         ('{"members": [{"id": null}]}', "read_url must respond with"),
-        ('{"members": [], "next": "again"}', "is its own next"),
+        ('{"members": [], "next": "again"}', "points to itself as the next page"),
     ],
     ids=["no JSON", "another form", "nobody's id", "a page that has no end"],
 )
@@ -265,9 +266,9 @@ def test_the_read_is_signed_by_what_it_asks_for(project: ProjectFolder) -> None:
     ("arguments", "code", "error"),
     [
         (["vips.crn"], 2, "vips has no sync to 'crn'. Did you mean 'crm'?"),
-        (["vips.crm", "--remove-extra"], 2, "--remove-extra is part of a repair. Add --repair."),
+        (["vips.crm", "--remove-extra"], 2, "--remove-extra requires --repair."),
         (["vips.crm", "--force", "empty"], 2, "--force overrides a guard of a repair. Add --repair."),
-        (["vips.crm", "--repair", "--force", "emty"], 2, "there is no such guard. Did you mean 'empty'?"),
+        (["vips.crm", "--repair", "--force", "emty"], 2, "unknown guard. Did you mean 'empty'?"),
     ],
 )
 def test_a_wrong_command_line(

@@ -66,7 +66,7 @@ def test_what_no_run_touches_is_listed_and_opt_outs_are_removed_from_it(
     )
     for command in (["plan", "--all"], ["validate", "--no-secrets"]):
         assert f"{said} (" in cli(project, *command).stderr
-        assert "and holds 3. `revetl retire vips.crm` removes them." in cli(project, *command).stderr
+        assert "and has 3 members. `revetl retire vips.crm` removes them." in cli(project, *command).stderr
     project.sql(SUPPRESS, "email", " B@x.co")
     project.sql(SUPPRESS, "user_id", "u3")
     done = cli(project, "sync", "--all")
@@ -128,7 +128,8 @@ def test_a_sync_whose_mode_removes_nobody_is_closed_and_that_is_said(
     orphan(project, mode="upsert")
     done = cli(project, "retire", "vips.crm")
     assert done.returncode == 0, done.stderr
-    assert "vips.crm: closed. 3 people stay at crm: in mode upsert nobody is removed." in done.stderr
+    note = "vips.crm: retired. 3 members stay at crm, because mode upsert never removes members."
+    assert note in done.stderr
     assert len(sandbox.requests("crm")) == 2
     assert "vips.crm is" not in cli(project, "plan", "--all").stderr
 
@@ -160,7 +161,7 @@ def test_a_limit_of_removes_stands_unless_it_is_forced(
 def test_a_destination_that_is_gone_has_to_come_back_first(project: ProjectFolder) -> None:
     orphan(project)
     project.destinations({"other": {"type": "webhook", "url": "http://127.0.0.1:1/"}})
-    with pytest.raises(UsageError, match=r"no destination 'crm' any more, and 3 people are there\."):
+    with pytest.raises(UsageError, match=r"'crm' is no longer in revetl\.yml, but still has 3 members\."):
         project.open().to_retire("vips.crm")
 
 
@@ -265,7 +266,7 @@ def test_nobody_stays_under_the_former_name_of_an_audience(
     project.audience("stars", everyone(1, 4, "7"), {**about, "was": "vips"})
     asked = _requested(project, "stars", name)
     run = synced(project, "stars")
-    if "delivered to as 'vips' (id " in (run.error or ""):
+    if "former name 'vips' (id " in (run.error or ""):
         assert (run.exit_code, sandbox.members(name, "vips")) == (4, before)
         return
     assert run.status == "success", run.error
@@ -352,7 +353,7 @@ def test_opt_outs_are_not_sent_to_another_place_than_where_people_are(
     project.destinations({"crm": {"type": "webhook", "url": f"{sandbox.url}/elsewhere"}})
     project.sql(SUPPRESS, "user_id", "u3")
     done = cli(project, "sync", "--all")
-    assert (done.returncode, "delivers to a different place" in done.stderr) == (3, True), done.stderr
+    assert (done.returncode, "points to a different place" in done.stderr) == (3, True), done.stderr
     assert project.sql("select count(*) from revetl.revetl.sync_state where key = 'u3'") == [(1,)]
 
 
@@ -447,6 +448,6 @@ def test_a_list_that_is_there_under_the_former_name_is_not_taken_for_gone(
     ads.audience("stars", PHONES + " limit 1", of_phones(was="vips"))
     for command in (["sync", "audience", "stars"], ["retire", "stars.ads"]):
         done = cli(ads, *command)
-        assert (done.returncode, "delivered to as 'vips' (id " in done.stderr) == (4, True), done.stderr
+        assert (done.returncode, "former name 'vips' (id " in done.stderr) == (4, True), done.stderr
     assert {each["operation"] for each in sandbox.deliveries("facebook_ads")} == {"find", "create", "add"}
     assert synced(ads, "stars", full_refresh=True).delivered["add"] == 1

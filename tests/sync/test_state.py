@@ -222,7 +222,7 @@ def test_tables_of_a_newer_revetl_are_left_alone(
         "plan": lambda: opened.plan("vips"),
         "status": opened.status,
     }
-    with pytest.raises(UsageError, match=r"made by revetl 9\.9, .* Upgrade revetl here"):
+    with pytest.raises(UsageError, match=r"created by revetl 9\.9; .* Upgrade revetl\."):
         asks[ask]()
 
 

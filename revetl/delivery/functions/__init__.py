@@ -1,1 +1,1 @@
-"""Functions that a project runs on records before they are sent, each in its own process."""
+"""User functions that change records before they are sent, each in its own process."""

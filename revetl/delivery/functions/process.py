@@ -1,4 +1,4 @@
-"""A project's function, as a process beside the runner: it has limits of time and of memory, and may die."""
+"""Run a user function in a separate process, with limits on time and memory."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ FOLDER = "destination_functions"
 FORMER_FOLDER = "functions"
 """Where 0.2 had them."""
 HANDLERS = {"identify": "on_identify", "track": "on_track", "group": "on_group", "delete": "on_delete"}
-"""By the type of a record."""
+"""The names of the handlers, by type of record."""
 
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 1.0
 _TURNS = 2
-"""How often a record is asked about when answers are out of step."""
+"""How often a record is sent to the function when answers are out of step."""
 
 
 @dataclass(frozen=True)
 class FunctionResult:
-    """What a function made of a record: `records` to be sent in its place; or why it is dropped, rejected, or
+    """The result of a function: the `records` to send instead; or why the record is dropped, rejected, or
     left to the next run."""
 
     records: tuple[dict[str, Any], ...] = ()
@@ -60,14 +60,16 @@ class _Died(Exception):
 
 
 class _OutOfStep(Exception):
-    """What was read is not the answer to the record that was asked about."""
+    """The answer read belongs to another record."""
 
 
 @dataclass
 class Function:
-    """A function of a project, by the configuration of a sync. Its process starts with the first record, and
-    ends with this object; one that dies of a record is started again for the next. Records are numbered, and
-    so are their answers: a process that answers out of step is replaced, and the record is asked about again.
+    """A user function, as configured in a sync.
+
+    Its process starts with the first record and ends with this object; if a record crashes it, it is started
+    again for the next. Records and answers are numbered: a process that answers out of step is replaced, and
+    the record is sent to it again.
     """
 
     root: Path
@@ -83,37 +85,37 @@ class Function:
 
     @property
     def called(self) -> str:
-        """What messages call its file."""
+        """The name of its file in messages."""
         return f"{FOLDER}/{self.config.name}.py"
 
     def check_file(self) -> None:
-        """Raises UsageError where there is none, or it is not Python. Nothing of it is run."""
+        """Raise UsageError when the file does not exist, or isn't valid Python. The code is not run."""
         if not self.path.is_file():
             check_folder(self.root, self.config.name)
             there = [path.stem for path in self.path.parent.glob("*.py")]
-            raise UsageError(f"{self.called} is not there. {nearest(self.config.name, there)}")
+            raise UsageError(f"{self.called} does not exist. {nearest(self.config.name, there)}")
         try:
             compile(self.path.read_bytes(), self.called, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
             line, said = "", str(error)
             if isinstance(error, SyntaxError):
                 line, said = f", line {error.lineno}", error.msg
-            raise UsageError(f"{self.called}{line}: {said}. Mend it there.") from None
+            raise UsageError(f"{self.called}{line}: {said}. Fix it there.") from None
 
     def check(self, kind: str) -> None:
-        """Raises UsageError where it cannot be loaded, or has nothing for records of a kind."""
+        """Raise UsageError when it cannot be loaded, or has no handler for a kind of records."""
         self.check_file()
         if os.name == "nt":
-            raise UsageError(f"{self.called}: Windows has no limits for a process. Run revetl in WSL.")
+            raise UsageError(f"{self.called}: Windows cannot limit a process. Run revetl in WSL.")
         handlers = self._start()
         if HANDLERS[kind] not in handlers:
             raise UsageError(
-                f"{self.called} has no {HANDLERS[kind]}, which is asked of this sync's records. It has: "
-                f"{', '.join(handlers) or 'none'}."
+                f"{self.called} does not define {HANDLERS[kind]}, which this sync's records need. "
+                f"It defines: {', '.join(handlers) or 'none'}."
             )
 
     def __call__(self, record: Mapping[str, Any]) -> FunctionResult:
-        """What it makes of a record. Raises UsageError where it cannot be loaded."""
+        """Run the function on a record. Raises UsageError when it cannot be loaded."""
         for _ in range(_TURNS):
             if self._process is None:
                 self._start()
@@ -123,9 +125,9 @@ class Function:
                 self._stop()
                 return FunctionResult(rejected=f"{self.called}: {death}")
             except _OutOfStep:
-                # A copy of the process, or the function itself, has answered besides: who knows for whom.
+                # A forked process, or the function itself, also wrote an answer, for an unknown record.
                 self._stop()
-        return FunctionResult(rejected=f"{self.called}: answers more than once for a record. Does it fork?")
+        return FunctionResult(rejected=f"{self.called}: more than one answer for a record. Does it fork?")
 
     def _outcome(self, answer: Mapping[str, Any]) -> FunctionResult:
         if "records" in answer:
@@ -142,7 +144,7 @@ class Function:
             [*command, *limits],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # A group of its own, so that what the function forks ends with it.
+            # A new process group, so that forked processes end with it.
             start_new_session=True,
         )
         self._rest = b""
@@ -152,16 +154,16 @@ class Function:
         except (_Died, _OutOfStep) as death:
             self._stop()
             raise UsageError(
-                f"{self.called}: {str(death) or 'wrote to its answers'} as it was loaded."
+                f"{self.called}: {str(death) or 'wrote to the answer stream'} while it was loaded."
             ) from None
         if "error" in said:
             self._stop()
-            raise UsageError(f"{said['error'].replace(str(self.path), self.called)}. Mend it there.")
+            raise UsageError(f"{said['error'].replace(str(self.path), self.called)}. Fix it there.")
         handlers: list[str] = said["handlers"]
         return handlers
 
     def _asked(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a record. Raises _OutOfStep for one to another record."""
+        """Return the answer to a record. Raises _OutOfStep for the answer to another record."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._number += 1
@@ -175,7 +177,7 @@ class Function:
         if answer.get("number") != self._number:
             raise _OutOfStep
         if self._rest:
-            # This answer is right, and there is another one already that nobody asked for.
+            # This answer is right, but there is a second one already.
             self._stop()
         return answer
 
@@ -202,7 +204,7 @@ class Function:
 
     def _end(self) -> str:
         assert self._process is not None
-        return f"ended with {self._process.wait()} (of its {self.config.memory} MB of memory?)"
+        return f"exited with {self._process.wait()} (is its memory limit of {self.config.memory} MB too low?)"
 
     def _stop(self) -> None:
         if self._process is not None:
@@ -212,7 +214,7 @@ class Function:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process, and whatever it has forked."""
+    """Kill a process and its forks."""
     if os.name == "posix":
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

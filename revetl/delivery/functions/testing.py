@@ -1,4 +1,4 @@
-"""The tests of a project's functions: `given` and `expect` in `destination_functions/NAME.yml`."""
+"""Test user functions: `given` and `expect` in `destination_functions/NAME.yml`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from revetl.errors import UsageError, nearest
 
 
 class GivenRecord(ConfigModel):
-    """A record of a test; what is not said of it is as a first run has it."""
+    """The input record of a test; the defaults are those of a first run."""
 
     key: str = "key"
     audience: str = "audience"
@@ -39,8 +39,8 @@ _NOT_SENT = ("drop", "reject", "retry")
 
 
 class ExpectedRecord(ConfigModel):
-    """What a test expects of a record that is sent: only what is named is compared. Or that it is not sent:
-    `drop`, `reject` or `retry`, with a part of the reason."""
+    """The expected record of a test; only the listed fields are compared. Or, for a record that is not sent,
+    `drop`, `reject` or `retry` with part of the reason."""
 
     identifiers: Mapping[str, Any] | None = None
     traits: Mapping[str, Any] | None = None
@@ -54,12 +54,12 @@ class ExpectedRecord(ConfigModel):
     @model_validator(mode="after")
     def _one_thing(self) -> ExpectedRecord:
         if self.not_sent is not None and len(self.model_fields_set) > 1:
-            raise ValueError("drop, reject and retry each stand alone")
+            raise ValueError("drop, reject and retry cannot be combined with other keys")
         return self
 
     @property
     def not_sent(self) -> str | None:
-        """Which of drop, reject and retry it is."""
+        """Which of drop, reject and retry is set, if any."""
         return next((name for name in _NOT_SENT if name in self.model_fields_set), None)
 
 
@@ -70,7 +70,7 @@ def _as_list(value: object) -> object:
 
 
 class FunctionTest(ConfigModel):
-    """One test: what a record of a kind becomes."""
+    """One test: an input record and the expected records."""
 
     name: str
     on: Literal["identify", "track", "group", "delete"] = "identify"
@@ -79,7 +79,7 @@ class FunctionTest(ConfigModel):
 
 
 class FunctionTests(ConfigModel):
-    """The file of a function's tests, and the limits to run them in."""
+    """The test file of a function, with the limits to run it with."""
 
     tests: Annotated[tuple[FunctionTest, ...], Field(min_length=1)]
     timeout: Annotated[float, Field(gt=0)] = 1.0
@@ -88,7 +88,7 @@ class FunctionTests(ConfigModel):
 
 @dataclass(frozen=True)
 class TestResult:
-    """What came of a test; `problem` says how what the function made is other than expected."""
+    """The result of a test; `problem` describes the difference from what was expected."""
 
     __test__ = False
 
@@ -98,8 +98,8 @@ class TestResult:
 
 
 def run_tests(root: Path, names: tuple[str, ...] = ()) -> Iterator[TestResult]:
-    """Run the tests of a project's functions, or of those named. Raises UsageError for a file that is wrong,
-    a function that is not there or cannot be loaded, and a name without tests."""
+    """Run the tests of all or the named user functions. Raises UsageError for an invalid file, a function
+    that does not exist or cannot be loaded, and a name without tests."""
     files = {path.stem: path for path in sorted((root / FOLDER).glob("*.yml"))}
     for former in sorted((root / FORMER_FOLDER).glob("*.yml")):
         # dbt's own functions are described in YAML files, too.
@@ -107,7 +107,7 @@ def run_tests(root: Path, names: tuple[str, ...] = ()) -> Iterator[TestResult]:
             check_folder(root, former.stem)
     for name in names:
         if name not in files:
-            raise UsageError(f"{FOLDER}/{name}.yml is not there. {nearest(name, files)}")
+            raise UsageError(f"{FOLDER}/{name}.yml does not exist. {nearest(name, files)}")
     for name, path in files.items():
         if names and name not in names:
             continue

@@ -1,5 +1,5 @@
-"""The process that a project's function runs in: a record a line in, what became of it a line out, with the
-number that the record came with.
+"""The process of a user function: reads one record per line, and writes one result per line, with the number
+of the record.
 
 python -m revetl.delivery.functions.worker PATH SECONDS MEGABYTES
 """
@@ -22,17 +22,17 @@ from revetl.functions import Drop, Reject, Retry
 
 HANDLERS = ("on_identify", "on_track", "on_group", "on_delete")
 KEPT = ("type", "key", "audience", "operation")
-"""What of a record a function may not change."""
+"""The keys of a record that a function must not change."""
 
 
 class _TooLong(BaseException):
-    """Not an Exception, so that a function which catches those does not catch it."""
+    """Not an Exception, so that functions with `except Exception` don't catch it."""
 
 
 def main(path: str, seconds: float, megabytes: int) -> None:
-    """Run the function at a path until there is nothing to read."""
+    """Run the function at a path until the input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    # What a function prints is no answer.
+    # Keep the function's prints out of the answers.
     os.dup2(2, 1)
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
@@ -56,7 +56,7 @@ def main(path: str, seconds: float, megabytes: int) -> None:
         asked = json.loads(line)
         outcome = _called(getattr(module, asked["handler"]), asked["record"], path, seconds, megabytes)
         if os.getpid() != own:
-            # The function has forked: the copy of this process must not answer a second time, nor read on.
+            # The function has forked: the copy of this process must not answer again or read more records.
             os._exit(0)
         answer(number=asked["number"], **outcome)
 
@@ -80,21 +80,21 @@ def _called(
     except _TooLong:
         return {"reject": f"{path}: took longer than {seconds:g} s"}
     except MemoryError:
-        return {"reject": f"{path}: needs more than {megabytes} MB"}
+        return {"reject": f"{path}: exceeded {megabytes} MB of memory"}
     except BaseException as error:
         return {"reject": _told(error, path)}
     if made is None:
-        return {"drop": "it gave nothing back"}
+        return {"drop": "the function returned None"}
     records = made if isinstance(made, list) else [made]
     for each in records:
         if not isinstance(each, dict):
-            return {"reject": f"{path}: gave a {type(each).__name__}, and a record is a dict"}
+            return {"reject": f"{path}: returned a {type(each).__name__}, but a record must be a dict"}
         if changed := [name for name in KEPT if each.get(name, kept[name]) != kept[name]]:
-            return {"reject": f"{path}: changed '{changed[0]}', which it may not"}
+            return {"reject": f"{path}: changed '{changed[0]}', which is not allowed"}
     try:
         json.dumps(records, allow_nan=False)
     except (TypeError, ValueError) as error:
-        return {"reject": f"{path}: gave what JSON has no word for ({error})"}
+        return {"reject": f"{path}: returned a value that JSON does not support ({error})"}
     return {"records": records}
 
 
@@ -109,7 +109,7 @@ def _loaded(path: Path) -> ModuleType:
 
 
 def _told(error: BaseException, path: str) -> str:
-    """An error with the line of the function's file that it came from."""
+    """Return an error with the line of the function's file where it was raised."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     if isinstance(error, SyntaxError) and error.filename == path:
         lines = [error.lineno]

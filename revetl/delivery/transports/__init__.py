@@ -1,4 +1,4 @@
-"""What carries requests, by the scheme of a destination's address: HTTP, files, or tables of a warehouse."""
+"""Transports, by the scheme of a destination's address: HTTP, files, or tables of a warehouse."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from revetl.destinations.base.destination import Destination
 
 
 def client_of(destination: Destination, auth: httpx.Auth | None) -> httpx.AsyncClient:
-    """A client for a destination's requests, signed by `auth`. Raises UsageError for an address of an unknown
-    scheme, for a package that has to be installed for it, and for a proxy that cannot be used."""
+    """Return a client for a destination's requests, signed by `auth`. Raises UsageError for an unknown
+    scheme, for a package that must be installed for it, and for an invalid proxy."""
     most = destination.max_in_flight
     limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
     scheme = urlsplit(destination.base_url).scheme.lower()
@@ -31,10 +31,10 @@ def client_of(destination: Destination, auth: httpx.Auth | None) -> httpx.AsyncC
 
 
 def place_of(url: httpx.URL) -> str:
-    """What people call the place that a request goes to: the host of the web, else the whole address."""
+    """Return the display name of an address: the host for HTTP, otherwise the full address."""
     return url.host if url.scheme in ("http", "https") else str(url)
 
 
 def answer(status: int, text: str | bytes = b"") -> httpx.Response:
-    """What a carrier says of a request."""
+    """Build the response of a transport that is not HTTP."""
     return httpx.Response(status, content=text)

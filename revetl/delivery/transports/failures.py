@@ -1,4 +1,4 @@
-"""What a failure of a file system is called in the statuses by which all destinations are judged."""
+"""Map failures of a file system to HTTP statuses, which decide the disposition for all destinations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CREDENTIALS = ("credential", "authentication", "unauthorized", "expiredtoken")
 
 
 def refusal(error: Exception, request: httpx.Request) -> httpx.Response:
-    """The response that an exception stands for. Raises httpx.TransportError for what may pass."""
+    """Return the response for an exception. Raises httpx.TransportError for a temporary failure."""
     kind, text = type(error).__name__, f"{type(error).__name__}: {error} ({request.method} {request.url})"
     if isinstance(error, OSError) and error.errno in _STATUSES:
         return answer(_STATUSES[error.errno], text)
@@ -40,6 +40,6 @@ def refusal(error: Exception, request: httpx.Request) -> httpx.Response:
     if isinstance(status, int) and 400 <= status < 600:
         return answer(status, text)
     if isinstance(error, TypeError | ValueError | ImportError):
-        # An option that the store does not know, or one of a wrong form.
+        # An unknown or invalid option of the store.
         return answer(403, text)
     raise httpx.ReadError(text, request=request) from error

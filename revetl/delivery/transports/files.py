@@ -1,4 +1,4 @@
-"""Files by fsspec: PUT writes one whole, GET gives one or lists a folder, HEAD asks if there can be any."""
+"""Files by fsspec: PUT writes a file, GET reads a file or lists a folder, HEAD checks for write access."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ _PACKAGES = {
     "sftp": ("paramiko", "sftp"),
     "ssh": ("paramiko", "sftp"),
 }
-"""By scheme: the package that writes there, and the extra of revetl that brings it."""
+"""By scheme: the package that writes there, and the extra of revetl that installs it."""
 
 _FOLDERS = ("file", "sftp", "ssh", "memory")
-"""Where folders have to be made; elsewhere they are parts of names."""
+"""Schemes where folders must be created; in object stores they are part of the name."""
 
 
 class FileTransport(httpx.AsyncBaseTransport):
-    """Carries requests to a file system. Nobody reads half a file: a local one gets its name when it is on
-    the disk, and an object is there when all of it is. Raises UsageError for a scheme that nothing is known
-    of, and where the package for it is not installed."""
+    """Sends requests to a file system. Files appear atomically: a local file gets its name once it is on
+    disk, and an object exists once its upload is complete. Raises UsageError for an unknown scheme, and if
+    its package is not installed."""
 
     def __init__(self, scheme: str, options: Mapping[str, Any]) -> None:
         if scheme not in _PACKAGES:
-            raise UsageError(f"path: nothing is known of '{scheme}://'. {nearest(scheme, _PACKAGES)}")
+            raise UsageError(f"path: unknown scheme '{scheme}://'. {nearest(scheme, _PACKAGES)}")
         package, extra = _PACKAGES[scheme]
         if importlib.util.find_spec(package) is None:
             raise UsageError(
-                f"path: {package} writes to '{scheme}://', and is not installed here. "
+                f"path: '{scheme}://' requires {package}, which is not installed. "
                 f"Run `pip install 'revetl[{extra}]'`."
             )
         self._options = dict(options)
@@ -68,7 +68,7 @@ class FileTransport(httpx.AsyncBaseTransport):
                 return answer(200, _got(store, path))
             _ask(store, path)
             return answer(200)
-        except Exception as error:  # each store's package raises its own
+        except Exception as error:  # each store's package has its own exceptions
             return refusal(error, request)
 
     def _store(self, url: httpx.URL) -> tuple[Any, str]:
@@ -81,7 +81,7 @@ class FileTransport(httpx.AsyncBaseTransport):
 
 
 def _write(store: Any, path: str, content: bytes) -> None:
-    """Write a file in the place of the one that may be there."""
+    """Write a file, replacing an existing one."""
     folder, _, name = path.rpartition("/")
     if not _has_folders(store):
         store.pipe_file(path, content)
@@ -106,7 +106,7 @@ def _write(store: Any, path: str, content: bytes) -> None:
 
 
 def _keep(folder: str) -> None:
-    """Have the names of a folder on the disk; not every system knows how."""
+    """Sync a folder's entries to disk; not every system supports that."""
     if os.name == "posix":
         opened = os.open(folder, os.O_RDONLY)
         try:
@@ -116,7 +116,7 @@ def _keep(folder: str) -> None:
 
 
 def _got(store: Any, path: str) -> bytes:
-    """A file, or what a folder has."""
+    """Return the contents of a file, or the listing of a folder."""
     store.invalidate_cache()
     content: bytes = (
         store.cat_file(path) if store.isfile(path) else orjson.dumps({"files": _listed(store, path)})
@@ -125,7 +125,7 @@ def _got(store: Any, path: str) -> bytes:
 
 
 def _listed(store: Any, path: str) -> list[dict[str, Any]]:
-    """The files of a folder that have their names, by name."""
+    """List the complete files of a folder, by name."""
     folder = path.rstrip("/")
     found = store.ls(folder, detail=True) if store.exists(folder) else []
     files = [(each["name"].rsplit("/", 1)[-1], each["size"]) for each in found if each["type"] == "file"]
@@ -133,11 +133,11 @@ def _listed(store: Any, path: str) -> list[dict[str, Any]]:
 
 
 def _ask(store: Any, path: str) -> None:
-    """Raises where nothing can be written: a folder that is not ours, a bucket that is not there."""
+    """Raise an error if nothing can be written: a folder without permission, or a missing bucket."""
     if _is_local(store):
         folder = next(each for each in (Path(path), *Path(path).parents) if each.exists())
         if not os.access(folder, os.W_OK):
-            raise PermissionError(errno.EACCES, f"{folder} is not ours to write to")
+            raise PermissionError(errno.EACCES, f"no permission to write to {folder}")
     elif not _has_folders(store):
         store.ls(path.split("/", 1)[0])
     else:

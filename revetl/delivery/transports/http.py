@@ -1,8 +1,8 @@
-"""HTTP as aiohttp carries it: whole answers of bounded size and time, the environment's proxies, and one kind
-of error for whatever is wrong with an answer.
+"""HTTP by aiohttp: complete responses of limited size and time, proxies from the environment, and one type of
+error for every invalid response.
 
-aiohttp has several families of exceptions for an answer that is not HTTP, of which httpx-aiohttp translates
-some; the rest would reach a user as a traceback.
+aiohttp has several families of exceptions for a response that is not HTTP, of which httpx-aiohttp translates
+only some; the others would reach the user as a traceback.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from revetl.destinations.base.large_answers import BODY, is_large
 from revetl.errors import UsageError
 
 HEADER_BYTES = 64 * 1024
-"""The longest status line, and the longest header, of an answer."""
+"""The maximum length of a response's status line and of a header."""
 ENCODINGS = ("gzip", "deflate")
-"""What is asked for: a chunk of either is at most a thousand times as large when it is unpacked."""
+"""The accepted encodings: a chunk of either expands at most a thousandfold."""
 UPLOAD_BYTES_PER_SECOND = 64 * 1024
-"""A request has its deadline, and besides the time that its content takes at this rate."""
+"""A request's deadline is extended by the time that its content takes at this rate."""
 _LARGE_SECONDS = 3_600.0
 _UNIT = 1024 * 1024
 _LIMITS = httpx.Limits()
 
 
 class HttpCarrier(AiohttpTransport):
-    """Requests over HTTP, each answered with the whole content, unpacked. Raises httpx.TransportError
-    whatever is wrong with a connection or an answer: it is not HTTP, is too large, or takes too long."""
+    """Sends requests over HTTP and returns complete, decompressed responses. Raises httpx.TransportError for
+    every failure of a connection or response: it is not HTTP, is too large, or takes too long."""
 
     def __init__(self, destination: Destination, **options: Any) -> None:
         super().__init__(**options)
@@ -75,11 +75,11 @@ class HttpCarrier(AiohttpTransport):
                         await response.aclose()
         except TimeoutError:
             raise httpx.ReadTimeout(
-                f"no whole answer within {seconds:,.3g} seconds", request=request
+                f"no complete response within {seconds:,.3g} seconds", request=request
             ) from None
 
     async def _whole(self, request: httpx.Request, streamed: httpx.Response) -> httpx.Response:
-        """The response with its content: in memory, or on disk where a large one was asked for and is."""
+        """Read the content of a response: in memory, or to disk if a large one is expected."""
         streamed.request = request
         _check_encoding(streamed)
         content, size = bytearray(), 0
@@ -89,11 +89,11 @@ class HttpCarrier(AiohttpTransport):
             if file is None and size > self._most:
                 if not (is_large(request) and streamed.is_success):
                     raise httpx.RemoteProtocolError(
-                        f"the answer is larger than {self._most / _UNIT:,.3g} MiB; max_response_bytes of the "
-                        "destination is the limit",
+                        f"the response is larger than {self._most / _UNIT:,.3g} MiB, the destination's "
+                        "max_response_bytes",
                         request=request,
                     )
-                file = tempfile.TemporaryFile()  # noqa: SIM115  whoever reads the response closes it
+                file = tempfile.TemporaryFile()  # noqa: SIM115  the reader of the response closes it
                 file.write(content)
                 content.clear()
             if file is None:
@@ -108,7 +108,7 @@ class HttpCarrier(AiohttpTransport):
         whole = httpx.Response(
             streamed.status_code,
             headers=headers,
-            # JSON and CSV need not begin with it, and few parsers take it.
+            # A byte order mark is optional in JSON and CSV, and few parsers accept it.
             content=bytes(content.removeprefix(codecs.BOM_UTF8)),
             extensions=streamed.extensions,
             request=request,
@@ -121,15 +121,14 @@ class HttpCarrier(AiohttpTransport):
 
 
 def _check_encoding(response: httpx.Response) -> None:
-    """Of encodings that were not asked for, a few bytes can be a gigabyte."""
+    """Refuse encodings that were not requested: in some, a few bytes can expand to a gigabyte."""
     named = response.headers.get("content-encoding", "").strip().lower()
     if named and named not in (*ENCODINGS, "identity"):
-        raise httpx.RemoteProtocolError(f"the answer is encoded as '{named}', which was not asked for")
+        raise httpx.RemoteProtocolError(f"the response has encoding '{named}', which was not requested")
 
 
 def _check_charset(response: httpx.Response) -> None:
-    """Python has codecs that decode to no text at all, such as `hex`. Names that it does not know are read as
-    UTF-8."""
+    """Refuse codecs that don't decode to text, such as Python's `hex`. Unknown names are read as UTF-8."""
     charset = response.charset_encoding
     try:
         codecs.lookup(charset or "utf-8")
@@ -138,7 +137,7 @@ def _check_charset(response: httpx.Response) -> None:
     try:
         b"a".decode(charset or "utf-8", "replace")
     except (LookupError, ValueError) as error:
-        raise httpx.RemoteProtocolError(f"its charset '{charset}' is not one of text") from error
+        raise httpx.RemoteProtocolError(f"its charset '{charset}' is not a text encoding") from error
 
 
 @contextmanager
@@ -147,11 +146,11 @@ def _as_transport_errors(request: httpx.Request) -> Iterator[None]:
         yield
     except httpx.TransportError as error:
         if isinstance(error.__cause__, aiohttp.ClientResponseError):
-            # Its text has the whole address in it, with what is secret there.
+            # Its text contains the full address, with its secrets.
             raise type(error)(_first_line(error.__cause__.message), request=request) from error.__cause__
         raise
     except httpx.DecodingError as error:
-        said = f"the answer cannot be unpacked: {error}"
+        said = f"could not decompress the response: {error}"
         raise httpx.RemoteProtocolError(said, request=request) from error
     except aiohttp.ClientResponseError as error:
         raise httpx.RemoteProtocolError(_first_line(error.message), request=request) from error
@@ -163,12 +162,12 @@ def _as_transport_errors(request: httpx.Request) -> Iterator[None]:
 
 def _first_line(text: str) -> str:
     lines = [line.strip(" :,") for line in text.splitlines() if line.strip()]
-    return lines[0] if lines else "an answer that is not HTTP"
+    return lines[0] if lines else "a response that is not HTTP"
 
 
 def _public_authorities() -> ssl.SSLContext:
-    """The usual certificates: those that SSL_CERT_FILE or SSL_CERT_DIR names, or else certifi's. A file is
-    read once in a process, and again when it has changed."""
+    """Return the default certificates: those of SSL_CERT_FILE or SSL_CERT_DIR, or else certifi's. A file is
+    read once per process, and again when it has changed."""
     file = os.environ.get("SSL_CERT_FILE") or None
     if os.environ.get("SSL_CERT_DIR") and not file:
         return httpx.create_ssl_context()
@@ -181,8 +180,8 @@ def _read_once(file: str | None, changed_ns: int | None) -> ssl.SSLContext:
 
 
 class HttpClient(HttpxAiohttpClient):
-    """A client of a destination over `HttpCarrier` that goes by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and
-    NO_PROXY as httpx does. Raises UsageError for a proxy that cannot be used."""
+    """A client for a destination over `HttpCarrier` that respects HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and
+    NO_PROXY like httpx. Raises UsageError for an invalid proxy."""
 
     def __init__(self, destination: Destination, limits: httpx.Limits, auth: httpx.Auth | None) -> None:
         self._destination = destination
@@ -195,7 +194,7 @@ class HttpClient(HttpxAiohttpClient):
             )
         except (ValueError, httpx.InvalidURL) as error:
             raise UsageError(
-                f"The environment's proxies cannot be used: {error}. Set HTTPS_PROXY, HTTP_PROXY and "
+                f"Invalid proxy in the environment: {error}. Set HTTPS_PROXY, HTTP_PROXY and "
                 "ALL_PROXY to http://HOST:PORT and NO_PROXY to host names, or unset them."
             ) from None
 

@@ -1,4 +1,4 @@
-"""Rows into a table by one statement, which comes to the same however often it is run."""
+"""Write rows into a table in one idempotent statement."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from revetl.warehouse.templates import column, statement, table
 
 INCOMING = table("revetl_incoming")
 _OPERATIONS = {"upsert": (True, True), "insert": (False, True), "update": (True, False)}
-"""By operation, whether rows that are there are changed, and those that are not are made."""
+"""By operation, whether existing rows are updated, and missing rows inserted."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for: rows of `columns`, known by those of `key`, to be an `operation` (upsert, insert,
-    update, delete). A value that is there in one of the columns of `keep` stays."""
+    """Rows to write: `columns`, identified by `key`, with an `operation` (upsert, insert, update, delete).
+    Existing values in the columns of `keep` are not overwritten."""
 
     operation: str
     key: Sequence[str]
@@ -31,7 +31,7 @@ class Order:
     keep: Sequence[str] = ()
 
     def incoming(self) -> pa.Table:
-        """The rows as texts, `c0`, `c1` and so on; of rows of one key, the last."""
+        """The rows as texts, `c0`, `c1` and so on; the last row of each key."""
         at = [self.columns.index(name) for name in self.key]
         rows = {tuple(_text(row[place]) for place in at): row for row in self.rows}.values()
         columns = [
@@ -41,8 +41,8 @@ class Order:
 
 
 def merge(order: Order, target: exp.Table, types: Mapping[str, str], warehouse: Warehouse) -> exp.Expr | None:
-    """The statement that puts what was loaded as INCOMING into a table whose columns are `types`; None where
-    there is nothing to do. The engine reads the texts as its own types, and refuses those that are none."""
+    """Return the statement that merges the loaded table INCOMING into a table with the columns `types`;
+    None if there is nothing to do. The engine casts the texts to its types, and refuses invalid ones."""
     names = {name: exp.to_identifier(name, quoted=True).sql() for name in order.columns}
     on = " and ".join(f"t.{names[name]} = s.{names[name]}" for name in order.key)
     clauses = []
@@ -74,17 +74,17 @@ def merge(order: Order, target: exp.Table, types: Mapping[str, str], warehouse: 
 
 
 def _text(value: Any) -> str | None:
-    """A value as the text that an engine reads it from."""
+    """Return a value as text that an engine can cast."""
     return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _read(at: int, kind: str, warehouse: Warehouse) -> exp.Expr:
-    """A loaded text as a value of a column's type."""
+    """Return the cast of a loaded text to a column's type."""
     text, lower = column(f"c{at}", of="g"), kind.lower()
     if any(word in lower for word in ("json", "variant", "super")):
         return warehouse.document(text)
     if any(word in lower for word in ("char", "text", "string")) and "[" not in lower:
-        # A cast would cut what is too long for the column.
+        # A cast would truncate texts that are too long for the column.
         return text
     try:
         return exp.cast(text, exp.DataType.build(kind, dialect=warehouse.dialect))

@@ -1,4 +1,4 @@
-"""What an engine's refusal is called in the statuses by which all destinations are judged."""
+"""Map errors of a SQL engine to HTTP statuses, which decide the disposition for all destinations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATES = {
     "53": 503,
     "55P03": 503,
 }
-"""By the beginning of an SQLSTATE; of other ones, a row is what is wrong."""
+"""By the beginning of an SQLSTATE; others mean that a row is invalid."""
 
 _LOST_STATES = ("08", "57P")
 _KINDS = {
@@ -34,8 +34,7 @@ _NOT_THERE = ('role "', 'database "', "no such host")
 
 
 def refusal(error: WarehouseError, request: httpx.Request) -> httpx.Response:
-    """The response that a failed statement stands for. Raises httpx.TransportError where the connection is
-    gone."""
+    """Return the response for a failed statement. Raises httpx.TransportError when the connection is lost."""
     cause, text = error.__cause__, str(error)
     state = str(getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None) or "")
     if state.startswith(_LOST_STATES):
@@ -53,8 +52,8 @@ def refusal(error: WarehouseError, request: httpx.Request) -> httpx.Response:
 
 
 def unopened(error: WarehouseError, request: httpx.Request) -> httpx.Response:
-    """The response where no connection is made, as credentials are wrong. Raises httpx.ConnectError for what
-    may pass."""
+    """Return the response for a refused connection, such as wrong credentials. Raises httpx.ConnectError
+    for a temporary failure."""
     lower = str(error).lower()
     if any(word in lower for word in (*_FORBIDDEN, *_NOT_THERE)):
         return answer(403, str(error))

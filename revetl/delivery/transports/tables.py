@@ -1,4 +1,4 @@
-"""Tables of a warehouse: GET tells a table's columns, or values of one, PUT makes it, POST fills it."""
+"""Tables of a warehouse: GET reads a table's columns or values, PUT creates the table, POST writes rows."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _LOCK_SECONDS = 10.0
 
 
 class TableTransport(httpx.AsyncBaseTransport):
-    """Carries requests to a warehouse by one connection, one after the other. Raises UsageError for a
-    connection that names no engine there is."""
+    """Sends requests to a warehouse over one connection, one at a time. Raises UsageError for a connection
+    with an unknown engine."""
 
     def __init__(self, connection: Mapping[str, Any]) -> None:
         kind = str(connection.get("type"))
@@ -47,7 +47,7 @@ class TableTransport(httpx.AsyncBaseTransport):
             await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        # A statement that nobody waits for any more may still run.
+        # A statement that is no longer awaited may still be running.
         with self._at_work:
             warehouse, self._warehouse = self._warehouse, None
             if warehouse is not None:
@@ -80,7 +80,7 @@ class TableTransport(httpx.AsyncBaseTransport):
                 raise
 
     def _named(self, name: str) -> str:
-        """A table's name with its schema: without one, that of the connection, if it has one."""
+        """Return a table's name with its schema; the default is the connection's schema, if any."""
         schema = self._target.config.get("schema") or self._target.config.get("dataset")
         return f"{schema}.{name}" if schema and "." not in name else name
 
@@ -107,8 +107,8 @@ class TableTransport(httpx.AsyncBaseTransport):
 
 
 def _table(warehouse: Warehouse, name: str) -> exp.Table:
-    """The table that a path names: SCHEMA.TABLE or DATABASE.SCHEMA.TABLE, in full, as a schema may
-    be called what the database is."""
+    """Return the table in a path: SCHEMA.TABLE or DATABASE.SCHEMA.TABLE, fully qualified because a schema may
+    have the database's name."""
     *above, own = name.split(".")
     if len(above) == 1:
         above = [warehouse.database, *above]
@@ -121,7 +121,8 @@ def _columns_of(warehouse: Warehouse, name: str) -> dict[str, str] | None:
 
 
 def _values(warehouse: Warehouse, name: str, asked: Mapping[str, str]) -> list[str]:
-    """The texts of a column in the rows where another one is a text; none of a table that is not there."""
+    """Return the texts of a column in rows where another column equals a text; none if the table is
+    missing."""
     if _columns_of(warehouse, name) is None:
         return []
     query = exp.select(column(asked["column"])).from_(_table(warehouse, name))

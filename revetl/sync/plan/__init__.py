@@ -1,1 +1,1 @@
-"""The plan of a sync: who is eligible, what changed, which guards stop it."""
+"""Plan a sync: who is eligible, what changed, and which guards stop the run."""

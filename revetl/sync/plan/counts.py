@@ -1,4 +1,4 @@
-"""The counts of a diff: the changes are made and counted in two statements."""
+"""Compute the changes of a diff and count them, in two statements."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from revetl.warehouse.templates import column, select, statement
 
 @dataclass(frozen=True)
 class Counts:
-    """Changed keys by operation and cause, and how many of them are removes that are sent (of who is known by
-    another identifier now, too); new keys, held keys that left; the audience's rows, null keys and different
-    keys (counted only in modes that remove nobody); who is left out, by cause; what names the changes.
-    `identified` are the members with any usable identifier; `usable` and `given` count each. `fields` are
-    what was asked for."""
+    """The counts of a diff: changed keys by operation and cause, with the removes that are sent (including
+    those of members with a new identifier); new keys and keys that left; the audience's rows, null keys and
+    distinct keys (the last only in modes without removes); excluded members by cause; and a hash of the
+    changes. `identified` counts the members with any valid identifier, `usable` and `given` the valid and the
+    given values of each identifier. `fields` is set on request."""
 
     causes: dict[str, dict[str, int]] = field(default_factory=dict)
     sent_removes: int = 0
@@ -45,9 +45,10 @@ def count_changes(
     retry: bool,
     fields: bool = False,
 ) -> Counts:
-    """Make the changes, leaving them in the warehouse's temporary table, and count them. `full_refresh` takes
-    every member again; `retry` takes what was rejected before, too. With `fields`, how many updates each
-    field is a reason of."""
+    """Compute the changes into the temporary table `revetl_changes`, and count them.
+
+    `full_refresh` includes every member, `retry` also records rejected before. With `fields`, count the
+    updates that each field causes."""
     facts = diff.facts
     make_changes(
         diff,
@@ -91,22 +92,22 @@ def count_changes(
 
 
 def _counted(diff: Diff, counts: list[int]) -> dict[str, Any]:
-    """What `_counting` counts of identifiers."""
+    """Return the identifier counts of a `_counting` row."""
     many = len(diff.mapping.identifiers)
     usable, given = counts[1 : many + 1], counts[many + 1 : 2 * many + 1]
     return {"identified": counts[0], "usable": tuple(usable), "given": tuple(given)}
 
 
 def _counting(diff: Diff, *, fields: bool = False) -> exp.Query:
-    """What a plan counts, in one query of what, operation, cause, and numbers.
+    """Return the query of all counts of a plan, as rows of kind, operation, cause and numbers.
 
-    - `change`s by operation and cause: rows, removes that are sent;
-    - `all` changes: rows, different keys that are not held, held keys that left, and as operation a sum
-      of hashes, which is the same for the same changes in whatever order;
-    - the `audience`: rows, keys, different keys, and how many have any usable identifier, each usable
-      one, and each that is given; where identifiers are late, the last three are of `identified` alone;
-    - who is `left_out`, by cause: rows;
-    - where `fields` are asked for, how many updates each is a reason of: see `_count_of_differences`.
+    - `change`, by operation and cause: rows, removes that are sent;
+    - `all` changes: rows, distinct new keys, keys that left, and as operation a sum of hashes, which does
+      not depend on the order of the changes;
+    - `audience`: rows, keys, distinct keys, members with any valid identifier, and the valid and given values
+      of each identifier; if identifiers are normalized in Python, the last three are in `identified` instead;
+    - `left_out`, by cause: rows;
+    - `fields`, on request: the updates that each field causes, see `_count_of_differences`.
     """
     identified = [exp.func("count", each) for each in diff.identifiers.counts()]
     most = max(3 + len(identified), len(diff.mapping.fields) if fields else 0)
@@ -141,7 +142,7 @@ def _counting(diff: Diff, *, fields: bool = False) -> exp.Query:
             *numbers(
                 "count(*)",
                 exp.func("count", diff.key),
-                # Where those who left are changes, what repeats follows from the other counts.
+                # If members who left are among the changes, repeated keys follow from the other counts.
                 "0" if diff.removes else statement("count(distinct :key)", key=diff.key),
                 *(() if diff.mapping.late else identified),
             )
@@ -170,7 +171,8 @@ def _change_hash(diff: Diff) -> exp.Expr:
 
 
 def _count_of_differences(diff: Diff, numbers: Callable[..., list[exp.Expr]]) -> exp.Select:
-    """How many updates each field is a reason of: as text, a JSON object; or numbers, in order."""
+    """Count the updates that each field causes: as a JSON object, or as numbers in the order of the
+    fields."""
     names = [item.name for item in diff.mapping.fields]
     both = select(
         """

@@ -1,4 +1,4 @@
-"""Daily limits: what a destination may be sent in 24 hours, and what has to wait for it."""
+"""Daily limits: how many records a destination may be sent in 24 hours, and which records wait."""
 
 from __future__ import annotations
 
@@ -41,9 +41,8 @@ select
 
 @dataclass(frozen=True)
 class DailyLimit:
-    """What a sync may still send: `limit` records to its destination in 24 hours, of which `used` are used by
-    all of its syncs in that mode, or are about to be. The change of the key `first` comes before all
-    others."""
+    """The daily limit of a destination: `limit` records in 24 hours, of which its syncs in the same mode have
+    sent, or are about to send, `used`. The change of the key `first` is sent before all others."""
 
     limit: int
     used: int
@@ -54,14 +53,14 @@ class DailyLimit:
         return max(0, self.limit - self.used)
 
     def note(self, waiting: int) -> str:
-        """What is said of the records that wait."""
+        """Return the note about records that wait."""
         return (
             f"{waiting:,} records wait for a later run: daily_limit is {self.limit:,}, and {self.used:,} "
             "were sent in the last 24 hours"
         )
 
     def capped(self, changes: exp.Query, mapping: FieldMapping, model: exp.Expr, key: exp.Expr) -> exp.Query:
-        """The changes, of which the oldest that are still allowed are sent and the others wait."""
+        """Return the changes, of which the oldest within the limit are sent and the others wait."""
         moment = next((item for item in mapping.along if item.name == TIMESTAMP), None)
         made = statement(
             """
@@ -95,8 +94,8 @@ class DailyLimit:
 def counted_alone(
     destination: Destination, sync: Sync, warehouse: Warehouse, tables: StateTables, run_id: str
 ) -> Iterator[None]:
-    """Let no other run count what is left of the daily limit until this one has written what it is about to
-    send. Raises Locked where another run takes too long for that."""
+    """Lock the daily limit, so that no other run counts it before this run has written its outbox rows.
+    Raises Locked when another run holds the lock for too long."""
     if destination.daily_limit(sync.config.mode) is None:
         yield
         return
@@ -119,7 +118,7 @@ def counted_alone(
 def daily_limit_of(
     destination: Destination, sync: Sync, warehouse: Warehouse, tables: StateTables
 ) -> DailyLimit | None:
-    """The daily limit of a sync, with what is used of it; None where its destination declares none."""
+    """Return the daily limit of a sync with its current use; None if the destination declares none."""
     limit = destination.daily_limit(sync.config.mode)
     if limit is None:
         return None

@@ -1,12 +1,13 @@
-"""The diff, as SQL in the warehouse: an audience against what the destination is known to hold.
+"""The diff, as SQL in the warehouse: compare an audience with the sync's state.
 
-It is one query (`changes`), which leaves one temporary table, `revetl_changes` (key, row_hash, operation,
-held, origin, cause, caused_at, is_sent), of changed keys only; `changed` then reads whole records for them.
-Operations: `add`, `update`, `remove`; `rekey` (the destination knows the person by another identifier now: a
-remove and an add); `forget` (gone, but every identifier is held by another member: nothing to send); `rehash`
-(only the hash's maker, or names that are mapped, changed); `wait` (refused before, and the same still);
-`later` (over the destination's daily limit). Of removes and rekeys, `is_sent` says whether an old identifier
-is free to be removed. `held` and `is_sent` are 1 or 0.
+It is one query (`changes`) that creates one temporary table, `revetl_changes` (key, row_hash, operation,
+held, origin, cause, caused_at, is_sent), with changed keys only; `changed` then reads their full records.
+
+Operations: `add`, `update`, `remove`; `rekey` (the member has a new identifier: a remove and an add);
+`forget` (left, but every identifier belongs to another member: nothing to send); `rehash` (only the hash
+fingerprint or the names of mapped fields changed); `wait` (rejected before and unchanged); `later` (over the
+destination's daily limit). For removes and rekeys, `is_sent` is 1 if an old identifier can be removed. `held`
+is 1 if the key is in the state.
 """
 
 from __future__ import annotations
@@ -41,25 +42,26 @@ KNOWN, NOW = "known_fields", "fields_now"
 
 
 def hash_name(warehouse: Warehouse, mapping: FieldMapping) -> str:
-    """What names the maker of a row hash: the engine, what was mapped, and what normalizes identifiers on the
-    runner, which a hash of raw values does not cover."""
+    """Return the fingerprint of a row hash: the engine, the mapping, and the versions of the libraries that
+    normalize identifiers in Python, which a hash of raw values does not cover."""
     made_by = f"{warehouse.hash_by} {mapping.fingerprint} {mapping.versions}".strip()
     return made_by + (SENT if mapping.is_late else "")
 
 
 def hashed_values(mapping: FieldMapping) -> list[tuple[exp.Expr, str]]:
-    """What a row hash of the member `a` covers, each with its type."""
+    """Return the values of the member `a` that the row hash covers, with their types."""
     key = exp.cast(column(mapping.key, of="a"), "varchar")
     return [(item.of("a"), item.type) for item in mapping.hashed()] or [(key, "varchar")]
 
 
 @dataclass(frozen=True)
 class Diff:
-    """The statements of one sync's diff on one engine. `hash_by` names what made its row hashes, and
-    `finishers` are what late identifiers take; `is_old`: an older version has left some of their texts in the
-    state. With `starts_over`, the destination is another one than before, and the state is to hold nobody;
-    `remembered` is the last run that this machine knows or, with `is_marked`, that the destination has a mark
-    of."""
+    """The SQL of one sync's diff on one engine.
+
+    `hash_by` is the fingerprint of its row hashes, and `finishers` normalize identifiers in Python; `is_old`:
+    an older version stored raw texts of such identifiers in the state. With `starts_over`, the destination
+    points to another place than before, and the state counts as empty. `remembered` is the last run that this
+    machine or, with `is_marked`, the destination has recorded."""
 
     warehouse: Warehouse
     tables: StateTables
@@ -79,8 +81,8 @@ class Diff:
 
     @property
     def has_state(self) -> bool:
-        """Whether a run has kept anything that this mode counts as held. The state of an older version says
-        no presence, and is all of one."""
+        """Whether the state has rows that this mode counts as held. State of an older version has no presence
+        column; all its rows have the same presence."""
         facts = self.facts
         return facts.has_state and (facts.has_presence or facts.unlabelled_are in self.presence.held)
 
@@ -94,8 +96,8 @@ class Diff:
 
     @property
     def held(self) -> exp.Table | exp.Subquery:
-        """The state table, without rows that the mode does not count as held; before the first run, an empty
-        one of its shape."""
+        """The state rows that the mode counts as held; before the first run, an empty query of the same
+        columns."""
         if self.has_state:
             rows = self.as_sent if self.is_old else self.tables.state
             if all(each in self.presence.held for each in self.facts.present):
@@ -119,27 +121,27 @@ class Diff:
 
     @property
     def as_sent(self) -> exp.Subquery:
-        """The state's rows of the sync with what was sent in the place of what an older version has left."""
+        """The state rows of the sync, with sent values instead of raw texts from an older version."""
         has_presence = self.facts.has_presence
         return as_sent(self.warehouse, self.tables.state, self.sync, self.mapping, has_presence=has_presence)
 
     @property
     def removes(self) -> bool:
-        """Whether who left is taken out."""
+        """Whether members who leave are removed."""
         return self.mode in ("mirror", "archive", "audience_events")
 
     @property
     def once(self) -> bool:
-        """Whether a key is sent once and never again."""
+        """Whether each key is sent only once."""
         return self.mode in ("insert", "events", "audience_events", "delete")
 
     @property
     def hashed(self) -> list[tuple[exp.Expr, str]]:
-        """What a row hash covers, each with its type."""
+        """The values that a row hash covers, with their types."""
         return hashed_values(self.mapping)
 
     def differs(self, name: str | None = None) -> exp.Expr:
-        """Whether the field, or any, has another value in NOW than in KNOWN."""
+        """Return the condition that the field, or any field, differs between NOW and KNOWN."""
         names = [item.name for item in self.mapping.fields] if name is None else [name]
         return self.warehouse.json_differs(exp.column(KNOWN), exp.column(NOW), names)
 
@@ -151,7 +153,7 @@ class Diff:
         ]
 
     def parts(self) -> dict[str, object]:
-        """What statements over changes, members (`a`) and state (`s`) are made of."""
+        """The parts of statements over changes, members (`a`) and state (`s`)."""
         return {
             "changes": CHANGES,
             "held": self.held,
@@ -164,7 +166,7 @@ class Diff:
 
     @cached_property
     def identifiers(self) -> IdentifierSql:
-        """The part of the diff that is about identifiers."""
+        """The SQL of the diff's identifiers."""
         return IdentifierSql(
             warehouse=self.warehouse,
             tables=self.tables,
@@ -181,17 +183,17 @@ class Diff:
 
     @property
     def model(self) -> exp.Table | exp.Subquery:
-        """The members, with what is sent of late identifiers."""
+        """The members, with the sent values of identifiers that are normalized in Python."""
         return self.identifiers.model
 
     @property
     def everyone(self) -> exp.Table | exp.Subquery:
-        """Those among whom somebody may hold an identifier that another had."""
+        """All members who may have taken over an identifier."""
         return self.members.relation
 
     @property
     def unchanged(self) -> exp.Subquery:
-        """The state rows of members who are as the destination has them."""
+        """The state rows of unchanged members."""
         made = statement(
             "select * from :held as s where s.sync = :sync and s.key not in ("
             "select c.key from :changed as c where c.key is not null)",
@@ -210,7 +212,7 @@ class Diff:
         return self.json_of_fields()
 
     def json_of_fields(self) -> exp.Expr:
-        """The fields of the member `a`, and what goes along with them, as the text of a JSON object."""
+        """Return the fields of the member `a`, and the values stored with them, as a JSON object."""
         return self.warehouse.json_object(
             {item.name: (item.of("a"), item.type) for item in (*self.mapping.fields, *self.mapping.along)}
         )

@@ -1,13 +1,12 @@
-"""The one query of a diff: the changed keys, and what is to be done about each.
+"""The query of a diff: the changed keys, with the operation for each.
 
-    audience, held → changed     hash against hash; carries keys and hashes only
-    changed        → looked_at   joined to what else decides: the state's and the audience's rows, who holds
-                                 an identifier now, who is suppressed, what was refused
-    looked_at      → judged      the operation
+    audience, held → changed     compares hashes; has keys and hashes only
+    changed        → looked_at   joins what decides the operation: rows of the state and the audience, the
+                                 current owners of identifiers, suppressions, rejections
+    looked_at      → judged      computes the operation
 
-Each step reads the one before it once, for engines that make a CTE anew each time it is read. What does not
-apply to a sync is not joined. Yes and no are 1 and 0: T-SQL has no boolean columns.
-"""
+Each step reads the previous one once, because some engines evaluate a CTE again for each reference. Joins
+that a sync does not need are left out. Conditions are 1 or 0: T-SQL has no boolean columns."""
 
 from __future__ import annotations
 
@@ -24,11 +23,13 @@ from revetl.warehouse.templates import column, select, statement
 
 @dataclass(frozen=True)
 class DiffOptions:
-    """What a diff has to look at. `uncertain`: some outcomes are unknown, so the pending columns are read; a
-    change that is attempted again keeps the run it was first attempted in as its origin. `otherwise`: some
-    rows were hashed by another maker, so their hashes tell nothing. `full_refresh`: every member is a change.
-    `waiting`: some were refused before, and wait while they are the same still. `retry`: what is sent at most
-    once is sent again where its outcome is unknown."""
+    """What a diff has to consider.
+
+    `uncertain`: some outcomes are unknown, so the pending columns are read; a change that is attempted again
+    keeps the run of its first attempt as its origin. `otherwise`: some rows have another hash fingerprint, so
+    their hashes cannot be compared. `full_refresh`: every member is a change. `waiting`: some records were
+    rejected, and wait until they change. `retry`: records sent at most once are sent again if their outcome
+    is unknown."""
 
     uncertain: bool = False
     otherwise: bool = False
@@ -38,11 +39,11 @@ class DiffOptions:
 
 
 def make_changes(diff: Diff, options: DiffOptions) -> None:
-    """Leave `revetl_changes` in the warehouse; where identifiers are late, `revetl_changed` and
-    `revetl_late` too."""
+    """Create `revetl_changes` in the warehouse, and `revetl_changed` and `revetl_late` if identifiers are
+    normalized in Python."""
     if diff.mapping.late:
         if diff.is_old:
-            # What is held names it; the keys that changed do not need what it has.
+            # Referenced by the rows in the state; the changed keys don't need its contents.
             load_nothing(diff.warehouse)
         diff.warehouse.temporary(CHANGED, changed_of(diff, options))
         load(
@@ -61,15 +62,15 @@ def _former_texts(diff: Diff) -> list[exp.Select]:
 
 
 def changes_of(diff: Diff, options: DiffOptions) -> exp.Query:
-    """The query of `revetl_changes`, as `diff` describes it; where identifiers are late, of what
-    `revetl_changed` has."""
+    """Return the query of `revetl_changes`, described in `diff`; it reads `revetl_changed` if identifiers are
+    normalized in Python."""
     query = _Changes(diff, options).query()
     assert isinstance(query, exp.Query)
     return query
 
 
 def changed_of(diff: Diff, options: DiffOptions) -> exp.Query:
-    """The query of `revetl_changed`: the changed keys, of which nothing is decided yet."""
+    """Return the query of `revetl_changed`: the changed keys, before their operation is computed."""
     query = _Changes(diff, options).changed()
     assert isinstance(query, exp.Query)
     return query
@@ -85,7 +86,7 @@ class _Changes:
         return self._filled(f"with {self._steps()} select * from changed")  # noqa: S608  as below
 
     def _steps(self) -> str:
-        """Hash against hash; where identifiers are late, it is made already."""
+        """Return the CTEs that compare hashes, or read `revetl_changed` if it has been created."""
         if self.diff.mapping.late and self.is_made:
             return "changed as (select * from :changed as c)"
         return f"""
@@ -113,7 +114,7 @@ class _Changes:
             if self.options.waiting
             else "operation"
         )
-        # No field that is mapped tells the records apart. A field that is mapped no longer tells nothing.
+        # The mapped fields are equal. Fields that are no longer mapped don't count.
         touched = "and not (:touched)" if self._rehashes else ""
         return replace(self, is_made=True)._filled(
             f"""
@@ -215,7 +216,7 @@ class _Changes:
         return f"a.row_hash is not null and ({differs})"
 
     def _looked_at(self) -> exp.Select:
-        """The changed keys with all that decides about them."""
+        """Return the changed keys with everything that decides their operation."""
         diff = self.diff
         by_identifiers = diff.removes and not diff.mapping.by_key and diff.has_state
         rehashes = self._rehashes
@@ -253,7 +254,7 @@ class _Changes:
         return query
 
     def _is_same(self) -> exp.Expr:
-        """Another maker made the hash, and the identifiers are the same."""
+        """Return the condition that the hash has another fingerprint, and the identifiers are the same."""
         return statement(
             "s.row_hash is not null and s.hash_by <> :hash_by and not (:renamed)"
             if self.diff.mapping.late
@@ -264,8 +265,8 @@ class _Changes:
         )
 
     def _is_free(self) -> exp.Expr:
-        """Whether an identifier that the state has is no current member's: taking it out takes nobody else
-        out."""
+        """Return the condition that an identifier in the state belongs to no current member, so that removing
+        it removes no one else."""
         return exp.or_(
             *(
                 statement(f":text is not null and h{at}.value is null", text=text)
@@ -275,7 +276,7 @@ class _Changes:
 
 
 def _joined(query: exp.Select, to: exp.Expr, alias: str, on: str, **parts: object) -> exp.Select:
-    """The query, which is changed, with a relation joined to it."""
+    """Join a relation to the query, in place."""
     relation = exp.alias_(to.copy(), alias, table=True)
     return query.join(relation, on=statement(on, **parts), join_type="left", copy=False)
 

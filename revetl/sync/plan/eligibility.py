@@ -1,7 +1,7 @@
-"""Who of an audience is not to be sent, and why: suppressed, excluded, claimed, held out, over the limit.
+"""Eligibility: exclude members from a sync who are suppressed, excluded, claimed, held out or over the limit.
 
-They go into one temporary table, `revetl_left_out` (key, cause, since), and the diff sees the audience
-without them. Nothing is copied where a sync has none of these options.
+They go to one temporary table, `revetl_left_out` (key, cause, since), and the diff reads the audience without
+them. Nothing is copied for a sync without these options.
 """
 
 from __future__ import annotations
@@ -51,9 +51,11 @@ HELD_OUT, OTHER_EVENT = "held_out", "other_event"
 
 @dataclass(frozen=True)
 class Members:
-    """An audience as a sync may send it. `relation` stands where the model's table would; with `chosen`, it
-    is without those in `revetl_left_out`, which is there only then. `suppressed_by` names the
-    types of suppressed identifiers that each column is of, and `ignored` those that are of none."""
+    """The eligible members of an audience.
+
+    `relation` replaces the model's table; with `chosen`, it excludes the keys in `revetl_left_out`, which
+    otherwise does not exist. `suppressed_by` maps columns to the suppression types that apply to them, and
+    `ignored` has the types that apply to none."""
 
     relation: exp.Table | exp.Subquery
     chosen: bool = False
@@ -73,10 +75,12 @@ def members_of(
     region: str | None = None,
     unchanged: UnchangedCondition | None = None,
 ) -> Members:
-    """The members of a sync's audience that may be sent. `identified` names the identifiers that are taken
-    from columns, `spelled` are those by which members are found in any spelling, `region` is what phone
-    numbers are read by, and `unchanged` who is sent nothing new. Raises UsageError for an option or a
-    suppression that names what is not there, WarehouseError for a model that was not built."""
+    """Return the eligible members of a sync's audience.
+
+    `identified` maps columns to identifiers, `spelled` are the identifiers that are compared in normalized
+    form, `region` is the default region of phone numbers, and `unchanged` the condition of members without
+    changes. Raises UsageError for an option or a suppression with an unknown name, WarehouseError for a model
+    that was not built."""
     model = sync.audience.relation
     check_kinds(workspace, warehouse, facts.suppressed_kinds, columns)
     kinds = kinds_by_column(facts.suppressed_kinds, columns, identified)
@@ -148,8 +152,8 @@ def members_of(
 
 
 def _as_written(tables: StateTables, kinds: Kinds, spelled: Sequence[ComparedIdentifier]) -> list[Match]:
-    """By the columns that somebody is suppressed by: what is suppressed as it is written, and its hash, where
-    that is what would be sent."""
+    """Return the matches of suppressed values as written, by column, and of their hashes if hashes are
+    sent."""
     hashed = {name for each in spelled if each.is_hashed and each.is_as_written for name in each.columns}
     found: list[Match] = []
     for name, own in kinds.items():
@@ -194,8 +198,7 @@ def _buried(
 def _suppressing(
     spelled: ComparedIdentifier, tables: StateTables, facts: StateSummary, kinds: Kinds
 ) -> ListOfPeople | None:
-    """The suppressions that an identifier is compared with, where that finds more than they do as they are
-    written."""
+    """Yield the suppressions to compare in normalized form, for identifiers where that finds more matches."""
     own = [kind for name in sorted(spelled.columns) for kind in kinds.get(name, ())]
     has_hashes = any(kind in facts.hashed_kinds for kind in own)
     if not own or (spelled.is_as_written and not (spelled.is_hashed and has_hashes)):
@@ -211,8 +214,8 @@ def _suppressing(
 
 
 def suppressed_by(tables: StateTables, kinds: Iterable[str], value: exp.Expr | None = None) -> exp.Select:
-    """The suppressed values of some types, each with when it was first so: `value`, `since`. An expression
-    over `identifier_value` takes the place of the value as it was written."""
+    """Select the suppressed values of some types and when each was first suppressed: `value`, `since`.
+    `value` may be an expression over `identifier_value`; the default is the value as written."""
     made = statement(
         """
         select :value as value, min(s.suppressed_at) as since from :list as s
@@ -227,13 +230,13 @@ def suppressed_by(tables: StateTables, kinds: Iterable[str], value: exp.Expr | N
 
 
 def alike(value: exp.Expr) -> exp.Expr:
-    """An identifier as two of them are compared: as text, trimmed, in lower case."""
+    """Return an identifier in the form in which it is compared: as text, trimmed, in lower case."""
     return statement("lower(:text)", text=trimmed(value))
 
 
 def record_holdouts(sync: Sync, members: Members, warehouse: Warehouse, tables: StateTables) -> None:
-    """Keep who is held out, with the time it was first so; who is in the audience and held out no longer is
-    dropped."""
+    """Record the holdout group with the time when each member was first held out; drop members of the
+    audience who are no longer held out."""
     parts = {
         "holdouts": tables.holdouts,
         "left_out": LEFT_OUT,
@@ -282,7 +285,7 @@ def _salt(sync: Sync) -> str:
 
 
 def excluded_on(sync: Sync, each: ExcludeConfig, place: str, columns: Collection[str]) -> str:
-    """The audience's column that an exclusion is matched on. Raises UsageError when it has none of it."""
+    """Return the audience's column to match an exclusion on. Raises UsageError if it does not exist."""
     on = each.on or sync.audience.key
     if on.lower() not in {name.lower() for name in columns}:
         raise UsageError(f"{place}.on: {sync.audience.name} has no column '{on}'. {nearest(on, columns)}")
@@ -292,17 +295,17 @@ def excluded_on(sync: Sync, each: ExcludeConfig, place: str, columns: Collection
 def excluded_column(
     each: ExcludeConfig, key: str | None, on: str, place: str, columns: Collection[str]
 ) -> str:
-    """The column of the excluded people: the one named, the audience's key, or the one of the same name.
-    Raises UsageError when the model has none of it."""
+    """Return the column of the excluded people: the configured one, the audience's key, or the column with
+    the same name. Raises UsageError if the model has none of them."""
     name = each.column or key or on
     if name.lower() not in {column.lower() for column in columns}:
-        raise UsageError(f"{place}: {each.model} has no column '{name}'. Name one with column:.")
+        raise UsageError(f"{place}: {each.model} has no column '{name}'. Set column: to one of its columns.")
     return name
 
 
 @dataclass(frozen=True)
 class _People:
-    """Those of a relation whose column has what the column `on` of the audience has."""
+    """The rows of a relation, matched by a column with the column `on` of the audience."""
 
     on: str
     relation: exp.Table
@@ -325,7 +328,7 @@ def _excluded(
 
 
 def _claimed(workspace: Workspace, sync: Sync, warehouse: Warehouse) -> list[_People]:
-    """The members of the audiences before this one in its priority list."""
+    """Return the members of the audiences before this one in its priority list."""
     found = []
     for audience in workspace.before_in_priority(sync):
         _columns(warehouse, audience.relation, audience.name)
@@ -356,7 +359,7 @@ def _as_text(value: exp.Expr) -> exp.Expr:
 
 
 def _normalised(people: _People, spelled: Sequence[ComparedIdentifier]) -> Iterator[ListOfPeople]:
-    """The same people as identifiers are compared, where the column is one."""
+    """Yield the people in normalized form, if the column is an identifier."""
     value = column(people.name, of="s")
     for each in spelled:
         if {name.lower() for name in each.columns} == {people.on.lower()}:
@@ -373,7 +376,7 @@ def _is_found(match: Match) -> exp.Expr:
 
 
 def _held_out(sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
-    """Whether a person is in the control group."""
+    """Return the condition that a member is in the control group."""
     variants = sync.audience.config.variants
     edge = round((sync.config.holdout or 0) * BUCKETS)
     if CONTROL in variants:
@@ -382,7 +385,7 @@ def _held_out(sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
 
 
 def _other_variants(sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
-    """Whether a person is in none of the variants that the sync is of."""
+    """Return the condition that a member is in none of the sync's variants."""
     if not sync.config.variants:
         return None
     variants = [sync.audience.config.variants[name] for name in sync.config.variants]
@@ -396,7 +399,7 @@ def _other_variants(sync: Sync, warehouse: Warehouse) -> exp.Expr | None:
 
 
 def _other_event(sync: Sync, columns: dict[str, str]) -> exp.Expr | None:
-    """Whether an event is none that the sync is of."""
+    """Return the condition that an event is not one that the sync sends."""
     config = sync.config
     if config.event_column is None or config.other_events == "send":
         return None
@@ -417,13 +420,13 @@ def _other_event(sync: Sync, columns: dict[str, str]) -> exp.Expr | None:
 
 
 def _bucket(sync: Sync, warehouse: Warehouse) -> exp.Expr:
-    """The bucket of the salted key: the same person falls into the same one for ever, on every engine."""
+    """Return the bucket of the salted key: a member is always in the same bucket, on every engine."""
     return warehouse.bucket(statement(":salt || ':' || :key", salt=_salt(sync), key=_key(sync)), BUCKETS)
 
 
 def _rank(sync: Sync, columns: dict[str, str], facts: StateSummary, tables: StateTables) -> exp.Expr:
-    """Whom a limit takes first: by `order_by`; without it, who is held already, so that nobody is swapped
-    for another."""
+    """Return the order in which a limit takes members: by `order_by`, or else members already sent first, so
+    that no member replaces another."""
     text, descending = sync.config.order
     if sync.config.limit is None or (text is None and not facts.has_state):
         return exp.convert(0)

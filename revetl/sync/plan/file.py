@@ -1,6 +1,6 @@
-"""A plan that was looked at, in a file, so that just this plan is run and no other.
+"""Plan files: save a reviewed plan, so that a run executes exactly that plan.
 
-The file holds no person's data: counts, and a digest that the run has to come to again.
+The file has no personal data: only counts, and a digest that the run must match.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PlannedSync(ConfigModel):
 
 
 class PlanFile(ConfigModel):
-    """A plan file. `target` is the dbt target that it was made on."""
+    """A plan file. `target` is the dbt target of the plan."""
 
     format: Literal["revetl plan 1"] = "revetl plan 1"
     revetl_version: str
@@ -40,12 +40,12 @@ class PlanFile(ConfigModel):
 
 
 def write_plan(path: Path, plans: Sequence[Plan], *, target: str, full_refresh: bool) -> None:
-    """Write plans to `path`. Raises UsageError for a plan that no run can come to: one with bad keys, or one
-    that is compared with another target."""
+    """Write plans to `path`. Raises UsageError for a plan that no run can match: with invalid keys, or
+    compared with another target."""
     planned = []
     for plan in plans:
         if plan.digest is None:
-            raise UsageError(f"{plan.sync}: {plan.stops[0].message} There is no plan to keep.")
+            raise UsageError(f"{plan.sync}: {plan.stops[0].message} No plan was saved.")
         planned.append(PlannedSync(sync=plan.sync, digest=plan.digest, **plan.counts))
     document = PlanFile(
         revetl_version=__version__,
@@ -58,16 +58,20 @@ def write_plan(path: Path, plans: Sequence[Plan], *, target: str, full_refresh: 
 
 
 def read_plan(path: Path, *, target: str) -> PlanFile:
-    """The plan in a file. Raises UsageError naming the file when it is none, or one of another target."""
+    """Read a plan file. Raises UsageError, naming the file, if it is invalid or of another target."""
     try:
         document = orjson.loads(path.read_bytes())
     except OSError as error:
         raise UsageError(
-            f"{path}: cannot be read ({error.strerror}). Write one with `revetl plan --out`."
+            f"{path}: cannot read the plan file ({error.strerror}). Create one with `revetl plan --out`."
         ) from None
     except orjson.JSONDecodeError as error:
-        raise UsageError(f"{path}: is no plan ({error}). Write one with `revetl plan --out`.") from None
+        raise UsageError(
+            f"{path}: not a valid plan file ({error}). Create one with `revetl plan --out`."
+        ) from None
     found = check(PlanFile, document, str(path))
     if found.target != target:
-        raise UsageError(f"{path}: the plan is of target '{found.target}', and this is '{target}'.")
+        raise UsageError(
+            f"{path}: the plan was made for target '{found.target}', but the current target is '{target}'."
+        )
     return found

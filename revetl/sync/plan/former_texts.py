@@ -1,7 +1,6 @@
-"""Texts of late identifiers that an older version has left in the state, which keeps what was sent.
+"""Migrate raw texts of identifiers that an older version stored in the state, which now stores sent values.
 
-`late_identifiers` makes what is sent of them; a diff reads the state as if
-it had been kept so from the start.
+`late_identifiers` computes the sent value of each text; a diff reads the state as if it had always had them.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _NUMBERS = ("TINYINT", "SMALLINT", "INT", "BIGINT", "HUGEINT", "NUMBER", "NUMERI
 
 
 def has_former(warehouse: Warehouse, state: exp.Table, sync: str) -> bool:
-    """Whether an older version has left texts of late identifiers in the state."""
+    """Whether the state has raw texts of identifiers from an older version."""
     found = warehouse.rows(
         statement(
             "select count(*) from :state as s where s.sync = :sync and not (s.hash_by like :sent)",
@@ -32,7 +31,7 @@ def has_former(warehouse: Warehouse, state: exp.Table, sync: str) -> bool:
 def former_texts(
     warehouse: Warehouse, state: exp.Table, sync: str, mapping: FieldMapping
 ) -> list[exp.Select]:
-    """The texts that an older version has left in the state, by identifier."""
+    """Return queries of the raw texts in the state, by identifier."""
     return [
         select(
             "select distinct :name as name, :text as raw from :state as s "
@@ -50,8 +49,8 @@ def former_texts(
 def as_sent(
     warehouse: Warehouse, state: exp.Table, sync: str, mapping: FieldMapping, *, has_presence: bool
 ) -> exp.Subquery:
-    """The state's rows of a sync with what was sent in the place of what an older version has left: the
-    columns of the state that a diff reads. `revetl_late` has the texts."""
+    """Return the state rows of a sync with sent values instead of raw texts, in the columns that a diff
+    reads. `revetl_late` has the texts."""
     texts = {
         item.name: warehouse.json_text(column("identifiers", of="a"), item.name) for item in mapping.late
     }
@@ -67,7 +66,7 @@ def as_sent(
         text = warehouse.json_text(column("identifiers", of="s"), name)
         if name not in at:
             return text
-        # Of a text that is none, nothing was sent, and nothing may be sent to take it out.
+        # An invalid text was not sent, and must not be sent to remove the member.
         return column(sent_column(at[name]), of="s")
 
     def typed(item: MappedField) -> tuple[exp.Expr, str]:

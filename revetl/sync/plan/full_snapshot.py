@@ -1,4 +1,4 @@
-"""Destinations that are given the whole audience or nothing: when they are due, and what is planned then."""
+"""Destinations that only take full snapshots: when a snapshot is due, and the plan for it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from revetl.warehouse.templates import statement
 
 
 def is_due(destination: Destination, sync: Sync, diff: Diff, plan: Plan) -> bool:
-    """Whether a destination takes the whole audience, and is to have it now: something changed, or the run
-    before this one was cut short, so that what it gave is not whole."""
+    """Whether the destination takes full snapshots and one is due: something changed, or the previous run was
+    interrupted, so that its snapshot is incomplete."""
     if not destination.takes_whole(sync.config.mode):
         return False
     return plan.changes > 0 or plan.kept > 0 or not _is_finished(sync, diff)
 
 
 def made_whole(plan: Plan, anew: Plan) -> Plan:
-    """The plan that sends every member `anew`. What guards look at is what changed, which `plan` says."""
+    """Return the plan `anew`, which sends every member, with the guards of `plan`, which counts the
+    changes."""
     return replace(anew, stops=plan.stops, whole=True)
 
 
 def _is_finished(sync: Sync, diff: Diff) -> bool:
     if diff.facts.last_run is None:
         return True
-    # Ids of runs begin with the second they began in, which two may share.
+    # Run ids begin with the second in which the run began; two runs may share it.
     last = statement(
         "select r.status from :runs as r where r.sync = :sync order by r.started_at desc limit 1",
         runs=diff.tables.runs,

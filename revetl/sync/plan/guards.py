@@ -1,4 +1,4 @@
-"""When a run is stopped before anything is sent."""
+"""Guards: stop a run before anything is sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from revetl.sync.stop import Stop
 from revetl.warehouse.templates import statement
 
 VOLUME = ("empty", "max_change", "max_removes")
-"""What stops for its size alone: removes of suppressed people are sent all the same."""
+"""The guards on volume, which don't apply to removes of suppressed people."""
 FORCEABLE = (*VOLUME, "max_age", "tests", "columns", "lost_state", "key_changed")
 EXAMPLES = 5
 SMALLEST_GUARDED = 1_000
@@ -22,8 +22,8 @@ SMALLEST_GUARDED = 1_000
 
 @dataclass(frozen=True)
 class GuardInputs:
-    """What the guards look at: sizes, changed keys, the last build of the model and what failed in it, and
-    fields that were sent and are no longer there."""
+    """The inputs of the guards: sizes, changed keys, the last build of the model with its failures, and
+    fields that were sent before and no longer exist."""
 
     sync: str
     key: str
@@ -45,7 +45,7 @@ class GuardInputs:
 
 
 def judge(change: GuardInputs, diff: Diff) -> list[Stop]:
-    """The guards that stop this change, `keys` first."""
+    """Return the guards that stop this change, `keys` first."""
     stops = []
     if change.null_keys or change.repeated_keys:
         stops.append(Stop("keys", _keys(change, diff), forceable=False))
@@ -54,14 +54,14 @@ def judge(change: GuardInputs, diff: Diff) -> list[Stop]:
         stops.append(
             Stop(
                 "columns",
-                f"{change.sync}: the model has lost columns whose values were sent before ({named}), and no "
-                "fields: says which are to be sent. Bring them back, or list the fields.",
+                f"{change.sync}: the model no longer has columns that were sent before ({named}), and the "
+                "sync has no fields: list. Restore the columns, or list the fields to send.",
             )
         )
     if change.failures:
         named = ", ".join(change.failures[:EXAMPLES])
         stops.append(
-            Stop("tests", f"{change.sync}: the last dbt run failed for {named}. Mend it and run `dbt build`.")
+            Stop("tests", f"{change.sync}: the last dbt run failed for {named}. Fix it and run `dbt build`.")
         )
     if (replaced := _replaced(change)) is not None:
         stops.append(Stop("key_changed", replaced))
@@ -71,25 +71,25 @@ def judge(change: GuardInputs, diff: Diff) -> list[Stop]:
 
 
 def lost_state(sync: str, run_id: str, held: int) -> Stop:
-    """The state has nobody, and a run says otherwise."""
+    """Return the stop for an empty state, although an earlier run delivered members."""
     return Stop(
         "lost_state",
-        f"{sync}: sync_state has nobody, and run {run_id} left {held:,} at the destination: the table was "
-        "dropped, emptied or restored. Who left since cannot be removed without it. Restore it, or run "
-        f"`revetl reconcile {sync} --repair` where the destination can be read, or sync with --full-refresh, "
-        "which sends all members and removes nobody.",
+        f"{sync}: sync_state has no members, but after run {run_id} the destination had {held:,}: the table "
+        "was dropped, emptied or restored. Without it, members who left cannot be removed. Restore it, or "
+        f"run `revetl reconcile {sync} --repair` if the destination can be read back, or sync with "
+        "--full-refresh, which sends all members and removes no one.",
     )
 
 
 def volume(change: GuardInputs) -> list[Stop]:
-    """The guards that stop a change for its size alone."""
+    """Return the guards that stop a change because of its size."""
     stops = []
     if change.held_rows and not change.audience_rows:
         stops.append(
             Stop(
                 "empty",
-                f"{change.sync}: the audience is empty now, and the destination holds {change.held_rows:,}. "
-                "Look at what the model selects.",
+                f"{change.sync}: the audience is empty, but the destination has {change.held_rows:,} "
+                "members. Check what the model selects.",
             )
         )
     touched = change.adds + change.updates + change.removes
@@ -99,16 +99,16 @@ def volume(change: GuardInputs) -> list[Stop]:
             Stop(
                 "max_change",
                 f"{change.sync}: {touched:,} changes ({change.adds:,} adds, {change.updates:,} updates, "
-                f"{change.removes:,} removes) are {share:.0%} of the {change.held_rows:,} the destination "
-                f"holds, and max_change is {change.max_change:.0%}. Look at `revetl plan`.",
+                f"{change.removes:,} removes) are {share:.0%} of the {change.held_rows:,} members at the "
+                f"destination; max_change is {change.max_change:.0%}. Check `revetl plan`.",
             )
         )
     if change.max_removes is not None and change.removes > change.max_removes:
         stops.append(
             Stop(
                 "max_removes",
-                f"{change.sync}: {change.removes:,} members would be removed, and max_removes is "
-                f"{change.max_removes:,}. Look at `revetl plan`.",
+                f"{change.sync}: {change.removes:,} members would be removed; max_removes is "
+                f"{change.max_removes:,}. Check `revetl plan`.",
             )
         )
     return stops
@@ -133,43 +133,41 @@ def _stale(change: GuardInputs) -> str | None:
         return None
     most = timedelta(seconds=change.max_age)
     if change.built_at is None:
-        return (
-            f"{change.sync}: nothing says when the model was built, and max_age is {most}. Run `dbt build`."
-        )
+        return f"{change.sync}: the model's build time is unknown; max_age is {most}. Run `dbt build`."
     age = leases.now() - change.built_at
     if age <= most:
         return None
     shown = timedelta(seconds=round(age.total_seconds()))
-    return f"{change.sync}: the model was built {shown} ago, and max_age is {most}. Run `dbt build`."
+    return f"{change.sync}: the model was built {shown} ago; max_age is {most}. Run `dbt build`."
 
 
 def check_forced(forced: tuple[str, ...]) -> None:
-    """Raises UsageError when `--force` names what is no guard, or one that cannot be overridden."""
+    """Raise UsageError when `--force` has an unknown guard, or one that cannot be overridden."""
     for name in forced:
         if name == "keys":
-            raise UsageError("--force keys: null and repeated keys cannot be sent; mend the model.")
+            raise UsageError("--force keys: null and repeated keys cannot be sent; fix the model.")
         if name not in FORCEABLE:
-            raise UsageError(f"--force {name}: there is no such guard. {nearest(name, FORCEABLE)}")
+            raise UsageError(f"--force {name}: unknown guard. {nearest(name, FORCEABLE)}")
 
 
 def standing(stops: tuple[Stop, ...], forced: tuple[str, ...]) -> list[Stop]:
-    """The stops that no `--force` overrides."""
+    """Return the stops that `--force` does not override."""
     return [stop for stop in stops if not stop.forceable or stop.guard not in forced]
 
 
 def only_volume(stops: list[Stop]) -> bool:
-    """Whether they stop for size alone."""
+    """Whether all of the stops are guards on volume."""
     return all(stop.guard in VOLUME for stop in stops)
 
 
 def as_error(stop: Stop) -> GuardStopped:
-    """What the user is told."""
-    way_out = f" To send it all the same: --force {stop.guard}." if stop.forceable else ""
+    """Return the error for a stop, with how to override it."""
+    way_out = f" To override this guard: --force {stop.guard}." if stop.forceable else ""
     return GuardStopped(stop.guard, stop.message + way_out)
 
 
 def _keys(change: GuardInputs, diff: Diff) -> str:
-    """The sentence about null and repeated keys, with examples of each."""
+    """Return the message about null and repeated keys, with examples."""
     parts = []
     relation = diff.members.relation
     if change.null_keys:
@@ -177,7 +175,7 @@ def _keys(change: GuardInputs, diff: Diff) -> str:
         query = exp.select(*shown).from_(exp.alias_(relation, "a", table=True))
         rows = diff.warehouse.rows(query.where(exp.Is(this=diff.key, expression=exp.null())).limit(EXAMPLES))
         examples = "; ".join(", ".join(str(value) for value in row) for row in rows)
-        parts.append(f"{change.null_keys:,} rows have no {change.key} ({examples})")
+        parts.append(f"{change.null_keys:,} rows have a null {change.key} ({examples})")
     if change.repeated_keys:
         rows = diff.warehouse.rows(
             statement(
@@ -189,8 +187,8 @@ def _keys(change: GuardInputs, diff: Diff) -> str:
             )
         )
         examples = ", ".join(f"{key} ({count} rows)" for key, count in rows)
-        parts.append(f"{change.repeated_keys:,} rows repeat a {change.key} that another row has ({examples})")
+        parts.append(f"{change.repeated_keys:,} rows have the same {change.key} as another row ({examples})")
     return (
-        f"{change.sync}: {' and '.join(parts)}. A key has to name one row: mend the model, and give the key "
-        "`unique` and `not_null` tests."
+        f"{change.sync}: {' and '.join(parts)}. Each key must identify one row: fix the model, and add "
+        "`unique` and `not_null` tests to the key."
     )

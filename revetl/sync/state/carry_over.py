@@ -1,4 +1,4 @@
-"""The state of a sync whose audience or destination was renamed (`was:`), under its new name."""
+"""Rename the state of a sync whose audience or destination was renamed (`was:`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RENAMED = (
     "sync_trials",
     "sync_state",
 )
-"""What names a sync. The state comes last: while it has the old name, the rest is renamed again."""
+"""Tables with a sync name. The state is last: as long as it has the old name, all are renamed again."""
 
 
 def carry_over(
@@ -27,12 +27,11 @@ def carry_over(
     identity: Identity,
     run_id: str,
 ) -> str | None:
-    """Rename what the tables and this machine have of a former name of a sync, once: nothing happens where
-    the sync has a state already, or the former one has none. Gives the former name. Raises Locked while a run
-    has the former sync.
+    """Rename a sync's rows in the state tables and its files on this machine, and return its former name.
 
-    The destination has the audience by the former name still, which is kept; `identity` is what to record
-    where a version that recorded none has left the state."""
+    Does nothing if the sync already has state, or the former name has none. Raises Locked while the former
+    sync is running. The audience keeps its former name at the destination. `identity` is recorded if the
+    state was written by a version that recorded none."""
     former = former_name(warehouse, tables, workspace, sync)
     if former is not None:
         lease = leases.acquire(warehouse, tables, former, run_id)
@@ -55,17 +54,18 @@ def carry_over(
             runs = workspace.root / ".revetl" / "runs" / workspace.target.name
             if (runs / former).is_dir() and not (runs / sync.name).exists():
                 (runs / former).rename(runs / sync.name)
-            # Another sync may have the former name one day, and the state knows its own runs alone.
+            # Another sync may use the former name later, and must not match these runs.
             rename_run(workspace, former, sync.name)
         finally:
             leases.release(warehouse, tables, lease)
         logs.event("carried_over", sync=sync.name, former=former)
-        workspace.say(f"{sync.name}: its state was kept as '{former}', and is carried over.")
+        workspace.say(f"{sync.name}: renamed its state from '{former}'.")
     return former
 
 
 def former_name(warehouse: Warehouse, tables: StateTables, workspace: Workspace, sync: Sync) -> str | None:
-    """The former name that the state has a sync by, where it has nothing by the one it has now."""
+    """Return the former name under which the state has the sync; None if it is there under its current
+    name."""
     names = workspace.former_names(sync)
     if not names or not warehouse.exists(tables.state) or _holds(warehouse, tables, sync.name):
         return None

@@ -1,10 +1,11 @@
-"""Journal to state: what was acknowledged becomes a table again.
+"""Checkpoints: merge the acknowledgements of the write-ahead log into the state.
 
-The records have been in the warehouse since before the delivery (`sync_intents`) and do not travel again:
-only the keys of an answered part do, with a result each where they differ, and are joined to them. Where a
-whole operation has the same outcome, not even the keys travel.
+The records are in the warehouse since before the delivery (the outbox, `sync_intents`) and are not uploaded
+again: only the keys of answered ranges are, with a result per key where results differ, and joined to the
+outbox. If all records of an operation have the same outcome, no keys are uploaded.
 
-Folding is idempotent: a crash between the warehouse's commit and the journal's mark only folds again.
+A checkpoint is idempotent: after a crash between the warehouse's commit and the mark in the log, it is merged
+again.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from revetl.warehouse.templates import (
 FOLDING = table("revetl_folding")
 FORGOTTEN = table("revetl_forgotten")
 _RANGES = 4_096
-# What DuckDB needs for a merge is several times the size of its rows.
+# DuckDB needs several times the size of the rows for a merge.
 _MERGED_ROWS = 125_000
 _MERGED_BYTES = 12_000_000
 UNKNOWN, _REJECTED, _ABORTED = "unknown", "rejected", "aborted"
@@ -52,7 +53,7 @@ def _keys_schema() -> pa.Schema:
 
 @cache
 def _results_schema() -> pa.Schema:
-    """The keys of records, and the result of each."""
+    """Return the schema of record keys with their results."""
     return pa.schema(
         [
             *_keys_schema(),
@@ -67,7 +68,7 @@ def _results_schema() -> pa.Schema:
     )
 
 
-# All intents of an operation, as having come to the same.
+# All outbox rows of an operation, with the same outcome.
 ALIKE = """
 select i.*, :outcome as outcome, cast(null as varchar) as reason, cast(null as varchar) as field,
     cast(null as varchar) as answer, 0 as attempts, 0 as unsure, cast(null as varchar) as kept_reason
@@ -81,7 +82,7 @@ from :intents as i inner join :folding as f on f.key = i.key
 where i.sync = :sync and i.run_id = :run_id and i.operation = :operation
 """
 
-# What a record comes to is said in the source, so that the merge itself has one clause of each kind, as some
+# The source query computes the outcome of each record, so that the merge has one clause of each kind: some
 # engines allow no more.
 MERGE_STATE = """
 merge into :state as s
@@ -139,10 +140,10 @@ delete from :rejections where sync = :sync
 and key in (select key from :folding as g where outcome = 'delivered')
 """
 
-# Whom the destination knows by another identifier now, and who is in the state under the old one still, was
-# not removed under it: that was rejected, has no answer, or another member is to have the identifier. The old
-# one stays in the state under a key of its own, which no audience has: so it is to be removed, until it is or
-# the other member has it.
+# A member who was added under a new identifier while the state still has the old one was not removed under
+# the old one: the remove was rejected, got no response, or another member gets the identifier. The old
+# identifier stays in the state under a separate key, which no audience has. It is therefore planned as a
+# remove until it is removed, or the other member has it.
 KEEP_ASIDE = """
 insert into :state (sync, key, row_hash, hash_by, identifiers, fields, acknowledged_at, run_id, presence)
 select :sync, s.key || ' was ' || s.identifiers, coalesce(s.row_hash, 0), s.hash_by, s.identifiers, s.fields,
@@ -174,10 +175,11 @@ and not exists (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Carries one run's journal to the state of its sync. `by_key`: people are known by the key, so nobody's
-    identifiers change. `refused_before`: the destination may have refused some of the records before.
-    `again`: parts of it may have been carried already, by a run that was cut short. `presence` is what the
-    destination has of those who were delivered (presence.py)."""
+    """Merges one run's write-ahead log into the state of its sync.
+
+    `by_key`: members are identified by the key, so identifiers never change. `refused_before`: the
+    destination may have rejected some of the records before. `again`: an interrupted run may already have
+    merged parts. `presence` is the presence of delivered members (presence.py)."""
 
     tables: StateTables
     sync: str
@@ -191,15 +193,15 @@ class Checkpoint:
     again: bool = False
 
     def fold(self, warehouse: Warehouse) -> None:
-        """Fold every delivered range that is not folded yet."""
+        """Merge every delivered range that is not merged yet."""
         while ranges := self.journal.unfolded(_RANGES):
             for part in self._parts(ranges):
                 self._merge(warehouse, [cut for _, cut in part], DELIVERED)
                 self.journal.mark_folded(rowid for rowid, _ in part if rowid is not None)
 
     def fold_rest(self, warehouse: Warehouse) -> int:
-        """Note what was sent and never answered in the state, and what was not attempted among the changes.
-        Gives the number of unknown records."""
+        """Write records that were sent without a response to the state, and records that were not attempted
+        to `sync_changes`. Return the number of records with an unknown outcome."""
         unknown = self.journal.unknown()
         for part in self._parts([(0, cut) for cut in sorted(unknown, key=_in_order)]):
             self._merge(warehouse, [cut for _, cut in part], UNKNOWN)
@@ -209,9 +211,10 @@ class Checkpoint:
         return sum(cut.last - cut.first for cut in unknown)
 
     def forget(self, warehouse: Warehouse, identifiers: Sequence[str]) -> None:
-        """Drop the keys that left and whose `identifiers` are each held by another key, as acknowledged: who
-        holds them may have been rejected, and then they are still to be removed. Whom the destination knows
-        by the key, nobody else can hold."""
+        """Delete keys that left the audience and whose `identifiers` all belong to other acknowledged keys.
+
+        If the new owner was rejected, the identifiers still have to be removed. Members identified by the key
+        cannot share it."""
         if self.by_key:
             return
         free = [
@@ -221,7 +224,7 @@ class Checkpoint:
                 "and coalesce(o.presence, :presence) = :presence "
                 "and o.key not in (select f.key from :left as f) and :theirs is not null)",
                 mine=warehouse.json_text(column("identifiers", of="s"), name),
-                # An older version may have sent a blank one, which is nobody's.
+                # An older version may have sent blank identifiers, which match no one.
                 text=trimmed(warehouse.json_text(column("identifiers", of="s"), name)),
                 theirs=warehouse.json_text(column("identifiers", of="o"), name),
                 state=self.tables.state,
@@ -263,9 +266,9 @@ class Checkpoint:
         )
 
     def _parts(self, ranges: list[tuple[int, Range]]) -> Iterator[list[tuple[int | None, Range]]]:
-        """Ranges in order, as many at a time as make one merge of bounded memory; one that is too large for
-        that in pieces, of which the last has its number. A person can be removed and added in one run; an
-        operation at a time keeps that order."""
+        """Group ranges, in order, into merges of bounded memory; a range that is too large is split, and its
+        number comes with the last piece. A member can be removed and added in one run, so each merge has one
+        operation, which keeps their order."""
         part: list[tuple[int | None, Range]] = []
         rows, size = 0, 0.0
         cuts = [cut for _, cut in ranges]
@@ -281,9 +284,9 @@ class Checkpoint:
             yield part
 
     def _merge(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> None:
-        """Book ranges of one operation: all or nothing."""
+        """Merge ranges of one operation, in one transaction."""
         warehouse.make_room(self.spool.size(cuts))
-        # Making a table ends a transaction on some engines.
+        # Creating a table commits the transaction on some engines.
         folding = self._load(warehouse, cuts, outcome)
         refused = self.journal.has_rejections()
         needed = {
@@ -314,8 +317,8 @@ class Checkpoint:
         }
 
     def _load(self, warehouse: Warehouse, cuts: list[Range], outcome: str) -> exp.Expr:
-        """The intents of ranges of one operation with what became of each, as a query over what was loaded
-        of the ranges."""
+        """Load the results of ranges of one operation, and return a query of their outbox rows with the
+        outcome of each."""
         joined, operation = list(_joined(cuts)), cuts[0].operation
         rejected = {cut: self.journal.rejections(cut) for cut in joined} if outcome == DELIVERED else {}
         differ = any(rejected.values())
@@ -346,9 +349,11 @@ class Checkpoint:
 
 
 def _results(cut: Range, rejected: Mapping[int, Refusal], batch: pa.RecordBatch) -> pa.RecordBatch:
-    """What became of delivered records, by their keys; `rejected` has at least those of the range, by place.
-    `kept_reason` outlives the person, and so does not name them; nor does an answer name others of its
-    batch."""
+    """Return the results of delivered records by key; `rejected` has at least those of the range, by
+    position.
+
+    `kept_reason` is kept after the person's data is erased, so it contains no personal data; an answer
+    contains none of the other records of the batch."""
     size = cut.last - cut.first
     outcomes, attempts, unsure = [DELIVERED] * size, [0] * size, [0] * size
     texts: dict[str, list[str | None]] = {name: [None] * size for name in ("reason", "field", "answer")}
@@ -370,7 +375,7 @@ def _results(cut: Range, rejected: Mapping[int, Refusal], batch: pa.RecordBatch)
 
 
 def _joined(cuts: list[Range]) -> Iterator[Range]:
-    """The same rows in fewer ranges: what follows on another is one with it."""
+    """Join adjacent ranges into one."""
     waiting: Range | None = None
     for cut in sorted(cuts, key=lambda each: (each.operation, each.first)):
         if waiting is not None and (waiting.operation, waiting.last) == (cut.operation, cut.first):

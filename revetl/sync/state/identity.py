@@ -1,13 +1,13 @@
-"""Whose state it is: which warehouse and target wrote it, and where it was delivered to.
+"""The identity of a sync's state: the warehouse and target that wrote it, and where it was delivered to.
 
-State is only right together with both: a copy of a warehouse, another dbt target on the same state, or a
-destination that points at another account under the same name would be compared with what another place
-holds. So `sync_identities` has a row per sync, and a run or plan with a different identity stops and says
-what was and what is. State without a row was written by a version that kept none: the next run adopts it.
+State is only valid together with both. A copy of the warehouse, another dbt target with the same state, or a
+destination that points to another account under the same name would be compared with the members of a
+different place. So `sync_identities` has one row per sync; a run or plan with a different identity stops and
+shows the old and new values. State without a row was written by a version that recorded none: the next run
+adopts it.
 
-What the configuration says is compared, value by value, where both sides say it. Of a secret only a salted
-hash is kept, and a different secret gives a note and not a stop, because keys are rotated.
-"""
+Configuration values are compared one by one, if both sides have them. Of secrets only a salted hash is
+stored, and a changed secret is a note and not a stop, because keys are rotated."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ _KEY = "key"
 _KEY_COLUMN = "key_column"
 """The audience's key. Another one is no other place: a guard looks at what it changes."""
 _CALLED = "called"
-"""What the destination knows the audience as, where that is a former name."""
+"""The name of the audience at the destination, if that is a former name."""
 _ACCEPTED = "accepted"
-"""When the state was last accepted as it is, whatever run it does not know: as ids of runs begin."""
+"""When the state was last accepted although it may lack a run; in the format that run ids begin with."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Name to value of what wrote a sync's state, and of where it delivered to. `key` is what its account
-    can only be told by, which is kept as a salted hash."""
+    """What wrote a sync's state and where it delivered to, as names and values. `key` is the secret that
+    alone identifies the account; it is stored as a salted hash."""
 
     written_by: Mapping[str, str] = field(default_factory=dict)
     delivered_to: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Identity:
 
     @classmethod
     def read(cls, texts: tuple[str, str] | None) -> Identity | None:
-        """What a row of `sync_identities` says; None where there is none that can be read."""
+        """Parse a row of `sync_identities`; None if there is none, or it is not readable."""
         if texts is None:
             return None
         try:
@@ -66,7 +66,7 @@ class Identity:
         return cls(written_by, delivered_to)
 
     def in_audience(self, audience_id: str | None) -> Identity:
-        """The same, delivered to an audience there."""
+        """Return the identity with an audience id at the destination."""
         if not audience_id:
             return self
         return self._with(_AUDIENCE, audience_id)
@@ -78,50 +78,49 @@ class Identity:
 
     @property
     def called(self) -> str | None:
-        """The former name of the audience that the destination still has it by."""
+        """The former name that the audience still has at the destination."""
         return self.delivered_to.get(_CALLED)
 
     def still_called(self, name: str | None) -> Identity:
-        """The same, of an audience that the destination has by this name."""
+        """Return the identity with this audience name at the destination."""
         return self._with(_CALLED, name) if name else self
 
     def kept_from(self, before: Identity | None) -> Identity:
-        """The same, with what is recorded beside the place: the former name, and when the state was
-        accepted."""
+        """Return the identity with the recorded former name and the time when the state was accepted."""
         accepted = None if before is None else before.delivered_to.get(_ACCEPTED)
         kept = self.still_called(None if before is None else before.called)
         return kept if accepted is None else kept._with(_ACCEPTED, accepted)
 
     def accepting(self, moment: datetime) -> Identity:
-        """The same of a state that is accepted as it is at a moment in UTC."""
+        """Return the identity of a state that was accepted at a time in UTC."""
         return self._with(_ACCEPTED, beginning(moment))
 
     def _with(self, name: str, value: str) -> Identity:
         return replace(self, delivered_to={**self.delivered_to, name: value})
 
     def moved_warehouse(self, before: Identity | None) -> Mapping[str, tuple[str, str]]:
-        """What was and is now of the warehouse and target, by name, where they differ."""
+        """Return the old and new values of the warehouse and target that differ, by name."""
         if before is None:
             return {}
         found = _differences(before.written_by, self.written_by)
-        # A file that is gone from where it was has moved; one that is still there has been copied.
+        # If the old file is gone, the warehouse was moved; if it still exists, it was copied.
         if "file" in found and not _is_copied(*found["file"]):
             del found["file"]
         return found
 
     def moved_destination(self, before: Identity | None) -> Mapping[str, tuple[str, str]]:
-        """What was and is now of the destination, by name, where they differ."""
+        """Return the old and new values of the destination that differ, by name."""
         return {} if before is None else _differences(before.delivered_to, self.delivered_to)
 
     def has_other_key(self, before: Identity | None) -> bool:
-        """Whether the secret by which alone its account could be told is another one."""
+        """Whether the secret that identifies the account has changed."""
         kept = None if before is None else before.delivered_to.get(_CREDENTIAL)
         if not kept or not self.key or _PLACEHOLDER.search(self.key):
             return False
         return kept != _salted(self.key, kept.partition(":")[0])
 
     def texts(self) -> tuple[str, str]:
-        """Its row, as JSON."""
+        """The values of its row, as JSON."""
         to = dict(self.delivered_to)
         if self.key:
             to[_CREDENTIAL] = _salted(self.key, secrets.token_hex(8))
@@ -129,7 +128,7 @@ class Identity:
 
 
 def identity_of(workspace: Workspace, sync: Sync, destination: Destination) -> Identity:
-    """Who a run of the sync is, and where it delivers to, as far as the configuration tells."""
+    """Return the identity of a run of the sync, as far as the configuration defines it."""
     target = workspace.target
     written_by = {
         "target": target.name,
@@ -140,7 +139,7 @@ def identity_of(workspace: Workspace, sync: Sync, destination: Destination) -> I
     base_url = _without_embedded_secrets(raw, destination.base_url)
     to = destination.delivers_to(sync.audience.name, sync.config.mode, base_url)
     if destination.sends_at_most_once(sync.config.mode):
-        # By another key, nothing of what was sent would be recognized.
+        # With another key column, no sent record would be recognized.
         to = {**to, _KEY: sync.audience.key}
     to = {**to, _KEY_COLUMN: sync.audience.key}
     key = "" if "account" in to else "\0".join(destination.secrets())
@@ -150,10 +149,11 @@ def identity_of(workspace: Workspace, sync: Sync, destination: Destination) -> I
 def audience_there(
     sync: Sync, destination: Destination, before: Identity | None, former: str | None = None
 ) -> str:
-    """The name by which the destination knows the audience of a sync. Where an audience is only a name there
-    (a property, a tag, an event), everyone is under the one that was delivered, and a rename here does not
-    change it. A list has an id, and is looked for by the name of today. `former` is the name of the sync
-    whose state is still to be carried over."""
+    """Return the name of a sync's audience at the destination.
+
+    If an audience is only a name there (a property, a tag, an event), members keep the delivered name, and a
+    rename here does not change it. A list has an id, and is looked up by its current name. `former` is the
+    name of the sync whose state is still to be renamed."""
     own = sync.audience.name
     is_list = isinstance(destination, HasAudiences) and destination.uses_audience(sync.config.mode)
     if is_list or destination.audience_of(own) is not None:
@@ -163,7 +163,7 @@ def audience_there(
 
 
 def read_identity(warehouse: Warehouse, tables: StateTables, sync: str) -> Identity | None:
-    """What is recorded of a sync; None where nothing is."""
+    """Return the recorded identity of a sync; None if there is none."""
     rows = warehouse.rows(
         statement(
             "select i.written_by, i.delivered_to from :identities as i where i.sync = :sync",
@@ -175,7 +175,7 @@ def read_identity(warehouse: Warehouse, tables: StateTables, sync: str) -> Ident
 
 
 def record_identity(warehouse: Warehouse, tables: StateTables, sync: str, identity: Identity) -> None:
-    """Keep it in the place of what is recorded. In a transaction of the caller."""
+    """Replace the recorded identity of a sync. The caller owns the transaction."""
     written_by, delivered_to = identity.texts()
     warehouse.run(
         statement("delete from :identities where sync = :sync", identities=tables.identities, sync=sync)
@@ -185,7 +185,7 @@ def record_identity(warehouse: Warehouse, tables: StateTables, sync: str, identi
 
 
 def forget_held(warehouse: Warehouse, tables: StateTables, sync: str, *, members_only: bool = False) -> None:
-    """Have the state hold nobody, or no member of the audience: where it delivered to is not there now."""
+    """Delete the state of a sync, or its members only: they are no longer at the destination."""
     query = "delete from :state where sync = :sync"
     if members_only:
         query += " and coalesce(presence, 'member') = 'member'"
@@ -193,13 +193,13 @@ def forget_held(warehouse: Warehouse, tables: StateTables, sync: str, *, members
 
 
 def check_warehouse(warehouse: Warehouse, tables: StateTables, sync: str, now: Identity) -> None:
-    """Raises GuardStopped where another warehouse or target wrote the state, before any of it is touched."""
+    """Raise GuardStopped if another warehouse or target wrote the state, before anything is changed."""
     if (stop := warehouse_stop(sync, read_identity(warehouse, tables, sync), now)) is not None:
         raise GuardStopped(stop.guard, stop.message)
 
 
 def warehouse_stop(sync: str, before: Identity | None, now: Identity) -> Stop | None:
-    """Why another warehouse or target must not run on this state."""
+    """Return the stop if another warehouse or target wrote the state."""
     found = now.moved_warehouse(before)
     if not found:
         return None
@@ -214,7 +214,7 @@ def warehouse_stop(sync: str, before: Identity | None, now: Identity) -> Stop | 
 
 
 def destination_stop(sync: str, to: str, before: Identity | None, now: Identity) -> Stop | None:
-    """Why what the state says is held is not held where the destination points now."""
+    """Return the stop if the destination points to another place than the state was delivered to."""
     found = now.moved_destination(before)
     if not found:
         return None
@@ -222,35 +222,35 @@ def destination_stop(sync: str, to: str, before: Identity | None, now: Identity)
         was, key = found[_KEY]
         return Stop(
             "identity",
-            f"{sync}: the key of the audience was '{was}' and is '{key}' now. '{to}' is sent each record at "
-            "most once, by its key, so all that were sent would be sent again. Restore the key, or send all "
-            "again with --full-refresh.",
+            f"{sync}: the key of the audience was '{was}' and is now '{key}'. '{to}' gets each record at "
+            "most once, by key, so a new key would send every record again. Restore the key, or send all "
+            "records again with --full-refresh.",
             forceable=False,
         )
     return Stop(
         "identity",
-        f"{sync}: '{to}' delivers to a different place than before: {_said(found)}. The people in the state "
+        f"{sync}: '{to}' points to a different place than before: {_said(found)}. The members in the state "
         "are not there. To send everyone to the new place, use --full-refresh; if it is the same account, or "
-        f"it holds the same people, keep the state with `revetl state adopt {sync}`.",
+        f"has the same members, keep the state with `revetl state adopt {sync}`.",
         forceable=False,
     )
 
 
 def is_accepted(before: Identity | None, run_id: str) -> bool:
-    """Whether somebody has accepted the state as it is after a run began."""
+    """Whether the state was accepted after a run began."""
     accepted = None if before is None else before.delivered_to.get(_ACCEPTED)
     return accepted is not None and run_id[: len(accepted)] <= accepted
 
 
 def restored_stop(sync: str, run_id: str, last_run: str | None, marked_at: str | None = None) -> Stop:
-    """Why a state that does not know a run which this machine remembers, or the destination `marked_at` has a
-    mark of, is not believed."""
-    who = "which this machine finished" if marked_at is None else f"which '{marked_at}' has a mark of"
-    known = f"its last run there is {last_run}" if last_run else "no run of it is there"
+    """Return the stop for a state that lacks a run which this machine, or the destination `marked_at`, has
+    recorded."""
+    who = "finished on this machine" if marked_at is None else f"recorded at '{marked_at}'"
+    known = f"its last run is {last_run}" if last_run else "it has no run"
     return Stop(
         "restored",
         f"{sync}: run {run_id}, {who}, is not in the state ({known}): the warehouse "
-        "was restored from an older copy, or the state was dropped, and what was sent since is not known. "
+        "was restored from an older copy, or the state was dropped, so what was sent since is unknown. "
         f"Compare with `revetl reconcile {sync}`, send everyone with --full-refresh, or accept the state as "
         f"it is with `revetl state adopt {sync}`.",
         forceable=False,
@@ -268,7 +268,7 @@ def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str,
 
 
 def _said(found: Mapping[str, tuple[str, str]]) -> str:
-    """`host was a, is now b`; a hash says nothing to people."""
+    """Format differences as `host was a, is now b`, and hashes only as changed."""
     return "; ".join(
         f"the {name.replace('_', ' ')} has changed"
         if was.startswith("#")
@@ -278,7 +278,7 @@ def _said(found: Mapping[str, tuple[str, str]]) -> str:
 
 
 def _is_copied(was: str, now: str) -> bool:
-    """Whether two paths are of two files of this machine."""
+    """Whether two paths are different existing files on this machine."""
     try:
         return Path(was).exists() and not Path(was).samefile(now)
     except OSError:
@@ -290,7 +290,7 @@ def _salted(key: str, salt: str) -> str:
 
 
 def _without_embedded_secrets(raw: Mapping[str, Any], base_url: str) -> str:
-    """A URL without what its path has of templates, such as a token, where its host is written out."""
+    """Return a URL without templates in its path, such as a token, if its host is written out."""
     for name in ("url", "base_url"):
         text = raw.get(name)
         if isinstance(text, str) and re.match(r"[a-z]+://[^/{]+/.*\{\{", text):

@@ -1,5 +1,7 @@
-"""The last run of each sync that this machine finished, in `.revetl/last`: a warehouse that was restored from
-an older copy does not know it."""
+"""The last run of each sync that this machine finished, in `.revetl/last`.
+
+If the state does not have that run, the warehouse was restored from an older copy.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from revetl.warehouse import location_of
 
 
 def remembered_run(workspace: Workspace, sync: str) -> str | None:
-    """The last run of a sync that this machine finished on the workspace's warehouse; None where it knows
-    of none."""
+    """Return the last run of a sync that this machine finished on the workspace's warehouse; None if there
+    is none."""
     try:
         found = orjson.loads(_file(workspace, sync).read_bytes())
         return str(found["run_id"]) if found["warehouse"] == warehouse_of(workspace) else None
@@ -23,7 +25,7 @@ def remembered_run(workspace: Workspace, sync: str) -> str | None:
 
 
 def remember_run(workspace: Workspace, sync: str, run_id: str) -> None:
-    """Keep the run as the last one. A machine that cannot keep it notices less, and syncs all the same."""
+    """Record the last run. If that fails, a restored warehouse is not detected, but syncs work."""
     file = _file(workspace, sync)
     told = orjson.dumps({"run_id": run_id, "warehouse": warehouse_of(workspace)})
     with suppress(OSError):
@@ -34,13 +36,13 @@ def remember_run(workspace: Workspace, sync: str, run_id: str) -> None:
 
 
 def forget_run(workspace: Workspace, sync: str) -> None:
-    """Remember no run: the state is believed as it is."""
+    """Delete the remembered run: the state is trusted as it is."""
     with suppress(OSError):
         _file(workspace, sync).unlink(missing_ok=True)
 
 
 def rename_run(workspace: Workspace, former: str, sync: str) -> None:
-    """Remember the last run of a sync by its new name."""
+    """Move the remembered run of a sync to its new name."""
     with suppress(OSError):
         _file(workspace, former).replace(_file(workspace, sync))
 
@@ -50,5 +52,5 @@ def _file(workspace: Workspace, sync: str) -> Path:
 
 
 def warehouse_of(workspace: Workspace) -> dict[str, str]:
-    """Where the state of the workspace is."""
+    """Return the location of the workspace's state."""
     return {**location_of(workspace.target, workspace.root), "state_schema": workspace.state_schema}

@@ -1,6 +1,6 @@
-"""One run of a sync at a time: a lease row in the warehouse.
+"""One run of a sync at a time, by a lease row in the warehouse.
 
-A lease is live until it expires, unless its holder is certainly gone: see `machine`.
+A lease is live until it expires, unless its holder has certainly exited: see `machine`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from revetl.warehouse.templates import statement
 
 LEASE = timedelta(minutes=15)
 _SAFETY = timedelta(seconds=30)
-"""How much before its end a lease counts as ended: a batch takes a while, and clocks differ."""
+"""How long before its expiry a lease counts as expired: a batch takes a while, and clocks differ."""
 
 
 @dataclass
 class Lease:
-    """The lease that a run holds, as far as it knows."""
+    """The lease that a run holds, as of its last renewal."""
 
     sync: str
     run_id: str
@@ -31,12 +31,12 @@ class Lease:
 
     @property
     def live(self) -> bool:
-        """Whether the run may send: no other can have taken the lease."""
+        """Whether the run may send: no other run can have taken the lease."""
         return now() < self.expires_at - min(_SAFETY, LEASE / 10)
 
 
 def now() -> datetime:
-    """This instant in UTC, without a zone, as every timestamp in the warehouse is."""
+    """Return the current time in UTC without a time zone, like every timestamp in the warehouse."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
@@ -51,14 +51,14 @@ values (:sync, :run_id, :host, :process, :now, :until)
 
 
 def acquire(warehouse: Warehouse, tables: StateTables, sync: str, run_id: str) -> Lease:
-    """Take the lease of `sync` and give it. Raises Locked, naming the holder, when another run has it.
+    """Acquire the lease of `sync`. Raises Locked, naming the holder, when another run has it.
 
-    It is taken by one statement and then read back, for where an engine has no locks, one statement is the
-    most that is done at once.
+    It is taken in one statement and then read back, because on engines without locks only a single statement
+    is atomic.
     """
     held = _held(warehouse, tables, sync)
     gone = next((holder.run_id for holder in held if holder.is_gone), None)
-    # What is plainly another's is not written to: where rows cannot be changed, all are written anew.
+    # Skip the write if another run holds the lease: some engines rewrite the whole table to change a row.
     _refuse(sync, [holder for holder in held if not holder.is_gone and holder.expires_at > now()])
     lease = Lease(sync, run_id, now() + LEASE)
     with warehouse.transaction():
@@ -91,16 +91,16 @@ class _Holder(NamedTuple):
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was a process that this one would see, and is no more."""
+        """Whether the process was on this machine and has exited."""
         return self.host == socket.gethostname() and machine.is_gone(self.process)
 
 
 def _refuse(sync: str, others: list[_Holder]) -> None:
     for other in others:
         raise Locked(
-            f"{sync}: run {other.run_id} on {other.host} (process {other.process.split('/')[0]}) has been at "
-            f"it since {other.acquired_at:%Y-%m-%d %H:%M:%S} UTC. Wait for it, or until its lease ends at "
-            f"{other.expires_at:%H:%M:%S} UTC if that machine is gone."
+            f"{sync}: locked by run {other.run_id} on {other.host} (process {other.process.split('/')[0]}) "
+            f"since {other.acquired_at:%Y-%m-%d %H:%M:%S} UTC. Wait for it to finish or, if that machine is "
+            f"gone, until its lease expires at {other.expires_at:%H:%M:%S} UTC."
         )
 
 
@@ -116,14 +116,14 @@ def _held(warehouse: Warehouse, tables: StateTables, sync: str) -> list[_Holder]
 
 
 def renew(warehouse: Warehouse, tables: StateTables, lease: Lease) -> None:
-    """Keep the lease for as long again. Raises Locked when another run took it after it had expired."""
+    """Extend the lease. Raises Locked when it expired and another run took it."""
     parts = {"locks": tables.locks, "sync": lease.sync, "run_id": lease.run_id}
     with warehouse.transaction():
         mine = statement("select 1 from :locks as k where k.sync = :sync and k.run_id = :run_id", **parts)
         if not warehouse.rows(mine):
             raise Locked(
-                f"{lease.sync}: the lease of run {lease.run_id} ended and another run took it, so this one "
-                "stopped. What it had sent is booked; the other run does the rest."
+                f"{lease.sync}: the lease of run {lease.run_id} expired and another run took it, so this run "
+                "stopped. What it sent is recorded; the other run sends the rest."
             )
         until = now() + LEASE
         warehouse.run(
@@ -137,7 +137,7 @@ def renew(warehouse: Warehouse, tables: StateTables, lease: Lease) -> None:
 
 
 def release(warehouse: Warehouse, tables: StateTables, lease: Lease) -> None:
-    """Give the lease back; another run's is left alone."""
+    """Release the lease, unless another run holds it."""
     warehouse.run(
         statement(
             "delete from :locks where sync = :sync and run_id = :run_id",

@@ -1,8 +1,9 @@
-"""Which process on which machine holds a lease, and whether it is certainly gone.
+"""Identify the process that holds a lease, and whether it has certainly exited.
 
-A process is named `pid/start/machine`. The machine is the boot and the PID namespace: two containers with one
-hostname see different processes under one number, and neither can tell whether the other's is alive. Only
-who sees the same processes may say that one is gone; everybody else waits until the lease ends.
+A process is named `pid/start/machine`. The machine is the boot id and the PID namespace: two containers with
+the same hostname see different processes under the same PID, and neither knows whether the other's is alive.
+Only a process in the same PID namespace can tell that a lease holder has exited; all others wait until the
+lease expires.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from pathlib import Path
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/pid")
 _MULTICAST = 1 << 40
-"""Set by `uuid.getnode` in a number that it drew because it found no network card."""
+"""The bit that `uuid.getnode` sets in a random number, when it finds no network card."""
 
 
 def this_process() -> str:
-    """This process, as a lease names it."""
+    """Return the name of this process in a lease."""
     return f"{os.getpid()}/{_started('self') or ''}/{_machine() or ''}"
 
 
 def is_gone(process: str) -> bool:
-    """Whether a process certainly runs no more: it was one of this boot and PID namespace, and none there has
-    its number, or one that started later has it."""
+    """Whether a process has certainly exited: it belongs to this boot and PID namespace, and its PID is
+    unused or belongs to a process that started later."""
     pid, _, rest = process.partition("/")
     started, _, machine = rest.partition("/")
     if not machine or machine != _machine() or not pid.isdecimal():
@@ -39,8 +40,9 @@ def is_gone(process: str) -> bool:
 
 @cache
 def _machine() -> str | None:
-    """What sees the same processes: the boot and the PID namespace on Linux; elsewhere, where there are no
-    such namespaces, the network card. None where neither can be read: then nobody is known to be gone."""
+    """Return an id shared by all who see the same processes: boot id and PID namespace on Linux, elsewhere
+    (without such namespaces) the network card. None if neither is readable: then no process counts as
+    exited."""
     try:
         return f"{_BOOT.read_text().strip()}:{_NAMESPACE.readlink()}"
     except OSError:
@@ -51,7 +53,7 @@ def _machine() -> str | None:
 
 
 def _sees_own_processes() -> bool:
-    """Whether /proc is that of this PID namespace: a namespace without a /proc of its own sees another's."""
+    """Whether /proc belongs to this PID namespace; without its own /proc, a namespace sees another's."""
     try:
         return str(Path("/proc/self").readlink()) == str(os.getpid())
     except OSError:
@@ -59,7 +61,7 @@ def _sees_own_processes() -> bool:
 
 
 def _started(pid: str) -> str | None:
-    """When a process started, as Linux counts it; None where /proc is not, or the process is not."""
+    """Return the start time of a process in Linux's clock ticks; None without /proc or the process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -67,7 +69,7 @@ def _started(pid: str) -> str | None:
 
 
 def _exists(pid: int) -> bool:
-    """Whether a process has this number."""
+    """Whether a process with this PID exists."""
     if sys.platform == "win32":
         return _exists_on_windows(pid)
     try:
@@ -80,7 +82,7 @@ def _exists(pid: int) -> bool:
 
 
 def _exists_on_windows(pid: int) -> bool:
-    """`os.kill(pid, 0)` is Ctrl-C there."""
+    """Whether a process with this PID exists. On Windows, `os.kill(pid, 0)` sends Ctrl-C."""
     if sys.platform != "win32":
         return True
     import ctypes

@@ -1,8 +1,8 @@
-"""What a run is about to send, in the warehouse before anything is sent.
+"""The outbox: the records of a run, in the warehouse before anything is sent.
 
-The journal of a run is on its machine's disk. When that is lost, or cannot be read, what the run was about to
-send and no checkpoint has booked is taken for sent without an answer: the next run sends it again, whatever
-the audience holds by then. Without this, whom a lost run had added and who left since would never be removed.
+The write-ahead log of a run is on its machine's disk. If it is lost or unreadable, the outbox rows that no
+checkpoint covers count as sent without a response: the next run sends them again, or removes them if they
+left the audience. Without the outbox, members added by a lost run who left since would never be removed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ and not exists (
 
 
 def intend(warehouse: Warehouse, tables: StateTables, diff: Diff, run_id: str) -> None:
-    """Keep every change of a plan, as whole records."""
+    """Write every change of a plan to the outbox, as full records."""
     queries = {
         "remove": leaving(diff, run_id),
         "update": sending(diff, "update", run_id),
@@ -63,8 +63,8 @@ def intend(warehouse: Warehouse, tables: StateTables, diff: Diff, run_id: str) -
             )
         )
     if not diff.mapping.by_key:
-        # Whose identifier is not theirs any more and is sent for another key is no longer there as they were
-        # sent: if they get it back, they have to be sent again.
+        # If an identifier moves to another key, the destination no longer has the former owner as sent: when
+        # they get the identifier back, they have to be sent again.
         warehouse.run(
             statement(
                 """
@@ -89,7 +89,7 @@ def intend(warehouse: Warehouse, tables: StateTables, diff: Diff, run_id: str) -
 
 
 def intended(tables: StateTables, sync: str, run_id: str, operation: str) -> exp.Expr:
-    """The changes of an operation, in the spool's columns."""
+    """Return the query of an operation's changes, in the columns of the spool."""
     return (
         exp.select(*COLUMNS)
         .from_(tables.intents)
@@ -105,7 +105,7 @@ def intended(tables: StateTables, sync: str, run_id: str, operation: str) -> exp
 
 
 def drop(warehouse: Warehouse, tables: StateTables, sync: str, run_id: str) -> None:
-    """Forget what a run was about to send: it is booked."""
+    """Delete the outbox rows of a run whose outcome is in the state."""
     warehouse.run(
         statement(
             "delete from :intents where sync = :sync and run_id = :run_id",
@@ -117,8 +117,8 @@ def drop(warehouse: Warehouse, tables: StateTables, sync: str, run_id: str) -> N
 
 
 def open_runs(warehouse: Warehouse, tables: StateTables, sync: str) -> list[str]:
-    """Runs of a sync that were about to send something and are not booked, the oldest first. What is left of
-    any other run tells nothing new, and may be older than what was booked since."""
+    """Return the runs of a sync with outbox rows whose outcome is not in the state, oldest first. Files
+    left by any other run contain nothing new, and may be older than the state."""
     query = statement(
         "select distinct run_id from :intents as i where i.sync = :sync order by 1",
         intents=tables.intents,
@@ -128,8 +128,8 @@ def open_runs(warehouse: Warehouse, tables: StateTables, sync: str) -> list[str]
 
 
 def take_for_sent(warehouse: Warehouse, tables: StateTables, sync: str, run_id: str) -> int:
-    """Book what a lost run was about to send, and no checkpoint has, as sent without an answer, and forget
-    its intents. Gives the number of records."""
+    """Record the outbox rows of a lost run that no checkpoint covers as sent without a response, and delete
+    them. Return the number of records."""
     parts: dict[str, object] = {
         "intents": tables.intents,
         "changes": tables.changes,

@@ -1,4 +1,4 @@
-"""Booking what runs that were cut short have left: on this machine, or only in the warehouse."""
+"""Recover interrupted runs, from their files on this machine or from the outbox in the warehouse."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ Tell = Callable[[Run], None]
 
 
 def runs_folder(workspace: Workspace, sync: Sync) -> Path:
-    """Runs of a sync on the workspace's target; what is left in it was cut short."""
+    """Return the folder of a sync's runs on the workspace's target; what remains there was interrupted."""
     return workspace.root / ".revetl" / "runs" / workspace.target.name / sync.name
 
 
 def recover(
     warehouse: Warehouse, tables: StateTables, sync: str, folder: Path, on_crashed: Tell = lambda _: None
 ) -> int:
-    """Fold what is left in `folder` into the state, by the holder of the sync's lease; what a run was about
-    to send and left nothing of that can be read is taken for sent without an answer. Tells `on_crashed` of
-    each run that was cut short; gives the number of records whose outcome nobody knows."""
+    """Merge the interrupted runs in `folder` into the state; the caller holds the sync's lease.
+
+    If the files of a run are missing or unreadable, its outbox rows count as sent without a response.
+    `on_crashed` is called for each interrupted run. Return the number of records with an unknown outcome."""
     recovered = 0
     waiting = outbox.open_runs(warehouse, tables, sync)
     for left in sorted(folder.glob("*")):
@@ -43,13 +44,13 @@ def recover(
                 recovered += _fold_left(warehouse, tables, sync, left)
         except (sqlite3.Error, pa.ArrowException, OSError, orjson.JSONDecodeError, KeyError) as error:
             if may_pass(error):
-                # The journal is there: it is read when the disk is well.
+                # The log still exists, and is read once the disk works again.
                 raise disk_error(error, left) from error
             logs.event("journal_lost", sync=sync, run_id=left.name, why=str(error))
         Spool(left).remove()
     for run_id in outbox.open_runs(warehouse, tables, sync):
         recovered += outbox.take_for_sent(warehouse, tables, sync, run_id)
-    # Whoever holds the lease is the only one at it: the other runs that are open were cut short.
+    # The lease is exclusive, so every other open run was interrupted.
     for run_id in running(warehouse, tables, sync):
         on_crashed(close_crashed(warehouse, tables, run_id))
     return recovered
@@ -57,7 +58,7 @@ def recover(
 
 def _fold_left(warehouse: Warehouse, tables: StateTables, sync: str, left: Path) -> int:
     about = left / "run.json"
-    # It is written last: without it, the run was cut short before anything was sent.
+    # Written last: without it, the run was interrupted before it sent anything.
     if not about.exists():
         outbox.drop(warehouse, tables, sync, left.name)
         return 0

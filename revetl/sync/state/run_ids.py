@@ -1,6 +1,6 @@
-"""Ids of runs: `20260102T030405-0a1b2c3d`, the second in UTC when a run began, then its fraction and chance.
+"""Run ids: `20260102T030405-0a1b2c3d`, the second (UTC) in which a run began, its fraction and a random part.
 
-Their order as text is that of the runs' beginnings, also within a second.
+Sorted as text, they are in the order in which the runs began, also within a second.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from revetl.sync.state import leases
 
 
 def new_run_id() -> str:
-    """The id of a run that begins now."""
+    """Return the id of a run that begins now."""
     return f"{beginning(leases.now())}{secrets.token_hex(2)}"
 
 
 def beginning(moment: datetime) -> str:
-    """What ids of runs begin with that begin at a moment in UTC: its second, and four hex digits for its
-    fraction, in steps of 1/65,536 s."""
+    """Return the prefix of the ids of runs that begin at a time in UTC: its second, and four hex digits for
+    the fraction, in steps of 1/65,536 s."""
     return f"{moment:%Y%m%dT%H%M%S}-{moment.microsecond * 65536 // 1_000_000:04x}"

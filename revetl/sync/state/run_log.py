@@ -1,4 +1,4 @@
-"""What a run did, and its row in `sync_runs`."""
+"""The result of a run, and its row in `sync_runs`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,18 @@ from revetl.warehouse.templates import statement
 
 Counts = Mapping[str, int]
 """Records by operation."""
-RunStatus = Literal["running", "success", "rejected", "stopped", "refused", "lost", "interrupted", "crashed"]
+RunStatus = Literal[
+    "running",
+    "success",
+    "rejected",
+    "stopped",
+    "refused",
+    "lost",
+    "interrupted",
+    "crashed",
+    "paused",
+    "canceled",
+]
 """How a run ended; see Run."""
 STATUSES: tuple[str, ...] = get_args(RunStatus)
 _TEXTS = ("forced", "exit_code", "invalid_identifiers", "notes", "adjusted", "answers")
@@ -38,8 +49,8 @@ class Run:
     rejected + unknown.
 
     `status`: running, success, rejected (some records were), stopped (by a guard), refused (by the
-    destination), lost (another run took the lease), interrupted, crashed. `recovered` counts records of
-    interrupted runs with an unknown outcome. `left_out_rows` counts members excluded from the sync.
+    destination), lost (another run took the lease), interrupted, crashed, paused and canceled (replays).
+    `recovered` counts records of interrupted runs with an unknown outcome. `left_out_rows` counts members excluded from the sync.
     `invalid_identifiers` counts members with an invalid value, by identifier. `notes` are sentences about
     what was sent, beyond the counts. `adjusted` counts records that were changed to fit the destination, by
     `FIELD: CHANGE`. `scope` is `all`, or `one` for a run of one member (`--only`), which has the
@@ -84,12 +95,12 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """The duration of the run."""
         return 0.0 if self.finished_at is None else (self.finished_at - self.started_at).total_seconds()
 
 
 def outcomes(planned: Counts, counts: Mapping[str, Counts]) -> dict[str, Counts]:
-    """What became of what was planned, as the fields of Run, of a journal's counts."""
+    """Return the outcome fields of Run, from the planned records and the counts of the write-ahead log."""
 
     def of(outcome: str) -> dict[str, int]:
         return {name: counts.get(outcome, {}).get(name, 0) for name in planned}
@@ -101,7 +112,7 @@ def outcomes(planned: Counts, counts: Mapping[str, Counts]) -> dict[str, Counts]
 
 
 def status_of(error: RevetlError | None, rejected: int, signal: int | None) -> tuple[RunStatus, int]:
-    """The status and the exit code of a run's end."""
+    """Return the status and the exit code of a run."""
     if isinstance(error, GuardStopped):
         return "stopped", error.exit_code
     if isinstance(error, Locked):
@@ -116,7 +127,7 @@ def status_of(error: RevetlError | None, rejected: int, signal: int | None) -> t
 
 
 def write_run(warehouse: Warehouse, tables: StateTables, run: Run) -> None:
-    """Put the run's row in the place of the one it may have."""
+    """Insert the run's row, or replace it."""
     warehouse.run(statement("delete from :runs where run_id = :id", runs=tables.runs, id=run.run_id))
     plain = {each.name: getattr(run, each.name) for each in fields_of(run)}
     counted = {name: plain.pop(name) for name in _COUNTED}
@@ -131,7 +142,7 @@ def write_run(warehouse: Warehouse, tables: StateTables, run: Run) -> None:
 
 
 def _booked(warehouse: Warehouse, tables: StateTables, run_id: str) -> dict[str, dict[str, int]]:
-    """What became of a run's changes, by outcome and operation, as `sync_changes` has it."""
+    """Count a run's changes in `sync_changes`, by outcome and operation."""
     found: dict[str, dict[str, int]] = {}
     rows = warehouse.rows(
         statement(
@@ -146,7 +157,7 @@ def _booked(warehouse: Warehouse, tables: StateTables, run_id: str) -> dict[str,
 
 
 def running(warehouse: Warehouse, tables: StateTables, sync: str) -> list[str]:
-    """The runs of a sync that have not ended, the oldest first."""
+    """Return the runs of a sync that have not ended, oldest first."""
     query = statement(
         "select run_id from :runs as r where r.sync = :sync and r.status = 'running' order by started_at",
         runs=tables.runs,
@@ -156,7 +167,7 @@ def running(warehouse: Warehouse, tables: StateTables, sync: str) -> list[str]:
 
 
 def close_crashed(warehouse: Warehouse, tables: StateTables, run_id: str) -> Run:
-    """Complete the row of a run that was cut short with what is booked of it, and give that run."""
+    """Complete the row of an interrupted run with its recorded changes, and return the run."""
     kept = ("sync", "audience", "destination", "mode", "started_at")
     planned = [f"planned_{name}" for name in OPERATIONS]
     (row,) = warehouse.rows(
@@ -170,7 +181,7 @@ def close_crashed(warehouse: Warehouse, tables: StateTables, run_id: str) -> Run
         finished_at=leases.now(),
         planned=by_operation,
         **outcomes(by_operation, _booked(warehouse, tables, run_id)),  # type: ignore[arg-type]
-        error="The run was cut short.",
+        error="The run was interrupted.",
     )
     values: dict[str, object] = {"status": run.status, "finished_at": run.finished_at, "error": run.error}
     for name in _COUNTED[1:]:
@@ -180,7 +191,7 @@ def close_crashed(warehouse: Warehouse, tables: StateTables, run_id: str) -> Run
 
 
 def past_runs(warehouse: Warehouse, tables: StateTables, sync: str, run_id: str) -> list[PastRun]:
-    """What a sync's runs before this one came to, the newest first, as alerts read it."""
+    """Return the outcomes of a sync's earlier runs, newest first, for alerts."""
     counted = {
         name: " + ".join(f"{name}_{kind}" for kind in OPERATIONS) for name in ("attempted", "rejected")
     }
@@ -198,7 +209,7 @@ def past_runs(warehouse: Warehouse, tables: StateTables, sync: str, run_id: str)
 
 
 def forget_old_changes(warehouse: Warehouse, tables: StateTables, days: int) -> None:
-    """Drop the changes that are older than `days`."""
+    """Delete changes older than `days`."""
     warehouse.run(
         statement(
             "delete from :changes where changed_at < :since",
@@ -209,7 +220,7 @@ def forget_old_changes(warehouse: Warehouse, tables: StateTables, days: int) -> 
 
 
 def git_sha(root: Path) -> str | None:
-    """The commit of the project's repository; None where there is none, or no git."""
+    """Return the commit of the project's repository; None without a repository or git."""
     try:
         done = subprocess.run(
             ["git", "rev-parse", "HEAD"],  # noqa: S607

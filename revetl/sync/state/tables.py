@@ -1,4 +1,4 @@
-"""The runner's own tables in the warehouse, as `models/marts/delivery/_sources.yml` names them."""
+"""The state tables in the warehouse, which `models/marts/delivery/_sources.yml` declares."""
 
 from __future__ import annotations
 
@@ -22,45 +22,45 @@ from revetl.warehouse.templates import column, statement, table
 Say = Callable[[str], None]
 
 VERSION = 6
-"""Counts up when a table changes in a way that an older revetl would not understand."""
+"""The version of the state tables; incremented by changes that an older revetl cannot read."""
 
 _FORMER = "revetl"
 
 _ATTEMPTS, _AGAIN_SECONDS = 4, 0.5
 _LOST = {
-    "sync_state": "Nobody is known to be held by any destination: who left since cannot be removed. Restore "
-    "the table, or run `revetl reconcile SYNC --repair` where the destination can be read, or "
-    "`revetl sync --full-refresh`, which sends all members and removes nobody.",
-    "sync_runs": "The history of runs is lost; syncs go on.",
-    "sync_changes": "The history of changes is lost; syncs go on.",
-    "sync_rejections": "Which records were rejected is lost; they are sent again.",
-    "sync_intents": "What runs cut short were about to send is lost, where it was not booked.",
-    "replays": "Replays that were begun cannot be resumed: begin them again.",
-    "replay_ranges": "What replays sent is lost: another replay may send events twice where a destination "
-    "does not recognize them.",
-    "replay_rejections": "Why events of replays were rejected is lost.",
-    "sync_trials": "What runs of one member (--only) could undo is lost.",
-    "sync_locks": "Which syncs were running is lost: make sure that none is.",
-    "audience_holdouts": "Since when people were held out is lost; who is held out stays the same.",
-    "suppressions": "The suppression list is lost: people on it are sent again until it is filled again.",
-    "privacy_requests": "Which requests of erasure are open is lost: make them again.",
-    "privacy_identifiers": "The identifiers of open requests of erasure are lost: make the requests again.",
-    "privacy_places": "What is done of open requests of erasure is lost: make the requests again.",
+    "sync_state": "The members of every destination are unknown: those who left since cannot be removed. "
+    "Restore the table, or run `revetl reconcile SYNC --repair` if the destination can be read back, or "
+    "`revetl sync --full-refresh`, which sends all members and removes no one.",
+    "sync_runs": "The history of runs is lost; syncs continue.",
+    "sync_changes": "The history of changes is lost; syncs continue.",
+    "sync_rejections": "The list of rejected records is lost; they are sent again.",
+    "sync_intents": "Unrecorded records of interrupted runs are lost.",
+    "replays": "Interrupted replays cannot be resumed: start them again.",
+    "replay_ranges": "The record of replayed events is lost: another replay may send events twice if the "
+    "destination does not deduplicate them.",
+    "replay_rejections": "The list of rejected events of replays is lost.",
+    "sync_trials": "Earlier runs of one member (--only) can no longer be undone.",
+    "sync_locks": "The locks of running syncs are lost: make sure that no sync is running.",
+    "audience_holdouts": "The start times of holdouts are lost; the holdout groups stay the same.",
+    "suppressions": "The suppression list is lost: people on it are sent again until it is restored.",
+    "privacy_requests": "The open erasure requests are lost: make them again.",
+    "privacy_identifiers": "The identifiers of open erasure requests are lost: make the requests again.",
+    "privacy_places": "The progress of open erasure requests is lost: make the requests again.",
     "privacy_tombstones": "People suppressed by finished requests are sent again: request their suppression "
     "again.",
     "privacy_receipts": "The receipts of erasures are lost.",
-    "model_builds": "When audiences were built is lost. Run `dbt build`.",
-    "audience_changes": "Who entered and left audiences so far is lost.",
-    "audience_builds": "Alerts that compare with earlier builds begin again.",
-    "alert_states": "Alerts on data that are told already are told once more.",
+    "model_builds": "The build times of audiences are lost. Run `dbt build`.",
+    "audience_changes": "The history of who entered and left audiences is lost.",
+    "audience_builds": "Alerts that compare with earlier builds start over.",
+    "alert_states": "Open alerts on data are sent once more.",
     "state_version": "",
 }
-"""What goes with a table, and the way out."""
+"""What is lost with a table, and what to do about it."""
 
 
 @cache
 def state_columns() -> dict[str, dict[str, str]]:
-    """Table to column to type, in order."""
+    """Return the column types by table and column, in order."""
     file = dbt_project_dir() / "models" / "marts" / "delivery" / "_sources.yml"
     (source,) = read_package_yaml(file)["sources"]
     return {
@@ -71,23 +71,23 @@ def state_columns() -> dict[str, dict[str, str]]:
 
 @dataclass(frozen=True)
 class StateTables:
-    """The runner's tables in `schema` of `database`, always named in full: a DuckDB file may be named as
-    the schema is."""
+    """The state tables in `schema` of `database`, always fully qualified: a DuckDB file may have the same
+    name as the schema."""
 
     schema: str
     database: str
     former: str | None = None
-    """The schema in which an older version kept what is in `schema` now, where no variable says which."""
+    """The schema that an older version used by default instead of `schema`."""
     target: str = ""
     """The dbt target that reads and writes them."""
 
     def named(self, name: str) -> exp.Table:
-        """One of them by its name."""
+        """Return a table by name."""
         return table(name, self.schema, self.database)
 
     def of_this_target(self, alias: str) -> exp.Expr:
-        """The condition of rows of a table called `alias` that this target wrote. Rows of an older version
-        whose target is not known are every target's."""
+        """Return the condition for rows of table `alias` that this target wrote. Rows without a target,
+        from an older version, belong to every target."""
         written = exp.func("coalesce", column("target", of=alias), exp.convert(self.target))
         return written.eq(exp.convert(self.target))
 
@@ -136,15 +136,16 @@ class StateTables:
         return self.named("model_builds")
 
     def create(self, warehouse: Warehouse, say: Say = lambda _: None) -> None:
-        """Make the schema and what is missing of the tables, and bring older ones forward. Where tables of
-        this version are missing, somebody dropped them: `say` is given a warning of what is lost with each.
-        Raises UsageError when a newer revetl made them, AccessDenied for a right that is missing."""
+        """Create the schema and missing tables, and migrate older ones.
+
+        If tables of this version are missing, they were dropped: `say` gets a warning for each, with what is
+        lost. Raises UsageError when a newer revetl created them, AccessDenied for a missing privilege."""
         try:
             self._create_all(warehouse, say)
         except AccessDenied as error:
             raise AccessDenied(
-                f"{error} Syncs keep their state in the schema '{self.schema}' (dbt variable "
-                "state_schema): grant the right to "
+                f"{error} Syncs store their state in the schema '{self.schema}' (dbt variable "
+                "state_schema): grant the privilege to "
                 f"create the schema, or create it and grant USAGE and CREATE on schema {self.schema}."
             ) from error
 
@@ -153,7 +154,7 @@ class StateTables:
         if version == VERSION:
             for name in missing:
                 self._create(warehouse, name, state_columns()[name], None)
-                lost = f"{self.schema}.{name} was gone and is created again, empty. {_LOST.get(name, '')}"
+                lost = f"{self.schema}.{name} was missing; created it again, empty. {_LOST.get(name, '')}"
                 say(f"Warning: {lost}".rstrip())
             return
         for attempt in range(1, _ATTEMPTS + 1):
@@ -163,7 +164,7 @@ class StateTables:
             except AccessDenied:
                 raise
             except WarehouseError:
-                # Another run may be at it: two who make the same at once are refused by some engines.
+                # Another run may be creating the same tables, which some engines refuse.
                 if attempt == _ATTEMPTS:
                     raise
                 time.sleep(_AGAIN_SECONDS)
@@ -185,8 +186,8 @@ class StateTables:
             warehouse.run(insert(table_of_version, {"version": VERSION, "revetl_version": __version__}))
 
     def _found(self, warehouse: Warehouse) -> tuple[int, list[str]]:
-        """The version of the tables that are there (0 without one), and the names of those that are not.
-        Raises UsageError for a newer version."""
+        """Return the version of the existing tables (0 without one), and the names of missing ones. Raises
+        UsageError for a newer version."""
         names = list(state_columns())
         there = warehouse.catalog([self.named(name) for name in names])
         missing = [name for name, columns in zip(names, there, strict=True) if columns is None]
@@ -195,23 +196,22 @@ class StateTables:
         return (0 if "state_version" in missing else self._version(warehouse)), missing
 
     def _check_former(self, warehouse: Warehouse, former: str) -> None:
-        """Raises UsageError where an older version kept the state in another schema: it would begin empty
-        here, and who is in each destination would be forgotten. Builds of this version note their target:
-        theirs is another target's state, whose schema the project's generate_schema_name calls so."""
+        """Raise UsageError if an older version stored the state in another schema: the new state would start
+        empty, and the members of each destination would be lost. Builds of this version record their target:
+        with one, the schema is another target's, named by the project's generate_schema_name."""
         names = ("sync_state", "model_builds")
         state, builds = warehouse.catalog([table(name, former, self.database) for name in names])
         if state is not None and "target" not in {each.lower() for each in builds or ()}:
             raise UsageError(
-                f"Schema '{former}' has the state that an older version of revetl kept there, and "
-                f"{self.schema} has none. To go on with it, set vars.revetl in dbt_project.yml: "
-                f"`state_schema: {former}` and `raw_schema: raw`. To begin a state of its own, set "
+                f"Schema '{former}' has the state of an older version of revetl, and {self.schema} has none. "
+                "To keep using it, set vars.revetl in dbt_project.yml: "
+                f"`state_schema: {former}` and `raw_schema: raw`. To start with a new state, set "
                 "state_schema to another name."
             )
 
     def _adopt_rows(self, warehouse: Warehouse, name: str) -> None:
-        """Once, when a table gets its column `target`: its rows become those of the target that wrote the
-        state. Where no sync has run, or syncs of several targets have, it is not known, and the rows stay
-        without one, which are every target's."""
+        """Fill a new column `target` with the target that wrote the state. If no sync has run, or syncs of
+        several targets have, the target is unknown; rows without one belong to every target."""
         found = warehouse.rows(
             statement("select distinct written_by from :identities as i", identities=self.identities)
         )
@@ -223,8 +223,7 @@ class StateTables:
     def _create(
         self, warehouse: Warehouse, name: str, columns: dict[str, str], found: dict[str, str] | None
     ) -> bool:
-        """Create a table, or add the columns that `found`, its present ones, lack. Returns whether the column
-        `target` was added."""
+        """Create a table, or add the columns missing in `found`. Return whether `target` was added."""
         kinds = {each: warehouse.type_of(kind) for each, kind in columns.items()}
         if found is None:
             definition = exp.Schema(
@@ -244,7 +243,7 @@ class StateTables:
         return "target" in kinds and "target" not in there
 
     def _version(self, warehouse: Warehouse) -> int:
-        """What `state_version` says. Raises UsageError for a newer version."""
+        """Return the version in `state_version`. Raises UsageError for a newer version."""
         rows = warehouse.rows(
             statement(
                 "select version, revetl_version from :version as v", version=self.named("state_version")
@@ -255,20 +254,21 @@ class StateTables:
         return int(version)
 
     def check(self, version: int, made_by: str) -> None:
-        """Raises UsageError when tables of a `version` are newer than this revetl."""
+        """Raise UsageError when the tables' `version` is newer than this revetl's."""
         if version > VERSION:
             raise UsageError(
-                f"The tables in schema '{self.schema}' were made by revetl {made_by}, and this is "
-                f"{__version__}, which does not understand them. Upgrade revetl here."
+                f"The tables in schema '{self.schema}' were created by revetl {made_by}; this is revetl "
+                f"{__version__}, which cannot read them. Upgrade revetl."
             )
 
     def are_current(self, warehouse: Warehouse) -> bool:
-        """Whether they are all there, as this revetl makes them. Raises UsageError when a newer one did."""
+        """Whether all tables exist in this version. Raises UsageError when a newer revetl created them."""
         return self._found(warehouse) == (VERSION, [])
 
     def readable(self, warehouse: Warehouse, *names: str) -> dict[str, exp.Expr]:
-        """By `state`, `runs` or `rejections`, the table with the columns of this version, to be read: what a
-        table of an older version lacks is null, and a table that is missing is empty. Nothing is written."""
+        """Return the tables `state`, `runs` or `rejections` as queries with the columns of this version.
+
+        Columns that an older table lacks are null, and a missing table is empty. Nothing is written."""
         columns = {name: state_columns()[f"sync_{name}"] for name in names}
         found = warehouse.catalog([self.named(f"sync_{name}") for name in names])
         there = dict(zip(names, found, strict=True))
@@ -295,13 +295,13 @@ class StateTables:
         return made.from_(relation).subquery()
 
     def exist(self, warehouse: Warehouse) -> bool:
-        """Whether a run has ever made them. Raises UsageError when a newer revetl did."""
+        """Whether the tables exist. Raises UsageError when a newer revetl created them."""
         version, missing = self._found(warehouse)
         return version > 0 or "sync_state" not in missing
 
 
 def state_tables(workspace: Workspace, database: str) -> StateTables:
-    """The tables of a project, in the database that its target opens."""
+    """Return the state tables of a project, in the database of its target."""
     former = None if workspace.dbt.variable("state_schema") else _FORMER
     schema = workspace.state_schema
     return StateTables(
@@ -310,7 +310,7 @@ def state_tables(workspace: Workspace, database: str) -> StateTables:
 
 
 def _target_of(written_by: str) -> str | None:
-    """The target that a row of `sync_identities` names."""
+    """Return the target in a row of `sync_identities`."""
     try:
         found = orjson.loads(written_by).get("target")
     except (orjson.JSONDecodeError, AttributeError):

@@ -73,7 +73,7 @@ def test_two_containers_of_one_hostname_never_deliver_at_once(
         others = [contained(project, *options), begun(project, RUN)]
         for other in others:
             out, error = other.communicate(timeout=60)
-            assert (other.returncode, "has been at it since" in error) == (6, True), out + error
+            assert (other.returncode, "locked by run" in error) == (6, True), out + error
         assert first.wait(timeout=90) == 0
         assert max(Counter(server.answered).values()) == 1
         assert len(server.audiences["vips"]) == PEOPLE
@@ -90,7 +90,7 @@ def test_a_container_that_died_is_waited_for_until_its_lease_ends(tmp_path: Path
         time.sleep(1)
         second = contained(project, "--mount-proc")
         _, error = second.communicate(timeout=60)
-        assert (second.returncode, "until its lease ends at" in error) == (6, True), error
+        assert (second.returncode, "until its lease expires at" in error) == (6, True), error
         project.sql("update revetl.revetl.sync_locks set expires_at = acquired_at")
         third = contained(project, "--mount-proc")
         _, error = third.communicate(timeout=90)

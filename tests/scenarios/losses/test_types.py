@@ -40,14 +40,23 @@ NESTED = {
     ),
 }
 REJECTED = {
-    "a moment": ("cast('infinity' as timestamp)", "is infinity, which JSON has no date for"),
-    "a moment with a zone": ("cast('-infinity' as timestamptz)", "is -infinity, which JSON has no date for"),
-    "a date": ("cast('infinity' as date)", "is infinity, which JSON has no date for"),
-    "a list of moments": ("array[cast('infinity' as timestamp)]", "is infinity, which JSON has no date for"),
-    "a list of dates": ("array[cast('-infinity' as date)]", "is -infinity, which JSON has no date for"),
-    "NaN": ("cast('NaN' as double precision)", "is nan, which JSON has no number for"),
-    "an infinite float of 32 bits": ("cast('-Infinity' as real)", "is -inf, which JSON has no number for"),
-    "a list of NaN": ("array[cast('NaN' as double precision)]", "is nan, which JSON has no number for"),
+    "a moment": ("cast('infinity' as timestamp)", "is infinity, which is not a valid JSON date"),
+    "a moment with a zone": (
+        "cast('-infinity' as timestamptz)",
+        "is -infinity, which is not a valid JSON date",
+    ),
+    "a date": ("cast('infinity' as date)", "is infinity, which is not a valid JSON date"),
+    "a list of moments": (
+        "array[cast('infinity' as timestamp)]",
+        "is infinity, which is not a valid JSON date",
+    ),
+    "a list of dates": ("array[cast('-infinity' as date)]", "is -infinity, which is not a valid JSON date"),
+    "NaN": ("cast('NaN' as double precision)", "is nan, which is not a valid JSON number"),
+    "an infinite float of 32 bits": (
+        "cast('-Infinity' as real)",
+        "is -inf, which is not a valid JSON number",
+    ),
+    "a list of NaN": ("array[cast('NaN' as double precision)]", "is nan, which is not a valid JSON number"),
 }
 
 
