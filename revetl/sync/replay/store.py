@@ -20,6 +20,7 @@ from revetl.warehouse.templates import select, statement
 
 RUNNING, PAUSED, INTERRUPTED, REFUSED = "running", "paused", "interrupted", "refused"
 CANCELED, SUCCESS, REJECTED = "canceled", "success", "rejected"
+STATES = (RUNNING, PAUSED, INTERRUPTED, REFUSED, CANCELED, SUCCESS, REJECTED)
 OPEN = (RUNNING, PAUSED, INTERRUPTED, REFUSED)
 """Replays that can be resumed."""
 PAUSE, CANCEL = "pause", "cancel"
