@@ -12,11 +12,19 @@ from revetl.cli.render import CAUSES
 from revetl.config.models import MODES
 from revetl.delivery.spool import OPERATIONS
 from revetl.sync.plan.only import CAUSE as UNDONE
+from revetl.privacy.requests import STATUSES as STATUSES_OF_REQUESTS
+from revetl.privacy.requests import STATUSES_OF_PLACES
 from revetl.sync.replay import store as replays
 from revetl.sync.state.run_log import STATUSES
 from tests.helpers.built import ROOT
 
 DELIVERY = ROOT / "models" / "marts" / "delivery"
+OF_OTHERS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("replays", "status"): replays.STATES,
+    ("privacy_requests", "status"): STATUSES_OF_REQUESTS,
+    ("privacy_places", "status"): STATUSES_OF_PLACES,
+}
+"""The columns of a name that others have for something else, and their values."""
 WRITTEN = {"mode": set(MODES), "operation": set(OPERATIONS), "status": set(STATUSES)}
 
 
@@ -56,8 +64,7 @@ def test_descriptions_name_every_value(column: str, values: set[str]) -> None:
     described = descriptions(column)
     assert described
     for model, description in described.items():
-        # A replay has states of its own.
-        listed = replays.STATES if (model, column) == ("replays", "status") else values
+        listed = OF_OTHERS.get((model, column), values)
         missing = {value for value in listed if value not in description}
         assert not missing, f"{model}.{column}"
 

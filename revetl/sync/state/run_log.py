@@ -52,9 +52,9 @@ class Run:
     destination), lost (another run took the lease), interrupted, crashed, paused and canceled (replays).
     `recovered` counts records of interrupted runs with an unknown outcome. `left_out_rows` counts members
     excluded from the sync. `invalid_identifiers` counts members with an invalid value, by identifier. `notes`
-    are sentences about what was sent, beyond the counts. `adjusted` counts records that were changed to fit the destination, by
-    `FIELD: CHANGE`. `scope` is `all`, or `one` for a run of one member (`--only`), which has the
-    destination's `answers`. `kind` is `sync` or `replay`.
+    are sentences about what was sent, beyond the counts. `adjusted` counts records that were changed to fit
+    the destination, by `FIELD: CHANGE`. `scope` is `all`, or `one` for a run of one member (`--only`), which
+    has the destination's `answers`. `kind` is `sync` or `replay`.
     """
 
     run_id: str
