@@ -11,9 +11,9 @@ import yaml
 from revetl.cli.render import CAUSES
 from revetl.config.models import MODES
 from revetl.delivery.spool import OPERATIONS
-from revetl.sync.plan.only import CAUSE as UNDONE
 from revetl.privacy.requests import STATUSES as STATUSES_OF_REQUESTS
 from revetl.privacy.requests import STATUSES_OF_PLACES
+from revetl.sync.plan.only import CAUSE as UNDONE
 from revetl.sync.replay import store as replays
 from revetl.sync.state.run_log import STATUSES
 from tests.helpers.built import ROOT
