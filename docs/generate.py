@@ -464,6 +464,15 @@ def json_page() -> str:
         GENERATED,
         "# JSON output\n",
         "`-o json` prints one JSON document to stdout, and messages to stderr. Times are ISO 8601 in UTC. "
+        "Its form follows from the command line, and never from what is found:\n\n"
+        "- A command about one thing that its arguments name prints an object: `load FILE`, `identity show "
+        "VALUE`, `destinations show TYPE`, `reconcile AUDIENCE.DESTINATION`, or with `--to`; "
+        "`why PERSON AUDIENCE`, `audience preview AUDIENCE`.\n"
+        "- A command about any number of things prints a list, with one or none as well: `plan`, `sync`, "
+        "`retry`, `list`, `status`, `history`, `rejections`, `sql`, `why PERSON`, `validate` (of sentences); "
+        "and `reconcile`, `why` and `audience preview` of a selection.\n"
+        '- An error that ends the command is `{"error": {"message", "exit_code", "place"}}`; a sync that '
+        "failed among others is in the list, with `error` and `exit_code`.\n\n"
         "The other commands print rows of [tables](tables.md), or short lists that the "
         "[CLI reference](cli.md) describes.\n",
         table(

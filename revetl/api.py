@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -533,8 +534,12 @@ class Project:
             else:
                 from concurrent.futures import ThreadPoolExecutor
 
-                # The manifest is read before there are threads to read it twice.
+                # The manifest is read, and the destinations' models are built, before there are threads that
+                # would do so at once.
                 _ = self.workspace.manifest
+                for sync, _ in work:
+                    with suppress(UsageError):
+                        self.workspace.destination_class(sync).model_rebuild()
                 with signals(stopper), ThreadPoolExecutor(threads, "revetl-sync") as pool:
                     outcomes = list(pool.map(lambda each: one(*each), work))
         return [outcome for outcome in outcomes if outcome is not None]

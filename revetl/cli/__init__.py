@@ -7,6 +7,7 @@ revetl; 130 and 143 interrupted. With `-o json`, an error is a JSON object on st
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 from importlib import import_module
@@ -65,6 +66,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 """Heading to command to its module and short help: `--help` imports no command."""
+_GC_THRESHOLD = 50_000
+"""New objects before the garbage collector looks at them; Python's own is 700."""
 _COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
 _PLACE = re.compile(
     r"^((?:[\w.~-]*/)*[\w.-]+\.(?:ya?ml|sql|py|csv|json|ndjson|parquet)"
@@ -110,7 +113,9 @@ def cli() -> None:
 
 def main() -> None:
     """The `revetl` command."""
-    postpone("httpx", "pyarrow")
+    # Importing makes hundreds of thousands of objects that stay: looking for garbage among them is in vain.
+    gc.set_threshold(_GC_THRESHOLD, 20, 20)
+    postpone("httpx", "pyarrow", "asyncio", "sqlite3")
     try:
         code = cli.main(prog_name="revetl", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from revetl.cli.common import Output, open_project, output_options, project_options, refuse
+from revetl.cli.common import Output, dbt_options, open_project, output_options, refuse
 from revetl.errors import UsageError
 
 
@@ -36,7 +36,7 @@ from revetl.errors import UsageError
     help="Seconds to wait for the redirect.",
 )
 @output_options
-@project_options
+@dbt_options
 def auth_command(
     destination: str | None,
     listed: bool,

@@ -68,8 +68,13 @@ def _decorated(function: F, options: Sequence[Callable[[F], F]]) -> F:
 
 
 def project_options(function: F) -> F:
-    """dbt's own options, as `**project_options` for `open_project`."""
+    """dbt's own options and --lock-timeout, for `open_project`."""
     return _decorated(function, _PROJECT_OPTIONS)
+
+
+def dbt_options(function: F) -> F:
+    """dbt's own options, of a command that does not wait for the warehouse."""
+    return _decorated(function, _PROJECT_OPTIONS[:-1])
 
 
 def output_options(function: F) -> F:

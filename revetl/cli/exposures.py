@@ -10,9 +10,9 @@ import click
 from revetl.cli.common import (
     Output,
     Selection,
+    dbt_options,
     open_project,
     output_options,
-    project_options,
     selection_options,
 )
 
@@ -32,7 +32,7 @@ from revetl.cli.common import (
 )
 @click.option("--check", is_flag=True, help="Write nothing, and exit 1 when the file is out of date.")
 @output_options
-@project_options
+@dbt_options
 def exposures_command(
     chosen: Selection,
     file: Path | None,

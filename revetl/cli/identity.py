@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl.cli.common import Output, open_project, output_options, project_options
+from revetl.cli.common import Output, dbt_options, open_project, output_options, project_options
 from revetl.observability.text import counted
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def cut_command(
 @click.argument("left", metavar="A")
 @click.argument("right", metavar="B")
 @output_options
-@project_options
+@dbt_options
 def uncut_command(left: str, right: str, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
     """Undo `revetl identity cut`: remove the pair of identifiers A and B from the seed.
 

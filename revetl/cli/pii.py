@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from revetl.cli.common import Output, output_options, project_options
+from revetl.cli.common import Output, dbt_options, output_options
 from revetl.observability.text import counted
 
 
@@ -25,7 +25,7 @@ def pii_command() -> None:
     help="Scan the newest N messages of each type.",
 )
 @output_options
-@project_options
+@dbt_options
 def scan_command(limit: int, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
     """Find emails, phone numbers and payment cards in loaded events, and suggest rules that hide them.
 
@@ -35,7 +35,6 @@ def scan_command(limit: int, output: str, quiet: bool, no_color: bool, **options
     from revetl.governance.pii_scan import scan
 
     out = Output(output, quiet, no_color)
-    options.pop("lock_timeout")
     out.say("Looking through the messages in the warehouse …")
     found = scan(Options(**options), limit)
     if out.json:

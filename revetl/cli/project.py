@@ -15,6 +15,7 @@ from revetl._version import __version__
 from revetl.cli.common import (
     Output,
     Selection,
+    dbt_options,
     open_project,
     output_options,
     project_options,
@@ -247,7 +248,7 @@ def build_command(dbt: Path | None, words: tuple[str, ...]) -> int:
 @click.command("list")
 @selection_options(needed=False)
 @output_options
-@project_options
+@dbt_options
 def list_command(chosen: Selection, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
     """List audiences and the destinations of each.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl.cli.common import Output, output_options, project_options, quiet_options
+from revetl.cli.common import Output, dbt_options, output_options, quiet_options
 from revetl.observability.text import counted
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def protocols_command() -> None:
 @protocols_command.command("compile", short_help="Compile the plan to dbt macros.")
 @click.option("--check", is_flag=True, help="Write nothing, and exit 2 when the macro files are out of date.")
 @output_options
-@project_options
+@dbt_options
 def compile_command(check: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
     """Compile tracking_plan.yaml and transformations.yaml to dbt macros."""
     from revetl.governance.tracking_plan.project import macro_files
@@ -59,7 +59,7 @@ def compile_command(check: bool, output: str, quiet: bool, no_color: bool, **opt
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--source", metavar="NAME", help="Source of the messages.")
 @output_options
-@project_options
+@dbt_options
 def check_command(
     file: Path, source: str | None, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> int:
@@ -75,7 +75,6 @@ def check_command(
     from revetl.governance.transformations import TRANSFORMATIONS_FILE, read_transformations
 
     out = Output(output, quiet, no_color)
-    options.pop("lock_timeout")
     project = read_project(Options(**options))
     root = project.root
     checker = Checker(resolved_plan(read_plan(root / PLAN_FILE), project, Options(**options)))
@@ -118,7 +117,7 @@ def check_command(
 @click.option("--source", metavar="NAME", help="Count only messages of this source.")
 @click.option("--event", metavar="NAME", help="Count only this event, or identify, group, page or screen.")
 @output_options
-@project_options
+@dbt_options
 def simulate_command(
     on_violation: str | None,
     unplanned_events: str | None,
@@ -138,7 +137,6 @@ def simulate_command(
     from revetl.governance.tracking_plan.simulate import Overrides, simulate
 
     out = Output(output, quiet, no_color)
-    options.pop("lock_timeout")
     out.say("Counting in the warehouse …")
     overrides = Overrides(on_violation, unplanned_events, unplanned_properties)
     found = simulate(Options(**options), overrides, source=source, event=event)
@@ -188,7 +186,7 @@ def simulate_command(
 @protocols_command.command("readmit", short_help="Readmit messages after a plan fix.")
 @click.option("--dry-run", is_flag=True, help="Count only, and write nothing.")
 @output_options
-@project_options
+@dbt_options
 def readmit_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
     """Compile a corrected tracking_plan.yaml, and count the blocked messages that it lets in.
 
@@ -198,7 +196,6 @@ def readmit_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **o
     from revetl.governance.tracking_plan.readmit import readmit
 
     out = Output(output, quiet, no_color)
-    options.pop("lock_timeout")
     out.say("Counting in the warehouse …")
     found = readmit(Options(**options), dry_run=dry_run)
     if out.json:
@@ -230,7 +227,7 @@ def readmit_command(dry_run: bool, output: str, quiet: bool, no_color: bool, **o
     help="Format; segment is that of plan files and the Config API.",
 )
 @quiet_options
-@project_options
+@dbt_options
 def export_command(kind: str, quiet: bool, no_color: bool, **options: Any) -> None:
     """Print tracking_plan.yaml in another tool's format. What is lost is listed on stderr."""
     from revetl.governance.tracking_plan import PLAN_FILE, read_plan
@@ -262,7 +259,6 @@ def import_command(files: Sequence[Path], quiet: bool, no_color: bool) -> None:
 def _root(options: dict[str, Any]) -> Path:
     from revetl.dbt.project_files import Options, read_project
 
-    options.pop("lock_timeout")
     return read_project(Options(**options)).root
 
 

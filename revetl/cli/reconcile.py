@@ -58,7 +58,7 @@ def reconcile_command(
     """Compare audience, state and destination, and show what differs.
 
     NAME is an audience, or audience.destination. Changes nothing without --repair. Exits 1 when anything
-    differs and was not repaired. With -o json, one sync that NAME names is an object, and several are a list.
+    differs and was not repaired. With -o json, one named sync is an object, and anything else a list.
     """
     if force and not repair:
         raise click.UsageError("--force overrides a guard of a repair. Add --repair.")
@@ -80,7 +80,9 @@ def reconcile_command(
         if found.repair is not None and found.repair.run.error:
             click.echo(f"Error: {found.repair.run.error}", err=True)
     if out.json:
-        out.print_json(results[0] if chosen.name is not None and len(results) == 1 else results)
+        # The form follows from the command line, and never from how many syncs an audience has.
+        is_one = chosen.name is not None and (chosen.to is not None or "." in chosen.name)
+        out.print_json(results[0] if is_one and len(results) == 1 else results)
     return max((result["exit_code"] for result in results), key=SEVERITY.index, default=0)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from revetl.cli.common import Output, open_project, output_options, project_options
+from revetl.cli.common import Output, dbt_options, open_project, output_options
 
 
 @click.command("roles")
@@ -14,7 +14,7 @@ from revetl.cli.common import Output, open_project, output_options, project_opti
     "--print", "shown", is_flag=True, required=True, help="Print the statements; nothing is executed."
 )
 @output_options
-@project_options
+@dbt_options
 def roles_command(shown: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> None:
     """Print the minimal grants for the loader, dbt, the runner and analysts, as SQL."""
     from revetl.inspect.grants import roles

@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from revetl.cli.common import Output, output_options, project_options
+from revetl.cli.common import Output, dbt_options, output_options
 from revetl.observability.text import counted
 
 
 @click.command("test")
 @click.argument("names", nargs=-1, metavar="[FUNCTION]...")
 @output_options
-@project_options
+@dbt_options
 def test_command(names: tuple[str, ...], output: str, quiet: bool, no_color: bool, **options: Any) -> int:
     """Run the tests of the project's functions: given and expect in destination_functions/NAME.yml.
 
@@ -23,7 +23,6 @@ def test_command(names: tuple[str, ...], output: str, quiet: bool, no_color: boo
     from revetl.delivery.functions.testing import run_tests
 
     out = Output(output, quiet, no_color)
-    options.pop("lock_timeout")
     results = []
     for result in run_tests(read_project(Options(**options)).root, names):
         results.append(result)

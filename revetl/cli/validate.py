@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl.cli.common import Output, Selection, output_options, project_options, selection_options
+from revetl.cli.common import Output, Selection, dbt_options, output_options, selection_options
 from revetl.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @selection_options(needed=False)
 @click.option("--no-secrets", is_flag=True, help="Do not require the destinations' environment variables.")
 @output_options
-@project_options
+@dbt_options
 def validate_command(
     chosen: Selection, no_secrets: bool, output: str, quiet: bool, no_color: bool, **options: Any
 ) -> int:
@@ -36,7 +36,6 @@ def validate_command(
     from revetl.inspect.validate import validate
 
     out = Output(output, quiet, no_color)
-    options.pop("lock_timeout")
     given = Options(**options)
     errors = validate(
         given, secrets=not no_secrets, say=out.say, choose=_chooser(chosen) if chosen != Selection() else None

@@ -35,7 +35,8 @@ _KEY = "[key]"
 class ConfigModel(BaseModel):
     """A section of configuration: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A command validates few of the models that it imports, and building one takes milliseconds.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -87,6 +87,27 @@ class Manifest:
         """The manifest's dbt adapter, for example `duckdb`."""
         return str(self._document["metadata"].get("adapter_type"))
 
+    def nodes_in(self, path: str) -> list[dict[str, Any]]:
+        """Return the project's own nodes that are written in a file, by its path in the project."""
+        return [
+            node
+            for node in self._document["nodes"].values()
+            if node.get("original_file_path") == path
+            and node.get("package_name", self._project.name) == self._project.name
+        ]
+
+    def node_patched_in(self, name: str, path: str) -> dict[str, Any] | None:
+        """Return the project's own model that a YAML file describes; None if it isn't exactly one."""
+        found = [
+            node
+            for node in self._document["nodes"].values()
+            if node["resource_type"] == "model"
+            and node["name"] == name
+            and node.get("package_name", self._project.name) == self._project.name
+            and str(node.get("patch_path") or "").split("://")[-1] == path
+        ]
+        return found[0] if len(found) == 1 else None
+
     def models(self) -> list[Model]:
         """Return every enabled model with `config.meta.revetl`, sorted by name. Of a versioned model, it is
         the latest version, under the name without a version, so that syncs continue with new versions."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 
 from revetl.dbt.clashes import clash
+from revetl.dbt.edits import absorbed, change_the_manifest, note_yaml
 from revetl.dbt.identity_lists import missing_list
 from revetl.dbt.manifest import Manifest
 from revetl.dbt.program import said
@@ -16,17 +17,27 @@ from revetl.dbt.runner import run
 from revetl.errors import UsageError
 
 Say = Callable[[str], None]
+_UNSET = object()
 
 
 def read_manifest(
     project: DbtProject, target: Target, database: str | None, options: Options, say: Say
 ) -> Manifest:
-    """Return the manifest of `target`. `dbt parse` runs first if it is missing, older than the project's
-    files, or for another warehouse. `database` is the target's database, if known."""
-    reason = _stale(project)
-    if reason is None:
+    """Return the manifest of `target`. `dbt parse` runs first if it is missing, older than an edit that only
+    dbt can read, or for another warehouse. `database` is the target's database, if known."""
+    made = _modified(project.target_path / "manifest.json")
+    reason = "is missing" if made is None else None
+    if made is not None:
         manifest = Manifest(project)
-        reason = _other_vars(project, manifest)
+        files = _files(project)
+        edited = [file for file in files if (_modified(file) or 0.0) > made]
+        left = absorbed(project, manifest, edited) if edited else None
+        if left is not None:
+            reason = f"is older than {left.relative_to(project.root)}"
+        else:
+            if not edited:
+                note_yaml(project, manifest, [file for file in files if file.suffix != ".sql"])
+            reason = _other_vars(project, manifest)
     if reason is None:
         models = manifest.models()
         elsewhere = database is not None and any(model.database != database for model in models)
@@ -36,6 +47,7 @@ def read_manifest(
         reason = f"is for another target than '{target.name}'"
     _parse(project, options, reason, say)
     manifest = Manifest(project)
+    note_yaml(project, manifest, [file for file in _files(project) if file.suffix != ".sql"])
     _note_of_vars(project).write_bytes(
         orjson.dumps({"invocation_id": manifest.invocation_id, "vars": dict(project.given_vars)}, default=str)
     )
@@ -66,18 +78,21 @@ def _other_vars(project: DbtProject, manifest: Manifest) -> str | None:
     given = orjson.loads(orjson.dumps(dict(project.given_vars), default=str))
     if made_with is None:
         return "does not record its --vars"
-    return None if made_with == given else "has other --vars"
+    if made_with == given:
+        return None
+    before = made_with if isinstance(made_with, dict) else {}
+    other = {
+        name for name in before.keys() | given.keys() if before.get(name, _UNSET) != given.get(name, _UNSET)
+    }
+    return "has other --vars" if change_the_manifest(project, other) else None
 
 
 def _note_of_vars(project: DbtProject) -> Path:
     return project.target_path / "revetl_vars.json"
 
 
-def _stale(project: DbtProject) -> str | None:
-    path = project.target_path / "manifest.json"
-    if not path.exists():
-        return "is missing"
-    made = path.stat().st_mtime
+def _files(project: DbtProject) -> list[Path]:
+    """Return dbt_project.yml and the SQL and YAML files of models."""
     folders = [project.root / folder for folder in project.model_paths]
     files = [
         file
@@ -85,10 +100,11 @@ def _stale(project: DbtProject) -> str | None:
         for pattern in ("*.sql", "*.yml", "*.yaml")
         for file in folder.rglob(pattern)
     ]
-    for file in [project.root / "dbt_project.yml", *files]:
-        if file.stat().st_mtime > made:
-            return f"is older than {file.relative_to(project.root)}"
-    return None
+    return [project.root / "dbt_project.yml", *files]
+
+
+def _modified(path: Path) -> float | None:
+    return path.stat().st_mtime if path.exists() else None
 
 
 def _parse(project: DbtProject, options: Options, reason: str, say: Say) -> None:

@@ -1,7 +1,8 @@
 """Packages that load when they are first used, rather than when a module imports them.
 
-A connector needs httpx to send and pyarrow to write files, and most commands do neither. The command line
-postpones both; `import revetl` changes nothing for the program that does it.
+A connector needs httpx and asyncio to send, a run SQLite for its journal and pyarrow for its files, and most
+commands, and runs with nothing to send, need none of them. The command line postpones them; `import revetl`
+changes nothing for the program that does it.
 """
 
 from __future__ import annotations

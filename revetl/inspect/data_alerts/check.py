@@ -71,6 +71,8 @@ def check_data(
     moment = now or this_moment()
     with DataAlerts(() if dry_run else configs, workspace.say) as alerts:
         logs.hide(*alerts.secrets())
+        if not dry_run:
+            _create_tables(workspace)
         before, results = _evaluated(workspace, checks, moment, dry_run=dry_run)
         changed = [result for result in results if result.changed and not dry_run]
         if changed:
@@ -91,19 +93,30 @@ def check_data(
     ]
 
 
+def _create_tables(workspace: Workspace) -> None:
+    """Create what is missing of the tables, and bring older ones forward: a check keeps its states."""
+    warehouse = workspace.warehouse(read_only=True)
+    try:
+        is_current = state_tables(workspace, warehouse.database).are_current(warehouse)
+    finally:
+        warehouse.close()
+    if not is_current:
+        with workspace.writing() as writing:
+            state_tables(workspace, writing.database).create(writing, workspace.say)
+
+
 def _evaluated(
     workspace: Workspace, checks: Sequence[DataCheck], moment: datetime, *, dry_run: bool
 ) -> tuple[dict[tuple[str, str], _State], list[CheckResult]]:
     warehouse = workspace.warehouse(read_only=True)
     try:
         tables = state_tables(workspace, warehouse.database)
-        # A dry run writes nothing: if the table of states doesn't exist yet, it runs without states.
-        is_readable = dry_run and _are_readable(warehouse, tables)
-        if not tables.are_current(warehouse) and not is_readable:
-            warehouse.close()
-            with workspace.writing() as writing:
-                tables.create(writing, workspace.say)
-            warehouse = workspace.warehouse(read_only=True)
+        if not _are_readable(warehouse, tables):
+            raise UsageError(
+                f"Schema '{tables.schema}' lacks tables that the checks read, or has older ones, and a dry "
+                "run writes nothing. Run `dbt build`, a sync, or the check without --dry-run, which "
+                "create them."
+            )
         before = _read(warehouse, tables) if warehouse.exists(tables.named("alert_states")) else {}
         measures = Measures(workspace, warehouse, tables, checks, moment)
         results = []
