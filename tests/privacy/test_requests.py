@@ -61,7 +61,8 @@ def test_a_canonical_id_and_one_that_was_merged_away_name_the_profile(shop: Proj
 def test_a_phone_number_is_found_and_suppressed_in_every_spelling(shop: ProjectFolder) -> None:
     identity(shop, [ADA, BEN])
     shop.sql(
-        "update int_revetl__identity_graph set identifier_value = '16505551212' where identifier_type = 'phone'"
+        "update int_revetl__identity_graph set identifier_value = '16505551212' "
+        "where identifier_type = 'phone'"
     )
     (request,) = asked(shop, "+1 (650) 555-1212", phone_region="US")
     phones = {value for kind, value, _ in closure_of(request) if kind == "phone"}
