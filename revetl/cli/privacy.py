@@ -1,4 +1,4 @@
-"""`revetl privacy`: request, list and show."""
+"""`revetl privacy`: request, run, list and show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from revetl.cli.common import Output, open_project, output_options, project_options
+from revetl.cli.common import Output, log_options, open_project, output_options, project_options
 from revetl.errors import UsageError
 from revetl.observability.text import counted
 
@@ -111,6 +111,31 @@ def request_command(
     else:
         _print_batch(out, batch)
     return 1 if batch.invalid else 0
+
+
+@privacy_command.command("run", short_help="Erase the people of open requests.")
+@click.option("--no-build", is_flag=True, help="Leave the models to the next dbt build.")
+@log_options
+@output_options
+@project_options
+def run_command(no_build: bool, output: str, quiet: bool, no_color: bool, **options: Any) -> int:
+    """Continue all open requests: at destinations, in the warehouse, and in the models, by a build.
+
+    What fails stays open and is continued by the next run. Messages of erased and suppressed people that have
+    arrived since are erased, too.
+    """
+    from revetl.privacy.run import run_requests
+
+    out = Output(output, quiet, no_color)
+    done = run_requests(open_project(out, **options).workspace, build=not no_build, say=out.say)
+    if out.json:
+        out.print_json({**asdict(done), "exit_code": done.exit_code})
+        return done.exit_code
+    for place, why in done.errors.items():
+        out.say(f"{place}: {why}")
+    late = f" {counted(done.late_messages, 'late message')} erased." if done.late_messages else ""
+    click.echo(f"{counted(done.finished, 'request')} finished, {done.open:,} open.{late}")
+    return done.exit_code
 
 
 @privacy_command.command("list", short_help="List requests.")

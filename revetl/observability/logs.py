@@ -27,6 +27,7 @@ Event = Literal[
     "batch",
     "checkpoint",
     "carried_over",
+    "privacy_run",
     "retry",
     "waiting",
     "circuit_open",

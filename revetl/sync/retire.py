@@ -34,6 +34,8 @@ from revetl.warehouse.templates import statement
 
 REMOVING = ("mirror", "archive", "audience_events")
 """Modes in which members who leave the audience are removed."""
+PRIVACY = "revetl_privacy"
+"""The name of runs of privacy requests, in place of an audience."""
 ORPHANED, PAUSED = "orphaned", "paused"
 
 
@@ -93,6 +95,8 @@ def unattended(workspace: Workspace, warehouse: Warehouse, tables: StateTables) 
     for name, audience, destination, mode, held in rows:
         sync = declared.get(name)
         is_there = sync is not None and sync.config.to in workspace.config.destinations
+        if str(name).startswith(f"{PRIVACY}."):
+            continue
         if name in renamed or (is_there and sync is not None and not sync.paused):
             continue
         first, _, rest = str(name).partition(".")
