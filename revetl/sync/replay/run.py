@@ -422,7 +422,7 @@ class _Replayer:
             live = prepared.live if part.types[0] in EVENTS else ()
             if live:
                 warehouse.load(ACKNOWLEDGED, _acknowledged(attempts))
-            there = warehouse.catalog([sync.audience.relation for sync in live])
+            there = warehouse.catalog([sync.audience.relation for sync in live]) if live else []
             with warehouse.transaction():
                 store.book_slice(
                     warehouse,
