@@ -255,7 +255,7 @@ class _Replayer:
         for part in _slices(replay, prepared):
             if part.number in done:
                 continue
-            self._await_hours(lease)
+            self._await_hours(replay, lease)
             if self._is_over:
                 return
             replay = self._send(replay, prepared, lines[part.types], part, lease)
@@ -266,7 +266,7 @@ class _Replayer:
     def _is_over(self) -> bool:
         return self.stopper.stopped or self.asked is not None
 
-    def _await_hours(self, lease: leases.Lease) -> None:
+    def _await_hours(self, replay: Replay, lease: leases.Lease) -> None:
         """Wait until the hours in which it may send begin, before the slice is read: as it is then."""
         hours = self.options.between
         if hours is None or hours.has(leases.now()):
@@ -279,7 +279,7 @@ class _Replayer:
             if time.monotonic() - noted >= NOTE_SECONDS:
                 noted = time.monotonic()
                 with suppress(WarehouseError):
-                    self._note(None, lease, 0, 0)
+                    self._note(replay, lease, 0, 0)
 
     def _send(
         self, replay: Replay, prepared: Prepared, line: Line, part: Slice, lease: leases.Lease
@@ -374,13 +374,11 @@ class _Replayer:
         finally:
             self.adjusted.update(delivery.adjusted)
 
-    def _note(self, replay: Replay | None, lease: leases.Lease, delivered: int, rejected: int) -> None:
+    def _note(self, replay: Replay, lease: leases.Lease, delivered: int, rejected: int) -> None:
         """Keep the lease, say how far it is, and read whether it is to pause."""
         with self._writing(light=True, lock_timeout=0, wait=False) as warehouse:
             leases.renew(warehouse, self.tables, lease)
-            name = replay.replay_id if replay is not None else None
-            if replay is None or name is None:
-                return
+            name = replay.replay_id
             self.asked = self.asked or store.asked_of(warehouse, self.tables, name)
             store.update_replay(
                 warehouse,
@@ -422,7 +420,7 @@ class _Replayer:
             live = prepared.live if part.types[0] in EVENTS else ()
             if live:
                 warehouse.load(ACKNOWLEDGED, _acknowledged(attempts))
-            there = warehouse.catalog([sync.audience.relation for sync in live])
+            there = warehouse.catalog([sync.audience.relation for sync in live]) if live else []
             with warehouse.transaction():
                 store.book_slice(
                     warehouse,

@@ -27,7 +27,8 @@ def destinations(sandbox: SandboxClient, **more: Any) -> dict[str, Any]:
     found = {}
     for name, config in {**DESTINATIONS, **more}.items():
         url = "url" if config["type"] == "webhook" else "base_url"
-        found[name] = {url: f"{sandbox.url}/{name}", **config}
+        place = {} if config["type"] in ("file", "sql") else {url: f"{sandbox.url}/{name}"}
+        found[name] = {**place, **config}
     return found
 
 
