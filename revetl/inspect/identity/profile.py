@@ -176,7 +176,8 @@ def _several(asked: str, found: list[GraphIdentifier]) -> str:
 
 
 _MEMBERS = """
-select g.identifier_type, g.identifier_value, g.first_seen_at, n.last_seen_at, g.identifier_id = g.canonical_id
+select g.identifier_type, g.identifier_value, g.first_seen_at, n.last_seen_at,
+    g.identifier_id = g.canonical_id
 from :graph as g
 inner join :nodes as n on n.node_id = g.node_id
 where g.canonical_id = :profile
