@@ -136,8 +136,11 @@ class DuckDBFile:
 
     def __init__(self, project: Path) -> None:
         self.file = project / "builds.duckdb"
-        self.output = {"type": "duckdb", "path": str(self.file), "threads": 4}
         self.raw_mb = 0.0
+
+    def output(self, made: dict[str, Any]) -> dict[str, Any]:
+        """The target of a new project, which `revetl init` made, with the file."""
+        return {**made, "path": str(self.file)}
 
     def fill(self, tables: dict[str, str], columns: dict[str, dict[str, str]], span: _Span) -> None:
         with duckdb.connect(str(self.file)) as connection:
@@ -168,7 +171,7 @@ class PostgresDatabase:
     """A database of a server; what it computes is counted apart from dbt."""
 
     def __init__(self, host: str, name: str, postmaster: int) -> None:
-        self.output = {
+        self.target = {
             "type": "postgres",
             "host": host,
             "port": 5432,
@@ -208,6 +211,9 @@ class PostgresDatabase:
             sum(self.ask(f"select pg_total_relation_size('{name}')") for name in self._relations) / 1e6
         )
 
+    def output(self, _made: dict[str, Any]) -> dict[str, Any]:
+        return self.target
+
     def run(self, *statements: str) -> None:
         with self._cursor() as cursor:
             for statement in statements:
@@ -220,7 +226,7 @@ class PostgresDatabase:
 
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[Any]:
-        connection = psycopg2.connect(host=self.output["host"], user="postgres", dbname=self.name)
+        connection = psycopg2.connect(host=self.target["host"], user="postgres", dbname=self.name)
         try:
             with connection, connection.cursor() as cursor:
                 yield cursor
@@ -268,7 +274,9 @@ class Project:
         environment = {**os.environ, "PYTHONPATH": str(package)}
         command = [sys.executable, "-m", "revetl", "init", folder.name]
         subprocess.run(command, cwd=folder.parent, env=environment, check=True, capture_output=True)
-        profile = {folder.name: {"target": "bench", "outputs": {"bench": database.output}}}
+        made = yaml.safe_load((folder / "profiles.yml").read_text())[folder.name]
+        output = database.output(made["outputs"][made["target"]])
+        profile = {folder.name: {"target": "bench", "outputs": {"bench": output}}}
         (folder / "profiles.yml").write_text(json.dumps(profile))
         self._dbt("deps")
 

@@ -10,10 +10,6 @@
     {% set raw, sample = config.get('meta').raw, config.get('meta').sample %}
     {% if revetl.raw_span() not in sql %}
         {% set kept = revetl.kept_days(raw) %}
-        {% if 'model.revetl.int_revetl__message_changes' not in selected_resources %}
-            {# Then dbt has not made its schema. #}
-            {% do adapter.create_schema(kept) %}
-        {% endif %}
         {% do revetl.make_tables([(kept, revetl.raw_days(raw, sample))]) %}
         {% do return(revetl.build_table_anew(sql)) %}
     {% endif %}
@@ -25,6 +21,22 @@
     {% do revetl.finish_relation(this, none) %}
     {{ return({'relations': [this]}) }}
 {% endmaterialization %}
+
+{# Before a run of staging models without `int_revetl__message_changes`: make its schema, which dbt doesn't make then, and
+   in which they keep their sums. Made by each of them, it would be made by several at once, which DuckDB refuses. #}
+{% macro create_schema_of_sums() %}
+    {% if not execute or flags.WHICH not in ['build', 'run']
+        or 'model.revetl.int_revetl__message_changes' in selected_resources %}
+        {{ return('') }}
+    {% endif %}
+    {% set staged = [] %}
+    {% for name in revetl.message_models() if 'model.revetl.' ~ name in selected_resources and revetl.records_changes(name) %}
+        {% do staged.append(name) %}
+    {% endfor %}
+    {% if staged %}
+        {% do adapter.create_schema(revetl.kept_days(staged[0])) %}
+    {% endif %}
+{% endmacro %}
 
 {# Whether a table of messages is gone, or the sums of one: nobody knows then what has changed, and all is made again. #}
 {% macro a_staged_table_is_missing() %}

@@ -30,27 +30,48 @@ changed as (
 
 ),
 
-looked_at as (
+counted as (
 
     select
-        changed.*,
+        sightings.left_node,
+        sightings.right_node,
         sightings.source,
-        sightings.timestamp
+        min(sightings.timestamp) as first_seen_at,
+        max(sightings.timestamp) as last_seen_at,
+        count(*) as message_count
     from sightings
     inner join changed
         on
             sightings.left_node = changed.left_node
             and sightings.right_node = changed.right_node
+    group by
+        sightings.left_node,
+        sightings.right_node,
+        sightings.source
 
 ),
+
+pairs as (
+
+    select
+        changed.left_type,
+        changed.left_value,
+        changed.left_node,
+        changed.right_type,
+        changed.right_value,
+        changed.right_node,
+        counted.source,
+        counted.first_seen_at,
+        counted.last_seen_at,
+        counted.message_count
+    from counted
+    inner join changed
+        on
+            counted.left_node = changed.left_node
+            and counted.right_node = changed.right_node
+
+)
 {% else %}
-looked_at as (
-
-    select * from sightings
-
-),
-{% endif %}
-
 pairs as (
 
     select
@@ -64,7 +85,7 @@ pairs as (
         min(timestamp) as first_seen_at,
         max(timestamp) as last_seen_at,
         count(*) as message_count
-    from looked_at
+    from sightings
     group by
         left_type,
         left_value,
@@ -75,5 +96,6 @@ pairs as (
         source
 
 )
+{% endif %}
 
 select * from pairs
