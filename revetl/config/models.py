@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, field_validator, mode
 from revetl.config.amounts import seconds as seconds
 from revetl.config.amounts import share as share
 from revetl.config.base import ConfigModel, check, read_yaml
+from revetl.config.collector import CollectorConfig
 from revetl.config.data_alerts import DataCheck
 from revetl.config.events import Casing, Constant, EventRule
 
@@ -308,6 +309,8 @@ class RevetlConfig(ConfigModel):
     """Lists of audiences, highest priority first."""
     alerts: tuple[AlertConfig, ...] = ()
     """Who is notified, and when."""
+    collector: CollectorConfig = CollectorConfig()
+    """The sources of `revetl collect`, and its settings."""
 
 
 def read_revetl_yml(root: Path) -> RevetlConfig:
