@@ -98,6 +98,7 @@ docs-reference: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/load.py
+	$(BIN)/python benchmarks/collect.py
 	$(BIN)/python benchmarks/diff.py
 	$(BIN)/python benchmarks/deliver.py
 	$(BIN)/python benchmarks/scale.py

@@ -33,7 +33,7 @@ if __name__ == "__main__":
 
 from revetl import api, errors  # noqa: E402
 from revetl.cli import cli, common  # noqa: E402
-from revetl.config import amounts, data_alerts, events, models  # noqa: E402
+from revetl.config import amounts, collector, data_alerts, events, models  # noqa: E402
 from revetl.destinations import TYPES, destination_class  # noqa: E402
 from revetl.destinations.base.destination import Destination  # noqa: E402
 
@@ -253,6 +253,13 @@ CONFIGURATION: tuple[tuple[str, str, type[BaseModel]], ...] = (
         "An entry of `data:` in an alert. See [alerts on data](../how-to/alerts.md#alerts-on-data).",
         data_alerts.DataCheck,
     ),
+    (
+        "CollectorConfig",
+        "`collector:` in `revetl.yml`. See [collecting events](../how-to/collecting.md).",
+        collector.CollectorConfig,
+    ),
+    ("SourceConfig", "An entry of `sources:` in `collector:`.", collector.SourceConfig),
+    ("CookieConfig", "`cookie:` in `collector:`.", collector.CookieConfig),
     (
         "meta.revetl",
         "`config.meta.revetl` of a dbt model makes the model an audience. "

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from revetl.auth import SignInOptions, Status
     from revetl.destinations.auth.store import SignIn
     from revetl.importers.segment_sql.importing import ImportedAudience
+    from revetl.ingest.collector.app import Collector
+    from revetl.ingest.collector.run import CollectorOptions
+    from revetl.ingest.collector.segments import Backlog
     from revetl.ingest.load import LoadProgress as LoadProgress
     from revetl.ingest.load import LoadResult
     from revetl.inspect.audience_preview import AudiencePreview
@@ -897,6 +900,37 @@ class Project:
                 return land(parser, paths, warehouse=warehouse)
         finally:
             warehouse.close()
+
+    def collect(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        *,
+        options: CollectorOptions | None = None,
+        on_start: Callable[[str, Collector], None] = lambda url, collector: None,
+    ) -> None:
+        """Receive events over HTTP and land them in the raw tables, until the process is interrupted; see
+        docs/how-to/collecting.md. `on_start` gets the address, and the collector. Raises UsageError for an
+        invalid configuration and a port that is in use."""
+        from revetl.ingest.collector.run import CollectorOptions, collect
+        from revetl.ingest.collector.server import listen
+
+        listener = listen(host, port)
+        shown = f"[{host}]" if ":" in host else host
+        url = f"http://{shown}:{listener.getsockname()[1]}"
+        try:
+            collect(self.workspace, listener, options or CollectorOptions(), partial(on_start, url))
+        finally:
+            listener.close()
+
+    def collector_backlog(self) -> Backlog | None:
+        """The events of this machine's collector that are not landed yet; None without sources."""
+        from revetl.ingest.collector.segments import backlog_of
+
+        config = self.workspace.config.collector
+        if not config.sources:
+            return None
+        return backlog_of(self.workspace.root / Path(config.directory).expanduser())
 
     def _query(
         self,

@@ -22,6 +22,7 @@ from revetl.local.postponed import postpone
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Build": {
         "load": ("load", "Load event files into the raw tables."),
+        "collect": ("collect", "Receive events from Segment SDKs over HTTP."),
         "build": ("project", "Run dbt build."),
         "audience": ("audience", "Import, preview and compare audiences."),
         "identity": ("identity", "Inspect and correct identity resolution."),

@@ -28,7 +28,15 @@ def status_command(chosen: Selection, output: str, quiet: bool, no_color: bool, 
     NAME is an audience, or audience.destination.
     """
     out = Output(output, quiet, no_color)
-    rows = open_project(out, **options).status(**chosen.arguments)
+    project = open_project(out, **options)
+    # The backlog is known even where the warehouse can't be opened.
+    backlog = project.collector_backlog()
+    if backlog is not None and backlog.segments:
+        out.say(
+            f"The collector has {backlog.bytes:,} bytes in {backlog.segments:,} segments to land, the oldest "
+            f"since {datetime.fromtimestamp(backlog.oldest or 0, UTC):%Y-%m-%d %H:%M:%S} UTC."
+        )
+    rows = project.status(**chosen.arguments)
     if out.json:
         out.print_json(rows)
     elif not rows:

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, field_validator, mode
 from revetl.config.amounts import seconds as seconds
 from revetl.config.amounts import share as share
 from revetl.config.base import ConfigModel, check, read_yaml
+from revetl.config.collector import CollectorConfig
 from revetl.config.data_alerts import DataCheck
 from revetl.config.events import Casing, Constant, EventRule
 
@@ -326,6 +327,8 @@ class RevetlConfig(ConfigModel):
     """Who is notified, and when."""
     privacy: PrivacyConfig = PrivacyConfig()
     """How people are erased."""
+    collector: CollectorConfig = CollectorConfig()
+    """The sources of `revetl collect`, and its settings."""
 
     @model_validator(mode="after")
     def _known_order(self) -> RevetlConfig:

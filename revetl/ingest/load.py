@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,14 +78,16 @@ def load_files(
     source: str | None = None,
     hider: Hider | None = None,
     on_progress: Callable[[LoadProgress], None] | None = None,
+    names: Mapping[Path, str] | None = None,
 ) -> LoadResult:
     """Load the messages of files into `raw_schema`, creating missing tables: in the open DuckDB file or, with
     `warehouse`, there, while the connection only parses.
 
     Idempotent on the message id: existing messages are unchanged. Invalid messages are stored in
     `rejected_messages`. Each file is loaded atomically, if the warehouse has transactions. `source` is the
-    source of the messages. `hider` applies PII rules before anything is stored. Raises UsageError for a
-    missing file or unknown format, before anything is loaded.
+    source of the messages. `hider` applies PII rules before anything is stored. `names` are what rejected
+    lines have as their file, instead of the path. Raises UsageError for a missing file or unknown format,
+    before anything is loaded.
     """
     if source is not None and source.strip() in ("", ALL_SOURCES):
         raise UsageError(f"--source '{source}': is blank or reserved. Use another name.")
@@ -107,7 +109,8 @@ def load_files(
         # Parse outside of the transaction: a failed first attempt to read the file would abort it.
         ignored = _parse_file(connection, file, kind, hider)
         with place.transaction():
-            done.append(_land_file(connection, place, file, source, ignored, tell))
+            name = (names or {}).get(file, str(file))
+            done.append(_land_file(connection, place, name, source, ignored, tell))
     return LoadResult(tuple(done), f"{raw_schema}.{REJECTED}")
 
 
@@ -133,7 +136,7 @@ def _parse_file(
 def _land_file(
     connection: duckdb.DuckDBPyConnection,
     place: Landing,
-    file: Path,
+    file: str,
     source: str | None,
     ignored: list[str],
     tell: Callable[[int], None],
@@ -144,7 +147,7 @@ def _land_file(
     for step, (message_type, table) in enumerate(MESSAGE_TABLES.items(), start=1):
         landed[table] = place.land(message_type, table, about)
         tell(step)
-    place.keep_rejected(str(file), about.now)
+    place.keep_rejected(file, about.now)
     reasons = (
         "select reason, count(*) from parsed_messages where reason is not null group by 1 order by 2 desc, 1"
     )
@@ -153,4 +156,4 @@ def _land_file(
     ((messages,),) = connection.execute(query).fetchall()
     connection.execute("drop table parsed_messages")
     counts = {table: count for table, count in landed.items() if count}
-    return FileResult(str(file), counts, messages - sum(landed.values()), rejected, tuple(ignored))
+    return FileResult(file, counts, messages - sum(landed.values()), rejected, tuple(ignored))
