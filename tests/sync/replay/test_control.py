@@ -133,8 +133,9 @@ def test_a_replay_to_files_is_a_complete_export(project: ProjectFolder, sandbox:
     done = project.open().replay("export")
     assert done.run.delivered == {"add": 60}
     files = f"{project.root}/exports/**/*.parquet"
-    rows = duckdb.sql(f"select _change_id, user_id from read_parquet('{files}', union_by_name = true)")
-    assert sorted(rows.fetchall()) == sorted((each["messageId"], each["userId"]) for each in MANY)
+    query = f"select _change_id, user_id from read_parquet('{files}', union_by_name = true)"
+    rows = duckdb.execute(query).fetchall()
+    assert sorted(rows) == sorted((each["messageId"], each["userId"]) for each in MANY)
 
 
 def test_a_replay_to_a_table_is_a_complete_export(project: ProjectFolder, sandbox: SandboxClient) -> None:
