@@ -136,8 +136,8 @@ def _measured(measures: Measures, check: DataCheck, tables: StateTables) -> Sequ
         if tables.schema not in str(error):
             raise
         raise WarehouseError(
-            f"{error} A table in schema '{tables.schema}' is missing or of an older version. Run `dbt build`, "
-            "a sync, or the check without --dry-run, which create them."
+            f"{error} A table in schema '{tables.schema}' is missing or of an older version. Run `dbt "
+            "build`, a sync, or the check without --dry-run, which create them."
         ) from None
 
 
