@@ -254,3 +254,25 @@ def test_a_word_without_a_match_is_reported(asked: dict[str, tuple[Path, list[li
         ["model.shop.vips"],
         ["Warning: --exclude laspd: matches nothing in the dbt project."],
     )
+
+
+SELECTORS = """
+selectors:
+  - name: campaigns
+    definition:
+      union:
+        - {method: tag, value: nightly}
+        - {method: fqn, value: scored}
+        - exclude: [{method: fqn, value: lapsed}]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_selector_of_selectors_yml(asked: dict[str, tuple[Path, list[list[str]]]], tmp_path: Path) -> None:
+    root = tmp_path / "shop"
+    shutil.copytree(asked["shop"][0], root)
+    (root / "selectors.yml").write_text(SELECTORS)
+    assert selected(root, None, None, selector="campaigns") == ["model.shop.scored.v2", "model.shop.vips"]
+    with pytest.raises(UsageError, match="campaign"):
+        selected(root, None, None, selector="campaign")

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Literal
 
 from revetl.config.data_alerts import DataCheck
-from revetl.errors import UsageError
+from revetl.errors import UsageError, WarehouseError
 from revetl.inspect.data_alerts.measure import Measures
-from revetl.inspect.data_alerts.verdict import judge
+from revetl.inspect.data_alerts.verdict import Measurement, judge
 from revetl.observability import logs
 from revetl.observability.alerts import DataAlerts, check_data_alerts
 from revetl.observability.notify import Message
@@ -21,8 +21,6 @@ from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import statement
 
 OK, ALERTING = "ok", "alerting"
-
-_READ = ("sync_runs", "audience_builds", "audience_changes")
 
 
 @dataclass(frozen=True)
@@ -111,17 +109,11 @@ def _evaluated(
     warehouse = workspace.warehouse(read_only=True)
     try:
         tables = state_tables(workspace, warehouse.database)
-        if not _are_readable(warehouse, tables):
-            raise UsageError(
-                f"Schema '{tables.schema}' lacks tables that the checks read, or has older ones, and a dry "
-                "run writes nothing. Run `dbt build`, a sync, or the check without --dry-run, which "
-                "create them."
-            )
         before = _read(warehouse, tables) if warehouse.exists(tables.named("alert_states")) else {}
         measures = Measures(workspace, warehouse, tables, checks, moment)
         results = []
         for check in checks:
-            for found in sorted(measures.of(check), key=lambda each: each.subject):
+            for found in sorted(_measured(measures, check, tables), key=lambda each: each.subject):
                 verdict = judge(check, found)
                 known = before.get((check.key, found.subject))
                 state = ALERTING if verdict.is_alerting else OK
@@ -136,15 +128,17 @@ def _evaluated(
         warehouse.close()
 
 
-def _are_readable(warehouse: Warehouse, tables: StateTables) -> bool:
-    """Whether the tables that checks read exist in this version's format. The table of states may be
-    missing."""
-    runs, *others, states = warehouse.catalog([tables.named(name) for name in (*_READ, "alert_states")])
-    return (
-        runs is not None
-        and (states is None or "target" in map(str.lower, states))
-        and all(columns is not None and "target" in map(str.lower, columns) for columns in others)
-    )
+def _measured(measures: Measures, check: DataCheck, tables: StateTables) -> Sequence[Measurement]:
+    """Measure a check. A dry run creates no tables, so some may be missing, or of an older version."""
+    try:
+        return list(measures.of(check))
+    except WarehouseError as error:
+        if tables.schema not in str(error):
+            raise
+        raise WarehouseError(
+            f"{error} A table in schema '{tables.schema}' is missing or of an older version. Run `dbt "
+            "build`, a sync, or the check without --dry-run, which create them."
+        ) from None
 
 
 def _news(known: _State, names: Sequence[str]) -> bool:
