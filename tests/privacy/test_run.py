@@ -20,7 +20,7 @@ STATE = ("sync_state", "sync_changes", "sync_rejections", "sync_intents", "sync_
 def fill(shop: ProjectFolder, mode: str = "mirror") -> None:
     """Six people with two messages each, in an audience that is delivered."""
     identity(shop, [[("user_id", u), ("email", e), ("anonymous_id", a)] for u, e, a in PEOPLE])
-    lines = []
+    lines: list[dict[str, Any]] = []
     for user, email, anonymous in PEOPLE:
         about = {"anonymousId": anonymous, "timestamp": "2026-01-01T00:00:00Z"}
         lines += [

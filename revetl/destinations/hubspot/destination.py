@@ -142,7 +142,7 @@ class HubSpot(HubSpotObject):
 
     @classmethod
     def erases_with(cls, config: Mapping[str, Any]) -> bool:
-        return config.get("object_type", "contacts") == "contacts"
+        return str(config.get("object_type", "contacts")) == "contacts"
 
     def delete(self, records: Records) -> Flow:
         """Permanently delete contacts, one per request, by their ids: HubSpot blocklists the address of an
