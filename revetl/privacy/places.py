@@ -36,7 +36,7 @@ def places_of(workspace: Workspace, regulation_type: str) -> tuple[Place, ...]:
     found: list[Place] = []
     if regulation_type in AT_DESTINATIONS:
         found += [
-            _at_destination(workspace, name, erases=regulation_type != SUPPRESS_ONLY)
+            _at_destination(workspace, name, wanted=regulation_type != SUPPRESS_ONLY)
             for name in ordered_destinations(workspace)
         ]
     if regulation_type in ERASING:
@@ -69,16 +69,14 @@ def erases(workspace: Workspace, name: str) -> bool:
     """Whether a destination has a call that erases people."""
     config = workspace.config.destinations[name]
     place = f"revetl.yml: destinations.{name}"
-    return "delete" in destination_class(config.get("type"), place).modes()
+    return destination_class(config.get("type"), place).erases_with(config)
 
 
-def _at_destination(workspace: Workspace, name: str, *, erases: bool) -> Place:
+def _at_destination(workspace: Workspace, name: str, *, wanted: bool) -> Place:
     kind = workspace.config.destinations[name].get("type")
-    place = f"revetl.yml: destinations.{name}"
-    can_erase = "delete" in destination_class(kind, place).modes()
-    if not erases:
+    if not wanted:
         return Place(f"{DESTINATION}{name}", "removes the person from every audience", REMOVE)
-    if not can_erase:
+    if not erases(workspace, name):
         detail = f"removes the person from every audience; {kind} cannot erase people"
         return Place(f"{DESTINATION}{name}", detail, REMOVE)
     return Place(f"{DESTINATION}{name}", "erases the person")

@@ -453,6 +453,11 @@ class Destination(ConfigModel):
             mode for mode, name in needed.items() if getattr(cls, name) is not getattr(Destination, name)
         )
 
+    @classmethod
+    def erases_with(cls, config: Mapping[str, Any]) -> bool:
+        """Whether it can erase people with a configuration as it is written in revetl.yml."""
+        return "delete" in cls.modes()
+
     def flow(self, mode: str, records: Records) -> Flow:
         """Return the flow that delivers a planned batch."""
         operations = {

@@ -131,6 +131,18 @@ class PersonByPerson(HasAudiences):
                 yield self.changed(person, fields)
         return Result()
 
+    def deleted(self, person: Person) -> httpx.Request:
+        """Return the request that deletes a person."""
+        raise NotImplementedError  # implemented by connectors with mode `delete`
+
+    def delete_found(self, records: Records) -> Flow:
+        """Delete everybody with a record's identifiers; unknown people count as deleted."""
+        (record,) = records.records
+        found = yield from self.search(record)
+        for each in found:
+            yield self.deleted(each)
+        return Result()
+
     def track(self, records: Records) -> Flow:
         (record,) = records.records
         found = yield from self.search(record)

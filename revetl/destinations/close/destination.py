@@ -14,6 +14,7 @@ from revetl.destinations.base.destination import (
     Asking,
     Attribute,
     Disposition,
+    Flow,
     Identifier,
     Record,
     Records,
@@ -38,6 +39,7 @@ LISTS = {"email": "emails", "phone": "phones"}
 LEAD_NAME = "lead_name"
 
 UNDERSTOOD = (
+    SuccessShape("DELETE /contact/*", dict),
     SuccessShape("POST /data/search/", {"data": [{"id": str}]}),
     SuccessShape("POST /contact/", {"id": str}, again=False),
     SuccessShape("POST /lead/", {"id": str}, again=False),
@@ -134,6 +136,12 @@ class Close(PersonByPerson):
     def leaving(self, person: Person, records: Records) -> dict[str, Any]:
         return {f"{self.audience_field}.remove": self.listed(records)}
 
+    def deleted(self, person: Person) -> httpx.Request:
+        return self.request("DELETE", f"/contact/{person['id']}/")
+
+    def delete(self, records: Records) -> Flow:
+        return self.delete_found(records)
+
     def happened(self, person: Person, records: Records, record: Record) -> httpx.Request:
         """Return a custom activity if the event has an activity type, else a note."""
         event, moment = records.event_of(record), record.timestamp or records.at
@@ -171,6 +179,12 @@ class Close(PersonByPerson):
         path = f"/custom_field/contact/{self.audience_field.removeprefix('custom.')}/"
         yield self.request("PUT", path, json={"choices": [*choices, audience]})
         return audience
+
+    def judge(self, response: httpx.Response) -> Disposition:
+        """Somebody who was deleted meanwhile is deleted."""
+        if response.status_code == 404 and response.request.method == "DELETE":
+            return Disposition.PASS
+        return super().judge(response)
 
     def probe(self) -> httpx.Request:
         return self.request("GET", "/custom_field_schema/contact/")

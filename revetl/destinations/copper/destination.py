@@ -36,6 +36,7 @@ from revetl.destinations.copper.person import (
 FIND = "/people/fetch_by_email"
 
 UNDERSTOOD = (
+    SuccessShape("DELETE /people/*", {"id": int}),
     SuccessShape("POST /people/fetch_by_email", {"id": int}),
     SuccessShape("POST /people/search", [{"id": int}]),
     SuccessShape("PUT /people/*", {"id": int}),
@@ -109,6 +110,12 @@ class Copper(PersonByPerson):
     def changed(self, person: Person, fields: Mapping[str, Any]) -> httpx.Request:
         return self.request("PUT", f"/people/{person['id']}", json=body(fields))
 
+    def deleted(self, person: Person) -> httpx.Request:
+        return self.request("DELETE", f"/people/{person['id']}")
+
+    def delete(self, records: Records) -> Flow:
+        return self.delete_found(records)
+
     def happened(self, person: Person, records: Records, record: Record) -> httpx.Request:
         """Return an activity of a user type, a note by default, with the properties as its text."""
         moment = datetime.fromisoformat(str(record.timestamp or records.at))
@@ -145,5 +152,7 @@ class Copper(PersonByPerson):
     def judge(self, response: httpx.Response) -> Disposition:
         """A 404 means that the person doesn't exist: not found, or deleted meanwhile."""
         if response.status_code == 404:
-            return Disposition.PASS if response.request.url.path.endswith(FIND) else Disposition.BISECT
+            request = response.request
+            is_done = request.method == "DELETE" or request.url.path.endswith(FIND)
+            return Disposition.PASS if is_done else Disposition.BISECT
         return super().judge(response)

@@ -46,6 +46,7 @@ UNDERSTOOD = (
     SuccessShape("GET /crm/v3/lists/object-type-id/*", {"list": {"listId": (str, int)}}),
     SuccessShape("POST /crm/v3/lists", {"list": {"listId": (str, int)}}),
     SuccessShape("POST /events/v3/send/batch", EMPTY),
+    SuccessShape("POST /crm/v3/objects/contacts/gdpr-delete", EMPTY),
     SuccessShape("GET /events/v3/event-definitions/*", {"properties": [{"name": str, "type": str}]}),
     SuccessShape("GET /crm/v3/properties/*/*", {"name": str}),
     SuccessShape("GET /crm/v3/properties/*", {"results": [{"name": str, "type": str}]}),
@@ -75,6 +76,11 @@ class HubSpot(HubSpotObject):
 
     def prepare(self, mode: str, context: SyncContext, fields: Mapping[str, str]) -> Asking[SyncContext]:
         """Check the fields against the properties of the object, or of the event."""
+        if mode == "delete" and self.object_type != "contacts":
+            raise Refused(
+                f"HubSpot permanently deletes contacts only, not {self.object_type}. Use a destination with "
+                "object_type contacts."
+            )
         if fields and context.event and mode == "events":
             named = self.event_name(context.event)
             path = f"/events/v3/event-definitions/{quote(named, safe='')}"
@@ -133,6 +139,19 @@ class HubSpot(HubSpotObject):
 
     def change(self, records: Records) -> Flow:
         return (yield from self.put(records, "update")).result
+
+    @classmethod
+    def erases_with(cls, config: Mapping[str, Any]) -> bool:
+        return str(config.get("object_type", "contacts")) == "contacts"
+
+    def delete(self, records: Records) -> Flow:
+        """Permanently delete contacts, one per request, by their ids: HubSpot blocklists the address of an
+        unknown contact forever. Unknown contacts count as deleted."""
+        there = yield from self.there(records)
+        ids = {str(there[same(name)]["id"]) for name in self.names(records) if same(name) in there}
+        for made_id in sorted(ids):
+            yield self.post("/crm/v3/objects/contacts/gdpr-delete", json={"objectId": made_id})
+        return Result()
 
     def track(self, records: Records) -> Flow:
         """Send one event occurrence per record, by email, else by record id."""

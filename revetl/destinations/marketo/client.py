@@ -124,7 +124,7 @@ def codes(response: httpx.Response) -> list[str]:
     return [str(error.get("code")) for error in errors if isinstance(error, dict)]
 
 
-TAKEN = frozenset({"created", "updated", "added", "removed"})
+TAKEN = frozenset({"created", "updated", "added", "removed", "deleted"})
 NOT_TAKEN = frozenset({"skipped", "failed"})
 AGAIN = frozenset({"502", "604", "606", "607", "608", "611", "614", "615", "713", "719"})
 """Temporary error codes of a record, including the daily quota."""

@@ -40,6 +40,9 @@ UNDERSTOOD = (
     SuccessShape("GET /rest/v1/leads/describe2.json", {"success": True, "result": [{"fields": [dict]}]}),
     SuccessShape("GET /rest/v1/leads.json", {"success": True, "result": [{"id": int}]}),
     SuccessShape("POST /rest/v1/leads.json", {"success": True, "result": [dict]}),
+    SuccessShape(
+        "POST /rest/v1/leads/delete.json", {"success": True, "result": [{"id": int, "status": str}]}
+    ),
     SuccessShape("* /rest/v1/lists/*/leads.json", {"success": True, "result": [{"id": int, "status": str}]}),
     SuccessShape(
         "POST /rest/v1/activities/external.json", {"success": True, "result": [{"status": str}]}, again=False
@@ -93,6 +96,30 @@ class Marketo(MarketoApi):
         yield from self.members("DELETE", records, [lead["id"] for lead in found])
         return Result()
 
+    def delete(self, records: Records) -> Flow:
+        """Delete every lead with the lookup value; unknown leads count as deleted. A lead that is also in a
+        connected CRM is created again when it changes there, so the CRM comes first."""
+        found = yield from self.leads(records)
+        places = {
+            lead["id"]: place
+            for lead in found
+            for place, record in enumerate(records)
+            if self.called(record.identifiers) == self.called(lead)
+        }
+        rejected: dict[int, Rejection] = {}
+        ids = list(places)
+        for at in range(0, len(ids), self.batch.records):
+            part = ids[at : at + self.batch.records]
+            answer = yield self.post(
+                "/rest/v1/leads/delete.json", json={"input": [{"id": id} for id in part]}
+            )
+            results = answer.json()["result"]
+            if len(results) != len(part):
+                raise AnswerNotUnderstood(f"the response has {len(results)} results for {len(part)} leads")
+            refused = refusals(zip(part, results, strict=True), "1004")
+            rejected |= {places[lead]: why for lead, why in refused.items()}
+        return Result(rejected)
+
     def track(self, records: Records) -> Flow:
         found = yield from self.leads(records)
         leads = {self.called(lead): lead["id"] for lead in found}
@@ -125,7 +152,7 @@ class Marketo(MarketoApi):
         return Result(rejected)
 
     def unfit(self, mode: str, context: SyncContext, record: Record) -> str | None:
-        looks_up = mode in ("mirror", "events", "audience_events") or context.set_if_empty
+        looks_up = mode in ("mirror", "events", "audience_events", "delete") or context.set_if_empty
         if looks_up and "," in self.called(record.identifiers):
             return f"its {self.lookup_field} contains a comma, so Marketo would look up two leads"
         return super().unfit(mode, context, record)

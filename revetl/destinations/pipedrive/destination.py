@@ -13,6 +13,7 @@ from revetl.destinations.base.destination import (
     Asking,
     Attribute,
     Disposition,
+    Flow,
     Identifier,
     RateLimit,
     Record,
@@ -42,6 +43,7 @@ LISTS = {"email": "emails", "phone": "phones"}
 LABELS = "label_ids"
 
 UNDERSTOOD = (
+    SuccessShape("DELETE /api/v2/persons/*", {"success": True, "data": {"id": int}}),
     SuccessShape("GET /api/v2/persons/search", {"success": True, "data": {"items": [{"item": {"id": int}}]}}),
     SuccessShape("GET /api/v2/itemSearch/field", {"success": True, "data": [{"id": int}]}),
     SuccessShape("GET /api/v2/personFields", {"success": True, "data": [{"field_code": str}]}),
@@ -112,6 +114,12 @@ class Pipedrive(PipedriveApi):
         own = {name: value for name, value in fields.items() if name not in known}
         return {**body, "custom_fields": own} if own else body
 
+    def deleted(self, person: Person) -> httpx.Request:
+        return self.request("DELETE", f"/api/v2/persons/{person['id']}")
+
+    def delete(self, records: Records) -> Flow:
+        return self.delete_found(records)
+
     def happened(self, person: Person, records: Records, record: Record) -> httpx.Request:
         """Return a completed activity, with the event's properties as its note."""
         told = [f"{name}: {value}" for name, value in record.fields.items() if value is not None]
@@ -168,6 +176,12 @@ class Pipedrive(PipedriveApi):
         path = f"/api/v2/personFields/{self.audience_field}/options"
         answer = yield self.post(path, json=[{"label": audience}])
         return str(answer.json()["data"][0]["id"])
+
+    def judge(self, response: httpx.Response) -> Disposition:
+        """Somebody who was deleted meanwhile is deleted."""
+        if response.status_code == 404 and response.request.method == "DELETE":
+            return Disposition.PASS
+        return super().judge(response)
 
     def probe(self) -> httpx.Request:
         return self.request("GET", "/api/v2/personFields", params={"limit": "1"})

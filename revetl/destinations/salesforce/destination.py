@@ -68,6 +68,8 @@ class Salesforce(SalesforceObject):
     type: Literal["salesforce"]
     member_status: str | None = None
     task_external_id_field: Name | None = None
+    hard_delete: bool = False
+    """Delete people past the recycle bin, with the permission "Bulk API Hard Delete"."""
 
     def declared_in(self, mode: str) -> tuple[Attribute, ...]:
         # The columns of an event are its properties, not fields of the person.
@@ -144,6 +146,21 @@ class Salesforce(SalesforceObject):
         }
         outcomes = yield from self.write("update", self.object, [*rows.values()], "Id")
         return result_of([*zip(rows, outcomes, strict=True), *missing])
+
+    def delete(self, records: Records) -> Flow:
+        """Delete every record with the external id; unknown people count as deleted. Without `hard_delete`,
+        they can be restored from the recycle bin for 15 days."""
+        there = yield from self.people(records)
+        rows = {
+            row["Id"]: place
+            for place, name in enumerate(self.names(records))
+            for row in there.get(same(name), ())
+        }
+        operation = "hardDelete" if self.hard_delete else "delete"
+        outcomes = yield from self.write(
+            operation, self.object, [{"Id": each} for each in rows], "Id", fine="ENTITY_IS_DELETED"
+        )
+        return result_of(zip(rows.values(), outcomes, strict=True))
 
     def track(self, records: Records) -> Flow:
         """Create a completed task per person; properties without a task field go into its description. With

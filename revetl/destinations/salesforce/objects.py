@@ -138,7 +138,9 @@ class SalesforceObject(SalesforceOrg):
             for row in rows
         ]
         outcomes: list[RowResult] = []
-        if self.bulk_threshold is not None and key is not None and len(rows) > self.bulk_threshold:
+        is_large = self.bulk_threshold is not None and len(rows) > self.bulk_threshold
+        # Only Bulk API 2.0 deletes past the recycle bin.
+        if rows and key is not None and (is_large or operation == "hardDelete"):
             about = {"object": kind, "operation": operation, "contentType": "CSV", "lineEnding": "LF"}
             if operation == "upsert":
                 about["externalIdFieldName"] = key

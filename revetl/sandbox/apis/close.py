@@ -37,6 +37,8 @@ class CloseApi:
                 if not body.get("emails"):
                     return _bad("emails", "This field is required.")
                 return Call(body, [body["emails"][0]["email"]], "add")
+            case "DELETE", ["contact", contact] if contact in _emails(held):
+                return Call({}, [_emails(held)[contact]], "delete")
             case "PUT", ["contact", contact] if contact in _emails(held):
                 return Call(sent.json(), [_emails(held)[contact]], "update")
             case "POST", ["activity", "note" | "custom"]:
@@ -74,6 +76,9 @@ class CloseApi:
         (email,) = call.ids
         if (reason := refusing(rejecting, email)) is not None:
             return _bad("emails", reason)
+        if call.operation == "delete":
+            held.erase(email)
+            return ApiResponse(200, {}, applied=True)
         return self._save(call.body, held, email)
 
     @staticmethod

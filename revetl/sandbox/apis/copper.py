@@ -40,6 +40,10 @@ class CopperApi:
                 emails = {str(each["id"]): email for email, each in held.profiles.items()}
                 known = person in emails
                 return Call(sent.json(), [emails[person]], "update") if known else _not_there()
+            case "DELETE", ["people", person]:
+                emails = {str(each["id"]): email for email, each in held.profiles.items()}
+                known = person in emails
+                return Call({"id": int(person)}, [emails[person]], "delete") if known else _not_there()
             case "POST", ["activities"]:
                 return Call(sent.json(), [], "track")
         return _not_there()
@@ -60,6 +64,9 @@ class CopperApi:
         (email,) = call.ids
         if (reason := refusing(rejecting, email)) is not None:
             return _bad(reason)
+        if call.operation == "delete":
+            held.erase(email)
+            return ApiResponse(200, {**call.body, "is_deleted": True}, applied=True)
         return ApiResponse(200, self._save(call.body, held, email), applied=True)
 
     @staticmethod

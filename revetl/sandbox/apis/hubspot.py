@@ -47,6 +47,10 @@ class HubSpotApi:
                 events = sent.json()["inputs"]
                 whose = [str(event.get("email") or _named(event.get("objectId"), held)) for event in events]
                 return Call(events, whose, "track", [str(event.get("uuid")) for event in events])
+            case "POST", ["crm", "v3", "objects", "contacts", "gdpr-delete"]:
+                named = sent.json()
+                contact = _by(named.get("idProperty", "hs_object_id"), named["objectId"], held)
+                return Call(named, [contact or str(named["objectId"])], "delete")
             case "POST", ["crm", "v3", "objects", kind, "batch", verb] if kind in _PROPERTIES:
                 return self._batch(kind, verb, sent.json(), held)
             case "GET", ["crm", "v3", "lists", "object-type-id", _, "name", *_]:
@@ -101,6 +105,11 @@ class HubSpotApi:
                 return ApiResponse(200, {"list": _list(made, call.body["name"])}, applied=True)
             case "add" | "remove":
                 return _listed(call, held)
+            case "delete":
+                if (reason := refusing(rejecting, call.ids[0])) is not None:
+                    return _error(400, "VALIDATION_ERROR", reason)
+                held.erase(call.ids[0])
+                return ApiResponse(204, "", applied=True)
             case "track":
                 return _track(call, held, rejecting)
         return ApiResponse(200, call.body)

@@ -49,6 +49,11 @@ class MarketoApi:
             case "GET" | "POST", ["leads"] if sent.method == "GET" or "_method" in sent.asked:
                 asked = sent.form() if sent.method == "POST" else sent.asked
                 return Call(asked, [], "lookup")
+            case "POST", ["leads", "delete"]:
+                named = [row["id"] for row in sent.json()["input"]]
+                if len(named) > self.max_leads:
+                    return _error("1003", f"Cannot have more than {self.max_leads} records")
+                return Call(sent.json(), [_emails(held).get(lead, "") for lead in named], "delete")
             case "POST", ["leads" | "activities" as kind, *_]:
                 rows = sent.json()["input"]
                 if len(rows) > self.max_leads:
@@ -86,7 +91,9 @@ class MarketoApi:
             case "lookup":
                 found = (held.profiles.get(email) for email in call.body["filterValues"].split(","))
                 return _result([lead for lead in found if lead is not None])
-        each = {"sync": self._sync, "track": self._track}.get(call.operation, self._member)
+        each = {"sync": self._sync, "track": self._track, "delete": self._delete}.get(
+            call.operation, self._member
+        )
         rows = call.body["leads"] if call.operation in ("add", "remove") else call.body["input"]
         results = []
         for row, email in zip(rows, call.ids, strict=True):
@@ -106,6 +113,13 @@ class MarketoApi:
         lead = known["id"] if known else 318_000 + len(held.profiles)
         held.put(None, email, {**row, "id": lead})
         return {"id": lead, "status": "updated" if known else "created"}
+
+    @staticmethod
+    def _delete(call: Call, held: HeldByDestination, row: dict[str, Any], email: str) -> dict[str, Any]:
+        if not email:
+            return {"id": row["id"], **_skipped("1004", "Lead not found")}
+        held.erase(email)
+        return {"id": row["id"], "status": "deleted"}
 
     @staticmethod
     def _track(call: Call, held: HeldByDestination, row: dict[str, Any], email: str) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class PipedriveApi:
                 if not body.get("name") or not body.get("emails"):
                     return _bad("name: Required")
                 return Call(body, [body["emails"][0]["value"]], "add")
+            case "DELETE", ["persons", person] if person in _emails(held):
+                return Call({"id": int(person)}, [_emails(held)[person]], "delete")
             case "PATCH", ["persons", person] if person in _emails(held):
                 return Call(sent.json(), [_emails(held)[person]], "update")
             case "POST", ["activities"]:
@@ -69,6 +71,9 @@ class PipedriveApi:
         (email,) = call.ids
         if (reason := refusing(rejecting, email)) is not None:
             return _bad(reason)
+        if call.operation == "delete":
+            held.erase(email)
+            return _data(call.body, applied=True)
         self._save(call, held, email)
         return _data(_shown(held.profiles[email]), applied=True)
 

@@ -25,6 +25,7 @@ from revetl.sandbox.store import HeldByDestination
 
 _DAILY = 100_000
 _RESULTS = {"successfulresults": "sf__Id", "failedresults": "sf__Error", "unprocessedrecords": ""}
+_DELETES = ("delete", "hardDelete")
 _WRITES = {"POST": "insert", "PATCH": "update", "DELETE": "delete"}
 
 
@@ -80,7 +81,7 @@ class SalesforceApi:
         plain = [_flat(row) for row in rows]
         for row in plain:
             for name, value in row.items():
-                if operation != "delete" and name != "Id" and not _is_field(kind, name):
+                if operation not in _DELETES and name != "Id" and not _is_field(kind, name):
                     return _error(400, "INVALID_FIELD", f"No such column '{name}' on sobject of type {kind}")
                 if _is_of_another_type(kind, name, value):
                     return _error(400, "JSON_PARSER_ERROR", f"Cannot deserialize instance of {name}")
@@ -103,7 +104,7 @@ class SalesforceApi:
             case "create":
                 made = campaign_id(held.new_list(call.body))
                 return ApiResponse(201, {"id": made, "success": True, "errors": []}, applied=True)
-            case "insert" | "upsert" | "update" | "delete":
+            case "insert" | "upsert" | "update" | "delete" | "hardDelete":
                 return ApiResponse(200, [_json(each) for each in _write(call, held, rejecting)], applied=True)
             case "job":
                 about = {"state": "Open", "uploads": 0, "rows": [], "results": []}
@@ -167,7 +168,7 @@ def _close(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]
     if job["uploads"] != 1:
         return _error(400, "INVALIDJOB", f"Found multiple contents for job: <{call.body}>")
     unknown = [name for name in job["rows"][0] if name != "Id" and not _is_field(job["kind"], name)]
-    if unknown and job["operation"] != "delete":
+    if unknown and job["operation"] not in _DELETES:
         job |= {"state": "Failed", "errorMessage": f"InvalidBatch : Field name not found : {unknown[0]}"}
         return ApiResponse(200, {"id": call.body, "state": "UploadComplete"}, applied=True)
     read = [_read(job["kind"], row) for row in job["rows"]]
@@ -221,7 +222,7 @@ def _write(call: Call, held: HeldByDestination, rejecting: list[MisbehaviorRule]
     for row, name in zip(call.body["rows"], call.ids, strict=True):
         if (reason := refusing(rejecting, name)) is not None:
             outcomes.append((None, _wrong("FIELD_CUSTOM_VALIDATION_EXCEPTION", reason)))
-        elif operation == "delete":
+        elif operation in _DELETES:
             outcomes.append(_delete(row["Id"], held, ids))
         elif kind == "CampaignMember":
             outcomes.append(_join(row, held, ids))
@@ -290,7 +291,7 @@ def _delete(key: str, held: HeldByDestination, ids: dict[str, str]) -> Outcome:
         return key, None
     if key not in ids:
         return None, _wrong("ENTITY_IS_DELETED", "entity is deleted")
-    del held.profiles[ids[key]]
+    held.erase(ids[key])
     return key, None
 
 
