@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -305,7 +305,7 @@ class _Replayer:
             journal = Journal(spool.folder)
         try:
             with on_disk(folder):
-                run_to_end(lambda: self._deliver(replay, line, spool, journal, lanes, lease))
+                run_to_end(lambda: self._deliver(replay, line, spool, journal, lanes, reader.fields, lease))
         finally:
             counts = journal.counts()
             self.delivered += sum(counts["delivered"].values())
@@ -331,6 +331,7 @@ class _Replayer:
         spool: Spool,
         journal: Journal,
         lanes: list[Range],
+        fields: Mapping[str, str],
         lease: leases.Lease,
     ) -> None:
         from revetl.delivery.deliver import Delivery
@@ -359,7 +360,7 @@ class _Replayer:
             spool=spool,
             journal=journal,
             shaping=line.shaping,
-            fields={},
+            fields=fields,
             on_progress=self.progress.on_records,
             on_wait=self.progress.on_wait,
             on_tick=follow,

@@ -62,6 +62,11 @@ _PREFERRED = {
 """Identifiers of a message by the type of destination, where they aren't those of its columns' names."""
 
 
+_EXPORTS = ("file", "sql")
+_EXPORTED = ("message_type", "anonymous_id", "user_id", "properties", "context", "received_at", "source_id")
+"""The columns of messages in files and tables, which get whole messages."""
+
+
 @dataclass(frozen=True)
 class Slice:
     """Messages of `types` of the people in the buckets from `first` to before `end`."""
@@ -204,6 +209,10 @@ def _config(
     if mode != "events":
         return SyncConfig(to=request.to, mode="upsert", identifiers=usual)
     event = {"event_column": "event_text", "message_type": MESSAGE_TYPE, "timestamp": "timestamp"}
+    if found is None and destination.type in _EXPORTS:
+        fields = {name: name for name in _EXPORTED if name not in usual.values()}
+        event["standard_events"] = "false"
+        return SyncConfig(to=request.to, mode="events", identifiers=usual, fields=fields, **event)  # type: ignore[arg-type]
     if found is None:
         return SyncConfig(to=request.to, mode="events", identifiers=usual, **event)  # type: ignore[arg-type]
     own = {"identifiers": found.config.identifiers or usual, **event}
@@ -254,6 +263,8 @@ class SliceReader:
     again: bool = False
     left_out: Counter[str] = field(default_factory=Counter)
     """Messages that are not to be sent, by cause, of the slices that were read."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The mapped fields of the slice that was read last, with the engine's types."""
     _places: frozenset[str] | None = None
 
     @property
@@ -274,6 +285,7 @@ class SliceReader:
         self.warehouse.temporary(MESSAGES, messages)
         columns = self.warehouse.columns(select("select * from :messages as m", messages=MESSAGES))
         diff = self._diff(line, columns)
+        self.fields = {item.name: item.type for item in diff.mapping.fields}
         if diff.mapping.late:
             make_changes(diff, DiffOptions())
         fields = diff.json_of_fields() if line.mode == "events" else self._traits(columns)

@@ -146,5 +146,9 @@ def test_a_replay_to_a_table_is_a_complete_export(project: ProjectFolder, sandbo
         done = project.open().replay("house")
         assert (done.run.error, done.run.delivered) == (None, {"add": 60})
     with duckdb.connect(str(project.root / "house.duckdb")) as connection:
-        rows = connection.execute("select message_id, user_id, event from tracks").fetchall()
-    assert sorted(rows) == sorted((each["messageId"], each["userId"], each["event"]) for each in MANY)
+        rows = connection.execute(
+            "select message_id, user_id, event, properties ->> 'order_id' from tracks"
+        ).fetchall()
+    assert sorted(rows) == sorted(
+        (each["messageId"], each["userId"], each["event"], each["properties"]["order_id"]) for each in MANY
+    )
