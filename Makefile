@@ -7,10 +7,13 @@ DOCS_READY := .venv/.docs-ready
 # Drivers of all warehouses are large, and some hold others back: they have an environment of their own.
 ALL := .venv-warehouses/bin
 ALL_READY := .venv-warehouses/.ready
+# The lowest version of each dependency that pyproject.toml declares, and the newest of the tests' own tools.
+LOWEST := .venv-lowest/bin
+LOWEST_READY := .venv-lowest/.ready
 DEMO := $(if $(filter duckdb postgres,$(TARGET)),$(BIN),$(ALL))
 DEMO_READY := $(if $(filter duckdb postgres,$(TARGET)),$(READY),$(ALL_READY))
 
-.PHONY: help demo test test-slow test-warehouses test-wheel test-long test-chaos lint format docs docs-reference docs-serve bench lock wheel clean
+.PHONY: help demo test test-slow test-warehouses test-wheel test-long test-chaos test-lowest docs-test lint format docs docs-reference docs-serve bench lock wheel clean
 
 help:
 	@echo "make demo       seven months of real events: landed, built, synced, built as of later, synced again"
@@ -21,9 +24,11 @@ help:
 	@echo "make test-warehouses  Spark, Snowflake (fakesnow), and the SQL of the warehouses that run nowhere here"
 	@echo "make test-long  random histories of identities and traits, every destination, schemas and targets"
 	@echo "make test-chaos 200 stories of a destination on bad days and runs that are killed"
+	@echo "make test-lowest  a part of the suites on the lowest versions that pyproject.toml allows"
 	@echo "make lint       ruff, mypy, sqlfluff, codespell"
 	@echo "make format     what ruff and sqlfluff can mend"
 	@echo "make docs       the documentation site, in site/; a dead link or anchor fails it"
+	@echo "make docs-test  every page of the documentation that can be followed, command by command"
 	@echo "make docs-serve the documentation site, on http://127.0.0.1:8000"
 	@echo "make docs-reference  the generated pages of the documentation"
 	@echo "make bench      every benchmark, against its floor"
@@ -46,6 +51,13 @@ $(ALL_READY): $(READY) requirements-warehouses.lock
 	$(PYTHON) -m venv .venv-warehouses
 	$(BIN)/uv pip install --quiet --python $(ALL)/python --require-hashes --requirement requirements-warehouses.lock
 	$(BIN)/uv pip install --quiet --python $(ALL)/python --no-deps --editable .
+	@touch $@
+
+$(LOWEST_READY): $(READY) pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --no-annotate --no-header \
+		pyproject.toml --output-file .venv-lowest/lowest.txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/python --group dev --constraint .venv-lowest/lowest.txt --editable .
 	@touch $@
 
 # TARGET=postgres and TARGET=spark start a server of their own for it; EVERYWHERE=--everywhere syncs to all destinations.
@@ -73,6 +85,11 @@ test-long: $(READY)
 test-chaos: $(READY)
 	$(BIN)/pytest --numprocesses auto -m chaos
 
+test-lowest: $(LOWEST_READY)
+	$(LOWEST)/pytest --numprocesses 2 --dist loadfile -m "not long and not warehouses" tests/config tests/mapping \
+		tests/sync/test_sync.py tests/sync/test_options.py tests/sync/test_plans.py tests/ingest/test_load.py \
+		tests/importers/segment_sql/test_refused.py tests/destinations/test_cases.py tests/docs/test_tutorial.py
+
 lint: $(DOCS_READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -89,6 +106,9 @@ format: $(READY)
 
 docs: $(DOCS_READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-test: $(READY)
+	$(BIN)/pytest tests/docs
 
 docs-serve: $(DOCS_READY)
 	$(BIN)/mkdocs serve
@@ -119,4 +139,4 @@ wheel: $(READY)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv .venv-warehouses dist site target logs dbt_packages .revetl revetl.duckdb revetl.duckdb.wal
+	rm -rf .venv .venv-warehouses .venv-lowest dist site target logs dbt_packages .revetl revetl.duckdb revetl.duckdb.wal

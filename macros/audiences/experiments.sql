@@ -75,3 +75,12 @@
     {% set number, unit = (span | string).split() %}
     {{ return(((number | float) * {'minute': 60, 'hour': 3600, 'day': 86400, 'week': 604800}[unit.rstrip('s')]) | int) }}
 {% endmacro %}
+
+{# Warn of each split that has no goal, when a build measures it. #}
+{% macro warn_of_missing_goals(experiments) -%}
+    {% for experiment in experiments
+        if execute and flags.WHICH in ['run', 'build'] and experiment.name == experiment.audience and not experiment.goal %}
+        {%- do exceptions.warn(experiment.name ~ ': without a goal, revetl_experiment_lift has no lift for it. Add '
+            ~ 'goal: {event: NAME, within: TIME} to its meta.revetl.') -%}
+    {% endfor %}
+{%- endmacro %}

@@ -3,10 +3,10 @@
    message is there; the messages of nothing are none. #}
 {% macro planned_messages(plan, all_types=false, transformations=none) -%}
     {% set tables = {
-        'track': ('tracks', 'properties', 'event_text', 'revetl_sample_tracks'),
-        'identify': ('identifies', 'traits', none, 'revetl_sample_identifies'),
-        'group': ('groups', 'traits', none, none),
-        'page': ('pages', 'properties', none, none),
+        'track': ('tracks', 'properties', 'event_text', 'int_revetl__sample_tracks'),
+        'identify': ('identifies', 'traits', none, 'int_revetl__sample_identifies'),
+        'group': ('groups', 'traits', none, 'int_revetl__sample_groups'),
+        'page': ('pages', 'properties', none, 'int_revetl__sample_pages'),
         'screen': ('screens', 'properties', none, none),
     } -%}
     {% set selects = [] -%}

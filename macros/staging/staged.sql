@@ -262,14 +262,14 @@
     {% set timely = '(timestamp is null or ' ~ revetl.message_time() | trim ~ ' <= ' ~ revetl.as_of() | trim ~ ')' %}
     {% set found = [{'relation': revetl.raw_table(raw), 'condition': timely, 'is_landed': true}] %}
     {% if sample and var('sample_events') %}
-        {% do found.append({'relation': revetl.relation_of_seed(sample),
+        {% do found.append({'relation': revetl.relation_of_sample(sample),
             'condition': timely ~ ' and ' ~ revetl.nothing_has_landed() | trim, 'is_landed': false}) %}
     {% endif %}
     {{ return(found) }}
 {% endmacro %}
 
-{% macro relation_of_seed(name) %}
-    {% set node = graph.nodes['seed.revetl.' ~ name] %}
+{% macro relation_of_sample(name) %}
+    {% set node = graph.nodes['model.revetl.' ~ name] %}
     {{ return(api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias or node.name)) }}
 {% endmacro %}
 

@@ -1,5 +1,5 @@
-{# The destination `to` holds exactly the members of the audience: less those it rejected, who are held out, and who are
-   suppressed. Modes that remove nobody may hold more. One row a key that is missing there or should not be there.
+{# The destination `to` holds exactly the members of the audience: less those it rejected, who are held out, who are
+   suppressed, and who are in a variant that the sync does not send. Modes that remove nobody may hold more. One row a key that is missing there or should not be there.
 
    Who is left out by exclude, priority or limit stands in no table; for a sync with one of them, as many members may be
    missing as the last run left out. #}
@@ -11,6 +11,11 @@ with members as (
 
     select distinct cast({{ revetl.quoted(key) }} as {{ text }}) as {{ revetl.quoted('key') }}
     from {{ model }}
+    {%- if sync.split %}
+    where {{ revetl.variant_of(revetl.quoted(key), sync.split, sync.salt) }} in (
+        {%- for variant in sync.variants %}{{ revetl.text_literal(variant) }}{{ ', ' if not loop.last }}{% endfor -%}
+    )
+    {%- endif %}
 
 ),
 

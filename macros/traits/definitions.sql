@@ -31,10 +31,19 @@
     {% endif %}
     {% set found = [] %}
     {% for entry in ([given] if given is mapping else given) %}
-        {% for name, data_type in (entry if entry is mapping else {entry: 'varchar'}).items() %}
-            {% set type = (data_type or 'varchar') | string | lower %}
-            {% do revetl.check_data_type(variable ~ '.' ~ name, type) %}
-            {% do found.append({'name': name, 'data_type': type, 'type': 'last'}) %}
+        {% for name, about in (entry if entry is mapping else {entry: 'varchar'}).items() %}
+            {% set at = variable ~ '.' ~ name %}
+            {% if name is not string or '.' in name %}
+                {% do revetl.wrong_trait(at, 'is not the name of a column. Name it and its path, such as '
+                    ~ '{city: {trait: address.city}}; quote names such as on and no') %}
+            {% elif about is mapping and about.keys() | reject('in', ['trait', 'data_type']) | list %}
+                {% do revetl.wrong_trait(at, 'has ' ~ about.keys() | join(', ') ~ '; its keys are trait and data_type') %}
+            {% endif %}
+            {% set about = about if about is mapping else {'data_type': about} %}
+            {% set type = (about.data_type or 'varchar') | string | lower %}
+            {% do revetl.check_data_type(at, type) %}
+            {% set path = {'path': about.trait} if about.trait and about.trait != name else {} %}
+            {% do found.append(dict({'name': name, 'data_type': type, 'type': 'last'}, **path)) %}
         {% endfor %}
     {% endfor %}
     {{ return(found) }}

@@ -1,5 +1,10 @@
-{# A trait of the column `traits`, written in snake_case as it is here or in camelCase. An empty text says nothing. #}
+{# A trait of the column `traits`, by its name, written in snake_case as it is here or in camelCase, or by its path, such as
+   `address.city`. An empty text says nothing. #}
 {% macro trait_value(name) -%}
+    {% if '.' in name -%}
+        {% set text = revetl.json_path_text('traits', name) | trim -%}
+        {{ return('nullif(' ~ revetl.trimmed(text) ~ ", '')") }}
+    {% endif -%}
     {% set words = name.split('_') -%}
     {% set camel = words[0] ~ words[1:] | map('capitalize') | join('') -%}
     {% set found = [] -%}

@@ -1,1 +1,6 @@
-{{ revetl.messages('groups', columns=['group_id'], documents=['traits']) }}
+{{ revetl.messages(
+    'groups',
+    columns=['group_id'],
+    documents=['traits'],
+    sample='int_revetl__sample_groups'
+) }}

@@ -1,1 +1,1 @@
-{{ revetl.messages('identifies', columns=[], documents=['traits'], sample='revetl_sample_identifies') }}
+{{ revetl.messages('identifies', columns=[], documents=['traits'], sample='int_revetl__sample_identifies') }}

@@ -1,1 +1,6 @@
-{{ revetl.messages('pages', columns=['name', 'category'], documents=['properties']) }}
+{{ revetl.messages(
+    'pages',
+    columns=['name', 'category'],
+    documents=['properties'],
+    sample='int_revetl__sample_pages'
+) }}

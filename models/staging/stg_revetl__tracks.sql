@@ -2,5 +2,5 @@
     'tracks',
     columns=['event', 'event_text'],
     documents=['properties'],
-    sample='revetl_sample_tracks'
+    sample='int_revetl__sample_tracks'
 ) }}

@@ -182,7 +182,10 @@ def _read_documents(connection: duckdb.DuckDBPyConnection, file: Path) -> bool:
     ).fetchall()
     query = f"""
         create or replace temporary table read_lines as
-        select row_number() over () as line_number, cast(json as varchar) as text, text as line
+        select
+            row_number() over () as line_number,
+            coalesce(cast(json as varchar), 'null') as text,
+            text as line
         from read_json(
             $file, columns = {{json: 'JSON'}}, records = 'false',
             format = '{"array" if is_array else "unstructured"}', maximum_object_size = {_LONGEST_LINE}

@@ -42,6 +42,11 @@ unplanned_events: flag
 """
 
 
+SAMPLES = [
+    f"{part}_sample_{type_}"
+    for part in ("revetl", "int_revetl_")
+    for type_ in ("tracks", "identifies", "pages", "groups")
+]
 STAGED = "select message_id from stg_revetl__tracks"
 
 
@@ -61,8 +66,7 @@ def test_the_projects_plan_stands_in_the_place_of_the_packages(tmp_path: Path) -
     built = [
         "build",
         "--select",
-        "revetl_sample_tracks",
-        "revetl_sample_identifies",
+        *SAMPLES,
         "revetl_event_quality",
         "revetl_tracking_plan_violations",
         "stg_revetl__tracks",
@@ -87,6 +91,11 @@ def test_the_projects_plan_stands_in_the_place_of_the_packages(tmp_path: Path) -
     messages += [
         {"type": "identify", "messageId": name, "traits": json.loads(traits)}
         for name, traits in asked(database, "select id, traits from revetl_sample_identifies")
+    ]
+    messages += [
+        {"type": kind, "messageId": name}
+        for kind in ("page", "group")
+        for (name,) in asked(database, f"select id from revetl_sample_{kind}s")
     ]
     rows = asked(database, "select * from revetl_tracking_plan_violations")
     found = {broken(Violation(row[0], row[1], *row[2:8])) for row in rows}

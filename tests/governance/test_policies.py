@@ -29,6 +29,7 @@ from revetl.project.scaffolding import make_project
 from tests.conftest import Cli
 from tests.governance.examples import plan_of
 from tests.governance.test_compiled import Returned
+from tests.governance.test_dbt import SAMPLES
 from tests.governance.world import Message, without_omitted, worlds
 from tests.helpers.built import ROOT
 from tests.models.conftest import run_dbt
@@ -310,11 +311,10 @@ def test_files_and_tables_are_judged_by_source_and_a_simulation_says_what_a_tigh
         (root / f"{source}.ndjson").write_text("\n".join(lines))
         assert cli(root, "load", "--source", source, f"{source}.ndjson").returncode == 0
     assert cli(root, "protocols", "compile").returncode == 0
-    samples = ["revetl_sample_tracks", "revetl_sample_identifies"]
     staged = [f"stg_revetl__{name}" for name in ("tracks", "identifies", "groups", "pages", "screens")]
     words = [
         "--select",
-        *samples,
+        *SAMPLES,
         "revetl_tracking_plan_violations",
         *staged,
         "--exclude-resource-types",

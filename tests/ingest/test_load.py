@@ -484,6 +484,7 @@ LINES = st.one_of(
 
 @pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(lines=[b"[null]"])
 @given(
     lines=st.lists(LINES | st.binary(max_size=20).filter(lambda b: not set(b) & set(b"\r\n\0")), max_size=8)
 )

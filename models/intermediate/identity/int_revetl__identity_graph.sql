@@ -12,6 +12,8 @@ with all_nodes as (
 ),
 
 -- depends_on: {{ ref('revetl', 'int_revetl__identity_touched') }}
+-- What is left out goes with the graph, for whoever builds the ancestors of an audience alone.
+-- depends_on: {{ ref('revetl', 'int_revetl__identity_left_out') }}
 {% if revetl.identity_increment() %}
 touched as (
 

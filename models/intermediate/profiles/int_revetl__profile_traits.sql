@@ -97,7 +97,7 @@ identified as (
         identify_messages.profile_node,
         identifies.message_id,
         {%- for trait in traits %}
-        {{ revetl.trait_value(trait.name) }} as {{ revetl.quoted(trait.name) }},
+        {{ revetl.trait_value(trait.path or trait.name) }} as {{ revetl.quoted(trait.name) }},
         {%- endfor %}
         identifies.timestamp
     from identifies

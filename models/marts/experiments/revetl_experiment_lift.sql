@@ -2,6 +2,7 @@
 {{ config(materialized=revetl.view_kind(), enabled=revetl.has_part('experiments')) }}
 
 {% set experiments = revetl.experiments() %}
+{{ revetl.warn_of_missing_goals(experiments) }}
 {% set varchar, double = revetl.type_of('varchar'), revetl.type_of('double') %}
 
 with members as (

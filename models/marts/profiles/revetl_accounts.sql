@@ -18,7 +18,7 @@ described as (
         {{ revetl.account_id('group_id') }} as account_id,
         message_id,
         {%- for trait in traits %}
-        {{ revetl.trait_value(trait.name) }} as {{ revetl.quoted(trait.name) }},
+        {{ revetl.trait_value(trait.path or trait.name) }} as {{ revetl.quoted(trait.name) }},
         {%- endfor %}
         timestamp
     from group_messages

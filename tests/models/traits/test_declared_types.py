@@ -24,6 +24,7 @@ PROFILE_TRAITS = [
     {"age": "bigint", "score": "double", "balance": "decimal(10, 2)"},
     {"born_on": "date"},
     {"created_at": "timestamp"},
+    {"city": {"trait": "address.city"}, "seats": {"trait": "subscription.seats", "data_type": "bigint"}},
 ]
 ACCOUNT_TRAITS = {"name": None, "plan": "varchar", "employees": "bigint", "is_partner": "boolean"}
 TRAITS = {
@@ -44,26 +45,31 @@ PERSON = {
     "balance": 1499.85,
     "born_on": "1990-12-10",
     "createdAt": "2025-01-15T00:00:00+02:00",
+    "address": {"city": " London "},
+    "subscription": {"seats": 12},
 }
 SENT = {
     "u1": {
         **{name: PERSON[name] for name in ("plan", "newsletter", "age", "score", "born_on")},
         "balance": 1499.85,
         "created_at": "2025-01-14T22:00:00.000000Z",
+        "city": "London",
+        "seats": 12,
         "first_purchase_date": "2026-01-03",
         "last_delivery_date": "2026-01-09",
         "told_date": "2026-01-09",
     },
     # What does not fit its type is null, and nobody else's.
     "u2": {
-        **dict.fromkeys([*PERSON, "created_at"]),
+        **dict.fromkeys([*PERSON, "created_at", "city", "seats"]),
         "plan": "true",
         "newsletter": True,
         "first_purchase_date": None,
     }
     | dict.fromkeys(["last_delivery_date", "told_date"]),
 }
-del SENT["u2"]["createdAt"]
+for name in ("createdAt", "address", "subscription"):
+    del SENT["u2"][name]
 ACCOUNTS = {
     "acme": {"name": "Acme Corp", "plan": "Enterprise", "employees": 250, "is_partner": True, "seats": 250},
     "bits": {"name": "7", "plan": None, "employees": None, "is_partner": None, "seats": "50-100"},

@@ -1,0 +1,1 @@
+{{ revetl.sample_messages('groups', columns=['group_id', 'traits']) }}

@@ -1,0 +1,1 @@
+{{ revetl.sample_messages('identifies', columns=['traits']) }}

@@ -1,0 +1,1 @@
+{{ revetl.sample_messages('pages', columns=['name', 'category', 'properties']) }}

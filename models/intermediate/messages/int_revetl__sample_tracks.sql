@@ -1,0 +1,1 @@
+{{ revetl.sample_messages('tracks', columns=['event', 'event_text', 'properties']) }}
