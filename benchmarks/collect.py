@@ -27,7 +27,7 @@ from revetl.ingest.load import load_files
 
 KEY = "benchmark"
 BATCH = 20
-CONNECTIONS = 25
+CONNECTIONS = 50
 BARE = """
 import sys, socket, orjson, uvicorn
 from starlette.applications import Starlette

@@ -24,6 +24,9 @@ OBJECT_FIELDS = ("properties", "traits", "context")
 ID_FIELDS = ("messageId", "userId", "anonymousId", "groupId", "previousId")
 FIELDS = (*TEXT_FIELDS, *TIME_FIELDS, *OBJECT_FIELDS)
 
+SPACES = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+"""What DuckDB's `trim` removes: the space separators of Unicode."""
+
 ISO_8601 = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?\s*(Z|z|[+-]\d{2}(:?\d{2})?)?)?$"
 
 
@@ -49,9 +52,10 @@ def traits() -> str:
 
 def moment(field: str) -> str:
     """Return SQL for a timestamp in UTC; null if invalid. The connection's time zone must be UTC."""
+    # DuckDB casts the zone 'Z' only in upper case, and the year 0000 to one before Christ.
     return (
-        f"case when regexp_matches(trim(\"{field}\"), '{ISO_8601}') "
-        f"then try_cast(trim(\"{field}\") as timestamptz) at time zone 'UTC' end"
+        f"case when regexp_matches(trim(\"{field}\"), '{ISO_8601}') and trim(\"{field}\") not like '0000%' "
+        f"then try_cast(upper(trim(\"{field}\")) as timestamptz) at time zone 'UTC' end"
     )
 
 

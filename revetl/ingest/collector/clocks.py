@@ -11,9 +11,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from revetl.ingest.rules import ISO_8601
+from revetl.ingest.rules import ISO_8601, SPACES
 
 TOLERANCE = timedelta(seconds=5)
 """A smaller difference between `sentAt` and the arrival is the time on the network, not a wrong clock."""
@@ -21,6 +22,7 @@ _AHEAD = timedelta(seconds=60)
 _HOUR = 3_600
 _SLACK = 90
 _ISO_8601 = re.compile(ISO_8601)
+_PYTHON_FORM = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{3}|\.\d{6})?Z")
 _LAST_MIDNIGHT = re.compile(r".{10}T24:00(:00(\.0+)?)?(Z|[+-].*)?$")
 _EARLIEST, _LATEST = datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 29, tzinfo=UTC)
 
@@ -44,9 +46,12 @@ class MessageTimes:
 
 def parse_time(value: object) -> datetime | None:
     """Parse an ISO 8601 time as loading does: without a zone it is in UTC. None for anything else."""
-    if not isinstance(value, str):
-        return None
-    text = value.strip(" ")
+    return _parsed(value) if isinstance(value, str) else None
+
+
+@lru_cache(4_096)
+def _parsed(value: str) -> datetime | None:
+    text = value.strip(SPACES)
     if not _ISO_8601.match(text) or text.endswith("\n"):
         return None
     form = _python_form(text)
@@ -57,12 +62,14 @@ def parse_time(value: object) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     found = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    return found if _EARLIEST < found < _LATEST else None
+    return min(max(found, _EARLIEST), _LATEST)
 
 
 def _python_form(text: str) -> str:
     """Return an ISO 8601 time in the form that Python parses: at most six decimals, no space before the
     zone."""
+    if _PYTHON_FORM.fullmatch(text):
+        return text
     text = text.replace("z", "Z")
     head, point, tail = text.partition(".")
     if point:
@@ -75,11 +82,7 @@ def _python_form(text: str) -> str:
 
 def iso(moment: datetime) -> str:
     """Format a moment in UTC as the raw tables' loading reads it."""
-    return (
-        moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        if moment.year >= 1000
-        else (moment.astimezone(UTC).isoformat().replace("+00:00", "Z"))
-    )
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def message_times(

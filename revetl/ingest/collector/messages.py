@@ -290,12 +290,14 @@ def _cast(value: Any) -> str | None:
 
 def _text(value: Any) -> str | None:
     """Return a field's text, trimmed; None if blank."""
+    if type(value) is str:
+        return value.strip(rules.SPACES) or None
     text = _cast(value)
-    return None if _blank(text) else text.strip(" ")  # type: ignore[union-attr]
+    return None if _blank(text) else text.strip(rules.SPACES)  # type: ignore[union-attr]
 
 
 def _blank(text: str | None) -> bool:
-    return text is None or not text.strip(" ")
+    return text is None or not text.strip(rules.SPACES)
 
 
 def _json_type(value: Any) -> str:

@@ -61,6 +61,8 @@ TIMES = st.sampled_from(
         "1700000000",
         "2026-01-02T24:00:00Z",
         "0000-01-01",
+        "0001-01-01",
+        "9999-12-31T23:59:59-05:00",
     ]
 )
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), TEXTS)
