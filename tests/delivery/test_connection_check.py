@@ -39,7 +39,7 @@ def test_credentials_that_are_refused_fail_the_check(name: str, refusing: str) -
     setup = setups()[name]
     destination = make_destination({**setup.destination(refusing), "retries": 0}, name)
     if not destination.can_probe:
-        assert probed(destination).startswith("not asked")
+        assert probed(destination).startswith("not checked")
         return
     with pytest.raises(DestinationRefused, match=r"401|no such token"):
         probed(destination)

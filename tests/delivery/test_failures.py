@@ -171,7 +171,7 @@ def test_a_sign_in_page_with_status_200_delivers_nobody(
     run = synced(project)
     assert (run.status, run.exit_code, run.unsent) == ("refused", 4, 2)
     assert run.error is not None
-    assert "its answer is an HTML page" in run.error
+    assert "its response is an HTML page" in run.error
     assert [entry["ids"] for entry in sandbox.requests("crm")] == [["u1", "u2"]] * 2
     assert project.sql("select pending_operation from revetl.revetl.sync_state") == [("add",)] * 2
     sandbox.behave()

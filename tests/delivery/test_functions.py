@@ -220,7 +220,7 @@ def test_a_function_that_is_not_there(project: ProjectFolder, cli: Cli) -> None:
     done = cli(project, "sync", "audience", "vips")
     assert (done.returncode, done.stdout) == (2, "")
     assert "functions/shpo.py does not exist. Did you mean 'shop'?" in done.stderr
-    assert "functions/shpo.py is not there" in cli(project, "validate").stderr
+    assert "functions/shpo.py does not exist" in cli(project, "validate").stderr
 
 
 def test_a_sync_with_a_function(project: ProjectFolder, sandbox: SandboxClient) -> None:

@@ -308,7 +308,7 @@ def test_secrets_are_in_no_name_file_or_message(folder: Path) -> None:
     assert "500 Said *** ***" in shown
     assert len(found) >= 4
     kept = shown.encode() + b"".join(bytes(p) + (p.read_bytes() if p.is_file() else b"") for p in found)
-    for hidden in (b"s3cret", b"k3y", b"of-the-crm", b"127.0.0.1:"):
+    for hidden in (b"s3cret", b"k3y", b"of-the-crm", here.url.encode().split(b"/")[2]):
         assert hidden not in kept
     assert {path.stat().st_mode & 0o077 for path in (folder, *found)} == {0}
 

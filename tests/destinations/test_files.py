@@ -245,7 +245,7 @@ def test_a_package_that_is_not_there_is_named_with_its_extra(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     from revetl.delivery.transports.files import FileTransport
 
-    with pytest.raises(UsageError, match=r"s3fs writes to 's3://'.*revetl\[s3\]"):
+    with pytest.raises(UsageError, match=r"'s3://' requires s3fs.*revetl\[s3\]"):
         FileTransport("s3", {})
     with pytest.raises(UsageError, match=r"unknown scheme 's4://'.*'s3'"):
         FileTransport("s4", {})

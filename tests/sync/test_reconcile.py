@@ -221,7 +221,7 @@ def test_a_read_that_fails_leaves_all_as_it_was(
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        ("<html>", "its answer is an HTML page"),
+        ("<html>", "its response is an HTML page"),
         ('{"people": []}', "read_url must respond with"),
         ('{"members": [{"id": null}]}', "read_url must respond with"),
         ('{"members": [], "next": "again"}', "points to itself as the next page"),
