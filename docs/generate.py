@@ -254,6 +254,11 @@ CONFIGURATION: tuple[tuple[str, str, type[BaseModel]], ...] = (
         data_alerts.DataCheck,
     ),
     (
+        "PrivacyConfig",
+        "`privacy:` in `revetl.yml`. See [privacy requests](../how-to/privacy.md).",
+        models.PrivacyConfig,
+    ),
+    (
         "CollectorConfig",
         "`collector:` in `revetl.yml`. See [collecting events](../how-to/collecting.md).",
         collector.CollectorConfig,

@@ -151,7 +151,7 @@ def change_the_manifest(project: DbtProject, names: set[str]) -> bool:
     asked = {re.compile(rf"\bvar\(\s*['\"]{re.escape(name)}['\"]") for name in names - _ONLY_IN_SQL}
     if not asked:
         return False
-    folders = [project.root / each for each in (*project.model_paths, "macros", "snapshots")]
+    folders = [project.root / each for each in (*project.model_paths, *project.macro_paths, "snapshots")]
     packages = project.root / "dbt_packages"
     # Packages may be links, which rglob does not follow.
     folders += [each.resolve() for each in packages.iterdir()] if packages.is_dir() else []

@@ -92,8 +92,9 @@ def _note_of_vars(project: DbtProject) -> Path:
 
 
 def _files(project: DbtProject) -> list[Path]:
-    """Return dbt_project.yml and the SQL and YAML files of models."""
-    folders = [project.root / folder for folder in project.model_paths]
+    """Return dbt_project.yml and the SQL and YAML files of models and macros; a macro such as
+    generate_schema_name changes where models are."""
+    folders = [project.root / folder for folder in (*project.model_paths, *project.macro_paths)]
     files = [
         file
         for folder in folders

@@ -75,6 +75,7 @@ class DbtProject:
     vars: Mapping[str, Any]
     given_vars: Mapping[str, Any] = field(default_factory=dict)
     seed_paths: tuple[str, ...] = ("seeds",)
+    macro_paths: tuple[str, ...] = ("macros",)
 
     def variable(self, name: str, default: str = "") -> str:
         """Return a variable of the revetl package, with dbt's precedence for the package's sources: --vars,
@@ -117,6 +118,7 @@ def read_project(options: Options) -> DbtProject:
         vars=document.get("vars") or {},
         given_vars=read_vars(options.vars),
         seed_paths=tuple(document.get("seed-paths") or ["seeds"]),
+        macro_paths=tuple(document.get("macro-paths") or ["macros"]),
     )
 
 

@@ -68,7 +68,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "a misspelled guard": Mistake(
         ("sync", "vips", "--force", "max_changes"),
-        "Error: --force max_changes: there is no such guard. Did you mean 'max_change'?",
+        "Error: --force max_changes: unknown guard. Did you mean 'max_change'?",
     ),
     "a misspelled target": Mistake(
         ("list", "--target", "prod"), "profiles.yml: shop.outputs has no target 'prod'. There is: dev."
@@ -96,7 +96,8 @@ MISTAKES: dict[str, Mistake] = {
     "a file that is not there": Mistake(("load", "events.ndjson"), "Error: events.ndjson: no such file."),
     "a plan that is not there": Mistake(
         ("sync", "--plan", "plan.json"),
-        "Error: plan.json: cannot be read (No such file or directory). Write one with `revetl plan --out`.",
+        "Error: plan.json: cannot read the plan file (No such file or directory). Create one with "
+        "`revetl plan --out`.",
     ),
     "no revetl.yml": Mistake(
         ("validate",),
@@ -214,7 +215,7 @@ def test_a_run_without_a_connection_says_so_before_it_gives_up(
     project.audience("vips", people(("u1", 1)), meta())
     lines = cli(project, "sync", "vips").stderr.splitlines()
     assert lines[0].startswith("127.0.0.1:9: no connection. Trying ")
-    assert lines[1].startswith("Error: 127.0.0.1 could not be delivered to: no connection")
+    assert lines[1].startswith("Error: Could not deliver to 127.0.0.1: no connection")
 
 
 def test_every_mistake_as_json(project: ProjectFolder, cli: Cli) -> None:

@@ -120,7 +120,7 @@ def test_a_sync_that_cannot_run_is_among_the_runs(
 
 
 COMPLETED: dict[str, tuple[str, set[str]]] = {
-    "commands": ("revetl re", {"reconcile", "rejections", "retire", "retry"}),
+    "commands": ("revetl re", {"reconcile", "rejections", "replay", "replays", "retire", "retry"}),
     "audiences": ("revetl sync vi", {"vips"}),
     "audiences after the word": ("revetl sync audience vi", {"vips"}),
     "syncs": ("revetl plan vips.", {"vips.crm"}),

@@ -73,7 +73,7 @@ def test_failed_runs_since_yesterday_with_their_reasons(
     assert ("no such person" in reason, rows[1]["reasons"][reason]) == (True, 1)
     text = cli(shop, "history", "--failed").stdout
     assert f"1 record rejected: {reason}" in text
-    assert "refused us: 401" in text
+    assert "refused the request: 401" in text
     shop.sql("update revetl.revetl.sync_runs set started_at = started_at - interval 3 day")
     done = cli(shop, "history", "--since", "yesterday", "--failed")
     assert done.stdout == ""

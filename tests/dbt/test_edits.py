@@ -105,10 +105,15 @@ def test_what_was_edited_is_what_counts(shop: ProjectFolder, cli: Cli) -> None:
     assert "key: the model has no column 'user_ld'" in done.stderr
 
 
-@pytest.mark.parametrize("edit", ["a new model", "dbt_project.yml", "another manifest"])
+@pytest.mark.parametrize("edit", ["a new model", "a macro", "dbt_project.yml", "another manifest"])
 def test_what_only_dbt_can_read(shop: ProjectFolder, cli: Cli, edit: str) -> None:
     if edit == "a new model":
         (shop.root / "models" / "new.sql").write_text("select 1")
+    elif edit == "a macro":
+        (shop.root / "macros").mkdir()
+        (shop.root / "macros" / "schemas.sql").write_text(
+            "{% macro generate_schema_name(name, node) %}x{% endmacro %}"
+        )
     elif edit == "dbt_project.yml":
         os.utime(shop.root / "dbt_project.yml")
     else:
@@ -125,6 +130,11 @@ VARIABLES: dict[str, tuple[dict[str, str], set[str], bool]] = {
     "text in the SQL of a model": ({"models/a.sql": "select {{ var('x', 1) }} as x"}, {"x"}, False),
     "a condition in a model": ({"models/a.sql": "{% if var('x') %}select 1{% endif %}"}, {"x"}, True),
     "a configuration": ({"models/a.sql": "{{ config(schema=var('x')) }}"}, {"x"}, True),
+    "a macro in a folder of another name": (
+        {"dbt_project.yml": "name: shop\nmacro-paths: [jinja]\n", "jinja/a.sql": "{% if var('x') %}"},
+        {"x"},
+        True,
+    ),
     "a macro": ({"macros/a.sql": "{% macro a() %}{% do f(var('x')) %}{% endmacro %}"}, {"x"}, True),
     "YAML": ({"models/a.yml": "models: [{name: a, config: {schema: \"{{ var('x') }}\"}}]"}, {"x"}, True),
     "a package's macro": ({"dbt_packages/p/macros/a.sql": "{% if var('x') %}"}, {"x"}, True),

@@ -230,6 +230,7 @@ def results(version: str, variables: dict[str, object] | None) -> dict[str, obje
         (results("1.11.16", {}), None, None),
         (results("1.12.6", {"a": 1}), "a: 1", None),
         (results("1.12.6", {"a": 1}), None, "has other --vars"),
+        (results("1.12.6", {"b": 1}), None, None),
         (results("1.11.16", None), None, None),
         (results("2.0.0-alpha.4", None), None, "does not record its --vars"),
         (results("2.0.0-alpha.4", None), "a: 1", "does not record its --vars"),
@@ -239,6 +240,11 @@ def test_a_manifest_is_used_where_its_variables_are_known_whatever_dbt_made_it(
     written: dict[str, object], given: str | None, reason: str | None, project: ProjectFolder
 ) -> None:
     project.audience("vips", "select 'u1' as user_id", {"key": "user_id"})
+    (project.root / "macros").mkdir(exist_ok=True)
+    # A macro may read it while dbt parses.
+    (project.root / "macros" / "a.sql").write_text(
+        "{% macro a() %}{% if var('a', 0) %}a{% endif %}{% endmacro %}"
+    )
     manifest = project.root / "target" / "manifest.json"
     document = json.loads(manifest.read_bytes())
     document["metadata"]["invocation_id"] = "i1"

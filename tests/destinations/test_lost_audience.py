@@ -59,7 +59,7 @@ def test_every_member_is_put_into_a_list_that_was_deleted_there_and_is_made_agai
     (run,) = project.open(say=said.append).sync("vips")
     assert (run.status, run.delivered["add"], run.planned["update"]) == ("success", 21, 0)
     assert holds(sandbox, name, 21)
-    assert [text for text in said if "no longer at" in text and "max_change" in text]
+    assert [text for text in said if "no longer exists at" in text and "max_change" in text]
     (again,) = project.open().sync("vips")
     assert sum(again.planned.values()) == 0
 

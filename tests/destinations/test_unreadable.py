@@ -31,6 +31,7 @@ from tests.destinations.test_cases import records_of_rows
 
 EMPTY, OBJECT, TEXT = "empty", "object", "text"
 DOCUMENTED = {
+    "close": {"DELETE */contact/*": [OBJECT]},
     "customer_io": {"POST */api/v2/batch": [OBJECT], "POST */segments/*": [EMPTY, OBJECT]},
     "fullstory": {"DELETE */v2/users*": [EMPTY, OBJECT]},
     "google_ads": {
@@ -40,7 +41,7 @@ DOCUMENTED = {
     },
     "google_analytics": {"POST */mp/collect": [EMPTY]},
     "heap": {"POST */api/*": [EMPTY, OBJECT]},
-    "hubspot": {"POST */events/v3/send/batch": [EMPTY]},
+    "hubspot": {"POST */events/v3/send/batch": [EMPTY], "POST */contacts/gdpr-delete": [EMPTY]},
     "intercom": {"POST */events": [EMPTY, OBJECT]},
     "linkedin_ads": {"POST */rest/dmpSegments": [EMPTY, OBJECT]},
     "mailchimp": {"POST */delete-permanent": [EMPTY], "POST */events": [EMPTY]},

@@ -22,6 +22,8 @@ ELSEWHERE = {"adopting": "test_adopting.py", "reverse-etl-only": "test_reverse_e
 """Pages that a test of their own follows."""
 NOT_FOLLOWED = {
     "alerts": "needs an address to notify",
+    "collecting": "its server runs until it is stopped; tests/ingest/collector has one",
+    "collecting-sdks": "its snippets are for SDKs in other languages; tests/ingest/collector runs them",
     "comparing-audiences": "its commands are indented, and not run yet",
     "events": "its snippets are for accounts of Google Analytics, Braze and Amplitude",
     "exposures": "its commands are indented, and not run yet; tests/project/test_exposures.py runs them",
@@ -32,7 +34,9 @@ NOT_FOLLOWED = {
     "observability": "needs an OpenTelemetry collector",
     "overrides": "its models are the reader's; tests/models/test_overrides.py has some",
     "pii": "its commands are indented, and not run yet",
+    "privacy": "its people are the reader's; tests/privacy runs the commands",
     "reconcile": "its commands are indented, and not run yet",
+    "replay": "its destinations are the reader's; tests/sync/replay runs the commands",
     "sandbox": "its requests are for a server that the reader starts",
     "selection": "its audiences and folders are the reader's",
     "signing-in": "needs accounts of vendors",

@@ -37,7 +37,7 @@ def filled(tmp_path: Path, sandbox: SandboxClient, name: str, engine: str) -> Pr
             for i in range(PEOPLE)
         ],
     )
-    meta = {"key": shown.key, "sync": [{"to": name, "max_change": 2, **setup.sync}]}
+    meta = {"key": shown.key, "sync": [{"to": name, "max_change": "200%", **setup.sync}]}
     project.audience("vips", everyone(0, PEOPLE, "7"), meta)
     (run,) = project.open().sync("vips")
     assert run.status == "success", run.error

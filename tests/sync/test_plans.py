@@ -277,8 +277,8 @@ def test_a_plan_counts_the_records_that_the_destinations_rules_reject(
 
 
 def test_a_function_sees_a_sample_of_a_plan_only(project: ProjectFolder, sandbox: SandboxClient) -> None:
-    (project.root / "functions").mkdir()
-    (project.root / "functions" / "picky.py").write_text(
+    (project.root / "destination_functions").mkdir()
+    (project.root / "destination_functions" / "picky.py").write_text(
         "def on_identify(event):\n    if event['key'].endswith('5'):\n        raise ValueError('no fives')\n"
         "    return event\n"
     )

@@ -103,7 +103,7 @@ def shop(tmp_path: Path, sandbox: SandboxClient, request: pytest.FixtureRequest)
     """A project whose state tables are there, with an audience of each case."""
     project = ProjectFolder(tmp_path / "shop", destinations(sandbox.url), request.param)
     for name, case in CASES_OF.items():
-        about = {"to": case.to, "identifiers": case.identifiers, "fields": {}, "max_change": 99}
+        about = {"to": case.to, "identifiers": case.identifiers, "fields": {}, "max_change": "100%"}
         project.audience(name, rows(case), {"key": "user_id", "sync": [about]})
     project.audience("banned", "select '(650) 555-1212' as phone, 'Ann.Lee@gmail.com ' as email")
     project.declare("banned", {})

@@ -310,5 +310,5 @@ def test_a_sync_runs_where_a_loop_is_running(project: ProjectFolder) -> None:
 
 def test_a_force_that_is_no_guard(project: ProjectFolder) -> None:
     project.audience("vips", people(("u1", 1)), META)
-    with pytest.raises(UsageError, match=r"no such guard\. Did you mean 'max_change'\?"):
+    with pytest.raises(UsageError, match=r"unknown guard\. Did you mean 'max_change'\?"):
         synced(project, force=["max_chance"])

@@ -154,8 +154,13 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return Target(request.param, Renderer(tmp_path_factory.mktemp("macros"), request.param))
 
 
+def _name(value: object) -> str:
+    """A name that is the same in every process, which that of a function is not."""
+    return value[:40] if isinstance(value, str) else getattr(value, "__name__", "")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("dialect", "expression", "expected"), MAPPED, ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize(("dialect", "expression", "expected"), MAPPED, ids=_name)
 def test_what_is_mapped_has_the_same_values(
     project: ProjectFolder, target: Target, dialect: str, expression: str, expected: Shown, tmp_path: Path
 ) -> None:

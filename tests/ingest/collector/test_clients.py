@@ -73,7 +73,7 @@ def test_rudder_sdk_python(tmp_path: Path, gzip: bool) -> None:
         assert stored(collector) == EXPECTED
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_analytics_python(tmp_path: Path) -> None:
     # It needs another version of backoff than today's SDK.
     packages = tmp_path / "packages"
@@ -99,7 +99,7 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("package", ["@segment/analytics-node", "analytics-node"])
 def test_node_clients(tmp_path: Path, node_modules: Path, package: str) -> None:
     with running(make_project(tmp_path)) as collector:
@@ -147,7 +147,7 @@ def browse(node_modules: Path, collector: RunningCollector, page: str, folder: P
     return [line for line in found if "favicon" not in line and "404" not in line]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_analytics_js_in_a_browser(tmp_path: Path, node_modules: Path) -> None:
     bundle = node_modules / "node_modules/@segment/analytics-next/dist/umd/standalone.js"
     with running(make_project(tmp_path / "shop", analytics_js=str(bundle))) as collector:
@@ -177,7 +177,7 @@ def test_analytics_js_in_a_browser(tmp_path: Path, node_modules: Path) -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rudderstack_js_in_a_browser(tmp_path: Path, node_modules: Path) -> None:
     with running(make_project(tmp_path / "shop")) as collector:
         browse(node_modules, collector, "rudderstack.html", tmp_path / "site")

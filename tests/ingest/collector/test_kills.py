@@ -124,7 +124,7 @@ def landed(project: ProjectFolder) -> Counter[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("kills", [10, pytest.param(100, marks=[pytest.mark.chaos, pytest.mark.long])])
 def test_kills_under_load_lose_nothing_and_double_nothing(tmp_path: Path, kills: int) -> None:
     project = make_project(tmp_path, land_seconds=0.3)
     chance = random.Random(kills)
@@ -267,6 +267,7 @@ def test_a_clock_that_jumps_loses_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.chaos
 def test_a_hundred_thousand_dropped_connections_leave_nothing_behind(tmp_path: Path) -> None:
     collector = CollectorProcess(make_project(tmp_path))

@@ -72,7 +72,7 @@ def revenue(held: list[dict[str, Any]], event: str) -> float:
 @pytest.mark.parametrize(
     ("to", "share"),
     [
-        pytest.param("crm", 0.05, marks=pytest.mark.slow),
+        pytest.param("crm", 0.05, marks=pytest.mark.long),
         *[
             pytest.param(to, share, marks=pytest.mark.long)
             for to in ("mixpanel", "amplitude", "segment")
