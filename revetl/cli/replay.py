@@ -279,7 +279,7 @@ def replays_command() -> None:
 @output_options
 @project_options
 def list_command(output: str, quiet: bool, no_color: bool, **options: Any) -> None:
-    """List replays, newest first, with how far each is and the time left."""
+    """List replays, newest first, with progress and time left."""
     out = Output(output, quiet, no_color)
     replays = open_project(out, **options).replays()
     if out.json:
