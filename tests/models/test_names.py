@@ -101,7 +101,7 @@ def test_machinery_is_private_and_has_a_schema_of_its_own(tmp_path: Path) -> Non
     manifest = json.loads((project / "target" / "manifest.json").read_text())
     models = [node for name, node in manifest["nodes"].items() if name.startswith("model.revetl.")]
     assert len(models) > 30
-    # `protocols simulate` reads the sample messages by `dbt run-operation`, which private models are refused to.
+    # `protocols simulate` reads the sample messages by `dbt run-operation`, which cannot read private models.
     samples = {node["name"] for node in models if node["name"].startswith("int_revetl__sample_")}
     assert {(node["access"], node["schema"]) for node in models if node["name"] in samples} == {
         ("public", "main_revetl_internal")
