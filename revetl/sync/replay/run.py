@@ -297,8 +297,8 @@ class _Replayer:
         with self._writing() as warehouse:
             leases.renew(warehouse, self.tables, lease)
             source = replace(prepared.source, warehouse=warehouse)
-            # Leave out messages that syncs delivered in the meantime, but not those that this slice
-            # delivered.
+            # Messages that syncs delivered in the meantime count as left out; those that earlier attempts
+            # at this slice delivered (`done`) do not.
             reader = SliceReader(source, self.tables, prepared.live, self.options.again)
             records = reader.read(line, part, replay.replay_id, done)
             with on_disk(folder):
