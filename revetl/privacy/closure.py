@@ -1,7 +1,7 @@
-"""The closure of a request: every identifier of the person, by the identity graph.
+"""Resolve privacy requests to every identifier of the person, by the identity graph.
 
-It is set-based: the number of statements doesn't depend on the number of requests. Its result is in temporary
-tables: `revetl_privacy_closure` (request_id, identifier_type, identifier_value, role) and
+Runs set-based SQL: the number of statements does not depend on the number of requests. The results are
+temporary tables: `revetl_privacy_closure` (request_id, identifier_type, identifier_value, role) and
 `revetl_privacy_invalid` (request_id, detail).
 """
 
@@ -47,7 +47,7 @@ SHARED_BY = (
 
 @dataclass(frozen=True)
 class IdentityRelations:
-    """The identity models of a project, as far as they are built."""
+    """The identity models of a project that are built."""
 
     graph: exp.Table | None = None
     conflicts: exp.Table | None = None
@@ -56,7 +56,7 @@ class IdentityRelations:
 
     @classmethod
     def of(cls, workspace: Workspace, warehouse: Warehouse) -> IdentityRelations:
-        """Look the models up. A project without identity resolution has none."""
+        """Look up the models; all are None in a project without identity resolution."""
         relations = workspace.manifest.relations()
         names = [name for name in (_GRAPH, _CONFLICTS, _MERGES) if name in relations]
         there = warehouse.catalog([table(*relations[name]) for name in names]) if names else []
@@ -80,8 +80,11 @@ def resolve(
     follow: bool = False,
     region: str | None = None,
 ) -> None:
-    """Resolve requests (id, identifier as it was given) into `revetl_privacy_closure` and
-    `revetl_privacy_invalid`. With `follow`, people who share an identifier are included."""
+    """Resolve requests, as (ID, given identifier) pairs, into `revetl_privacy_closure` and
+    `revetl_privacy_invalid`.
+
+    With `follow`, include people who share an identifier.
+    """
     types = IdentifierTypes.of(workspace)
     identity = IdentityRelations.of(workspace, warehouse)
     known = tuple(dict.fromkeys((*identity.types, "user_id", "anonymous_id", *STANDARD_PATHS)))
@@ -97,7 +100,8 @@ def resolve(
 def attempts_of(
     given: GivenIdentifier, types: IdentifierTypes, known: Sequence[str]
 ) -> Iterator[tuple[str | None, str]]:
-    """Yield the ways to read an identifier, the most literal first: type (None for any) and value."""
+    """Yield the possible readings of an identifier as (type, value), most literal first. The type is None for
+    any type."""
     value, kind = given.value, given.type
     prefix, colon, rest = value.partition(":")
     if kind is None and colon and prefix.strip() in (*known, CANONICAL_ID):
@@ -116,7 +120,8 @@ def attempts_of(
 
 
 def guessed_type(given: GivenIdentifier, known: Sequence[str]) -> str:
-    """The type of an identifier that identity resolution doesn't know: as named, else by its form."""
+    """Return the type of an identifier that is not in the identity graph: the named type, or a guess by
+    format."""
     prefix, colon, _ = given.value.partition(":")
     if given.type is not None:
         return given.type
@@ -150,7 +155,8 @@ def _load_attempts(
 
 
 def _find(warehouse: Warehouse, identity: IdentityRelations) -> None:
-    """The identifiers of the graph that each request names, by its most literal reading that is known."""
+    """Find the identifiers in the graph that match each request, using the most literal reading that
+    matches."""
     if identity.graph is None:
         warehouse.temporary(_FOUND, _nothing("request_id", "identifier_id", "canonical_id"))
         return
@@ -181,7 +187,7 @@ def _find(warehouse: Warehouse, identity: IdentityRelations) -> None:
 
 
 def _find_profiles(warehouse: Warehouse, identity: IdentityRelations, *, follow: bool) -> None:
-    """The profiles of each request, and the identifiers that profiles share."""
+    """Find the profiles of each request, and the identifiers that profiles share."""
     if identity.conflicts is None or not identity.types:
         warehouse.temporary(_SHARED, _nothing("identifier_id", "own_id", "other_id"))
     else:
@@ -214,7 +220,7 @@ def _find_profiles(warehouse: Warehouse, identity: IdentityRelations, *, follow:
 def _find_unknown(
     workspace: Workspace, warehouse: Warehouse, tables: StateTables, types: IdentifierTypes
 ) -> None:
-    """Requests that identity resolution knows nobody of, and whether a raw message or a delivered record has
+    """Find the requests that match no one in the graph, and whether a raw message or a delivered record has
     the identifier."""
     unknown = query(
         "select 1 from :attempts as t "
@@ -223,7 +229,7 @@ def _find_unknown(
         found=_FOUND,
     )
     if not warehouse.rows(unknown.limit(1)):
-        # Reading the raw messages takes much longer than everything else.
+        # Skip the raw messages if possible: reading them is the slowest step by far.
         names = ("request_id", "identifier_type", "identifier_value")
         nothing = _nothing(*names).select(exp.alias_(exp.Literal.number(0), "is_known", quoted=True))
         warehouse.temporary(_UNKNOWN, nothing)
@@ -268,7 +274,8 @@ _HELD = ("external_id", "email", "phone", "user_id", "userId", "anonymous_id", "
 
 
 def held_identifiers(warehouse: Warehouse, tables: StateTables, types: IdentifierTypes) -> list[exp.Query]:
-    """Queries of what destinations know people by: `identifier_type` (null: any) and `identifier_value`."""
+    """Return queries of the identifiers in destination state: `identifier_type` (null for any) and
+    `identifier_value`."""
     (there,) = warehouse.catalog([tables.state])
     if there is None:
         return []
@@ -325,7 +332,7 @@ def _write_invalid(warehouse: Warehouse, *, follow: bool) -> None:
 def _load_spellings(
     warehouse: Warehouse, types: IdentifierTypes, identity: IdentityRelations, region: str | None
 ) -> None:
-    """The other spellings of the phone numbers of the closure, which take a library."""
+    """Load the other spellings of the closure's phone numbers, which need a library."""
     phones = [
         query(
             """
@@ -427,7 +434,7 @@ def _write_closure(warehouse: Warehouse, identity: IdentityRelations, *, follow:
 
 
 def union(queries: Sequence[exp.Query]) -> exp.Query:
-    """One query of several, with repeats."""
+    """Combine queries into one, keeping duplicates."""
     return queries[0] if len(queries) == 1 else exp.union(*queries, distinct=False)
 
 

@@ -1,8 +1,8 @@
-"""Erases people at destinations, by runs of the ordinary runner.
+"""Erase people at destinations with ordinary sync runs.
 
-Records of open requests are delivered in mode `delete` as the sync `revetl_privacy.DESTINATION`, so that rate
-limits, retries, the journal and recovery are those of every sync. Where a destination can't erase, people are
-removed from its audiences.
+The records of open requests are delivered in mode `delete` as the sync `revetl_privacy.DESTINATION`, with the
+rate limits, retries, write-ahead log and recovery of every sync. If a destination cannot erase people, they
+are removed from its audiences.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _BATCH_COLUMNS = "request_id, key, identifiers"
 
 
 def erasing_sync(destination: str) -> Sync:
-    """The sync by which people are erased at a destination."""
+    """Return the sync that erases people at a destination."""
     config = SyncConfig.model_validate({"to": destination, "mode": "delete"})
     model = dbt.Model(
         AUDIENCE, f"privacy.{AUDIENCE}", None, "", AUDIENCE, "", (), f"privacy: {destination}", {}
@@ -129,7 +129,7 @@ class Erasure(Runner):
 
 
 def quota_left(warehouse: Warehouse, tables: StateTables, destination: Destination, sync: str) -> int | None:
-    """How many more people may be erased in these 24 hours; None without a quota."""
+    """Return how many more people can be erased in the current 24 hours; None without a quota."""
     limit = destination.daily_limit("delete")
     if limit is None:
         return None
@@ -147,7 +147,7 @@ def quota_left(warehouse: Warehouse, tables: StateTables, destination: Destinati
 
 
 def days_needed(destination: Destination, people: int) -> int | None:
-    """How many days a quota spreads an erasure over; None without a quota."""
+    """Return the number of days that an erasure takes under the quota; None without a quota."""
     limit = destination.daily_limit("delete")
     return None if limit is None else max(1, -(-people // limit))
 
@@ -159,8 +159,11 @@ def write_records(
     destination: Destination,
     to: str,
 ) -> None:
-    """Write the records to erase at a destination: one per request and identifier that finds the person there
-    (`request_id`, `key`, `identifiers` as JSON), and what its syncs delivered the person by."""
+    """Write the records to erase at a destination (`request_id`, `key`, `identifiers` as JSON).
+
+    One record per request and identifier that can match the person at the destination, plus the identifiers
+    that syncs delivered for the person.
+    """
     parts = [
         *_by_identifier(warehouse, destination),
         _delivered(workspace, warehouse, tables, destination, to),
@@ -250,7 +253,8 @@ def _delivered(
     destination: Destination,
     to: str,
 ) -> exp.Query:
-    """What syncs to the destination delivered the people by, as far as it is enough to erase them."""
+    """Query the identifiers that syncs delivered to the destination for these people, if sufficient to erase
+    them."""
     load_key_types(workspace, warehouse)
     types = IdentifierTypes.of(workspace)
     own = statement("s.sync like :pattern and s.sync <> :own", pattern=f"%.{to}", own=f"{AUDIENCE}.{to}")
@@ -284,7 +288,7 @@ def _delivered(
 def finish_destination(
     workspace: Workspace, warehouse: Warehouse, tables: StateTables, to: str, destination: Destination
 ) -> None:
-    """Note for which requests everybody is erased at a destination, and why the others aren't."""
+    """Record which requests are fully erased at a destination, and the reasons for the others."""
     types = IdentifierTypes.of(workspace)
     place, sync = f"destination:{to}", f"{AUDIENCE}.{to}"
     load_people(warehouse, tables, types, place, regulations=ERASING)
@@ -346,7 +350,7 @@ def finish_destination(
 
 
 def fail_destination(warehouse: Warehouse, tables: StateTables, to: str, error: str) -> None:
-    """Note why a destination couldn't be reached; its requests stay open."""
+    """Record why a destination could not be reached; its requests stay open."""
     warehouse.run(
         statement(
             "update :places set status = 'failed', detail = :error "
@@ -359,8 +363,7 @@ def fail_destination(warehouse: Warehouse, tables: StateTables, to: str, error: 
 
 
 def removing_syncs(workspace: Workspace, warehouse: Warehouse, tables: StateTables, to: str) -> list[Sync]:
-    """The syncs that deliver to a destination and take people out, those that the project no longer has
-    included."""
+    """Return the syncs that remove people at a destination, including those no longer in the project."""
     own = [
         sync
         for audience in workspace.audiences()
@@ -379,8 +382,11 @@ def removing_syncs(workspace: Workspace, warehouse: Warehouse, tables: StateTabl
 def held_at(
     warehouse: Warehouse, tables: StateTables, workspace: Workspace, to: str, *, members: bool
 ) -> int:
-    """How many of the people in `revetl_privacy_people` the state has at a destination: in audiences, or (not
-    `members`) as profiles and events, which stay there."""
+    """Count the people in `revetl_privacy_people` in a destination's state.
+
+    With `members`, count those in audiences; otherwise those sent as profiles and events, which stay at the
+    destination.
+    """
     load_key_types(workspace, warehouse)
     types = IdentifierTypes.of(workspace)
     own = statement(

@@ -1,7 +1,7 @@
-"""Erases people in the warehouse: raw messages, snapshots, the tables of syncs, and what arrives later.
+"""Erase people in the warehouse: raw messages, snapshots, sync tables, and messages that arrive later.
 
-Every step is one or a few statements over all open requests, in a transaction with the note that it is done:
-after an interruption, the next run repeats what wasn't noted.
+Each step is one or a few statements over all open requests, in the transaction that records it as done. After
+an interruption, the next run repeats the steps that were not recorded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, query, statement, table
 
 PEOPLE = table("revetl_privacy_people")
-"""The identifiers of the requests that a place is open for: request_id, identifier_type, identifier_value
+"""Identifiers of the requests with this place still open: request_id, identifier_type, identifier_value
 (normalized)."""
 _MESSAGES = table("revetl_privacy_messages")
 _KEYS = table("revetl_privacy_keys")
@@ -43,7 +43,7 @@ _RAW_OF = {
 _ROUNDS = 10
 _HELD = ("external_id", "email", "phone", "user_id", "userId", "anonymous_id", "anonymousId", "id")
 _STATE_TABLES = ("sync_state", "sync_rejections", "sync_intents", "sync_trials")
-"""The tables of syncs that keep identifiers beside the key."""
+"""Sync tables with identifiers in addition to the key."""
 _KEYED = (*_STATE_TABLES, "sync_changes", "audience_holdouts")
 
 
@@ -56,8 +56,11 @@ def load_people(
     regulations: Iterable[str] = REGULATION_TYPES,
     after_destinations: bool = False,
 ) -> int:
-    """Load the identifiers of the requests of some types that a place is open for. Returns the number of
-    requests. With `after_destinations`, only of those for which no destination is open."""
+    """Load the identifiers of requests of some types with a place still open, and return the number of
+    requests.
+
+    With `after_destinations`, load only requests that are done at every destination.
+    """
     waits = statement(
         "not exists (select 1 from :places as d where d.request_id = i.request_id "
         "and d.place like 'destination:%' and d.status in ('initialized', 'running', 'failed'))",
@@ -102,8 +105,10 @@ def finish_place(
     status: str = "finished",
     detail: str | None = None,
 ) -> None:
-    """Note that a place is done for every request in `revetl_privacy_people`. `erased` has the numbers:
-    request_id, erased."""
+    """Record a place as done for every request in `revetl_privacy_people`.
+
+    `erased` is a query of the counts: request_id, erased.
+    """
     counts = query("select cast(null as varchar) as request_id, 0 as erased") if erased is None else erased
     warehouse.run(
         statement(
@@ -130,8 +135,11 @@ def finish_place(
 
 
 def erase_raw(workspace: Workspace, warehouse: Warehouse, tables: StateTables, place: str) -> int:
-    """Delete the messages of people: those that the last build saw with one of their identifiers, and those
-    that have one of them in a column or a standard trait. Returns their number."""
+    """Delete people's raw messages, and return the number deleted.
+
+    Deletes messages that the last build linked to one of their identifiers, and messages with one of them in
+    a column or a standard trait.
+    """
     types = IdentifierTypes.of(workspace)
     raw = raw_tables(warehouse, workspace.raw_schema)
     own: list[exp.Query] = []
@@ -187,7 +195,7 @@ def _delete_messages(
 
 
 def _sighted(workspace: Workspace, warehouse: Warehouse, types: IdentifierTypes) -> list[exp.Query]:
-    """The messages in which identity resolution saw the people."""
+    """Query the messages that identity resolution linked to the people."""
     relations = workspace.manifest.relations()
     if _SIGHTINGS not in relations:
         return []
@@ -217,7 +225,7 @@ def _sighted(workspace: Workspace, warehouse: Warehouse, types: IdentifierTypes)
 
 
 def _erase_rejected(workspace: Workspace, warehouse: Warehouse) -> None:
-    """Delete lines that were not loaded and that have an identifier as a JSON text, or between separators."""
+    """Delete rejected lines that contain an identifier as a JSON string or between separators."""
     relation = table(REJECTED, workspace.raw_schema, warehouse.database)
     if not warehouse.exists(relation) or not warehouse.rows(exp.select("1").from_(relation).limit(1)):
         return
@@ -241,7 +249,7 @@ def _erase_rejected(workspace: Workspace, warehouse: Warehouse) -> None:
 
 
 def erase_snapshots(workspace: Workspace, warehouse: Warehouse, tables: StateTables, place: str) -> int:
-    """Delete the people's rows from every dbt snapshot with a column of one of their identifiers."""
+    """Delete the people's rows from every dbt snapshot with a column of one of their identifier types."""
     relations = [
         table(str(node.get("alias") or node["name"]), str(node["schema"]), node.get("database"))
         for node in workspace.manifest.graph().values()
@@ -305,8 +313,11 @@ def _pair_is_of_people(types: IdentifierTypes, kind: exp.Expr, value: exp.Expr) 
 def held_by_key(
     warehouse: Warehouse, types: IdentifierTypes, relation: exp.Table, *, only: exp.Expr | None = None
 ) -> exp.Query:
-    """What a table of syncs knows people by: `sync`, `key`, `identifier_type` (null for any) and
-    `identifier_value`, normalized. `only` is a condition of its rows `s`."""
+    """Query the normalized identifiers in a sync table: `sync`, `key`, `identifier_type` (null for any),
+    `identifier_value`.
+
+    `only` is a condition on its rows `s`.
+    """
     wanted = exp.true() if only is None else only
     parts: list[exp.Query] = []
     for name in _HELD:
@@ -338,7 +349,7 @@ def held_by_key(
 
 
 def load_key_types(workspace: Workspace, warehouse: Warehouse) -> None:
-    """Load what the keys of audiences are: the type that the key is named as."""
+    """Load the identifier type of each audience's key."""
     audiences = workspace.audiences()
     warehouse.load(
         _KEY_TYPES,
@@ -352,7 +363,7 @@ def load_key_types(workspace: Workspace, warehouse: Warehouse) -> None:
 
 
 def erase_state(workspace: Workspace, warehouse: Warehouse, tables: StateTables, place: str) -> int:
-    """Delete the people's rows from the tables of syncs. Returns the number of rows of `sync_state`."""
+    """Delete the people's rows from the sync tables. Returns the number of `sync_state` rows."""
     types = IdentifierTypes.of(workspace)
     load_key_types(workspace, warehouse)
     found = [
@@ -425,7 +436,7 @@ def erase_state(workspace: Workspace, warehouse: Warehouse, tables: StateTables,
 
 
 def left_in_models(workspace: Workspace, warehouse: Warehouse) -> dict[str, int]:
-    """Rows of models, by model, that still have an identifier of the people: name to number."""
+    """Count the rows, by model, that still contain an identifier of the people."""
     nodes = [
         node
         for node in workspace.manifest.graph().values()
@@ -467,8 +478,10 @@ def left_in_models(workspace: Workspace, warehouse: Warehouse) -> dict[str, int]
 
 
 def erase_late(workspace: Workspace, warehouse: Warehouse, tables: StateTables) -> int:
-    """Delete raw messages that arrived for people who were erased and stay suppressed, and suppress the
-    identifiers that only these messages have. Returns the number of messages."""
+    """Delete raw messages that arrived later for erased and suppressed people, and return the number deleted.
+
+    Identifiers that occur only in these messages are suppressed too.
+    """
     tombstones = tables.named("privacy_tombstones")
     rows = warehouse.rows(
         query("select min(t.salt) from :tombstones as t where t.erases = 1", tombstones=tombstones)
@@ -516,7 +529,7 @@ def _erase_late_once(
     ((count,),) = warehouse.rows(query("select count(*) from :late as l", late=_LATE_MESSAGES))
     if not count:
         return 0
-    # An identifier that other messages have too may be somebody else's.
+    # An identifier that also occurs in other messages may belong to someone else.
     warehouse.temporary(
         _LATE_IDENTIFIERS,
         query(
@@ -575,5 +588,5 @@ def _erase_late_once(
 
 
 def unresolved(names: Sequence[str]) -> str:
-    """The sentence about models that still have rows of the people."""
+    """Return the message about models that still have rows of the people."""
     return f"rows are left in {', '.join(names)}: run `dbt build --full-refresh --select {' '.join(names)}`"

@@ -1,4 +1,4 @@
-"""The places that have personal data, in the order in which a request reaches them."""
+"""The places that store personal data, in the order in which requests are processed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from revetl.project.workspace import Workspace
 DESTINATION = "destination:"
 RAW, STATE, SNAPSHOTS, MODELS, LOCAL = "raw", "state", "snapshots", "models", "local"
 CRMS = ("salesforce", "hubspot", "pipedrive", "close", "copper")
-"""Types that other tools copy people from: someone erased elsewhere first would come back."""
+"""Types that other tools copy people from; erase here first, or people would be copied back."""
 _LAST = ("segment",)
-"""Types that send people on."""
+"""Types that forward people to other tools."""
 ERASE, REMOVE = "erase", "remove"
 
 
 @dataclass(frozen=True)
 class Place:
-    """A place, and what will happen there."""
+    """A place, and what a request does there."""
 
     name: str
     detail: str
@@ -27,12 +27,12 @@ class Place:
 
     @property
     def destination(self) -> str | None:
-        """The destination's name in revetl.yml."""
+        """The destination's name in revetl.yml; None for other places."""
         return self.name.removeprefix(DESTINATION) if self.name.startswith(DESTINATION) else None
 
 
 def places_of(workspace: Workspace, regulation_type: str) -> tuple[Place, ...]:
-    """The places that a request of a type reaches."""
+    """Return the places that a request of a type covers."""
     found: list[Place] = []
     if regulation_type in AT_DESTINATIONS:
         found += [
@@ -51,8 +51,8 @@ def places_of(workspace: Workspace, regulation_type: str) -> tuple[Place, ...]:
 
 
 def ordered_destinations(workspace: Workspace) -> list[str]:
-    """The destinations in the order in which people are erased: as `privacy.order` in revetl.yml has it, then
-    CRMs, then others, and last those that send people on."""
+    """Return destinations in erasure order: `privacy.order` in revetl.yml, then CRMs, others, and forwarding
+    destinations."""
     configured = workspace.config.privacy.order
     destinations = workspace.config.destinations
 
@@ -66,7 +66,7 @@ def ordered_destinations(workspace: Workspace) -> list[str]:
 
 
 def erases(workspace: Workspace, name: str) -> bool:
-    """Whether a destination has a call that erases people."""
+    """Test whether a destination's API can erase people."""
     config = workspace.config.destinations[name]
     place = f"revetl.yml: destinations.{name}"
     return destination_class(config.get("type"), place).erases_with(config)

@@ -1,4 +1,4 @@
-"""The identifiers of raw messages, as a query: which row of which raw table has which identifier."""
+"""Query the identifiers of raw messages: which row of which raw table has which identifier."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _COLUMNS = {
     "anonymous_id": ("anonymous_id",),
     "previous_id": ("user_id", "anonymous_id"),
 }
-"""A raw column, and the types of identifiers that it may have."""
+"""Raw columns, with the identifier types that they may contain."""
 _OF_ACCOUNTS = ("groups", "traits")
-"""The document that describes an account, not a person."""
+"""JSON that describes an account, not a person."""
 
 
 def raw_tables(warehouse: Warehouse, schema: str) -> dict[str, tuple[exp.Table, dict[str, str]]]:
-    """The raw tables of messages that exist: name to relation and columns."""
+    """Return the raw message tables that exist: name to relation and columns."""
     names = [*MESSAGE_TABLES.values()]
     relations = [table(name, schema, warehouse.database) for name in names]
     found = warehouse.catalog(relations)
@@ -40,8 +40,8 @@ def raw_identifiers(
     relation: exp.Table,
     columns: Collection[str],
 ) -> list[exp.Query]:
-    """Queries of the identifiers in one raw table: `raw_table`, `message_id`, `identifier_type`, and
-    `identifier_value`, normalized."""
+    """Return queries of a raw table's identifiers: `raw_table`, `message_id`, `identifier_type`,
+    `identifier_value` (normalized)."""
     found: list[exp.Query] = []
     for each, kinds in _COLUMNS.items():
         if each in columns:

@@ -1,4 +1,4 @@
-"""Privacy requests as values: types, statuses, and the row of a request."""
+"""Privacy requests as values: types, statuses, and rows."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ REGULATION_TYPES = (
     DELETE_ONLY,
     DELETE_INTERNAL,
 )
-"""Segment's types of regulations."""
+"""Segment's regulation types."""
 SUPPRESSING = frozenset({SUPPRESS_ONLY, SUPPRESS_WITH_DELETE, SUPPRESS_WITH_DELETE_INTERNAL})
-"""The types after which the person stays suppressed."""
+"""Types after which the person stays suppressed."""
 ERASING = frozenset({SUPPRESS_WITH_DELETE, SUPPRESS_WITH_DELETE_INTERNAL, DELETE_ONLY, DELETE_INTERNAL})
-"""The types that erase the person's rows in the warehouse."""
+"""Types that erase the person's rows in the warehouse."""
 AT_DESTINATIONS = frozenset({SUPPRESS_ONLY, SUPPRESS_WITH_DELETE, DELETE_ONLY})
-"""The types that reach destinations: erased there, or removed from audiences."""
+"""Types that cover destinations: erase the person there, or remove them from audiences."""
 
 INITIALIZED, RUNNING, FINISHED = "initialized", "running", "finished"
 PARTIAL_SUCCESS, FAILED, INVALID, NOT_SUPPORTED = "partial_success", "failed", "invalid", "not_supported"
@@ -40,7 +40,7 @@ CANONICAL_ID = "canonical_id"
 
 @dataclass(frozen=True)
 class GivenIdentifier:
-    """An identifier as it was given: its value, and its type where it was named."""
+    """An identifier as given: the value, and the type if named."""
 
     value: str
     type: str | None = None
@@ -48,7 +48,7 @@ class GivenIdentifier:
 
 @dataclass(frozen=True)
 class ResolvedIdentifier:
-    """One identifier of a request's closure."""
+    """One identifier of a resolved request."""
 
     type: str
     value: str
@@ -57,7 +57,7 @@ class ResolvedIdentifier:
 
 @dataclass(frozen=True)
 class PlaceStatus:
-    """What became of a request in one place."""
+    """The status of a request in one place."""
 
     place: str
     status: str
@@ -68,7 +68,7 @@ class PlaceStatus:
 
 @dataclass(frozen=True)
 class PrivacyRequest:
-    """A request, with the identifiers that it resolved to and what became of it in each place."""
+    """A request, with its resolved identifiers and its status in each place."""
 
     request_id: str
     batch_id: str

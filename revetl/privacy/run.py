@@ -1,7 +1,7 @@
-"""One run of everything that is open: destinations first, then the warehouse.
+"""Process all open privacy requests: destinations first, then the warehouse.
 
-A run may be killed at any moment: every place notes what is done in one transaction with doing it, or by the
-runner's own journal. The next run goes on with what is open.
+A run can be killed at any time. Each place records its work in the same transaction, or through the sync's
+write-ahead log; the next run continues with the open requests.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ _STAYS = "cannot erase people; what was sent as profiles or events stays"
 
 @dataclass(frozen=True)
 class PrivacyRun:
-    """What a run did: requests that are finished and that are open, erased rows by place, messages that had
-    arrived late, and errors by place."""
+    """The result of a run: finished and open requests, erased rows by place, late messages, and errors by
+    place."""
 
     finished: int
     open: int
@@ -77,15 +77,18 @@ class PrivacyRun:
 
     @property
     def exit_code(self) -> int:
-        """0 when nothing failed; 1 when a place failed, whose requests stay open."""
+        """0 if nothing failed; 1 if a place failed, which keeps its requests open."""
         return 1 if self.errors else 0
 
 
 def run_requests(
     workspace: Workspace, *, build: bool = True, say: Callable[[str], None] = lambda _: None
 ) -> PrivacyRun:
-    """Continue all open requests in every place. A place that fails keeps its requests open and doesn't keep
-    the others from finishing. With `build`, dbt builds the models without the people."""
+    """Continue all open requests in every place.
+
+    A failing place keeps its requests open without blocking the others. With `build`, dbt rebuilds the models
+    without the people.
+    """
     errors: dict[str, str] = {}
     erased: dict[str, int] = {}
     with workspace.writing() as warehouse:
@@ -144,7 +147,7 @@ def _open_requests(warehouse: Warehouse, tables: StateTables) -> int:
 
 
 def _at_destination(workspace: Workspace, name: str, errors: dict[str, str]) -> None:
-    """Remove people from the audiences of a destination, and erase them where it can."""
+    """Remove people from a destination's audiences, and erase them if the destination can."""
     place = f"{DESTINATION}{name}"
     try:
         with workspace.writing() as warehouse:
@@ -186,8 +189,8 @@ def _run(workspace: Workspace, sync: Sync, kind: type[Runner]) -> Run:
 
 
 def _succeed(run: Run) -> None:
-    """Raises RevetlError with what kept a run from reaching its destination. Rejected records are noted for
-    their requests."""
+    """Raise RevetlError if a run did not reach its destination. Rejected records are recorded in their
+    requests."""
     if run.status not in ("success", "rejected"):
         raise RevetlError(run.error or f"{run.sync}: the run ended as {run.status}")
 
@@ -195,7 +198,7 @@ def _succeed(run: Run) -> None:
 def _finish_removal(
     workspace: Workspace, warehouse: Warehouse, tables: StateTables, name: str, *, can_erase: bool
 ) -> None:
-    """Note what became of requests for which nobody is erased at a destination."""
+    """Record the status of requests without erasure at a destination."""
     types, place = IdentifierTypes.of(workspace), f"{DESTINATION}{name}"
     regulations = (SUPPRESS_ONLY,) if can_erase else (SUPPRESS_ONLY, *ERASING)
     for regulation in regulations:
@@ -218,7 +221,7 @@ def _finish_removal(
 
 
 def _gone_destinations(workspace: Workspace, waiting: set[str], errors: dict[str, str]) -> None:
-    """Note destinations that revetl.yml no longer has."""
+    """Record an error for destinations that are no longer in revetl.yml."""
     named = {place.removeprefix(DESTINATION) for place in waiting if place.startswith(DESTINATION)}
     for name in sorted(named - set(workspace.config.destinations)):
         why = f"revetl.yml has no destination '{name}' any more. Bring it back, or cancel the request."
@@ -228,7 +231,7 @@ def _gone_destinations(workspace: Workspace, waiting: set[str], errors: dict[str
 
 
 def _clear_local(workspace: Workspace, errors: dict[str, str]) -> None:
-    """Book and delete what interrupted runs left on this machine."""
+    """Checkpoint and delete local files of interrupted runs."""
     folder = workspace.root / ".revetl" / "runs" / workspace.target.name
     with workspace.writing() as warehouse:
         tables = state_tables(workspace, warehouse.database)
@@ -238,7 +241,7 @@ def _clear_local(workspace: Workspace, errors: dict[str, str]) -> None:
             try:
                 lease = leases.acquire(warehouse, tables, left.name, new_run_id())
             except RevetlError as error:
-                # A run is under way; the next run of requests finds its folder gone.
+                # A sync run is active; it removes its own folder, and the next privacy run finds it gone.
                 errors[LOCAL] = str(error)
                 continue
             try:
@@ -254,7 +257,7 @@ def _clear_local(workspace: Workspace, errors: dict[str, str]) -> None:
 def _rebuild(
     workspace: Workspace, errors: dict[str, str], *, build: bool, say: Callable[[str], None]
 ) -> None:
-    """Build the models without the people, and look whether any row of them is left."""
+    """Rebuild the models without the people, and check that none of their rows remain."""
     if build:
         say("models: dbt build")
         done = dbt.run(workspace.dbt, workspace.options, "build")
@@ -277,8 +280,10 @@ def _rebuild(
 
 
 def finish_requests(warehouse: Warehouse, tables: StateTables) -> int:
-    """Finish the requests that no place is open for, and forget their identifiers but for salted hashes.
-    Returns their number."""
+    """Finish the requests without open places, and return their number.
+
+    Deletes their identifiers, except for salted hashes.
+    """
     done = query(
         """
         select r.request_id,

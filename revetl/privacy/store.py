@@ -1,4 +1,4 @@
-"""Privacy requests in the state schema: made, listed, shown."""
+"""Create, list and show privacy requests in the state schema."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ from revetl.warehouse.templates import column, query, statement, table
 _REQUESTS = table("revetl_privacy_new_requests")
 _SHOWN = 1_000
 REASON = "privacy request"
-"""The reason in `suppressions` of identifiers of open requests."""
+"""The `suppressions` reason for identifiers of open requests."""
 
 
 @dataclass(frozen=True)
 class RequestOptions:
-    """What a request is for. `due_in` is the time until its deadline."""
+    """Options of a request. `due_in` is the time until its deadline."""
 
     regulation_type: str = DELETE_ONLY
     requested_by: str | None = None
@@ -66,8 +66,11 @@ class RequestOptions:
 
 @dataclass(frozen=True)
 class RequestBatch:
-    """Requests that were made together, and the places that they reach. With `dry_run`, nothing was stored.
-    Of a large batch, `requests` has the first ones; `valid` and `invalid` count all."""
+    """Requests created together, and the places that they cover.
+
+    With `dry_run`, nothing was stored. For a large batch, `requests` has only the first ones; `valid` and
+    `invalid` count all of them.
+    """
 
     batch_id: str
     regulation_type: str
@@ -85,8 +88,10 @@ def make_requests(
     *,
     dry_run: bool = False,
 ) -> RequestBatch:
-    """Resolve identifiers and store a request for each. People are suppressed from then on. Raises UsageError
-    without identifiers, WarehouseError if the warehouse can't be used."""
+    """Resolve identifiers and create a request for each, which suppresses the people immediately.
+
+    Raises UsageError without identifiers, and WarehouseError if the warehouse is unavailable.
+    """
     given = [each for each in identifiers if each.value.strip()]
     if not given:
         raise UsageError("No identifier was given. Name one, or use --file or --table.")
@@ -194,7 +199,7 @@ def _store(
     options: RequestOptions,
     places: Sequence[Place],
 ) -> None:
-    """Store the requests with their closure, and suppress their people."""
+    """Store the requests with their resolved identifiers, and suppress the people."""
     now = leases.now()
     salt = salt_of(warehouse, tables)
     types = IdentifierTypes.of(workspace)
@@ -280,8 +285,7 @@ def _store(
 
 
 def suppress_open(warehouse: Warehouse, tables: StateTables) -> None:
-    """Put the identifiers of open requests on the suppression list, which every sync respects, and take those
-    of finished requests off it."""
+    """Add the identifiers of open requests to the suppression list, and remove those of finished requests."""
     listed = """
         select distinct i.identifier_type, i.identifier_value
         from :identifiers as i inner join :requests as r on r.request_id = i.request_id
@@ -328,7 +332,7 @@ def suppress_open(warehouse: Warehouse, tables: StateTables) -> None:
 
 
 def salt_of(warehouse: Warehouse, tables: StateTables) -> str:
-    """The salt of the project's hashes: that of the tombstones, else a new one."""
+    """Return the salt of the project's hashes: the tombstones' salt, or a new one."""
     rows = warehouse.rows(
         query("select min(t.salt) from :tombstones as t", tombstones=tables.named("privacy_tombstones"))
     )
@@ -345,7 +349,7 @@ def _unsuppress(
     *,
     dry_run: bool,
 ) -> RequestBatch:
-    """Lift the suppression of people: the tombstones of every request that suppressed the identifier."""
+    """Lift the suppression of people, by the tombstones of every request that suppressed the identifier."""
     from revetl.mapping.comparable import STANDARD_PATHS
     from revetl.privacy.closure import guessed_type
 
@@ -401,7 +405,7 @@ def _lift(warehouse: Warehouse, tables: StateTables, requests: Sequence[str]) ->
     warehouse.run(
         statement("delete from :table where :among", table=tables.named("privacy_tombstones"), among=among)
     )
-    # A suppression that is still open ends here, too.
+    # Also finish suppression requests that are still open.
     warehouse.run(
         statement(
             "update :table set status = 'finished', finished_at = :now, "
@@ -444,13 +448,15 @@ def _write_finished(warehouse: Warehouse, tables: StateTables, made: PrivacyRequ
 def list_requests(
     workspace: Workspace, *, open_only: bool = False, batch_id: str | None = None, limit: int = 100
 ) -> list[PrivacyRequest]:
-    """The newest requests, without identifiers and places."""
+    """Return the newest requests, without identifiers and places."""
     return _read(workspace, open_only=open_only, batch_id=batch_id, limit=limit)
 
 
 def show_request(workspace: Workspace, request_id: str) -> PrivacyRequest:
-    """A request with its identifiers (until it is finished) and places. Raises UsageError for an unknown
-    id."""
+    """Return a request with its places and, until it is finished, its identifiers.
+
+    Raises UsageError for an unknown ID.
+    """
     warehouse = workspace.warehouse(read_only=True)
     try:
         tables = state_tables(workspace, warehouse.database)

@@ -1,4 +1,4 @@
-"""Identifiers in a diff, as SQL: what is sent of a member's, who else has one, and which are none."""
+"""SQL over the identifiers in a diff: the values to send, the members who share one, and invalid ones."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ from revetl.warehouse.templates import column, select, statement
 
 @dataclass(frozen=True)
 class IdentifierSql:
-    """What a diff knows of identifiers. `key` is the key of the member `a`; `held` is the state's rows,
-    `unchanged` those of members who are as the destination has them, and `everyone` the members among whom
-    somebody may hold an identifier that another had. `removes`: whether who left is taken out."""
+    """The SQL of a diff's identifiers.
+
+    `key` is the key expression of member `a`. `held` is the sync's state rows, `unchanged` the state rows of
+    members with no changes, and `everyone` the relation to search for other members with the same identifier.
+    `removes` is true if members who left the audience are removed.
+    """
 
     warehouse: Warehouse
     tables: StateTables
@@ -42,24 +45,25 @@ class IdentifierSql:
 
     @property
     def late(self) -> tuple[MappedField, ...]:
-        """The identifiers of which the runner makes what is sent."""
+        """Late identifiers: those normalized in Python rather than in SQL."""
         return self.mapping.late
 
     def sent_of(self, item: MappedField) -> exp.Expr:
-        """What is sent of an identifier of the member `a` of `model`; of a late one, of a changed member."""
+        """Return the value to send for an identifier of member `a` of `model`; late ones only have it for
+        changed members."""
         return column(sent_column(self.late.index(item)), of="a") if item.late else item.of("a")
 
     @property
     def model(self) -> exp.Table | exp.Subquery:
-        """The members, with what is sent of late identifiers."""
+        """The members, with columns for the late identifiers' sent values."""
         return self.as_sent(self.members.relation)
 
     def as_sent(self, relation: exp.Table | exp.Subquery) -> exp.Table | exp.Subquery:
-        """Some members, with what is sent of late identifiers."""
+        """Add columns for the late identifiers' sent values to a relation of members."""
         return with_sent(relation, {item.name: item.of("a") for item in self.late}) if self.late else relation
 
     def json_of_identifiers(self) -> exp.Expr:
-        """What is sent of the identifiers of the member `a` of `model`, as the text of a JSON object."""
+        """Return the sent identifiers of member `a` of `model`, as JSON text."""
         return self._json_of({item: self.sent_of(item) for item in self.mapping.identifiers})
 
     def _json_of(self, values: Mapping[MappedField, exp.Expr]) -> exp.Expr:
@@ -69,8 +73,10 @@ class IdentifierSql:
         )
 
     def json_of_known(self) -> exp.Expr:
-        """The identifiers of the member `a` of `as_sent`, whether they are changed or not: as they are sent
-        of who is, and of late ones else the texts."""
+        """Return the identifiers of member `a` of `as_sent`, changed or not, as JSON.
+
+        Late identifiers have their sent value for changed members and their raw text for the others.
+        """
         is_changed = statement(
             ":key in (select c.key from :changed as c where c.operation <> 'remove')",
             key=self.key,
@@ -88,7 +94,7 @@ class IdentifierSql:
         )
 
     def renamed(self) -> exp.Expr:
-        """Whether the member `a` of `model` has other identifiers than the state row `s`."""
+        """Test whether the identifiers of member `a` of `model` differ from those in state row `s`."""
         if not self.late:
             return statement("s.identifiers <> :identifiers", identifiers=self.json_of_identifiers())
         now = self.json_of_identifiers()
@@ -106,7 +112,7 @@ class IdentifierSql:
         )
 
     def still_theirs(self) -> exp.Expr:
-        """Whether the member `a` of `model` has the identifiers of their own state row `s`."""
+        """Test whether member `a` of `model` still has the identifiers in their own state row `s`."""
         same = statement(":identifiers = s.identifiers", identifiers=self.json_of_identifiers())
         if not self.late:
             return same
@@ -116,15 +122,20 @@ class IdentifierSql:
         return exp.paren(exp.or_(unchanged, same))
 
     def holders(self) -> list[tuple[exp.Expr, exp.Query]]:
-        """The recorded text in the state row `s` of each identifier by which somebody is found without any
-        other, and a query of the values (`value`) that current members have of it."""
+        """Return (recorded text, query) pairs for the identifiers that match a person on their own.
+
+        The text is the one in state row `s`; the query returns the values (`value`) of current members.
+        """
         return [
             (self._recorded(item), self._values_of(item)) for item in self.mapping.identifiers if item.alone
         ]
 
     def held_identifiers(self) -> list[tuple[MappedField, exp.Expr, exp.Expr]]:
-        """Each identifier, its recorded text in the state row `s`, and whether it takes out nobody but whom
-        it is recorded of."""
+        """Return each identifier with its recorded text in state row `s` and a test that it is safe to remove
+        by.
+
+        An identifier is safe to remove by if it can match only the person it was recorded for.
+        """
         return [
             (
                 item,
@@ -143,19 +154,22 @@ class IdentifierSql:
         ]
 
     def _recorded(self, item: MappedField) -> exp.Expr:
-        """The recorded text of an identifier in the state row `s`; null for a blank one, which an older
-        version may have sent."""
+        """Return the text of an identifier in state row `s`; null for blank values, which older versions may
+        have sent."""
         text = self.warehouse.json_text(column("identifiers", of="s"), item.name)
         if item.made is not None or item.expression == item.raw:
             return text
         return statement("case when :trimmed <> '' then :text end", trimmed=trimmed(text), text=text)
 
     def _values_of(self, item: MappedField) -> exp.Query:
-        """What current members have of an identifier, as it is sent: of a late one, what changed members are
-        to be sent, and what the others were."""
+        """Query the values of an identifier among current members, as sent.
+
+        For a late identifier, these are the new values of changed members and the recorded values of the
+        others.
+        """
         value = self.sent_of(item)
         if _has_fractions(item.type):
-            # As it is recorded: 1.50 and 1.5 are one number.
+            # Use the recorded spelling: 1.50 and 1.5 are the same number.
             value = self.warehouse.json_text(self._json_of({item: value}), item.name)
         now = select(
             "select distinct cast(:value as varchar) as value from :everyone as a where :value is not null",
@@ -172,13 +186,16 @@ class IdentifierSql:
         return exp.union(now, before)
 
     def is_invalid(self, item: MappedField) -> exp.Expr:
-        """Whether the member `a` of `model` has an invalid identifier; if it is late, of a changed one."""
+        """Test whether member `a` of `model` has an invalid identifier; late ones are only checked for
+        changed members."""
         usable = self.sent_of(item) if item.late else item.usable("a")
         return statement(":given is not null and :usable is null", given=item.given("a"), usable=usable)
 
     def invalid(self) -> exp.Expr:
-        """Which identifiers of the member `a` of `model` are none, with the values, where nobody can be
-        found by what is left; else null."""
+        """Return the reasons why identifiers of member `a` of `model` are invalid, with their values.
+
+        Null if the remaining identifiers are enough to match the person.
+        """
         whys = [
             statement(
                 "case when :is_invalid then :name || :text || :why else '' end",
@@ -204,8 +221,10 @@ class IdentifierSql:
         return statement("case when :nobody then nullif(substr(:text, 3), '') end", nobody=nobody, text=text)
 
     def late_texts(self) -> list[exp.Select]:
-        """The texts of late identifiers that changed members have, and by which somebody is suppressed, where
-        somebody left."""
+        """Query the texts of late identifiers to normalize.
+
+        These are the texts of changed members and, if any member left, the texts in the suppression list.
+        """
         found = [
             select(
                 "select distinct :name as name, :text as raw from :changed as c "
@@ -237,8 +256,10 @@ class IdentifierSql:
         return found
 
     def counted(self) -> exp.Subquery:
-        """The members with what `counts` counts: each identifier that is usable is made once. Of a late one,
-        what the state has of it for who is not changed."""
+        """Return the members with the columns that `counts` reads, evaluating each usable identifier once.
+
+        Late identifiers of unchanged members come from the state.
+        """
         made = select("select a.* from :model as a", model=self.model)
         for at, item in enumerate(self.mapping.identifiers):
             made = made.select(exp.alias_(self._usable(item), _usable_column(at), quoted=True))
@@ -248,11 +269,14 @@ class IdentifierSql:
         return exp.Subquery(this=made)
 
     def counts(self) -> list[exp.Expr]:
-        """Of the member `a` of `counted`: whether they are found by usable identifiers, each usable one, and
-        each that is given."""
+        """Return the expressions to count over member `a` of `counted`.
+
+        In order: whether usable identifiers match the member, each usable identifier, and each identifier
+        with a value.
+        """
         usable = [column(_usable_column(at), of="a") for at in range(len(self.mapping.identifiers))]
         given = [
-            # What is usable is given; only of others the text is looked at.
+            # A usable identifier always has a value; check the text only for the others.
             statement(
                 "case when :usable is not null then 1 when :given is not null then 1 end",
                 usable=each,
@@ -263,7 +287,8 @@ class IdentifierSql:
         return [self._is_found(usable), *usable, *given]
 
     def _is_found(self, usable: Sequence[exp.Expr]) -> exp.Expr:
-        """A value where the member is found by the usable identifiers, in their order; else null."""
+        """Return a non-null value if the usable identifiers, in mapping order, match the member; otherwise
+        null."""
         by_name = {item.name: each for item, each in zip(self.mapping.identifiers, usable, strict=True)}
         ways = self.mapping.found_by
         if not ways:
@@ -279,18 +304,20 @@ class IdentifierSql:
         return exp.Case(ifs=[exp.If(this=exp.or_(*whole), true=exp.convert(1))])
 
     def _usable(self, item: MappedField) -> exp.Expr:
-        """A usable identifier of the member `a`; of a late one, what the state row `u` has, for who is not
-        changed."""
+        """Return a usable identifier of member `a`; late ones of unchanged members come from state row
+        `u`."""
         if not (item.late and self.has_state):
             return self.sent_of(item) if item.late else item.usable("a")
         held = self.warehouse.json_text(column("identifiers", of="u"), item.name)
         return exp.func("coalesce", self.sent_of(item), held)
 
     def suppressions(self) -> list[tuple[exp.Expr, exp.Subquery]]:
-        """Of each kind of identifier that anybody is suppressed by and that is sent: what the state row `s`
-        has of it, and the list (`value`, `since`). Who is to be removed and was suppressed is removed for
-        that, even when the model itself leaves suppressed people out. They are found by the key and by what
-        identifiers are made of."""
+        """Return (value, list) pairs for the sent identifiers that have suppressions.
+
+        The value is the one in state row `s`; the list is a subquery (`value`, `since`). A member who is
+        removed and suppressed has `suppressed` as the cause, even if the model already filters suppressed
+        people out. Suppressions match by the key and by the columns that identifiers are mapped from.
+        """
         sources: dict[str, tuple[exp.Expr, exp.Select | None]] = {
             self.mapping.key: (column("key", of="s"), self._listed(self.mapping.key))
         }
@@ -308,12 +335,13 @@ class IdentifierSql:
         ]
 
     def _listed(self, name: str, made: exp.Expr | None = None) -> exp.Select | None:
-        """The suppressed values (`value`, `since`) that are of a column; None where none can be."""
+        """Query the suppressed values (`value`, `since`) of a column; None if no suppressed type matches
+        it."""
         kinds = self.members.suppressed_by.get(name)
         return suppressed_by(self.tables, kinds, None if made is None else alike(made)) if kinds else None
 
     def _late_suppressed(self, item: MappedField, name: str, text: exp.Expr) -> exp.Select | None:
-        """The suppressed values of a late identifier, as they are sent: `value`, `since`."""
+        """Query the suppressed values (`value`, `since`) of a late identifier, as sent."""
         if not (kinds := self.members.suppressed_by.get(name)):
             return None
         return select(
@@ -332,11 +360,12 @@ class IdentifierSql:
 
 
 def _usable_column(at: int) -> str:
-    """The column of `IdentifierSql.counted` with the usable identifier in a place."""
+    """Name the column of `IdentifierSql.counted` for the usable identifier at a position."""
     return f"revetl_usable_{at}"
 
 
 def _has_fractions(kind: str) -> bool:
-    """Whether a type's numbers may have a fraction, so that an integer of it has more than one spelling."""
+    """Test whether a numeric type can have fractions, so that the same integer can be spelled in several
+    ways."""
     found = kind_of(kind)
     return found.family == "float" or (found.family == "decimal" and found.scale > 0)

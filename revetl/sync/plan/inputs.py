@@ -1,4 +1,4 @@
-"""What a plan is made from: the mapping, what the state says, who is eligible, and whose state it is."""
+"""Collect the inputs of a plan: the mapping, the state, the eligible members, and the state's identity."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from revetl.warehouse.templates import column, statement
 
 @dataclass(frozen=True)
 class ColumnsLost:
-    """The audience has lost columns whose values were sent: nothing can be compared."""
+    """The audience has lost columns whose values were sent, so nothing can be compared."""
 
     held_rows: int
     stop: Stop
@@ -55,14 +55,16 @@ def read_inputs(
     full_refresh: bool = False,
     marked: str | None = None,
 ) -> Diff | ColumnsLost:
-    """The diff of a sync, or which columns are gone whose values were sent. With
-    `full_refresh`, a destination that is another one than before holds nobody. `marked` is the last run that
-    the destination has a mark of. Raises UsageError for a wrong mapping, WarehouseError for a model that is
-    not built."""
+    """Return the diff of a sync, or the lost columns whose values were sent.
+
+    With `full_refresh`, a destination that differs from the previous one starts with no members. `marked` is
+    the last run recorded at the destination. Raises UsageError for an invalid mapping and WarehouseError for
+    a model that was not built.
+    """
     audience = sync.audience
     presence = Presence.of(sync.config.mode, destination)
     here = remembered_run(workspace, sync.name)
-    # Ids of runs begin with when they began.
+    # Run IDs start with a timestamp, so they sort by start time.
     remembered = max(filter(None, (here, marked)), default=None)
     places = find_places(sync, warehouse, tables)
     if places.columns is None:
@@ -138,7 +140,7 @@ def _unchanged(
 
 
 def _typed(mapping: FieldMapping, warehouse: Warehouse, model: exp.Table) -> FieldMapping:
-    """The mapping with the types of its expressions, which only the engine knows."""
+    """Add the types of the mapping's expressions, which only the engine knows."""
     untyped = mapping.untyped()
     if not untyped:
         return mapping

@@ -1,10 +1,10 @@
-"""Identifiers that take a library, such as phone numbers: what is sent of them, as a table in the warehouse.
+"""Identifiers that need a library to normalize, such as phone numbers.
 
-A diff compares what the warehouse has, in SQL, and so finds the changed keys. Only of these, the different
-values are read, normalized on the runner and loaded as one temporary table, `revetl_late` (name, raw, sent).
-From there on the diff knows of each member what is sent, and the state, the intents, the spool and the
-journal keep that and nothing else: of a destination that takes hashes, a hash. What an unchanged member was
-sent is in the state, so nobody else has to be normalized.
+A diff first finds the changed keys in SQL. Only the distinct values of changed members are then read,
+normalized in Python, and loaded as one temporary table, `revetl_late` (name, raw, sent). From then on the
+diff knows the value to send for each member. The state, the outbox, the spool and the write-ahead log store
+only that value: a hash, if the destination accepts hashes. The values of unchanged members are in the state,
+so they are not normalized again.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from revetl.warehouse.templates import (
 LATE = table("revetl_late")
 CHANGED = table("revetl_changed")
 SENT = " sent"
-"""What the name of a row hash's maker has where the state keeps what was sent of late identifiers; older
-versions kept the text that it was made of."""
+"""Suffix of a row hash's fingerprint if the state stores the sent values of late identifiers; older versions
+stored the raw text."""
 
 Finish = Callable[[str], str | None]
 _BATCH = 10_000
@@ -39,8 +39,8 @@ _COLUMNS = ("name", "raw", "sent")
 
 
 def finishers(destination: Destination) -> dict[str, Finish]:
-    """By the identifiers of a destination that take a library, what makes of a text what is sent; None for
-    one that is no identifier."""
+    """Return, by late identifier, the function from a text to the value to send; it returns None for invalid
+    texts."""
     found: dict[str, Finish] = {}
     for identifier in destination.known_by:
         rule = identifier.hashed or identifier.normalised
@@ -51,15 +51,15 @@ def finishers(destination: Destination) -> dict[str, Finish]:
 
 
 def _texts(names: Sequence[str]) -> pa.Schema:
-    """The schema of columns of text."""
+    """Return a schema of string columns."""
     return pa.schema([(name, pa.string()) for name in names])
 
 
 def load(
     warehouse: Warehouse, texts: exp.Expr, finish_by: Mapping[str, Finish], into: exp.Table = LATE
 ) -> None:
-    """Leave `revetl_late`, or a table of the same shape, in the warehouse, of a query of different texts
-    (name, raw)."""
+    """Normalize the distinct texts of a query (name, raw) and load them as `revetl_late` or a table of the
+    same shape."""
     batches: list[pa.RecordBatch] = []
     for batch in warehouse.stream(texts, _BATCH):
         pairs = zip(*(batch.column(at).to_pylist() for at in (0, 1)), strict=True)
@@ -74,20 +74,20 @@ def load(
 
 
 def load_nothing(warehouse: Warehouse) -> None:
-    """Leave an empty `revetl_late` in the warehouse."""
+    """Load an empty `revetl_late`."""
     warehouse.load(LATE, _texts(_COLUMNS).empty_table())
 
 
 def made_by() -> exp.Expr:
-    """The maker of a state row's hash, as if the row had what was sent."""
+    """Return the fingerprint of a state row's hash, as if the row stored sent values."""
     return statement(
         "case when hash_by like :sent then hash_by else hash_by || :mark end", sent=f"%{SENT}%", mark=SENT
     )
 
 
 def with_sent(relation: exp.Expr, expressions: Mapping[str, exp.Expr]) -> exp.Subquery:
-    """A relation `a` with what is sent of its late identifiers (name to expression over it) as the columns
-    that `sent_column` names."""
+    """Join the sent values of late identifiers (name to expression over `a`) to a relation, as columns named
+    by `sent_column`."""
     made = select("select a.* from :relation as a", relation=relation)
     for at, (name, expression) in enumerate(expressions.items()):
         alias = f"l{at}"
@@ -106,15 +106,17 @@ def with_sent(relation: exp.Expr, expressions: Mapping[str, exp.Expr]) -> exp.Su
 
 
 def sent_column(at: int) -> str:
-    """The column of what is sent of the late identifier in a place."""
+    """Name the column with the sent value of the late identifier at a position."""
     return f"revetl_sent_{at}"
 
 
 def rows_brought_forward(
     warehouse: Warehouse, state: exp.Table, sync: str, finish_by: Mapping[str, Finish]
 ) -> None:
-    """Have the state of a sync whose mapping is not known keep what was sent where an older version has left
-    the texts it was made of. What is not valid now was not sent."""
+    """Migrate the state of a sync without a known mapping from raw texts to sent values.
+
+    Older versions stored the raw texts. Texts that are invalid now were never sent.
+    """
     old = select(
         "select s.key, s.identifiers from :state as s where s.sync = :sync and not (s.hash_by like :sent)",
         state=state,
@@ -151,5 +153,5 @@ def rows_brought_forward(
 
 
 def union(queries: list[exp.Select]) -> exp.Query:
-    """One query of several, without repeats."""
+    """Combine queries into one, without duplicates."""
     return queries[0] if len(queries) == 1 else exp.union(*queries)

@@ -1,7 +1,7 @@
-"""`--only`: the changes of one member, out of a plan that was made of all of them.
+"""`--only`: narrow a full plan to the changes of one member.
 
-What the state said of the member before is kept in `sync_trials`, in the transaction that says what is about
-to be sent, so that `--undo` (undo.py) can restore it.
+The member's previous state is kept in `sync_trials`, in the same transaction that records the intended
+changes, so that `--undo` (undo.py) can restore it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, select, statement
 
 ASIDE = " was {"
-"""What follows a key in the state where it stands for an identifier that the member had."""
+"""Separator between a key and a former identifier in the state."""
 CAUSE = "undone"
-"""The cause of the changes of a run that takes a trial back."""
+"""Cause of changes made by a run that undoes a trial."""
 _SHOWN = 5
 _PHONE = "phone number"
 _LAST_DIGITS = 7
@@ -57,7 +57,7 @@ _ROW = (
 
 @dataclass(frozen=True)
 class HeldRow:
-    """What the state says of one member."""
+    """The state row of one member."""
 
     row_hash: int | None
     hash_by: str | None
@@ -71,8 +71,10 @@ class HeldRow:
 
 @dataclass(frozen=True)
 class Trial:
-    """A run of one member: the member, the run, what it was to do, and what the state said `before`; None
-    where it had no such member."""
+    """A run of one member: its key, run, planned operations, and state before the run.
+
+    `before` is None if the state had no row for the member.
+    """
 
     key: str
     run_id: str
@@ -81,7 +83,7 @@ class Trial:
 
 
 def check_only(sync: Sync, destination: Destination) -> None:
-    """Raises UsageError where one member cannot be sent alone."""
+    """Raise UsageError if the destination cannot receive a single member."""
     if not destination.takes_one or destination.takes_whole(sync.config.mode):
         raise UsageError(
             f"--only: {sync.config.to} ({destination.type}) is given whole audiences, so one member cannot "
@@ -90,10 +92,12 @@ def check_only(sync: Sync, destination: Destination) -> None:
 
 
 def find_key(diff: Diff, sync: Sync, asked: str, keys: Iterable[str] = ()) -> tuple[str, str | None]:
-    """The key of the one member of the audience or the state that `asked` names (by key, by an identifier as
-    it is in the audience, or as it was sent), and why the member is left out. `keys` are those that the
-    identity graph has for it, which count where nothing else matches. Raises UsageError for nobody, and for
-    several."""
+    """Find the key of the one member that `asked` matches, and why the member is left out, if so.
+
+    Matches by key or by identifier, as it is in the audience or as it was sent. `keys` are the member's keys
+    in the identity graph, tried if nothing else matches. Raises UsageError if no member matches, or more than
+    one.
+    """
     found = _matching(diff, sync, asked)
     if not found and (known := [*keys]):
         found = {key: cause for each in known for key, cause in _matching(diff, sync, each).items()}
@@ -113,7 +117,7 @@ def find_key(diff: Diff, sync: Sync, asked: str, keys: Iterable[str] = ()) -> tu
 
 
 def _matching(diff: Diff, sync: Sync, asked: str) -> dict[str, str | None]:
-    """Key to the cause for which it is left out, of whom a text names."""
+    """Return the matching keys, each with the cause for which the member is left out."""
     wanted = exp.convert(asked.strip().lower())
     relation = sync.audience.relation
     there = diff.warehouse.columns(relation)
@@ -158,8 +162,7 @@ def _matching(diff: Diff, sync: Sync, asked: str) -> dict[str, str | None]:
 
 
 def sent_as(diff: Diff, item: MappedField, asked: str) -> list[exp.Expr]:
-    """What is sent of a text as an identifier: as it is written, and normalized as the destination's rule
-    says."""
+    """Return the values that a text may be sent as: as written, and normalized by the destination's rule."""
     found: list[exp.Expr] = [exp.convert(asked.strip().lower())]
     if item.kind == _PHONE and any(each.isalpha() for each in asked):
         return found
@@ -171,18 +174,21 @@ def sent_as(diff: Diff, item: MappedField, asked: str) -> list[exp.Expr]:
 
 
 def is_one_of(value: exp.Expr, values: list[exp.Expr]) -> exp.Expr:
-    """Whether an identifier is one of these values."""
+    """Test whether an identifier equals one of these values."""
     return exp.In(this=alike(value), expressions=values)
 
 
 def _is_made(item: MappedField) -> bool:
-    """Whether a column's text is normalized to be sent, so that any other text can be, too."""
+    """Test whether a column's text is normalized before it is sent, so that other texts can give the same
+    value."""
     return item.made is not None and isinstance(item.raw, exp.Column)
 
 
 def _spellings(diff: Diff, item: MappedField, relation: exp.Table, asked: str) -> list[str]:
-    """The texts of the audience of which the runner makes the same identifier as of `asked`: only those are
-    read that have its last digits in their order."""
+    """Return the texts in the audience that normalize to the same identifier as `asked`.
+
+    Reads only texts that contain its last digits in the same order.
+    """
     finish = diff.finishers[item.name]
     digits = [each for each in asked if each in "0123456789"][-_LAST_DIGITS:]
     has_letters = any(each.isalpha() for each in asked)
@@ -194,15 +200,17 @@ def _spellings(diff: Diff, item: MappedField, relation: exp.Table, asked: str) -
 
 
 def favoring(diff: Diff, key: str) -> Diff:
-    """The diff in which one member comes before all others where a daily limit has others wait."""
+    """Return the diff with one member first in line for the daily limit."""
     limit = diff.daily_limit
     return diff if limit is None else replace(diff, daily_limit=replace(limit, first=key))
 
 
 def narrowed(diff: Diff, sync: Sync, plan: Plan, key: str, why: str | None) -> Plan:
-    """The plan of one member, by its key, with only these changes left in the warehouse. The guards that
-    judge the audience and the state stand; those on volume judge the member's change. Raises UsageError for a
-    member who is left out and not there."""
+    """Narrow a plan to one member, keeping only that member's changes in the warehouse.
+
+    Guards on the audience and the state still apply; guards on volume apply to the member's change. Raises
+    UsageError for a member who is left out and not in destination state.
+    """
     counted = (
         "select c.operation, c.cause, count(*), sum(c.is_sent) from :changes as c where :theirs group by 1, 2"
     )
@@ -261,7 +269,7 @@ def narrowed(diff: Diff, sync: Sync, plan: Plan, key: str, why: str | None) -> P
 
 
 def _own_notes(plan: Plan, diff: Diff, waiting: int, own: int) -> tuple[str, ...]:
-    """The notes of a plan, where who waits for a daily limit is the member alone."""
+    """Return the plan's notes, with the daily-limit note counting only this member."""
     if diff.daily_limit is None or not waiting:
         return plan.notes
     notes = [note for note in plan.notes if note != diff.daily_limit.note(waiting)]
@@ -269,7 +277,7 @@ def _own_notes(plan: Plan, diff: Diff, waiting: int, own: int) -> tuple[str, ...
 
 
 def theirs(key: str, of: str | None = "c") -> exp.Expr:
-    """Whether a key is a member's, or stands for an identifier that the member had."""
+    """Test whether a key is the member's own or stands for one of their former identifiers."""
     prefix = key + ASIDE
     return statement(
         "(:key = :own or substring(:key, 1, :length) = :prefix)",
@@ -281,14 +289,14 @@ def theirs(key: str, of: str | None = "c") -> exp.Expr:
 
 
 def held_of(warehouse: Warehouse, tables: StateTables, sync: str, key: str) -> HeldRow | None:
-    """What the state says of a key."""
+    """Return the state row of a key."""
     query = exp.select(*_ROW).from_(tables.state)
     rows = warehouse.rows(query.where(statement("sync = :sync and key = :key", sync=sync, key=key)))
     return next((HeldRow(*row) for row in rows), None)
 
 
 def trial_of(warehouse: Warehouse, tables: StateTables, sync: str, key: str) -> Trial | None:
-    """The last run of only this member that was not undone."""
+    """Return the last run of only this member that was not undone."""
     names = ("run_id", "operations", "was_held", *_ROW[:-2])
     query = exp.select(*names).from_(tables.trials)
     rows = warehouse.rows(query.where(statement("sync = :sync and key = :key", sync=sync, key=key)))
@@ -301,7 +309,7 @@ def trial_of(warehouse: Warehouse, tables: StateTables, sync: str, key: str) -> 
 def is_current(
     warehouse: Warehouse, tables: StateTables, sync: str, trial: Trial, now: HeldRow | None
 ) -> bool:
-    """Whether nothing was delivered of the member since the trial, but by a run that was to take it back."""
+    """Test whether nothing was delivered for the member since the trial, except by a run to undo it."""
     if now is None:
         since = statement(
             "select count(*) from :changes as c inner join :trials as t on t.sync = c.sync and t.key = c.key "
@@ -333,8 +341,10 @@ def is_current(
 def keep_trial(
     warehouse: Warehouse, tables: StateTables, sync: str, key: str, run_id: str, plan: Plan
 ) -> None:
-    """Keep what the state says of the member before a run of only this one; where another such run is to be
-    undone still, what it was before that."""
+    """Save the member's state before a run of only this member.
+
+    If an earlier such run can still be undone, keep the state from before that one.
+    """
     now, earlier = held_of(warehouse, tables, sync, key), trial_of(warehouse, tables, sync, key)
     before = now
     operations = [name for name, count in plan.counts.items() if count]
@@ -358,7 +368,7 @@ def keep_trial(
 
 
 def forget_trial(warehouse: Warehouse, tables: StateTables, sync: str, key: str) -> None:
-    """There is nothing of the member to be undone."""
+    """Delete the member's trial: nothing remains to undo."""
     warehouse.run(
         statement(
             "delete from :trials where sync = :sync and key = :key", trials=tables.trials, sync=sync, key=key
@@ -367,6 +377,6 @@ def forget_trial(warehouse: Warehouse, tables: StateTables, sync: str, key: str)
 
 
 def forget_old_trials(warehouse: Warehouse, tables: StateTables, days: int) -> None:
-    """Drop what is older than `days`."""
+    """Delete trials older than `days`."""
     since = leases.now() - timedelta(days=days)
     warehouse.run(statement("delete from :trials where tried_at < :since", trials=tables.trials, since=since))

@@ -1,5 +1,5 @@
-"""What a destination is not to know: hidden in the warehouse, so that the state, the journal and requests
-have what takes its place."""
+"""Hide values from a destination, in SQL, so that the state, the write-ahead log and requests never contain
+them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from revetl.warehouse.templates import statement, table
 
 SALT = table("revetl_salt")
 _SALTED = ("duckdb", "postgres", "snowflake")
-"""Engines that take a temporary table as data: on others the salt would be in a statement, and so in logs."""
+"""Engines that load a temporary table as data. On others the salt would be part of a statement, and so of the
+logs."""
 
 _MASKED = """
     case
@@ -32,8 +33,11 @@ _MASKED = """
 
 
 def hidden(mapping: FieldMapping, hider: Hider, place: str) -> FieldMapping:
-    """The mapping of a destination with what is hidden from it hidden. A rule is of what is sent under the
-    name, or made of a column of the name. Raises UsageError, naming `place`, for what cannot be hidden."""
+    """Apply a destination's PII rules to its mapping.
+
+    A rule matches by the sent name or by a source column. Raises UsageError, naming `place`, for values that
+    cannot be hidden.
+    """
     if hider.rule_of(mapping.key) is not None:
         raise UsageError(
             f"{place}: '{mapping.key}' is hidden, and is the audience's key, which the state and the journal "
@@ -58,7 +62,8 @@ def hidden(mapping: FieldMapping, hider: Hider, place: str) -> FieldMapping:
             dropped.append(item.name)
         else:
             fields.append(_hidden(item, rule))
-    # A column that an event is made of is hidden as a field would be; what is in its JSON, as it is read.
+    # Columns that events are built from are hidden like fields; values inside their JSON are hidden when it
+    # is read.
     judged = [(item, hider.rule_of(*item.columns)) for item in mapping.along]
     along = tuple(_hidden(item, rule) for item, rule in judged if rule is None or rule.action != "drop")
     return replace(
@@ -67,8 +72,10 @@ def hidden(mapping: FieldMapping, hider: Hider, place: str) -> FieldMapping:
 
 
 def give_salt(warehouse: Warehouse, hider: Hider) -> None:
-    """Leave the salt in a temporary table, which the expressions of `hidden` read. Raises UsageError on an
-    engine that would write it down."""
+    """Load the salt into a temporary table for the expressions of `hidden`.
+
+    Raises UsageError on engines that would log it.
+    """
     if warehouse.dialect not in _SALTED:
         raise UsageError(
             f"transformations.yaml: pii: hash for a destination is not for {warehouse.dialect}, whose logs "

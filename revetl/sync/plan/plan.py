@@ -1,4 +1,4 @@
-"""The plan: what a sync would do, from the diff in the warehouse; nothing is changed and nothing sent."""
+"""The plan: what a sync would do, from the diff in the warehouse. Changes and sends nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Causes = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True)
 class Request:
-    """One exact request of a plan, without its secrets."""
+    """An exact request of a plan, with secrets redacted."""
 
     operation: str
     method: str
@@ -49,8 +49,8 @@ class Request:
 
 @dataclass(frozen=True)
 class IdentifierPreview:
-    """An identifier of a plan: the share of members who have a valid one, the rule it is made by, examples of
-    `raw`, `normalised` and `sent` values, and how many members have one that is not valid."""
+    """An identifier of a plan: the share of members with a valid value, the normalization rule, examples of
+    `raw`, `normalised` and `sent` values, and the number of members with an invalid value."""
 
     name: str
     share: float
@@ -61,9 +61,8 @@ class IdentifierPreview:
 
 @dataclass(frozen=True)
 class Shaped:
-    """What a run would reject before it sends anything: the first `checked` of the plan's `of` records, made
-    as a run makes them, and how many would be `rejected`, by reason. The destination's own rejections are not
-    among them."""
+    """Records that a run would reject before sending: the first `checked` of the plan's `of` records,
+    serialized as in a run, and the number `rejected`, by reason. Excludes rejections by the destination."""
 
     checked: int
     of: int
@@ -71,16 +70,16 @@ class Shaped:
 
     @property
     def is_sample(self) -> bool:
-        """Whether not all records were made."""
+        """Whether only some of the records were checked."""
         return self.checked < self.of
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What a person wants to see of a plan before it runs: exact requests, what they cost in requests, in
-    minutes at the destination's rate limit and, about, in what it charges by (`charged_in`), who can be
-    identified (`share` of the members, by each identifier), which fields are the reason for updates, and what
-    would be rejected before it is sent (`shaped`)."""
+    """Details of a plan to review before it runs: exact requests, the number of requests, minutes at the
+    destination's rate limit, the approximate charge (in units of `charged_in`), the `share` of members who
+    can be identified, in total and by identifier, the number of updates by changed field, and records that
+    would be rejected before sending (`shaped`)."""
 
     requests: tuple[Request, ...]
     request_count: int
@@ -95,13 +94,13 @@ class Preview:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sync would do. `causes` says why, by operation; `left_out` counts members who are not to be
-    sent, by cause; `rejected` counts records that wait because the destination refused them and their rows
-    have not changed since; `kept`, members who left under a key that another member took over; `new_fields`
-    and `old_fields` are those that a changed mapping brought and dropped. `notes` are sentences about what is
-    sent that no count says, and `invalid` counts members whose value is not a valid identifier, by
-    identifier. `whole`: every member is sent, for the destination takes nothing less. `digest` names the
-    plan: it is another when the audience or the state has moved."""
+    """What a sync would do. `causes` counts changes by operation and cause. `left_out` counts members who are
+    not sent, by cause. `rejected` counts records that the destination rejected and whose rows have not
+    changed since. `kept` counts members who left under a key while another member took over their
+    identifiers. `new_fields` and `old_fields` are the fields that a changed mapping added and removed.
+    `notes` are sentences about the plan that no count covers. `invalid` counts members with an invalid value,
+    by identifier. `whole` is true if every member is sent because the destination only accepts full
+    snapshots. `digest` identifies the plan; it changes with the audience or the state."""
 
     sync: str
     audience: str
@@ -127,17 +126,17 @@ class Plan:
 
     @property
     def changes(self) -> int:
-        """Records to send."""
+        """Number of records to send."""
         return self.add + self.update + self.remove
 
     @property
     def counts(self) -> dict[str, int]:
-        """Records to send by operation."""
+        """Number of records to send, by operation."""
         return {"add": self.add, "update": self.update, "remove": self.remove}
 
     @property
     def suppressed(self) -> int:
-        """Removes of suppressed people, which no guard on volume holds back."""
+        """Number of removes for suppressed people, which volume guards never stop."""
         return self.causes.get("remove", {}).get("suppressed", 0)
 
 
@@ -151,14 +150,14 @@ def _names(sync: Sync) -> dict[str, Any]:
 
 
 def without_columns(sync: Sync, lost: ColumnsLost) -> Plan:
-    """The plan where the audience has lost columns whose values were sent."""
+    """Return the plan of a sync whose audience has lost columns that were sent."""
     return Plan(**_names(sync), held_rows=lost.held_rows, stops=(lost.stop,))
 
 
 def make_plan(
     workspace: Workspace, sync: Sync, diff: Diff, *, full_refresh: bool = False, retry: bool = False
 ) -> Plan:
-    """Make the changes, leaving them in the warehouse's temporary table, and judge them; see `summarise`."""
+    """Compute the changes, in the warehouse's temporary table, and apply the guards."""
     summary = count_changes(diff, full_refresh=full_refresh, retry=retry)
     return judged(workspace, sync, diff, summary, full_refresh=full_refresh)
 
@@ -166,7 +165,7 @@ def make_plan(
 def judged(
     workspace: Workspace, sync: Sync, diff: Diff, summary: Counts, *, full_refresh: bool = False
 ) -> Plan:
-    """The plan of changes that were counted."""
+    """Make the plan from counted changes."""
     facts = diff.facts
     causes = summary.causes
     totals = {operation: sum(by_cause.values()) for operation, by_cause in causes.items()}
@@ -217,8 +216,11 @@ def judged(
 
 
 def _stops(change: guards.GuardInputs, diff: Diff) -> list[Stop]:
-    """The guards that stop a change. What a run cut short was already allowed to do is looked up only where
-    a guard on volume would stop."""
+    """Return the stops for a change.
+
+    Changes that an interrupted run was already allowed to make are only looked up if a volume guard would
+    stop.
+    """
     stops = guards.judge(change, diff)
     if diff.has_state and any(stop.guard in guards.VOLUME for stop in stops):
         stops = guards.judge(without_unfinished(change, diff), diff)
@@ -228,14 +230,17 @@ def _stops(change: guards.GuardInputs, diff: Diff) -> list[Stop]:
 
 
 def _invalid(diff: Diff, summary: Counts) -> dict[str, int]:
-    """Count the members with an invalid value, by identifier."""
+    """Count members with an invalid value, by identifier."""
     counts = zip(diff.mapping.identifiers, summary.given, summary.usable, strict=True)
     return {item.name: given - usable for item, given, usable in counts if given > usable}
 
 
 def _misplaced(sync: Sync, diff: Diff, *, full_refresh: bool) -> Iterator[Stop]:
-    """Why the state is not to be compared with: it is another warehouse's, of another place, older than what
-    was sent, or says of people in the audience what the mode would lose."""
+    """Yield stops for a state that cannot be compared with.
+
+    The state may belong to another warehouse or destination, be older than the last delivery, or have members
+    whom the mode would lose track of.
+    """
     facts, before = diff.facts, Identity.read(diff.facts.identity)
     if (stop := warehouse_stop(sync.name, before, diff.identity)) is not None:
         yield stop
@@ -259,7 +264,7 @@ def _misplaced(sync: Sync, diff: Diff, *, full_refresh: bool) -> Iterator[Stop]:
 
 
 def _notes(sync: Sync, diff: Diff) -> Iterator[str]:
-    """What else to know of what the state says."""
+    """Yield further notes about the state."""
     facts = diff.facts
     rows = sum(facts.present.values())
     if facts.last_mode not in (None, sync.config.mode):
@@ -286,7 +291,7 @@ def _notes(sync: Sync, diff: Diff) -> Iterator[str]:
 
 
 def _waiting(sync: Sync, diff: Diff, summary: Counts) -> Iterator[str]:
-    """What is not sent although nobody refused it."""
+    """Yield notes about records that are not sent although none was rejected."""
     later = sum(summary.causes.get(LATER, {}).values())
     if later and diff.daily_limit is not None:
         yield diff.daily_limit.note(later)
@@ -296,7 +301,7 @@ def _waiting(sync: Sync, diff: Diff, summary: Counts) -> Iterator[str]:
 
 
 def unknown_note(sync: Sync, count: int) -> str:
-    """What is said of records that are sent at most once, and whose outcome is unknown."""
+    """Return the note about at-most-once records with an unknown outcome."""
     return (
         f"{count:,} records have an unknown outcome: whether '{sync.config.to}' sent them is not known, and "
         "they are not sent again by themselves. Look them up there; "
@@ -305,8 +310,11 @@ def unknown_note(sync: Sync, count: int) -> str:
 
 
 def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Counts) -> str:
-    """What names a plan: the changes, what they are made from, how they are sent, and the last run that
-    delivered anything. A run that delivered nothing leaves the plan as it was."""
+    """Compute the plan's digest: the changes, their inputs, the sync's config, and the last run that
+    delivered anything.
+
+    A run that delivered nothing leaves the digest unchanged.
+    """
     count, total = summary.digest
     sizes = (plan.audience_rows, plan.held_rows, count, total)
     last = diff.facts.last_sent
@@ -314,7 +322,7 @@ def _digest(plan: Plan, sync: Sync, diff: Diff, summary: Counts) -> str:
 
 
 def _by_sent(causes: Causes) -> Causes:
-    """The causes of what is sent; who is rekeyed is removed and added."""
+    """Return the causes by sent operation; a rekey is a remove and an add."""
     sent = {operation: dict(causes[operation]) for operation in OPERATIONS if operation in causes}
     for cause, count in causes.get("rekey", {}).items():
         for operation in ("remove", "add"):
@@ -323,12 +331,12 @@ def _by_sent(causes: Causes) -> Causes:
 
 
 def _changed_names(diff: Diff) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The fields that a changed mapping brought, and those that it dropped, by what was sent before."""
+    """Return the fields that a changed mapping added and removed, compared with the fields sent before."""
     text = diff.facts.fields_before
     try:
         before = [] if text is None else [name for name in orjson.loads(text) if not name.startswith(ALONG)]
     except orjson.JSONDecodeError:
-        # A value that no reader takes; its names are not worth a failure.
+        # The value is not readable JSON; missing field names must not fail the plan.
         return (), ()
     now = [item.name for item in diff.mapping.fields]
     return tuple(name for name in now if name not in before), tuple(
@@ -337,8 +345,10 @@ def _changed_names(diff: Diff) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _lost(diff: Diff, old_fields: tuple[str, ...]) -> tuple[str, ...]:
-    """The fields that a model has lost, of those that were sent before: not those that are hidden from the
-    destination, nor internal columns, which an older version sent."""
+    """Return the sent fields that the model has lost.
+
+    Excludes fields hidden from the destination and internal columns, which older versions sent.
+    """
     names = [*old_fields, *(item.name for item in diff.mapping.fields)]
     plain = {name: cased(name, "snake_case") for name in names}
     there = frozenset(plain.values())
@@ -350,12 +360,12 @@ def _lost(diff: Diff, old_fields: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _repeated(diff: Diff, summary: Counts) -> int:
-    """Rows of the audience that repeat another's key.
+    """Count rows of the audience with a duplicate key.
 
-    Counted without a pass of its own over the audience: the rows of an audience without repeats are the
-    keys held, less those that left, and the new ones. What is over is repeats of held keys; repeats of new
-    keys are all in the changes. In modes that remove nobody those who left are not in the changes, so the
-    keys are counted.
+    Avoids another scan of the audience. Without duplicates, the audience has the keys in destination state,
+    minus those that left, plus the new ones; any excess is duplicates of existing keys. Duplicates of new
+    keys are all in the changes. Modes that never remove have no changes for members who left, so there the
+    distinct keys are counted.
     """
     with_key = summary.audience_rows - summary.null_keys
     if not diff.removes:

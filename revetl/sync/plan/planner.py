@@ -1,4 +1,4 @@
-"""The line of a plan: inputs → diff → counts → guards → plan, the same for `revetl plan` and a run."""
+"""The planning pipeline: inputs → diff → counts → guards → plan; the same for `revetl plan` and a run."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from revetl.warehouse import Warehouse
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan, and what it was made of: the changes are in the warehouse's temporary table. `diff` is None
-    where the audience has lost columns, so that nothing could be compared. `key` is the one member that was
-    asked for."""
+    """A plan and its inputs; the changes are in the warehouse's temporary table.
+
+    `diff` is None if the audience has lost columns, so that nothing could be compared. `key` is the key of
+    the one member selected by `only`.
+    """
 
     plan: Plan
     diff: Diff | None = None
@@ -44,11 +46,12 @@ def plan_changes(
     marked: str | None = None,
     is_run: bool = False,
 ) -> Planned:
-    """Plan a sync, leaving its changes in the warehouse's temporary table. A run (`is_run`) also brings the
-    state of an older version forward; a plan changes nothing, and counts which fields are the reason of
-    updates. `marked` is the last run that the destination has a mark of.
-    Raises UsageError for a wrong mapping or an unknown `only`, WarehouseError for a model that is not
-    built."""
+    """Plan a sync, leaving its changes in the warehouse's temporary table.
+
+    A run (`is_run`) also migrates the state of an older version. A plan changes nothing, and counts updates
+    by changed field. `marked` is the last run recorded at the destination. Raises UsageError for an invalid
+    mapping or an unknown `only`, and WarehouseError for a model that was not built.
+    """
     only = options.only
     if only is not None:
         check_only(sync, destination)
@@ -62,7 +65,7 @@ def plan_changes(
         diff = brought_forward(diff)
     key, why = ("", None) if only is None else find_key(diff, sync, only, options.only_keys)
     diff = diff if only is None else favoring(diff, key)
-    # Before anything is held, nothing is updated.
+    # With an empty state there are no updates.
     fields = not is_run and diff.facts.held_rows > 0
     refresh, retry = options.full_refresh, retries(options, diff)
     counts = count_changes(diff, full_refresh=refresh, retry=retry, fields=fields)
@@ -78,29 +81,33 @@ def plan_changes(
 
 
 def retries(options: SyncOptions, diff: Diff) -> bool:
-    """Whether what was refused before is sent again: one member is named to be sent, but what is sent at most
-    once has to be asked for."""
+    """Test whether rejected records are sent again.
+
+    A sync of one member retries by default, except in at-most-once modes, which need an explicit retry.
+    """
     return options.retry or (options.only is not None and not diff.presence.at_most_once)
 
 
 def plan_sync(
     workspace: Workspace, sync: Sync, options: SyncOptions, size: int, compare_target: str | None = None
 ) -> Plan:
-    """The plan of a sync with up to `size` sample records an operation; changes nothing, needs no secret.
-    With `compare_target`, this target's audience against what that target's syncs have delivered."""
+    """Plan a sync, with up to `size` sample records per operation. Changes nothing and needs no secrets.
+
+    With `compare_target`, compare this target's audience with what that target's syncs delivered.
+    """
     destination = workspace.destination(sync, placeholders=True)
     warehouse = workspace.warehouse(read_only=True)
     try:
         database = workspace.attached(warehouse, compare_target)
         tables = state_tables(workspace, database)
-        # What a run would carry over is read by the name it has.
+        # State that a run would carry over is read under its former name.
         named = replace(sync, called=former_name(warehouse, tables, workspace, sync))
         planned = plan_changes(workspace, named, destination, warehouse, tables, options)
         diff, plan = planned.diff, replace(planned.plan, sync=sync.name)
         if diff is None:
             return plan
         if compare_target is not None:
-            # It is another's state that is asked about.
+            # With `compare_target` the state belongs to another target, so these guards do not apply.
             stops = tuple(stop for stop in plan.stops if stop.guard not in ("identity", "restored"))
             plan = replace(plan, stops=stops)
         starts_over = options.full_refresh and options.only is None

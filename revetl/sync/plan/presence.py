@@ -1,9 +1,9 @@
-"""What a destination has of a person, by the mode in which it was sent.
+"""What a destination has of a person, depending on the mode in which it was sent.
 
-A state row says `presence`: `member` (in the audience), `profile` (there with the fields, in no audience),
-`created` (there, perhaps with other fields), `event` (the event was sent), `entered` (the entry was sent as
-an event), `erased`. A mode counts as held only what it would have sent itself, so a sync whose mode changed
-is planned by what the destination has under the new one.
+State rows have a `presence`: `member` (in the audience), `profile` (a profile with the fields, in no
+audience), `created` (exists, perhaps with other fields), `event` (the event was sent), `entered` (the
+audience entry was sent as an event), or `erased`. A mode only counts rows that it could have sent itself, so
+a sync whose mode changed is planned from what the destination has under the new mode.
 """
 
 from __future__ import annotations
@@ -44,9 +44,13 @@ _HELD = {
 
 @dataclass(frozen=True)
 class Presence:
-    """What a mode writes into state rows (`written`), and which rows it counts as held. With
-    `forgets_members`, a change in this mode would overwrite or drop the row of someone who stays in the
-    audience there. With `at_most_once`, what was sent without an answer is not sent again by itself."""
+    """The presence that a mode writes to state rows (`written`), and the ones it counts as in destination
+    state (`held`).
+
+    With `forgets_members`, a change in this mode would overwrite or drop the row of someone who stays in the
+    audience at the destination. With `at_most_once`, records without a response are not sent again
+    automatically.
+    """
 
     written: str
     held: tuple[str, ...]
@@ -56,7 +60,7 @@ class Presence:
 
     @classmethod
     def of(cls, mode: str, destination: Destination) -> Presence:
-        """That of a mode at a destination."""
+        """Return the presence of a mode at a destination."""
         written = _WRITTEN[mode]
         if mode in ("upsert", "archive") and destination.upsert_joins:
             written = MEMBER
@@ -66,7 +70,7 @@ class Presence:
 
 
 def written_by_mode(mode: str, now: Presence, mode_now: str) -> str:
-    """What rows that say nothing were written as, in `mode`: those of versions that kept no presence."""
+    """Return the presence of rows written in `mode` by versions that did not record it."""
     if mode == mode_now:
         return now.written
     return MEMBER if mode in ("upsert", "archive") and now.upsert_joins else _WRITTEN.get(mode, MEMBER)

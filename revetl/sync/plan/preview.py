@@ -1,4 +1,4 @@
-"""What a person sees of a plan before it runs: exact requests, their cost, and how people are identified."""
+"""The preview of a plan: exact requests, their cost, and how people are identified."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from revetl.warehouse.templates import select, statement
 _EXAMPLES = 3
 _EXAMPLE = "example"
 MESSAGE_ID = "message_id"
-"""The key of audiences of messages."""
+"""The key of message audiences."""
 _AUDIENCE_ID = "AUDIENCE_ID"
-"""In the place of an id that only the destination can tell."""
+"""Placeholder for an ID that only the destination knows."""
 
 
 def preview(
@@ -52,7 +52,7 @@ def preview(
     shaping: Serializer,
     size: int,
 ) -> Preview:
-    """The preview of a plan, with the exact requests for up to `size` records of each operation."""
+    """Build the preview of a plan, with exact requests for up to `size` records per operation."""
     samples = _samples(plan, diff, size)
     before = None if diff.starts_over else Identity.read(diff.facts.identity)
     former = None if diff.starts_over or diff.sync == sync.name else diff.sync
@@ -81,7 +81,7 @@ def preview(
 
 
 def context_of(sync: Sync, run_id: str, audience: str, operation: str = "") -> SyncContext:
-    """The context of a run's batches; `audience` is the destination's name for the audience."""
+    """Return the context of a run's batches. `audience` is the destination's name for the audience."""
     config = sync.config
     return SyncContext(
         sync.name,
@@ -97,9 +97,11 @@ def context_of(sync: Sync, run_id: str, audience: str, operation: str = "") -> S
 
 
 def _samples(plan: Plan, diff: Diff, size: int) -> dict[str, list[tuple[str, str, str, str]]]:
-    """A few records of each operation, and under `example NAME` a few values of each hashed identifier: key,
-    and three texts; in one statement."""
-    # One record at least, for its size tells how many a request takes.
+    """Query sample records by operation, and example values of each hashed identifier, in one statement.
+
+    Examples are under `example NAME`. Each sample is a key and three texts.
+    """
+    # Read at least one record: its size determines how many fit in a request.
     taken = max(size, 1)
     queries: list[exp.Expr] = []
     for operation in OPERATIONS:
@@ -130,7 +132,7 @@ def _samples(plan: Plan, diff: Diff, size: int) -> dict[str, list[tuple[str, str
 
 
 def _examples(diff: Diff, item: MappedField, size: int) -> exp.Expr:
-    """Raw, normalised and sent values of a hashed identifier, in the columns of a record."""
+    """Query raw, normalized and sent values of a hashed identifier, in the columns of a record."""
     raw, normalised, sent = item.steps("a")
     return statement(
         "select :name as operation, :key as key, cast(:raw as varchar) as identifiers, "
@@ -155,7 +157,8 @@ def _requests(
     records: list[Record],
     size: int,
 ) -> tuple[list[Request], int, float]:
-    """The requests of a few records of an operation, and about how many all of them will take, and cost."""
+    """Return the requests for sample records of an operation, and the estimated number and charge of all
+    requests."""
     planned = plan.counts[operation]
     if not planned:
         return [], 0, 0.0
@@ -165,7 +168,7 @@ def _requests(
     limits = destination.limits_of(sync.config.mode)
     each = max(1, limits.records)
     if (most := limits.bytes) is not None and made:
-        # Of a request without a body its records say nothing.
+        # For a request without a body, the records have no size.
         mean = max(sum(len(request.content) for request in made) / len(records), 1)
         each = max(1, min(each, int(most / mean)))
     shown = [show(operation, request, destination) for request in made] if size else []
@@ -174,16 +177,17 @@ def _requests(
 
 
 def _context(sync: Sync, destination: Destination, audience: str, operation: str = "") -> SyncContext:
-    """The context of a plan's batches, where the id that only the destination can tell is a word."""
+    """Return the context of a plan's batches, with a placeholder if only the destination knows the audience
+    ID."""
     audience_id = destination.audience_of(audience) or _AUDIENCE_ID
     return replace(context_of(sync, "plan", audience, operation), audience_id=audience_id)
 
 
 def show(operation: str, request: httpx.Request, destination: Destination) -> Request:
-    """A request as a person may see it: secrets replaced, the body as JSON where it is JSON, and the size of
-    what is no text."""
+    """Return a request for display: secrets redacted, JSON bodies parsed, binary bodies replaced by their
+    size."""
     secrets = destination.secrets()
-    # Headers are where credentials are, whatever they are called.
+    # Headers carry credentials under any name.
     in_headers = (*secrets, *(each.value for each in destination.filled_in))
     try:
         text = redact(request.content.decode(), secrets)
@@ -207,7 +211,7 @@ def _identified(
     summary: Counts,
     samples: Mapping[str, list[tuple[str, str, str, str]]],
 ) -> tuple[float, tuple[IdentifierPreview, ...]]:
-    """The share of members who have any identifier, and each identifier with its own."""
+    """Return the share of members with any identifier, and a preview of each identifier."""
     most = max(summary.audience_rows, 1)
     found = []
     for item, count, given in zip(diff.mapping.identifiers, summary.usable, summary.given, strict=True):
@@ -224,7 +228,7 @@ def _identified(
 def _finished(
     item: MappedField, example: Sequence[str | None], destination: Destination
 ) -> tuple[object, object, object]:
-    """A raw value, the one made alike, and what is sent, with what the runner does to them."""
+    """Return an example's raw, normalized and sent values, applying normalization that runs in Python."""
     raw, made, sent = example
     identifier = next(each for each in destination.known_by if each.name == item.name)
     rule = identifier.hashed or identifier.normalised

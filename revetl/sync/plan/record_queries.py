@@ -1,4 +1,4 @@
-"""Whole records of the changed keys, in the spool's columns, as SQL."""
+"""Queries for the full records of changed keys, in the spool's columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from revetl.warehouse.templates import column, statement
 
 
 def sending(diff: Diff, operation: str, run_id: str, limit: int | None = None) -> exp.Expr:
-    """The current records to `add` or `update`."""
+    """Query the current records to `add` or `update`."""
     return _limited(
         statement(
             """
@@ -30,10 +30,10 @@ def sending(diff: Diff, operation: str, run_id: str, limit: int | None = None) -
 
 
 def leaving(diff: Diff, run_id: str, limit: int | None = None) -> exp.Expr:
-    """The held records to `remove`, without identifiers that a current member holds."""
+    """Query the records in destination state to `remove`, without identifiers that a current member has."""
     identifiers: exp.Expr = column("identifiers", of="s")
     free: exp.Expr = exp.true()
-    # Whom the destination knows by the key alone, nobody else can hold.
+    # If the destination matches by key alone, no other member can match.
     if not diff.mapping.by_key:
         kept = {
             item.name: (exp.Case(ifs=[exp.If(this=is_free, true=text)]), "")
@@ -60,7 +60,8 @@ def leaving(diff: Diff, run_id: str, limit: int | None = None) -> exp.Expr:
 
 
 def forgotten() -> exp.Expr:
-    """The keys to drop from the state, once the members who hold their identifiers are delivered."""
+    """Query the keys to drop from the state after the members who took over their identifiers are
+    delivered."""
     return statement(
         """
         select operation, key, row_hash, '' as identifiers, '' as fields, '' as origin, cause, caused_at,

@@ -1,4 +1,4 @@
-"""Statements that settle in the warehouse what a plan found and no request is needed for."""
+"""Statements that apply a plan's changes in the warehouse when no request is needed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from revetl.warehouse.templates import statement
 
 
 def keep_only_suppressed() -> exp.Expr:
-    """Drop every change but the removes of people who were suppressed."""
+    """Delete every change except removes of suppressed people."""
     return statement(
         "delete from :changes where operation <> 'remove' or cause <> 'suppressed'", changes=CHANGES
     )
 
 
 def dismiss_rejections(diff: Diff) -> exp.Expr:
-    """Drop the rejections of what is no change any more: who was refused has left, or is again as the
-    destination has them."""
+    """Delete rejections of keys without changes.
+
+    Either the member left, or their row matches destination state again.
+    """
     return statement(
         """
         delete from :rejections where sync = :sync
@@ -34,7 +36,7 @@ def dismiss_rejections(diff: Diff) -> exp.Expr:
 
 
 def drop_former_identifiers(diff: Diff) -> exp.Expr:
-    """Where nobody is removed, old identifiers are not either, and need not be kept."""
+    """Delete former identifiers, which are not needed if the sync never removes anyone."""
     return statement(
         "delete from :state where sync = :sync and key like '% was {%'",
         state=diff.tables.state,
@@ -43,7 +45,7 @@ def drop_former_identifiers(diff: Diff) -> exp.Expr:
 
 
 def label_presence(diff: Diff) -> exp.Expr:
-    """Have the rows that say no presence say it."""
+    """Set the presence of rows without one."""
     return statement(
         "update :state set presence = :presence where sync = :sync and presence is null",
         state=diff.tables.state,
@@ -53,7 +55,7 @@ def label_presence(diff: Diff) -> exp.Expr:
 
 
 def settle_rehashed(diff: Diff) -> exp.Expr:
-    """Write the new hashes and fields of `rehash`: it needs no request."""
+    """Update the hashes and fields of `rehash` changes, which need no request."""
     return statement(
         """
         merge into :state as s
@@ -71,8 +73,8 @@ def settle_rehashed(diff: Diff) -> exp.Expr:
 
 
 def brought_forward(diff: Diff) -> Diff:
-    """The diff, once the state keeps what was sent where an older version has left the texts it was made
-    of."""
+    """Migrate the state from raw texts, which older versions stored, to sent values, and return the updated
+    diff."""
     if not diff.is_old:
         return diff
     texts = former_texts(diff.warehouse, diff.tables.state, diff.sync, diff.mapping)

@@ -1,4 +1,5 @@
-"""What a run would reject before it sends anything: the plan's records, made as a run makes them."""
+"""Find the records that a run would reject before sending, by serializing the plan's records as a run
+does."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from revetl.sync.plan.record_queries import leaving, sending
 _SECONDS = 10.0
 _MOST_RECORDS = 200_000
 _OF_FUNCTION = 100
-"""A project's function may do more than give a record back, so it sees a few of them only."""
+"""A project's function can have side effects, so run it on a small sample only."""
 _BATCH_ROWS = 5_000
 _VALUE = re.compile(r"'[^']*'|\"[^\"]*\"|\d[\w.,:-]*")
 _DIFFERS = "…"
@@ -34,9 +35,11 @@ _MOST_REASONS = 10
 def shaped(
     plan: Plan, diff: Diff, destination: Destination, shaping: Serializer, context: SyncContext
 ) -> Shaped | None:
-    """Make the plan's records as a run does, without sending them, and count those that would be rejected, by
-    reason. All of them where that takes under ten seconds, else the first ones; of a sync with a function, a
-    few. None where there are none."""
+    """Serialize the plan's records without sending them, and count rejections by reason.
+
+    Checks all records if that takes under ten seconds, otherwise the first ones; with a function, only a
+    small sample. Returns None for a plan without changes.
+    """
     if not plan.changes:
         return None
     return _Making(plan, diff, destination, shaping, context).made()
@@ -62,7 +65,8 @@ class _Making:
         return Shaped(self._checked, self._plan.changes, dict(self._by_reason().most_common()))
 
     def _records(self, operation: str) -> Iterator[tuple[int, list[Record]]]:
-        """Records of an operation with the place of the first of each batch, for as long as there is time."""
+        """Yield batches of an operation's records, each with the position of its first record, until time is
+        up."""
         make = leaving if operation == "remove" else lambda *given: sending(given[0], operation, *given[1:])
         query = make(self._diff, "", self._left)
         wanted = exp.select(*(exp.column(name, table="q", quoted=True) for name in COLUMNS)).from_(
@@ -90,7 +94,7 @@ class _Making:
             cut.flow.close()
 
     def _add(self, why: str | Rejection) -> None:
-        """Count a reason among those that differ from it only in values."""
+        """Count a reason, grouping reasons that differ only in values."""
         text = why.reason if isinstance(why, Rejection) else why
         field = why.field if isinstance(why, Rejection) else None
         said = scrub(f"{field}: {text}" if field and field not in text else text) or ""
@@ -109,7 +113,7 @@ class _Making:
 
 
 def _common(words: str, others: str) -> str:
-    """A sentence with what differs in another one left out."""
+    """Return a sentence with the words that differ from the other one replaced by an ellipsis."""
     if words == others:
         return words
     pairs = zip_longest(words.split(" "), others.split(" "), fillvalue=_DIFFERS)

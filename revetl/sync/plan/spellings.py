@@ -1,12 +1,12 @@
-"""Members and lists of people compared as a destination knows people: `+1 650 555 1212` is on a list that has
-`(650) 555-1212`.
+"""Match members against lists of people by normalized identifiers: `+1 650 555 1212` matches `(650)
+555-1212`.
 
-Values are compared as they are sent, by the rule of the destination's identifier: normalized, and hashed
-where it takes hashes. What SQL normalizes is a join. For identifiers that take a library, two temporary
-tables are loaded: `revetl_listed`, the values of the lists, and `revetl_spelled`, the texts of those members
-that end as a listed value does (`Ends`), which are few of an audience. A listed hash has no such end: where
-there may be any, the texts of changed members are read, which a diff normalizes anyway; what unchanged
-members were sent is in the state.
+Values are compared as sent, by the rule of the destination's identifier: normalized, and hashed if the
+destination accepts hashes. Identifiers that SQL can normalize need only a join. Identifiers that need a
+library use two temporary tables: `revetl_listed`, the values of the lists, and `revetl_spelled`, the texts of
+the few members that end like a listed value (`Ends`). A listed hash has no such ending. If a list may have
+hashes, the texts of changed members are read, which a diff normalizes anyway; the sent values of unchanged
+members are in the state.
 """
 
 from __future__ import annotations
@@ -37,17 +37,19 @@ from revetl.warehouse.templates import (
 LISTED, SPELLED = table("revetl_listed"), table("revetl_spelled")
 _BATCH, _HASH = 10_000, 64
 _PERSONAL = ("email address", "phone number")
-"""The kinds of identifiers that are of one person even where a destination asks for more to find somebody."""
+"""Kinds of identifiers that belong to one person, even if a destination needs more to match somebody."""
 _STANDARD = (("email", "email"), ("phone", "e164"))
-"""Names that say what a column has, and the rules of that."""
+"""Column names that imply an identifier, with its normalization rule."""
 _AS_WRITTEN = ("email", "lower", "text")
-"""Rules that `membership.alike` goes as far as."""
+"""Rules that do no more than `eligibility.alike`."""
 
 
 @dataclass(frozen=True)
 class ComparedIdentifier:
-    """An identifier as it is compared, and the `columns` of the audience that it is made of. `sent_as` is its
-    name in the state, where that has what is sent of it."""
+    """An identifier to compare, with the audience `columns` it is mapped from.
+
+    `sent_as` is its name in the state; None if the state has no sent value for it.
+    """
 
     item: MappedField
     identifier: Identifier
@@ -56,29 +58,32 @@ class ComparedIdentifier:
 
     @property
     def rule(self) -> str:
-        """The rule by which values are normalized."""
+        """The normalization rule."""
         return self.identifier.hashed or self.identifier.normalised or ""
 
     @property
     def is_hashed(self) -> bool:
-        """Whether hashes are sent."""
+        """Whether the destination receives hashes."""
         return self.identifier.hashed is not None
 
     @property
     def is_as_written(self) -> bool:
-        """Whether values that are the same are so already when they are trimmed and in lower case."""
+        """Whether trimming and lowercasing is enough to compare values."""
         return self.rule in _AS_WRITTEN
 
     def made_of(self, value: exp.Expr) -> exp.Expr:
-        """What is sent of a value; of a late identifier, the text that it is made of."""
+        """Return the sent value for an expression; for a late identifier, the text to normalize."""
         plain = made_alike(MappedField(self.item.name, column("value"), "VARCHAR"), self.identifier)
         return plain.over(value)
 
 
 @dataclass(frozen=True)
 class ListOfPeople:
-    """Values to compare an identifier with: `value` of the rows `s` of a relation that are `listed`, each
-    with its `since`. `has_hashes`: some may be hashes."""
+    """Values to compare an identifier with: `value` and `since` of the rows `s` of a relation where `listed`
+    is true.
+
+    `has_hashes` is true if some values may be hashes.
+    """
 
     spelled: ComparedIdentifier
     relation: exp.Table
@@ -90,7 +95,7 @@ class ListOfPeople:
 
 @dataclass(frozen=True)
 class UnchangedCondition:
-    """Who is sent nothing new: the state's row `h` of the member `a`, as a condition, and where it is."""
+    """The condition that member `a` is unchanged, over row `h` of the state."""
 
     state: exp.Table
     key: exp.Expr
@@ -98,7 +103,7 @@ class UnchangedCondition:
 
 
 Match = tuple[exp.Expr, exp.Select]
-"""An expression over the member `a`, and a query of what it is compared with: `value`, `since`."""
+"""An expression over member `a`, and the query (`value`, `since`) to compare it with."""
 
 
 def spelled_of(
@@ -108,9 +113,12 @@ def spelled_of(
     columns: Collection[str],
     identified: Mapping[str, str],
 ) -> list[ComparedIdentifier]:
-    """The identifiers that a destination normalizes: those that a sync maps, then those of the columns named
-    as one is, or that one is taken from (`identified`). `email` and `phone` are normalized even where the
-    destination takes whatever it gets. `sent` is the mapping with what is hidden hidden."""
+    """Return the identifiers that are normalized for a destination.
+
+    First the identifiers that the sync maps, then those of columns that are named like an identifier or that
+    one is taken from (`identified`). `email` and `phone` are always normalized, even if the destination
+    accepts any text. `sent` is the mapping with PII rules applied.
+    """
     known = {each.name: each for each in destination.known_by}
     found = []
     for item in mapping.identifiers:
@@ -143,8 +151,10 @@ def matches(
     region: str | None,
     unchanged: UnchangedCondition | None,
 ) -> list[list[Match]]:
-    """By list, what finds the members who are on it. Leaves `revetl_listed` and `revetl_spelled` in the
-    warehouse where an identifier takes a library."""
+    """Return, by list, the comparisons that match members on it.
+
+    Loads `revetl_listed` and `revetl_spelled` if an identifier needs a library.
+    """
     late = {at: each for at, each in enumerate(lists) if each.spelled.item.late}
     if late:
         _load_listed(warehouse, late, region)
@@ -228,13 +238,15 @@ def _late_matches(
 
 
 def _name(at: int) -> str:
-    """What the values of a list are called in the temporary tables."""
+    """Name a list's values in the temporary tables."""
     return f"list {at}"
 
 
 def _reads_all(each: ListOfPeople) -> bool:
-    """Whether the end of a text does not tell that it is not on a list. Of an identifier that is not sent,
-    hashes that are listed are only compared with hashes."""
+    """Test whether all texts must be read, because their endings cannot rule out a match.
+
+    Hashes in a list are only compared with hashes if the identifier is not sent.
+    """
     if RULES[each.spelled.rule].ends is None:
         return True
     return each.has_hashes and each.spelled.is_hashed and each.spelled.sent_as is not None
@@ -245,7 +257,7 @@ def _finisher(spelled: ComparedIdentifier, region: str | None) -> Finish:
 
 
 def _load_listed(warehouse: Warehouse, late: dict[int, ListOfPeople], region: str | None) -> None:
-    """Leave the different values of lists in `revetl_listed` (name, raw, sent, ending)."""
+    """Load the distinct values of lists into `revetl_listed` (name, raw, sent, ending)."""
     texts = [
         select(
             "select distinct :name as name, :text as raw from :relation as s "
@@ -276,7 +288,7 @@ def _load_listed(warehouse: Warehouse, late: dict[int, ListOfPeople], region: st
 def _sent_and_ending(
     spelled: ComparedIdentifier, raw: str, region: str | None
 ) -> tuple[str | None, str | None]:
-    """What is sent of a listed text, and how the texts end of which the same is."""
+    """Return the sent value of a listed text, and the ending of the texts that can match it."""
     ends = RULES[spelled.rule].ends
     if ends is None or (spelled.is_hashed and len(raw) == _HASH):
         return finish(spelled.rule, raw, region, hashed=spelled.is_hashed), None
@@ -287,7 +299,7 @@ def _sent_and_ending(
 
 
 def _texts(at: int, each: ListOfPeople, model: exp.Table, unchanged: UnchangedCondition | None) -> exp.Select:
-    """The different texts of members who may be on a list."""
+    """Query the distinct texts of members who may be on a list."""
     text = each.spelled.item.of("a")
     made = select(
         "select distinct :name as name, :text as raw from :model as a where :text is not null",
@@ -309,11 +321,11 @@ def _texts(at: int, each: ListOfPeople, model: exp.Table, unchanged: UnchangedCo
 
 
 def _may_be_listed(at: int, each: ListOfPeople, text: exp.Expr) -> exp.Expr:
-    """Whether a text ends as a listed value does, or has to be normalized to know."""
+    """Test whether a text ends like a listed value, or must be normalized to find out."""
     ends = RULES[each.spelled.rule].ends
     assert ends is not None
     digits = statement(ends.sql, "duckdb", text=text)
-    # A hash is compared as it is.
+    # Hashes are compared as they are.
     odd = ":digits is null and length(:text) <> :hash" if each.spelled.is_hashed else ":digits is null"
     tests = [statement(f"({odd})", digits=digits, text=text, hash=_HASH)]
     tests += [

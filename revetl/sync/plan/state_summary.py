@@ -1,4 +1,4 @@
-"""What a diff has to know before it is made: two statements, whatever there is to know."""
+"""Read the facts that a diff needs first, in two statements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from revetl.warehouse.templates import column, statement
 
 @dataclass(frozen=True)
 class Build:
-    """The last build of a model, as `model_builds` has it."""
+    """The last build of a model, from `model_builds`."""
 
     built_at: datetime | None = None
     invocation_id: str | None = None
@@ -27,33 +27,36 @@ class Build:
 
 @dataclass(frozen=True)
 class CatalogSummary:
-    """What the catalog says: the audience's columns (None where it was not built), and which of the runner's
-    tables are there."""
+    """The audience's columns (None if it was not built), and which of revetl's tables exist."""
 
     columns: dict[str, str] | None
     tables: frozenset[str]
     has_presence: bool = True
-    """False where an older revetl made the state, and no run of this one has been since."""
+    """False if an older version created the state and no run has migrated it yet."""
     has_targets: bool = True
-    """The same of the builds."""
+    """The same for `model_builds`."""
 
     @property
     def has_state(self) -> bool:
-        """Whether a run has ever made the tables."""
+        """Whether a run has created the tables."""
         return "sync_state" in self.tables
 
 
 @dataclass(frozen=True)
 class StateSummary:
-    """What the tables say about a sync. Of the state rows that count as held in its mode: how many, those
-    whose outcome is unknown, those hashed by another maker, and the maker and the fields of one of those.
-    `present` counts all its rows by presence, `unlabelled` those of older versions, which say none and are
-    taken for `unlabelled_are`. `rejections` are the records that the destination refuses, `last_run` is the
-    sync's newest run, `last_sent` and `last_mode` the newest that delivered anything, and its mode,
-    `knows_run` whether the run that this machine remembers is in the state, `identity` who wrote the state
-    and where it delivered to, as text.
-    `suppressed_kinds` are the kinds of identifiers that anybody is suppressed by, and `hashed_kinds` those
-    with values that may be hashes."""
+    """Facts about a sync, from revetl's tables.
+
+    State rows in destination state under the sync's mode: `held_rows` counts them, `uncertain` those with an
+    unknown outcome, and `otherwise` those hashed with another fingerprint; `hash_by_before` and
+    `fields_before` are the fingerprint and fields of one of those.
+
+    `present` counts all state rows by presence. `unlabelled` counts rows of older versions without a
+    presence, which are treated as `unlabelled_are`. `rejections` counts rejected records. `last_run` is the
+    sync's newest run; `last_sent` and `last_mode` are the newest run that delivered anything, and its mode.
+    `knows_run` is true if the last run known on this machine is in the state. `identity` is the writer and
+    the destination of the state, as texts. `suppressed_kinds` are the identifier types in the suppression
+    list, and `hashed_kinds` those with values that may be hashes.
+    """
 
     has_state: bool = False
     held_rows: int = 0
@@ -77,7 +80,7 @@ class StateSummary:
     build: Build = Build()
 
     def holding_nobody(self) -> StateSummary:
-        """The same of a state that is to hold nobody."""
+        """Return a copy for an empty destination state."""
         return replace(
             self,
             has_state=False,
@@ -136,12 +139,12 @@ _PARTS = {
         from :table as b where b.unique_id = :unique_id and :of_this_target
     """,
 }
-"""Each gives what, two texts, a moment, and three numbers."""
+"""Each part returns its name, two texts, a timestamp, and three numbers."""
 _READ = tuple(_PARTS)
 
 
 def find_places(sync: Sync, warehouse: Warehouse, tables: StateTables) -> CatalogSummary:
-    """Look the audience and the runner's tables up."""
+    """Look up the audience and revetl's tables in the catalog."""
     audience, *found = warehouse.catalog([sync.audience.relation, *map(tables.named, _READ)])
     there = {name: columns for name, columns in zip(_READ, found, strict=True) if columns is not None}
     has_presence = "presence" in {name.lower() for name in there.get("sync_state", {"presence": ""})}
@@ -159,9 +162,12 @@ def read_facts(
     remembered: str | None = None,
     made_by: exp.Expr | None = None,
 ) -> StateSummary:
-    """Read what the tables that are there say, where `presence` is what the sync's mode counts as held,
-    `remembered` the last run that this machine knows, and `made_by` the maker of a state row's hash, where
-    that is not `hash_by` as it stands. Raises UsageError when a newer revetl made them."""
+    """Read the facts from the tables that exist.
+
+    `presence` is the one of the sync's mode, `remembered` the last run known on this machine, and `made_by`
+    the expression for a state row's fingerprint if it is not `hash_by` itself. Raises UsageError if a newer
+    version of revetl created the tables.
+    """
     templates = {**_PARTS} if places.has_presence else {**_PARTS, "sync_state": _WITHOUT_PRESENCE}
     parts = [
         statement(
@@ -213,7 +219,7 @@ def read_facts(
         last_run=last_run,
         last_mode=last_mode,
         last_sent=last_sent,
-        # A table of runs that was made again knows none; the state that is there has not been restored.
+        # A recreated runs table has no runs; that does not mean that the state was restored.
         knows_run=remembered is None or int(known) > 0 or (last_run is None and bool(states)),
         identity=next(((str(by), str(to)) for by, to, *_ in found.get("identity", [])), None),
         present=present,
@@ -230,15 +236,17 @@ def read_facts(
 
 
 def _maker_and_fields(text: str | None) -> tuple[str, str | None]:
-    """The maker of a row's hash, and the row's fields, which stand behind it: no name of a maker has a brace,
-    and each JSON of fields begins with one."""
+    """Split a text into a row hash's fingerprint and the row's fields.
+
+    Fingerprints have no braces, and the JSON of fields starts with one.
+    """
     maker, brace, fields = str(text or "").partition("{")
     return maker, brace + fields if brace else None
 
 
 @dataclass(frozen=True)
 class _State:
-    """State rows of one presence."""
+    """State rows with the same presence."""
 
     presence: str | None
     hash_by: str

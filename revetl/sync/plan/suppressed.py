@@ -1,7 +1,8 @@
-"""Which columns of an audience the types of suppressed identifiers are of.
+"""Match the types of suppressed identifiers to columns of an audience.
 
-`revetl.suppressions` is written by hand and by other systems: `Email`, `e-mail` and `EMAIL` are the column
-`email`. A type that no audience has is an error, since everybody suppressed by it would be sent.
+`revetl.suppressions` is filled by hand and by other systems: `Email`, `e-mail` and `EMAIL` all match the
+column `email`. A type that no audience has is an error; otherwise everybody suppressed by it would still be
+sent.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ if TYPE_CHECKING:
     from revetl.warehouse import Warehouse
 
 STANDARD = ("user_id", "email", "anonymous_id", "phone", "device_id", "advertising_id")
-"""Identifiers that identity resolution knows by their names."""
+"""Identifier names built into identity resolution."""
 CANONICAL_ID = "canonical_id"
-"""The id of a profile, by which privacy requests suppress people too."""
+"""The profile ID, by which privacy requests also suppress people."""
 _UNMISTAKABLE = ("email", "phone")
-"""What an identifier of a destination is, whatever the column it is taken from is called."""
+"""Destination identifiers that define a column's type, regardless of its name."""
 
 Kinds = Mapping[str, tuple[str, ...]]
-"""Column to the types, as they are written in the list, that are of it."""
+"""Column to the matching types, as written in the list."""
 
 
 def folded(name: str) -> str:
-    """What a type and a column have in common: letters and digits in lower case."""
+    """Fold a type or column name for comparison: lowercase, without separators."""
     return re.sub(r"[-_\s]", "", name).lower()
 
 
 def kinds_by_column(kinds: Iterable[str], columns: Iterable[str], also: Mapping[str, str]) -> Kinds:
-    """The types of each column: those of its name, and of the identifier that is taken from it (`also`)."""
+    """Return the types of each column, by its name and by the identifier mapped from it (`also`)."""
     written = [*kinds]
     found = {}
     for name in columns:
@@ -51,7 +52,7 @@ def kinds_by_column(kinds: Iterable[str], columns: Iterable[str], also: Mapping[
 
 
 def identified_by(mapping: FieldMapping, destination: Destination) -> dict[str, str]:
-    """Column to the identifier that a sync takes from it, of those that are told by their names."""
+    """Return column to identifier, for the identifiers whose names define their type."""
     standard = {each.name: each.column for each in destination.known_by}
     return {
         name: standard[item.name]
@@ -62,7 +63,7 @@ def identified_by(mapping: FieldMapping, destination: Destination) -> dict[str, 
 
 
 def unmatched(kinds: Iterable[str], by_column: Kinds) -> list[str]:
-    """The types that are of no column."""
+    """Return the types that match no column."""
     matched = {kind for own in by_column.values() for kind in own}
     return [kind for kind in kinds if kind not in matched]
 
@@ -70,7 +71,7 @@ def unmatched(kinds: Iterable[str], by_column: Kinds) -> list[str]:
 def check_kinds(
     workspace: Workspace, warehouse: Warehouse, kinds: Collection[str], columns: Collection[str] = ()
 ) -> None:
-    """Raise UsageError for a type of the list that neither an audience nor identity resolution has."""
+    """Raise UsageError for a type in the list that neither an audience nor identity resolution has."""
     known = {folded(name): name for name in (*STANDARD, CANONICAL_ID, *_declared(workspace), *columns)}
     unknown = [kind for kind in kinds if folded(kind) not in known]
     if not unknown:
@@ -86,7 +87,7 @@ def check_kinds(
 
 
 def check_suppressions(workspace: Workspace) -> None:
-    """`check_kinds` of what is in the list now, where the warehouse can be read."""
+    """Run `check_kinds` on the current suppression list, if the warehouse is readable."""
     try:
         warehouse = workspace.warehouse(read_only=True, lock_timeout=0)
     except WarehouseError:
@@ -104,7 +105,7 @@ def check_suppressions(workspace: Workspace) -> None:
 
 
 def listed_as(kinds: Iterable[str]) -> exp.Expr:
-    """Whether a row `s` of the list is of one of these types."""
+    """Test whether row `s` of the list has one of these types."""
     values = [exp.convert(kind) for kind in kinds]
     return exp.In(this=exp.column("identifier_type", table="s"), expressions=values)
 
@@ -118,7 +119,7 @@ def _sentences(unknown: Iterable[str], known: Mapping[str, str]) -> Iterator[str
 
 
 def _declared(workspace: Workspace) -> list[str]:
-    """The identifiers of the variable `identity`."""
+    """Return the identifiers declared in the variable `identity`."""
     own = workspace.dbt.vars.get("revetl")
     given = (own if isinstance(own, Mapping) else {}).get("identity", workspace.dbt.vars.get("identity"))
     identifiers = given.get("identifiers") if isinstance(given, Mapping) else None

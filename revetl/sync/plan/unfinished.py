@@ -1,9 +1,9 @@
-"""Changes that a run cut short was already allowed to make.
+"""Changes that an interrupted run was already allowed to make.
 
-A guard judges a change before anything of it is sent. When the run then dies, loses its disk or gives up on
-the destination, the next run plans the rest again: what is pending in the state (sent, outcome unknown) and
-what was aborted (never sent). Both were judged, or forced, once; judging them again, against the few members
-that are acknowledged by then, would stop every later run.
+Guards check a change before any of it is sent. If the run then dies, loses its disk or gives up on the
+destination, the next run plans the rest again: records pending in the state (sent, outcome unknown) and
+aborted records (never sent). Both already passed the guards, or were forced. Checking them again, against the
+few members acknowledged by then, would stop every later run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from revetl.sync.plan.guards import GuardInputs
 from revetl.warehouse.templates import statement
 
 FINISHED = ("success", "rejected")
-"""How a run ends in which every record was answered."""
+"""Statuses of runs in which every record got a response."""
 
 _COUNT = """
 select 'again' as what, c.operation as operation, count(*) as n1, sum(c.is_sent) as n2
@@ -46,8 +46,11 @@ where s.sync = :sync and s.row_hash is null and s.acknowledged_at is null
 
 @dataclass(frozen=True)
 class UnfinishedChanges:
-    """Planned changes that an unfinished run was allowed to make, by operation, and `pending_rows`: rows of
-    the state that no destination ever acknowledged, which therefore count as held by nobody."""
+    """Planned changes that an unfinished run was allowed to make, by operation.
+
+    `pending_rows` counts state rows that the destination never acknowledged, which do not count as in
+    destination state.
+    """
 
     adds: int = 0
     updates: int = 0
@@ -56,7 +59,7 @@ class UnfinishedChanges:
 
 
 def without_unfinished(change: GuardInputs, diff: Diff) -> GuardInputs:
-    """What is left of a change for the guards on volume to judge."""
+    """Subtract the changes of unfinished runs, leaving the rest for the volume guards."""
     found = unfinished(diff)
     return replace(
         change,
@@ -68,7 +71,7 @@ def without_unfinished(change: GuardInputs, diff: Diff) -> GuardInputs:
 
 
 def unfinished(diff: Diff) -> UnfinishedChanges:
-    """Count them over `revetl_changes`, in one statement."""
+    """Count the unfinished changes in `revetl_changes`, in one statement."""
     rows = diff.warehouse.rows(
         statement(
             _COUNT,
@@ -91,8 +94,12 @@ def unfinished(diff: Diff) -> UnfinishedChanges:
 
 
 def delivered_before(diff: Diff) -> tuple[str, int] | None:
-    """Where the state has nobody: the last run that was not stopped, or that a stop left the removes of
-    suppressed people, and how many its destination held when it ended, if any."""
+    """Return the last run that sent anything, and the size of destination state at its end, if the state is
+    empty now.
+
+    Counts runs that were not stopped, and stopped ones that still removed suppressed people. None if no
+    members remained.
+    """
     if diff.facts.present or diff.facts.last_run is None:
         return None
     rows = diff.warehouse.rows(

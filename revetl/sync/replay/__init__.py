@@ -1,5 +1,6 @@
-"""Replays: events out of the warehouse to a destination, in order of time per person.
+"""Replays: send events from the warehouse to a destination again, in time order per person.
 
-A replay is a sync whose source is the staged messages instead of an audience. It is divided into slices, hash
-ranges of people, each of which is read, spooled, delivered and booked in turn: docs/how-to/replay.md.
+A replay is a sync whose source is the staged messages instead of an audience. It is divided into slices,
+which are hash ranges of people. Each slice is read, spooled, delivered and checkpointed in turn:
+docs/how-to/replay.md.
 """

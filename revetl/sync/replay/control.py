@@ -1,4 +1,4 @@
-"""Lists replays, and asks running ones to pause or to end; plans of replays in files."""
+"""List replays, pause or cancel running ones, and read and write replay plans."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from revetl.sync.state.tables import state_tables
 
 
 class ReplayPlanFile(ConfigModel):
-    """A plan of a replay in a file. `target` is the dbt target that it was made on."""
+    """A replay plan in a file. `target` is the dbt target that it was made on."""
 
     format: Literal["revetl replay plan 1"] = "revetl replay plan 1"
     revetl_version: str
@@ -35,7 +35,7 @@ class ReplayPlanFile(ConfigModel):
 
 
 def write_plan(workspace: Workspace, path: Path, plan: ReplayPlan) -> None:
-    """Write a plan to a file. Raises GuardStopped for one that would be stopped."""
+    """Write a plan to a file. Raises GuardStopped if a guard stops the plan."""
     if plan.stops:
         raise GuardStopped(plan.stops[0].guard, f"{plan.stops[0].message} There is no plan to keep.")
     document = ReplayPlanFile(
@@ -50,7 +50,7 @@ def write_plan(workspace: Workspace, path: Path, plan: ReplayPlan) -> None:
 
 
 def read_plan(workspace: Workspace, path: Path) -> tuple[ReplayRequest, str]:
-    """The request and the digest of a plan in a file. Raises UsageError naming the file."""
+    """Return the request and digest of a plan file. Raises UsageError naming the file."""
     try:
         document = orjson.loads(path.read_bytes())
     except OSError as error:
@@ -73,7 +73,7 @@ def read_plan(workspace: Workspace, path: Path) -> tuple[ReplayRequest, str]:
 
 
 def list_replays(workspace: Workspace) -> list[Replay]:
-    """All replays of a project on its target, the newest first."""
+    """Return all replays of a project on its target, newest first."""
     warehouse = workspace.warehouse(read_only=True)
     try:
         tables = state_tables(workspace, warehouse.database)
@@ -84,7 +84,7 @@ def list_replays(workspace: Workspace) -> list[Replay]:
 
 
 def replay_details(workspace: Workspace, replay_id: str) -> tuple[Replay, list[dict[str, object]]]:
-    """A replay, and why messages of it were rejected. Raises UsageError."""
+    """Return a replay, and the reasons for its rejections. Raises UsageError for an unknown ID."""
     found = store.find_replay(list_replays(workspace), replay_id)
     warehouse = workspace.warehouse(read_only=True)
     try:
@@ -95,8 +95,11 @@ def replay_details(workspace: Workspace, replay_id: str) -> tuple[Replay, list[d
 
 
 def ask_replay(workspace: Workspace, replay_id: str, what: str) -> Replay:
-    """Ask a replay to `pause` or to `cancel`: a running one is asked, of another the status changes. Raises
-    UsageError for one that has ended."""
+    """Request to `pause` or `cancel` a replay.
+
+    A running replay receives the request; any other changes its status at once. Raises UsageError for a
+    replay that has ended.
+    """
     with workspace.writing(light=True) as warehouse:
         tables = state_tables(workspace, warehouse.database)
         tables.create(warehouse, workspace.say)

@@ -1,4 +1,4 @@
-"""How each type of destination recognizes an event that it has already, by its documentation."""
+"""Event deduplication by destination type, according to each destination's documentation."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ DEDUPLICATES: dict[str, timedelta] = {
     "sql": FOREVER,
     "webhook": FOREVER,
 }
-"""For how long a destination drops an event with an id that it has seen. A destination that isn't listed
-counts an event that is sent twice as two."""
+"""How long a destination drops events with an ID that it has already received. Destinations that are not
+listed count a repeated event twice."""
 
 
 def deduplicates_for(destination: Destination) -> timedelta | None:
-    """For how long a destination recognizes an event; None if it doesn't."""
+    """Return how long a destination deduplicates events; None if it doesn't."""
     return DEDUPLICATES.get(destination.type)
 
 
 def rule_of(destination: Destination) -> str:
-    """The rule, in a sentence."""
+    """Return the deduplication rule as a sentence."""
     span = deduplicates_for(destination)
     if span is None:
         return (

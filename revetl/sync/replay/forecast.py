@@ -1,4 +1,4 @@
-"""What a replay will cost: its batches are made as they are delivered, and nothing is sent."""
+"""Estimate the cost of a replay by building its batches without sending them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ _MOST_STEPS = 1_000
 
 @dataclass
 class Forecast:
-    """The requests of batches, what they cost in the destination's unit, whom it would refuse by its
-    documented rules, by reason, and a few requests. `is_exact`: the number of requests depends on no
-    answer."""
+    """The cost of batches: number of requests, charge in the destination's unit, rejections under its
+    documented rules, by reason, and sample requests.
+
+    `is_exact` is true if the number of requests does not depend on any response.
+    """
 
     requests: int = 0
     charge: int = 0
@@ -42,7 +44,7 @@ class Forecast:
 def forecast_slice(
     into: Forecast, line: Line, context: SyncContext, spool: Spool, lanes: list[Range], size: int
 ) -> None:
-    """Add a slice to a forecast, with up to `size` example requests of each line."""
+    """Add a slice to a forecast, with up to `size` sample requests."""
     shown = 0
     for lane in lanes:
         source = ((cut.first, records_of(batch, line.shaping, "add")) for cut, batch in spool.read([lane]))
@@ -60,7 +62,7 @@ def forecast_slice(
 
 
 def _sample(line: Line, context: SyncContext, cut: PositionedBatch) -> httpx.Request:
-    """The exact request of the first records of a batch, as many as a person reads."""
+    """Return the exact request for the first two records of a batch, to keep the sample readable."""
     few = tuple(cut.records.records[:2])
     made = next(cut_batches(line.destination, line.mode, context, [(0, few)]), None)
     request = None if made is None else made.request
@@ -69,7 +71,7 @@ def _sample(line: Line, context: SyncContext, cut: PositionedBatch) -> httpx.Req
 
 
 def _walk(into: Forecast, destination: Destination, cut: PositionedBatch) -> None:
-    """Count the requests of a batch, as if each is answered as the destination answers a success."""
+    """Count the requests of a batch, assuming that each gets a success response."""
     assert cut.request is not None
     assert cut.flow is not None
     request, steps = cut.request, 0
@@ -85,7 +87,7 @@ def _walk(into: Forecast, destination: Destination, cut: PositionedBatch) -> Non
     except StopIteration:
         return
     except Exception:
-        # What follows depends on an answer.
+        # The following requests depend on the actual response.
         into.is_exact = False
 
 
@@ -99,7 +101,8 @@ def _success(destination: Destination, request: httpx.Request, records: int) -> 
 
 
 def _example(shape: Any, records: int) -> Any:
-    """A value of a shape. A number is as many as there are records, as in `events_received`."""
+    """Return an example value of a response shape. Integers are the number of records, as in
+    `events_received`."""
     if isinstance(shape, tuple):
         return _example(shape[0], records)
     if isinstance(shape, Mapping):
@@ -112,7 +115,7 @@ def _example(shape: Any, records: int) -> Any:
 
 
 def scaled(found: Forecast, share: float) -> Forecast:
-    """The forecast of all messages, of which `share` were looked at."""
+    """Scale the forecast of a `share` of the messages to all of them."""
     if share >= 1 or share <= 0:
         return found
     return replace(

@@ -1,4 +1,4 @@
-"""The plan of a replay: what it would send, what that costs, and what would be refused; nothing is sent."""
+"""The plan of a replay: what it would send, the cost, and expected rejections. Sends nothing."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ from revetl.sync.stop import Stop
 from revetl.warehouse import Warehouse
 
 PLAN_MESSAGES = 1_000_000
-"""How many messages a plan makes batches of; what more would take is estimated by them."""
+"""Maximum number of messages that a plan builds batches for; the rest is estimated from them."""
 
 
 @dataclass(frozen=True)
 class ReplayPlan:
-    """What a replay would do. `messages` counts those selected by type, `people` whom they are of; `left_out`
-    counts messages that are not to be sent, by cause, and `refused` those that the destination would refuse,
-    by reason. `minutes` is the time at its rate limit, `charge` the cost in `charged_in`. With `is_exact`,
-    the number of requests is what a replay without failures sends; else it is an estimate. `digest` names the
-    plan: it changes with the messages."""
+    """What a replay would do. `messages` counts the selected messages by type, and `people` counts their
+    people. `left_out` counts messages that are not sent, by cause. `refused` counts messages that the
+    destination would reject, by reason. `minutes` is the time at its rate limit, and `charge` the cost in
+    `charged_in`. `is_exact` is true if the number of requests is exact for a replay without failures;
+    otherwise it is an estimate. `digest` identifies the plan; it changes with the messages."""
 
     destination: str
     type: str
@@ -77,18 +77,18 @@ class ReplayPlan:
 
     @property
     def total(self) -> int:
-        """Messages that are selected."""
+        """Number of selected messages."""
         return sum(self.messages.values())
 
     @property
     def to_send(self) -> int:
-        """Messages that are sent and, by the destination's documented rules, accepted."""
+        """Number of messages that are sent and accepted, by the destination's documented rules."""
         return self.total - sum(self.left_out.values()) - sum(self.refused.values())
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a replay is made of, in an open warehouse."""
+    """The inputs of a replay, in an open warehouse."""
 
     source: Source
     lines: tuple[Line, ...]
@@ -99,13 +99,13 @@ class Prepared:
 
 
 def base_sync(to: str) -> Sync:
-    """The sync that a replay counts as, before it is known what it sends."""
+    """Return the sync that a replay counts as, before its messages are known."""
     source = ReplaySource(replay_model(), AudienceConfig(key="message_id"))
     return Sync(source, SyncConfig(to=to, mode="upsert"), f"--to {to}", called=f"replay.{to}")
 
 
 def find_destination(workspace: Workspace, to: str, *, placeholders: bool = False) -> Destination:
-    """The configured destination. Raises UsageError for one that takes no messages."""
+    """Return the configured destination. Raises UsageError if it does not support messages."""
     from revetl.destinations import destination_class
 
     config = workspace.config.destinations.get(to)
@@ -127,8 +127,10 @@ def find_destination(workspace: Workspace, to: str, *, placeholders: bool = Fals
 def prepare(
     workspace: Workspace, warehouse: Warehouse, request: ReplayRequest, destination: Destination
 ) -> Prepared:
-    """Check a request against the project, the destination and the warehouse. Raises UsageError, also when
-    there is nothing to send."""
+    """Check a request against the project, the destination and the warehouse.
+
+    Raises UsageError for an invalid request or if there is nothing to send.
+    """
     lines = tuple(
         line_of(workspace, request, destination, types) for types in phases_at(destination, request)
     )
@@ -162,7 +164,7 @@ def _nothing(request: ReplayRequest, survey: Survey) -> str:
 
 
 def plan_digest(prepared: Prepared, request: ReplayRequest) -> str:
-    """What names a plan: the request, where it goes, and the messages that it selects."""
+    """Compute the plan's digest from the request, the destination and the selected messages."""
     survey = prepared.survey
     counts = orjson.dumps(dict(survey.messages), option=orjson.OPT_SORT_KEYS).decode()
     mapping = [line.sync.config.model_dump_json() for line in prepared.lines]
@@ -173,8 +175,10 @@ def plan_digest(prepared: Prepared, request: ReplayRequest) -> str:
 def again_stop(
     warehouse: Warehouse, tables: StateTables, request: ReplayRequest, prepared: Prepared
 ) -> Stop | None:
-    """Why messages would be counted twice: replays have sent some, and the destination does not recognize
-    them, or no longer."""
+    """Return a stop if messages would be counted twice.
+
+    That is, earlier replays sent some of them, and the destination never deduplicates or no longer does.
+    """
     span = deduplicates_for(prepared.destination)
     if span == FOREVER:
         return None
@@ -212,8 +216,10 @@ def plan_replay(
     size: int = 1,
     requests_per_second: float | None = None,
 ) -> ReplayPlan:
-    """The plan of a replay, with up to `size` example requests of each kind; changes nothing and needs no
-    secret. Raises UsageError for what cannot be replayed."""
+    """Plan a replay, with up to `size` sample requests of each kind. Changes nothing and needs no secrets.
+
+    Raises UsageError for messages that cannot be replayed.
+    """
     request = request.fixed()
     destination = limited(find_destination(workspace, request.to, placeholders=True), requests_per_second)
     warehouse = workspace.warehouse(read_only=True)
@@ -252,7 +258,7 @@ def plan_replay(
 
 
 def limited(destination: Destination, requests_per_second: float | None) -> Destination:
-    """The destination with a lower rate limit, if one is given."""
+    """Return the destination with a lower rate limit, if one is given."""
     if requests_per_second is None:
         return destination
     pace = destination.pace

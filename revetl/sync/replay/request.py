@@ -1,4 +1,4 @@
-"""What a replay is asked to send."""
+"""The request of a replay: which messages to send, and where."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from revetl.sync.state import leases
 
 EVENTS = ("track", "page", "screen")
 TYPES = (*EVENTS, "identify", "group")
-"""Types of messages, by their Segment call."""
+"""Message types, by Segment call."""
 DEFAULT_MAPPING = "default"
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
@@ -23,10 +23,12 @@ _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 @dataclass(frozen=True)
 class ReplayRequest:
-    """The messages to send, and where to: `types` of messages, of `sources`, from `since` to before `until`
-    (in UTC; None for all there are), whose event name matches one of the patterns `events`, for which `where`
-    is true, of the members of the audience `people`. `mapping` is the audience whose sync maps the events,
-    or `default`."""
+    """The messages to send, and the destination.
+
+    Selects messages of `types`, from `sources`, from `since` up to but excluding `until` (UTC; None for no
+    limit), whose event name matches one of the patterns `events`, for which `where` is true, and whose person
+    is in the audience `people`. `mapping` is the audience whose sync maps the events, or `default`.
+    """
 
     to: str
     types: tuple[str, ...] = EVENTS
@@ -39,22 +41,22 @@ class ReplayRequest:
     mapping: str | None = None
 
     def fixed(self) -> ReplayRequest:
-        """The same, with the end of its window: now, if none was given."""
+        """Return the request with a fixed end of its window: now, if none was given."""
         return self if self.until is not None else replace(self, until=leases.now())
 
     @property
     def text(self) -> str:
-        """As JSON."""
+        """The request as JSON."""
         return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS).decode()
 
     @property
     def digest(self) -> str:
-        """What names it."""
+        """The digest of the request."""
         return digest(self.text)
 
     @classmethod
     def read(cls, text: str) -> ReplayRequest:
-        """The request in a text."""
+        """Read a request from JSON."""
         given: dict[str, Any] = orjson.loads(text)
         for name in ("types", "sources", "events"):
             given[name] = tuple(given[name])
@@ -75,7 +77,7 @@ def make_request(
     people: str | None = None,
     mapping: str | None = None,
 ) -> ReplayRequest:
-    """Check what is asked for. Raises UsageError for an unknown type of message, and for a window that is
+    """Validate options and make a request. Raises UsageError for an unknown message type, or a window that is
     empty or in the future."""
     for name in types:
         if name not in TYPES:
@@ -91,7 +93,7 @@ def make_request(
 
 
 def _moment(given: str | datetime | None, option: str, *, is_end: bool = False) -> datetime | None:
-    """A date or time as UTC without a zone. As an end, a date includes its day."""
+    """Return a date or time as UTC without a time zone. An end date includes its whole day."""
     if given is None:
         return None
     text = given if isinstance(given, str) else given.isoformat()
@@ -108,14 +110,14 @@ def _moment(given: str | datetime | None, option: str, *, is_end: bool = False) 
 
 @dataclass(frozen=True)
 class Hours:
-    """The hours of the day, in UTC, in which a replay may send; they may span midnight."""
+    """The hours of the day (UTC) in which a replay may send. They may span midnight."""
 
     start: time
     end: time
 
     @classmethod
     def read(cls, text: str) -> Hours:
-        """Hours written as 01:00-05:00. Raises UsageError."""
+        """Read hours such as 01:00-05:00. Raises UsageError if invalid."""
         first, _, last = text.partition("-")
         if not (_CLOCK.fullmatch(first) and _CLOCK.fullmatch(last)) or first == last:
             raise UsageError(
@@ -124,14 +126,14 @@ class Hours:
         return cls(time.fromisoformat(first), time.fromisoformat(last))
 
     def has(self, moment: datetime) -> bool:
-        """Whether a moment in UTC is within them."""
+        """Test whether a time (UTC) is within the hours."""
         at = moment.time()
         if self.start < self.end:
             return self.start <= at < self.end
         return at >= self.start or at < self.end
 
     def seconds_until(self, moment: datetime) -> float:
-        """The seconds from a moment outside of them until they begin."""
+        """Return the seconds from a time outside the hours until they begin."""
         start = datetime.combine(moment.date(), self.start)
         return (start - moment).total_seconds() % 86_400
 

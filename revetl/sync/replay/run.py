@@ -1,4 +1,4 @@
-"""One run of a replay: a slice at a time is read, spooled, delivered, journaled and booked."""
+"""Run a replay: read, spool, deliver, log and checkpoint one slice at a time."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ from revetl.warehouse.query_comment import query_comment
 from revetl.warehouse.templates import column, statement, table
 
 NOTE_SECONDS = 15.0
-"""How often the replay's row says how far it is, and is asked whether to pause."""
+"""How often to update the replay's progress in its row and check for a pause request."""
 _WAIT_SECONDS = 0.5
 ACKNOWLEDGED = table("revetl_replay_acknowledged")
 
 
 @dataclass
 class ReplayProgress:
-    """Told of a replay's way; the CLI draws it."""
+    """Receives the progress of a replay; the CLI displays it."""
 
     on_begin: Callable[[Replay], None] = lambda _: None
     on_records: Callable[[int], None] = lambda _: None
@@ -73,8 +73,10 @@ class ReplayProgress:
 
 @dataclass(frozen=True)
 class ReplayOptions:
-    """How a replay is run. `expected` is the digest of the plan that it has to be; `resume` the id of the
-    replay to resume."""
+    """Options of a replay run.
+
+    `expected` is the digest of the plan that the run must match. `resume` is the ID of the replay to resume.
+    """
 
     again: bool = False
     requests_per_second: float | None = None
@@ -85,7 +87,7 @@ class ReplayOptions:
 
 @dataclass(frozen=True)
 class ReplayRun:
-    """A run of a replay, and the replay after it."""
+    """A run of a replay, and the replay's row after it."""
 
     run: Run
     replay: Replay
@@ -98,9 +100,11 @@ def run_replay(
     progress: ReplayProgress,
     stopper: Stopper | None = None,
 ) -> ReplayRun:
-    """Begin a replay, or resume one that was not finished: of the same request, or the one that the options
-    name. A refusal by the destination and an interruption come back with the exit code; what happens before
-    anything is sent (UsageError, GuardStopped, Locked, WarehouseError) is raised."""
+    """Start a replay, or resume an unfinished one with the same request or with the ID in the options.
+
+    A refusal by the destination and an interruption are returned with an exit code. Errors before anything is
+    sent are raised: UsageError, GuardStopped, Locked, WarehouseError.
+    """
     if request is None:
         if options.resume is None:
             raise AssertionError("a replay is of a request, or is resumed")
@@ -133,7 +137,7 @@ def _request_of(workspace: Workspace, replay_id: str) -> ReplayRequest:
 
 
 def replays_folder(workspace: Workspace, replay_id: str) -> Path:
-    """What a replay has on this machine: the spool and journal of the slice that it is at."""
+    """Return a replay's local folder, with the spool and write-ahead log of the current slice."""
     return workspace.root / ".revetl" / "replays" / workspace.target.name / replay_id
 
 
@@ -169,7 +173,7 @@ class _Replayer:
             yield warehouse
 
     def run(self) -> ReplayRun:
-        """Lock, begin or resume, send slice after slice, and record."""
+        """Acquire the lease, start or resume, send slice after slice, and record the result."""
         with self._writing() as warehouse:
             self.tables.create(warehouse, self.workspace.say)
             lease = leases.acquire(warehouse, self.tables, self.sync.name, self.run_id)
@@ -250,7 +254,7 @@ class _Replayer:
         with self._writing(light=True) as warehouse:
             done = store.done_slices(warehouse, self.tables, replay.replay_id)
         for number in done:
-            # It was booked, and the process ended before its folder was removed.
+            # The process ended after the checkpoint but before the folder was removed.
             shutil.rmtree(_folder(self.workspace, replay, number), ignore_errors=True)
         for part in _slices(replay, prepared):
             if part.number in done:
@@ -267,7 +271,7 @@ class _Replayer:
         return self.stopper.stopped or self.asked is not None
 
     def _await_hours(self, replay: Replay, lease: leases.Lease) -> None:
-        """Wait until the hours in which it may send begin, before the slice is read: as it is then."""
+        """Wait for the allowed hours before reading the slice, so that it is read in its current state."""
         hours = self.options.between
         if hours is None or hours.has(leases.now()):
             return
@@ -284,7 +288,7 @@ class _Replayer:
     def _send(
         self, replay: Replay, prepared: Prepared, line: Line, part: Slice, lease: leases.Lease
     ) -> Replay:
-        """Read, spool, deliver and book one slice."""
+        """Read, spool, deliver and checkpoint one slice."""
         folder = _folder(self.workspace, replay, part.number)
         attempts = sorted(folder.glob("*")) if folder.exists() else []
         spool = Spool(folder / self.run_id)
@@ -293,7 +297,8 @@ class _Replayer:
         with self._writing() as warehouse:
             leases.renew(warehouse, self.tables, lease)
             source = replace(prepared.source, warehouse=warehouse)
-            # What syncs have delivered meanwhile is theirs, and what this slice has delivered is not.
+            # Messages that syncs delivered in the meantime count as left out; those that earlier attempts
+            # at this slice delivered (`done`) do not.
             reader = SliceReader(source, self.tables, prepared.live, self.options.again)
             records = reader.read(line, part, replay.replay_id, done)
             with on_disk(folder):
@@ -317,7 +322,7 @@ class _Replayer:
         return self._book(replay, prepared, part, folder, sum(reader.left_out.values()), lease)
 
     def _count_open(self, spool: Spool) -> int:
-        """Records of an attempt without an answer."""
+        """Count the records of an attempt without a response."""
         journal = Journal(spool.folder, is_there=True)
         try:
             return spool.rows("add") - sum(cut.last - cut.first for cut in _ranges(journal))
@@ -376,7 +381,7 @@ class _Replayer:
             self.adjusted.update(delivery.adjusted)
 
     def _note(self, replay: Replay, lease: leases.Lease, delivered: int, rejected: int) -> None:
-        """Keep the lease, say how far it is, and read whether it is to pause."""
+        """Renew the lease, save the progress, and check for a pause request."""
         with self._writing(light=True, lock_timeout=0, wait=False) as warehouse:
             leases.renew(warehouse, self.tables, lease)
             name = replay.replay_id
@@ -402,7 +407,7 @@ class _Replayer:
         left_out: int,
         lease: leases.Lease,
     ) -> Replay:
-        """Book a slice in one transaction, and forget what it has on disk."""
+        """Checkpoint a slice in one transaction, and delete its local files."""
         attempts = sorted(folder.glob("*"))
         with on_disk(folder):
             outcome = _outcome(attempts, left_out)
@@ -452,9 +457,10 @@ class _Replayer:
         return after
 
     def _held_by(self, sync: Sync) -> Any:
-        """Have the state of a sync of events hold those of its messages that the replay has delivered, so
-        that it does not send them, too. Where the destination recognizes an event for ever, only those that
-        its model has now."""
+        """Insert the delivered messages into the state of an event sync, so that it does not send them too.
+
+        If the destination deduplicates forever, only insert messages that are in the sync's model now.
+        """
         return statement(
             """
             insert into :state (
@@ -559,7 +565,7 @@ class _Replayer:
 
 
 def _slices(replay: Replay, prepared: Prepared) -> list[Slice]:
-    """The slices of a replay: the same ones whenever it is resumed."""
+    """Return the slices of a replay, which are the same after each resume."""
     return slices_of(replay.messages, [line.types for line in prepared.lines], replay.slice_messages)
 
 
@@ -568,12 +574,12 @@ def _folder(workspace: Workspace, replay: Replay, number: int) -> Path:
 
 
 def _is_same(before: ReplayRequest, now: ReplayRequest) -> bool:
-    """Whether a request is the same, of which the end of the window need not be said again."""
+    """Test whether two requests are the same; the second one may omit the end of the window."""
     return before == (replace(now, until=before.until) if now.until is None else now)
 
 
 def _ranges(journal: Journal) -> list[Range]:
-    """The ranges that were answered, in order."""
+    """Return the ranges with a response, in order."""
     rows = journal.unfolded(2**31)
     return sorted((cut for _, cut in rows), key=lambda cut: cut.first)
 
@@ -588,7 +594,7 @@ def _attempt(folder: Path) -> Iterator[tuple[Spool, Journal]]:
 
 
 def _attempts(folders: Sequence[Path]) -> Iterator[tuple[Spool, Journal]]:
-    """Attempts at a slice that got as far as to send something."""
+    """Yield the attempts at a slice that got far enough to send something."""
     for folder in folders:
         if (folder / "journal.sqlite").exists() and (folder / "add.parquet").exists():
             with _attempt(folder) as attempt:
@@ -596,7 +602,7 @@ def _attempts(folders: Sequence[Path]) -> Iterator[tuple[Spool, Journal]]:
 
 
 def _answered(folders: Sequence[Path]) -> pa.Table | None:
-    """The ids of messages that earlier attempts have an answer for: delivered or rejected."""
+    """Return the IDs of messages that earlier attempts delivered or had rejected."""
     keys = [
         batch for spool, journal in _attempts(folders) for _, batch in spool.read(_ranges(journal), ("key",))
     ]
@@ -604,7 +610,7 @@ def _answered(folders: Sequence[Path]) -> pa.Table | None:
 
 
 def _acknowledged(folders: Sequence[Path]) -> pa.Table:
-    """The messages of a slice that the destination accepted."""
+    """Return a slice's messages that the destination accepted."""
     found: list[pa.RecordBatch] = []
     for spool, journal in _attempts(folders):
         for cut, batch in spool.read(_ranges(journal), ("key", "identifiers")):
@@ -618,7 +624,7 @@ def _acknowledged(folders: Sequence[Path]) -> pa.Table:
 
 
 def _outcome(folders: Sequence[Path], left_out: int) -> Outcome:
-    """What became of a slice, over all attempts at it."""
+    """Summarize the outcome of a slice over all attempts."""
     delivered: Counter[tuple[str, str]] = Counter()
     rejected: dict[tuple[str, str | None], tuple[int, str]] = {}
     for spool, journal in _attempts(folders):
@@ -634,7 +640,7 @@ def _outcome(folders: Sequence[Path], left_out: int) -> Outcome:
 
 
 def _days(batch: pa.RecordBatch) -> dict[tuple[str, str], int]:
-    """Messages by type and day."""
+    """Count messages by type and day."""
     import pyarrow.compute as pc
 
     days: Any = pc.cast(batch.column("caused_at"), pa.date32())

@@ -1,8 +1,9 @@
-"""Slices of a replay: hash ranges of people, each read into a temporary table and spooled in order of time.
+"""Slices of a replay: hash ranges of people, each read into a temporary table and spooled in time order.
 
-A slice has as many people as have about SLICE_MESSAGES messages, so what is sorted, spooled and delivered at
-once is the same for any number of messages. Within it, people are divided into lanes by their hash. A lane is
-delivered in order, so a person's messages are, too, while lanes are delivered at the same time.
+A slice covers enough people for about SLICE_MESSAGES messages, so that the amount sorted, spooled and
+delivered at once does not grow with the number of messages. Within a slice, people are divided into lanes by
+hash. Each lane is delivered in order, which keeps a person's messages in order, and lanes are delivered
+concurrently.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ _BATCH_ROWS = 10_000
 MESSAGES = table("revetl_replay_messages")
 """The messages of a slice."""
 DONE = table("revetl_replay_done")
-"""The ids of messages of a slice that were answered before the replay was interrupted."""
+"""IDs of a slice's messages that got a response before the replay was interrupted."""
 DELIVERED_BY_SYNCS = "delivered"
-"""The cause of messages that a sync of events has delivered to the destination."""
+"""Cause for leaving out messages that an event sync has delivered to the destination."""
 _TRAITS = "$row.traits"
 _PREFERRED = {
     "amplitude": {"user_id": "user_id", "device_id": "anonymous_id"},
@@ -59,17 +60,17 @@ _PREFERRED = {
     "mixpanel": {"distinct_id": "coalesce(user_id, anonymous_id)"},
     "webhook": {"id": "coalesce(user_id, anonymous_id)"},
 }
-"""Identifiers of a message by the type of destination, where they aren't those of its columns' names."""
+"""Message identifiers by destination type, if they differ from the columns' names."""
 
 
 _EXPORTS = ("file", "sql")
 _EXPORTED = ("message_type", "anonymous_id", "user_id", "properties", "context", "received_at", "source_id")
-"""The columns of messages in files and tables, which get whole messages."""
+"""Message columns for files and tables, which receive full messages."""
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Messages of `types` of the people in the buckets from `first` to before `end`."""
+    """Messages of `types` for people in the buckets from `first` up to but excluding `end`."""
 
     number: int
     types: tuple[str, ...]
@@ -78,7 +79,7 @@ class Slice:
 
 
 def slices_of(messages: Mapping[str, int], phases: Sequence[tuple[str, ...]], size: int) -> list[Slice]:
-    """The slices of a replay, of about `size` messages each, by how many messages there are of each type."""
+    """Divide a replay into slices of about `size` messages each, from the number of messages by type."""
     found: list[Slice] = []
     for types in phases:
         total = sum(messages.get(name, 0) for name in types)
@@ -92,7 +93,7 @@ def slices_of(messages: Mapping[str, int], phases: Sequence[tuple[str, ...]], si
 
 
 def phases_at(destination: Destination, request: ReplayRequest) -> list[tuple[str, ...]]:
-    """The phases of a replay to a destination. Segment's batches are of one type each."""
+    """Return the phases of a replay to a destination. Segment batches have one message type each."""
     phases = phases_of(request.types)
     if destination.type != "segment":
         return phases
@@ -101,7 +102,7 @@ def phases_at(destination: Destination, request: ReplayRequest) -> list[tuple[st
 
 @dataclass(frozen=True)
 class ReplaySource(AudienceModel):
-    """The staged messages in the place of an audience."""
+    """The staged messages, in place of an audience."""
 
     @property
     def relation(self) -> exp.Table:
@@ -110,7 +111,7 @@ class ReplaySource(AudienceModel):
 
 @dataclass(frozen=True)
 class TraitsSerializer(Serializer):
-    """Serializes identify and group messages: their traits are the fields, without what is hidden."""
+    """Serializes identify and group messages with their traits as fields, applying PII rules."""
 
     hider: Hider | None = None
 
@@ -127,7 +128,7 @@ class TraitsSerializer(Serializer):
 
 @dataclass(frozen=True)
 class Line:
-    """How messages of some types are sent: as a sync, to a destination in its form for them."""
+    """How messages of some types are sent: the sync, and the destination configured for these types."""
 
     sync: Sync
     destination: Destination
@@ -140,12 +141,12 @@ class Line:
 
     @property
     def lanes(self) -> int:
-        """How many batches are in flight at once."""
+        """Number of batches in flight at once."""
         return self.destination.max_in_flight
 
 
 def live_syncs(workspace: Workspace, to: str) -> list[Sync]:
-    """The syncs of messages to a destination: of events, by their message id."""
+    """Return the syncs that send events to a destination, keyed by message ID."""
     return [
         sync
         for audience in workspace.audiences()
@@ -158,7 +159,8 @@ def live_syncs(workspace: Workspace, to: str) -> list[Sync]:
 def line_of(
     workspace: Workspace, request: ReplayRequest, destination: Destination, types: tuple[str, ...]
 ) -> Line:
-    """How a replay sends messages of some types. Raises UsageError for what the destination does not take."""
+    """Return how a replay sends messages of some types. Raises UsageError for types that the destination does
+    not support."""
     kind = types[0]
     mode = "events" if kind in EVENTS else "upsert"
     if mode not in destination.modes():
@@ -190,7 +192,7 @@ def line_of(
 
 
 def replay_model() -> Model:
-    """What stands for the model of the messages."""
+    """Return a stand-in for the dbt model of the messages."""
     return Model("replay", "replay", None, "", MESSAGES.name, "", (), "replay", {})
 
 
@@ -221,8 +223,7 @@ def _config(
 
 
 def _mapped_by(workspace: Workspace, request: ReplayRequest) -> Sync | None:
-    """The sync whose mapping a replay uses: the one that is named, or the only one of messages to the
-    destination."""
+    """Return the sync whose mapping a replay uses: the named one, or the destination's only event sync."""
     if request.mapping == DEFAULT_MAPPING:
         return None
     found = live_syncs(workspace, request.to)
@@ -254,17 +255,19 @@ def _identifiers(destination: Destination, kind: str) -> dict[str, str]:
 
 @dataclass
 class SliceReader:
-    """Reads slices: what is in them, who of that is not to be sent, and the records in the spool's columns.
-    `again`: also messages that a sync of events has delivered."""
+    """Reads slices: their messages, the ones to leave out, and the records in the spool's columns.
+
+    With `again`, also include messages that an event sync has delivered.
+    """
 
     source: Source
     tables: StateTables
     live: Sequence[Sync] = ()
     again: bool = False
     left_out: Counter[str] = field(default_factory=Counter)
-    """Messages that are not to be sent, by cause, of the slices that were read."""
+    """Number of messages left out of the slices read so far, by cause."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """The mapped fields of the slice that was read last, with the engine's types."""
+    """The mapped fields of the last slice read, with the engine's types."""
     _places: frozenset[str] | None = None
 
     @property
@@ -272,8 +275,11 @@ class SliceReader:
         return self.source.warehouse
 
     def read(self, line: Line, part: Slice, run_id: str, done: pa.Table | None = None) -> exp.Select:
-        """Make the slice's messages a temporary table, without those `done`; gives the query of its records,
-        in order. Raises UsageError for a wrong mapping."""
+        """Load the slice's messages into a temporary table, without those `done`, and return the ordered
+        query of its records.
+
+        Raises UsageError for an invalid mapping.
+        """
         messages = self.source.messages(part.types, first=part.first, end=part.end)
         if done is not None:
             self.warehouse.load(DONE, done)
@@ -360,7 +366,7 @@ class SliceReader:
         return mapping.typed(self.warehouse.columns(picked.from_(MESSAGES)))
 
     def _facts(self, sync: Sync, presence: Presence) -> StateSummary:
-        # The catalog does not have temporary tables: it is asked for what else there is.
+        # The catalog does not list temporary tables, so look up only the other tables.
         elsewhere = replace(sync, audience=_Elsewhere(sync.audience.model, sync.audience.config, self.tables))
         places = find_places(elsewhere, self.warehouse, self.tables)
         facts = read_facts(sync, self.warehouse, self.tables, places, "", presence)
@@ -368,8 +374,10 @@ class SliceReader:
         return facts.holding_nobody()
 
     def _without_suppressed_people(self, members: Members, facts: StateSummary) -> Members:
-        """Members without the messages of people who are suppressed by another identifier of theirs. Counts
-        those left out for any reason."""
+        """Remove messages of people who are suppressed by another of their identifiers.
+
+        Also counts the messages left out so far, for any cause.
+        """
         if members.chosen:
             found = self.warehouse.rows(
                 select("select o.cause, count(*) from :left_out as o group by 1", left_out=LEFT_OUT)
@@ -416,7 +424,7 @@ class SliceReader:
         return self._left_out_by(members, exp.or_(*tests), SUPPRESSED)
 
     def _without_delivered(self, members: Members) -> Members:
-        """Members without the messages that syncs of events have delivered to the destination."""
+        """Remove messages that event syncs have delivered to the destination."""
         if self.again or not self.live or "sync_state" not in (self._places or ()):
             return members
         names = [exp.convert(sync.name) for sync in self.live]
@@ -451,12 +459,12 @@ class _Elsewhere(AudienceModel):
 
 
 def _own_columns(columns: Mapping[str, str]) -> dict[str, str]:
-    """The columns of messages that a mapping may read."""
+    """Return the message columns that a mapping may read."""
     return {name: kind for name, kind in columns.items() if name != "bucket"}
 
 
 def write_slice(warehouse: Warehouse, records: exp.Select, spool: Spool) -> list[Range]:
-    """Spool a slice's records. Gives the range of each lane."""
+    """Spool a slice's records, and return the range of each lane."""
     import pyarrow.compute as pc
 
     lanes: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""The messages of a replay, as SQL over the staged messages."""
+"""Query the messages of a replay from the staged messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from revetl.warehouse import Warehouse
 from revetl.warehouse.templates import column, select, statement, table
 
 BUCKETS = 65_536
-"""Hash buckets of people. A bucket is the same on every engine."""
+"""Number of hash buckets of people. A person's bucket is the same on every engine."""
 MODELS = {
     "track": "stg_revetl__tracks",
     "page": "stg_revetl__pages",
@@ -40,8 +40,11 @@ _AHEAD = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Survey:
-    """What the window of a replay has, of some types of messages: how many of each type, of how many people,
-    from when to when, and the earliest message that there is at all."""
+    """Statistics of the messages of some types in a replay's window.
+
+    The number of messages by type, the number of people, the first and last time, and the earliest message
+    overall.
+    """
 
     messages: Mapping[str, int]
     people: int
@@ -56,18 +59,20 @@ class Survey:
 
 @dataclass(frozen=True)
 class Source:
-    """The messages that a request selects, in a warehouse."""
+    """The messages selected by a request, in a warehouse."""
 
     workspace: Workspace
     warehouse: Warehouse
     request: ReplayRequest
     relations: Mapping[str, exp.Table]
     columns: Mapping[str, str]
-    """The columns of messages with their types, for `where`."""
+    """Message columns with their types, for `where`."""
 
     def messages(self, types: Sequence[str], *, first: int = 0, end: int = BUCKETS) -> exp.Select:
-        """The messages of some types, of people in the buckets from `first` to before `end`, each with its
-        `bucket`."""
+        """Query messages of some types, each with its `bucket`.
+
+        Selects people in the buckets from `first` up to but excluding `end`.
+        """
         one = [self._of_type(name, types) for name in types]
         union = one[0] if len(one) == 1 else exp.union(*one, distinct=False)
         person = statement("coalesce(m.user_id, m.anonymous_id, m.message_id)")
@@ -177,8 +182,10 @@ class Source:
         return exp.paren(exp.or_(*tests))
 
     def survey(self, types: Sequence[str]) -> Survey:
-        """Count the messages of the window. Raises UsageError for messages without an id, and for times in
-        the future."""
+        """Count the messages of the window.
+
+        Raises UsageError for messages without an ID or with a time in the future.
+        """
         found = self.warehouse.rows(
             select(
                 """
@@ -220,8 +227,11 @@ class Source:
 
 
 def make_source(workspace: Workspace, warehouse: Warehouse, request: ReplayRequest) -> Source:
-    """The source of a request. Raises UsageError for a project without the staging models and for a wrong
-    `where`, WarehouseError for a model that is not built."""
+    """Return the source of a request.
+
+    Raises UsageError if the project has no staging models or `where` is invalid, and WarehouseError for a
+    model that was not built.
+    """
     known = workspace.manifest.relations()
     relations = {}
     for name in request.types:
@@ -256,7 +266,7 @@ def make_source(workspace: Workspace, warehouse: Warehouse, request: ReplayReque
 
 
 def _check_where(source: Source, where: str) -> None:
-    """Raises UsageError for an expression that the engine refuses."""
+    """Raise UsageError if the engine rejects the expression."""
     for types in phases_of(source.request.types):
         try:
             source.warehouse.columns(source.messages(types))
@@ -269,14 +279,15 @@ def _check_where(source: Source, where: str) -> None:
 
 
 def phases_of(types: Sequence[str]) -> list[tuple[str, ...]]:
-    """Types of messages that are sent one after the other: people and groups, then their events in order."""
+    """Group message types into phases, sent one after the other: people and groups first, then their
+    events."""
     phases = [(name,) for name in ("identify", "group") if name in types]
     events = tuple(name for name in EVENTS if name in types)
     return [*phases, events] if events else [*phases]
 
 
 def profile_identifiers(workspace: Workspace, warehouse: Warehouse) -> exp.Table | None:
-    """The public model of people's identifiers; None if it isn't there."""
+    """Return the public model of people's identifiers; None if it does not exist."""
     found = workspace.manifest.relations().get("revetl_profile_identifiers")
     if found is None:
         return None
@@ -286,7 +297,7 @@ def profile_identifiers(workspace: Workspace, warehouse: Warehouse) -> exp.Table
 
 
 def pattern_of(glob: str) -> str:
-    """A pattern with `*` and `?` as a regular expression."""
+    """Convert a pattern with `*` and `?` to a regular expression."""
     return "".join(".*" if each == "*" else "." if each == "?" else re.escape(each) for each in glob)
 
 

@@ -1,4 +1,4 @@
-"""What replays have sent, in the warehouse: by day and hash range, not by message."""
+"""Store replay results in the warehouse, by day and hash range rather than by message."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUNNING, PAUSED, INTERRUPTED, REFUSED = "running", "paused", "interrupted", "ref
 CANCELED, SUCCESS, REJECTED = "canceled", "success", "rejected"
 STATES = (RUNNING, PAUSED, INTERRUPTED, REFUSED, CANCELED, SUCCESS, REJECTED)
 OPEN = (RUNNING, PAUSED, INTERRUPTED, REFUSED)
-"""Replays that can be resumed."""
+"""Statuses of replays that can be resumed."""
 PAUSE, CANCEL = "pause", "cancel"
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:?\d\d)?")
 _COUNTED = ("slices", "slices_done", "planned", "delivered", "rejected", "left_out", "worked_seconds")
@@ -30,8 +30,11 @@ _COUNTED = ("slices", "slices_done", "planned", "delivered", "rejected", "left_o
 
 @dataclass(frozen=True)
 class Replay:
-    """A replay, as its row says. `messages` counts those selected when it began, by type, and with
-    `slice_messages` gives its slices."""
+    """A replay, as stored in its row.
+
+    `messages` counts the messages selected at the start, by type. With `slice_messages`, it determines the
+    slices.
+    """
 
     replay_id: str
     destination: str
@@ -54,12 +57,12 @@ class Replay:
 
     @property
     def remaining(self) -> int:
-        """Messages that have no outcome yet."""
+        """Number of messages without an outcome."""
         return max(0, self.planned - self.delivered - self.rejected - self.left_out)
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds until it is done, at the mean speed so far; None before anything is known."""
+        """Estimated seconds until completion, at the average speed so far; None if unknown."""
         done = self.delivered + self.rejected
         if not self.remaining or self.status in (CANCELED, SUCCESS, REJECTED):
             return 0.0
@@ -68,8 +71,10 @@ class Replay:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a slice: messages delivered, by type and day; rejected, by reason and field, each with
-    the id of one; and not to be sent."""
+    """The outcome of a slice.
+
+    Messages delivered, by type and day; rejected, by reason and field, each with an example ID; and left out.
+    """
 
     delivered: Mapping[tuple[str, str], int]
     rejected: Mapping[tuple[str, str | None], tuple[int, str]]
@@ -85,12 +90,12 @@ class Outcome:
 
 
 def grouped(reason: str) -> str:
-    """A reason without what is only of one message: personal data, and times."""
+    """Remove parts of a reason that differ by message: personal data and times."""
     return _MOMENT.sub("…", scrub(reason) or "rejected")
 
 
 def read_replays(warehouse: Warehouse, tables: StateTables) -> list[Replay]:
-    """All replays, the newest first."""
+    """Return all replays, newest first."""
     names = (
         *("replay_id", "destination", "delivered_to", "request", "status", "asked"),
         *_COUNTED,
@@ -115,7 +120,7 @@ def read_replays(warehouse: Warehouse, tables: StateTables) -> list[Replay]:
 
 
 def find_replay(replays: Sequence[Replay], replay_id: str) -> Replay:
-    """A replay by its id, or the beginning of it. Raises UsageError."""
+    """Find a replay by ID or ID prefix. Raises UsageError if none or several match."""
     found = [each for each in replays if each.replay_id.startswith(replay_id)]
     if len(found) != 1:
         known = [each.replay_id for each in replays]
@@ -124,7 +129,7 @@ def find_replay(replays: Sequence[Replay], replay_id: str) -> Replay:
 
 
 def create_replay(warehouse: Warehouse, tables: StateTables, replay: Replay) -> None:
-    """Keep a replay that begins."""
+    """Insert a new replay."""
     document = {
         "request": orjson.loads(replay.request.text),
         "messages": dict(replay.messages),
@@ -145,13 +150,13 @@ def create_replay(warehouse: Warehouse, tables: StateTables, replay: Replay) -> 
 
 
 def update_replay(warehouse: Warehouse, tables: StateTables, replay_id: str, **values: object) -> None:
-    """Change columns of a replay's row."""
+    """Update columns of a replay's row."""
     test = statement("replay_id = :id", id=replay_id)
     warehouse.run(exp.update(tables.named("replays"), {**values, "updated_at": leases.now()}, where=test))
 
 
 def asked_of(warehouse: Warehouse, tables: StateTables, replay_id: str) -> str | None:
-    """What somebody asks of a running replay."""
+    """Return the pending pause or cancel request of a running replay."""
     query = select(
         "select r.asked from :replays as r where r.replay_id = :id",
         replays=tables.named("replays"),
@@ -162,7 +167,7 @@ def asked_of(warehouse: Warehouse, tables: StateTables, replay_id: str) -> str |
 
 
 def done_slices(warehouse: Warehouse, tables: StateTables, replay_id: str) -> set[int]:
-    """The slices of a replay that are booked."""
+    """Return the checkpointed slices of a replay."""
     query = select(
         "select distinct r.slice from :ranges as r where r.replay_id = :id",
         ranges=tables.named("replay_ranges"),
@@ -178,8 +183,11 @@ def sent_before(
     delivered_to: str,
     since: datetime | None,
 ) -> tuple[int, datetime] | None:
-    """How many messages replays have sent to the same place, of the request's types and days, and when the
-    last of them; None if none. Only of those that were sent before `since`, if that is given."""
+    """Return the number of messages that replays sent to the same destination for the request's types and
+    days, and the time of the last one; None if none.
+
+    With `since`, only count messages sent before that time.
+    """
     tests = [
         statement("r.destination = :to and p.delivered_to = :place", to=request.to, place=delivered_to),
         exp.In(
@@ -217,7 +225,7 @@ def book_slice(
     types: Sequence[str],
     outcome: Outcome,
 ) -> None:
-    """Book a slice as done. Booking it again changes nothing."""
+    """Checkpoint a slice as done. Repeating it changes nothing."""
     for name in ("replay_ranges", "replay_rejections"):
         warehouse.run(
             statement(
@@ -252,7 +260,7 @@ def book_slice(
 
 
 def rejections_of(warehouse: Warehouse, tables: StateTables, replay_id: str) -> list[dict[str, object]]:
-    """Why messages of a replay were rejected, the most frequent first."""
+    """Return the reasons for a replay's rejections, most frequent first."""
     query = select(
         """
         select r.reason, r.field, sum(r.messages) as messages, min(r.example_message_id) as example_message_id
