@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from revetl.destinations.base.answers import ACKNOWLEDGED, SuccessShape
 from revetl.destinations.base.destination import (
@@ -51,6 +51,10 @@ class Segment(SegmentApi):
     calls: Literal["identify", "group"] = "identify"
     events_as: Literal["track", "page", "screen"] = "track"
     on_delete: Literal["SUPPRESS_WITH_DELETE", "DELETE_ONLY", "DELETE_INTERNAL"] = "SUPPRESS_WITH_DELETE"
+
+    @classmethod
+    def erases_with(cls, config: Mapping[str, Any]) -> bool:
+        return not config.get("data_plane_url")
 
     def limits_of(self, mode: str) -> Batch:
         return Batch(records=IDS_A_REGULATION) if mode == "delete" else self.limits
