@@ -108,7 +108,7 @@ def test_what_a_dead_run_had_acknowledged_is_booked_before_the_destination_is_re
     run = start(slow_shop, "sync", "audience", "vips")
     await_requests(sandbox, 8)
     assert kill(run) == -signal.SIGKILL
-    assert "was cut short" in " ".join(reconciled(slow_shop).notes)
+    assert "was interrupted" in " ".join(reconciled(slow_shop).notes)
     lost = sandbox.requests("crm")[0]["ids"]
     by_hand(sandbox, "remove", **{person: {} for person in lost})
     done = cli(slow_shop, "reconcile", "vips.crm", "--repair", "-o", "json")
