@@ -1,5 +1,5 @@
 {# The destination `to` holds exactly the members of the audience: less those it rejected, who are held out, who are
-   suppressed, and who are in a variant that the sync does not send. Modes that remove nobody may hold more. One row a key that is missing there or should not be there.
+   suppressed, and who are in a variant that the sync does not send. Modes without removes may have more. One row per missing or unexpected key.
 
    Who is left out by exclude, priority or limit stands in no table; for a sync with one of them, as many members may be
    missing as the last run left out. #}

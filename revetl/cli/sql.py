@@ -44,7 +44,7 @@ def sql_command(
         else:
             statements = list(_statements(sys.stdin))
             if not statements:
-                raise UsageError("There is no statement. Write: revetl sql 'select ...'.")
+                raise UsageError("No statement given. Write: revetl sql 'select ...'.")
             for each in statements:
                 _show(out, query, each, limit)
 

@@ -334,7 +334,7 @@ class RevetlConfig(ConfigModel):
     def _known_order(self) -> RevetlConfig:
         for name in self.privacy.order:
             if name not in self.destinations:
-                raise ValueError(f"privacy.order: there is no destination '{name}'")
+                raise ValueError(f"privacy.order: revetl.yml has no destination '{name}'")
         return self
 
 

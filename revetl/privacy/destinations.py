@@ -109,23 +109,7 @@ class Erasure(Runner):
                 )
             )
             write_run(warehouse, self.tables, self._run("running", plan, Build()))
-        spool = self._write_run_folder(warehouse, plan, Build(), hash_by="", presence=ERASED)
-        if isinstance(spool, Run):
-            return spool
-        return ReadyRun(
-            plan,
-            spool,
-            "",
-            self.tables,
-            Build(),
-            lease,
-            (),
-            {},
-            by_key=True,
-            refused_before=True,
-            identity=identity,
-            identity_before=before,
-        )
+        return self._ready_by_key(warehouse, plan, lease, ERASED, identity, before)
 
 
 def quota_left(warehouse: Warehouse, tables: StateTables, destination: Destination, sync: str) -> int | None:

@@ -193,26 +193,8 @@ class Retirement(Runner):
                 )
             )
             write_run(warehouse, self.tables, self._run("running", plan, Build()))
-        spool = self._write_run_folder(
-            warehouse, plan, Build(), hash_by="", presence=Presence.of(mode, self.destination).written
-        )
-        if isinstance(spool, Run):
-            return spool
-        return ReadyRun(
-            plan,
-            spool,
-            "",
-            self.tables,
-            Build(),
-            lease,
-            (),
-            {},
-            by_key=True,
-            refused_before=True,
-            identity=identity,
-            identity_before=before,
-            holds_nobody=False,
-        )
+        presence = Presence.of(mode, self.destination).written
+        return self._ready_by_key(warehouse, plan, lease, presence, identity, before)
 
     def deliver(self, ready: ReadyRun) -> Run:
         run = super().deliver(ready)

@@ -444,6 +444,35 @@ class Runner:
             return self._not_spooled(warehouse, plan, build, folder, error)
         return spool
 
+    def _ready_by_key(
+        self,
+        warehouse: Warehouse,
+        plan: Plan,
+        lease: leases.Lease,
+        presence: str,
+        identity: Identity,
+        before: Identity | None,
+    ) -> ReadyRun | Run:
+        """Spool outbox rows that come from the state and not from an audience, and return the ready run."""
+        spool = self._write_run_folder(warehouse, plan, Build(), hash_by="", presence=presence)
+        if isinstance(spool, Run):
+            return spool
+        return ReadyRun(
+            plan,
+            spool,
+            "",
+            self.tables,
+            Build(),
+            lease,
+            (),
+            {},
+            by_key=True,
+            refused_before=True,
+            identity=identity,
+            identity_before=before,
+            holds_nobody=False,
+        )
+
     def _not_spooled(
         self, warehouse: Warehouse, plan: Plan, build: Build, folder: Path, error: DiskError
     ) -> Run:

@@ -47,7 +47,7 @@ class TableTransport(httpx.AsyncBaseTransport):
             await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        # A statement that is no longer awaited may still be running.
+        # A statement may outlive the request that started it.
         with self._at_work:
             warehouse, self._warehouse = self._warehouse, None
             if warehouse is not None:

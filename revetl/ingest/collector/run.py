@@ -54,7 +54,7 @@ def assembled(workspace: Workspace, options: CollectorOptions) -> Iterator[Colle
     for source in sources.all.values():
         logs.hide(*source.keys)
     if config.analytics_js is not None and not (workspace.root / config.analytics_js).is_file():
-        raise UsageError(f"revetl.yml: collector.analytics_js: there is no file {config.analytics_js}.")
+        raise UsageError(f"revetl.yml: collector.analytics_js: file not found: {config.analytics_js}.")
     preparer = MessagePreparer(config, hider_of(workspace.root, AT_LOAD))
     plan = _plan_checker(workspace)
     log = SegmentLog(directory_of(workspace, options.directory))

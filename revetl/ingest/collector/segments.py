@@ -62,7 +62,7 @@ def read_segment(path: Path) -> SegmentContent:
 
 
 def _payload_at(data: bytes, place: int) -> bytes | None:
-    """Return the payload of the frame at a place; None if there is no intact frame."""
+    """Return the payload of the frame at an offset; None if the frame is damaged or missing."""
     start = place + _HEADER.size
     if start > len(data):
         return None
